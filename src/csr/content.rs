@@ -1,0 +1,260 @@
+//! What the encoded bytes ask for, and all that is wrong with their form.
+
+use std::collections::HashSet;
+
+use super::key::{self, Fingerprint};
+use super::names::{DnsName, San};
+use super::object::NODES_GROUP;
+use super::reading::{
+    NameKind, OID_COMMON_NAME, OID_EXTENSION_REQUEST, OID_ORGANIZATION, OID_SUBJECT_ALT_NAME,
+    RawName, Reading, Text,
+};
+use super::{lenient, pem, strict};
+use crate::finding::{Code, Findings, shown};
+
+/// Largest request that is looked at, in bytes of PEM. A kubelet's has about one thousand.
+pub const LARGEST_REQUEST: usize = 16 * 1024;
+/// Most names that are looked at in one request.
+const MOST_NAMES: usize = 512;
+
+/// What the signer would put into the certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// The one common name, if there is exactly one.
+    pub common_name: Option<String>,
+    /// The names that are well-formed, each once; those that are not are findings.
+    pub sans: Vec<San>,
+    /// How many names there are, well-formed or not, one name in two spellings counted twice.
+    pub asked: usize,
+    /// Which key.
+    pub key: Fingerprint,
+}
+
+/// Reads PEM bytes. `None` if there is nothing in them to judge any further.
+pub(super) fn read(text: &[u8], findings: &mut Findings) -> Option<Content> {
+    if text.len() > LARGEST_REQUEST {
+        let detail = format!(
+            "expected at most {LARGEST_REQUEST} bytes, found {}",
+            text.len()
+        );
+        findings.add(Code::RequestTooLarge, detail);
+        return None;
+    }
+    match pem::decode(text) {
+        Ok(der) => read_der(&der, findings),
+        Err((code, detail)) => {
+            findings.add(code, detail);
+            None
+        }
+    }
+}
+
+/// The key in PEM bytes, without a look at anything else.
+pub(super) fn key_of(text: &[u8]) -> Option<Fingerprint> {
+    if text.len() > LARGEST_REQUEST {
+        return None;
+    }
+    let strict = strict::read(&pem::decode(text).ok()?).ok()?;
+    Some(Fingerprint::of(&strict.reading.key))
+}
+
+fn read_der(der: &[u8], findings: &mut Findings) -> Option<Content> {
+    let lenient = lenient::read(der);
+    let strict = strict::read(der);
+    if let Some((_, trailing @ 1..)) = lenient {
+        let detail = format!("{trailing} bytes follow the certification request");
+        findings.add(Code::DerTrailingBytes, detail);
+    }
+    match (lenient, strict) {
+        (Some((lenient, _)), Ok(strict)) => {
+            inspect(&lenient, findings);
+            if lenient != strict.reading {
+                inspect(&strict.reading, findings);
+                findings.add(
+                    Code::ReadersDisagree,
+                    "x509-parser and x509-cert read different requests from the same bytes",
+                );
+            }
+            let signed = &strict.reading.signed;
+            let signature = &strict.reading.signature;
+            let algorithm = &strict.signature_algorithm;
+            if let Err((code, detail)) = key::verify(&strict.key, algorithm, signed, signature) {
+                findings.add(code, detail);
+            }
+            Some(content(&strict.reading, findings))
+        }
+        (Some((lenient, _)), Err(why)) => {
+            findings.add(Code::DerNotCanonical, why);
+            inspect(&lenient, findings);
+            Some(content(&lenient, findings))
+        }
+        (None, Ok(strict)) => {
+            inspect(&strict.reading, findings);
+            let detail = "only one of two readers can read the request";
+            findings.add(Code::ReadersDisagree, detail);
+            Some(content(&strict.reading, findings))
+        }
+        (None, Err(why)) => {
+            findings.add(Code::DerMalformed, why);
+            None
+        }
+    }
+}
+
+fn inspect(reading: &Reading, findings: &mut Findings) {
+    inspect_subject(reading, findings);
+    for oid in reading
+        .attributes
+        .iter()
+        .filter(|oid| *oid != OID_EXTENSION_REQUEST)
+    {
+        findings.add(Code::AttributeExtra, format!("expected no attribute {oid}"));
+    }
+    match reading.extension_requests {
+        0 => findings.add(
+            Code::ExtensionRequestMissing,
+            "expected one extension request, found none",
+        ),
+        1 => {}
+        more => findings.add(
+            Code::ExtensionRequestRepeated,
+            format!("expected one extension request, found {more}"),
+        ),
+    }
+    for oid in reading
+        .extensions
+        .iter()
+        .filter(|oid| *oid != OID_SUBJECT_ALT_NAME)
+    {
+        findings.add(Code::ExtensionExtra, format!("expected no extension {oid}"));
+    }
+    let sans = reading
+        .extensions
+        .iter()
+        .filter(|oid| *oid == OID_SUBJECT_ALT_NAME);
+    if sans.clone().count() > 1 {
+        let detail = format!("expected one SAN extension, found {}", sans.count());
+        findings.add(Code::SanRepeated, detail);
+    }
+    if reading.unreadable_san {
+        findings.add(
+            Code::SanMalformed,
+            "the SAN extension is not exactly one list of names",
+        );
+    } else if reading.names.is_empty() {
+        findings.add(
+            Code::SanMissing,
+            "expected DNS names and IP addresses, found none",
+        );
+    }
+}
+
+fn inspect_subject(reading: &Reading, findings: &mut Findings) {
+    if let Some(rdn) = reading.subject.iter().find(|rdn| rdn.len() != 1) {
+        let detail = format!("expected one value, found {}", rdn.len());
+        findings.add(Code::RdnMultiValued, detail);
+    }
+    let attributes = || reading.subject.iter().flatten();
+    for attribute in attributes() {
+        if attribute.oid != OID_COMMON_NAME && attribute.oid != OID_ORGANIZATION {
+            let detail = format!("expected CN and O only, found {}", attribute.oid);
+            findings.add(Code::SubjectAttributeExtra, detail);
+        }
+    }
+    match attributes().filter(|a| a.oid == OID_COMMON_NAME).count() {
+        0 => findings.add(Code::CommonNameMissing, "expected one CN, found none"),
+        1 => {}
+        more => findings.add(
+            Code::CommonNameRepeated,
+            format!("expected one CN, found {more}"),
+        ),
+    }
+    let organizations = || attributes().filter(|a| a.oid == OID_ORGANIZATION);
+    match organizations().count() {
+        0 => findings.add(
+            Code::OrganizationMissing,
+            "expected O `system:nodes`, found none",
+        ),
+        1 => {}
+        more => findings.add(
+            Code::OrganizationRepeated,
+            format!("expected one O, found {more}"),
+        ),
+    }
+    for organization in organizations() {
+        if organization.text.printable() != Some(NODES_GROUP) {
+            let found = match &organization.text {
+                Text::Printable(text) => format!("`{}`", shown(text.as_bytes())),
+                Text::Utf8 => "a UTF8String (kubelets send a PrintableString)".to_owned(),
+                Text::Other => "another string type than PrintableString".to_owned(),
+            };
+            let detail = format!("expected O `system:nodes`, found {found}");
+            findings.add(Code::OrganizationWrong, detail);
+        }
+    }
+}
+
+fn content(reading: &Reading, findings: &mut Findings) -> Content {
+    let mut common_names = reading
+        .subject
+        .iter()
+        .flatten()
+        .filter(|a| a.oid == OID_COMMON_NAME);
+    let common_name = match (common_names.next(), common_names.next()) {
+        (Some(one), None) => one.text.printable().map(str::to_owned),
+        _ => None,
+    };
+    if reading.names.len() > MOST_NAMES {
+        let detail = format!(
+            "expected at most {MOST_NAMES}, found {}",
+            reading.names.len()
+        );
+        findings.add(Code::SanTooMany, detail);
+    }
+    let mut sans: Vec<San> = Vec::new();
+    let looked_at = reading.names.get(..MOST_NAMES).unwrap_or(&reading.names);
+    // Sets: an attacker chooses how many names there are, and comparing each with each adds up.
+    let (mut seen_names, mut seen_sans) = (HashSet::new(), HashSet::new());
+    for name in looked_at {
+        if !seen_names.insert(name) {
+            let detail = format!("`{}` stands twice", shown(&name.bytes));
+            findings.add(Code::SanDuplicate, detail);
+        }
+        match san(name) {
+            // A kubelet asks for `Node-1` and `node-1` both if its Node has both: one name.
+            Ok(san) => {
+                if seen_sans.insert(san.clone()) {
+                    sans.push(san);
+                }
+            }
+            Err((code, detail)) => findings.add(code, detail),
+        }
+    }
+    Content {
+        common_name,
+        sans,
+        asked: reading.names.len(),
+        key: Fingerprint::of(&reading.key),
+    }
+}
+
+fn san(name: &RawName) -> Result<San, (Code, String)> {
+    match name.kind {
+        NameKind::Dns => DnsName::parse(&name.bytes).map(San::Dns),
+        NameKind::Ip => San::from_ip_bytes(&name.bytes),
+        NameKind::OtherName
+        | NameKind::Email
+        | NameKind::X400Address
+        | NameKind::DirectoryName
+        | NameKind::EdiPartyName
+        | NameKind::Uri
+        | NameKind::RegisteredId
+        | NameKind::Unreadable => {
+            let detail = format!(
+                "expected DNS names and IP addresses, found {}",
+                name.kind.as_str()
+            );
+            Err((Code::SanKindRefused, detail))
+        }
+    }
+}

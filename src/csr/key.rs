@@ -1,0 +1,186 @@
+//! The key that is asked for, and the proof that the requestor has it.
+//!
+//! Only what a kubelet can make and Go's x509 signs with: ECDSA on P-256, P-384 and P-521, RSA
+//! PKCS#1 v1.5 of 2048 to 4096 bits, Ed25519, each with SHA-2.
+
+use der::asn1::{Any, ObjectIdentifier, UintRef};
+use der::{Decode, Encode, Sequence};
+use p521::ecdsa::signature::Verifier;
+use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
+use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
+
+use crate::finding::Code;
+
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+const ECDSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
+const ECDSA_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
+const ECDSA_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.4");
+const RSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
+const RSA_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
+const RSA_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13");
+
+/// SHA-256 of the SubjectPublicKeyInfo: which key it is, without keeping it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of an encoded SubjectPublicKeyInfo.
+    pub fn of(spki: &[u8]) -> Fingerprint {
+        let mut bytes = [0; 32];
+        let digest = ring::digest::digest(&ring::digest::SHA256, spki);
+        for (to, from) in bytes.iter_mut().zip(digest.as_ref()) {
+            *to = *from;
+        }
+        Fingerprint(bytes)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyType {
+    P256,
+    P384,
+    P521,
+    Rsa,
+    Ed25519,
+}
+
+/// RSAPublicKey (RFC 8017, A.1.1).
+#[derive(Sequence)]
+struct RsaPublicKey<'a> {
+    modulus: UintRef<'a>,
+    exponent: UintRef<'a>,
+}
+
+/// Checks the key and that it has signed `signed`; the error is the finding.
+pub(super) fn verify(
+    key: &SubjectPublicKeyInfoOwned,
+    algorithm: &AlgorithmIdentifierOwned,
+    signed: &[u8],
+    signed_with: &[u8],
+) -> Result<(), (Code, String)> {
+    let key_type = key_type(key).map_err(|detail| (Code::KeyRefused, detail))?;
+    let bytes = key.subject_public_key.as_bytes().unwrap_or_default();
+    let refused = || {
+        let detail = format!(
+            "expected a SHA-2 signature that goes with the key ({key_type:?}), found algorithm {}",
+            algorithm.oid
+        );
+        (Code::SignatureAlgorithmRefused, detail)
+    };
+    let verified = if key_type == KeyType::P521 {
+        if algorithm.oid != ECDSA_SHA512 || algorithm.parameters.is_some() {
+            return Err(refused());
+        }
+        verify_p521(bytes, signed, signed_with)
+    } else {
+        let verification = ring_algorithm(key_type, algorithm).ok_or_else(refused)?;
+        UnparsedPublicKey::new(verification, bytes)
+            .verify(signed, signed_with)
+            .is_ok()
+    };
+    if verified {
+        Ok(())
+    } else {
+        let detail = "the signature does not verify with the key in the request".into();
+        Err((Code::SignatureInvalid, detail))
+    }
+}
+
+fn key_type(key: &SubjectPublicKeyInfoOwned) -> Result<KeyType, String> {
+    let algorithm = &key.algorithm;
+    let bytes = key
+        .subject_public_key
+        .as_bytes()
+        .ok_or("the public key does not end on a whole byte")?;
+    let expect_bytes = |key_type: KeyType, length: usize| {
+        if bytes.len() == length {
+            Ok(key_type)
+        } else {
+            Err(format!(
+                "expected {length} bytes of an uncompressed {key_type:?} key, found {}",
+                bytes.len()
+            ))
+        }
+    };
+    if algorithm.oid == EC_PUBLIC_KEY {
+        let curve = algorithm
+            .parameters
+            .as_ref()
+            .and_then(|parameters| parameters.decode_as::<ObjectIdentifier>().ok());
+        match curve {
+            Some(P256) => expect_bytes(KeyType::P256, 65),
+            Some(P384) => expect_bytes(KeyType::P384, 97),
+            Some(P521) => expect_bytes(KeyType::P521, 133),
+            Some(other) => Err(format!(
+                "expected curve P-256, P-384 or P-521, found {other}"
+            )),
+            None => Err("an elliptic curve key without a named curve".into()),
+        }
+    } else if algorithm.oid == RSA && is_null(&algorithm.parameters) {
+        rsa_size(bytes)
+    } else if algorithm.oid == ED25519 && algorithm.parameters.is_none() {
+        expect_bytes(KeyType::Ed25519, 32)
+    } else {
+        Err(format!(
+            "expected an ECDSA, RSA or Ed25519 key, found {}",
+            algorithm.oid
+        ))
+    }
+}
+
+fn rsa_size(bytes: &[u8]) -> Result<KeyType, String> {
+    let key = RsaPublicKey::from_der(bytes)
+        .ok()
+        .filter(|key| key.to_der().is_ok_and(|again| again == bytes))
+        .ok_or("the RSA key is not in canonical DER")?;
+    let leading = key
+        .modulus
+        .as_bytes()
+        .first()
+        .map_or(8, |b| b.leading_zeros() as usize);
+    let bits = (key.modulus.as_bytes().len() * 8).saturating_sub(leading);
+    if (2048..=4096).contains(&bits) {
+        Ok(KeyType::Rsa)
+    } else {
+        Err(format!(
+            "expected an RSA key of 2048 to 4096 bits, found {bits}"
+        ))
+    }
+}
+
+fn ring_algorithm(
+    key_type: KeyType,
+    algorithm: &AlgorithmIdentifierOwned,
+) -> Option<&'static dyn VerificationAlgorithm> {
+    let absent = algorithm.parameters.is_none();
+    let null = is_null(&algorithm.parameters);
+    let verification: &'static dyn VerificationAlgorithm = match (key_type, algorithm.oid) {
+        (KeyType::P256, ECDSA_SHA256) if absent => &signature::ECDSA_P256_SHA256_ASN1,
+        (KeyType::P256, ECDSA_SHA384) if absent => &signature::ECDSA_P256_SHA384_ASN1,
+        (KeyType::P384, ECDSA_SHA256) if absent => &signature::ECDSA_P384_SHA256_ASN1,
+        (KeyType::P384, ECDSA_SHA384) if absent => &signature::ECDSA_P384_SHA384_ASN1,
+        (KeyType::Rsa, RSA_SHA256) if null => &signature::RSA_PKCS1_2048_8192_SHA256,
+        (KeyType::Rsa, RSA_SHA384) if null => &signature::RSA_PKCS1_2048_8192_SHA384,
+        (KeyType::Rsa, RSA_SHA512) if null => &signature::RSA_PKCS1_2048_8192_SHA512,
+        (KeyType::Ed25519, ED25519) if absent => &signature::ED25519,
+        _ => return None,
+    };
+    Some(verification)
+}
+
+fn verify_p521(key: &[u8], signed: &[u8], signature: &[u8]) -> bool {
+    let Ok(key) = p521::ecdsa::VerifyingKey::from_sec1_bytes(key) else {
+        return false;
+    };
+    p521::ecdsa::DerSignature::try_from(signature)
+        .is_ok_and(|signature| key.verify(signed, &signature).is_ok())
+}
+
+fn is_null(parameters: &Option<Any>) -> bool {
+    parameters.as_ref().is_some_and(Any::is_null)
+}

@@ -1,0 +1,93 @@
+//! The request as x509-parser reads it: it goes on where a strict reader stops, so that all
+//! that is wrong can be named. What it sees proves nothing by itself.
+
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::cri_attributes::ParsedCriAttribute;
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::AttributeTypeAndValue;
+
+use super::reading::{
+    NameKind, OID_EXTENSION_REQUEST, OID_SUBJECT_ALT_NAME, RawName, Reading, SubjectAttribute, Text,
+};
+
+/// A reading, and how many bytes followed it; `None` if there is nothing to be read.
+pub(super) fn read(der: &[u8]) -> Option<(Reading, usize)> {
+    let (rest, request) = X509CertificationRequest::from_der(der).ok()?;
+    let info = &request.certification_request_info;
+    let mut reading = Reading {
+        subject: info
+            .subject
+            .iter_rdn()
+            .map(|rdn| rdn.iter().map(subject_attribute).collect())
+            .collect(),
+        key: info.subject_pki.raw.to_vec(),
+        signature_algorithm: request.signature_algorithm.algorithm.to_id_string(),
+        signature: request.signature_value.data.to_vec(),
+        signed: info.raw.to_vec(),
+        ..Reading::default()
+    };
+    for attribute in info.iter_attributes() {
+        let oid = attribute.oid.to_id_string();
+        if oid == OID_EXTENSION_REQUEST {
+            reading.extension_requests += 1;
+        }
+        reading.attributes.push(oid);
+        if let ParsedCriAttribute::ExtensionRequest(request) = attribute.parsed_attribute() {
+            for extension in &request.extensions {
+                read_extension(extension, &mut reading);
+            }
+        }
+    }
+    Some((reading, rest.len()))
+}
+
+fn subject_attribute(attribute: &AttributeTypeAndValue<'_>) -> SubjectAttribute {
+    use x509_parser::asn1_rs::Tag;
+    let value = attribute.attr_value();
+    let text = if value.tag() == Tag::Utf8String && value.header.is_universal() {
+        Text::Utf8
+    } else if value.tag() == Tag::PrintableString
+        && let Ok(text) = attribute.as_str()
+    {
+        Text::Printable(text.to_owned())
+    } else {
+        Text::Other
+    };
+    SubjectAttribute {
+        oid: attribute.attr_type().to_id_string(),
+        text,
+    }
+}
+
+fn read_extension(extension: &X509Extension<'_>, reading: &mut Reading) {
+    let oid = extension.oid.to_id_string();
+    if oid == OID_SUBJECT_ALT_NAME {
+        if let ParsedExtension::SubjectAlternativeName(san) = extension.parsed_extension() {
+            reading.names.extend(san.general_names.iter().map(raw_name));
+        } else {
+            reading.unreadable_san = true;
+        }
+    }
+    reading.extensions.push(oid);
+}
+
+fn raw_name(name: &GeneralName<'_>) -> RawName {
+    let (kind, bytes): (NameKind, &[u8]) = match name {
+        GeneralName::OtherName(..) => (NameKind::OtherName, &[]),
+        GeneralName::RFC822Name(text) => (NameKind::Email, text.as_bytes()),
+        GeneralName::DNSName(text) => (NameKind::Dns, text.as_bytes()),
+        GeneralName::X400Address(_) => (NameKind::X400Address, &[]),
+        GeneralName::DirectoryName(_) => (NameKind::DirectoryName, &[]),
+        GeneralName::EDIPartyName(_) => (NameKind::EdiPartyName, &[]),
+        GeneralName::URI(text) => (NameKind::Uri, text.as_bytes()),
+        GeneralName::IPAddress(bytes) => (NameKind::Ip, bytes),
+        GeneralName::RegisteredID(_) => (NameKind::RegisteredId, &[]),
+        GeneralName::Invalid(tag, bytes) if tag.0 == 2 => (NameKind::Dns, bytes),
+        GeneralName::Invalid(..) => (NameKind::Unreadable, &[]),
+    };
+    RawName {
+        kind,
+        bytes: bytes.to_vec(),
+    }
+}

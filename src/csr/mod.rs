@@ -1,0 +1,51 @@
+//! What was asked: a CertificateSigningRequest and the certification request inside of it.
+
+mod content;
+mod key;
+mod lenient;
+pub mod names;
+mod object;
+mod pem;
+mod reading;
+mod strict;
+
+pub use content::{Content, LARGEST_REQUEST};
+pub use key::Fingerprint;
+pub use object::{
+    KUBELET_SERVING_SIGNER, Kept, NODE_USER_PREFIX, NODES_GROUP, Object, Requestor, Settled,
+};
+
+use crate::finding::Findings;
+
+/// A request, read once; it can be judged again and again without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What the API server says of it.
+    pub object: Object,
+    /// What its bytes ask for, if they could be read at all.
+    pub content: Option<Content>,
+    /// What is wrong with its bytes. None of this depends on anything outside of them.
+    pub findings: Findings,
+}
+
+impl Request {
+    /// Reads a request. The bytes of one that is not open are not looked at.
+    pub fn read(object: Object, encoded: &[u8]) -> Request {
+        let mut findings = Findings::default();
+        let content = object
+            .is_open()
+            .then(|| content::read(encoded, &mut findings))
+            .flatten();
+        Request {
+            object,
+            content,
+            findings,
+        }
+    }
+
+    /// The key of a request of any state, if its bytes can be read. The API server has verified
+    /// the signature of whatever it stores.
+    pub fn key_of(encoded: &[u8]) -> Option<Fingerprint> {
+        content::key_of(encoded)
+    }
+}

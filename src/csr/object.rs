@@ -1,0 +1,95 @@
+//! What the API server says of a request: the facts outside of the encoded bytes.
+
+use jiff::Timestamp;
+
+use super::names::NodeName;
+
+/// The signer whose requests are judged.
+pub const KUBELET_SERVING_SIGNER: &str = "kubernetes.io/kubelet-serving";
+/// The user name of a node is this and the Node's name.
+pub const NODE_USER_PREFIX: &str = "system:node:";
+/// The group that every node is in, and the organization in its certificates.
+pub const NODES_GROUP: &str = "system:nodes";
+
+/// Why nothing more can happen to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It has the condition Approved.
+    Approved,
+    /// It has the condition Denied.
+    Denied,
+    /// It has the condition Failed.
+    Failed,
+    /// It has a certificate.
+    Issued,
+}
+
+/// Who asks, as the API server recorded it at creation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requestor {
+    /// `spec.username`.
+    pub username: String,
+    /// `spec.uid`; empty if there is none.
+    pub uid: String,
+    /// `spec.groups`.
+    pub groups: Vec<String>,
+    /// `spec.extra` of `authentication.kubernetes.io/credential-id`.
+    pub credential_ids: Vec<String>,
+}
+
+impl Requestor {
+    /// What follows `system:node:`, if the user name begins so.
+    pub fn node_part(&self) -> Option<&str> {
+        self.username.strip_prefix(NODE_USER_PREFIX)
+    }
+
+    /// The Node that asks, if its name is a name that a Node can have.
+    pub fn node(&self) -> Option<NodeName> {
+        self.node_part().and_then(NodeName::parse)
+    }
+}
+
+/// A CertificateSigningRequest, without its encoded bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub resource_version: String,
+    /// `metadata.creationTimestamp`.
+    pub created: Timestamp,
+    /// Whether `metadata.deletionTimestamp` is set.
+    pub terminating: bool,
+    /// `spec.signerName`.
+    pub signer: String,
+    /// Who asks.
+    pub requestor: Requestor,
+    /// `spec.usages`.
+    pub usages: Vec<String>,
+    /// `spec.expirationSeconds`.
+    pub expiration_seconds: Option<i32>,
+    /// Whether anything more can happen to it.
+    pub settled: Option<Settled>,
+    /// What an update of the object must not lose.
+    pub kept: Kept,
+}
+
+/// What is in the object besides what is judged. The API server takes the metadata of an update
+/// of `/approval` as it is sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// `metadata.generateName`.
+    pub generate_name: String,
+    /// Whether there is more than a kubelet's request has: labels, annotations, owners,
+    /// finalizers or conditions. It is read again when it is needed.
+    pub has_more: bool,
+}
+
+impl Object {
+    /// Whether the request is for the signer of kubelets' serving certificates and still open.
+    pub fn is_open(&self) -> bool {
+        self.signer == KUBELET_SERVING_SIGNER && self.settled.is_none() && !self.terminating
+    }
+}

@@ -1,0 +1,40 @@
+//! The outermost layer: exactly one PEM block, as Go's `pem.EncodeToMemory` writes it.
+//!
+//! Kubernetes reads the first block it finds and skips what it cannot read, so anything around
+//! the block could be what another reader takes for the request. The block is therefore encoded
+//! again and must give the same bytes.
+
+use pem_rfc7468::LineEnding;
+
+use crate::finding::{Code, shown};
+
+const LABEL: &str = "CERTIFICATE REQUEST";
+
+/// The bytes inside of the block, or the finding that the text is.
+pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, (Code, String)> {
+    if !text.windows(11).any(|window| window == b"-----BEGIN ") {
+        return Err((Code::PemMissing, "expected a PEM block, found none".into()));
+    }
+    let (label, der) = pem_rfc7468::decode_vec(text)
+        .map_err(|error| not_exact(&format!("cannot be read: {error}")))?;
+    if label != LABEL {
+        let detail = format!(
+            "expected label `{LABEL}`, found `{}`",
+            shown(label.as_bytes())
+        );
+        return Err((Code::PemLabelWrong, detail));
+    }
+    let again = pem_rfc7468::encode_string(LABEL, LineEnding::LF, &der)
+        .map_err(|error| not_exact(&format!("cannot be encoded again: {error}")))?;
+    if again.as_bytes() != text {
+        return Err(not_exact(
+            "holds something besides the block or is laid out differently",
+        ));
+    }
+    Ok(der)
+}
+
+fn not_exact(why: &str) -> (Code, String) {
+    let detail = format!("expected one plain PEM block as Go writes it; the text {why}");
+    (Code::PemNotExact, detail)
+}

@@ -1,0 +1,98 @@
+//! What a reader sees in a certification request, in a form in which two readers can be compared.
+
+/// The kind of a GeneralName (RFC 5280, 4.2.1.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum NameKind {
+    OtherName,
+    Email,
+    Dns,
+    X400Address,
+    DirectoryName,
+    EdiPartyName,
+    Uri,
+    Ip,
+    RegisteredId,
+    Unreadable,
+}
+
+impl NameKind {
+    /// The kind as RFC 5280 spells it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            NameKind::OtherName => "otherName",
+            NameKind::Email => "rfc822Name",
+            NameKind::Dns => "dNSName",
+            NameKind::X400Address => "x400Address",
+            NameKind::DirectoryName => "directoryName",
+            NameKind::EdiPartyName => "ediPartyName",
+            NameKind::Uri => "uniformResourceIdentifier",
+            NameKind::Ip => "iPAddress",
+            NameKind::RegisteredId => "registeredID",
+            NameKind::Unreadable => "unreadable name",
+        }
+    }
+}
+
+/// One GeneralName; `bytes` is empty for kinds that are refused whatever they hold.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct RawName {
+    pub(super) kind: NameKind,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// The value of an attribute of the subject. Go writes any text that a node's subject can hold as
+/// PrintableString, so of other types the text does not matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Text {
+    Printable(String),
+    /// What openssl writes unless it is told otherwise.
+    Utf8,
+    Other,
+}
+
+impl Text {
+    /// The text, if it is one that a kubelet can have written.
+    pub(super) fn printable(&self) -> Option<&str> {
+        match self {
+            Text::Printable(text) => Some(text),
+            Text::Utf8 | Text::Other => None,
+        }
+    }
+}
+
+/// One attribute of the subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SubjectAttribute {
+    pub(super) oid: String,
+    pub(super) text: Text,
+}
+
+/// Everything that the signer could copy into a certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// The RDNs of the subject, each with its attributes.
+    pub(super) subject: Vec<Vec<SubjectAttribute>>,
+    /// The attributes of the request, by OID.
+    pub(super) attributes: Vec<String>,
+    /// How many values the extensionRequest attributes have in all.
+    pub(super) extension_requests: usize,
+    /// The requested extensions, by OID.
+    pub(super) extensions: Vec<String>,
+    /// Whether a SAN extension was there that could not be read.
+    pub(super) unreadable_san: bool,
+    /// The names of all SAN extensions, in their order.
+    pub(super) names: Vec<RawName>,
+    /// The SubjectPublicKeyInfo, encoded.
+    pub(super) key: Vec<u8>,
+    /// The OID of the signature's algorithm.
+    pub(super) signature_algorithm: String,
+    /// The signature.
+    pub(super) signature: Vec<u8>,
+    /// The bytes that are signed.
+    pub(super) signed: Vec<u8>,
+}
+
+pub(super) const OID_COMMON_NAME: &str = "2.5.4.3";
+pub(super) const OID_ORGANIZATION: &str = "2.5.4.10";
+pub(super) const OID_EXTENSION_REQUEST: &str = "1.2.840.113549.1.9.14";
+pub(super) const OID_SUBJECT_ALT_NAME: &str = "2.5.29.17";

@@ -1,0 +1,310 @@
+//! The administrator's own list of nodes: what each may have, by its name or by a pattern of
+//! names.
+
+use std::collections::{BTreeSet, HashMap};
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::csr::names::{DnsName, NodeName, San};
+use crate::yaml;
+
+/// The `apiVersion` of an inventory.
+const API_VERSION: &str = "csr-warden/v1";
+/// The `kind` of an inventory.
+const KIND: &str = "Inventory";
+/// Largest inventory that is read, in bytes: more than Kubernetes keeps in a ConfigMap.
+const LARGEST: usize = 4 * 1024 * 1024;
+
+/// An inventory file.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InventoryFile {
+    /// Always `csr-warden/v1`.
+    #[schemars(extend("const" = API_VERSION))]
+    pub api_version: String,
+    /// Always `Inventory`.
+    #[schemars(extend("const" = KIND))]
+    pub kind: String,
+    /// Nodes by their names.
+    #[serde(default)]
+    pub nodes: Vec<InventoryNode>,
+    /// Nodes by patterns of their names.
+    #[serde(default)]
+    pub patterns: Vec<InventoryPattern>,
+}
+
+/// What the node of one name has.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InventoryNode {
+    /// The Node's name.
+    pub name: String,
+    /// All its IP addresses, or none if they are not known here.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// All its DNS names, or none if they are not known here.
+    #[serde(default)]
+    pub names: Vec<String>,
+}
+
+/// What nodes have whose names are alike.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InventoryPattern {
+    /// A Node's name in which each `*` stands for any characters but a dot.
+    pub nodes: String,
+    /// Networks in which their IP addresses lie.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub networks: Vec<IpNet>,
+    /// Domains under which each has its Node's name: `example.com` for `<node>.example.com`.
+    #[serde(default)]
+    pub dns_suffixes: Vec<String>,
+}
+
+/// Why an inventory cannot be used.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct InventoryError(String);
+
+/// What an inventory says of a name for a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// It is the node's, and where that stands.
+    Listed(String),
+    /// It is not, and what stands there instead.
+    Otherwise(String),
+    /// The inventory does not say.
+    Unlisted,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    addresses: BTreeSet<San>,
+    names: BTreeSet<San>,
+}
+
+#[derive(Clone, Debug)]
+struct Pattern {
+    nodes: String,
+    networks: Vec<IpNet>,
+    dns_suffixes: Vec<DnsName>,
+}
+
+/// An inventory, ready to be asked.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    entries: HashMap<NodeName, Entry>,
+    owners: HashMap<San, NodeName>,
+    patterns: Vec<Pattern>,
+}
+
+impl Inventory {
+    /// Reads an inventory and checks all of it.
+    pub fn parse(text: &str) -> Result<Inventory, InventoryError> {
+        let file: InventoryFile = yaml::read(text, LARGEST).map_err(InventoryError)?;
+        Inventory::from_file(&file)
+    }
+
+    fn from_file(file: &InventoryFile) -> Result<Inventory, InventoryError> {
+        for (field, expected, found) in [
+            ("apiVersion", API_VERSION, &file.api_version),
+            ("kind", KIND, &file.kind),
+        ] {
+            if found != expected {
+                return Err(wrong(field, &format!("`{expected}`"), found));
+            }
+        }
+        let mut inventory = Inventory::default();
+        for node in &file.nodes {
+            inventory.add(node)?;
+        }
+        for pattern in &file.patterns {
+            inventory.patterns.push(Pattern::read(pattern)?);
+        }
+        Ok(inventory)
+    }
+
+    fn add(&mut self, node: &InventoryNode) -> Result<(), InventoryError> {
+        let name = NodeName::parse(&node.name)
+            .ok_or_else(|| wrong("nodes.name", "a Node's name", &node.name))?;
+        let mut entry = Entry::default();
+        for text in &node.addresses {
+            let field = format!("nodes.addresses of {name}");
+            let san = San::from_ip_text(text).ok_or_else(|| wrong(&field, "an IP address", text));
+            let san = san?;
+            self.own(&san, &name)?;
+            entry.addresses.insert(san);
+        }
+        for text in &node.names {
+            let field = format!("nodes.names of {name}");
+            let san = San::from_dns_text(text).ok_or_else(|| wrong(&field, "a DNS name", text));
+            let san = san?;
+            self.own(&san, &name)?;
+            entry.names.insert(san);
+        }
+        // It has no place in the list, since it goes without saying; but nobody else may have it.
+        if let Some(own) = San::from_dns_text(name.as_str()) {
+            self.own(&own, &name)?;
+        }
+        match self.entries.insert(name, entry) {
+            None => Ok(()),
+            Some(_) => Err(wrong("nodes.name", "each Node once", &node.name)),
+        }
+    }
+
+    fn own(&mut self, san: &San, name: &NodeName) -> Result<(), InventoryError> {
+        match self.owners.insert(san.clone(), name.clone()) {
+            Some(other) if other != *name => {
+                let why =
+                    format!("{san} stands at {other} and at {name}, and can be of one Node only");
+                Err(InventoryError(why))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What it says of this name or address for this node. What stands at a node goes before what
+    /// patterns allow.
+    pub fn listing(&self, node: &NodeName, san: &San) -> Listing {
+        match self.owners.get(san) {
+            Some(owner) if owner == node => return Listing::Listed(format!("inventory: {node}")),
+            Some(owner) => {
+                return Listing::Otherwise(format!("the inventory gives {san} to {owner}"));
+            }
+            None => {}
+        }
+        let (kind, listed) = match (self.entries.get(node), san) {
+            (Some(entry), San::Ip(_)) => ("addresses", Some(&entry.addresses)),
+            (Some(entry), San::Dns(_)) => ("names", Some(&entry.names)),
+            (None, _) => ("", None),
+        };
+        // Where any stand, all do, whatever patterns allow to others.
+        if listed.is_some_and(|listed| !listed.is_empty()) {
+            return Listing::Otherwise(format!(
+                "the inventory lists all {kind} of {node}, and {san} is not among them"
+            ));
+        }
+        let patterns = || self.patterns.iter().filter(|p| matches(&p.nodes, node));
+        if let Some(pattern) = patterns().find(|pattern| pattern.holds(node, san)) {
+            return Listing::Listed(format!("inventory: pattern {}", pattern.nodes));
+        }
+        Listing::Unlisted
+    }
+
+    /// How many nodes it lists by name.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it lists none and has no pattern.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.patterns.is_empty()
+    }
+}
+
+impl Pattern {
+    fn read(pattern: &InventoryPattern) -> Result<Pattern, InventoryError> {
+        let example = pattern.nodes.replace('*', "x");
+        if NodeName::parse(&example).is_none() {
+            let expected = "a Node's name, with `*` for any characters but a dot";
+            return Err(wrong("patterns.nodes", expected, &pattern.nodes));
+        }
+        for network in &pattern.networks {
+            if *network != network.trunc() {
+                let expected = format!("a network without host bits, such as {}", network.trunc());
+                return Err(wrong("patterns.networks", &expected, &network.to_string()));
+            }
+        }
+        let mut dns_suffixes = Vec::new();
+        for text in &pattern.dns_suffixes {
+            let suffix = DnsName::parse(text.as_bytes()).map_err(|_| {
+                let expected = "a DNS name without a leading dot or `*`";
+                wrong("patterns.dnsSuffixes", expected, text)
+            })?;
+            dns_suffixes.push(suffix);
+        }
+        Ok(Pattern {
+            nodes: pattern.nodes.clone(),
+            networks: pattern.networks.clone(),
+            dns_suffixes,
+        })
+    }
+
+    fn holds(&self, node: &NodeName, san: &San) -> bool {
+        match san {
+            San::Ip(ip) => self.networks.iter().any(|network| network.contains(ip)),
+            San::Dns(name) => {
+                self.dns_suffixes.iter().any(|suffix| {
+                    let first = name.as_str().strip_suffix(suffix.as_str());
+                    first.and_then(|first| first.strip_suffix('.')) == Some(node.as_str())
+                }) || name.as_str() == node.as_str()
+            }
+        }
+    }
+}
+
+/// Whether the pattern is this name, where each `*` stands for any characters but a dot.
+fn matches(pattern: &str, name: &NodeName) -> bool {
+    let labels = |text: &'_ str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let (patterns, labels) = (labels(pattern), labels(name.as_str()));
+    patterns.len() == labels.len()
+        && patterns
+            .iter()
+            .zip(&labels)
+            .all(|(pattern, label)| label_matches(pattern, label))
+}
+
+fn label_matches(pattern: &str, label: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = label.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+fn wrong(field: &str, expected: &str, found: &str) -> InventoryError {
+    InventoryError(format!("{field}: expected {expected}, found `{found}`"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_is_any_characters_but_a_dot() {
+        for (pattern, name, expected) in [
+            ("worker-*", "worker-1", true),
+            ("worker-*", "worker-1.example", false),
+            ("worker-*.example", "worker-1.example", true),
+            ("*", "a", true),
+            ("*", "a.b", false),
+            ("*-*-c", "a-b-c", true),
+            ("*-*-c", "a-c", false),
+            ("a*a", "a", false),
+            ("a*a", "aa", true),
+            ("a*b*c", "abbc", true),
+            ("a*b*c", "acb", false),
+            ("worker-1", "worker-10", false),
+            ("worker-1", "worker-1", true),
+            ("orker-*", "worker-1", false),
+        ] {
+            let name = NodeName::parse(name).unwrap();
+            assert_eq!(matches(pattern, &name), expected, "{pattern} {name}");
+        }
+    }
+}

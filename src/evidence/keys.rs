@@ -1,0 +1,40 @@
+//! Which node has had a certificate approved for which key.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::csr::Fingerprint;
+use crate::csr::names::NodeName;
+
+/// Keys that are remembered at least, however few Nodes there are.
+const LEAST: usize = 4096;
+/// Keys that are remembered for each Node: a rotation or two, and a few restarts.
+const FOR_EACH_NODE: usize = 4;
+
+/// Keys of approved requests. The oldest are forgotten first.
+#[derive(Debug, Default)]
+pub struct Keys {
+    owners: HashMap<Fingerprint, NodeName>,
+    order: VecDeque<Fingerprint>,
+}
+
+impl Keys {
+    /// Remembers that a request of this node with this key was approved. The first node stays
+    /// the owner.
+    pub fn remember(&mut self, key: Fingerprint, node: NodeName, nodes: usize) {
+        if self.owners.contains_key(&key) {
+            return;
+        }
+        self.owners.insert(key, node);
+        self.order.push_back(key);
+        while self.order.len() > LEAST.max(nodes.saturating_mul(FOR_EACH_NODE)) {
+            if let Some(oldest) = self.order.pop_front() {
+                self.owners.remove(&oldest);
+            }
+        }
+    }
+
+    /// The node whose key this is.
+    pub fn owner(&self, key: &Fingerprint) -> Option<&NodeName> {
+        self.owners.get(key)
+    }
+}

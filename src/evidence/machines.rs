@@ -1,0 +1,174 @@
+//! Machines: what made the nodes, and which addresses it gave them. No kubelet can write one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Node;
+use crate::csr::names::{NodeName, San};
+
+/// How a Machine says which Node is its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MachineLink {
+    /// By the Node's name, once there is a Node.
+    Name(Option<NodeName>),
+    /// By the provider ID that both have.
+    ProviderId,
+}
+
+/// What a verdict needs of a Machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Kind, group, namespace and name, as people are told of it.
+    pub key: Arc<str>,
+    /// Which Node is its own.
+    pub link: MachineLink,
+    /// The provider's name of the instance, once there is one.
+    pub provider_id: Option<Arc<str>>,
+    /// Its addresses and names.
+    pub addresses: BTreeSet<San>,
+    /// `metadata.creationTimestamp`.
+    pub created: Timestamp,
+    /// Whether `metadata.deletionTimestamp` is set.
+    pub terminating: bool,
+}
+
+impl Machine {
+    /// All by which it is waited for: its key, its Node's name and its provider ID.
+    pub fn known_by(&self) -> Vec<Arc<str>> {
+        let node = match &self.link {
+            MachineLink::Name(node) => node.as_ref().map(NodeName::shared),
+            MachineLink::ProviderId => None,
+        };
+        let all = [Some(self.key.clone()), node, self.provider_id.clone()];
+        all.into_iter().flatten().collect()
+    }
+
+    /// Its kind, which begins its key: a Node may have one Machine of each.
+    pub fn kind(&self) -> &str {
+        self.key.split(' ').next().unwrap_or_default()
+    }
+
+    /// Whether it cannot be this Node's: it names another, or is of another instance.
+    pub fn is_of_another(&self, node: &Node) -> bool {
+        let names_another = match &self.link {
+            MachineLink::Name(name) => name.as_ref().is_some_and(|name| *name != node.name),
+            MachineLink::ProviderId => false,
+        };
+        let ids = (&self.provider_id, &node.provider_id);
+        names_another || matches!(ids, (Some(one), Some(other)) if one != other)
+    }
+
+    /// Whether it says that this Node is its own.
+    pub fn refers_to(&self, node: &Node) -> bool {
+        match &self.link {
+            MachineLink::Name(name) => name.as_ref() == Some(&node.name),
+            MachineLink::ProviderId => {
+                self.provider_id.is_some() && self.provider_id == node.provider_id
+            }
+        }
+    }
+}
+
+/// All Machines.
+#[derive(Debug, Default)]
+pub struct Machines {
+    by_key: HashMap<Arc<str>, Machine>,
+    by_node: HashMap<NodeName, BTreeSet<Arc<str>>>,
+    by_provider_id: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    by_address: HashMap<San, BTreeSet<Arc<str>>>,
+}
+
+impl Machines {
+    /// Adds a Machine or puts it in the place of the one that had its key. Returns whether anything
+    /// changed.
+    pub fn apply(&mut self, machine: Machine) -> bool {
+        if self.by_key.get(&machine.key) == Some(&machine) {
+            return false;
+        }
+        self.remove(&machine.key.clone());
+        let key = &machine.key;
+        match (&machine.link, &machine.provider_id) {
+            (MachineLink::Name(Some(node)), _) => {
+                let of_node = self.by_node.entry(node.clone()).or_default();
+                of_node.insert(key.clone());
+            }
+            (MachineLink::ProviderId, Some(provider_id)) => {
+                let of_provider = self.by_provider_id.entry(provider_id.clone()).or_default();
+                of_provider.insert(key.clone());
+            }
+            (MachineLink::Name(None) | MachineLink::ProviderId, _) => {}
+        }
+        for san in &machine.addresses {
+            let of_address = self.by_address.entry(san.clone()).or_default();
+            of_address.insert(key.clone());
+        }
+        self.by_key.insert(key.clone(), machine);
+        true
+    }
+
+    /// Removes the Machine of this key. Returns it, if there was one.
+    pub fn remove(&mut self, key: &str) -> Option<Machine> {
+        let machine = self.by_key.remove(key)?;
+        match (&machine.link, &machine.provider_id) {
+            (MachineLink::Name(Some(node)), _) => take(&mut self.by_node, node, key),
+            (MachineLink::ProviderId, Some(id)) => take(&mut self.by_provider_id, id, key),
+            (MachineLink::Name(None) | MachineLink::ProviderId, _) => {}
+        }
+        for san in &machine.addresses {
+            take(&mut self.by_address, san, key);
+        }
+        Some(machine)
+    }
+
+    /// The Machine of this key.
+    pub fn get(&self, key: &str) -> Option<&Machine> {
+        self.by_key.get(key)
+    }
+
+    /// The Machines that say this Node is theirs, in the order of their keys.
+    pub fn of(&self, node: &Node) -> Vec<&Machine> {
+        let by_id = |id: &Arc<str>| self.by_provider_id.get(id);
+        let keys: BTreeSet<&Arc<str>> = self
+            .by_node
+            .get(&node.name)
+            .into_iter()
+            .chain(node.provider_id.as_ref().and_then(by_id))
+            .flatten()
+            .collect();
+        keys.into_iter().filter_map(|key| self.get(key)).collect()
+    }
+
+    /// The Machines that have this among their addresses, in the order of their keys.
+    pub fn with_address(&self, san: &San) -> impl Iterator<Item = &Machine> {
+        self.by_address
+            .get(san)
+            .into_iter()
+            .flatten()
+            .filter_map(|key| self.get(key))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+}
+
+fn take<K, Q>(index: &mut HashMap<K, BTreeSet<Arc<str>>>, at: &Q, key: &str)
+where
+    K: std::borrow::Borrow<Q> + Eq + std::hash::Hash,
+    Q: Eq + std::hash::Hash + ?Sized,
+{
+    if let Some(keys) = index.get_mut(at) {
+        keys.remove(key);
+        if keys.is_empty() {
+            index.remove(at);
+        }
+    }
+}

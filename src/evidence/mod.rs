@@ -1,0 +1,40 @@
+//! What is known of the cluster, and who says so: plain data and look-ups.
+
+mod answers;
+mod inventory;
+mod keys;
+mod machines;
+mod networks;
+mod nodes;
+mod protected;
+mod sources;
+
+pub use answers::{Answer, Answers};
+pub use inventory::{
+    Inventory, InventoryError, InventoryFile, InventoryNode, InventoryPattern, Listing,
+};
+pub use keys::Keys;
+pub use machines::{Machine, MachineLink, Machines};
+pub use networks::Networks;
+pub use nodes::{AddressType, Node, NodeAddress, Nodes};
+pub use protected::{Identity, IdentityKind, Protected, reserved};
+pub use sources::{Source, SourceState, Sources};
+
+/// Everything that a verdict may rest on.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    /// The Nodes and what they claim.
+    pub nodes: Nodes,
+    /// Names and addresses that are not any node's to have.
+    pub protected: Protected,
+    /// Which node has which key.
+    pub keys: Keys,
+    /// The administrator's own list of nodes, if there is one.
+    pub inventory: Option<Inventory>,
+    /// What made the nodes, if that is watched.
+    pub machines: Option<Machines>,
+    /// What others have answered.
+    pub answers: Answers,
+    /// Whether all of this is complete and fresh.
+    pub sources: Sources,
+}

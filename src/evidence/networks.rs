@@ -1,0 +1,100 @@
+//! Many networks with their owners, looked up by address in a time that does not depend on
+//! how many there are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+/// Networks, each with the owners that claim it.
+#[derive(Debug)]
+pub struct Networks<T> {
+    owners: HashMap<IpNet, Vec<T>>,
+    /// How many networks there are of each address family (IPv6?) and prefix length.
+    lengths: BTreeMap<(bool, u8), usize>,
+}
+
+impl<T> Default for Networks<T> {
+    fn default() -> Self {
+        Networks {
+            owners: HashMap::new(),
+            lengths: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T: PartialEq> Networks<T> {
+    /// Adds an owner's claim on a network.
+    pub fn insert(&mut self, network: IpNet, owner: T) {
+        let network = network.trunc();
+        let owners = self.owners.entry(network).or_default();
+        if owners.is_empty() {
+            *self.lengths.entry(length(&network)).or_default() += 1;
+        }
+        owners.push(owner);
+    }
+
+    /// Takes back one claim of an owner.
+    pub fn remove(&mut self, network: IpNet, owner: &T) {
+        let network = network.trunc();
+        let Some(owners) = self.owners.get_mut(&network) else {
+            return;
+        };
+        if let Some(position) = owners.iter().position(|other| other == owner) {
+            owners.swap_remove(position);
+        }
+        if owners.is_empty() {
+            self.owners.remove(&network);
+            if let Some(count) = self.lengths.get_mut(&length(&network)) {
+                *count -= 1;
+                if *count == 0 {
+                    self.lengths.remove(&length(&network));
+                }
+            }
+        }
+    }
+
+    /// All networks that the address lies in, with their owners.
+    pub fn containing(&self, ip: IpAddr) -> impl Iterator<Item = (IpNet, &T)> {
+        self.lengths
+            .keys()
+            .filter(move |(is_ipv6, _)| *is_ipv6 == ip.is_ipv6())
+            .filter_map(move |(_, prefix)| IpNet::new(ip, *prefix).ok())
+            .filter_map(|network| self.owners.get_key_value(&network.trunc()))
+            .flat_map(|(network, owners)| owners.iter().map(|owner| (*network, owner)))
+    }
+}
+
+fn length(network: &IpNet) -> (bool, u8) {
+    (network.addr().is_ipv6(), network.prefix_len())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_every_network_and_forgets_removed_ones() {
+        let mut networks = Networks::default();
+        networks.insert("10.1.0.0/16".parse().unwrap(), "a");
+        networks.insert("10.1.2.0/24".parse().unwrap(), "b");
+        networks.insert("fd00::/8".parse().unwrap(), "c");
+        let at = |networks: &Networks<&'static str>, ip: &str| {
+            let mut found: Vec<_> = networks
+                .containing(ip.parse().unwrap())
+                .map(|(_, owner)| *owner)
+                .collect();
+            found.sort_unstable();
+            found
+        };
+        assert_eq!(at(&networks, "10.1.2.3"), ["a", "b"]);
+        assert_eq!(at(&networks, "10.1.3.3"), ["a"]);
+        assert_eq!(at(&networks, "fd12::1"), ["c"]);
+        assert!(at(&networks, "10.2.0.1").is_empty());
+        networks.remove("10.1.0.0/16".parse().unwrap(), &"a");
+        assert_eq!(at(&networks, "10.1.2.3"), ["b"]);
+        assert!(at(&networks, "10.1.3.3").is_empty());
+        assert_eq!(networks.lengths.len(), 2);
+    }
+}

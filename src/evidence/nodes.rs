@@ -1,0 +1,225 @@
+//! The Nodes, and an index from each name and address to the Nodes that claim it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use super::networks::Networks;
+use crate::csr::names::{NodeName, San};
+
+/// The type of a Node's address, as Kubernetes spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)]
+pub enum AddressType {
+    Hostname,
+    InternalIP,
+    ExternalIP,
+    InternalDNS,
+    ExternalDNS,
+}
+
+impl AddressType {
+    /// Reads a type; `None` for one that no kubelet asks a certificate for.
+    pub fn parse(text: &str) -> Option<AddressType> {
+        match text {
+            "Hostname" => Some(AddressType::Hostname),
+            "InternalIP" => Some(AddressType::InternalIP),
+            "ExternalIP" => Some(AddressType::ExternalIP),
+            "InternalDNS" => Some(AddressType::InternalDNS),
+            "ExternalDNS" => Some(AddressType::ExternalDNS),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for AddressType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// One entry of `status.addresses`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeAddress {
+    /// Its type.
+    pub address_type: AddressType,
+    /// What a kubelet asks for because of it.
+    pub san: San,
+}
+
+impl NodeAddress {
+    /// Reads an entry as the kubelet does (`addressesToHostnamesAndIPs`); `None` if the kubelet
+    /// would not ask for it or no certificate could hold it.
+    pub fn parse(address_type: &str, address: &str) -> Option<NodeAddress> {
+        let address_type = AddressType::parse(address_type)?;
+        let san = match address_type {
+            AddressType::Hostname => San::from_host_text(address),
+            AddressType::InternalIP | AddressType::ExternalIP => San::from_ip_text(address),
+            AddressType::InternalDNS | AddressType::ExternalDNS => San::from_dns_text(address),
+        }?;
+        Some(NodeAddress { address_type, san })
+    }
+}
+
+/// What a verdict needs of a Node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// `metadata.name`.
+    pub name: NodeName,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.creationTimestamp`.
+    pub created: Timestamp,
+    /// Whether `metadata.deletionTimestamp` is set.
+    pub terminating: bool,
+    /// Whether the control plane has lost contact: condition Ready is Unknown.
+    pub lost: bool,
+    /// Whether it has the label of a control-plane node, which a kubelet cannot set.
+    pub control_plane: bool,
+    /// Whether it has the taint `node.cloudprovider.kubernetes.io/uninitialized`.
+    pub uninitialized: bool,
+    /// `status.addresses`, as far as they can be in a certificate.
+    pub addresses: Vec<NodeAddress>,
+    /// Since when the addresses are what they are.
+    pub addresses_since: Timestamp,
+    /// `spec.podCIDRs`.
+    pub pod_cidrs: Vec<IpNet>,
+    /// `spec.providerID`: the provider's name of the instance, once there is one.
+    pub provider_id: Option<Arc<str>>,
+}
+
+impl Node {
+    /// Whether the name or address is among its addresses, and under which type.
+    pub fn address(&self, san: &San) -> Option<&NodeAddress> {
+        self.addresses.iter().find(|address| address.san == *san)
+    }
+
+    /// Whether it has any IP address.
+    pub fn has_ip(&self) -> bool {
+        self.addresses
+            .iter()
+            .any(|address| matches!(address.san, San::Ip(_)))
+    }
+}
+
+/// A kubelet can write a pod network into its own Node while that has none. One that no Node's
+/// pods could fill would put every other Node's address among those of pods.
+fn is_plausible(network: &IpNet) -> bool {
+    network.prefix_len() >= if network.addr().is_ipv4() { 16 } else { 48 }
+}
+
+/// All Nodes.
+#[derive(Debug, Default)]
+pub struct Nodes {
+    by_name: HashMap<NodeName, Node>,
+    claims: HashMap<San, Vec<NodeName>>,
+    pod_cidrs: Networks<NodeName>,
+    by_provider_id: HashMap<Arc<str>, Vec<NodeName>>,
+}
+
+impl Nodes {
+    /// Adds a Node or puts it in the place of the one that had its name. An unchanged list of
+    /// addresses of the same Node keeps its age. Returns whether anything changed, and the
+    /// names and addresses that are claimed differently now.
+    pub fn apply(&mut self, mut node: Node) -> bool {
+        node.pod_cidrs.retain(is_plausible);
+        if let Some(old) = self.by_name.get(node.name.as_str()) {
+            if old.uid == node.uid && old.addresses == node.addresses {
+                node.addresses_since = old.addresses_since;
+            }
+            if *old == node {
+                return false;
+            }
+        }
+        self.remove(node.name.as_str());
+        for address in &node.addresses {
+            let claimants = self.claims.entry(address.san.clone()).or_default();
+            if !claimants.contains(&node.name) {
+                claimants.push(node.name.clone());
+            }
+        }
+        for network in &node.pod_cidrs {
+            self.pod_cidrs.insert(*network, node.name.clone());
+        }
+        if let Some(id) = &node.provider_id {
+            let of_id = self.by_provider_id.entry(id.clone()).or_default();
+            of_id.push(node.name.clone());
+        }
+        self.by_name.insert(node.name.clone(), node);
+        true
+    }
+
+    /// Removes the Node of this name. Returns it, if there was one.
+    pub fn remove(&mut self, name: &str) -> Option<Node> {
+        let node = self.by_name.remove(name)?;
+        for address in &node.addresses {
+            if let Some(claimants) = self.claims.get_mut(&address.san) {
+                claimants.retain(|claimant| claimant.as_str() != name);
+                if claimants.is_empty() {
+                    self.claims.remove(&address.san);
+                }
+            }
+        }
+        for network in &node.pod_cidrs {
+            self.pod_cidrs.remove(*network, &node.name);
+        }
+        if let Some(id) = &node.provider_id
+            && let Some(names) = self.by_provider_id.get_mut(id)
+        {
+            names.retain(|other| other.as_str() != name);
+            if names.is_empty() {
+                self.by_provider_id.remove(id);
+            }
+        }
+        Some(node)
+    }
+
+    /// The Nodes that say they are this instance of the provider's.
+    pub fn of_instance(&self, provider_id: &str) -> impl Iterator<Item = &Node> {
+        self.by_provider_id
+            .get(provider_id)
+            .into_iter()
+            .flatten()
+            .filter_map(|name| self.by_name.get(name))
+    }
+
+    /// The Node of this name.
+    pub fn get(&self, name: &str) -> Option<&Node> {
+        self.by_name.get(name)
+    }
+
+    /// All Nodes, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Node> {
+        self.by_name.values()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// The Nodes that have this among their addresses.
+    pub fn claimants(&self, san: &San) -> impl Iterator<Item = &Node> {
+        self.claims
+            .get(san)
+            .into_iter()
+            .flatten()
+            .filter_map(|name| self.by_name.get(name))
+    }
+
+    /// The Nodes whose pods have their addresses from a network with this address.
+    pub fn pod_networks(&self, ip: IpAddr) -> impl Iterator<Item = (IpNet, &Node)> {
+        self.pod_cidrs
+            .containing(ip)
+            .filter_map(|(network, name)| Some((network, self.by_name.get(name)?)))
+    }
+}

@@ -1,0 +1,156 @@
+//! Names and addresses that a node must not have, however sure it is of them: whoever gets a
+//! certificate for one can pose as the API server or as a Service.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use crate::csr::names::{DnsName, San};
+
+/// What a protected name or address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IdentityKind {
+    /// An address of Services.
+    Service,
+    /// An address at which an API server listens, by its EndpointSlice.
+    ApiServerEndpoint,
+    /// A name or address that clients know the API server by: its certificate, kubeconfig or
+    /// `cluster-info`.
+    ApiServerIdentity,
+}
+
+/// One protected name, address or network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// What it is.
+    pub kind: IdentityKind,
+    /// Who says so, for a person: an object or a certificate.
+    pub origin: String,
+}
+
+/// What one origin protects.
+#[derive(Debug, Default)]
+struct Part {
+    sans: HashMap<San, IdentityKind>,
+    networks: Vec<(IpNet, IdentityKind)>,
+    domains: Vec<DnsName>,
+}
+
+/// All that is protected in this cluster, by who says so.
+#[derive(Debug, Default)]
+pub struct Protected {
+    parts: BTreeMap<String, Part>,
+}
+
+impl Protected {
+    /// Puts these in the place of what the origin protected before. Returns whether that is
+    /// a change.
+    pub fn set_sans(&mut self, origin: &str, kind: IdentityKind, sans: Vec<San>) -> bool {
+        let domains = sans.iter().filter_map(cluster_domain).collect();
+        let sans: HashMap<San, IdentityKind> = sans.into_iter().map(|san| (san, kind)).collect();
+        let part = self.parts.entry(origin.to_owned()).or_default();
+        let changed = part.sans != sans;
+        part.sans = sans;
+        part.domains = domains;
+        changed
+    }
+
+    /// Puts these in the place of the networks that the origin protected before. Returns
+    /// whether that is a change.
+    pub fn set_networks(&mut self, origin: &str, kind: IdentityKind, networks: Vec<IpNet>) -> bool {
+        let networks: Vec<_> = networks
+            .into_iter()
+            .map(|network| (network, kind))
+            .collect();
+        let part = self.parts.entry(origin.to_owned()).or_default();
+        let changed = part.networks != networks;
+        part.networks = networks;
+        changed
+    }
+
+    /// Forgets what the origin protected. Returns whether there was anything.
+    pub fn remove(&mut self, origin: &str) -> bool {
+        self.parts.remove(origin).is_some()
+    }
+
+    /// All that protects this name or address.
+    pub fn find(&self, san: &San) -> impl Iterator<Item = Identity> {
+        self.parts.iter().filter_map(move |(origin, part)| {
+            let network = match san {
+                San::Ip(ip) => part
+                    .networks
+                    .iter()
+                    .find(|(network, _)| network.contains(ip)),
+                San::Dns(_) => None,
+            };
+            let kind = part.sans.get(san).or(network.map(|(_, kind)| kind))?;
+            Some(Identity {
+                kind: *kind,
+                origin: origin.clone(),
+            })
+        })
+    }
+
+    /// The domains of this cluster's Services, as the API servers' certificates show them.
+    pub fn cluster_domains(&self) -> impl Iterator<Item = &DnsName> {
+        self.parts.values().flat_map(|part| &part.domains)
+    }
+
+    /// Every protected name, address and network, for a person to look at.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, String)> {
+        self.parts.iter().flat_map(|(origin, part)| {
+            let sans = part.sans.keys().map(San::to_string);
+            let networks = part.networks.iter().map(|(network, _)| network.to_string());
+            sans.chain(networks)
+                .map(move |text| (origin.as_str(), text))
+        })
+    }
+}
+
+/// The cluster domain, if this is the API server's full name as a Service.
+fn cluster_domain(san: &San) -> Option<DnsName> {
+    match san {
+        San::Dns(name) => name
+            .as_str()
+            .strip_prefix("kubernetes.default.svc.")
+            .and_then(|domain| DnsName::parse(domain.as_bytes()).ok()),
+        San::Ip(_) => None,
+    }
+}
+
+/// Why no node in any cluster can have this address, if that is so.
+pub fn reserved(ip: IpAddr) -> Option<&'static str> {
+    const METADATA_V4: [Ipv4Addr; 4] = [
+        Ipv4Addr::new(169, 254, 169, 254),
+        Ipv4Addr::new(168, 63, 129, 16),
+        Ipv4Addr::new(100, 100, 100, 200),
+        Ipv4Addr::new(192, 0, 0, 192),
+    ];
+    const METADATA_V6: [Ipv6Addr; 2] = [
+        Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+        Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    ];
+    match ip {
+        IpAddr::V4(v4) if METADATA_V4.contains(&v4) => Some("a cloud's metadata service"),
+        IpAddr::V6(v6) if METADATA_V6.contains(&v6) => Some("a cloud's metadata service"),
+        _ if ip.is_loopback() => Some("a loopback address"),
+        _ if ip.is_unspecified() => Some("the unspecified address"),
+        _ if ip.is_multicast() => Some("a multicast address"),
+        IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local address"),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
+        IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
+        IpAddr::V4(v4) if matches!(v4.octets(), [0, ..]) => Some("an address of no host"),
+        IpAddr::V6(v6) if embeds_ipv4(v6) => Some("an IPv4 address inside of an IPv6 one"),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+/// IPv4-compatible addresses (RFC 4291, 2.5.5.1) and those of NAT64 (RFC 6052, RFC 8215): with a
+/// translator on the way they lead to the IPv4 address.
+fn embeds_ipv4(v6: Ipv6Addr) -> bool {
+    matches!(
+        v6.segments(),
+        [0, 0, 0, 0, 0, 0, _, _] | [0x64, 0xff9b, 0, 0, 0, 0, _, _] | [0x64, 0xff9b, 1, ..]
+    )
+}

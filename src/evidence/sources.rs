@@ -1,0 +1,186 @@
+//! Where evidence comes from, and whether it can be relied on now.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// A source of evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The watch on Nodes.
+    Nodes,
+    /// The watch on CertificateSigningRequests, which shows the keys in use.
+    Requests,
+    /// The Service `default/kubernetes`.
+    KubernetesService,
+    /// The EndpointSlices of that Service.
+    ApiServerEndpoints,
+    /// The ServiceCIDR objects.
+    ServiceCidrs,
+    /// The ConfigMap `kube-public/cluster-info`, if there is one.
+    ClusterInfo,
+    /// The certificates that the API servers show.
+    ApiServerCertificates,
+    /// The administrator's inventory, if there is one.
+    Inventory,
+    /// The Machines, if any kind of them is watched.
+    Machines,
+    /// DNS, if it is asked.
+    Dns,
+    /// The certificates that kubelets show, if they are asked.
+    ServingCertificates,
+}
+
+impl Source {
+    /// Every source.
+    pub const ALL: [Source; 11] = [
+        Source::Nodes,
+        Source::Requests,
+        Source::KubernetesService,
+        Source::ApiServerEndpoints,
+        Source::ServiceCidrs,
+        Source::ClusterInfo,
+        Source::ApiServerCertificates,
+        Source::Inventory,
+        Source::Machines,
+        Source::Dns,
+        Source::ServingCertificates,
+    ];
+    /// Those without which nothing can be judged.
+    pub const NEEDED: [Source; 7] = [
+        Source::Nodes,
+        Source::Requests,
+        Source::KubernetesService,
+        Source::ApiServerEndpoints,
+        Source::ServiceCidrs,
+        Source::ClusterInfo,
+        Source::ApiServerCertificates,
+    ];
+
+    /// The name in metrics, logs and `/readyz`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Nodes => "nodes",
+            Source::Requests => "certificatesigningrequests",
+            Source::KubernetesService => "kubernetes-service",
+            Source::ApiServerEndpoints => "apiserver-endpoints",
+            Source::ServiceCidrs => "servicecidrs",
+            Source::ClusterInfo => "cluster-info",
+            Source::ApiServerCertificates => "apiserver-certificates",
+            Source::Inventory => "inventory",
+            Source::Machines => "machines",
+            Source::Dns => "dns",
+            Source::ServingCertificates => "serving-certificates",
+        }
+    }
+
+    /// How long the last state may be relied on while the source is down. What the API server
+    /// holds changes by the minute; what it is called by changes when it is set up anew.
+    fn outlives(self) -> SignedDuration {
+        match self {
+            Source::Nodes | Source::Requests | Source::Machines => SignedDuration::from_secs(60),
+            // Each of their answers has a time of its own.
+            Source::Dns | Source::ServingCertificates => SignedDuration::ZERO,
+            Source::KubernetesService
+            | Source::ApiServerEndpoints
+            | Source::ServiceCidrs
+            | Source::ClusterInfo => SignedDuration::from_mins(5),
+            // Its last good state is what the administrator last said well.
+            Source::ApiServerCertificates | Source::Inventory => SignedDuration::from_hours(1),
+        }
+    }
+}
+
+/// How a source is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceState {
+    /// When it was last complete; `None` if it never was.
+    pub synced: Option<Timestamp>,
+    /// Since when it is failing and why; `None` while it works.
+    pub failing: Option<(Timestamp, String)>,
+}
+
+/// The state of every source.
+#[derive(Debug, Default)]
+pub struct Sources {
+    states: BTreeMap<Source, SourceState>,
+}
+
+impl Sources {
+    /// Every source complete at this time, as offline evidence is.
+    pub fn all_synced(now: Timestamp) -> Sources {
+        let mut sources = Sources::default();
+        for source in Source::ALL {
+            sources.synced(source, now);
+        }
+        sources
+    }
+
+    /// Notes that the source is complete. Returns whether that is news.
+    pub fn synced(&mut self, source: Source, now: Timestamp) -> bool {
+        let state = self.states.entry(source).or_default();
+        let news = state.synced.is_none() || state.failing.is_some();
+        *state = SourceState {
+            synced: Some(now),
+            failing: None,
+        };
+        news
+    }
+
+    /// Notes that the source fails. Returns whether that is news.
+    pub fn failed(&mut self, source: Source, now: Timestamp, why: &str) -> bool {
+        let state = self.states.entry(source).or_default();
+        let news = state
+            .failing
+            .as_ref()
+            .is_none_or(|(_, before)| before != why);
+        let since = state.failing.take().map_or(now, |(since, _)| since);
+        state.failing = Some((since, why.to_owned()));
+        news
+    }
+
+    /// Notes that the source fails and that what it said before is not enough any more. Returns
+    /// whether that is news.
+    pub fn incomplete(&mut self, source: Source, now: Timestamp, why: &str) -> bool {
+        let news = self.failed(source, now, why);
+        let state = self.states.entry(source).or_default();
+        state.synced.take().is_some() || news
+    }
+
+    /// Notes that the source is another from now on, of which nothing has been read.
+    pub fn forget(&mut self, source: Source) {
+        self.states.remove(&source);
+    }
+
+    /// The state of one source.
+    pub fn state(&self, source: Source) -> SourceState {
+        self.states.get(&source).cloned().unwrap_or_default()
+    }
+
+    /// Those of these sources that cannot be relied on, each with the reason.
+    pub fn unready(
+        &self,
+        asked: impl IntoIterator<Item = Source>,
+        now: Timestamp,
+    ) -> Vec<(Source, String)> {
+        asked
+            .into_iter()
+            .filter_map(|source| Some((source, self.why_unready(source, now)?)))
+            .collect()
+    }
+
+    fn why_unready(&self, source: Source, now: Timestamp) -> Option<String> {
+        let Some(state) = self.states.get(&source) else {
+            return Some("has not been read yet".into());
+        };
+        match (&state.synced, &state.failing) {
+            (None, None) => Some("has not been read yet".into()),
+            (None, Some((_, why))) => Some(format!("cannot be read: {why}")),
+            (Some(_), Some((since, why))) if now.duration_since(*since) > source.outlives() => {
+                let down = now.duration_since(*since).as_secs();
+                Some(format!("has been down for {down} s: {why}"))
+            }
+            (Some(_), _) => None,
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! What a judge has to say about a request: findings, each with a stable code.
+//!
+//! A code belongs to one row of the threat table (`docs/verdicts.md`) and never changes its
+//! meaning; metrics, logs, conditions and tests refer to it by name.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What a finding does to the verdict. The most severe one wins, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effect {
+    /// Something is missing or late: leave the request pending and look again.
+    Wait,
+    /// No later state of the cluster could make this right.
+    Deny,
+    /// Not ours to touch.
+    Ignore,
+}
+
+macro_rules! codes {
+    ($($code:ident $row:literal $effect:ident $text:literal)*) => {
+        /// The stable name of a finding.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $text] $code,)*
+        }
+
+        impl Code {
+            /// Every code there is, in the order of the threat table.
+            pub const ALL: &'static [Code] = &[$(Code::$code,)*];
+
+            /// The name as it stands in metrics, logs and conditions.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$code => stringify!($code),)* }
+            }
+
+            /// The row of the threat table.
+            pub fn row(self) -> u8 {
+                match self { $(Code::$code => $row,)* }
+            }
+
+            /// What it does unless the policy says otherwise.
+            pub fn effect(self) -> Effect {
+                match self { $(Code::$code => Effect::$effect,)* }
+            }
+
+            /// One line that says what the code means.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Code::$code => $text,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    SignerOther 1 Ignore "the request is for another signer"
+    RequestSettled 2 Ignore "the request is approved, denied, failed or issued already"
+    RequestTerminating 2 Ignore "the request is being deleted"
+    RequestorNotNode 4 Ignore "the requestor is not a node"
+    GroupNodesMissing 5 Deny "the requestor is not in group system:nodes"
+    GroupAuthenticatedMissing 6 Deny "the requestor is not in group system:authenticated"
+    GroupsExtra 7 Deny "the requestor is in groups that no node is in"
+    CredentialIdMissing 8 Deny "the requestor did not come with a client certificate"
+    NodeNameInvalid 9 Deny "the requestor's node name is no DNS-1123 subdomain"
+    RequestorUidSet 10 Deny "the requestor has a UID, which no node has"
+    UsageExtra 11 Deny "a usage is asked for that a serving certificate must not have"
+    UsageMissing 12 Deny "a usage is missing that a serving certificate must have"
+    ExpirationTooLong 14 Deny "the certificate would live longer than the policy allows"
+    RequestStale 15 Ignore "the request is so old that the kubelet has dropped its key"
+    RequestTooLarge 17 Deny "the request is larger than any kubelet makes it"
+    PemMissing 18 Deny "the request is not PEM"
+    PemLabelWrong 18 Deny "the PEM block is not a certificate request"
+    PemNotExact 19 Deny "the request is more or other than one plain PEM block"
+    DerMalformed 20 Deny "the request is no certification request"
+    DerTrailingBytes 20 Deny "bytes follow the certification request"
+    DerNotCanonical 20 Deny "the request is not in canonical DER"
+    ReadersDisagree 20 Deny "two readers see different things in the request"
+    SignatureInvalid 21 Deny "the request is not signed by the key it asks for"
+    SignatureAlgorithmRefused 21 Deny "the request is signed with a weak or unknown algorithm"
+    KeyRefused 22 Deny "the key is too small, too large or of an unknown type"
+    KeyOfAnotherNode 24 Deny "the key is in use by another node"
+    CommonNameRepeated 25 Deny "the subject has more than one common name"
+    RdnMultiValued 25 Deny "a part of the subject has more than one value"
+    SubjectAttributeExtra 26 Deny "the subject has an attribute besides CN and O"
+    OrganizationMissing 27 Deny "the subject has no organization"
+    OrganizationRepeated 27 Deny "the subject has more than one organization"
+    OrganizationWrong 27 Deny "the organization is not system:nodes"
+    CommonNameMissing 28 Deny "the subject has no common name"
+    CommonNameMismatch 28 Deny "the common name is not the requestor's user name"
+    ExtensionRequestMissing 30 Deny "no extensions are requested, so no SAN"
+    ExtensionRequestRepeated 30 Deny "more than one list of extensions is requested"
+    AttributeExtra 31 Deny "the request has an attribute besides the extension request"
+    ExtensionExtra 32 Deny "an extension besides the SAN is requested"
+    SanRepeated 33 Deny "the SAN extension stands more than once"
+    SanMalformed 33 Deny "the SAN extension is not exactly one list of names"
+    SanMissing 34 Deny "no name or address is asked for"
+    SanKindRefused 35 Deny "a SAN is neither a DNS name nor an IP address"
+    SanWithoutIp 36 Wait "only DNS names are asked for, no IP address"
+    SanIncomplete 37 Wait "fewer names are asked for than the Node has"
+    SanNotOfNode 38 Wait "a SAN is not among the Node's addresses"
+    SanUncorroborated 39 Wait "only the Node itself vouches for a SAN"
+    SanContradicted 40 Deny "an independent source says otherwise of a SAN"
+    SanServiceAddress 41 Deny "a SAN is an address of Services"
+    SanApiServerEndpoint 42 Deny "a SAN is an address of an API server"
+    SanApiServerIdentity 44 Deny "a SAN is a name or address that the API server is reached by"
+    SanProtected 44 Deny "a SAN is on the policy's list of protected names and networks"
+    SanOutsidePolicy 44 Wait "a SAN is outside of the suffixes or networks of the policy"
+    SanReservedAddress 45 Deny "a SAN is an address that belongs to no node"
+    SanPodAddress 46 Deny "a SAN is an address of pods"
+    SanPodAddressContested 46 Wait "a younger Node claims the SAN as an address of its pods"
+    SanOfOlderNode 47 Deny "an older Node claims the SAN too"
+    SanOfOlderMachine 47 Deny "an older Machine of another node has the SAN"
+    SanContested 47 Wait "another Node or Machine claims the SAN too"
+    SanIpMalformed 48 Deny "a SAN is an IP address of a wrong form"
+    SanClusterName 49 Deny "a SAN is a name of the cluster's own services"
+    SanWildcard 50 Deny "a SAN is a wildcard"
+    SanDnsMalformed 51 Deny "a SAN is no host name"
+    SanOfAnotherNode 53 Deny "a SAN is another node's name"
+    SanDuplicate 54 Deny "a SAN is asked for twice"
+    SanTooMany 54 Deny "more names are asked for than the policy allows"
+    NodeMissing 57 Wait "there is no such Node"
+    NodeTerminating 58 Ignore "the Node is being deleted"
+    NodeYounger 59 Wait "the Node was created after the request"
+    NodeAddressesMissing 60 Wait "the Node has no IP address yet"
+    NodeUninitialized 60 Wait "the cloud provider has not initialized the Node yet"
+    NodeAddressesUnstable 61 Wait "the Node's addresses have changed a moment ago"
+    MachineMissing 62 Wait "no Machine refers to the Node"
+    MachineIncomplete 62 Wait "the Machine or the Node is not set up completely yet"
+    MachineReplaced 62 Wait "several Machines refer to the Node, and one is being deleted"
+    MachineRepeated 63 Deny "several Machines refer to the Node"
+    ProviderIdContested 62 Wait "another Node has the provider ID too"
+    ProviderIdOfOlderNode 63 Deny "an older Node has the provider ID too"
+    MachineProviderIdMismatch 63 Deny "the Machine and the Node are of different instances"
+    SourceUnready 64 Wait "what is known of the cluster is incomplete or too old"
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A question to somebody outside of the cluster, which is asked only when a request depends on it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Question {
+    /// Which addresses DNS has for this name.
+    Addresses(Arc<str>),
+    /// Which names DNS has for this address.
+    Names(IpAddr),
+    /// Which certificate the kubelet of this node shows at this address.
+    Certificate(Arc<str>, IpAddr),
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Question::Addresses(name) => write!(f, "the addresses of {name}"),
+            Question::Names(ip) => write!(f, "the names of {ip}"),
+            Question::Certificate(node, ip) => write!(f, "the certificate of {node} at {ip}"),
+        }
+    }
+}
+
+/// The object whose arrival or change can turn a Wait into something else.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Awaited {
+    /// The Node of this name.
+    Node(Arc<str>),
+    /// A Machine: by its own key, by the Node that it refers to, or by its provider ID.
+    Machine(Arc<str>),
+    /// The answer to a question.
+    Answer(Question),
+    /// A source of evidence, by its name.
+    Source(&'static str),
+    /// Nothing but a later time.
+    Time(jiff::Timestamp),
+    /// Another policy.
+    Policy,
+}
+
+/// One thing that is to be said of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Its stable name.
+    pub code: Code,
+    /// What it does to the verdict.
+    pub effect: Effect,
+    /// What was expected and what was found, for a person.
+    pub detail: String,
+    /// What to wait for; empty unless the effect is `Wait`.
+    pub awaits: Vec<Awaited>,
+}
+
+/// Findings of one code beyond this number say nothing new and are an attacker's to multiply.
+const MOST_OF_ONE_CODE: usize = 8;
+
+/// All findings of one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings(Vec<Finding>);
+
+impl Findings {
+    /// Adds a finding with the effect that its code has.
+    pub fn add(&mut self, code: Code, detail: impl Into<String>) {
+        self.push(code, code.effect(), detail.into(), Vec::new());
+    }
+
+    /// Adds a finding whose effect the policy decides.
+    pub fn add_with(&mut self, code: Code, effect: Effect, detail: impl Into<String>) {
+        self.push(code, effect, detail.into(), Vec::new());
+    }
+
+    /// Adds a finding that waits for these.
+    pub fn wait(&mut self, code: Code, awaits: Vec<Awaited>, detail: impl Into<String>) {
+        self.push(code, Effect::Wait, detail.into(), awaits);
+    }
+
+    /// Adds all findings of another list.
+    pub fn extend(&mut self, other: &Findings) {
+        for finding in &other.0 {
+            self.push(
+                finding.code,
+                finding.effect,
+                finding.detail.clone(),
+                finding.awaits.clone(),
+            );
+        }
+    }
+
+    /// The most severe effect, if there is any finding.
+    pub fn effect(&self) -> Option<Effect> {
+        self.0.iter().map(|finding| finding.effect).max()
+    }
+
+    /// The findings in the order in which they were made.
+    pub fn iter(&self) -> std::slice::Iter<'_, Finding> {
+        self.0.iter()
+    }
+
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn push(&mut self, code: Code, effect: Effect, detail: String, awaits: Vec<Awaited>) {
+        let same = self.0.iter().filter(|other| other.code == code);
+        if same.clone().count() < MOST_OF_ONE_CODE && !same.clone().any(|o| o.detail == detail) {
+            self.0.push(Finding {
+                code,
+                effect,
+                detail,
+                awaits,
+            });
+        }
+    }
+}
+
+/// Text from a request as it may be shown: control and non-ASCII bytes escaped, and cut.
+pub fn shown(bytes: &[u8]) -> String {
+    const LONGEST: usize = 80;
+    let head = bytes.get(..LONGEST).unwrap_or(bytes);
+    let mut text = head.escape_ascii().to_string();
+    if bytes.len() > LONGEST {
+        text.push('…');
+    }
+    text
+}

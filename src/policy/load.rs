@@ -1,0 +1,282 @@
+//! Reading a policy, and refusing one that says something that cannot be meant.
+
+use jiff::SignedDuration;
+use thiserror::Error;
+
+use super::{API_VERSION, IndependentSource, KIND, Policy, Reaction};
+use crate::csr::names::{DnsName, NodeName, San};
+use crate::yaml;
+
+macro_rules! shipped {
+    ($($name:literal)*) => {
+        /// The policies that ship, by their names, as they stand in `policies/`.
+        pub const SHIPPED: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../policies/", $name, ".yaml"))),)*];
+    };
+}
+
+shipped! {
+    "default" "strict" "inventory" "cluster-api" "openshift" "metal3" "gardener" "dns"
+    "cloud-provider"
+}
+
+/// Largest policy that is read, in bytes.
+const LARGEST: usize = 1024 * 1024;
+
+/// Why a policy cannot be used.
+#[derive(Debug, Error)]
+pub enum PolicyError {
+    /// It is not YAML of the right shape. The text names line, column and what was expected.
+    #[error("{0}")]
+    Shape(String),
+    /// A field has a value that it must not have.
+    #[error("{field}: expected {expected}, found `{found}`")]
+    Field {
+        /// The path of the field.
+        field: &'static str,
+        /// What it may be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+}
+
+/// Reads a policy and checks all of it.
+pub fn parse(text: &str) -> Result<Policy, PolicyError> {
+    let mut policy: Policy = yaml::read(text, LARGEST).map_err(PolicyError::Shape)?;
+    check(&policy)?;
+    policy.digest = digest(text);
+    Ok(policy)
+}
+
+/// The policy that is used if none is named.
+pub fn default_policy() -> Result<Policy, PolicyError> {
+    parse(include_str!("../../policies/default.yaml"))
+}
+
+/// The policy of this name among those that ship; `None` if none has it.
+pub fn shipped(name: &str) -> Option<Result<Policy, PolicyError>> {
+    let (_, text) = SHIPPED.iter().find(|(known, _)| *known == name)?;
+    Some(parse(text))
+}
+
+fn digest(text: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    digest
+        .as_ref()
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn check(policy: &Policy) -> Result<(), PolicyError> {
+    let spec = &policy.spec;
+    one_of("apiVersion", API_VERSION, &policy.api_version)?;
+    one_of("kind", KIND, &policy.kind)?;
+    require(
+        NodeName::parse(&policy.metadata.name).is_some(),
+        "metadata.name",
+        "a DNS-1123 subdomain",
+        &policy.metadata.name,
+    )?;
+    reaction(
+        "spec.requestor.others",
+        spec.requestor.others,
+        &[Reaction::Ignore, Reaction::Deny],
+    )?;
+    reaction(
+        "spec.requestor.uid",
+        spec.requestor.uid,
+        &[Reaction::Allow, Reaction::Deny],
+    )?;
+    let allow_or_wait = [Reaction::Allow, Reaction::Wait];
+    reaction("spec.names.dnsOnly", spec.names.dns_only, &allow_or_wait)?;
+    reaction(
+        "spec.names.incomplete",
+        spec.names.incomplete,
+        &allow_or_wait,
+    )?;
+    check_durations(policy)?;
+    require(
+        (1..=256).contains(&spec.names.max),
+        "spec.names.max",
+        "1 to 256",
+        &spec.names.max.to_string(),
+    )?;
+    domains("spec.names.dnsSuffixes", &spec.names.dns_suffixes)?;
+    networks("spec.names.networks", &spec.names.networks)?;
+    domains(
+        "spec.protected.clusterDomains",
+        &spec.protected.cluster_domains,
+    )?;
+    domains("spec.protected.names", &spec.protected.names)?;
+    networks("spec.protected.networks", &spec.protected.networks)?;
+    check_machines(policy)?;
+    check_sources(policy)?;
+    for allowed in &spec.protected.allowed {
+        let field = "spec.protected.allowed.node";
+        let known = NodeName::parse(&allowed.node).is_some();
+        require(known, field, "a Node's name", &allowed.node)?;
+        for san in &allowed.sans {
+            let field = "spec.protected.allowed.sans";
+            let known = San::from_host_text(san).is_some();
+            require(known, field, "a DNS name or an IP address", san)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_machines(policy: &Policy) -> Result<(), PolicyError> {
+    let spec = &policy.spec;
+    for kind in &spec.sources.machines {
+        let group = DnsName::parse(kind.group.as_bytes()).is_ok() && kind.group.contains('.');
+        let expected = "an API group such as `cluster.x-k8s.io`";
+        require(group, "spec.sources.machines.group", expected, &kind.group)?;
+        let named = kind.kind.starts_with(|c: char| c.is_ascii_uppercase());
+        let expected = "a kind such as `Machine`";
+        require(named, "spec.sources.machines.kind", expected, &kind.kind)?;
+    }
+    Ok(())
+}
+
+fn check_sources(policy: &Policy) -> Result<(), PolicyError> {
+    let (proof, sources) = (&policy.spec.proof, &policy.spec.sources);
+    let must = |source| {
+        let mut asked = [&proof.ip_addresses, &proof.node_name, &proof.dns_names].into_iter();
+        asked.any(|asked| asked.all_of.contains(&source))
+    };
+    require(
+        !must(IndependentSource::Machine) || !sources.machines.is_empty(),
+        "spec.sources.machines",
+        "a kind of Machine, since `allOf` under spec.proof names Machine",
+        "[]",
+    )?;
+    require(
+        !must(IndependentSource::Dns) || sources.dns.is_some(),
+        "spec.sources.dns",
+        "how DNS is asked, since `allOf` under spec.proof names DNS",
+        "null",
+    )?;
+    require(
+        !must(IndependentSource::ServingCertificate) || sources.serving_certificate.is_some(),
+        "spec.sources.servingCertificate",
+        "how kubelets are asked, since `allOf` under spec.proof names ServingCertificate",
+        "null",
+    )?;
+    let timeouts = [
+        (
+            "spec.sources.dns.timeout",
+            sources.dns.as_ref().map(|dns| dns.timeout),
+        ),
+        (
+            "spec.sources.servingCertificate.timeout",
+            sources
+                .serving_certificate
+                .as_ref()
+                .map(|asked| asked.timeout),
+        ),
+    ];
+    for (field, timeout) in timeouts {
+        let Some(timeout) = timeout else { continue };
+        let good =
+            (SignedDuration::from_millis(100)..=SignedDuration::from_secs(10)).contains(&timeout);
+        require(good, field, "100ms to 10s", &format!("{timeout:#}"))?;
+    }
+    let suffixes = sources.dns.iter().flat_map(|dns| dns.suffixes.clone());
+    domains("spec.sources.dns.suffixes", &suffixes.collect::<Vec<_>>())
+}
+
+fn check_durations(policy: &Policy) -> Result<(), PolicyError> {
+    let spec = &policy.spec;
+    let minute = SignedDuration::from_mins(1);
+    // The kubelet throws its key away after 15 minutes: an approval later than that serves
+    // nobody but whoever has kept the key.
+    for (field, expected, found, least, most) in [
+        (
+            "spec.request.maxAge",
+            "1m to 15m",
+            spec.request.max_age,
+            minute,
+            minute * 15,
+        ),
+        (
+            "spec.request.maxExpiration",
+            "10m (the API server's least) to 87600h (ten years)",
+            spec.request.max_expiration,
+            minute * 10,
+            SignedDuration::from_hours(87_600),
+        ),
+        (
+            "spec.proof.addressesStableFor",
+            "0s to 10m",
+            spec.proof.addresses_stable_for,
+            SignedDuration::ZERO,
+            minute * 10,
+        ),
+    ] {
+        require(
+            least <= found && found <= most,
+            field,
+            expected,
+            &format!("{found:#}"),
+        )?;
+    }
+    Ok(())
+}
+
+fn require(
+    holds: bool,
+    field: &'static str,
+    expected: &str,
+    found: &str,
+) -> Result<(), PolicyError> {
+    if holds {
+        return Ok(());
+    }
+    Err(PolicyError::Field {
+        field,
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    })
+}
+
+fn one_of(field: &'static str, expected: &str, found: &str) -> Result<(), PolicyError> {
+    require(found == expected, field, &format!("`{expected}`"), found)
+}
+
+fn reaction(
+    field: &'static str,
+    found: Reaction,
+    expected: &[Reaction],
+) -> Result<(), PolicyError> {
+    let names: Vec<String> = expected.iter().map(|one| format!("{one:?}")).collect();
+    require(
+        expected.contains(&found),
+        field,
+        &names.join(" or "),
+        &format!("{found:?}"),
+    )
+}
+
+fn domains(field: &'static str, found: &[String]) -> Result<(), PolicyError> {
+    for domain in found {
+        let known = DnsName::parse(domain.as_bytes()).is_ok();
+        require(
+            known,
+            field,
+            "a DNS name without a leading dot or `*`",
+            domain,
+        )?;
+    }
+    Ok(())
+}
+
+fn networks(field: &'static str, found: &[ipnet::IpNet]) -> Result<(), PolicyError> {
+    for network in found {
+        let expected = format!("a network without host bits, such as `{}`", network.trunc());
+        let exact = *network == network.trunc();
+        require(exact, field, &expected, &network.to_string())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! Where evidence comes from that no kubelet can write, as far as the policy says it.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use jiff::SignedDuration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::Value;
+use serde_json_path::JsonPath;
+
+use super::Demand;
+
+/// Sources beside the API server's own objects.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SourcesPolicy {
+    /// Objects that stand for what made the nodes, such as the Machines of Cluster API.
+    pub machines: Vec<MachineKind>,
+    /// DNS, if it is asked.
+    pub dns: Option<DnsPolicy>,
+    /// The certificates that kubelets show now, if they are asked.
+    pub serving_certificate: Option<ServingCertificatePolicy>,
+}
+
+/// How DNS is asked. Only names that follow from a Node's own name are: the name itself if it has a
+/// domain, and the name under each suffix.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DnsPolicy {
+    /// The servers; those of the system if there are none.
+    #[schemars(with = "Vec<String>")]
+    pub servers: Vec<DnsServer>,
+    /// Domains under which each node has its Node's name.
+    pub suffixes: Vec<String>,
+    /// How long one question may take.
+    #[serde(deserialize_with = "super::fields::dns_timeout")]
+    #[schemars(with = "String")]
+    pub timeout: SignedDuration,
+    /// Whether an address must lead back to the name.
+    pub reverse: Demand,
+}
+
+/// The address of a DNS server, with or without a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnsServer(pub SocketAddr);
+
+impl DnsServer {
+    const PORT: u16 = 53;
+}
+
+impl Serialize for DnsServer {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for DnsServer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let with_port = text.parse::<SocketAddr>();
+        let without = text
+            .parse::<IpAddr>()
+            .map(|ip| SocketAddr::new(ip, DnsServer::PORT));
+        with_port.or(without).map(DnsServer).map_err(|_| {
+            let expected = "an address such as `10.0.0.53` or `[fd00::53]:5353`";
+            de::Error::custom(format!("expected {expected}, found `{text}`"))
+        })
+    }
+}
+
+impl Default for DnsPolicy {
+    fn default() -> Self {
+        DnsPolicy {
+            servers: Vec::new(),
+            suffixes: Vec::new(),
+            timeout: SignedDuration::from_secs(2),
+            reverse: Demand::Optional,
+        }
+    }
+}
+
+/// How kubelets are asked for the certificate that they show now. Only an address is dialled that
+/// another source vouches for.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ServingCertificatePolicy {
+    /// The kubelet's port.
+    pub port: u16,
+    /// How long one handshake may take.
+    #[serde(deserialize_with = "super::fields::serving_certificate_timeout")]
+    #[schemars(with = "String")]
+    pub timeout: SignedDuration,
+}
+
+impl Default for ServingCertificatePolicy {
+    fn default() -> Self {
+        ServingCertificatePolicy {
+            port: 10250,
+            timeout: SignedDuration::from_secs(3),
+        }
+    }
+}
+
+/// One kind of object that stands for what made a node, and where it holds what is asked.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MachineKind {
+    /// The API group, in whichever version the server prefers.
+    pub group: String,
+    /// The kind.
+    pub kind: String,
+    /// The only namespace that is looked at; every one if there is none here.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// The labels that it must have, as kubectl takes them.
+    #[serde(default)]
+    pub label_selector: Option<String>,
+    /// Where it names its Node. Without this its Node is the one that has its provider ID.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub node_name: Option<FieldPath>,
+    /// Where it has the provider ID, which must be the Node's.
+    #[serde(rename = "providerID")]
+    #[schemars(with = "String")]
+    pub provider_id: FieldPath,
+    /// Where it has its addresses and names.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub addresses: Vec<FieldPath>,
+}
+
+impl fmt::Display for MachineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.kind, self.group)
+    }
+}
+
+/// A JSONPath, written as kubectl and CustomResourceDefinitions take it: `.status.nodeRef.name`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldPath {
+    text: String,
+    path: JsonPath,
+}
+
+impl FieldPath {
+    /// The strings that stand at this path.
+    pub fn strings<'a>(&'a self, object: &'a Value) -> impl Iterator<Item = &'a str> {
+        self.path
+            .query(object)
+            .all()
+            .into_iter()
+            .filter_map(Value::as_str)
+            .filter(|text| !text.is_empty())
+    }
+}
+
+impl Serialize for FieldPath {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for FieldPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let path = text
+            .starts_with('.')
+            .then(|| JsonPath::parse(&format!("${text}")).ok())
+            .flatten();
+        match path {
+            Some(path) => Ok(FieldPath { text, path }),
+            None => {
+                let example = "`.status.nodeRef.name` or `.metadata.labels['node']`";
+                let sentence = format!("expected a path such as {example}, found `{text}`");
+                Err(de::Error::custom(sentence))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_read_as_kubectl_reads_it() {
+        let object = serde_json::json!({
+            "metadata": {"labels": {"node": "a", "example.com/node": "b"}},
+            "status": {"addresses": [{"address": "10.0.0.1"}, {"address": ""}, {"address": 7}]},
+        });
+        for (path, expected) in [
+            (".metadata.labels.node", vec!["a"]),
+            (".metadata.labels['example.com/node']", vec!["b"]),
+            (".status.addresses[*].address", vec!["10.0.0.1"]),
+            (".status.nodeRef.name", vec![]),
+        ] {
+            let read: FieldPath = serde_json::from_value(path.into()).unwrap();
+            assert_eq!(
+                read.strings(&object).collect::<Vec<_>>(),
+                expected,
+                "{path}"
+            );
+        }
+        for path in ["status", "", ".", "$.status", ".status[", ".a b"] {
+            let read: Result<FieldPath, _> = serde_json::from_value(path.into());
+            assert!(read.is_err(), "{path}");
+        }
+    }
+}

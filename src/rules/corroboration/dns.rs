@@ -1,0 +1,160 @@
+//! Row 40: what DNS says of a name. The node's own names are asked for their addresses, and nothing
+//! that a kubelet could choose.
+
+use std::collections::BTreeSet;
+
+use super::{Statement, unanswered};
+use crate::csr::names::{DnsName, San};
+use crate::evidence::{Answer, Node, Source};
+use crate::finding::{Awaited, Code, Findings, Question};
+use crate::policy::{Demand, DnsPolicy};
+use crate::rules::Case;
+
+pub(super) fn hear(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) -> Statement {
+    let Some(dns) = &case.policy.spec.sources.dns else {
+        return Statement::NotConfigured;
+    };
+    let names = names_of(node, dns);
+    match san {
+        San::Dns(name) if names.contains(name) => hear_name(case, node, name, findings),
+        San::Ip(_) if !names.is_empty() => hear_address(case, node, san, &names, dns, findings),
+        San::Dns(_) | San::Ip(_) => {
+            let why = format!(
+                "{san}: DNS is asked for the name of Node {} if it has a domain, and for the name \
+                 under the policy's suffixes, and for nothing else",
+                node.name
+            );
+            Statement::Silent(Code::SanUncorroborated, vec![Awaited::Policy], why)
+        }
+    }
+}
+
+/// The names that the node should have in DNS.
+fn names_of(node: &Node, dns: &DnsPolicy) -> Vec<DnsName> {
+    let own = node.name.as_str();
+    let whole = DnsName::parse(own.as_bytes()).ok().filter(|name| {
+        let suffixes = dns.suffixes.iter();
+        let suffixes = suffixes.filter_map(|suffix| DnsName::parse(suffix.as_bytes()).ok());
+        let mut suffixes = suffixes.peekable();
+        own.contains('.')
+            && (suffixes.peek().is_none() || suffixes.any(|suffix| name.is_within(&suffix)))
+    });
+    let under = dns.suffixes.iter().map(|suffix| format!("{own}.{suffix}"));
+    let under = under.filter_map(|name| DnsName::parse(name.as_bytes()).ok());
+    whole.into_iter().chain(under).collect()
+}
+
+/// A name is the node's if all its addresses are.
+fn hear_name(case: &Case<'_>, node: &Node, name: &DnsName, findings: &mut Findings) -> Statement {
+    let question = Question::Addresses(name.as_str().into());
+    match case.evidence.answers.get(&question, case.now) {
+        Some((Answer::Sans(found), until)) => {
+            let is_own = |san: &San| node.address(san).is_some();
+            if found.iter().all(is_own) {
+                return Statement::Vouched(format!("DNS: {name}"));
+            }
+            let listed = shown(found);
+            let why = format!(
+                "in DNS {name} has the addresses {listed}, not all of which are this node's"
+            );
+            if found.iter().any(is_own) {
+                let awaits = vec![Awaited::Time(until), Awaited::Node(node.name.shared())];
+                return Statement::Silent(Code::SanUncorroborated, awaits, why);
+            }
+            findings.add(Code::SanContradicted, why);
+            Statement::Found
+        }
+        Some((Answer::Nothing(why), until)) => Statement::Silent(
+            Code::SanUncorroborated,
+            vec![Awaited::Time(until)],
+            why.clone(),
+        ),
+        Some((Answer::OfAnother(_) | Answer::Failed(_), _)) | None => {
+            unanswered(case, Source::Dns, question)
+        }
+    }
+}
+
+/// An address is the node's if one of the node's names leads there, and back if that is asked.
+fn hear_address(
+    case: &Case<'_>,
+    node: &Node,
+    san: &San,
+    names: &[DnsName],
+    dns: &DnsPolicy,
+    findings: &mut Findings,
+) -> Statement {
+    let mut listed: BTreeSet<San> = BTreeSet::new();
+    let mut pending = None;
+    let mut soonest = None;
+    for name in names {
+        let question = Question::Addresses(name.as_str().into());
+        match case.evidence.answers.get(&question, case.now) {
+            Some((Answer::Sans(found), until)) => {
+                if found.contains(san) {
+                    return lead_back(case, san, name, dns);
+                }
+                listed.extend(found.iter().cloned());
+                soonest = soonest.into_iter().chain([until]).min();
+            }
+            Some((Answer::Nothing(_), until)) => {
+                soonest = soonest.into_iter().chain([until]).min();
+            }
+            Some((Answer::OfAnother(_) | Answer::Failed(_), _)) | None => {
+                pending.get_or_insert(question);
+            }
+        }
+    }
+    if let Some(question) = pending {
+        return unanswered(case, Source::Dns, question);
+    }
+    let asked: Vec<&str> = names.iter().map(DnsName::as_str).collect();
+    let asked = asked.join(", ");
+    let mut awaits: Vec<Awaited> = soonest.into_iter().map(Awaited::Time).collect();
+    awaits.push(Awaited::Node(node.name.shared()));
+    if listed.is_empty() {
+        let why = format!("DNS has no addresses for {asked}");
+        return Statement::Silent(Code::SanUncorroborated, awaits, why);
+    }
+    let why = format!(
+        "in DNS {asked} has the addresses {}, not {san}",
+        shown(&listed)
+    );
+    if listed.iter().any(|found| node.address(found).is_some()) {
+        return Statement::Silent(Code::SanUncorroborated, awaits, why);
+    }
+    findings.add(Code::SanContradicted, why);
+    Statement::Found
+}
+
+fn lead_back(case: &Case<'_>, san: &San, name: &DnsName, dns: &DnsPolicy) -> Statement {
+    let vouched = || Statement::Vouched(format!("DNS: {name}"));
+    let (Demand::Required, San::Ip(ip)) = (dns.reverse, san) else {
+        return vouched();
+    };
+    let question = Question::Names(*ip);
+    match case.evidence.answers.get(&question, case.now) {
+        Some((Answer::Sans(found), _)) if found.contains(&San::Dns(name.clone())) => vouched(),
+        Some((Answer::Sans(found), until)) => {
+            let why = format!("in DNS {ip} has the names {}, not {name}", shown(found));
+            Statement::Silent(Code::SanUncorroborated, vec![Awaited::Time(until)], why)
+        }
+        Some((Answer::Nothing(why), until)) => Statement::Silent(
+            Code::SanUncorroborated,
+            vec![Awaited::Time(until)],
+            why.clone(),
+        ),
+        Some((Answer::OfAnother(_) | Answer::Failed(_), _)) | None => {
+            unanswered(case, Source::Dns, question)
+        }
+    }
+}
+
+fn shown(sans: &BTreeSet<San>) -> String {
+    const MOST: usize = 8;
+    let mut all: Vec<String> = sans.iter().take(MOST).map(San::to_string).collect();
+    if sans.len() > MOST {
+        all.push("…".into());
+    }
+    all.join(", ")
+}

@@ -1,0 +1,37 @@
+//! Rows 18 to 34 and 48 to 51: the bytes. What is wrong with them in themselves was found when
+//! they were read; here they are held against who sent them.
+
+use super::Case;
+use crate::finding::{Code, Findings, shown};
+
+pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
+    findings.extend(&case.request.findings);
+    let username = &case.request.object.requestor.username;
+    if let Some(content) = &case.request.content
+        && let Some(common_name) = &content.common_name
+        && common_name != username
+    {
+        let detail = format!(
+            "expected CN `{}`, found `{}`",
+            shown(username.as_bytes()),
+            shown(common_name.as_bytes())
+        );
+        findings.add(Code::CommonNameMismatch, detail);
+    } else if let Some(content) = &case.request.content
+        && content.common_name.is_none()
+    {
+        let detail = "there is no single CN as a PrintableString to hold against the user name";
+        findings.add(Code::CommonNameMismatch, detail);
+    }
+}
+
+/// Row 24.
+pub(super) fn check_key_owner(case: &Case<'_>, findings: &mut Findings) {
+    if let Some(content) = &case.request.content
+        && let Some(owner) = case.evidence.keys.owner(&content.key)
+        && Some(owner) != case.requestor.as_ref()
+    {
+        let detail = format!("the key was approved for node {owner} before");
+        findings.add(Code::KeyOfAnotherNode, detail);
+    }
+}

@@ -1,0 +1,108 @@
+//! Rows 41 to 46: what no node may have, whatever its Node says.
+
+use std::net::IpAddr;
+
+use super::Case;
+use super::names::is_within;
+use crate::csr::names::San;
+use crate::evidence::{Identity, IdentityKind, Node};
+use crate::finding::{Awaited, Code, Findings};
+
+pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
+    for san in case.sans() {
+        check_identities(case, san, findings);
+        check_policy_list(case, san, findings);
+        if let (San::Ip(ip), Some(node)) = (san, case.node) {
+            check_pod_networks(case, *ip, node, findings);
+        }
+    }
+}
+
+fn check_identities(case: &Case<'_>, san: &San, findings: &mut Findings) {
+    let identities: Vec<Identity> = case.evidence.protected.find(san).collect();
+    let of = |kind| {
+        identities
+            .iter()
+            .find(move |identity| identity.kind == kind)
+    };
+    if let Some(service) = of(IdentityKind::Service) {
+        let detail = format!("{san} is an address of Services ({})", service.origin);
+        findings.add(Code::SanServiceAddress, detail);
+        return;
+    }
+    // Whether the node is of the control plane, and so may have its own, is not known before
+    // there is a Node.
+    let Some(node) = case.node else {
+        return;
+    };
+    if is_allowed(case, san) {
+        return;
+    }
+    if let Some(endpoint) = of(IdentityKind::ApiServerEndpoint) {
+        // One that does not have the address yet waits for it by another rule.
+        if !node.control_plane {
+            let detail = format!(
+                "{san} is where an API server listens ({}), and Node {} is not of the control plane",
+                endpoint.origin, node.name
+            );
+            findings.add(Code::SanApiServerEndpoint, detail);
+        }
+    } else if let Some(identity) = of(IdentityKind::ApiServerIdentity) {
+        // The serving certificate that kubeadm makes holds the name of its node.
+        let is_own_name = match san {
+            San::Dns(name) => name.as_str() == node.name.as_str(),
+            San::Ip(_) => false,
+        };
+        if !(node.control_plane && is_own_name) {
+            let detail = format!("the API server is known by {san} ({})", identity.origin);
+            findings.add(Code::SanApiServerIdentity, detail);
+        }
+    }
+}
+
+fn check_policy_list(case: &Case<'_>, san: &San, findings: &mut Findings) {
+    let protected = &case.policy.spec.protected;
+    let listed = match san {
+        San::Dns(name) => protected.names.iter().any(|domain| is_within(name, domain)),
+        San::Ip(ip) => protected
+            .networks
+            .iter()
+            .any(|network| network.contains(ip)),
+    };
+    if listed && !is_allowed(case, san) {
+        let detail = format!("{san} is protected by the policy");
+        findings.add(Code::SanProtected, detail);
+    }
+}
+
+fn is_allowed(case: &Case<'_>, san: &San) -> bool {
+    let allowed = &case.policy.spec.protected.allowed;
+    case.requestor.as_ref().is_some_and(|requestor| {
+        allowed
+            .iter()
+            .filter(|entry| entry.node == requestor.as_str())
+            .flat_map(|entry| &entry.sans)
+            .any(|text| San::from_host_text(text).as_ref() == Some(san))
+    })
+}
+
+/// A kubelet may be able to write a pod network into its own Node while that has none, so the
+/// network of a younger Node does not deny an older Node for good.
+fn check_pod_networks(case: &Case<'_>, ip: IpAddr, node: &Node, findings: &mut Findings) {
+    for (network, owner) in case.evidence.nodes.pod_networks(ip) {
+        if owner.created > node.created {
+            let detail = format!(
+                "IP:{ip} is in the pod network {network} of younger Node {}",
+                owner.name
+            );
+            let awaits = vec![Awaited::Node(owner.name.shared())];
+            findings.wait(Code::SanPodAddressContested, awaits, detail);
+        } else {
+            let detail = format!(
+                "IP:{ip} is in the pod network {network} of Node {}",
+                owner.name
+            );
+            findings.add(Code::SanPodAddress, detail);
+        }
+    }
+}

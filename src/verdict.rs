@@ -1,0 +1,258 @@
+//! From findings to a verdict. Nothing else can make an [`Approval`] or a [`Denial`], and
+//! nothing but these can be written to the API server.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use crate::csr::Request;
+use crate::evidence::Evidence;
+use crate::finding::{Awaited, Code, Effect, Findings};
+use crate::policy::Policy;
+use crate::rules::{self, Case, SanProof};
+
+/// The longest message of a condition, in bytes.
+const LONGEST_MESSAGE: usize = 1024;
+/// The reason of the condition Approved.
+const APPROVED_REASON: &str = "SansProven";
+
+/// What was decided, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Decision {
+    /// Write the condition Approved.
+    Approve,
+    /// Write the condition Denied.
+    Deny,
+    /// Leave it pending and look again.
+    Wait,
+    /// Never touch it.
+    Ignore,
+}
+
+impl Decision {
+    /// Every decision.
+    pub const ALL: [Decision; 4] = [
+        Decision::Approve,
+        Decision::Deny,
+        Decision::Wait,
+        Decision::Ignore,
+    ];
+
+    /// The word in metrics, logs and output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Decision::Approve => "Approve",
+            Decision::Deny => "Deny",
+            Decision::Wait => "Wait",
+            Decision::Ignore => "Ignore",
+        }
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which state of which request was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Subject {
+    name: String,
+    uid: String,
+    resource_version: String,
+}
+
+/// What is written: made by [`judge`] alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Condition {
+    subject: Subject,
+    reason: &'static str,
+    message: String,
+}
+
+macro_rules! sealed {
+    ($(#[$doc:meta])* $name:ident, $condition:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name(Condition);
+
+        impl $name {
+            /// The type of the condition.
+            pub const CONDITION: &'static str = $condition;
+
+            /// `metadata.name` of the request.
+            pub fn name(&self) -> &str {
+                &self.0.subject.name
+            }
+
+            /// `metadata.uid` of the request.
+            pub fn uid(&self) -> &str {
+                &self.0.subject.uid
+            }
+
+            /// `metadata.resourceVersion` of the state that was judged.
+            pub fn resource_version(&self) -> &str {
+                &self.0.subject.resource_version
+            }
+
+            /// The condition's reason.
+            pub fn reason(&self) -> &'static str {
+                self.0.reason
+            }
+
+            /// The condition's message.
+            pub fn message(&self) -> &str {
+                &self.0.message
+            }
+        }
+    };
+}
+
+sealed! {
+    /// Proof that a request was judged and approved.
+    Approval, "Approved"
+}
+sealed! {
+    /// Proof that a request was judged and denied.
+    Denial, "Denied"
+}
+
+/// What follows from the findings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything asked for is proven.
+    Approve(Approval),
+    /// Something could never become right.
+    Deny(Denial),
+    /// Something is missing: these.
+    Wait(Vec<Awaited>),
+    /// Not ours.
+    Ignore,
+}
+
+impl Verdict {
+    /// The verdict in one word.
+    pub fn decision(&self) -> Decision {
+        match self {
+            Verdict::Approve(_) => Decision::Approve,
+            Verdict::Deny(_) => Decision::Deny,
+            Verdict::Wait(_) => Decision::Wait,
+            Verdict::Ignore => Decision::Ignore,
+        }
+    }
+}
+
+/// A verdict with all that led to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What is to be done.
+    pub verdict: Verdict,
+    /// Everything that was found, not only what decided.
+    pub findings: Findings,
+    /// Each name that was asked for, with who vouches for it.
+    pub sans: Vec<SanProof>,
+}
+
+impl Judgement {
+    /// The codes of all findings, each once, in the order of the findings.
+    pub fn codes(&self) -> Vec<Code> {
+        let mut codes = Vec::new();
+        for finding in self.findings.iter() {
+            if !codes.contains(&finding.code) {
+                codes.push(finding.code);
+            }
+        }
+        codes
+    }
+}
+
+/// Judges a request: a pure function of what it is given.
+pub fn judge(request: &Request, policy: &Policy, evidence: &Evidence, now: Timestamp) -> Judgement {
+    let case = Case::new(request, policy, evidence, now);
+    let found = rules::apply(&case);
+    let verdict = match found.findings.effect() {
+        Some(Effect::Ignore) => Verdict::Ignore,
+        Some(Effect::Deny) => Verdict::Deny(Denial(denied(&case, &found.findings))),
+        Some(Effect::Wait) => Verdict::Wait(awaited(&case, &found.findings)),
+        // That nothing was found is not enough: each name must have somebody who vouches.
+        None if is_proven(request, &found.proofs) => {
+            Verdict::Approve(Approval(approved(&case, &found.proofs)))
+        }
+        None => Verdict::Wait(awaited(&case, &found.findings)),
+    };
+    Judgement {
+        verdict,
+        findings: found.findings,
+        sans: found.proofs,
+    }
+}
+
+fn is_proven(request: &Request, proofs: &[SanProof]) -> bool {
+    request.content.as_ref().is_some_and(|content| {
+        !content.sans.is_empty()
+            && content.sans.len() == proofs.len()
+            && content
+                .sans
+                .iter()
+                .zip(proofs)
+                .all(|(san, proof)| *san == proof.san)
+            && proofs.iter().all(|proof| !proof.vouched_by.is_empty())
+    })
+}
+
+fn approved(case: &Case<'_>, proofs: &[SanProof]) -> Condition {
+    let names: Vec<String> = proofs
+        .iter()
+        .map(|proof| format!("{} ({})", proof.san, proof.vouched_by.join(", ")))
+        .collect();
+    condition(case, APPROVED_REASON, &names.join("; "))
+}
+
+fn denied(case: &Case<'_>, findings: &Findings) -> Condition {
+    let denying = || findings.iter().filter(|f| f.effect == Effect::Deny);
+    let reason = denying().next().map_or("", |finding| finding.code.as_str());
+    let details: Vec<&str> = denying().map(|finding| finding.detail.as_str()).collect();
+    condition(case, reason, &details.join("; "))
+}
+
+fn condition(case: &Case<'_>, reason: &'static str, why: &str) -> Condition {
+    let object = &case.request.object;
+    let policy = case.policy;
+    let mut message = format!(
+        "csr-warden, policy {} ({}): {why}",
+        policy.metadata.name, policy.digest
+    );
+    if message.len() > LONGEST_MESSAGE {
+        let mut end = LONGEST_MESSAGE;
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        message.truncate(end);
+        message.push('…');
+    }
+    Condition {
+        subject: Subject {
+            name: object.name.clone(),
+            uid: object.uid.clone(),
+            resource_version: object.resource_version.clone(),
+        },
+        reason,
+        message,
+    }
+}
+
+fn awaited(case: &Case<'_>, findings: &Findings) -> Vec<Awaited> {
+    let mut awaited: Vec<Awaited> = findings
+        .iter()
+        .flat_map(|finding| finding.awaits.iter().cloned())
+        .collect();
+    if awaited.is_empty()
+        && let Some(requestor) = &case.requestor
+    {
+        awaited.push(Awaited::Node(requestor.shared()));
+    }
+    awaited.sort();
+    awaited.dedup();
+    awaited
+}
