@@ -1,0 +1,152 @@
+//! How the API server is reached: three clients, because a hung watch, write and lease renewal
+//! need different patience.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use super::error::innermost;
+
+/// How long a watch may be silent; longer than [`super::watch::LASTS`].
+const WATCH_SILENCE: Duration = Duration::from_secs(70);
+/// How long a write may take, with what must be read for it.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(4);
+/// How long the connections for writes may be silent. Each write has its own deadline; this one
+/// keeps them open for the next.
+const WRITE_SILENCE: Duration = Duration::from_secs(100);
+/// How long the answer to a renewal of the Lease may take.
+pub const LEASE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long the Lease's connection may be silent: longer than from one renewal to the next, which
+/// would else need a new connection each.
+const LEASE_SILENCE: Duration = Duration::from_secs(10);
+/// How long a connection may take to come about.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Which cluster, and as whom.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    /// Kubeconfig files; what an earlier one says holds against a later one.
+    pub kubeconfigs: Vec<PathBuf>,
+    /// A context in it other than the current one.
+    pub context: Option<String>,
+}
+
+/// The way to one API server.
+#[derive(Clone)]
+pub struct Connection {
+    /// Where it is and who we are.
+    pub config: Config,
+    /// For watches.
+    pub watches: Client,
+    /// For writes and single reads.
+    pub writes: Client,
+    /// For the Lease alone.
+    pub lease: Client,
+}
+
+impl Connection {
+    /// Reads the configuration; nothing is sent yet. Without a target the order is: in-cluster,
+    /// then `~/.kube/config`.
+    pub async fn new(target: &Target) -> Result<Connection> {
+        let config = load(target).await?;
+        let client = |read: Duration| {
+            let mut config = config.clone();
+            config.connect_timeout = Some(CONNECT_DEADLINE);
+            config.read_timeout = Some(read);
+            config.write_timeout = Some(WRITE_DEADLINE);
+            config.reset_reader_on_write = true;
+            config.default_retry = false;
+            Client::try_from(config).map_err(|error| {
+                anyhow::anyhow!("the credential cannot be used: {}", innermost(&error))
+            })
+        };
+        Ok(Connection {
+            watches: client(WATCH_SILENCE)?,
+            writes: client(WRITE_SILENCE)?,
+            lease: client(LEASE_SILENCE)?,
+            config,
+        })
+    }
+
+    /// The API server's address, for messages.
+    pub fn server(&self) -> String {
+        self.config.cluster_url.to_string()
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// An error that names the contexts there are, if the one that is wanted is not among them.
+fn check_context(kubeconfig: &Kubeconfig, wanted: Option<&str>) -> Result<()> {
+    let names = || kubeconfig.contexts.iter().map(|named| named.name.as_str());
+    let Some(wanted) = wanted.or(kubeconfig.current_context.as_deref()) else {
+        anyhow::bail!("it has no current-context, and --context names none");
+    };
+    if names().any(|name| name == wanted) {
+        return Ok(());
+    }
+    let present: Vec<String> = names().map(|name| format!("`{name}`")).collect();
+    let present = match present.as_slice() {
+        [] => "none at all".to_owned(),
+        some => some.join(", "),
+    };
+    anyhow::bail!("it has no context `{wanted}`; found {present}")
+}
+
+/// All of these files as one, as kubectl merges them. Of several, those that are not there are
+/// passed over, as long as one is.
+fn read(paths: &[PathBuf]) -> Result<Kubeconfig> {
+    let there: Vec<&PathBuf> = paths.iter().filter(|path| path.exists()).collect();
+    let to_read = if there.is_empty() {
+        paths.iter().collect()
+    } else {
+        there
+    };
+    let mut merged = Kubeconfig::default();
+    for path in to_read {
+        let next = Kubeconfig::read_from(path)
+            .map_err(|error| anyhow::anyhow!(innermost(&error)))
+            // A parser draws the place below its sentence.
+            .map_err(|error| anyhow::anyhow!(first_line(&error.to_string())));
+        merged = next
+            .and_then(|next| Ok(merged.merge(next)?))
+            .with_context(|| format!("cannot read kubeconfig {}", path.display()))?;
+    }
+    Ok(merged)
+}
+
+async fn load(target: &Target) -> Result<Config> {
+    let options = KubeConfigOptions {
+        context: target.context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    if !target.kubeconfigs.is_empty() {
+        let shown: Vec<String> = target
+            .kubeconfigs
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let shown = shown.join(":");
+        let kubeconfig = read(&target.kubeconfigs)?;
+        check_context(&kubeconfig, target.context.as_deref())
+            .with_context(|| format!("cannot use kubeconfig {shown}"))?;
+        return Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .map_err(|error| anyhow::anyhow!(innermost(&error)))
+            .with_context(|| format!("cannot use kubeconfig {shown}"));
+    }
+    if target.context.is_none()
+        && let Ok(config) = Config::incluster()
+    {
+        return Ok(config);
+    }
+    Config::from_kubeconfig(&options)
+        .await
+        .map_err(|error| anyhow::anyhow!(innermost(&error)))
+        .context("not inside of a cluster, and there is no usable kubeconfig (--kubeconfig)")
+}

@@ -1,0 +1,95 @@
+//! What went wrong between us and the API server, in a sentence for a person.
+
+use std::error::Error;
+
+use kube::runtime::watcher;
+
+/// One sentence for an error of the client, with the innermost cause.
+pub fn describe(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return match status.code {
+            401 => "the API server does not accept the credential (401 Unauthorized)".into(),
+            403 => format!("a permission is missing: {}", status.message),
+            code => format!("the API server answered {code}: {}", status.message),
+        };
+    }
+    format!("the API server cannot be reached: {}", innermost(error))
+}
+
+/// One sentence for an error of a watch on the objects at this path.
+pub fn describe_watch(error: &watcher::Error, path: &str) -> String {
+    if watch_status(error) == 404 {
+        return format!("the API server has no {}", kind_at(path));
+    }
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => describe(error),
+        watcher::Error::WatchError(status) => {
+            format!(
+                "the API server ended the watch with {}: {}",
+                status.code, status.message
+            )
+        }
+        watcher::Error::NoResourceVersion => "the API server sent no resourceVersion".into(),
+    }
+}
+
+/// What is served at a path that a server may not have, and since when servers have it.
+fn kind_at(path: &str) -> &str {
+    match path {
+        "/apis/networking.k8s.io/v1/servicecidrs" => {
+            "networking.k8s.io/v1 ServiceCIDR: Kubernetes 1.33 or newer is needed"
+        }
+        other => other,
+    }
+}
+
+/// The HTTP status of an error of a watch; 0 if there was none.
+pub fn watch_status(error: &watcher::Error) -> u16 {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => status.code,
+        watcher::Error::WatchError(status) => status.code,
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => 0,
+    }
+}
+
+/// The last cause in the chain says what happened; the ones before say only where.
+pub fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_told_so() {
+        let absent = || {
+            let status = Status::failure("404 page not found", "NotFound").with_code(404);
+            watcher::Error::InitialListFailed(kube::Error::Api(status.boxed()))
+        };
+        let path = |url: String| describe_watch(&absent(), &url);
+        let url = <k8s_openapi::api::networking::v1::ServiceCIDR as kube::Resource>::url_path;
+        assert_eq!(
+            path(url(&(), None)),
+            "the API server has no networking.k8s.io/v1 ServiceCIDR: Kubernetes 1.33 or newer is \
+             needed"
+        );
+        assert_eq!(
+            path("/apis/example.org/v1/things".into()),
+            "the API server has no /apis/example.org/v1/things"
+        );
+    }
+}

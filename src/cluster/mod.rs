@@ -1,0 +1,11 @@
+//! Kubernetes: the client, watches that become evidence, the approval write, the Lease, events.
+
+pub mod approval;
+pub mod certificates;
+pub mod connection;
+pub mod error;
+pub mod events;
+pub mod lease;
+pub mod objects;
+pub mod protected;
+pub mod watch;

@@ -1,0 +1,130 @@
+//! Questions to those outside of the cluster, a bounded number at a time, each once.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::feeds::{Input, Inputs};
+use crate::evidence::{Answer, Source};
+use crate::finding::Question;
+use crate::policy::Policy;
+use crate::sources::dns::Dns;
+use crate::sources::serving_certificate::ServingCertificates;
+
+/// Questions that may wait; a request whose question finds no room asks again when it is looked at
+/// next.
+const WAITING: usize = 4096;
+/// Questions at the same time.
+const AT_ONCE: usize = 32;
+/// How long a source that cannot be set up is left alone.
+const BROKEN_HOLDS: Duration = Duration::from_secs(10);
+
+/// An answer, and the policy under which it was asked for.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) question: Question,
+    pub(super) answer: Answer,
+    pub(super) until: Timestamp,
+    pub(super) asked_by: Arc<Policy>,
+}
+
+impl Answered {
+    /// Who was asked.
+    pub(super) fn source(&self) -> Source {
+        match self.question {
+            Question::Addresses(_) | Question::Names(_) => Source::Dns,
+            Question::Certificate(..) => Source::ServingCertificates,
+        }
+    }
+}
+
+/// Where questions are handed in.
+#[derive(Debug)]
+pub(super) struct Asker(mpsc::Sender<(Question, Arc<Policy>)>);
+
+impl Asker {
+    /// Begins to ask; `authorities` are the CA certificates of kubelets, in DER.
+    pub(super) fn start(authorities: Vec<Vec<u8>>, inputs: Inputs) -> Asker {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        tokio::spawn(ask_all(authorities, receiver, inputs));
+        Asker(sender)
+    }
+
+    /// Hands in a question.
+    pub(super) fn ask(&self, question: Question, policy: &Arc<Policy>) {
+        if self.0.try_send((question, policy.clone())).is_err() {
+            tracing::debug!("too many questions at once");
+        }
+    }
+}
+
+async fn ask_all(
+    authorities: Vec<Vec<u8>>,
+    mut questions: mpsc::Receiver<(Question, Arc<Policy>)>,
+    inputs: Inputs,
+) {
+    let kubelets = ServingCertificates::new(authorities.iter().map(Vec::as_slice));
+    let mut dns: Option<(Arc<Policy>, Result<Dns, String>)> = None;
+    let mut open: HashSet<(Question, String)> = HashSet::new();
+    let mut asking: JoinSet<Answered> = JoinSet::new();
+    loop {
+        let next = tokio::select! {
+            Some(Ok(answered)) = asking.join_next() => {
+                open.remove(&(answered.question.clone(), answered.asked_by.digest.clone()));
+                if inputs.send(Input::Answered(Box::new(answered))).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            next = questions.recv(), if asking.len() < AT_ONCE => next,
+        };
+        let Some((question, policy)) = next else {
+            return;
+        };
+        if !open.insert((question.clone(), policy.digest.clone())) {
+            continue;
+        }
+        let is_same = |(of, _): &(Arc<Policy>, _)| of.spec.sources.dns == policy.spec.sources.dns;
+        if !dns.as_ref().is_some_and(is_same) {
+            let config = policy.spec.sources.dns.clone().unwrap_or_default();
+            dns = Some((policy.clone(), Dns::new(&config)));
+        }
+        let resolver = dns.as_ref().map(|(_, dns)| dns.clone());
+        let kubelets = kubelets.clone();
+        asking.spawn(async move {
+            let (answer, holds) = ask(&question, &policy, resolver, kubelets).await;
+            let holds = SignedDuration::try_from(holds).unwrap_or_default();
+            let now = Timestamp::now();
+            Answered {
+                question,
+                answer,
+                until: now.checked_add(holds).unwrap_or(now),
+                asked_by: policy,
+            }
+        });
+    }
+}
+
+async fn ask(
+    question: &Question,
+    policy: &Policy,
+    dns: Option<Result<Dns, String>>,
+    kubelets: Result<ServingCertificates, String>,
+) -> (Answer, Duration) {
+    let broken = |why: String| (Answer::Failed(why), BROKEN_HOLDS);
+    match (question, dns, kubelets) {
+        (Question::Addresses(name), Some(Ok(dns)), _) => dns.addresses(name).await,
+        (Question::Names(ip), Some(Ok(dns)), _) => dns.names(*ip).await,
+        (Question::Addresses(_) | Question::Names(_), Some(Err(why)), _) => broken(why),
+        (Question::Addresses(_) | Question::Names(_), None, _) => broken("no resolver".into()),
+        (Question::Certificate(node, ip), _, Ok(kubelets)) => {
+            let asked = policy.spec.sources.serving_certificate.clone();
+            kubelets.read(&asked.unwrap_or_default(), node, *ip).await
+        }
+        (Question::Certificate(..), _, Err(why)) => broken(why),
+    }
+}

@@ -1,0 +1,163 @@
+//! The open requests that are known, with a limit for each requestor.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::queue::{Requestor, Uid};
+use crate::Decision;
+use crate::csr::{Object, Request};
+use crate::finding::Code;
+
+/// Open requests that are kept for one requestor. A kubelet waits for its newest one only.
+pub(super) const MOST_OF_ONE_REQUESTOR: usize = 32;
+
+/// What is known of a request.
+#[derive(Debug)]
+pub(super) enum Reading {
+    /// Its bytes have not been looked at: that is work, and is done when it has its turn.
+    Unread(Box<Object>, Vec<u8>),
+    /// It has been read.
+    Read(Box<Request>),
+}
+
+impl Reading {
+    /// The API object.
+    pub(super) fn object(&self) -> &Object {
+        match self {
+            Reading::Unread(object, _) => object,
+            Reading::Read(request) => &request.object,
+        }
+    }
+}
+
+/// One open request.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The request.
+    pub(super) reading: Reading,
+    /// When it was first seen.
+    pub(super) seen: Instant,
+    /// What was last said of it, to say it only once.
+    pub(super) said: Option<(Decision, Vec<Code>)>,
+    /// Failed writes in a row.
+    pub(super) failures: u32,
+}
+
+/// All open requests.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    entries: HashMap<Uid, Entry>,
+    by_requestor: HashMap<Requestor, BTreeSet<(Timestamp, Uid)>>,
+    /// How many wait because of which code.
+    waiting: BTreeMap<Code, usize>,
+}
+
+impl Book {
+    /// Adds a request or its new state. Returns the request that had to make room, if any: it
+    /// may be this one.
+    pub(super) fn put(&mut self, uid: &Uid, reading: Reading, now: Instant) -> Option<Uid> {
+        let object = reading.object();
+        let requestor: Requestor = object.requestor.username.as_str().into();
+        let created = object.created;
+        if let Some(entry) = self.entries.get_mut(uid) {
+            entry.reading = reading;
+            return None;
+        }
+        let entry = Entry {
+            reading,
+            seen: now,
+            said: None,
+            failures: 0,
+        };
+        self.entries.insert(uid.clone(), entry);
+        let of_requestor = self.by_requestor.entry(requestor).or_default();
+        of_requestor.insert((created, uid.clone()));
+        (of_requestor.len() > MOST_OF_ONE_REQUESTOR)
+            .then(|| of_requestor.first().map(|(_, oldest)| oldest.clone()))
+            .flatten()
+    }
+
+    /// The request of this UID.
+    pub(super) fn get(&self, uid: &Uid) -> Option<&Entry> {
+        self.entries.get(uid)
+    }
+
+    /// The request of this UID, its bytes read now if they were not before.
+    pub(super) fn request(&mut self, uid: &Uid) -> Option<&Request> {
+        let entry = self.entries.get_mut(uid)?;
+        if let Reading::Unread(object, bytes) = &entry.reading {
+            let request = Request::read(object.as_ref().clone(), bytes);
+            entry.reading = Reading::Read(Box::new(request));
+        }
+        match &entry.reading {
+            Reading::Read(request) => Some(request),
+            Reading::Unread(..) => None,
+        }
+    }
+
+    /// The request of this UID, to be changed.
+    pub(super) fn get_mut(&mut self, uid: &Uid) -> Option<&mut Entry> {
+        self.entries.get_mut(uid)
+    }
+
+    /// Removes a request.
+    pub(super) fn remove(&mut self, uid: &Uid) -> Option<Entry> {
+        let entry = self.entries.remove(uid)?;
+        let object = entry.reading.object();
+        let requestor = object.requestor.username.as_str();
+        if let Some(of_requestor) = self.by_requestor.get_mut(requestor) {
+            of_requestor.remove(&(object.created, uid.clone()));
+            if of_requestor.is_empty() {
+                self.by_requestor.remove(requestor);
+            }
+        }
+        self.count(&entry.said, false);
+        Some(entry)
+    }
+
+    /// Notes what is said of a request. Returns whether that is news.
+    pub(super) fn say(&mut self, uid: &Uid, decision: Decision, codes: Vec<Code>) -> bool {
+        let Some(entry) = self.entries.get_mut(uid) else {
+            return true;
+        };
+        let said = Some((decision, codes));
+        if entry.said == said {
+            return false;
+        }
+        let before = std::mem::replace(&mut entry.said, said.clone());
+        self.count(&before, false);
+        self.count(&said, true);
+        true
+    }
+
+    /// How many requests wait, by the first code of each.
+    pub(super) fn waiting(&self) -> &BTreeMap<Code, usize> {
+        &self.waiting
+    }
+
+    /// The creation of the oldest open request.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        let firsts = self.by_requestor.values().filter_map(BTreeSet::first);
+        firsts.map(|(created, _)| *created).min()
+    }
+
+    /// The UIDs of all open requests.
+    pub(super) fn uids(&self) -> impl Iterator<Item = &Uid> {
+        self.entries.keys()
+    }
+
+    fn count(&mut self, said: &Option<(Decision, Vec<Code>)>, add: bool) {
+        if let Some((Decision::Wait, codes)) = said
+            && let Some(code) = codes.first()
+        {
+            let count = self.waiting.entry(*code).or_default();
+            *count = if add {
+                *count + 1
+            } else {
+                count.saturating_sub(1)
+            };
+        }
+    }
+}

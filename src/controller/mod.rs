@@ -1,0 +1,422 @@
+//! The daemon's one loop: what happens goes in, turns come out, writes run beside it.
+
+mod asking;
+mod book;
+mod feeds;
+mod parking;
+mod queue;
+mod reconciler;
+mod setup;
+#[cfg(test)]
+#[allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm
+)]
+mod tests;
+mod turn;
+mod writer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::cluster::approval::Outcome;
+use crate::cluster::connection::Connection;
+use crate::cluster::events::Events;
+use crate::cluster::lease::Leadership;
+use crate::cluster::watch::Change;
+use crate::csr::Object;
+use crate::evidence::{Answer, Node, Source};
+use crate::policy::{Enforcement, Policy};
+use crate::sources::machine_watch::News;
+use crate::telemetry::audit;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+use asking::{Answered, Asker};
+use feeds::{InForce, Input};
+use reconciler::Reconciler;
+pub use setup::{InventoryFile, Setup};
+use turn::{Now, Turn, Write};
+use writer::{Ended, Writer};
+
+/// Turns that are taken in a row before the loop looks at what has happened meanwhile.
+const TURNS_AT_ONCE: usize = 64;
+/// How long writes may go on after the daemon was told to stop.
+const LAST_WRITES: Duration = Duration::from_millis(2500);
+
+/// What the loop needs.
+pub struct Settings {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// What is written, if the administrator says otherwise than the policy.
+    pub enforcement: Option<Enforcement>,
+    /// The policy's file and the sources that no kubelet can write.
+    pub setup: Setup,
+    /// Writes at the same time.
+    pub concurrency: usize,
+    /// How decisions are logged.
+    pub format: audit::Format,
+    /// Whether a write may start.
+    pub leadership: Leadership,
+    /// Changes of leadership.
+    pub leading: watch::Receiver<bool>,
+}
+
+/// The loop.
+pub struct Controller {
+    settings: Settings,
+    reconciler: Reconciler,
+    inputs: mpsc::Receiver<Input>,
+    asker: Asker,
+    /// The policy in force, for those that follow it.
+    policy: watch::Sender<InForce>,
+    writer: Writer,
+    writes: JoinSet<Ended>,
+    events: Events,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    /// No new writes before this: the API server has asked for it.
+    paused_until: Option<Instant>,
+    /// How writes failed last, until one does not.
+    failing: Option<&'static str>,
+}
+
+impl Settings {
+    /// What is written.
+    fn enforcement(&self) -> Enforcement {
+        self.enforcement.unwrap_or(self.policy.spec.enforcement)
+    }
+}
+
+impl Controller {
+    /// Starts the watches. Nothing is written before [`Controller::run`].
+    pub fn new(
+        settings: Settings,
+        connection: &Connection,
+        events: Events,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+    ) -> Controller {
+        let enforcement = settings.enforcement();
+        let (policy, in_force) = watch::channel(InForce {
+            policy: settings.policy.clone(),
+            generation: 0,
+        });
+        let mut reconciler = Reconciler::new(settings.policy.clone(), enforcement);
+        // Before anything is judged: a source that is set up is heard from the beginning.
+        reconciler.forget_machines();
+        if let Some(file) = &settings.setup.inventory {
+            reconciler.inventory_seen(file.inventory.clone(), Now::read());
+        }
+        let (inputs, asker) = feeds::start(connection, settings.setup.clone(), in_force);
+        Controller {
+            reconciler,
+            inputs,
+            asker,
+            policy,
+            writer: Writer::new(connection.writes.clone(), settings.leadership.clone()),
+            writes: JoinSet::new(),
+            settings,
+            events,
+            metrics,
+            health,
+            paused_until: None,
+            failing: None,
+        }
+    }
+
+    /// Goes round until told to stop, and then until the last write has ended. Returns whether it
+    /// has: one that has not may still arrive.
+    pub async fn run(&mut self, mut stop: watch::Receiver<bool>) -> bool {
+        let mut ticks = interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let more = self.take_turns();
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(ended) = self.writes.join_next() => if let Ok(ended) = ended {
+                    self.write_ended(ended);
+                },
+                // Before what happens: however much that is, time goes on.
+                _ = ticks.tick() => self.tick(),
+                // Without an election nobody sends, and that is no news.
+                Ok(()) = self.settings.leading.changed() => {}
+                Some(input) = self.inputs.recv() => self.take(input),
+                () = std::future::ready(()), if more => {}
+            }
+        }
+        let last = async {
+            while let Some(ended) = self.writes.join_next().await {
+                if let Ok(ended) = ended {
+                    self.write_ended(ended);
+                }
+            }
+        };
+        let ended = timeout(LAST_WRITES, last).await.is_ok();
+        if !ended {
+            tracing::warn!("stopping although the API server has not answered a write");
+        }
+        ended
+    }
+
+    /// Takes turns while there are free hands. Returns whether more could be taken at once.
+    fn take_turns(&mut self) -> bool {
+        let now = Instant::now();
+        if self.paused_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        for _ in 0..TURNS_AT_ONCE {
+            let idle = self.writes.len() < self.settings.concurrency;
+            if !idle || !self.settings.leadership.may_write() {
+                return false;
+            }
+            let begun = Instant::now();
+            let Some(turn) = self.reconciler.take_turn(Now::read()) else {
+                return false;
+            };
+            self.metrics.judge_took(begun.elapsed());
+            self.tell(&turn);
+            for question in turn.questions() {
+                self.asker.ask(question.clone(), &self.settings.policy);
+            }
+            if let Some(write) = turn.write.clone() {
+                let writer = self.writer.clone();
+                self.writes
+                    .spawn(async move { writer.write(turn, write).await });
+            }
+        }
+        self.reconciler.has_turns()
+    }
+
+    fn tell(&self, turn: &Turn) {
+        if !turn.is_news {
+            return;
+        }
+        self.metrics.judged(&turn.judgement);
+        let Settings { policy, format, .. } = &self.settings;
+        let now = Now::read().wall;
+        if audit::log(
+            *format,
+            now,
+            &turn.object,
+            &turn.judgement,
+            policy,
+            self.settings.enforcement(),
+        )
+        .is_err()
+        {
+            self.metrics.line_lost();
+        }
+    }
+
+    fn write_ended(&mut self, ended: Ended) {
+        let Ended {
+            turn,
+            write,
+            outcome,
+            fresh,
+        } = ended;
+        let now = Now::read();
+        let failures = self.reconciler.failed_again(&turn.uid);
+        let approved = matches!(write, Write::Approve(_));
+        let written = writer::follow_up(&outcome, fresh, failures);
+        let request = turn.object.name.as_str();
+        let after = self
+            .reconciler
+            .seen(&turn.uid)
+            .map(|seen| now.monotonic.duration_since(seen));
+        let done = outcome == Outcome::Written;
+        self.metrics.wrote(outcome.as_str(), after.filter(|_| done));
+        self.tell_failure(request, &outcome);
+        match (&outcome, &write) {
+            (Outcome::Written, Write::Deny(denial)) => {
+                self.health.note_forbidden(None);
+                self.events.denied(denial);
+            }
+            (Outcome::Written, Write::Approve(_)) => self.health.note_forbidden(None),
+            (Outcome::Forbidden(why), _) => self.health.note_forbidden(Some(why.clone())),
+            (Outcome::Failed { after, .. }, _) => {
+                self.paused_until = after.map(|after| now.monotonic + after);
+            }
+            (Outcome::Changed | Outcome::Gone(_) | Outcome::NotLeading, _) => {}
+        }
+        self.reconciler.written(&turn, approved, written, now);
+    }
+
+    /// Warns once of each way to fail: thousands of requests can fail in the same one.
+    fn tell_failure(&mut self, request: &str, outcome: &Outcome) {
+        let kind = outcome.as_str();
+        let Some(why) = outcome.why() else {
+            if *outcome == Outcome::Written {
+                self.failing = None;
+            }
+            return;
+        };
+        if matches!(outcome, Outcome::Gone(_)) {
+            tracing::info!(request, "the request is gone: {why}");
+        } else if self.failing.replace(kind) == Some(kind) {
+            tracing::debug!(request, "cannot write a condition: {why}");
+        } else {
+            tracing::warn!(request, "cannot write a condition: {why}");
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        let now = Now::read();
+        match input {
+            Input::Request(change) => self.take_request(change, now),
+            Input::Node(change) => self.take_node(change),
+            Input::Answered(answered) => self.take_answer(*answered, now),
+            Input::Machines(generation, news) => {
+                // Of Machines that the policy in force does not name.
+                if generation == self.reconciler.generation() {
+                    self.take_machines(news);
+                }
+            }
+            Input::Policy(read) => self.take_policy(read),
+            Input::Inventory(inventory) => {
+                tracing::info!(nodes = inventory.len(), "inventory read anew");
+                self.reconciler.inventory_seen(*inventory, now);
+            }
+            Input::Protected {
+                origin,
+                kind,
+                sans,
+                networks,
+            } => self.reconciler.protected(&origin, kind, sans, networks),
+            Input::Unprotected(origin) => self.reconciler.unprotected(&origin),
+            Input::Synced(source) => {
+                if self.reconciler.source_synced(source, now) {
+                    tracing::info!(source = source.as_str(), "{} synced", source.as_str());
+                }
+                self.show();
+            }
+            Input::Failed(source, why) => {
+                self.metrics.source_failed(source);
+                if self.reconciler.source_failed(source, &why, now) {
+                    let name = source.as_str();
+                    tracing::warn!(source = name, "{name} cannot be read: {why}");
+                }
+                self.show();
+            }
+            Input::Incomplete(source, why) => {
+                self.metrics.source_failed(source);
+                if self.reconciler.source_incomplete(source, &why, now) {
+                    let name = source.as_str();
+                    tracing::warn!(source = name, "{name} cannot be read completely: {why}");
+                }
+                self.show();
+            }
+        }
+    }
+
+    fn take_request(&mut self, change: Change<Box<(Object, Vec<u8>)>>, now: Now) {
+        match change {
+            Change::Restarted => self.reconciler.requests_restarted(),
+            Change::Seen(seen) => {
+                let (object, encoded) = *seen;
+                self.reconciler.request_seen(object, encoded, now);
+            }
+            Change::Gone(gone) => self.reconciler.request_gone(&gone.0.uid),
+            Change::Complete => {
+                self.reconciler.requests_complete();
+                self.take(Input::Synced(Source::Requests));
+            }
+            Change::Failed(why) => self.take(Input::Failed(Source::Requests, why)),
+        }
+    }
+
+    fn take_node(&mut self, change: Change<Box<Node>>) {
+        match change {
+            Change::Restarted => self.reconciler.nodes_restarted(),
+            Change::Seen(node) => self.reconciler.node_seen(*node),
+            Change::Gone(node) => self.reconciler.node_gone(node.name.as_str()),
+            Change::Complete => {
+                self.reconciler.nodes_complete();
+                self.take(Input::Synced(Source::Nodes));
+            }
+            Change::Failed(why) => self.take(Input::Failed(Source::Nodes, why)),
+        }
+    }
+
+    fn take_answer(&mut self, answered: Answered, now: Now) {
+        let source = answered.source();
+        if answered.asked_by.spec.sources != self.settings.policy.spec.sources {
+            return;
+        }
+        if let Answer::Failed(why) = &answered.answer {
+            self.metrics.source_failed(source);
+            if self.reconciler.source_failed(source, why, now) {
+                tracing::warn!(source = source.as_str(), "{why}");
+            }
+        } else {
+            self.reconciler.source_synced(source, now);
+        }
+        self.reconciler
+            .answered(answered.question, answered.answer, answered.until);
+    }
+
+    /// The last good policy stays in force.
+    fn take_policy(&mut self, read: Result<Box<Policy>, String>) {
+        self.metrics.policy_reloaded(read.is_ok());
+        let policy = match read {
+            Ok(policy) => Arc::new(*policy),
+            Err(why) => {
+                let kept = &self.settings.policy;
+                let (name, digest) = (&kept.metadata.name, &kept.digest);
+                self.events.policy_refused(kept, &why);
+                tracing::error!("the policy cannot be used, {name} ({digest}) stays: {why}");
+                return;
+            }
+        };
+        let (name, digest) = (&policy.metadata.name, &policy.digest);
+        tracing::info!(policy = name, digest, "policy read anew");
+        self.settings.policy = policy.clone();
+        let enforcement = self.settings.enforcement();
+        self.metrics.show_policy(&policy);
+        self.reconciler.policy_changed(policy.clone(), enforcement);
+        self.policy.send_replace(InForce {
+            policy,
+            generation: self.reconciler.generation(),
+        });
+    }
+
+    fn take_machines(&mut self, news: News) {
+        match news {
+            News::Seen(machine) => self.reconciler.machine_seen(*machine),
+            News::Gone(key) => self.reconciler.machine_gone(&key),
+            News::Synced => self.take(Input::Synced(Source::Machines)),
+            News::Failed(why) => self.take(Input::Failed(Source::Machines, why)),
+        }
+    }
+
+    fn tick(&mut self) {
+        self.reconciler.tick(Now::read());
+        self.show();
+    }
+
+    fn show(&self) {
+        let now = Now::read();
+        let evidence = self.reconciler.evidence();
+        let unready = crate::unready(evidence, now.wall);
+        let unready = unready
+            .into_iter()
+            .map(|(source, why)| (source.as_str().to_owned(), why));
+        self.health.note(unready.collect());
+        self.metrics.show_sources(evidence, now.wall);
+        let oldest = self.reconciler.book().oldest();
+        let age =
+            oldest.and_then(|oldest| Duration::try_from(now.wall.duration_since(oldest)).ok());
+        let waiting = self.reconciler.waiting();
+        self.metrics.show_pending(waiting, age.unwrap_or_default());
+        let (unissued, issued, dropped) = self.reconciler.counts();
+        self.metrics.show_counts(unissued, issued, dropped);
+    }
+}

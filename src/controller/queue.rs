@@ -1,0 +1,166 @@
+//! Whose turn it is: one place for each requestor however many requests it has, its newest
+//! request first, and no second turn while the first is still being written.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+/// A request's UID.
+pub(super) type Uid = Arc<str>;
+/// A requestor's user name.
+pub(super) type Requestor = Arc<str>;
+
+/// Requests that want to be judged.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    places: HashMap<Requestor, Place>,
+    turns: VecDeque<Requestor>,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    waiting: BTreeSet<(Reverse<Timestamp>, Uid)>,
+    /// A write for this requestor is on its way.
+    busy: bool,
+    /// It stands in `turns`.
+    in_line: bool,
+}
+
+impl Queue {
+    /// Adds a request; nothing happens if it is there already.
+    pub(super) fn push(&mut self, requestor: &Requestor, created: Timestamp, uid: &Uid) {
+        let place = self.places.entry(requestor.clone()).or_default();
+        place.waiting.insert((Reverse(created), uid.clone()));
+        self.line_up(requestor);
+    }
+
+    /// Takes a request out, wherever it stands.
+    pub(super) fn remove(&mut self, requestor: &Requestor, created: Timestamp, uid: &Uid) {
+        if let Some(place) = self.places.get_mut(requestor) {
+            place.waiting.remove(&(Reverse(created), uid.clone()));
+            self.forget_if_empty(requestor);
+        }
+    }
+
+    /// The newest request of the requestor whose turn it is. That requestor goes to the end of
+    /// the line.
+    pub(super) fn pop(&mut self) -> Option<Uid> {
+        while let Some(requestor) = self.turns.pop_front() {
+            let Some(place) = self.places.get_mut(&requestor) else {
+                continue;
+            };
+            place.in_line = false;
+            if place.busy {
+                continue;
+            }
+            if let Some((_, uid)) = place.waiting.pop_first() {
+                self.line_up(&requestor);
+                self.forget_if_empty(&requestor);
+                return Some(uid);
+            }
+            self.forget_if_empty(&requestor);
+        }
+        None
+    }
+
+    /// A write for this requestor begins: its other requests wait.
+    pub(super) fn begin(&mut self, requestor: &Requestor) {
+        self.places.entry(requestor.clone()).or_default().busy = true;
+    }
+
+    /// The write has ended.
+    pub(super) fn end(&mut self, requestor: &Requestor) {
+        if let Some(place) = self.places.get_mut(requestor) {
+            place.busy = false;
+            self.line_up(requestor);
+            self.forget_if_empty(requestor);
+        }
+    }
+
+    /// Whether nobody waits for a turn.
+    pub(super) fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
+    fn line_up(&mut self, requestor: &Requestor) {
+        if let Some(place) = self.places.get_mut(requestor)
+            && !place.busy
+            && !place.in_line
+            && !place.waiting.is_empty()
+        {
+            place.in_line = true;
+            self.turns.push_back(requestor.clone());
+        }
+    }
+
+    fn forget_if_empty(&mut self, requestor: &Requestor) {
+        let empty = |place: &Place| place.waiting.is_empty() && !place.busy && !place.in_line;
+        if self.places.get(requestor).is_some_and(empty) {
+            self.places.remove(requestor);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn push(queue: &mut Queue, requestor: &str, second: i64) {
+        let uid: Uid = format!("{requestor}-{second}").into();
+        queue.push(&requestor.into(), at(second), &uid);
+    }
+
+    fn drain(queue: &mut Queue) -> Vec<String> {
+        std::iter::from_fn(|| queue.pop())
+            .map(|uid| uid.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn a_flood_takes_one_place_and_the_newest_goes_first() {
+        let mut queue = Queue::default();
+        for second in 0..4 {
+            push(&mut queue, "flood", second);
+        }
+        push(&mut queue, "a", 0);
+        push(&mut queue, "b", 0);
+        assert_eq!(
+            drain(&mut queue),
+            ["flood-3", "a-0", "b-0", "flood-2", "flood-1", "flood-0"]
+        );
+        assert!(queue.places.is_empty());
+    }
+
+    #[test]
+    fn no_second_turn_while_the_first_is_written() {
+        let mut queue = Queue::default();
+        push(&mut queue, "a", 1);
+        push(&mut queue, "a", 2);
+        assert_eq!(queue.pop().as_deref(), Some("a-2"));
+        queue.begin(&"a".into());
+        assert_eq!(queue.pop(), None);
+        push(&mut queue, "b", 1);
+        assert_eq!(queue.pop().as_deref(), Some("b-1"));
+        queue.end(&"a".into());
+        assert_eq!(queue.pop().as_deref(), Some("a-1"));
+        queue.begin(&"a".into());
+        queue.end(&"a".into());
+        assert!(queue.places.is_empty() && queue.is_empty());
+    }
+
+    #[test]
+    fn a_removed_request_has_no_turn() {
+        let mut queue = Queue::default();
+        push(&mut queue, "a", 1);
+        queue.remove(&"a".into(), at(1), &"a-1".into());
+        assert_eq!(queue.pop(), None);
+        assert!(queue.places.is_empty());
+    }
+}

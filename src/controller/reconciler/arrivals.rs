@@ -1,0 +1,277 @@
+//! What arrives: each thing becomes evidence or a request, and wakes what has waited for it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Reconciler;
+use crate::controller::book::Reading;
+use crate::controller::queue::{Requestor, Uid};
+use crate::controller::turn::Now;
+use crate::csr::names::{NodeName, San};
+use crate::csr::{LARGEST_REQUEST, Object, Request, Settled};
+use crate::evidence::{Answer, IdentityKind, Inventory, Machine, Machines, Node, Source};
+use crate::finding::Question;
+use crate::policy::{Enforcement, Policy};
+
+impl Reconciler {
+    /// Requests are going to be listed anew.
+    pub(in crate::controller) fn requests_restarted(&mut self) {
+        self.listed_requests = Some(HashSet::new());
+    }
+
+    /// All requests have been listed.
+    pub(in crate::controller) fn requests_complete(&mut self) {
+        if let Some(listed) = self.listed_requests.take() {
+            let gone: Vec<Uid> = self
+                .book
+                .uids()
+                .filter(|uid| !listed.contains(*uid))
+                .cloned()
+                .collect();
+            for uid in gone {
+                self.forget(&uid);
+            }
+            self.unissued.retain(|uid| listed.contains(uid));
+        }
+    }
+
+    /// A request is there, in this state.
+    pub(in crate::controller) fn request_seen(
+        &mut self,
+        object: Object,
+        mut encoded: Vec<u8>,
+        now: Now,
+    ) {
+        let uid: Uid = object.uid.as_str().into();
+        if let Some(listed) = &mut self.listed_requests {
+            listed.insert(uid.clone());
+        }
+        if !object.is_open() {
+            self.request_settled(&uid, &object, &encoded);
+            return;
+        }
+        let known = self.book.get(&uid).map(|entry| entry.reading.object());
+        if known.is_some_and(|known| known.resource_version == object.resource_version) {
+            return;
+        }
+        let requestor: Requestor = object.requestor.username.as_str().into();
+        let created = object.created;
+        // One byte too many is as much too large as a megabyte.
+        encoded.truncate(LARGEST_REQUEST + 1);
+        encoded.shrink_to_fit();
+        let reading = Reading::Unread(Box::new(object), encoded);
+        if let Some(oldest) = self.book.put(&uid, reading, now.monotonic) {
+            self.dropped += 1;
+            self.forget(&oldest);
+        }
+        if self.book.get(&uid).is_some() && !self.writing.contains(&uid) {
+            self.parking.leave(&uid);
+            self.queue.push(&requestor, created, &uid);
+        }
+    }
+
+    /// A request is gone.
+    pub(in crate::controller) fn request_gone(&mut self, uid: &str) {
+        let uid: Uid = uid.into();
+        self.unissued.remove(&uid);
+        self.forget(&uid);
+    }
+
+    fn request_settled(&mut self, uid: &Uid, object: &Object, encoded: &[u8]) {
+        self.forget(uid);
+        match object.settled {
+            Some(Settled::Issued) => {
+                if self.unissued.remove(uid) {
+                    self.issued += 1;
+                }
+            }
+            Some(Settled::Denied | Settled::Failed) => {
+                self.unissued.remove(uid);
+            }
+            Some(Settled::Approved) | None => {}
+        }
+        let approved = matches!(object.settled, Some(Settled::Approved | Settled::Issued));
+        if approved
+            && let Some(node) = object.requestor.node()
+            && let Some(key) = Request::key_of(encoded)
+        {
+            let nodes = self.evidence.nodes.len();
+            self.evidence.keys.remember(key, node, nodes);
+        }
+    }
+
+    /// Nodes are going to be listed anew.
+    pub(in crate::controller) fn nodes_restarted(&mut self) {
+        self.listed_nodes = Some(HashSet::new());
+    }
+
+    /// All Nodes have been listed.
+    pub(in crate::controller) fn nodes_complete(&mut self) {
+        if let Some(listed) = self.listed_nodes.take() {
+            let gone: Vec<NodeName> = self
+                .evidence
+                .nodes
+                .iter()
+                .map(|node| node.name.clone())
+                .filter(|name| !listed.contains(name))
+                .collect();
+            for name in gone {
+                self.node_gone(name.as_str());
+            }
+        }
+    }
+
+    /// A Node is there, in this state.
+    pub(in crate::controller) fn node_seen(&mut self, node: Node) {
+        let name = node.name.clone();
+        if let Some(listed) = &mut self.listed_nodes {
+            listed.insert(name.clone());
+        }
+        if self.evidence.nodes.apply(node) {
+            self.wake_for_node(&name.shared());
+        }
+    }
+
+    /// A Node is gone.
+    pub(in crate::controller) fn node_gone(&mut self, name: &str) {
+        if let Some(node) = self.evidence.nodes.remove(name) {
+            self.wake_for_node(&node.name.shared());
+        }
+    }
+
+    /// Another policy is in force: all that waits is judged again.
+    pub(in crate::controller) fn policy_changed(
+        &mut self,
+        policy: Arc<Policy>,
+        enforcement: Enforcement,
+    ) {
+        let before = std::mem::replace(&mut self.policy, policy);
+        self.enforcement = enforcement;
+        if before.spec.sources.machines != self.policy.spec.sources.machines {
+            self.generation += 1;
+            self.forget_machines();
+        }
+        if before.spec.sources != self.policy.spec.sources {
+            self.evidence.answers.clear();
+        }
+        let woken = self.parking.everyone();
+        self.requeue(woken);
+    }
+
+    /// A question has been answered.
+    pub(in crate::controller) fn answered(
+        &mut self,
+        question: Question,
+        answer: Answer,
+        until: Timestamp,
+    ) {
+        let woken = self.parking.answered(&question);
+        self.evidence.answers.set(question, answer, until);
+        self.requeue(woken);
+    }
+
+    /// The administrator's inventory is this.
+    pub(in crate::controller) fn inventory_seen(&mut self, inventory: Inventory, now: Now) {
+        self.evidence.inventory = Some(inventory);
+        self.evidence.sources.synced(Source::Inventory, now.wall);
+        let woken = self.parking.source_changed();
+        self.requeue(woken);
+    }
+
+    /// None of the Machines that the policy names is known.
+    pub(in crate::controller) fn forget_machines(&mut self) {
+        let named = !self.policy.spec.sources.machines.is_empty();
+        self.evidence.machines = named.then(Machines::default);
+        self.evidence.sources.forget(Source::Machines);
+    }
+
+    /// Which list of kinds of Machines is in force, of all that there have been. What comes of another
+    /// is of Machines that the policy does not name.
+    pub(in crate::controller) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// A Machine is there, in this state.
+    pub(in crate::controller) fn machine_seen(&mut self, machine: Machine) {
+        let Some(machines) = &mut self.evidence.machines else {
+            return;
+        };
+        let before = machines.get(&machine.key).cloned();
+        if machines.apply(machine.clone()) {
+            self.wake_for_machines(before.iter().chain([&machine]));
+        }
+    }
+
+    /// A Machine is gone.
+    pub(in crate::controller) fn machine_gone(&mut self, key: &str) {
+        let machines = self.evidence.machines.as_mut();
+        if let Some(machine) = machines.and_then(|machines| machines.remove(key)) {
+            self.wake_for_machines([&machine].into_iter());
+        }
+    }
+
+    /// An origin protects these and nothing else.
+    pub(in crate::controller) fn protected(
+        &mut self,
+        origin: &str,
+        kind: IdentityKind,
+        sans: Vec<San>,
+        networks: Vec<ipnet::IpNet>,
+    ) {
+        self.evidence.protected.set_sans(origin, kind, sans);
+        self.evidence.protected.set_networks(origin, kind, networks);
+    }
+
+    /// An origin protects nothing any more.
+    pub(in crate::controller) fn unprotected(&mut self, origin: &str) {
+        self.evidence.protected.remove(origin);
+    }
+
+    /// A source is complete.
+    pub(in crate::controller) fn source_synced(&mut self, source: Source, now: Now) -> bool {
+        let news = self.evidence.sources.synced(source, now.wall);
+        // Whoever waits for an answer is woken by that alone.
+        let is_asked = matches!(source, Source::Dns | Source::ServingCertificates);
+        if news && !is_asked {
+            let woken = self.parking.source_changed();
+            self.requeue(woken);
+        }
+        news
+    }
+
+    /// A source fails. Returns whether that is news.
+    pub(in crate::controller) fn source_failed(
+        &mut self,
+        source: Source,
+        why: &str,
+        now: Now,
+    ) -> bool {
+        self.evidence.sources.failed(source, now.wall, why)
+    }
+
+    /// A source fails in a way that leaves something unknown. Returns whether that is news.
+    pub(in crate::controller) fn source_incomplete(
+        &mut self,
+        source: Source,
+        why: &str,
+        now: Now,
+    ) -> bool {
+        self.evidence.sources.incomplete(source, now.wall, why)
+    }
+
+    fn wake_for_node(&mut self, name: &Arc<str>) {
+        let woken = self.parking.node_changed(name);
+        self.requeue(woken);
+    }
+
+    fn wake_for_machines<'a>(&mut self, machines: impl Iterator<Item = &'a Machine>) {
+        for machine in machines {
+            for known_by in machine.known_by() {
+                let woken = self.parking.machine_changed(&known_by);
+                self.requeue(woken);
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What is done about what happens: evidence in, turns out. No I/O, no clock of its own, so that
+//! every order of events can be tried.
+
+mod arrivals;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::book::{Book, Reading};
+use super::parking::Parking;
+use super::queue::{Queue, Requestor, Uid};
+use super::turn::{Now, Turn, Write, Written};
+use crate::csr::Object;
+use crate::csr::names::NodeName;
+use crate::evidence::Evidence;
+use crate::finding::{Awaited, Code};
+use crate::policy::{Enforcement, Policy};
+use crate::{Judgement, Verdict, judge};
+
+/// How long a parked request is left alone at most. What it waits for wakes it; this is the net
+/// below that.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// Parked requests that are woken by time in one tick.
+const DUE_AT_ONCE: usize = 1000;
+
+/// Everything that is known, and everything that is open.
+#[derive(Debug)]
+pub(super) struct Reconciler {
+    policy: Arc<Policy>,
+    enforcement: Enforcement,
+    evidence: Evidence,
+    book: Book,
+    queue: Queue,
+    parking: Parking,
+    /// Requests that are being written.
+    writing: HashSet<Uid>,
+    /// What has been listed since a watch began anew.
+    listed_nodes: Option<HashSet<NodeName>>,
+    listed_requests: Option<HashSet<Uid>>,
+    /// Requests that were approved here and have no certificate yet.
+    unissued: HashSet<Uid>,
+    /// How often the kinds of Machines that the policy names have changed.
+    generation: u64,
+    issued: u64,
+    dropped: u64,
+}
+
+impl Reconciler {
+    /// Nothing known yet.
+    pub(super) fn new(policy: Arc<Policy>, enforcement: Enforcement) -> Reconciler {
+        Reconciler {
+            policy,
+            enforcement,
+            evidence: Evidence::default(),
+            book: Book::default(),
+            queue: Queue::default(),
+            parking: Parking::default(),
+            writing: HashSet::new(),
+            listed_nodes: None,
+            listed_requests: None,
+            unissued: HashSet::new(),
+            generation: 0,
+            issued: 0,
+            dropped: 0,
+        }
+    }
+
+    /// What is known.
+    pub(super) fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    /// The open requests.
+    pub(super) fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// How many requests that were approved here have no certificate yet, how many have got one,
+    /// and how many were dropped because their requestor had too many.
+    pub(super) fn counts(&self) -> (usize, u64, u64) {
+        (self.unissued.len(), self.issued, self.dropped)
+    }
+
+    /// Wakes the requests whose time has come.
+    pub(super) fn tick(&mut self, now: Now) {
+        self.evidence.answers.prune(now.wall);
+        let due = self.parking.due(now.monotonic, DUE_AT_ONCE);
+        self.requeue(due);
+    }
+
+    /// Whether somebody waits for a turn.
+    pub(super) fn has_turns(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Judges the next request.
+    pub(super) fn take_turn(&mut self, now: Now) -> Option<Turn> {
+        let uid = self.queue.pop()?;
+        let request = self.book.request(&uid)?;
+        let judgement = judge(request, &self.policy, &self.evidence, now.wall);
+        let object = request.object.clone();
+        let decision = judgement.verdict.decision();
+        let is_news = self.book.say(&uid, decision, judgement.codes());
+        let write = self.follow_up(&uid, &object, &judgement, now);
+        Some(Turn {
+            uid,
+            object,
+            judgement,
+            is_news,
+            write,
+        })
+    }
+
+    fn follow_up(
+        &mut self,
+        uid: &Uid,
+        object: &Object,
+        judgement: &Judgement,
+        now: Now,
+    ) -> Option<Write> {
+        let write = match (&judgement.verdict, self.enforcement) {
+            (
+                Verdict::Approve(approval),
+                Enforcement::ApproveAndDeny | Enforcement::ApproveOnly,
+            ) => Write::Approve(approval.clone()),
+            (Verdict::Deny(denial), Enforcement::ApproveAndDeny) => Write::Deny(denial.clone()),
+            (Verdict::Approve(_), Enforcement::DryRun)
+            | (Verdict::Deny(_), Enforcement::ApproveOnly | Enforcement::DryRun) => {
+                self.park(uid, object, &[Awaited::Policy], now);
+                return None;
+            }
+            (Verdict::Wait(awaits), _) => {
+                self.park(uid, object, awaits, now);
+                return None;
+            }
+            (Verdict::Ignore, _) => {
+                self.forget(uid);
+                return None;
+            }
+        };
+        if matches!(write, Write::Approve(_)) {
+            self.remember_key(uid, object);
+        }
+        self.writing.insert(uid.clone());
+        self.queue.begin(&object.requestor.username.as_str().into());
+        Some(write)
+    }
+
+    /// A write has ended. `approved` says which kind it was.
+    pub(super) fn written(&mut self, turn: &Turn, approved: bool, written: Written, now: Now) {
+        let uid = &turn.uid;
+        let object = &turn.object;
+        self.writing.remove(uid);
+        self.queue.end(&object.requestor.username.as_str().into());
+        match written {
+            Written::Done => {
+                if approved {
+                    self.approved(uid);
+                }
+                self.forget(uid);
+            }
+            Written::Gone => self.forget(uid),
+            Written::Changed(None) => self.forget(uid),
+            Written::Changed(Some(fresh)) if fresh.0.uid == object.uid => {
+                let (fresh, encoded) = *fresh;
+                self.request_seen(fresh, encoded, now);
+                self.requeue(vec![uid.clone()]);
+            }
+            // Another request by the same name: its own event brings it.
+            Written::Changed(Some(_)) => self.forget(uid),
+            Written::TryAgain(after) => {
+                if self.book.get(uid).is_some() {
+                    self.parking.park(uid, &[], now.monotonic + after);
+                }
+            }
+        }
+    }
+
+    /// When a request was first seen.
+    pub(super) fn seen(&self, uid: &Uid) -> Option<Instant> {
+        self.book.get(uid).map(|entry| entry.seen)
+    }
+
+    /// How often in a row a write of this request has failed, counting one more.
+    pub(super) fn failed_again(&mut self, uid: &Uid) -> u32 {
+        self.book.get_mut(uid).map_or(0, |entry| {
+            entry.failures = entry.failures.saturating_add(1);
+            entry.failures
+        })
+    }
+
+    fn approved(&mut self, uid: &Uid) {
+        if self.book.get(uid).is_some() {
+            self.unissued.insert(uid.clone());
+        }
+    }
+
+    /// From the decision on, not from the end of the write: another node's request with the same
+    /// key may be judged in between.
+    fn remember_key(&mut self, uid: &Uid, object: &Object) {
+        let Some(entry) = self.book.get(uid) else {
+            return;
+        };
+        if let Reading::Read(request) = &entry.reading
+            && let Some(content) = &request.content
+            && let Some(node) = object.requestor.node()
+        {
+            let nodes = self.evidence.nodes.len();
+            self.evidence.keys.remember(content.key, node, nodes);
+        }
+    }
+
+    fn park(&mut self, uid: &Uid, object: &Object, awaits: &[Awaited], now: Now) {
+        let mut after = LOOK_AGAIN;
+        let times = awaits.iter().filter_map(|awaited| match awaited {
+            Awaited::Time(time) => Some(*time),
+            Awaited::Node(_)
+            | Awaited::Machine(_)
+            | Awaited::Answer(_)
+            | Awaited::Source(_)
+            | Awaited::Policy => None,
+        });
+        let given_up = object.created.checked_add(self.policy.spec.request.max_age);
+        for time in times.chain(given_up) {
+            let until = Duration::try_from(time.duration_since(now.wall)).unwrap_or_default();
+            after = after.min(until + Duration::from_millis(10));
+        }
+        self.parking.park(uid, awaits, now.monotonic + after);
+    }
+
+    fn requeue(&mut self, uids: Vec<Uid>) {
+        for uid in uids {
+            if self.writing.contains(&uid) {
+                continue;
+            }
+            if let Some(entry) = self.book.get(&uid) {
+                let object = entry.reading.object();
+                let requestor: Requestor = object.requestor.username.as_str().into();
+                self.queue.push(&requestor, object.created, &uid);
+            }
+        }
+    }
+
+    fn forget(&mut self, uid: &Uid) {
+        self.parking.leave(uid);
+        if let Some(entry) = self.book.remove(uid) {
+            let object = entry.reading.object();
+            let requestor: Requestor = object.requestor.username.as_str().into();
+            self.queue.remove(&requestor, object.created, uid);
+        }
+    }
+
+    /// The code that most requests wait because of comes with each number.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (Code, usize)> {
+        self.book
+            .waiting()
+            .iter()
+            .map(|(code, count)| (*code, *count))
+    }
+}

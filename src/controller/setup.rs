@@ -1,0 +1,104 @@
+//! What the administrator sets up, turned into inputs of the loop: the policy's file, the inventory
+//! and the Machines.
+
+use std::path::PathBuf;
+
+use kube::Client;
+use tokio::sync::watch;
+
+use super::feeds::{InForce, Input, Inputs};
+use crate::evidence::{Inventory, Source};
+use crate::policy::parse;
+use crate::sources::{file, machine_watch};
+
+/// Where all that is.
+#[derive(Clone)]
+pub struct Setup {
+    /// The policy's file and its text, if it is in a file.
+    pub policy: Option<(PathBuf, String)>,
+    /// The inventory, if there is one.
+    pub inventory: Option<InventoryFile>,
+    /// The API server that has the Machines.
+    pub machines: Client,
+    /// The CA certificates that kubelets' certificates are verified with, in DER.
+    pub kubelet_authorities: Vec<Vec<u8>>,
+}
+
+/// An inventory file, and what it held when the daemon began.
+#[derive(Clone, Debug)]
+pub struct InventoryFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: String,
+    /// What the text says.
+    pub inventory: Inventory,
+}
+
+impl Setup {
+    /// Starts a feed for each; they end when nobody takes inputs any more.
+    pub(super) fn start(self, policy: &watch::Receiver<InForce>, inputs: &Inputs) {
+        if let Some((path, text)) = self.policy {
+            tokio::spawn(follow_policy(path, text, inputs.clone()));
+        }
+        if let Some(source) = self.inventory {
+            tokio::spawn(follow_inventory(source, inputs.clone()));
+        }
+        tokio::spawn(follow_machines(
+            self.machines,
+            policy.clone(),
+            inputs.clone(),
+        ));
+    }
+}
+
+async fn follow_policy(path: PathBuf, text: String, inputs: Inputs) {
+    file::follow(path, text, |text| {
+        let inputs = inputs.clone();
+        let read = text.and_then(|text| parse(&text).map_err(|why| why.to_string()));
+        async move { inputs.send(Input::Policy(read.map(Box::new))).await.is_ok() }
+    })
+    .await;
+}
+
+async fn follow_inventory(source: InventoryFile, inputs: Inputs) {
+    file::follow(source.path, source.text, |text| {
+        let inputs = inputs.clone();
+        let read = text.and_then(|text| Inventory::parse(&text).map_err(|why| why.to_string()));
+        let input = match read {
+            Ok(inventory) => Input::Inventory(Box::new(inventory)),
+            Err(why) => Input::Failed(Source::Inventory, why),
+        };
+        async move { inputs.send(input).await.is_ok() }
+    })
+    .await;
+}
+
+/// Watches the kinds that the policy names, and others when the policy in force names others.
+async fn follow_machines(client: Client, mut in_force: watch::Receiver<InForce>, inputs: Inputs) {
+    loop {
+        let InForce { policy, generation } = in_force.borrow_and_update().clone();
+        let sender = inputs.clone();
+        let send = move |news| {
+            let sender = sender.clone();
+            let input = Input::Machines(generation, news);
+            async move { sender.send(input).await.is_ok() }
+        };
+        let kinds = policy.spec.sources.machines.clone();
+        let watches = async {
+            if kinds.is_empty() {
+                inputs.closed().await;
+            } else {
+                machine_watch::follow_all(client.clone(), kinds, send).await;
+            }
+        };
+        tokio::select! {
+            () = watches => return,
+            changed = in_force.wait_for(|now| now.generation != generation) => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

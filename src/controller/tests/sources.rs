@@ -1,0 +1,149 @@
+//! Sources that no kubelet can write, and policies that are read anew.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Scene, codes, node};
+use crate::Decision;
+use crate::csr::names::{NodeName, San};
+use crate::evidence::{Answer, Inventory, Machine, MachineLink, Source};
+use crate::finding::{Code, Question};
+use crate::policy::{Enforcement, Policy, parse};
+
+const HEAD: &str = "apiVersion: csr-warden/v1\nkind: Policy\nmetadata: {name: test}\nspec:\n";
+
+fn policy(spec: &str) -> Arc<Policy> {
+    Arc::new(parse(&format!("{HEAD}{spec}")).unwrap())
+}
+
+fn machines(group: &str) -> Arc<Policy> {
+    policy(&format!(
+        "  sources:\n    machines:\n      - {{group: {group}, kind: Machine, nodeName: .n, providerID: .p}}\n\
+         \x20 proof:\n    ipAddresses: {{allOf: [Machine]}}\n"
+    ))
+}
+
+impl Scene {
+    /// One in which the Node and the request of `a` are there under this policy.
+    fn under(policy: Arc<Policy>) -> Scene {
+        let mut scene = Scene::synced();
+        scene.policy_becomes(policy);
+        let mut own = node("a", scene.now.wall);
+        own.provider_id = Some("test://a".into());
+        scene.reconciler.node_seen(own);
+        scene.ask("a", 1);
+        scene
+    }
+
+    fn policy_becomes(&mut self, policy: Arc<Policy>) {
+        let reconciler = &mut self.reconciler;
+        reconciler.policy_changed(policy, Enforcement::ApproveAndDeny);
+    }
+
+    /// The codes of the next decision; there must be one.
+    fn says(&mut self) -> Vec<Code> {
+        codes(&self.turn().unwrap())
+    }
+}
+
+fn machine() -> Machine {
+    Machine {
+        key: "Machine test/a".into(),
+        link: MachineLink::Name(NodeName::parse("a")),
+        provider_id: Some("test://a".into()),
+        addresses: San::from_ip_text("10.0.0.1").into_iter().collect(),
+        created: jiff::Timestamp::UNIX_EPOCH,
+        terminating: false,
+    }
+}
+
+#[test]
+fn machines_wake_what_waits_for_them() {
+    let mut scene = Scene::under(machines("one.example"));
+    assert_eq!(scene.says(), [Code::SourceUnready]);
+    scene.reconciler.source_synced(Source::Machines, scene.now);
+    assert_eq!(scene.says(), [Code::MachineMissing]);
+    scene.reconciler.machine_seen(Machine {
+        key: "Machine test/b".into(),
+        link: MachineLink::Name(NodeName::parse("b")),
+        addresses: BTreeSet::new(),
+        ..machine()
+    });
+    // It has the same provider ID, which somebody might wait for.
+    assert_eq!(scene.says(), [Code::MachineMissing]);
+    scene.reconciler.machine_seen(machine());
+    assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
+}
+
+/// Until the watches are those on the Machines that the policy names, none is heard: neither as proof
+/// nor as all there is.
+#[test]
+fn machines_of_another_policy_are_not_heard() {
+    let mut scene = Scene::under(machines("one.example"));
+    scene.reconciler.source_synced(Source::Machines, scene.now);
+    let before = scene.reconciler.generation();
+    scene.policy_becomes(machines("other.example"));
+    assert_ne!(scene.reconciler.generation(), before);
+    assert_eq!(scene.says(), [Code::SourceUnready]);
+    let machines = scene.reconciler.evidence().machines.as_ref();
+    assert!(machines.is_some_and(|all| all.is_empty()));
+}
+
+/// Another field of the policy is no reason to forget what is being watched.
+#[test]
+fn machines_stay_if_only_something_else_changes() {
+    let mut scene = Scene::under(machines("one.example"));
+    scene.reconciler.source_synced(Source::Machines, scene.now);
+    scene.reconciler.machine_seen(machine());
+    let before = scene.reconciler.generation();
+    let with_dns = "  sources:\n    dns: {}\n    machines:\n      - {group: one.example, kind: Machine, \
+                    nodeName: .n, providerID: .p}\n  proof:\n    ipAddresses: {allOf: [Machine]}\n";
+    scene.policy_becomes(policy(with_dns));
+    assert_eq!(scene.reconciler.generation(), before);
+    assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
+}
+
+#[test]
+fn an_inventory_that_is_read_anew_wakes() {
+    let listed = |ip: &str| {
+        let text = format!(
+            "apiVersion: csr-warden/v1\nkind: Inventory\nnodes: [{{name: a, addresses: [{ip}]}}]\n"
+        );
+        Inventory::parse(&text).unwrap()
+    };
+    let mut scene = Scene::under(policy("  proof: {ipAddresses: {allOf: [Inventory]}}\n"));
+    assert_eq!(scene.says(), [Code::SanUncorroborated]);
+    assert!(scene.turn().is_none());
+    // From none to one is a restart, and another policy wakes all.
+    scene
+        .reconciler
+        .inventory_seen(listed("10.0.0.1"), scene.now);
+    scene.policy_becomes(policy("  proof: {ipAddresses: {allOf: [Inventory]}}\n"));
+    assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
+}
+
+#[test]
+fn an_answer_wakes_and_holds_for_its_time() {
+    let dns = "  sources: {dns: {suffixes: [example]}}\n  proof: {ipAddresses: {allOf: [DNS]}}\n";
+    let mut scene = Scene::under(policy(dns));
+    let turn = scene.turn().unwrap();
+    let question = Question::Addresses("a.example".into());
+    assert_eq!(turn.questions().collect::<Vec<_>>(), [&question]);
+    assert!(scene.turn().is_none());
+
+    let until = scene.now.wall + Duration::from_secs(10);
+    let nothing = Answer::Nothing("no such name".into());
+    scene.reconciler.answered(question.clone(), nothing, until);
+    assert_eq!(scene.says(), [Code::SanUncorroborated]);
+    scene.pass(Duration::from_secs(11));
+    let turn = scene.turn().unwrap();
+    assert_eq!(turn.questions().count(), 1, "it is asked again");
+
+    let address = San::from_ip_text("10.0.0.1").into_iter().collect();
+    let until = scene.now.wall + Duration::from_secs(10);
+    scene
+        .reconciler
+        .answered(question, Answer::Sans(address), until);
+    assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
+}

@@ -1,0 +1,84 @@
+//! One request's turn: when it was, what was judged, what is to be written, what became of it.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::queue::Uid;
+use crate::csr::Object;
+use crate::finding::{Awaited, Question};
+use crate::{Approval, Denial, Judgement, Verdict};
+
+/// The two clocks: one for what the API server dates, one for durations here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    /// The time of day.
+    pub(super) wall: Timestamp,
+    /// The monotonic time.
+    pub(super) monotonic: Instant,
+}
+
+impl Now {
+    /// The present.
+    pub(super) fn read() -> Now {
+        Now {
+            wall: Timestamp::now(),
+            monotonic: Instant::now(),
+        }
+    }
+}
+
+/// What is to be written, by the only types that can be.
+#[derive(Clone, Debug)]
+pub(super) enum Write {
+    /// The condition Approved.
+    Approve(Approval),
+    /// The condition Denied.
+    Deny(Denial),
+}
+
+/// One request that has had its turn.
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// The request's UID.
+    pub(super) uid: Uid,
+    /// The request.
+    pub(super) object: Object,
+    /// What was judged.
+    pub(super) judgement: Judgement,
+    /// Whether this was not said of the request before.
+    pub(super) is_news: bool,
+    /// What is to be written about it.
+    pub(super) write: Option<Write>,
+}
+
+impl Turn {
+    /// What others have to be asked before it can be judged again.
+    pub(super) fn questions(&self) -> impl Iterator<Item = &Question> {
+        let awaits = match &self.judgement.verdict {
+            Verdict::Wait(awaits) => awaits.as_slice(),
+            Verdict::Approve(_) | Verdict::Deny(_) | Verdict::Ignore => &[],
+        };
+        awaits.iter().filter_map(|awaited| match awaited {
+            Awaited::Answer(question) => Some(question),
+            Awaited::Node(_)
+            | Awaited::Machine(_)
+            | Awaited::Source(_)
+            | Awaited::Time(_)
+            | Awaited::Policy => None,
+        })
+    }
+}
+
+/// What became of a write, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Done; the request needs nothing more.
+    Done,
+    /// It has changed and was read again.
+    Changed(Option<Box<(Object, Vec<u8>)>>),
+    /// It is gone.
+    Gone,
+    /// To be judged and tried again after this time.
+    TryAgain(Duration),
+}

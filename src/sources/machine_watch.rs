@@ -1,0 +1,224 @@
+//! The watches on Machines of every kind that the policy names, as one source.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::runtime::watcher;
+use tokio::time::sleep;
+
+use super::machines::{key, machine};
+use crate::cluster::error::describe;
+use crate::cluster::watch::{Backoff, Change, follow};
+use crate::evidence::Machine;
+use crate::policy::MachineKind;
+
+/// What has happened.
+#[derive(Debug)]
+pub enum News {
+    /// A Machine is there, in this state.
+    Seen(Box<Machine>),
+    /// The Machine of this key is gone.
+    Gone(String),
+    /// Every kind has been listed and is being watched.
+    Synced,
+    /// A kind cannot be watched, and why.
+    Failed(String),
+}
+
+/// How each kind is: complete, failing, or neither yet.
+#[derive(Debug)]
+struct Kinds(BTreeMap<usize, Option<Result<(), String>>>);
+
+impl Kinds {
+    /// Notes how a kind is. Returns what is to be said of all together.
+    fn note(&mut self, index: usize, state: Result<(), String>) -> Option<News> {
+        self.0.insert(index, Some(state));
+        let failed = self
+            .0
+            .values()
+            .flatten()
+            .find_map(|state| state.as_ref().err());
+        match failed {
+            Some(why) => Some(News::Failed(why.clone())),
+            None if self.0.values().all(Option::is_some) => Some(News::Synced),
+            None => None,
+        }
+    }
+}
+
+/// Follows every kind until `send` says that nobody listens any more.
+pub async fn follow_all<S, F>(client: Client, kinds: Vec<MachineKind>, send: F)
+where
+    F: Fn(News) -> S + Clone + Send + Sync + 'static,
+    S: Future<Output = bool> + Send + 'static,
+{
+    let states = kinds.iter().enumerate().map(|(index, _)| (index, None));
+    let states = Arc::new(Mutex::new(Kinds(states.collect())));
+    let mut watches = tokio::task::JoinSet::new();
+    for (index, kind) in kinds.into_iter().enumerate() {
+        let feed = Feed {
+            index,
+            states: states.clone(),
+            send: send.clone(),
+        };
+        watches.spawn(follow_kind(client.clone(), kind, feed));
+    }
+    while watches.join_next().await.is_some() {}
+}
+
+/// Where the news of one kind go.
+#[derive(Clone)]
+struct Feed<F> {
+    index: usize,
+    states: Arc<Mutex<Kinds>>,
+    send: F,
+}
+
+impl<F, S> Feed<F>
+where
+    F: Fn(News) -> S,
+    S: Future<Output = bool>,
+{
+    /// Says how the kind is. Returns whether somebody listens.
+    async fn say(&self, state: Result<(), String>) -> bool {
+        let news = match self.states.lock() {
+            Ok(mut states) => states.note(self.index, state),
+            Err(_) => return false,
+        };
+        match news {
+            Some(news) => (self.send)(news).await,
+            None => true,
+        }
+    }
+}
+
+/// Finds the kind and watches it, again and again: after a failure it may be served in another
+/// version, or not at all.
+async fn follow_kind<S, F>(client: Client, kind: MachineKind, feed: Feed<F>)
+where
+    F: Fn(News) -> S + Clone + Send + Sync + 'static,
+    S: Future<Output = bool> + Send + 'static,
+{
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));
+    let known = Arc::new(Mutex::new(Known::default()));
+    loop {
+        let begun = Instant::now();
+        let why = match discover(&client, &kind).await {
+            Err(why) => why,
+            Ok(resource) => match watch_once(&client, &kind, &resource, &known, &feed).await {
+                Some(why) => why,
+                None => return,
+            },
+        };
+        if !feed.say(Err(format!("{kind}: {why}"))).await {
+            return;
+        }
+        if begun.elapsed() > Duration::from_secs(60) {
+            backoff.reset();
+        }
+        sleep(backoff.pause()).await;
+    }
+}
+
+/// Watches until it fails, and returns why; `None` when nobody listens any more.
+async fn watch_once<S, F>(
+    client: &Client,
+    kind: &MachineKind,
+    resource: &ApiResource,
+    known: &Arc<Mutex<Known>>,
+    feed: &Feed<F>,
+) -> Option<String>
+where
+    F: Fn(News) -> S + Clone + Send + Sync + 'static,
+    S: Future<Output = bool> + Send + 'static,
+{
+    let api: Api<DynamicObject> = match &kind.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
+    };
+    let mut config = watcher::Config::default();
+    if let Some(labels) = &kind.label_selector {
+        config = config.labels(labels);
+    }
+    let failure = Arc::new(Mutex::new(None));
+    follow(api, config, |change| {
+        let (feed, known, failure) = (feed.clone(), known.clone(), failure.clone());
+        let kind = kind.clone();
+        async move {
+            if let Change::Failed(why) = change {
+                if let Ok(mut failure) = failure.lock() {
+                    *failure = Some(why);
+                }
+                return false;
+            }
+            let is_complete = matches!(change, Change::Complete);
+            let news = match known.lock() {
+                Ok(mut known) => known.change(&kind, change),
+                Err(_) => return false,
+            };
+            for news in news {
+                if !(feed.send)(news).await {
+                    return false;
+                }
+            }
+            !is_complete || feed.say(Ok(())).await
+        }
+    })
+    .await;
+    failure.lock().ok()?.take()
+}
+
+async fn discover(client: &Client, kind: &MachineKind) -> Result<ApiResource, String> {
+    let group = kube::discovery::group(client, &kind.group).await;
+    let group = group.map_err(|error| {
+        if matches!(error, kube::Error::Discovery(_)) {
+            format!("the API server has no API group {}", kind.group)
+        } else {
+            describe(&error)
+        }
+    })?;
+    let (resource, _) = group
+        .recommended_kind(&kind.kind)
+        .ok_or_else(|| format!("API group {} has no kind {}", kind.group, kind.kind))?;
+    Ok(resource)
+}
+
+/// The keys of the objects that are there, to know after a fresh list which are not any more.
+#[derive(Debug, Default)]
+struct Known {
+    keys: BTreeSet<String>,
+    listed: Option<BTreeSet<String>>,
+}
+
+impl Known {
+    fn change(&mut self, kind: &MachineKind, change: Change<DynamicObject>) -> Vec<News> {
+        match change {
+            Change::Restarted => {
+                self.listed = Some(BTreeSet::new());
+                Vec::new()
+            }
+            Change::Seen(object) => {
+                let key = key(kind, &object);
+                self.keys.insert(key.clone());
+                if let Some(listed) = &mut self.listed {
+                    listed.insert(key);
+                }
+                vec![News::Seen(Box::new(machine(kind, &object)))]
+            }
+            Change::Gone(object) => {
+                let key = key(kind, &object);
+                self.keys.remove(&key);
+                vec![News::Gone(key)]
+            }
+            Change::Complete => {
+                let listed = self.listed.take().unwrap_or_default();
+                let gone = self.keys.extract_if(.., |key| !listed.contains(key));
+                gone.map(News::Gone).collect()
+            }
+            Change::Failed(_) => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Evidence from elsewhere than the API server's own objects.
+
+pub mod dns;
+pub mod file;
+pub mod machine_watch;
+pub mod machines;
+pub mod serving_certificate;

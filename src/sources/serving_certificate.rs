@@ -1,0 +1,153 @@
+//! The certificate that a kubelet shows on its port now. One that the cluster's CA has signed for
+//! the node shows what somebody has approved for it before.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::cluster::certificates::sans;
+use crate::cluster::error::innermost;
+use crate::csr::names::NodeName;
+use crate::csr::{NODE_USER_PREFIX, NODES_GROUP};
+use crate::evidence::Answer;
+use crate::policy::ServingCertificatePolicy;
+
+/// How long an answer holds: for the requests of one renewal.
+const HOLDS: Duration = Duration::from_secs(60);
+/// How long a kubelet that could not be asked, or shows nothing of use, is left alone.
+const FAILURE_HOLDS: Duration = Duration::from_secs(10);
+
+/// Asks kubelets, and believes what the cluster's CA has signed.
+#[derive(Clone)]
+pub struct ServingCertificates {
+    tls: TlsConnector,
+}
+
+impl ServingCertificates {
+    /// Trusts these CA certificates, in DER.
+    pub fn new<'a>(
+        authorities: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<ServingCertificates, String> {
+        let mut roots = RootCertStore::empty();
+        for der in authorities {
+            roots
+                .add(CertificateDer::from(der.to_vec()))
+                .map_err(|error| format!("the CA of kubelets: {error}"))?;
+        }
+        if roots.is_empty() {
+            return Err("there is no CA certificate to verify kubelets with".into());
+        }
+        let config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(ServingCertificates {
+            tls: TlsConnector::from(Arc::new(config)),
+        })
+    }
+
+    /// What the kubelet of this node shows at this address, and how long the answer holds.
+    pub async fn read(
+        &self,
+        policy: &ServingCertificatePolicy,
+        node: &str,
+        ip: IpAddr,
+    ) -> (Answer, Duration) {
+        let deadline = Duration::try_from(policy.timeout).unwrap_or(FAILURE_HOLDS);
+        let at = std::net::SocketAddr::new(ip, policy.port);
+        match timeout(deadline, self.handshake(at)).await {
+            Ok(Ok(certificate)) => match read(&certificate, node) {
+                Ok(answer) => (answer, HOLDS),
+                Err(why) => (Answer::Nothing(format!("{at}: {why}")), FAILURE_HOLDS),
+            },
+            Ok(Err(Refusal::Certificate(why))) => {
+                let why = format!("{at} shows no certificate of the cluster's CA: {why}");
+                (Answer::Nothing(why), FAILURE_HOLDS)
+            }
+            Ok(Err(Refusal::Connection(why))) => {
+                (Answer::Failed(format!("{at}: {why}")), FAILURE_HOLDS)
+            }
+            Err(_) => {
+                let seconds = deadline.as_secs_f32();
+                let why = format!("{at}: no answer within {seconds} s");
+                (Answer::Failed(why), FAILURE_HOLDS)
+            }
+        }
+    }
+
+    async fn handshake(
+        &self,
+        at: std::net::SocketAddr,
+    ) -> Result<CertificateDer<'static>, Refusal> {
+        let tcp = TcpStream::connect(at)
+            .await
+            .map_err(|error| Refusal::Connection(error.to_string()))?;
+        let name = ServerName::IpAddress(at.ip().into());
+        let stream = self.tls.connect(name, tcp).await.map_err(|error| {
+            let is_of_tls = error.get_ref().is_some_and(|inner| {
+                matches!(
+                    inner.downcast_ref::<rustls::Error>(),
+                    Some(rustls::Error::InvalidCertificate(_))
+                )
+            });
+            let why = innermost(&error);
+            if is_of_tls {
+                Refusal::Certificate(why)
+            } else {
+                Refusal::Connection(why)
+            }
+        })?;
+        let (_, session) = stream.get_ref();
+        let chain = session.peer_certificates().unwrap_or_default();
+        let certificate = chain.first().cloned();
+        certificate.ok_or_else(|| Refusal::Connection("it showed no certificate".into()))
+    }
+}
+
+enum Refusal {
+    Connection(String),
+    Certificate(String),
+}
+
+/// The CA certificates of a PEM file.
+pub fn authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    CertificateDer::pem_slice_iter(pem)
+        .map(|der| {
+            der.map(|der| der.to_vec())
+                .map_err(|error| error.to_string())
+        })
+        .collect()
+}
+
+/// Whose certificate it is, and its names if it is this node's.
+fn read(certificate: &CertificateDer<'_>, node: &str) -> Result<Answer, String> {
+    let (_, parsed) = X509Certificate::from_der(certificate)
+        .map_err(|error| format!("the certificate cannot be read: {error}"))?;
+    let subject = parsed.subject();
+    let names: Vec<&str> = subject
+        .iter_common_name()
+        .filter_map(|name| name.as_str().ok())
+        .collect();
+    let organizations: Vec<&str> = subject
+        .iter_organization()
+        .filter_map(|name| name.as_str().ok())
+        .collect();
+    let owner = match (names.as_slice(), organizations.as_slice()) {
+        ([name], [NODES_GROUP]) => name.strip_prefix(NODE_USER_PREFIX),
+        _ => None,
+    };
+    let owner = owner
+        .and_then(NodeName::parse)
+        .ok_or("the certificate is no node's")?;
+    if owner.as_str() != node {
+        return Ok(Answer::OfAnother(owner));
+    }
+    Ok(Answer::Sans(sans(certificate)?.into_iter().collect()))
+}

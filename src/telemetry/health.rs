@@ -1,0 +1,76 @@
+//! Whether the daemon lives, and whether it is ready: what `/livez` and `/readyz` say.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// The loop notes that it lives once in a second; without that for this long it hangs.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// The state of the daemon as others may see it.
+#[derive(Debug)]
+pub struct Health {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    alive: Instant,
+    /// What keeps it from being ready: name and reason.
+    unready: Vec<(String, String)>,
+    /// The permission that a write lacked last.
+    forbidden: Option<String>,
+}
+
+impl Health {
+    /// Alive and not ready: nothing has been read.
+    pub fn new() -> Health {
+        Health {
+            state: Mutex::new(State {
+                alive: Instant::now(),
+                unready: vec![("start".into(), "nothing has been read yet".into())],
+                forbidden: None,
+            }),
+        }
+    }
+
+    /// Notes that the loop goes round, and what keeps it from being ready.
+    pub fn note(&self, unready: Vec<(String, String)>) {
+        if let Ok(mut state) = self.state.lock() {
+            state.alive = Instant::now();
+            state.unready = unready;
+        }
+    }
+
+    /// Notes which permission a write lacked; `None` when a write has gone through.
+    pub fn note_forbidden(&self, why: Option<String>) {
+        if let Ok(mut state) = self.state.lock() {
+            state.forbidden = why;
+        }
+    }
+
+    /// Whether the loop goes round.
+    pub fn lives(&self) -> bool {
+        self.state
+            .lock()
+            .is_ok_and(|state| state.alive.elapsed() < SILENCE)
+    }
+
+    /// What keeps it from being ready, a line each; empty when it is.
+    pub fn unready(&self) -> Vec<String> {
+        let Ok(state) = self.state.lock() else {
+            return vec!["state: cannot be read".into()];
+        };
+        let sources = state
+            .unready
+            .iter()
+            .map(|(name, why)| format!("{name}: {why}"));
+        let forbidden = state.forbidden.iter().map(|why| format!("approval: {why}"));
+        sources.chain(forbidden).collect()
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Health::new()
+    }
+}

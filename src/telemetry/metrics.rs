@@ -1,0 +1,360 @@
+//! The metrics. Labels are bounded: never the name of a node, a request or a user.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::process::ProcessCollector;
+use crate::evidence::{Evidence, Source};
+use crate::finding::Code;
+use crate::policy::Policy;
+use crate::{Decision, Judgement};
+
+/// Bounds of the seconds from a request's arrival to its condition.
+const LATENCY: [f64; 13] = [
+    0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0, 900.0,
+];
+/// Bounds of the seconds of one judgement.
+const JUDGE: [f64; 8] = [
+    0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.005, 0.05,
+];
+
+/// Results of reading a policy anew.
+const RELOADED: &str = "success";
+const REFUSED: &str = "error";
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct VerdictLabel {
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CodeLabel {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PolicyLabel {
+    name: String,
+    digest: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SourceLabel {
+    source: &'static str,
+}
+
+/// All metrics of the daemon.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    requests: Family<VerdictLabel, Counter>,
+    findings: Family<CodeLabel, Counter>,
+    pending: Family<ReasonLabel, Gauge>,
+    oldest_pending: Gauge<f64, AtomicU64>,
+    latency: Histogram,
+    judge: Histogram,
+    writes: Family<ResultLabel, Counter>,
+    source_synced: Family<SourceLabel, Gauge>,
+    source_age: Family<SourceLabel, Gauge<f64, AtomicU64>>,
+    source_errors: Family<SourceLabel, Counter>,
+    policy: Family<PolicyLabel, Gauge>,
+    policy_reloads: Family<ResultLabel, Counter>,
+    issued: Counter,
+    approved_unissued: Gauge,
+    dropped: Counter,
+    lines_lost: Counter,
+}
+
+impl Metrics {
+    /// All metrics at zero, with every label value that is known beforehand.
+    pub fn new(policy: &Policy) -> Metrics {
+        let mut registry = Registry::default();
+        let metrics = Metrics {
+            requests: Family::default(),
+            findings: Family::default(),
+            pending: Family::default(),
+            oldest_pending: Gauge::default(),
+            latency: Histogram::new(LATENCY),
+            judge: Histogram::new(JUDGE),
+            writes: Family::default(),
+            source_synced: Family::default(),
+            source_age: Family::default(),
+            source_errors: Family::default(),
+            policy: Family::default(),
+            policy_reloads: Family::default(),
+            issued: Counter::default(),
+            approved_unissued: Gauge::default(),
+            dropped: Counter::default(),
+            lines_lost: Counter::default(),
+            registry: Mutex::default(),
+        };
+        metrics.register(&mut registry);
+        metrics.preset();
+        metrics.show_policy(policy);
+        Metrics {
+            registry: Mutex::new(registry),
+            ..metrics
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(ProcessCollector::new()));
+        let r = registry.sub_registry_with_prefix("csr_warden");
+        r.register(
+            "requests",
+            "Requests by verdict, counted when it changes",
+            self.requests.clone(),
+        );
+        r.register(
+            "findings",
+            "Findings by code, counted when the verdict changes",
+            self.findings.clone(),
+        );
+        r.register(
+            "pending",
+            "Requests that wait, by the code of the first reason",
+            self.pending.clone(),
+        );
+        r.register_with_unit(
+            "oldest_pending",
+            "Age of the oldest open request",
+            Unit::Seconds,
+            self.oldest_pending.clone(),
+        );
+        r.register_with_unit(
+            "approval_latency",
+            "From the arrival of a request to its condition written",
+            Unit::Seconds,
+            self.latency.clone(),
+        );
+        r.register_with_unit(
+            "judge",
+            "Time of one judgement",
+            Unit::Seconds,
+            self.judge.clone(),
+        );
+        r.register(
+            "writes",
+            "Writes of conditions by result",
+            self.writes.clone(),
+        );
+        r.register(
+            "source_synced",
+            "Whether a source of evidence is complete and works",
+            self.source_synced.clone(),
+        );
+        r.register_with_unit(
+            "source_age",
+            "Time since a failing source last worked; 0 while it works",
+            Unit::Seconds,
+            self.source_age.clone(),
+        );
+        r.register(
+            "source_errors",
+            "Failures of a source of evidence",
+            self.source_errors.clone(),
+        );
+        r.register(
+            "issued",
+            "Certificates issued for requests approved here",
+            self.issued.clone(),
+        );
+        r.register(
+            "approved_unissued",
+            "Requests approved here that have no certificate yet",
+            self.approved_unissued.clone(),
+        );
+        r.register(
+            "requests_dropped",
+            "Old requests no longer kept because their requestor has too many",
+            self.dropped.clone(),
+        );
+        r.register(
+            "log_lines_lost",
+            "Decisions that could not be logged",
+            self.lines_lost.clone(),
+        );
+        r.register("policy_info", "The policy in force", self.policy.clone());
+        r.register(
+            "policy_reloads",
+            "Policies read anew, by whether they could be used",
+            self.policy_reloads.clone(),
+        );
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        r.register("build", "The version of this program", build);
+    }
+
+    fn preset(&self) {
+        for decision in Decision::ALL {
+            drop(self.requests.get_or_create(&verdict(decision)));
+        }
+        for source in Source::ALL {
+            self.source_synced.get_or_create(&label(source)).set(0);
+            self.source_age.get_or_create(&label(source)).set(0.0);
+            drop(self.source_errors.get_or_create(&label(source)));
+        }
+        for result in [RELOADED, REFUSED] {
+            drop(self.policy_reloads.get_or_create(&ResultLabel { result }));
+        }
+    }
+
+    /// Counts a verdict that is news.
+    pub fn judged(&self, judgement: &Judgement) {
+        let decision = judgement.verdict.decision();
+        self.requests.get_or_create(&verdict(decision)).inc();
+        for code in judgement.codes() {
+            let label = CodeLabel {
+                code: code.as_str(),
+            };
+            self.findings.get_or_create(&label).inc();
+        }
+    }
+
+    /// Notes how long a judgement took.
+    pub fn judge_took(&self, time: Duration) {
+        self.judge.observe(time.as_secs_f64());
+    }
+
+    /// Counts a write; `after` is the time since the request arrived, if the condition is there.
+    pub fn wrote(&self, result: &'static str, after: Option<Duration>) {
+        self.writes.get_or_create(&ResultLabel { result }).inc();
+        if let Some(after) = after {
+            self.latency.observe(after.as_secs_f64());
+        }
+    }
+
+    /// Counts a failure of a source.
+    pub fn source_failed(&self, source: Source) {
+        self.source_errors.get_or_create(&label(source)).inc();
+    }
+
+    /// Shows the policy in force.
+    pub fn show_policy(&self, policy: &Policy) {
+        self.policy.clear();
+        let label = PolicyLabel {
+            name: policy.metadata.name.clone(),
+            digest: policy.digest.clone(),
+        };
+        self.policy.get_or_create(&label).set(1);
+    }
+
+    /// Counts a policy that was read anew.
+    pub fn policy_reloaded(&self, used: bool) {
+        let result = if used { RELOADED } else { REFUSED };
+        let label = ResultLabel { result };
+        self.policy_reloads.get_or_create(&label).inc();
+    }
+
+    /// Counts a decision that could not be logged.
+    pub fn line_lost(&self) {
+        self.lines_lost.inc();
+    }
+
+    /// Shows the state of the sources.
+    pub fn show_sources(&self, evidence: &Evidence, now: jiff::Timestamp) {
+        for source in Source::ALL {
+            let state = evidence.sources.state(source);
+            let works = state.synced.is_some() && state.failing.is_none();
+            self.source_synced
+                .get_or_create(&label(source))
+                .set(works.into());
+            let since = state
+                .failing
+                .map(|(since, _)| now.duration_since(since).as_secs_f64());
+            self.source_age
+                .get_or_create(&label(source))
+                .set(since.unwrap_or(0.0));
+        }
+    }
+
+    /// Shows the open requests: how many wait for what, and since when the oldest is open.
+    pub fn show_pending(&self, waiting: impl Iterator<Item = (Code, usize)>, oldest: Duration) {
+        for (code, count) in waiting {
+            let reason = ReasonLabel {
+                reason: code.as_str(),
+            };
+            self.pending
+                .get_or_create(&reason)
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.oldest_pending.set(oldest.as_secs_f64());
+    }
+
+    /// Shows what became of approvals, and what was dropped.
+    pub fn show_counts(&self, unissued: usize, issued: u64, dropped: u64) {
+        self.approved_unissued
+            .set(i64::try_from(unissued).unwrap_or(i64::MAX));
+        self.issued.inc_by(issued.saturating_sub(self.issued.get()));
+        self.dropped
+            .inc_by(dropped.saturating_sub(self.dropped.get()));
+    }
+
+    /// Shows whether this replica leads, asked at every look: it may have been frozen since the
+    /// last note.
+    pub fn show_leader(&self, leads: impl Fn() -> bool + Send + Sync + 'static) {
+        if let Ok(mut registry) = self.registry.lock() {
+            registry.register_collector(Box::new(Leader(Box::new(leads))));
+        }
+    }
+
+    /// Everything in the OpenMetrics text format.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        if let Ok(registry) = self.registry.lock() {
+            // Writing to a String does not fail.
+            let _ = text::encode(&mut text, &registry);
+        }
+        text
+    }
+}
+
+struct Leader(Box<dyn Fn() -> bool + Send + Sync>);
+
+impl fmt::Debug for Leader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Leader").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Leader {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let gauge = ConstGauge::new(i64::from((self.0)()));
+        let name = "csr_warden_leader";
+        let help = "Whether this replica is the one that writes";
+        let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+        gauge.encode(metric)
+    }
+}
+
+fn verdict(decision: Decision) -> VerdictLabel {
+    VerdictLabel {
+        verdict: decision.as_str(),
+    }
+}
+
+fn label(source: Source) -> SourceLabel {
+    SourceLabel {
+        source: source.as_str(),
+    }
+}

@@ -1,0 +1,8 @@
+//! What is told to machines and people: metrics, the audit log, health, and the HTTP server
+//! that shows them.
+
+pub mod audit;
+pub mod health;
+pub mod metrics;
+mod process;
+pub mod server;

@@ -1,0 +1,158 @@
+//! The HTTP server for probes and Prometheus.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpListener;
+
+use super::health::Health;
+use super::metrics::Metrics;
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Connections that may wait to be taken.
+const BACKLOG: i32 = 128;
+/// Linux's EAFNOSUPPORT, for which `std` has no name: a kernel without IPv6.
+const NO_SUCH_FAMILY: i32 = 97;
+
+#[derive(Clone)]
+struct Shown {
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+}
+
+/// A server that has its port.
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+}
+
+impl Server {
+    /// Takes the port, at the first of these addresses that is of a kind the machine has.
+    pub async fn bind(
+        addresses: &[SocketAddr],
+        health: Arc<Health>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Server> {
+        let listener = listen(addresses)?;
+        let router = Router::new()
+            .route("/metrics", get(show_metrics))
+            .route("/healthz", get(livez))
+            .route("/livez", get(livez))
+            .route("/readyz", get(readyz))
+            .with_state(Shown { health, metrics });
+        Ok(Server { listener, router })
+    }
+
+    /// Serves until the future is dropped.
+    pub async fn run(self) -> Result<()> {
+        axum::serve(self.listener, self.router)
+            .await
+            .context("the HTTP server has stopped")
+    }
+}
+
+fn listen(addresses: &[SocketAddr]) -> Result<TcpListener> {
+    let mut refused = anyhow!("no address to listen on (--bind-address)");
+    for address in addresses {
+        let error = match listen_at(*address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => error,
+        };
+        let absent = matches!(
+            error.kind(),
+            ErrorKind::Unsupported | ErrorKind::AddrNotAvailable
+        ) || error.raw_os_error() == Some(NO_SUCH_FAMILY);
+        refused = anyhow!(error).context(format!("cannot listen on {address} (--bind-address)"));
+        if !absent {
+            break;
+        }
+    }
+    Err(refused)
+}
+
+/// `[::]` takes IPv4 connections too, whatever the machine's `net.ipv6.bindv6only` says.
+fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn show_metrics(State(shown): State<Shown>) -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, OPENMETRICS)],
+        shown.metrics.encode(),
+    )
+}
+
+async fn livez(State(shown): State<Shown>) -> impl IntoResponse {
+    if shown.health.lives() {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::INTERNAL_SERVER_ERROR, "the controller hangs\n")
+    }
+}
+
+async fn readyz(State(shown): State<Shown>) -> impl IntoResponse {
+    let unready = shown.health.unready();
+    if unready.is_empty() {
+        return (StatusCode::OK, "ok\n".to_owned());
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, unready.join("\n") + "\n")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::{Ipv6Addr, TcpStream};
+
+    use super::*;
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_address_is_that_of_both_families() {
+        let listener = listen(&[at("[::]:0"), at("0.0.0.0:0")]).unwrap();
+        let bound = listener.local_addr().unwrap();
+        TcpStream::connect(("127.0.0.1", bound.port())).unwrap();
+        let has_ipv6 = std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+        assert_eq!(bound.is_ipv6(), has_ipv6);
+        if has_ipv6 {
+            TcpStream::connect(("::1", bound.port())).unwrap();
+        }
+    }
+
+    /// An address of documentation (RFC 3849) is as absent as any address of a machine without
+    /// IPv6.
+    #[tokio::test]
+    async fn an_address_that_the_machine_does_not_have_gives_way() {
+        let listener = listen(&[at("[2001:db8::1]:0"), at("127.0.0.1:0")]).unwrap();
+        assert!(listener.local_addr().unwrap().is_ipv4());
+        let alone = listen(&[at("[2001:db8::1]:0")]).unwrap_err().to_string();
+        assert!(alone.contains("[2001:db8::1]:0"), "{alone}");
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_an_error() {
+        let taken = listen(&[at("127.0.0.1:0")]).unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = listen(&[address, at("127.0.0.1:0")]).unwrap_err();
+        assert!(format!("{error:#}").contains("in use"), "{error:#}");
+    }
+}
