@@ -1,0 +1,138 @@
+//! `csr-warden check`: files in, verdict out.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+
+use super::offline::{self, Terms};
+use super::{policy, render};
+use crate::csr::{NODE_USER_PREFIX, Requestor};
+use crate::{Decision, judge};
+
+/// Flags of `check`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 approve, 1 deny, 3 wait or ignore, 2 error.\n\n\
+    Example:\n  kubectl get csr csr-x7k2p -o yaml >csr.yaml\n  \
+    kubectl get nodes,servicecidrs,services,endpointslices -n default -o yaml \\\n    \
+    >cluster.yaml\n  \
+    csr-warden check --as-new csr.yaml cluster.yaml"
+)]
+pub(super) struct CheckArgs {
+    /// Files with CertificateSigningRequests, Nodes, the Service default/kubernetes, its
+    /// EndpointSlices, ServiceCIDRs and the ConfigMap kube-public/cluster-info, as kubectl prints
+    /// them; API servers' certificates in PEM; or a bare PEM request. `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Policy file, or `default` or `strict`
+    #[arg(long, env = "CSR_WARDEN_POLICY", value_name = "FILE")]
+    policy: Option<String>,
+    /// Who asks, for a bare PEM request: a Node's name or a whole user name
+    #[arg(long, value_name = "NAME")]
+    requestor: Option<String>,
+    /// The requestor's groups, for a bare PEM request [default: those of a node]
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+    /// Usages asked for, for a bare PEM request [default: those of a kubelet]
+    #[arg(long = "usage", value_name = "USAGE")]
+    usages: Vec<String>,
+    /// Judge as if each request had just been made and nobody had decided on it
+    #[arg(long)]
+    as_new: bool,
+    /// Judge as if it were this time [default: now]
+    #[arg(long, value_name = "RFC3339", value_parser = time)]
+    now: Option<Timestamp>,
+    /// How the verdict is written
+    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+    Yaml,
+}
+
+/// Judges every request in the files.
+pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
+    let (policy, _) = policy::load(args.policy.as_deref())?;
+    let now = args.now.unwrap_or_else(Timestamp::now);
+    let terms = Terms {
+        requestor: args
+            .requestor
+            .as_deref()
+            .map(|name| requestor(name, &args.groups)),
+        usages: or_default(&args.usages, &["digital signature", "server auth"]),
+        now,
+        as_new: args.as_new,
+    };
+    let offline = offline::read(&args.files, &terms, &policy.spec)?;
+    if offline.requests.is_empty() {
+        bail!("there is no CertificateSigningRequest in the files");
+    }
+    let not_given = offline.not_given();
+    let mut decisions = Vec::new();
+    let mut shown = Vec::new();
+    for request in &offline.requests {
+        let judgement = judge(request, &policy, &offline.evidence, now);
+        decisions.push(judgement.verdict.decision());
+        shown.push(render::Shown::new(
+            &request.object,
+            &judgement,
+            &policy,
+            &not_given,
+        ));
+    }
+    let text = match args.output {
+        Output::Text => render::text(&shown, &not_given),
+        Output::Json => render::json(&shown)?,
+        Output::Yaml => render::yaml(&shown)?,
+    };
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot write the verdict")?;
+    Ok(exit_code(&decisions))
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    text.parse()
+        .map_err(|_| "expected a time such as `2026-07-24T12:00:00Z` (RFC 3339)".to_owned())
+}
+
+fn requestor(name: &str, groups: &[String]) -> Requestor {
+    let username = if name.contains(':') {
+        name.to_owned()
+    } else {
+        format!("{NODE_USER_PREFIX}{name}")
+    };
+    Requestor {
+        username,
+        groups: or_default(groups, &["system:nodes", "system:authenticated"]),
+        ..Requestor::default()
+    }
+}
+
+fn or_default(given: &[String], default: &[&str]) -> Vec<String> {
+    if given.is_empty() {
+        default.iter().map(|&text| text.to_owned()).collect()
+    } else {
+        given.to_vec()
+    }
+}
+
+/// Of several requests the worst counts: any denied, else any not approved.
+fn exit_code(decisions: &[Decision]) -> ExitCode {
+    let any = |decision| decisions.contains(&decision);
+    if any(Decision::Deny) {
+        ExitCode::from(1)
+    } else if any(Decision::Wait) || any(Decision::Ignore) {
+        ExitCode::from(3)
+    } else {
+        ExitCode::SUCCESS
+    }
+}

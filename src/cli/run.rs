@@ -1,0 +1,315 @@
+//! `csr-warden run`: the daemon.
+
+use std::io::IsTerminal;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use clap::{ArgAction, Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use super::policy;
+use crate::cluster::connection::{Connection, Target};
+use crate::cluster::events::Events;
+use crate::cluster::lease::{Candidate, Leadership};
+use crate::controller::{Controller, InventoryFile, Settings, Setup};
+use crate::evidence::Inventory;
+use crate::policy::{Enforcement, Policy};
+use crate::sources::file;
+use crate::sources::serving_certificate::authorities;
+use crate::telemetry::audit;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::server::Server;
+
+/// Flags of `run`. Each can be given as an environment variable too.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Kubeconfig file; in a cluster none is needed [env: KUBECONFIG, a list as kubectl has it]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context in the kubeconfig
+    #[arg(long, env = "CSR_WARDEN_CONTEXT", value_name = "NAME")]
+    context: Option<String>,
+    /// Policy file, or `default` or `strict`
+    #[arg(long, env = "CSR_WARDEN_POLICY", value_name = "FILE")]
+    policy: Option<String>,
+    /// Inventory file: which names and addresses each node has
+    #[arg(long, env = "CSR_WARDEN_INVENTORY", value_name = "FILE")]
+    inventory: Option<PathBuf>,
+    /// Kubeconfig file of the cluster that has the Machines, if it is another
+    #[arg(long, env = "CSR_WARDEN_MACHINES_KUBECONFIG", value_name = "FILE")]
+    machines_kubeconfig: Option<PathBuf>,
+    /// CA certificates that kubelets' certificates are verified with [default: the cluster's]
+    #[arg(
+        long,
+        env = "CSR_WARDEN_KUBELET_CERTIFICATE_AUTHORITY",
+        value_name = "FILE"
+    )]
+    kubelet_certificate_authority: Option<PathBuf>,
+    /// ApproveAndDeny, ApproveOnly or DryRun; overrides the policy
+    #[arg(long, env = "CSR_WARDEN_ENFORCEMENT", value_name = "MODE")]
+    enforcement: Option<Enforcement>,
+    /// Let one replica write and the others stand by
+    #[arg(long, env = "CSR_WARDEN_LEADER_ELECT", default_value_t = true,
+          action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true",
+          value_name = "BOOL")]
+    leader_elect: bool,
+    /// Namespace of the Lease [default: the Pod's, else kube-system]
+    #[arg(long, env = "CSR_WARDEN_LEASE_NAMESPACE", value_name = "NAME")]
+    lease_namespace: Option<String>,
+    /// Name of the Lease
+    #[arg(
+        long,
+        env = "CSR_WARDEN_LEASE_NAME",
+        default_value = "csr-warden",
+        value_name = "NAME"
+    )]
+    lease_name: String,
+    /// Where /metrics, /livez and /readyz are served [default: [::]:8080, which is every IPv4
+    /// address too]
+    #[arg(long, env = "CSR_WARDEN_BIND_ADDRESS", value_name = "IP:PORT")]
+    bind_address: Option<SocketAddr>,
+    /// How decisions and messages are written
+    #[arg(long, env = "CSR_WARDEN_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json,
+          value_name = "FORMAT")]
+    log_format: LogFormat,
+    /// Which messages are written
+    #[arg(long, env = "CSR_WARDEN_LOG_LEVEL", value_enum, default_value_t = LogLevel::Info,
+          value_name = "LEVEL")]
+    log_level: LogLevel,
+    /// Conditions that are written at the same time, 1 to 256
+    #[arg(long, env = "CSR_WARDEN_CONCURRENCY", default_value_t = 32, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Json,
+    Text,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
+    start_logging(args.log_format, args.log_level)?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("the TLS library has been set up already"))?;
+    let (policy, policy_file) = policy::load(args.policy.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    let served = runtime.block_on(serve(args, policy, policy_file));
+    // A name that a resolver does not answer for must not hold up the end.
+    runtime.shutdown_background();
+    served?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(
+    args: RunArgs,
+    policy: Policy,
+    policy_file: Option<policy::PolicyFile>,
+) -> Result<()> {
+    // First of all: process 1 of a container ignores signals that nobody listens for.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let target = Target {
+        kubeconfigs: kubeconfigs(args.kubeconfig.as_ref()),
+        context: args.context.clone(),
+    };
+    let outside = !target.kubeconfigs.is_empty();
+    let connection = Connection::new(&target).await?;
+    let kubelet_authorities = match &args.kubelet_certificate_authority {
+        None => connection.config.root_cert.clone().unwrap_or_default(),
+        Some(path) => {
+            let pem = file::read(path).map_err(|why| anyhow!("{why}"))?;
+            authorities(pem.as_bytes()).map_err(|why| anyhow!("{}: {why}", path.display()))?
+        }
+    };
+    let setup = Setup {
+        kubelet_authorities,
+        policy: policy_file,
+        inventory: args.inventory.clone().map(inventory).transpose()?,
+        machines: match &args.machines_kubeconfig {
+            None => connection.watches.clone(),
+            Some(kubeconfig) => {
+                let target = Target {
+                    kubeconfigs: vec![kubeconfig.clone()],
+                    context: None,
+                };
+                Connection::new(&target).await?.watches
+            }
+        },
+    };
+    let enforcement = args.enforcement.unwrap_or(policy.spec.enforcement);
+    let policy = Arc::new(policy);
+    let health = Arc::new(Health::new());
+    let metrics = Arc::new(Metrics::new(&policy));
+    let addresses = args
+        .bind_address
+        .map_or(EVERYWHERE.to_vec(), |one| vec![one]);
+    let server = Server::bind(&addresses, health.clone(), metrics.clone()).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        server = connection.server(),
+        policy = policy.metadata.name,
+        digest = policy.digest,
+        %enforcement,
+        "csr-warden starts"
+    );
+
+    let identity = identity();
+    let (leading, leading_seen) = watch::channel(false);
+    let leadership = if args.leader_elect {
+        Leadership::none()
+    } else {
+        Leadership::unelected()
+    };
+    let candidate = args.leader_elect.then(|| {
+        let in_cluster = !outside && std::env::var_os(IN_CLUSTER).is_some();
+        let pods = in_cluster.then(|| connection.config.default_namespace.clone());
+        let namespace = args.lease_namespace.clone().or(pods);
+        Candidate::new(
+            connection.lease.clone(),
+            namespace.as_deref().unwrap_or("kube-system"),
+            &args.lease_name,
+            &identity,
+            leadership.clone(),
+            leading,
+        )
+    });
+    let leads = leadership.clone();
+    metrics.show_leader(move || leads.may_write());
+    let settings = Settings {
+        policy,
+        enforcement: args.enforcement,
+        setup,
+        concurrency: args.concurrency.into(),
+        format: match args.log_format {
+            LogFormat::Json => audit::Format::Json,
+            LogFormat::Text => audit::Format::Text,
+        },
+        leadership,
+        leading: leading_seen,
+    };
+    let events = Events::start(connection.writes.clone(), identity);
+    let mut controller = Controller::new(settings, &connection, events, metrics, health);
+
+    let (stop, stopped) = watch::channel(false);
+    let http = tokio::spawn(server.run());
+    let work = async {
+        match candidate {
+            None => {
+                controller.run(stopped).await;
+            }
+            Some(mut candidate) => {
+                let ended = tokio::select! {
+                    ended = controller.run(stopped) => ended,
+                    () = candidate.run() => false,
+                };
+                // Only when no write is on its way any more may another start at once.
+                if ended {
+                    candidate.release().await;
+                }
+            }
+        }
+    };
+    let signals = async {
+        let signal = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal, "csr-warden stops");
+        stop.send_replace(true);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = work => Ok(()),
+        () = signals => Ok(()),
+        ended = http => ended.context("the HTTP server has stopped")?,
+    }
+}
+
+fn inventory(path: PathBuf) -> Result<InventoryFile> {
+    let text = file::read(&path).map_err(|why| anyhow!("inventory: {why}"))?;
+    let inventory =
+        Inventory::parse(&text).map_err(|why| anyhow!("inventory {}: {why}", path.display()))?;
+    Ok(InventoryFile {
+        path,
+        text,
+        inventory,
+    })
+}
+
+/// Where the HTTP server listens if nobody says: where the machine has no IPv6, on IPv4.
+const EVERYWHERE: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8080),
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
+];
+
+/// The flag names one file; `KUBECONFIG` is a list, in which empty names count for nothing.
+fn kubeconfigs(flag: Option<&PathBuf>) -> Vec<PathBuf> {
+    match (flag, std::env::var_os("KUBECONFIG")) {
+        (Some(path), _) => vec![path.clone()],
+        (None, Some(list)) => std::env::split_paths(&list)
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect(),
+        (None, None) => Vec::new(),
+    }
+}
+
+/// Set by Kubernetes in every Pod.
+const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
+
+/// The Pod's name, so that people find it, and something that no other process has.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME")
+        .or_else(|_| std::fs::read_to_string("/etc/hostname"))
+        .unwrap_or_default();
+    let mut bytes = [0; 8];
+    let random = ring::rand::SystemRandom::new();
+    if ring::rand::SecureRandom::fill(&random, &mut bytes).is_err() {
+        let now = jiff::Timestamp::now().as_nanosecond();
+        bytes = u64::try_from(now).unwrap_or_default().to_le_bytes();
+    }
+    format!("{}_{:016x}", host.trim(), u64::from_le_bytes(bytes))
+}
+
+fn start_logging(format: LogFormat, level: LogLevel) -> Result<()> {
+    let level = match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+    };
+    let filter = EnvFilter::try_new(format!("{level},kube=off,hyper=off,rustls=off"))
+        .context("cannot log")?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .log_internal_errors(false);
+    let started = match format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .try_init(),
+    };
+    started.map_err(|error| anyhow!("cannot log: {error}"))
+}
