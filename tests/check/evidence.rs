@@ -1,0 +1,201 @@
+//! What files hold besides the request, and what they do not hold.
+
+use serde_json::{Value, json};
+
+use crate::case::*;
+use crate::forge::Recipe;
+
+#[test]
+fn the_clusters_own_objects_are_evidence() {
+    let case = Case::new();
+    case.yaml(
+        "csr.yaml",
+        &csr(&asking(&["node-1"], &["10.0.0.1", "10.96.0.1"])),
+    );
+    case.yaml("nodes.yaml", &{
+        // Even if it claims the address.
+        let mut node = node("node-1", "10.0.0.1");
+        let claimed = json!({"address": "10.96.0.1", "type": "InternalIP"});
+        node["status"]["addresses"]
+            .as_array_mut()
+            .unwrap()
+            .push(claimed);
+        node
+    });
+    case.check(&["csr.yaml", "nodes.yaml"]).assert(APPROVE, &[]);
+    let in_default = json!({"name": "kubernetes", "namespace": "default"});
+    case.with_evidence(&json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": in_default,
+        "spec": {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"]},
+    }))
+    .assert(DENY, &["SanServiceAddress", "Service default/kubernetes"]);
+    case.with_evidence(&json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR",
+        "metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/12"]},
+    }))
+    .assert(DENY, &["SanServiceAddress", "ServiceCIDR"]);
+    case.with_evidence(&json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "endpoints": [{"addresses": ["10.96.0.1"]}],
+        "ports": [{"name": "https", "port": 6443, "protocol": "TCP"}],
+    }))
+    .assert(DENY, &["SanApiServerEndpoint"]);
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config",
+        "clusters": [{"name": "", "cluster": {"server": "https://10.96.0.1:6443"}}],
+    });
+    case.with_evidence(&json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "cluster-info", "namespace": "kube-public"},
+        "data": {"kubeconfig": kubeconfig.to_string()},
+    }))
+    .assert(DENY, &["SanApiServerIdentity", "cluster-info"]);
+    // Another Service's address is in a ServiceCIDR or is no Service's.
+    case.with_evidence(&json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "web", "namespace": "default"}, "spec": {"clusterIP": "10.96.0.1"},
+    }))
+    .assert(APPROVE, &[]);
+}
+
+#[test]
+fn what_was_not_given_is_named() {
+    let case = Case::new();
+    let all = [
+        "kubernetes-service",
+        "apiserver-endpoints",
+        "servicecidrs",
+        "cluster-info",
+        "apiserver-certificates",
+    ];
+    let not_given = |files: &[&str]| {
+        let ran = case.check(&[files, &["-o", "json"]].concat());
+        let shown: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let shown = shown.pointer("/notGiven").or(shown.pointer("/0/notGiven"));
+        let names = shown.unwrap().as_array().unwrap();
+        let names = names.iter().map(|name| name.as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        not_given(&["csr.yaml"]),
+        [&["nodes", "certificatesigningrequests"], &all[..]].concat()
+    );
+    case.yaml("cluster.yaml", &api_server("10.96.0.1"));
+    case.file("apiserver.crt", &certificate(&["kubernetes"], &[]));
+    let mut second = csr(&genuine());
+    second["metadata"]["name"] = "csr-second".into();
+    case.yaml("second.yaml", &second);
+    let files = ["csr.yaml", "nodes.yaml", "cluster.yaml", "apiserver.crt"];
+    assert_eq!(not_given(&files), ["certificatesigningrequests"]);
+    assert_eq!(not_given(&[&files[..], &["second.yaml"]].concat()), [""; 0]);
+    case.check(&["csr.yaml", "nodes.yaml"]).assert(
+        APPROVE,
+        &[
+            "Not looked at",
+            "the Service default/kubernetes",
+            "certificates of API",
+        ],
+    );
+    let ran = case.check(&[&files[..], &["second.yaml"]].concat());
+    assert!(!ran.stdout.contains("Not looked at"), "{}", ran.stdout);
+}
+
+#[test]
+fn the_certificate_of_an_api_server_protects_its_names() {
+    let case = Case::new();
+    case.yaml(
+        "csr.yaml",
+        &csr(&asking(
+            &["node-1", "api.example"],
+            &["10.0.0.1", "10.0.0.9"],
+        )),
+    );
+    case.file(
+        "apiserver.crt",
+        &certificate(&["api.example"], &["10.0.0.9"]),
+    );
+    let files = ["csr.yaml", "nodes.yaml", "apiserver.crt"];
+    let origin = "(certificate in apiserver.crt)";
+    let ran = case.check(&files);
+    ran.assert(
+        DENY,
+        &[
+            "SanApiServerIdentity: Deny",
+            "DNS:api.example",
+            "IP:10.0.0.9",
+        ],
+    );
+    let unwrapped = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(unwrapped.contains(origin), "{unwrapped}");
+    // Every one of several.
+    let two = certificate(&["a.example"], &[]) + &certificate(&["api.example"], &["10.0.0.9"]);
+    case.file("apiserver.crt", &two);
+    case.check(&files).assert(DENY, &["DNS:api.example"]);
+    case.assert_bad_file(
+        "none.crt",
+        &certificate(&[], &[]),
+        &["without names and addresses"],
+    );
+    case.assert_bad_file(
+        "broken.crt",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        &["its certificate cannot be read"],
+    );
+    for label in ["PRIVATE KEY", "EC PRIVATE KEY"] {
+        let key = format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+        case.assert_bad_file(
+            "key.pem",
+            &key,
+            &["expected a certification request", label],
+        );
+    }
+}
+
+#[test]
+fn as_new_judges_what_was_decided_long_ago() {
+    let case = Case::new();
+    let mut old = csr(&genuine());
+    old["metadata"]["creationTimestamp"] = "2026-07-23T12:00:00Z".into();
+    old["status"] = json!({
+        "conditions": [{"type": "Denied", "status": "True"}],
+        "certificate": "AAAA",
+    });
+    case.yaml("csr.yaml", &old);
+    let files = ["csr.yaml", "nodes.yaml"];
+    case.check(&files)
+        .assert(WAIT, &["Ignore", "RequestSettled", "RequestStale"]);
+    let as_new = [&files[..], &["--as-new"]].concat();
+    case.check(&as_new).assert(APPROVE, &["Approve"]);
+    let mut forged = csr(&asking(&["node-1"], &["127.0.0.1"]));
+    forged["status"] = old["status"].clone();
+    case.yaml("csr.yaml", &forged);
+    case.check(&as_new).assert(DENY, &["SanReservedAddress"]);
+}
+
+#[test]
+fn keys_of_other_requests_are_evidence() {
+    let case = Case::new();
+    let mut other = csr(&Recipe {
+        key_seed: Some("node-1".into()),
+        ..Recipe::genuine("node-2", &["node-2"], &["10.0.0.2".parse().unwrap()])
+    });
+    other["spec"]["username"] = "system:node:node-2".into();
+    other["metadata"]["name"] = "csr-other".into();
+    other["status"] = json!({"conditions": [{"type": "Approved", "status": "True"}]});
+    case.yaml("other.yaml", &other);
+    case.check(&["other.yaml", "csr.yaml", "nodes.yaml"])
+        .assert(DENY, &["KeyOfAnotherNode"]);
+}
+
+#[test]
+fn an_address_of_an_older_node_is_denied() {
+    let case = Case::new();
+    let mut older = node("node-2", "10.0.0.1");
+    older["metadata"]["creationTimestamp"] = "2026-07-23T11:00:00Z".into();
+    case.with_evidence(&older)
+        .assert(DENY, &["SanOfOlderNode", "node-2"]);
+}

@@ -1,0 +1,163 @@
+//! Every vector that files can hold, judged by `csr-warden check` as a reviewer would run it.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+#[path = "forge/mod.rs"]
+mod forge;
+#[path = "judge/mod.rs"]
+mod judge;
+#[path = "judge/objects.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs)]
+mod objects;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+
+use judge::cluster::{Kind, ago};
+use judge::now;
+use judge::policies::Base;
+use judge::vector::Vector;
+use serde_json::{Value, json};
+
+/// Vectors that no file can hold, of a hundred.
+const MOST_SKIPPED: usize = 12;
+
+/// Whether the vector rests on what no object of the API says: how long addresses have stood, how a
+/// source is, what somebody has answered, which keys were seen before.
+fn is_beyond_files(vector: &Vector) -> bool {
+    let nodes = || vector.nodes.iter().chain(&vector.others);
+    let protected = || vector.protected.iter().chain(&vector.also_protected);
+    nodes().any(|node| node.stable.is_some())
+        || !vector.sources.is_empty()
+        || !vector.answers.is_empty()
+        || !vector.keys.is_empty()
+        // An object without a request's text, or dated by a fraction, is none of the API's.
+        || protected().any(|part| part.kind != Kind::Service && !part.networks.is_empty())
+}
+
+/// Addresses that files say stand for ever.
+fn is_young(vector: &Vector, base: Base) -> bool {
+    let stable_for = base
+        .with(vector.policy.as_ref())
+        .spec
+        .proof
+        .addresses_stable_for;
+    let mut nodes = vector.nodes.iter().chain(&vector.others);
+    nodes.any(|node| node.age < stable_for)
+}
+
+/// Writes what the vector holds, and gives the arguments of `check`.
+fn write(dir: &Path, vector: &Vector, base: Base) -> Vec<String> {
+    let nodes = vector.nodes.iter().chain(&vector.others);
+    let mut items: Vec<Value> = nodes
+        .map(|node| objects::node(node, ago(node.age), now()))
+        .collect();
+    let protected = [vector.protected.as_slice(), &vector.also_protected].concat();
+    let (protecting, names) = objects::protecting(&protected);
+    items.extend(protecting);
+    items.extend(vector.machines.iter().flatten().map(objects::machine));
+    items.extend(vector.inventory_file());
+    items.insert(0, objects::request(vector));
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+
+    let mut policy = base.written(vector.policy.as_ref());
+    if vector.machines.is_some() {
+        policy["spec"]["sources"]["machines"] = objects::machine_kinds();
+    }
+    let mut files = vec![
+        ("objects.yaml", list.to_string()),
+        ("policy.yaml", policy.to_string()),
+    ];
+    if !names.is_empty() {
+        files.push(("certificate.pem", certificate(&names)));
+    }
+    let mut args = vec!["check".into(), "-o".into(), "json".into()];
+    args.extend(["--now".into(), now().to_string()]);
+    for (name, text) in files {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        if name == "policy.yaml" {
+            args.push("--policy".into());
+        }
+        args.push(path.to_str().unwrap().into());
+    }
+    args
+}
+
+/// A certificate with these names, in PEM; most vectors have the same.
+fn certificate(names: &[String]) -> String {
+    static MADE: Mutex<BTreeMap<Vec<String>, String>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap();
+    made.entry(names.to_vec())
+        .or_insert_with(|| sign(names))
+        .clone()
+}
+
+fn sign(names: &[String]) -> String {
+    let mut params = rcgen::CertificateParams::default();
+    let san = |name: &String| match name.parse() {
+        Ok(ip) => rcgen::SanType::IpAddress(ip),
+        Err(_) => rcgen::SanType::DnsName(name.as_str().try_into().unwrap()),
+    };
+    params.subject_alt_names = names.iter().map(san).collect();
+    let key = rcgen::KeyPair::generate().unwrap();
+    params.self_signed(&key).unwrap().pem()
+}
+
+#[test]
+fn check_says_what_every_vector_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let vectors = Vector::all();
+    let (mut skipped, mut wrong) = (0, Vec::new());
+    for vector in &vectors {
+        if is_beyond_files(vector) {
+            skipped += 1;
+            continue;
+        }
+        for base in Base::ALL
+            .into_iter()
+            .filter(|base| !is_young(vector, *base))
+        {
+            let args = write(dir.path(), vector, base);
+            let output = Command::new(env!("CARGO_BIN_EXE_csr-warden"))
+                .args(&args)
+                .output()
+                .unwrap();
+            let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            let codes = said["findings"].as_array().cloned().unwrap_or_default();
+            let codes: BTreeSet<&str> = codes
+                .iter()
+                .filter_map(|finding| finding["code"].as_str())
+                .collect();
+            let expected = vector.expected(base);
+            let expected_codes: BTreeSet<&str> =
+                expected.codes.iter().map(|code| code.as_str()).collect();
+            if said["verdict"] != expected.verdict.as_str() || codes != expected_codes {
+                let error = String::from_utf8_lossy(&output.stderr);
+                let (row, title, base) = (vector.row, &vector.title, base.as_str());
+                wrong.push(format!(
+                    "row {row} `{title}`, {base}:\n  expected {expected}\n  found    {} {codes:?} {error}",
+                    said["verdict"]
+                ));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert!(
+        skipped * 100 <= vectors.len() * MOST_SKIPPED,
+        "{skipped} of {} skipped",
+        vectors.len()
+    );
+}

@@ -1,0 +1,352 @@
+//! The cluster around a vector: Nodes, protected identities, keys, sources.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use csr_warden::csr::Fingerprint;
+use csr_warden::csr::names::{NodeName, San};
+use csr_warden::evidence::{
+    Answer, Answers, Evidence, IdentityKind, Keys, Machine, MachineLink, Node, NodeAddress, Nodes,
+    Protected, Source, Sources,
+};
+use csr_warden::finding::Question;
+use ipnet::IpNet;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+use super::now;
+use crate::forge::Recipe;
+
+/// A Node; by default one that is old enough for every policy.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct NodeSpec {
+    pub name: String,
+    /// `status.addresses`, each as `{<type>: <address>}`, in words of the API. By default those
+    /// that the default request asks for.
+    pub addresses: Vec<BTreeMap<String, String>>,
+    /// How long ago it was created.
+    pub age: SignedDuration,
+    /// How long its addresses have been what they are; by default as long as there is the Node.
+    pub stable: Option<SignedDuration>,
+    pub terminating: bool,
+    pub lost: bool,
+    pub control_plane: bool,
+    pub uninitialized: bool,
+    #[serde(rename = "podCIDRs")]
+    pub pod_cidrs: Vec<IpNet>,
+    #[serde(rename = "providerID")]
+    pub provider_id: Option<String>,
+}
+
+impl Default for NodeSpec {
+    fn default() -> Self {
+        let address = |kind: &str, value: &str| BTreeMap::from([(kind.into(), value.into())]);
+        NodeSpec {
+            name: "node-1".into(),
+            addresses: vec![
+                address("Hostname", "node-1"),
+                address("InternalIP", "10.0.0.1"),
+            ],
+            age: SignedDuration::from_hours(1),
+            stable: None,
+            terminating: false,
+            lost: false,
+            control_plane: false,
+            uninitialized: false,
+            pod_cidrs: Vec::new(),
+            provider_id: None,
+        }
+    }
+}
+
+impl NodeSpec {
+    pub fn node(&self) -> Node {
+        let addresses = self.addresses.iter().flatten();
+        Node {
+            name: NodeName::parse(&self.name).unwrap_or_else(|| panic!("`{}`", self.name)),
+            uid: format!("uid-of-{}", self.name),
+            created: ago(self.age),
+            terminating: self.terminating,
+            lost: self.lost,
+            control_plane: self.control_plane,
+            uninitialized: self.uninitialized,
+            // What no certificate can hold is left out, as the watch does.
+            addresses: addresses
+                .filter_map(|(kind, value)| NodeAddress::parse(kind, value))
+                .collect(),
+            addresses_since: ago(self.stable.unwrap_or(self.age)),
+            pod_cidrs: self.pod_cidrs.clone(),
+            provider_id: self.provider_id.as_deref().map(Into::into),
+        }
+    }
+}
+
+/// What one origin protects.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProtectedSpec {
+    pub origin: String,
+    pub kind: Kind,
+    pub sans: Vec<String>,
+    pub networks: Vec<IpNet>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Kind {
+    #[default]
+    Service,
+    ApiServerEndpoint,
+    ApiServerIdentity,
+}
+
+/// A key that was approved for a node before.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySpec {
+    pub node: String,
+    pub seed: String,
+}
+
+/// A Machine; by default that of the default Node.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct MachineSpec {
+    pub name: String,
+    /// The Node that it refers to.
+    pub node: Option<String>,
+    /// Its kind; each refers to a Node in its own way.
+    pub kind: String,
+    /// Whether its Node is the one that has its provider ID.
+    pub by_provider_id: bool,
+    #[serde(rename = "providerID")]
+    pub provider_id: Option<String>,
+    pub addresses: Vec<String>,
+    pub age: SignedDuration,
+    pub terminating: bool,
+}
+
+impl Default for MachineSpec {
+    fn default() -> Self {
+        MachineSpec {
+            name: "machine-1".into(),
+            node: Some("node-1".into()),
+            kind: "Machine".into(),
+            by_provider_id: false,
+            provider_id: Some("test://1".into()),
+            addresses: vec!["node-1".into(), "10.0.0.1".into()],
+            age: SignedDuration::from_hours(1),
+            terminating: false,
+        }
+    }
+}
+
+impl MachineSpec {
+    pub fn machine(&self) -> Machine {
+        let node = |name: &String| NodeName::parse(name).unwrap_or_else(|| panic!("`{name}`"));
+        let san = |text: &String| San::from_host_text(text).unwrap_or_else(|| panic!("`{text}`"));
+        Machine {
+            key: format!("{} test/{}", self.kind, self.name).into(),
+            link: if self.by_provider_id {
+                MachineLink::ProviderId
+            } else {
+                MachineLink::Name(self.node.as_ref().map(node))
+            },
+            provider_id: self.provider_id.as_deref().map(Into::into),
+            addresses: self.addresses.iter().map(san).collect(),
+            created: ago(self.age),
+            terminating: self.terminating,
+        }
+    }
+}
+
+/// What came of a question, in one of four forms.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct AnswerSpec {
+    pub to: QuestionSpec,
+    pub sans: Option<Vec<String>>,
+    pub nothing: Option<String>,
+    pub of_another: Option<String>,
+    pub failed: Option<String>,
+    /// For how long it still holds.
+    #[serde(default = "a_minute")]
+    pub holds: SignedDuration,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum QuestionSpec {
+    Addresses(String),
+    Names(IpAddr),
+    Certificate(String, IpAddr),
+}
+
+fn a_minute() -> SignedDuration {
+    SignedDuration::from_mins(1)
+}
+
+impl AnswerSpec {
+    pub fn keep(&self, answers: &mut Answers) {
+        let question = match &self.to {
+            QuestionSpec::Addresses(name) => Question::Addresses(name.as_str().into()),
+            QuestionSpec::Names(ip) => Question::Names(*ip),
+            QuestionSpec::Certificate(node, ip) => Question::Certificate(node.as_str().into(), *ip),
+        };
+        let san = |text: &String| San::from_host_text(text).unwrap_or_else(|| panic!("`{text}`"));
+        let node = |name: &String| NodeName::parse(name).unwrap_or_else(|| panic!("`{name}`"));
+        let forms = [
+            self.sans
+                .as_ref()
+                .map(|sans| Answer::Sans(sans.iter().map(san).collect())),
+            self.nothing.clone().map(Answer::Nothing),
+            self.of_another
+                .as_ref()
+                .map(|name| Answer::OfAnother(node(name))),
+            self.failed.clone().map(Answer::Failed),
+        ];
+        let mut forms = forms.into_iter().flatten();
+        let answer = forms
+            .next()
+            .unwrap_or_else(|| panic!("{question}: no answer"));
+        assert!(forms.next().is_none(), "{question}: more than one answer");
+        answers.set(question, answer, now().checked_add(self.holds).unwrap());
+    }
+}
+
+/// A source that is not as it should be.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SourceSpec {
+    /// Whether it was ever complete.
+    pub synced: bool,
+    /// For how long it has been failing.
+    pub failing: Option<SignedDuration>,
+}
+
+impl Default for SourceSpec {
+    fn default() -> Self {
+        SourceSpec {
+            synced: true,
+            failing: None,
+        }
+    }
+}
+
+/// A cluster as kubeadm makes it, with a virtual IP in front of its API server.
+pub fn kubeadm() -> Vec<ProtectedSpec> {
+    let part = |origin: &str, kind, sans: &[&str], networks: &[&str]| ProtectedSpec {
+        origin: origin.into(),
+        kind,
+        sans: sans.iter().map(|san| (*san).to_owned()).collect(),
+        networks: networks.iter().map(|n| n.parse().unwrap()).collect(),
+    };
+    let certificate = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "cp-1",
+        "api.cluster.example",
+        "10.96.0.1",
+        "10.0.0.100",
+        "10.0.0.200",
+    ];
+    vec![
+        part(
+            "Service default/kubernetes",
+            Kind::Service,
+            &["10.96.0.1"],
+            &[],
+        ),
+        part(
+            "ServiceCIDR kubernetes",
+            Kind::Service,
+            &[],
+            &["10.96.0.0/12"],
+        ),
+        part(
+            "EndpointSlice default/kubernetes",
+            Kind::ApiServerEndpoint,
+            &["10.0.0.100"],
+            &[],
+        ),
+        part(
+            "certificate of https://10.0.0.100:6443",
+            Kind::ApiServerIdentity,
+            &certificate,
+            &[],
+        ),
+        part(
+            "ConfigMap kube-public/cluster-info",
+            Kind::ApiServerIdentity,
+            &["api.cluster.example"],
+            &[],
+        ),
+    ]
+}
+
+pub fn evidence(
+    nodes: &[NodeSpec],
+    protected: &[ProtectedSpec],
+    keys: &[KeySpec],
+    sources: &BTreeMap<String, SourceSpec>,
+) -> Evidence {
+    let mut evidence = Evidence {
+        nodes: Nodes::default(),
+        protected: Protected::default(),
+        keys: Keys::default(),
+        sources: all_sources(sources),
+        inventory: None,
+        machines: None,
+        answers: Answers::default(),
+    };
+    for node in nodes {
+        let fresh = evidence.nodes.apply(node.node());
+        assert!(fresh, "Node {} stands twice", node.name);
+    }
+    for part in protected {
+        let kind = match part.kind {
+            Kind::Service => IdentityKind::Service,
+            Kind::ApiServerEndpoint => IdentityKind::ApiServerEndpoint,
+            Kind::ApiServerIdentity => IdentityKind::ApiServerIdentity,
+        };
+        let san = |text: &String| San::from_host_text(text).unwrap_or_else(|| panic!("`{text}`"));
+        let protected = &mut evidence.protected;
+        protected.set_sans(&part.origin, kind, part.sans.iter().map(san).collect());
+        protected.set_networks(&part.origin, kind, part.networks.clone());
+    }
+    for key in keys {
+        let recipe = Recipe {
+            key_seed: Some(key.seed.clone()),
+            ..Recipe::default()
+        };
+        let fingerprint = Fingerprint::of(&recipe.signing_key().spki(false).tlv());
+        let owner = NodeName::parse(&key.node).unwrap();
+        evidence.keys.remember(fingerprint, owner, nodes.len());
+    }
+    evidence
+}
+
+fn all_sources(specs: &BTreeMap<String, SourceSpec>) -> Sources {
+    for name in specs.keys() {
+        let known = Source::ALL.iter().any(|source| source.as_str() == name);
+        assert!(known, "there is no source `{name}`");
+    }
+    let mut sources = Sources::default();
+    for source in Source::ALL {
+        let spec = specs.get(source.as_str()).cloned().unwrap_or_default();
+        if spec.synced {
+            sources.synced(source, ago(SignedDuration::from_hours(24)));
+        }
+        if let Some(failing) = spec.failing {
+            sources.failed(source, ago(failing), "connection refused");
+        }
+    }
+    sources
+}
+
+/// This long before the time of judging.
+pub fn ago(age: SignedDuration) -> Timestamp {
+    now().checked_sub(age).unwrap()
+}

@@ -1,0 +1,72 @@
+//! The policies that a vector is judged by: the built-in ones, changed if the vector says so.
+
+use std::sync::LazyLock;
+
+use csr_warden::policy::{self, Policy};
+use serde_json::Value;
+
+const DEFAULT: &str = include_str!("../../policies/default.yaml");
+const STRICT: &str = include_str!("../../policies/strict.yaml");
+
+/// Which built-in policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    Default,
+    Strict,
+}
+
+impl Base {
+    pub const ALL: [Base; 2] = [Base::Default, Base::Strict];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Base::Default => "default",
+            Base::Strict => "strict",
+        }
+    }
+
+    /// The policy, with a vector's changes to its `spec`, or the vector's own if that is whole.
+    pub fn with(self, change: Option<&Value>) -> Policy {
+        static AS_SHIPPED: [LazyLock<Policy>; 2] = [
+            LazyLock::new(|| policy::parse(DEFAULT).unwrap()),
+            LazyLock::new(|| policy::parse(STRICT).unwrap()),
+        ];
+        let shipped = match self {
+            Base::Default => &AS_SHIPPED[0],
+            Base::Strict => &AS_SHIPPED[1],
+        };
+        let Some(change) = change else {
+            return LazyLock::force(shipped).clone();
+        };
+        let whole = self.written(Some(change));
+        // JSON is YAML, and a misspelt field is an error here as it is in a file.
+        policy::parse(&whole.to_string()).unwrap_or_else(|e| panic!("{change}: {e}"))
+    }
+
+    /// The same as a file has it.
+    pub fn written(self, change: Option<&Value>) -> Value {
+        let text = match self {
+            Base::Default => DEFAULT,
+            Base::Strict => STRICT,
+        };
+        let mut whole: Value = serde_saphyr::from_str(text).unwrap();
+        match change {
+            None => {}
+            Some(change) if change.get("apiVersion").is_some() => whole = change.clone(),
+            Some(change) => merge(&mut whole["spec"], change),
+        }
+        whole
+    }
+}
+
+/// Puts a change into a value, field by field.
+pub fn merge(into: &mut Value, change: &Value) {
+    match (into, change) {
+        (Value::Object(into), Value::Object(change)) => {
+            for (key, value) in change {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, change) => *into = change.clone(),
+    }
+}

@@ -1,0 +1,23 @@
+//! The rows of the threat table.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::read_yaml;
+
+/// One row.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    pub row: u8,
+    pub shape: String,
+    pub verdict: String,
+    /// Why no vector can show it, and what does instead.
+    #[serde(default)]
+    pub elsewhere: Option<String>,
+}
+
+pub fn rows() -> Vec<Row> {
+    read_yaml(Path::new("tests/judge/rows.yaml"))
+}

@@ -1,0 +1,310 @@
+//! One vector, and all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use csr_warden::csr::{KUBELET_SERVING_SIGNER, Object, Request, Requestor, Settled};
+use csr_warden::evidence::{Evidence, Inventory, Machines};
+use csr_warden::finding::Code;
+use csr_warden::{Decision, judge};
+use jiff::SignedDuration;
+use serde::{Deserialize, Deserializer, de};
+
+use super::cluster::{
+    AnswerSpec, KeySpec, MachineSpec, NodeSpec, ProtectedSpec, SourceSpec, ago, evidence, kubeadm,
+};
+use super::policies::Base;
+use super::{now, read_yaml};
+use crate::forge::Recipe;
+
+/// What is asked, what is known, and what must come of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Vector {
+    pub row: u8,
+    pub title: String,
+    #[serde(default)]
+    pub requestor: RequestorSpec,
+    #[serde(default)]
+    pub object: ObjectSpec,
+    #[serde(default = "genuine")]
+    pub request: Recipe,
+    /// The requestor's Node, or all Nodes there are.
+    #[serde(default = "one_node")]
+    pub nodes: Vec<NodeSpec>,
+    /// Nodes besides.
+    #[serde(default)]
+    pub others: Vec<NodeSpec>,
+    #[serde(default = "kubeadm")]
+    pub protected: Vec<ProtectedSpec>,
+    /// What is protected besides.
+    #[serde(default)]
+    pub also_protected: Vec<ProtectedSpec>,
+    #[serde(default)]
+    pub keys: Vec<KeySpec>,
+    #[serde(default)]
+    pub sources: BTreeMap<String, SourceSpec>,
+    /// The administrator's inventory: `nodes` and `patterns`.
+    #[serde(default)]
+    pub inventory: Option<serde_json::Value>,
+    #[serde(default)]
+    pub machines: Option<Vec<MachineSpec>>,
+    /// What others have answered.
+    #[serde(default)]
+    pub answers: Vec<AnswerSpec>,
+    /// Changes to the `spec` of both policies, or one whole policy.
+    #[serde(default)]
+    pub policy: Option<serde_json::Value>,
+    pub expect: Expect,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct RequestorSpec {
+    pub username: String,
+    pub uid: String,
+    pub groups: Vec<String>,
+    pub credential_ids: Vec<String>,
+}
+
+impl Default for RequestorSpec {
+    fn default() -> Self {
+        RequestorSpec {
+            username: "system:node:node-1".into(),
+            uid: String::new(),
+            groups: vec!["system:nodes".into(), "system:authenticated".into()],
+            credential_ids: vec![format!("X509SHA256={}", "3f".repeat(32))],
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ObjectSpec {
+    pub signer: String,
+    pub usages: Vec<String>,
+    pub expiration_seconds: Option<i32>,
+    pub age: SignedDuration,
+    pub settled: Option<SettledSpec>,
+    pub terminating: bool,
+}
+
+impl Default for ObjectSpec {
+    fn default() -> Self {
+        ObjectSpec {
+            signer: KUBELET_SERVING_SIGNER.into(),
+            usages: vec!["digital signature".into(), "server auth".into()],
+            expiration_seconds: None,
+            age: SignedDuration::from_secs(5),
+            settled: None,
+            terminating: false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub enum SettledSpec {
+    Approved,
+    Denied,
+    Failed,
+    Issued,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    pub default: Outcome,
+    pub strict: Outcome,
+}
+
+impl Expect {
+    /// For a request of which the verdict is not in a vector.
+    fn nothing() -> Expect {
+        let outcome = || Outcome {
+            verdict: Decision::Ignore,
+            codes: BTreeSet::new(),
+        };
+        Expect {
+            default: outcome(),
+            strict: outcome(),
+        }
+    }
+}
+
+/// A verdict with exactly the codes that were found, in no order.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    #[serde(deserialize_with = "decision")]
+    pub verdict: Decision,
+    #[serde(deserialize_with = "codes")]
+    pub codes: BTreeSet<Code>,
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let codes: Vec<&str> = self.codes.iter().map(|code| code.as_str()).collect();
+        write!(f, "{} [{}]", self.verdict, codes.join(", "))
+    }
+}
+
+impl Vector {
+    /// A genuine request of `node-1`, of which the verdict is not said.
+    pub fn genuine() -> Vector {
+        Vector {
+            row: 67,
+            title: "genuine".into(),
+            requestor: RequestorSpec::default(),
+            object: ObjectSpec::default(),
+            request: genuine(),
+            nodes: one_node(),
+            others: Vec::new(),
+            protected: kubeadm(),
+            also_protected: Vec::new(),
+            keys: Vec::new(),
+            sources: BTreeMap::new(),
+            inventory: None,
+            machines: None,
+            answers: Vec::new(),
+            policy: None,
+            expect: Expect::nothing(),
+        }
+    }
+
+    /// All vectors of `tests/vectors`, in the order of the rows.
+    pub fn all() -> Vec<Vector> {
+        let mut files: Vec<PathBuf> = std::fs::read_dir("tests/vectors")
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+            .collect();
+        files.sort();
+        let read = |path: &PathBuf| read_yaml::<Vec<Vector>>(path);
+        let mut all: Vec<Vector> = files.iter().flat_map(read).collect();
+        all.sort_by_key(|vector| vector.row);
+        all
+    }
+
+    pub fn expected(&self, base: Base) -> &Outcome {
+        match base {
+            Base::Default => &self.expect.default,
+            Base::Strict => &self.expect.strict,
+        }
+    }
+
+    /// What the judge says.
+    pub fn outcome(&self, base: Base) -> Outcome {
+        self.outcome_of(forged(&self.request).as_bytes(), base)
+    }
+
+    /// What the judge says if this is the request's text.
+    pub fn outcome_of(&self, text: &[u8], base: Base) -> Outcome {
+        let request = Request::read(self.object(), text);
+        let policy = base.with(self.policy.as_ref());
+        let judged = judge(&request, &policy, &self.evidence(), now());
+        Outcome {
+            verdict: judged.verdict.decision(),
+            codes: judged.codes().into_iter().collect(),
+        }
+    }
+
+    /// The inventory as a file has it, if there is one.
+    pub fn inventory_file(&self) -> Option<serde_json::Value> {
+        let mut file = self.inventory.clone()?;
+        file["apiVersion"] = "csr-warden/v1".into();
+        file["kind"] = "Inventory".into();
+        Some(file)
+    }
+
+    /// All that is known of the cluster.
+    pub fn evidence(&self) -> Evidence {
+        let nodes = [self.nodes.as_slice(), &self.others].concat();
+        let protected = [self.protected.as_slice(), &self.also_protected].concat();
+        let mut evidence = evidence(&nodes, &protected, &self.keys, &self.sources);
+        evidence.inventory = self.inventory_file().map(|file| {
+            // JSON is YAML.
+            let read = Inventory::parse(&file.to_string());
+            read.unwrap_or_else(|e| panic!("{file}: {e}"))
+        });
+        evidence.machines = self.machines.as_ref().map(|specs| {
+            let mut machines = Machines::default();
+            for spec in specs {
+                assert!(machines.apply(spec.machine()), "{} stands twice", spec.name);
+            }
+            machines
+        });
+        for answer in &self.answers {
+            answer.keep(&mut evidence.answers);
+        }
+        evidence
+    }
+
+    /// The API object.
+    pub fn object(&self) -> Object {
+        let object = self.object.clone();
+        let requestor = self.requestor.clone();
+        Object {
+            name: "csr-1".into(),
+            uid: "uid-of-csr-1".into(),
+            resource_version: "1".into(),
+            created: ago(object.age),
+            terminating: object.terminating,
+            signer: object.signer,
+            requestor: Requestor {
+                username: requestor.username,
+                uid: requestor.uid,
+                groups: requestor.groups,
+                credential_ids: requestor.credential_ids,
+            },
+            usages: object.usages,
+            expiration_seconds: object.expiration_seconds,
+            settled: object.settled.map(|settled| match settled {
+                SettledSpec::Approved => Settled::Approved,
+                SettledSpec::Denied => Settled::Denied,
+                SettledSpec::Failed => Settled::Failed,
+                SettledSpec::Issued => Settled::Issued,
+            }),
+            kept: Default::default(),
+        }
+    }
+}
+
+/// The request's text. Signing takes most of the time, and many vectors share a request.
+pub fn forged(recipe: &Recipe) -> String {
+    static MADE: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+    let key = format!("{recipe:?}");
+    if let Some(text) = MADE.lock().unwrap().get(&key) {
+        return text.clone();
+    }
+    let text = recipe.pem();
+    MADE.lock().unwrap().insert(key, text.clone());
+    text
+}
+
+/// What the kubelet of `node-1` sends.
+pub fn genuine() -> Recipe {
+    Recipe::genuine("node-1", &["node-1"], &["10.0.0.1".parse().unwrap()])
+}
+
+pub fn one_node() -> Vec<NodeSpec> {
+    vec![NodeSpec::default()]
+}
+
+fn decision<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decision, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let found = Decision::ALL.into_iter().find(|d| d.as_str() == text);
+    found.ok_or_else(|| de::Error::custom(format!("`{text}` is no verdict")))
+}
+
+fn codes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Code>, D::Error> {
+    let mut codes = BTreeSet::new();
+    for text in Vec::<String>::deserialize(deserializer)? {
+        let code = Code::ALL.iter().find(|code| code.as_str() == text);
+        let code = code.ok_or_else(|| de::Error::custom(format!("`{text}` is no code")))?;
+        if !codes.insert(*code) {
+            return Err(de::Error::custom(format!("`{text}` stands twice")));
+        }
+    }
+    Ok(codes)
+}

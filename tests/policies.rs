@@ -1,0 +1,186 @@
+//! The policies that ship, their JSON Schema, and what is said of one's own that is wrong.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use csr_warden::policy::{self, SHIPPED};
+use serde_json::Value;
+
+const SCHEMAS: [(&str, &str); 2] = [
+    ("policy", "policies/policy.schema.json"),
+    ("inventory", "policies/inventory.schema.json"),
+];
+
+fn csr_warden(args: &[&str]) -> (i32, String, String) {
+    let output = Command::cargo_bin("csr-warden")
+        .unwrap()
+        .args(args)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let code = output.status.code().unwrap();
+    (code, text(output.stdout), text(output.stderr))
+}
+
+fn as_json(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap()
+}
+
+#[test]
+fn every_file_ships_under_its_name() {
+    let mut files: Vec<String> = std::fs::read_dir("policies")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter_map(|name| name.strip_suffix(".yaml").map(str::to_owned))
+        .collect();
+    files.sort();
+    let mut shipped: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
+    shipped.sort_unstable();
+    assert_eq!(files, shipped);
+    for (name, text) in SHIPPED {
+        let policy = policy::parse(text).unwrap_or_else(|why| panic!("{name}: {why}"));
+        assert_eq!(policy.metadata.name, *name);
+    }
+}
+
+/// Whoever chooses one reads its head first.
+#[test]
+fn every_head_says_for_whom_it_is_and_what_it_holds_against() {
+    for (name, text) in SHIPPED {
+        let head: Vec<&str> = text
+            .lines()
+            .take_while(|line| line.starts_with('#'))
+            .collect();
+        assert!(head[0].len() <= 64, "{name}: {}", head[0]);
+        for word in ["# For: ", "# Approves: ", "# Holds against: "] {
+            let has = head.iter().any(|line| line.starts_with(word));
+            assert!(has, "{name} has no line `{word}`");
+        }
+    }
+}
+
+/// `UPDATE_DOCS=1 cargo test --test policies` writes them anew.
+#[test]
+fn the_schemas_are_up_to_date() {
+    for (kind, path) in SCHEMAS {
+        let (code, schema, _) = csr_warden(&["policy", "schema", kind]);
+        assert_eq!(code, 0);
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &schema).unwrap();
+        }
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            found == schema,
+            "{path} is stale: run `UPDATE_DOCS=1 cargo test --test policies`"
+        );
+    }
+}
+
+#[test]
+fn the_schemas_take_what_ships_and_refuse_what_is_misspelt() {
+    let schema = |path: &str| {
+        let text = std::fs::read_to_string(path).unwrap();
+        jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap()
+    };
+    let of_policy = schema(SCHEMAS[0].1);
+    for (name, text) in SHIPPED {
+        let wrong: Vec<_> = of_policy
+            .iter_errors(&as_json(text))
+            .map(|e| e.to_string())
+            .collect();
+        assert!(wrong.is_empty(), "{name}: {wrong:?}");
+    }
+    let inventory = std::fs::read_to_string("examples/inventory.yaml").unwrap();
+    assert!(schema(SCHEMAS[1].1).is_valid(&as_json(&inventory)));
+    let misspelt =
+        "{apiVersion: csr-warden/v1, kind: Policy, metadata: {name: a}, spec: {prof: {}}}";
+    assert!(!of_policy.is_valid(&as_json(misspelt)));
+    let of_inventory = as_json(&inventory);
+    assert!(!of_policy.is_valid(&of_inventory));
+}
+
+#[test]
+fn a_wrong_file_is_told_where_and_what_was_expected() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = "apiVersion: csr-warden/v1\nkind: Policy\nmetadata: {name: mine}\n";
+    for (text, expected) in [
+        (
+            format!("{head}spec:\n  proof:\n    ipAdresses: {{}}\n"),
+            "unknown field `ipAdresses`, expected one of addressesStableFor, ipAddresses, nodeName, \
+             dnsNames at line 6, column 5; did you mean `ipAddresses`?",
+        ),
+        (
+            format!("{head}spec:\n  proof:\n    nodeName: {{allOf: [machine]}}\n"),
+            "at line 6, column 24; did you mean `Machine`?",
+        ),
+        (
+            format!("{head}spec:\n  proof:\n    nodeName: {{allOf: [Machine]}}\n"),
+            "spec.sources.machines: expected a kind of Machine, since `allOf` under spec.proof \
+             names Machine, found `[]`",
+        ),
+        (
+            format!(
+                "{head}spec:\n  sources:\n    machines:\n      - group: a.b\n        kind: M\n\
+                 \x20       providerID: spec.id\n"
+            ),
+            "expected a path such as `.status.nodeRef.name`",
+        ),
+        (
+            "apiVersion: csr-warden/v1\nkind: Inventory\nnodes: [{name: a, addresses: [x]}]\n".into(),
+            "nodes.addresses of a: expected an IP address, found `x`",
+        ),
+        (
+            "apiVersion: csr-warden/v1\nkind: Inventory\nnodes:\n\
+             - {name: a, addresses: [10.0.0.1]}\n- {name: b, addresses: [10.0.0.1]}\n"
+                .into(),
+            "IP:10.0.0.1 stands at a and at b, and can be of one Node only",
+        ),
+        (
+            "apiVersion: csr-warden/v1\nkind: Inventory\npatterns: [{nodes: 'a-*', dnsSuffix: []}]\n"
+                .into(),
+            "did you mean `dnsSuffixes`?",
+        ),
+    ] {
+        let file = folder.path().join("file.yaml");
+        std::fs::write(&file, &text).unwrap();
+        let (code, stdout, stderr) = csr_warden(&["policy", "validate", path(&file)]);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{text}");
+        assert!(stderr.contains(expected), "{text}\n  {stderr}");
+    }
+}
+
+#[test]
+fn what_ships_can_be_listed_shown_and_validated() {
+    let (code, listed, _) = csr_warden(&["policy", "show"]);
+    assert_eq!(code, 0);
+    for (name, text) in SHIPPED {
+        assert!(listed.lines().any(|line| line.starts_with(name)), "{name}");
+        assert!(listed.lines().all(|line| line.len() <= 80), "{listed}");
+        let (code, shown, _) = csr_warden(&["policy", "show", name]);
+        assert_eq!((code, shown.as_str()), (0, *text));
+        let file = format!("policies/{name}.yaml");
+        let (code, said, _) = csr_warden(&["policy", "validate", &file]);
+        assert_eq!(code, 0);
+        assert!(
+            said.starts_with(&format!("{file}: policy {name} (")),
+            "{said}"
+        );
+    }
+    let (code, _, stderr) = csr_warden(&["policy", "show", "lax"]);
+    assert_eq!(code, 2);
+    assert!(
+        stderr.contains("expected one of default, strict"),
+        "{stderr}"
+    );
+}
+
+fn path(file: &Path) -> &str {
+    file.to_str().unwrap()
+}

@@ -1,0 +1,157 @@
+//! The threat table, held against the judge: every vector of `tests/vectors`, under both policies.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+#[path = "forge/mod.rs"]
+mod forge;
+#[path = "judge/mod.rs"]
+mod judge;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use csr_warden::Decision;
+use csr_warden::finding::Code;
+use judge::policies::Base;
+use judge::vector::{Outcome, Vector};
+use judge::{document, rows};
+
+const LEAST: usize = 200;
+
+#[test]
+fn every_vector_is_judged_as_it_says() {
+    let mut wrong = Vec::new();
+    for vector in Vector::all() {
+        for base in Base::ALL {
+            let (expected, found) = (vector.expected(base), vector.outcome(base));
+            if found != *expected {
+                wrong.push(format!(
+                    "row {} `{}`, {}:\n  expected {expected}\n  found    {found}",
+                    vector.row,
+                    vector.title,
+                    base.as_str()
+                ));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn vectors_are_many_and_each_has_a_title_of_its_own() {
+    let mut titles = BTreeSet::new();
+    for vector in Vector::all() {
+        let title = (vector.row, vector.title.clone());
+        assert!(
+            titles.insert(title),
+            "two vectors of row {} are `{}`",
+            vector.row,
+            vector.title
+        );
+    }
+    assert!(titles.len() >= LEAST, "only {} vectors", titles.len());
+}
+
+/// A strict policy that approves without an independent source would be none.
+#[test]
+fn strict_never_approves_on_the_nodes_word() {
+    let loosened = |vector: &Vector| {
+        let asked =
+            |policy: &serde_json::Value| policy.pointer("/proof/ipAddresses/anyOf").cloned();
+        vector.policy.as_ref().and_then(asked) == Some(serde_json::json!([]))
+    };
+    let on_its_word = |vector: &&Vector| {
+        vector.inventory.is_none()
+            && vector.machines.is_none()
+            && vector.answers.is_empty()
+            && !loosened(vector)
+    };
+    for vector in Vector::all().iter().filter(on_its_word) {
+        assert_ne!(
+            vector.expect.strict.verdict,
+            Decision::Approve,
+            "{}",
+            vector.title
+        );
+    }
+}
+
+#[test]
+fn every_code_has_a_vector() {
+    let vectors = Vector::all();
+    let seen: BTreeSet<Code> = outcomes(&vectors)
+        .flat_map(|(_, outcome)| &outcome.codes)
+        .copied()
+        .collect();
+    let unseen: Vec<&Code> = Code::ALL
+        .iter()
+        .filter(|code| !seen.contains(code))
+        .collect();
+    assert!(unseen.is_empty(), "no vector expects {unseen:?}");
+}
+
+/// Two vectors, one on each side of the line: with a code of the row and without; or, for a row that
+/// only lets go on and so has no code, approved and not approved.
+#[test]
+fn every_row_has_vectors_on_both_sides_of_its_line() {
+    let vectors = Vector::all();
+    let mut sides: BTreeMap<u8, (usize, BTreeSet<bool>)> = BTreeMap::new();
+    for vector in &vectors {
+        sides.entry(vector.row).or_default().0 += 1;
+    }
+    for (row, outcome) in outcomes(&vectors) {
+        let has_codes = Code::ALL.iter().any(|code| code.row() == row);
+        let side = if has_codes {
+            outcome.codes.iter().any(|code| code.row() == row)
+        } else {
+            outcome.verdict == Decision::Approve
+        };
+        sides.entry(row).or_default().1.insert(side);
+    }
+    let rows = rows::rows();
+    let numbers: Vec<u8> = rows.iter().map(|row| row.row).collect();
+    assert_eq!(numbers, (1..=67).collect::<Vec<u8>>());
+    for row in rows {
+        let found = sides.get(&row.row).cloned().unwrap_or_default();
+        match row.elsewhere {
+            Some(_) => assert_eq!(found.0, 0, "row {} has vectors after all", row.row),
+            None => assert!(
+                found.0 >= 2 && found.1.len() == 2,
+                "row {}: {found:?}",
+                row.row
+            ),
+        }
+    }
+}
+
+/// `UPDATE_DOCS=1 cargo test --test vectors` writes it anew.
+#[test]
+fn the_document_is_up_to_date() {
+    let (path, text) = (
+        "docs/verdicts.md",
+        document::write(&rows::rows(), &Vector::all()),
+    );
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let found = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        found == text,
+        "{path} is stale: run `UPDATE_DOCS=1 cargo test --test vectors`"
+    );
+}
+
+fn outcomes(vectors: &[Vector]) -> impl Iterator<Item = (u8, &Outcome)> {
+    vectors
+        .iter()
+        .flat_map(|vector| Base::ALL.map(|base| (vector.row, vector.expected(base))))
+}

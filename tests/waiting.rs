@@ -1,0 +1,220 @@
+//! What a verdict of Wait names is what the request is parked on. A name too few and nothing would
+//! ever wake it; a name too many and it is judged again for nothing.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    unreachable_pub
+)]
+
+#[path = "forge/mod.rs"]
+mod forge;
+#[path = "judge/mod.rs"]
+mod judge;
+#[path = "waiting/situation.rs"]
+mod situation;
+#[path = "judge/world.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs)]
+mod world;
+
+use std::collections::BTreeSet;
+
+use csr_warden::evidence::Source;
+use csr_warden::finding::{Awaited, Code, Effect};
+use csr_warden::{Decision, Judgement, Verdict};
+use jiff::SignedDuration;
+use judge::cluster::{NodeSpec, SourceSpec};
+use judge::policies::Base;
+use judge::vector::Vector;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use situation::Situation;
+use world::{address, config, world};
+
+/// More than the things that can be missing one after the other: sources, the Node, its addresses,
+/// their age, a rival.
+const MOST_ROUNDS: usize = 6;
+
+/// What a request waits for, if it does.
+fn awaited(judged: &Judgement) -> Option<&[Awaited]> {
+    match &judged.verdict {
+        Verdict::Wait(awaited) => Some(awaited),
+        Verdict::Approve(_) | Verdict::Deny(_) | Verdict::Ignore => None,
+    }
+}
+
+fn waiting_codes(judged: &Judgement) -> BTreeSet<Code> {
+    let waits = judged.findings.iter().filter(|f| f.effect == Effect::Wait);
+    waits.map(|finding| finding.code).collect()
+}
+
+/// Each thing that is named bears on the verdict by itself.
+fn each_name_matters(situation: &Situation, judged: &Judgement) -> Result<(), String> {
+    for thing in awaited(judged).unwrap_or_default() {
+        let mut changed = situation.clone();
+        changed.change(thing);
+        if changed.judge().findings == judged.findings {
+            return Err(format!(
+                "{thing:?} is named and changes nothing: {judged:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whoever puts right what is named, and again what is named then, gets a request out of waiting.
+fn names_lead_out(situation: &Situation) -> Result<(), String> {
+    let mut situation = situation.clone();
+    let mut judged = situation.judge();
+    for _ in 0..MOST_ROUNDS {
+        let Some(things) = awaited(&judged) else {
+            return Ok(());
+        };
+        for thing in things {
+            situation.put_right(thing);
+        }
+        let after = situation.judge();
+        if after.findings == judged.findings {
+            return Err(format!("all that is named is right, and still: {judged:?}"));
+        }
+        judged = after;
+    }
+    Err(format!("no end of waiting: {judged:?}"))
+}
+
+/// Nothing is missing from the names: with all else put right, the request still waits, unless it
+/// is refused.
+fn nothing_else_helps(situation: &Situation, judged: &Judgement) -> Result<(), String> {
+    let mut changed = situation.clone();
+    changed.put_right_all_but(awaited(judged).unwrap_or_default());
+    let after = changed.judge();
+    let (before, left) = (waiting_codes(judged), waiting_codes(&after));
+    match after.verdict.decision() {
+        Decision::Ignore => Ok(()),
+        Decision::Wait | Decision::Deny if before.is_subset(&left) => Ok(()),
+        other @ (Decision::Approve | Decision::Wait | Decision::Deny) => Err(format!(
+            "{before:?} of {judged:?} became {other} without any of what it names"
+        )),
+    }
+}
+
+#[test]
+fn vectors_that_wait_name_what_they_wait_for() {
+    let mut seen = BTreeSet::new();
+    for vector in Vector::all() {
+        for base in Base::ALL {
+            let situation = Situation::new(&vector, base);
+            let judged = situation.judge();
+            if awaited(&judged).is_none() {
+                continue;
+            }
+            seen.extend(waiting_codes(&judged));
+            let held = each_name_matters(&situation, &judged)
+                .and_then(|()| names_lead_out(&situation))
+                .and_then(|()| nothing_else_helps(&situation, &judged));
+            if let Err(why) = held {
+                let (row, title) = (vector.row, &vector.title);
+                panic!("row {row} `{title}`, {}: {why}", base.as_str());
+            }
+        }
+    }
+    let all = Code::ALL.iter().copied();
+    let all: BTreeSet<Code> = all.filter(|code| code.effect() == Effect::Wait).collect();
+    assert_eq!(seen, all, "codes that wait, in no vector that does");
+}
+
+/// A world in which more may be missing than in [`world`].
+fn unsettled() -> impl Strategy<Value = Vector> {
+    let policy = prop_oneof![
+        4 => Just(None),
+        1 => Just(Some(serde_json::json!({"names": {"dnsSuffixes": ["example"]}}))),
+        1 => Just(Some(serde_json::json!({"names": {"networks": ["10.0.0.0/8", "fd00::/8"]}}))),
+    ];
+    let sources = prop_oneof![
+        4 => Just(Vec::new()),
+        1 => subsequence(Source::ALL.to_vec(), 1..=3),
+    ];
+    let node = (
+        proptest::bool::weighted(0.9),
+        proptest::bool::weighted(0.2),
+        proptest::option::weighted(0.3, 0..60_i64),
+    );
+    (world(), policy, sources, any::<bool>(), node, 1..600_i64).prop_map(
+        |(mut vector, policy, sources, never, (is_there, uninitialized, stable), age)| {
+            vector.policy = policy.or(vector.policy);
+            vector.object.age = SignedDuration::from_secs(age);
+            vector.nodes[0].uninitialized = uninitialized;
+            vector.nodes[0].stable = stable.map(SignedDuration::from_secs);
+            vector.nodes.truncate(usize::from(is_there));
+            for source in sources {
+                let spec = SourceSpec {
+                    synced: !never,
+                    failing: Some(SignedDuration::from_hours(2)),
+                };
+                vector.sources.insert(source.as_str().into(), spec);
+            }
+            vector
+        },
+    )
+}
+
+fn waiting() -> impl Strategy<Value = Situation> {
+    (unsettled(), select(&Base::ALL[..]))
+        .prop_map(|(vector, base)| Situation::new(&vector, base))
+        .prop_filter("it waits", |situation| {
+            situation.judge().verdict.decision() == Decision::Wait
+        })
+}
+
+/// A Node with names, addresses and pods of its own.
+fn bystander() -> impl Strategy<Value = NodeSpec> {
+    (any::<[bool; 4]>(), 1..7200_i64).prop_map(|(flags, age)| NodeSpec {
+        name: "bystander".into(),
+        addresses: vec![
+            address("Hostname", "bystander"),
+            address("InternalIP", "192.0.2.1"),
+            address("ExternalIP", "2001:db8:ffff::1"),
+            address("InternalDNS", "bystander.example"),
+        ],
+        age: SignedDuration::from_secs(age),
+        stable: None,
+        terminating: flags[0],
+        lost: flags[1],
+        control_plane: flags[2],
+        uninitialized: flags[3],
+        pod_cidrs: vec!["198.51.100.0/24".parse().unwrap()],
+        provider_id: None,
+    })
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn each_thing_that_is_named_matters(situation in waiting()) {
+        let held = each_name_matters(&situation, &situation.judge());
+        prop_assert!(held.is_ok(), "{}", held.unwrap_err());
+    }
+
+    #[test]
+    fn what_is_named_leads_out_of_waiting(situation in waiting()) {
+        let held = names_lead_out(&situation);
+        prop_assert!(held.is_ok(), "{}", held.unwrap_err());
+    }
+
+    #[test]
+    fn what_is_not_named_does_not(situation in waiting()) {
+        let held = nothing_else_helps(&situation, &situation.judge());
+        prop_assert!(held.is_ok(), "{}", held.unwrap_err());
+    }
+
+    /// Coming and going alike: which of the two worlds was first makes no difference.
+    #[test]
+    fn a_bystander_changes_nothing(situation in waiting(), bystander in bystander()) {
+        let mut more = situation.clone();
+        more.vector.others.push(bystander);
+        prop_assert_eq!(situation.judge(), more.judge());
+    }
+}

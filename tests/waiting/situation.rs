@@ -1,0 +1,266 @@
+//! A request, a cluster, a policy and a time, each of which can change.
+
+use std::collections::BTreeSet;
+
+use csr_warden::csr::Request;
+use csr_warden::csr::names::San;
+use csr_warden::evidence::Source;
+use csr_warden::finding::{Awaited, Question};
+use csr_warden::policy::{Corroboration, Policy, Reaction};
+use csr_warden::{Judgement, judge};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::judge::cluster::{AnswerSpec, MachineSpec, NodeSpec, QuestionSpec};
+use crate::judge::now;
+use crate::judge::policies::Base;
+use crate::judge::vector::{Vector, forged};
+use crate::world::address;
+
+/// An address that nothing in the vectors and the worlds has.
+const UNCLAIMED: &str = "192.0.2.77";
+
+/// One state of everything that a verdict depends on.
+#[derive(Clone, Debug)]
+pub struct Situation {
+    pub vector: Vector,
+    request: Request,
+    policy: Policy,
+    now: Timestamp,
+}
+
+impl Situation {
+    pub fn new(vector: &Vector, base: Base) -> Situation {
+        let mut vector = vector.clone();
+        vector.nodes.append(&mut vector.others);
+        vector.protected.append(&mut vector.also_protected);
+        let text = forged(&vector.request);
+        Situation {
+            request: Request::read(vector.object(), text.as_bytes()),
+            policy: base.with(vector.policy.as_ref()),
+            now: now(),
+            vector,
+        }
+    }
+
+    pub fn judge(&self) -> Judgement {
+        judge(
+            &self.request,
+            &self.policy,
+            &self.vector.evidence(),
+            self.now,
+        )
+    }
+
+    /// Changes this thing and no other: a Node that is there goes, all else is put right.
+    pub fn change(&mut self, thing: &Awaited) {
+        match thing {
+            Awaited::Node(name) if self.has_node(name) => self.remove_node(name),
+            Awaited::Node(_)
+            | Awaited::Machine(_)
+            | Awaited::Answer(_)
+            | Awaited::Source(_)
+            | Awaited::Time(_)
+            | Awaited::Policy => {
+                self.put_right(thing);
+            }
+        }
+    }
+
+    /// Changes this thing and no other, in favour of the request.
+    pub fn put_right(&mut self, thing: &Awaited) {
+        match thing {
+            Awaited::Node(name) if self.is_requestor(name) => self.put_own_node_right(),
+            Awaited::Node(name) => self.remove_node(name),
+            Awaited::Machine(key) => self.put_machines_right(key),
+            Awaited::Answer(question) => self.put_answer_right(question),
+            Awaited::Source(name) => self.put_source_right(name),
+            Awaited::Time(time) => self.now = self.now.max(*time),
+            Awaited::Policy => self.loosen_policy(),
+        }
+    }
+
+    /// Changes everything but these things in favour of the request. The policy stays: another
+    /// one comes with another process, which judges everything anew.
+    pub fn put_right_all_but(&mut self, these: &[Awaited]) {
+        let named = |name: &str| {
+            these
+                .iter()
+                .any(|thing| matches!(thing, Awaited::Node(node) if **node == *name))
+        };
+        let own = self.request.object.requestor.node();
+        let is_own = |name: &str| own.as_ref().is_some_and(|own| own.as_str() == name);
+        self.vector
+            .nodes
+            .retain(|node| named(&node.name) || is_own(&node.name));
+        if own.as_ref().is_some_and(|own| !named(own.as_str())) {
+            self.put_own_node_right();
+        }
+        for source in Source::ALL {
+            if !these.contains(&Awaited::Source(source.as_str())) {
+                self.put_source_right(source.as_str());
+            }
+        }
+        let is_machine = |thing: &Awaited| matches!(thing, Awaited::Machine(_));
+        if self.vector.machines.is_some() && !these.iter().any(is_machine) {
+            self.put_machines_right("");
+        }
+        if !these.iter().any(|thing| matches!(thing, Awaited::Time(_))) {
+            self.now += SignedDuration::from_mins(1);
+        }
+        self.vector.protected.clear();
+        self.vector.keys.clear();
+    }
+
+    /// The source works, and the inventory gives the node what is asked for.
+    fn put_source_right(&mut self, name: &str) {
+        self.vector.sources.remove(name);
+        if name != Source::Inventory.as_str() || self.vector.inventory.is_none() {
+            return;
+        }
+        let of = |wanted: fn(&San) -> bool| -> Vec<String> {
+            let wanted = self.wanted().into_iter().filter(wanted);
+            wanted.map(|san| text(&san)).collect()
+        };
+        if let Some(own) = self.request.object.requestor.node() {
+            self.vector.inventory = Some(serde_json::json!({"nodes": [{
+                "name": own.as_str(),
+                "addresses": of(|san| matches!(san, San::Ip(_))),
+                "names": of(|san| matches!(san, San::Dns(_))),
+            }]}));
+        }
+    }
+
+    /// A Machine of nobody's or another node's goes; that of the node is there, alone and whole.
+    fn put_machines_right(&mut self, key: &str) {
+        let own = self.request.object.requestor.node();
+        let name = own.as_ref().map(|own| own.as_str());
+        let addresses = self.wanted().iter().map(text).collect();
+        let of_node = self
+            .vector
+            .nodes
+            .iter()
+            .find(|node| Some(&*node.name) == name);
+        let id = of_node.and_then(|node| node.provider_id.clone());
+        let machines = self.vector.machines.get_or_insert_default();
+        if key.starts_with("Machine ") {
+            machines.retain(|spec| spec.machine().key.as_ref() != key);
+            return;
+        }
+        machines.retain(|spec| spec.node.is_some() && spec.node.as_deref() != name);
+        machines.push(MachineSpec {
+            name: "put-right".into(),
+            node: name.map(str::to_owned),
+            provider_id: id.or_else(|| MachineSpec::default().provider_id),
+            addresses,
+            ..MachineSpec::default()
+        });
+    }
+
+    /// Whoever is asked gives the node what is asked for.
+    fn put_answer_right(&mut self, question: &Question) {
+        let wanted = self.wanted();
+        let own = self.request.object.requestor.node();
+        let under = |suffix| own.iter().map(move |own| format!("{own}.{suffix}"));
+        let (to, sans): (QuestionSpec, Vec<String>) = match question {
+            Question::Addresses(name) => {
+                let ips = wanted.iter().filter(|san| matches!(san, San::Ip(_)));
+                (
+                    QuestionSpec::Addresses(name.to_string()),
+                    ips.map(text).collect(),
+                )
+            }
+            Question::Names(ip) => (QuestionSpec::Names(*ip), under("example.com").collect()),
+            Question::Certificate(node, ip) => {
+                let to = QuestionSpec::Certificate(node.to_string(), *ip);
+                (to, wanted.iter().map(text).collect())
+            }
+        };
+        self.vector.answers.push(AnswerSpec {
+            to,
+            sans: Some(sans),
+            nothing: None,
+            of_another: None,
+            failed: None,
+            holds: SignedDuration::from_hours(1),
+        });
+    }
+
+    fn is_requestor(&self, name: &str) -> bool {
+        let own = self.request.object.requestor.node();
+        own.is_some_and(|own| own.as_str() == name)
+    }
+
+    fn has_node(&self, name: &str) -> bool {
+        self.vector.nodes.iter().any(|node| node.name == name)
+    }
+
+    fn remove_node(&mut self, name: &str) {
+        self.vector.nodes.retain(|node| node.name != name);
+    }
+
+    /// The Node is there since before the request, initialized, and has what is asked for.
+    fn put_own_node_right(&mut self) {
+        let Some(name) = self.request.object.requestor.node() else {
+            return;
+        };
+        if !self.has_node(name.as_str()) {
+            self.vector.nodes.push(NodeSpec {
+                name: name.as_str().into(),
+                addresses: Vec::new(),
+                age: SignedDuration::ZERO,
+                ..NodeSpec::default()
+            });
+        }
+        let asked_ago = now().duration_since(self.request.object.created);
+        let wanted = self.wanted();
+        let nodes = &mut self.vector.nodes;
+        let node = nodes.iter_mut().find(|node| node.name == name.as_str());
+        let node = node.expect("it is there by now");
+        node.uninitialized = false;
+        let id = || MachineSpec::default().provider_id;
+        node.provider_id = node.provider_id.take().or_else(id);
+        node.age = node.age.max(asked_ago + SignedDuration::from_secs(1));
+        let has: BTreeSet<San> = node.node().addresses.into_iter().map(|a| a.san).collect();
+        if has != wanted {
+            node.addresses = wanted
+                .iter()
+                .map(|san| match san {
+                    San::Dns(_) => address("InternalDNS", &text(san)),
+                    San::Ip(_) => address("InternalIP", &text(san)),
+                })
+                .collect();
+            node.stable = Some(SignedDuration::ZERO);
+        }
+    }
+
+    /// The addresses with which the request is right: a Node must have an IP address even if none
+    /// is asked for.
+    fn wanted(&self) -> BTreeSet<San> {
+        let content = self.request.content.as_ref();
+        let asked = content.map_or(&[][..], |content| &content.sans);
+        let mut wanted: BTreeSet<San> = asked.iter().cloned().collect();
+        if !asked.iter().any(|san| matches!(san, San::Ip(_))) {
+            wanted.extend(San::from_ip_text(UNCLAIMED));
+        }
+        wanted
+    }
+
+    fn loosen_policy(&mut self) {
+        let spec = &mut self.policy.spec;
+        spec.proof.ip_addresses = Corroboration::default();
+        spec.proof.node_name = Corroboration::default();
+        spec.proof.dns_names = Corroboration::default();
+        spec.names.dns_only = Reaction::Allow;
+        spec.names.incomplete = Reaction::Allow;
+        spec.names.dns_suffixes.clear();
+        spec.names.networks.clear();
+    }
+}
+
+/// The name or address alone.
+fn text(san: &San) -> String {
+    match san {
+        San::Dns(name) => name.to_string(),
+        San::Ip(ip) => ip.to_string(),
+    }
+}
