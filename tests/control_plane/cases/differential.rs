@@ -1,0 +1,239 @@
+//! What the judge approves, held against what Kubernetes itself reads in the same bytes.
+//!
+//! Whatever is approved, Go's parser must read the same names, subject and key in it, and the signer
+//! must be willing to sign it. The vectors, and mutants of their requests that are signed anew:
+//! `CSR_WARDEN_MUTANTS` says how many.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use csr_warden::csr::names::{DnsName, San};
+use csr_warden::csr::{Fingerprint, Object, Request};
+use csr_warden::evidence::Evidence;
+use csr_warden::policy::Policy;
+use csr_warden::{Decision, judge};
+use k8s_openapi::ByteString;
+use serde::{Deserialize, Serialize};
+
+use crate::harness::assets::Assets;
+use crate::harness::dialogue::ask;
+use crate::judge::now;
+use crate::judge::policies::Base;
+use crate::judge::vector::{Vector, forged};
+use crate::mutant::Parent;
+use crate::random::Random;
+use crate::{Case, Needs};
+
+/// Mutants if nobody says how many: some seconds of a debug build.
+const MUTANTS: usize = 5_000;
+/// Most questions that are asked at a time, so that a million need no memory.
+const AT_A_TIME: usize = 10_000;
+/// One in so many mutants has a key that takes long to sign with.
+const SLOW_ONES: usize = 64;
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("differential_vectors", Needs::Nothing, vectors),
+        Case::new("differential_mutants", Needs::Nothing, mutants),
+    ]
+}
+
+#[derive(Serialize)]
+struct Question<'a> {
+    pem: &'a str,
+    usages: &'a [String],
+}
+
+/// What Kubernetes reads; see `go/reader`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    #[serde(default)]
+    refused: String,
+    common_name: String,
+    groups: Option<Vec<String>>,
+    dns: Option<Vec<String>>,
+    ips: Option<Vec<IpAddr>>,
+    key: Option<ByteString>,
+}
+
+/// How many came to which end.
+type Counts = BTreeMap<&'static str, usize>;
+
+const WOULD_SIGN: &str = "Kubernetes would sign";
+
+/// A vector with all that does not depend on the bytes of its request, made once.
+struct Scene {
+    vector: Vector,
+    object: Object,
+    evidence: Evidence,
+    policy: Policy,
+}
+
+impl Scene {
+    fn new(vector: Vector) -> Scene {
+        Scene {
+            object: vector.object(),
+            evidence: vector.evidence(),
+            policy: Base::Default.with(vector.policy.as_ref()),
+            vector,
+        }
+    }
+}
+
+async fn vectors(assets: Arc<Assets>) -> Result<()> {
+    let scenes: Vec<Scene> = Vector::all().into_iter().map(Scene::new).collect();
+    let asked: Vec<(&Scene, String)> = scenes
+        .iter()
+        .map(|scene| (scene, forged(&scene.vector.request)))
+        .collect();
+    let counts = compare(&assets.reader, &asked)?;
+    eprintln!("differential, vectors: {counts:?}");
+    ensure!(counts.get("Approve").is_some_and(|approved| *approved > 50));
+    Ok(())
+}
+
+async fn mutants(assets: Arc<Assets>) -> Result<()> {
+    let wanted = std::env::var("CSR_WARDEN_MUTANTS").ok();
+    let wanted: usize = wanted.map_or(Ok(MUTANTS), |text| text.parse())?;
+    let begun = Instant::now();
+    let (slow, fast): (Vec<_>, Vec<_>) = Vector::all()
+        .into_iter()
+        .filter(|vector| vector.expect.default.verdict == Decision::Approve)
+        .filter_map(|vector| Some((Parent::of(&vector)?, Scene::new(vector))))
+        .partition(|(parent, _)| !parent.is_fast);
+    let counts = in_batches(wanted, |random, size| {
+        let asked: Vec<(&Scene, String)> = std::iter::repeat_with(|| {
+            let parents = if random.once_in(SLOW_ONES) {
+                &slow
+            } else {
+                &fast
+            };
+            let (parent, scene) = &parents[random.below(parents.len())];
+            Some((scene, parent.mutant(random)?))
+        })
+        .flatten()
+        .take(size)
+        .collect();
+        compare(&assets.reader, &asked)
+    })?;
+    let each_second = wanted as f64 / begun.elapsed().as_secs_f64();
+    eprintln!("differential, {wanted} mutants, {each_second:.0}/s: {counts:?}");
+    // What is asked of the judge is only asked if much of it is near to right.
+    for (end, percent) in [("Approve", 2), ("Wait", 2), ("Deny", 20), (WOULD_SIGN, 20)] {
+        let count = counts.get(end).copied().unwrap_or_default();
+        ensure!(
+            count * 100 >= wanted * percent,
+            "{end}: {count} of {wanted}, not {percent} %"
+        );
+    }
+    Ok(())
+}
+
+/// Lets every core do batches until there are `wanted` in all. A batch has its own numbers at
+/// random, so that the mutants are the same on any machine.
+fn in_batches(
+    wanted: usize,
+    batch: impl Fn(&mut Random, usize) -> Result<Counts> + Sync,
+) -> Result<Counts> {
+    // A few at least, so that each core has its share of a small number.
+    let size = wanted.div_ceil(4).clamp(1, AT_A_TIME);
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Counts> {
+        let mut counts = Counts::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let left = wanted.saturating_sub(index * size);
+            if left == 0 {
+                return Ok(counts);
+            }
+            let found = batch(&mut Random::new(index as u64), size.min(left));
+            // The others need not go on.
+            let found = found.inspect_err(|_| next.store(wanted, Ordering::Relaxed))?;
+            add(&mut counts, found);
+        }
+    };
+    thread::scope(|scope| {
+        let cores = thread::available_parallelism()?.get();
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        let mut counts = Counts::new();
+        for worker in workers {
+            add(
+                &mut counts,
+                worker.join().map_err(|_| anyhow!("a worker panicked"))??,
+            );
+        }
+        Ok(counts)
+    })
+}
+
+fn add(counts: &mut Counts, more: Counts) {
+    for (end, count) in more {
+        *counts.entry(end).or_default() += count;
+    }
+}
+
+/// Judges each request, asks Kubernetes what it reads, and compares the approved ones.
+fn compare(reader: &Path, asked: &[(&Scene, String)]) -> Result<Counts> {
+    let questions: Vec<Question<'_>> = asked
+        .iter()
+        .map(|(scene, pem)| Question {
+            pem,
+            usages: &scene.object.usages,
+        })
+        .collect();
+    let answers: Vec<Answer> = ask(reader, &questions)?;
+    let mut counts = Counts::new();
+    for ((scene, text), answer) in asked.iter().zip(answers) {
+        let request = Request::read(scene.object.clone(), text.as_bytes());
+        let judged = judge(&request, &scene.policy, &scene.evidence, now());
+        let decision = judged.verdict.decision();
+        *counts.entry(decision.as_str()).or_default() += 1;
+        if answer.refused.is_empty() {
+            *counts.entry(WOULD_SIGN).or_default() += 1;
+        }
+        if decision == Decision::Approve {
+            let vector = &scene.vector;
+            same(request, &answer)
+                .with_context(|| format!("row {} `{}`\n{text}", vector.row, vector.title))?;
+        }
+    }
+    Ok(counts)
+}
+
+/// Whether Kubernetes reads what was judged.
+fn same(judged: Request, answer: &Answer) -> Result<()> {
+    ensure!(
+        answer.refused.is_empty(),
+        "Kubernetes refuses it: {}",
+        answer.refused
+    );
+    ensure!(
+        answer.common_name == judged.object.requestor.username,
+        "Kubernetes reads CN `{}`",
+        answer.common_name
+    );
+    let groups = answer.groups.clone().unwrap_or_default();
+    ensure!(groups == ["system:nodes"], "Kubernetes reads O {groups:?}");
+    let content = judged.content.context("approved without content")?;
+    let judged: BTreeSet<San> = content.sans.into_iter().collect();
+    let mut read = BTreeSet::new();
+    for name in answer.dns.iter().flatten() {
+        let name = DnsName::parse(name.as_bytes()).map_err(|(_, why)| anyhow!(why))?;
+        read.insert(San::Dns(name));
+    }
+    read.extend(answer.ips.iter().flatten().copied().map(San::Ip));
+    ensure!(
+        judged == read,
+        "judged {judged:?}, Kubernetes reads {read:?}"
+    );
+    let key = answer.key.as_ref().map(|key| Fingerprint::of(&key.0));
+    ensure!(key == Some(content.key), "another key");
+    Ok(())
+}

@@ -1,0 +1,342 @@
+//! What breaks around the daemon while kubelets ask. It must live through all of it, lose nothing
+//! and write nothing twice.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use kube::Api;
+use kube::api::ListParams;
+
+use crate::harness::GLANCE;
+use crate::harness::assets::Assets;
+use crate::harness::cluster::{Cluster, Options, START_DEADLINE};
+use crate::harness::daemon::Daemon;
+use crate::harness::fleet::{self, Fleet};
+use crate::harness::install::Installation;
+use crate::harness::link::Link;
+use crate::{BINARY, Case, Needs};
+
+const SOON: Duration = Duration::from_secs(60);
+/// Kubelets that could not even ask come back later and later.
+const LATER: Duration = Duration::from_secs(180);
+/// How long the API server is frozen.
+const FROZEN: Duration = Duration::from_secs(10);
+/// How long a watch lasts (`cluster::watch::LASTS`), with the time to take it up again.
+const WATCH: Duration = Duration::from_secs(65);
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new(
+            "faults_api_server_killed",
+            Needs::Nothing,
+            api_server_killed,
+        ),
+        Case::new(
+            "faults_api_server_frozen",
+            Needs::Nothing,
+            api_server_frozen,
+        ),
+        Case::new("faults_etcd_killed", Needs::Nothing, etcd_killed),
+        Case::new(
+            "faults_history_compacted",
+            Needs::Nothing,
+            history_compacted,
+        ),
+        Case::new(
+            "faults_no_streaming_lists",
+            Needs::Nothing,
+            no_streaming_lists,
+        ),
+        Case::new(
+            "faults_link_cut_and_silent",
+            Needs::Nothing,
+            link_cut_and_silent,
+        ),
+        Case::new(
+            "faults_unreachable_at_start",
+            Needs::Nothing,
+            unreachable_at_start,
+        ),
+    ]
+}
+
+/// A cluster, a daemon that is ready, and kubelets of which some have been served.
+struct Site {
+    // Dropped in this order: clients before what they talk to.
+    fleet: Fleet,
+    daemon: Daemon,
+    cluster: Cluster,
+}
+
+impl Site {
+    async fn start(assets: &Assets) -> Result<Self> {
+        let cluster = Cluster::start(assets, Options::default()).await?;
+        let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
+        let mut daemon = installation.start("csr-warden", &[])?;
+        daemon.wait_ready(SOON).await?;
+        let options = fleet::Options {
+            start_spread: Duration::from_secs(2),
+            ..fleet::Options::nodes(50)
+        };
+        let fleet = Fleet::start(assets, &cluster, &options)?;
+        let begun = Instant::now();
+        while fleet.issued().len() < 5 {
+            ensure!(begun.elapsed() < SOON, "nobody is served");
+            tokio::time::sleep(GLANCE).await;
+        }
+        Ok(Self {
+            fleet,
+            daemon,
+            cluster,
+        })
+    }
+
+    /// Everybody is served, by the same process, which says and counts what it did.
+    async fn recovers(&mut self) -> Result<()> {
+        self.fleet.wait_all_issued(LATER).await?;
+        self.daemon.wait_ready(SOON).await?;
+        consistent(&self.cluster, &self.daemon).await?;
+        let warnings = self.daemon.stderr().containing("\"level\":\"WARN\"");
+        ensure!(
+            warnings.len() < 60,
+            "{} warnings: {warnings:#?}",
+            warnings.len()
+        );
+        let status = self.daemon.sigterm(Duration::from_secs(5)).await?;
+        ensure!(status.code() == Some(0), "{status}");
+        Ok(())
+    }
+}
+
+/// Each request is approved exactly once and said so exactly once. A write whose answer was lost
+/// may have arrived: then it counts as failed, and the request is approved all the same.
+async fn consistent(cluster: &Cluster, daemon: &Daemon) -> Result<()> {
+    let api: Api<CertificateSigningRequest> = Api::all(cluster.admin());
+    let ours = ListParams::default().fields("spec.signerName=kubernetes.io/kubelet-serving");
+    let requests = api.list(&ours).await?.items;
+    let mut said: BTreeMap<String, usize> = BTreeMap::new();
+    for line in daemon.stdout().containing("\"verdict\":\"Approve\"") {
+        let line: serde_json::Value = serde_json::from_str(&line)?;
+        let uid = line
+            .get("uid")
+            .and_then(|uid| uid.as_str())
+            .context("uid")?;
+        *said.entry(uid.to_owned()).or_default() += 1;
+    }
+    let mut approved = 0;
+    for request in &requests {
+        let name = request.metadata.name.as_deref().unwrap_or_default();
+        let status = request.status.clone().unwrap_or_default();
+        let conditions = status.conditions.unwrap_or_default();
+        let types: Vec<&str> = conditions.iter().map(|one| one.type_.as_str()).collect();
+        ensure!(types == ["Approved"], "{name}: {types:?}");
+        ensure!(status.certificate.is_some(), "{name} has no certificate");
+        let uid = request.metadata.uid.as_deref().unwrap_or_default();
+        ensure!(said.get(uid) == Some(&1), "{name}: {:?}", said.get(uid));
+        approved += 1;
+    }
+    ensure!(
+        said.len() == requests.len(),
+        "{} of {}",
+        said.len(),
+        requests.len()
+    );
+    let written = daemon.written().await?;
+    let failed = daemon
+        .metric("csr_warden_writes_total{result=\"failed\"}")
+        .await?;
+    ensure!(
+        written <= approved && approved <= written + failed,
+        "{approved} approved, {written} written, {failed} failed"
+    );
+    Ok(())
+}
+
+async fn api_server_killed(assets: Arc<Assets>) -> Result<()> {
+    let mut site = Site::start(&assets).await?;
+    site.cluster.api_server.kill()?;
+    site.cluster.api_server.start()?;
+    site.cluster.ready(START_DEADLINE).await?;
+    site.recovers().await
+}
+
+async fn api_server_frozen(assets: Arc<Assets>) -> Result<()> {
+    let mut site = Site::start(&assets).await?;
+    site.cluster.api_server.pause()?;
+    tokio::time::sleep(FROZEN).await;
+    site.cluster.api_server.resume()?;
+    site.cluster.ready(START_DEADLINE).await?;
+    site.recovers().await
+}
+
+async fn etcd_killed(assets: Arc<Assets>) -> Result<()> {
+    let mut site = Site::start(&assets).await?;
+    site.cluster.etcd.kill()?;
+    site.daemon
+        .wait_says("cannot read or renew the Lease", SOON)
+        .await?;
+    site.cluster.etcd.start()?;
+    site.cluster.ready(START_DEADLINE).await?;
+    site.recovers().await
+}
+
+/// An API server that refuses streaming lists, as that of Kubernetes 1.33 does, is listed page by
+/// page.
+async fn no_streaming_lists(assets: Arc<Assets>) -> Result<()> {
+    let options = Options {
+        api_server_args: vec!["--feature-gates=WatchList=false".into()],
+        ..Options::default()
+    };
+    let cluster = Cluster::start(&assets, options).await?;
+    let streamed = "/api/v1/nodes?watch=true&sendInitialEvents=true&allowWatchBookmarks=true\
+                    &resourceVersionMatch=NotOlderThan&timeoutSeconds=1";
+    let refused = cluster.kubectl(&["get", "--raw", streamed]).await;
+    ensure!(refused.is_err(), "the API server streams lists");
+    let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
+    let mut daemon = installation.start("csr-warden", &[])?;
+    daemon.wait_ready(SOON).await?;
+    let mut fleet = Fleet::start(&assets, &cluster, &fleet::Options::nodes(5))?;
+    fleet.wait_all_issued(SOON).await?;
+    let errors = daemon.metric("csr_warden_source_errors_total").await?;
+    ensure!(
+        errors == 0,
+        "{errors} errors: {:#?}",
+        daemon.stderr().lines()
+    );
+    Ok(())
+}
+
+/// Without the watch cache there are no streaming lists, and a watch that is taken up again after a
+/// compaction is answered with 410.
+async fn history_compacted(assets: Arc<Assets>) -> Result<()> {
+    let options = Options {
+        api_server_args: vec!["--watch-cache=false".into()],
+        ..Options::default()
+    };
+    let cluster = Cluster::start(&assets, options).await?;
+    let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
+    let mut daemon = installation.start("csr-warden", &[])?;
+    daemon.wait_ready(SOON).await?;
+    let begun = Instant::now();
+    let mut fleet = Fleet::start(&assets, &cluster, &fleet::Options::nodes(5))?;
+    fleet.wait_all_issued(SOON).await?;
+    cluster.etcd_store().compact().await?;
+    tokio::time::sleep(WATCH.saturating_sub(begun.elapsed())).await;
+
+    // The code in the answer's head is 200: the 410 comes inside of the watch.
+    let log = std::fs::read_to_string(cluster.api_server.log())?;
+    let compacted = "required revision has been compacted";
+    ensure!(log.contains(compacted), "no watch met the compaction");
+    fleet.rotate_all()?;
+    fleet.wait_all_issued(SOON).await?;
+    daemon.wait_ready(SOON).await?;
+    let errors = daemon.metric("csr_warden_source_errors_total").await?;
+    ensure!(
+        errors == 0,
+        "{errors} errors\n{:#?}",
+        daemon.stderr().lines()
+    );
+    consistent(&cluster, &daemon).await
+}
+
+/// The API server lives all the time, so watches could be taken up where they broke.
+async fn link_cut_and_silent(assets: Arc<Assets>) -> Result<()> {
+    let cluster = Cluster::start(&assets, Options::default()).await?;
+    let link = Link::to(cluster.server()).await?;
+    let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
+    let installation = installation.through(&cluster, &link.server())?;
+    let mut daemon = installation.start("csr-warden", &[])?;
+    daemon.wait_ready(SOON).await?;
+    let mut fleet = Fleet::start(&assets, &cluster, &fleet::Options::nodes(5))?;
+    fleet.wait_all_issued(SOON).await?;
+
+    link.cut();
+    daemon.wait_says("nodes cannot be read", SOON).await?;
+    link.mend();
+    wait_sources(&daemon).await?;
+    fleet.rotate_all()?;
+    fleet.wait_all_issued(SOON).await?;
+
+    // Half-open: neither end is told. The watches find out when they are overdue.
+    let before = daemon.resident_kib()?;
+    link.silence();
+    daemon.wait_says("did not answer in time", SOON).await?;
+    link.mend();
+    fleet.rotate_all()?;
+    fleet.wait_all_issued(2 * WATCH).await?;
+    wait_sources(&daemon).await?;
+    let after = daemon.resident_kib()?;
+    ensure!(after < before + 8 * 1024, "{before} KiB became {after} KiB");
+    consistent(&cluster, &daemon).await
+}
+
+/// Waits until every source works, not only until the last state is still good enough.
+async fn wait_sources(daemon: &Daemon) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let working = daemon.metric("csr_warden_source_synced").await?;
+        if working == 7 {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < 2 * WATCH, "only {working} sources work");
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+async fn unreachable_at_start(assets: Arc<Assets>) -> Result<()> {
+    let mut cluster = Cluster::start(&assets, Options::default()).await?;
+    let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
+    let link = Link::to(cluster.server()).await?;
+    let near = installation.through(&cluster, &link.server())?;
+    cluster.api_server.kill()?;
+    let mut daemon = near.start("csr-warden", &[])?;
+    for source in ["nodes", "certificatesigningrequests", "servicecidrs"] {
+        let why = format!("{source}: cannot be read: the API server cannot be reached");
+        daemon.wait_unready(&why, SOON).await?;
+    }
+    ensure!(daemon.http_get("/livez").await?.status == 200, "not alive");
+
+    // Neither a hot loop nor a storm of connections nor the same sentence for ever.
+    const LOOK: Duration = Duration::from_secs(5);
+    let (cpu, opened) = (daemon.cpu_time()?, link.opened());
+    let lines = daemon.stderr().lines().len();
+    tokio::time::sleep(LOOK).await;
+    let cpu = daemon.cpu_time()?.saturating_sub(cpu);
+    ensure!(cpu < LOOK / 5, "{cpu:?} of processor time in {LOOK:?}");
+    let opened = link.opened() - opened;
+    ensure!(opened < 60, "{opened} connections in {LOOK:?}");
+    let more = daemon.stderr().lines().len() - lines;
+    ensure!(
+        more < 10,
+        "{more} lines in {LOOK:?}: {:#?}",
+        daemon.stderr().lines()
+    );
+
+    cluster.api_server.start()?;
+    cluster.ready(START_DEADLINE).await?;
+    daemon.wait_ready(SOON).await?;
+    let mut fleet = Fleet::start(&assets, &cluster, &fleet::Options::nodes(1))?;
+    fleet.wait_all_issued(SOON).await?;
+    let cpu = daemon.cpu_time()?;
+    tokio::time::sleep(LOOK).await;
+    let cpu = daemon.cpu_time()?.saturating_sub(cpu);
+    ensure!(
+        cpu < LOOK / 10,
+        "{cpu:?} of processor time in {LOOK:?} of idling"
+    );
+    // Without an election there is nobody to wake it, and nothing that may spin.
+    let alone = installation.start("alone", &["--leader-elect=false"])?;
+    alone.wait_says("nodes synced", SOON).await?;
+    let cpu = alone.cpu_time()?;
+    tokio::time::sleep(LOOK).await;
+    let cpu = alone.cpu_time()?.saturating_sub(cpu);
+    ensure!(
+        cpu < LOOK / 10,
+        "{cpu:?} of processor time in {LOOK:?} without an election"
+    );
+    Ok(())
+}

@@ -1,0 +1,405 @@
+//! Stolen node credentials against an installation that serves a fleet at the same time.
+//!
+//! The table is `forgeries.yaml`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use csr_warden::finding::{Code, Effect};
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+
+use super::certificates::{self, Served};
+use super::forgery::{Attacker, Expect, Forgery};
+use crate::forge::Recipe;
+use crate::forge::octets::IpOctets;
+use crate::harness::assets::Assets;
+use crate::harness::cluster::{Cluster, Options};
+use crate::harness::daemon::Daemon;
+use crate::harness::decisions;
+use crate::harness::fleet::{self, Fleet};
+use crate::harness::install::Installation;
+use crate::harness::netns;
+use crate::harness::node_user::{
+    Ask, NodeUser, condition, is_untouched, issued, later_than, report, settled,
+};
+use crate::{BINARY, Case, Needs};
+
+const SOON: Duration = Duration::from_secs(60);
+/// Forgeries that are on their way at a time.
+const AT_ONCE: usize = 8;
+/// Requests of the one node that floods.
+const FLOOD: usize = 200;
+
+pub fn cases() -> Vec<Case> {
+    vec![Case::new(
+        "forgeries_are_refused",
+        Needs::OwnNetwork,
+        forgeries_are_refused,
+    )]
+}
+
+impl Attacker {
+    /// Takes all claims back out of its Node.
+    async fn withdraw(&self) -> Result<()> {
+        let addresses = own_addresses(&self.name, &self.address);
+        report(&self.client, &self.name, &addresses).await
+    }
+}
+
+/// What all forgeries have in common.
+struct Scene<'a> {
+    cluster: &'a Cluster,
+    admin: Client,
+    daemon: &'a Daemon,
+}
+
+async fn forgeries_are_refused(assets: Arc<Assets>) -> Result<()> {
+    let table: Vec<Forgery> = serde_saphyr::from_str(include_str!("forgeries.yaml"))?;
+    let options = Options {
+        advertise: Some(netns::ADDRESS),
+        extra_sans: vec!["api.example.com".into(), "203.0.113.7".into()],
+        cluster_domain: "k8s.example".into(),
+        ..Options::default()
+    };
+    let cluster = Cluster::start(&assets, options).await?;
+    let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
+    let mut daemon = installation.start("csr-warden", &[])?;
+    daemon.wait_ready(SOON).await?;
+    cluster.apply(ANYONE_MAY_ASK).await?;
+
+    let fleet_options = fleet::Options {
+        prefix: "genuine".into(),
+        dual_stack: true,
+        dns_suffix: Some("nodes.example".into()),
+        ..fleet::Options::nodes(KUBELETS)
+    };
+    let mut fleet = Fleet::start(&assets, &cluster, &fleet_options)?;
+    let scene = Scene {
+        cluster: &cluster,
+        admin: cluster.admin(),
+        daemon: &daemon,
+    };
+    scene.shared_attacker().await?;
+    scene.victim().await?;
+
+    let over = AtomicBool::new(false);
+    let attack = async {
+        let entries = || table.iter().enumerate();
+        let claims_nothing = entries().filter(|(_, forgery)| forgery.claims.is_empty());
+        let posts = claims_nothing.map(|(index, forgery)| scene.forge(index, forgery));
+        let mut failures: Vec<Option<String>> = futures::stream::iter(posts)
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        // One after the other: a claim is a finding in everybody else's request.
+        for (index, forgery) in entries().filter(|(_, forgery)| !forgery.claims.is_empty()) {
+            failures.push(scene.forge(index, forgery).await);
+        }
+        let flood = scene.flood().await;
+        over.store(true, Ordering::Relaxed);
+        (failures, flood)
+    };
+    let ((failures, flood), rounds) = tokio::join!(attack, serve(&mut fleet, &over));
+    let failures: Vec<String> = failures.into_iter().flatten().collect();
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    flood?;
+    ensure!(rounds? >= 2, "the fleet was served while nobody attacked");
+    ensure!(fleet.errors().is_empty(), "{:?}", fleet.errors());
+
+    scene.nothing_changed_since(&table).await?;
+    scene.only_forgeries_were_refused()?;
+    let served = scene.served().await?;
+    let (certificates, nodes) = certificates::check(&scene.admin, &served).await?;
+    ensure!(
+        certificates > nodes && nodes > KUBELETS,
+        "{certificates} certificates of {nodes} nodes"
+    );
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    Ok(())
+}
+
+/// Kubelets that ask, and ask again, while the attack lasts.
+const KUBELETS: usize = 200;
+
+/// So that requests get past the API server whose requestors it would not let ask.
+pub(super) const ANYONE_MAY_ASK: &str = r"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: anyone-may-ask}
+rules:
+- {apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests], verbs: [create]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: anyone-may-ask}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: anyone-may-ask}
+subjects:
+- {apiGroup: rbac.authorization.k8s.io, kind: Group, name: system:authenticated}
+";
+
+/// Lets the fleet ask anew and be served, again and again.
+async fn serve(fleet: &mut Fleet, over: &AtomicBool) -> Result<usize> {
+    fleet.wait_all_issued(SOON).await?;
+    let mut rounds = 0;
+    while !over.load(Ordering::Relaxed) {
+        fleet.rotate_all()?;
+        fleet.wait_all_issued(SOON).await?;
+        rounds += 1;
+    }
+    Ok(rounds)
+}
+
+fn own_addresses(name: &str, address: &str) -> Vec<String> {
+    vec![format!("Hostname {name}"), format!("InternalIP {address}")]
+}
+
+fn recipe_for(name: &str, address: &str, key_seed: &str) -> Result<String> {
+    let mut recipe = Recipe::genuine(name, &[name], &[address.parse()?]);
+    recipe.key_seed = Some(key_seed.to_owned());
+    Ok(recipe.pem())
+}
+
+impl Scene<'_> {
+    /// The node that others pose as.
+    async fn victim(&self) -> Result<()> {
+        let victim = NodeUser::new(self.cluster, "victim").await?;
+        let created = victim.register().await?;
+        let mut addresses = own_addresses("victim", "10.77.0.1");
+        addresses.push("ExternalDNS victim.nodes.example".into());
+        victim.report(&addresses).await?;
+        let nodes: Api<Node> = Api::all(self.admin.clone());
+        let pods = json!({"spec": {"podCIDR": "10.244.0.0/24", "podCIDRs": ["10.244.0.0/24"]}});
+        nodes
+            .patch("victim", &PatchParams::default(), &Patch::Merge(pods))
+            .await?;
+        let pem = recipe_for("victim", "10.77.0.1", "victim")?;
+        victim.post(&Ask::new("own-victim", pem)).await?;
+        issued(&self.admin, "own-victim").await?;
+        later_than(&self.admin, created).await
+    }
+
+    /// The node that the ready-made requests are for.
+    async fn shared_attacker(&self) -> Result<()> {
+        self.attacker("node-1", "10.0.0.1", &[]).await.map(|_| ())
+    }
+
+    /// A node with these addresses, which csr-warden has seen: it has a certificate for its own.
+    async fn attacker(&self, name: &str, address: &str, claims: &[String]) -> Result<Attacker> {
+        let user = NodeUser::new(self.cluster, name).await?;
+        user.register().await?;
+        let mut addresses = own_addresses(name, address);
+        addresses.extend_from_slice(claims);
+        user.report(&addresses).await?;
+        let own = format!("own-{name}");
+        let pem = recipe_for(name, address, &own)?;
+        user.post(&Ask::new(&own, pem)).await?;
+        issued(&self.admin, &own).await?;
+        Ok(Attacker {
+            name: name.to_owned(),
+            address: address.to_owned(),
+            client: user.client().clone(),
+        })
+    }
+
+    /// Posts one forgery and waits for what becomes of it. Gives what was not as expected.
+    async fn forge(&self, index: usize, forgery: &Forgery) -> Option<String> {
+        let outcome = self.try_forge(index, forgery).await;
+        let error = outcome.err()?;
+        Some(format!("row {}, {}: {error:#}", forgery.row, forgery.shape))
+    }
+
+    async fn try_forge(&self, index: usize, forgery: &Forgery) -> Result<()> {
+        let attacker = match (&forgery.node, &forgery.user) {
+            (Some(node), _) => Attacker {
+                name: node.clone(),
+                address: "10.0.0.1".into(),
+                client: NodeUser::new(self.cluster, node).await?.client().clone(),
+            },
+            (None, None) => {
+                let (name, address) =
+                    (format!("mallory-{index}"), format!("10.66.0.{}", index + 1));
+                self.attacker(&name, &address, &forgery.claims).await?
+            }
+            (None, Some(user)) => {
+                let name = format!("mallory-{index}");
+                let groups: Vec<&str> = forgery.groups.iter().map(String::as_str).collect();
+                let user = user.replace("NODE", &name);
+                Attacker {
+                    client: self.cluster.client_for(&user, &groups).await?,
+                    name,
+                    address: "10.66.255.1".into(),
+                }
+            }
+        };
+        let request = request_name(index);
+        let posted = forgery
+            .ask(&request, &attacker)?
+            .post(&attacker.client)
+            .await;
+        let became = match (&forgery.expect, posted) {
+            (Expect::Refused(code), Err(kube::Error::Api(status))) if status.code == *code => {
+                Ok(())
+            }
+            (Expect::Refused(code), other) => {
+                let other = other.map(|request| request.metadata.name);
+                Err(anyhow!(
+                    "expected the API server to answer {code}, found {other:?}"
+                ))
+            }
+            (_, Err(error)) => Err(anyhow!("the API server does not take it: {error}")),
+            (expected, Ok(_)) => self.becomes(&request, expected).await,
+        };
+        if !forgery.claims.is_empty() {
+            attacker.withdraw().await?;
+        }
+        became
+    }
+
+    async fn becomes(&self, request: &str, expected: &Expect) -> Result<()> {
+        let output = self.daemon.stdout();
+        match expected {
+            Expect::Denied(codes) => {
+                decisions::expect(output, request, "Deny", codes).await?;
+                let denied = settled(&self.admin, request, "Denied").await?;
+                is_denied(&denied, codes)
+            }
+            Expect::Waits(codes) => decisions::expect(output, request, "Wait", codes).await,
+            Expect::Ignored(codes) => decisions::expect(output, request, "Ignore", codes).await,
+            Expect::Unseen | Expect::Refused(_) => Ok(()),
+        }
+    }
+
+    /// One node asks for the API server again and again while the fleet is served.
+    async fn flood(&self) -> Result<()> {
+        let attacker = self.attacker("flood", "10.66.1.1", &[]).await?;
+        let post = |index: usize| {
+            let mut recipe = Recipe::genuine("flood", &["flood"], &[]);
+            recipe.ip.push(IpOctets(vec![10, 96, 0, 1]));
+            let ask = Ask::new(&format!("flood-{index}"), recipe.pem());
+            let client = attacker.client.clone();
+            async move { ask.post(&client).await }
+        };
+        let posted: Vec<CertificateSigningRequest> =
+            futures::stream::iter((0..FLOOD - 1).map(post))
+                .buffer_unordered(16)
+                .try_collect()
+                .await?;
+        let dates = posted
+            .iter()
+            .filter_map(|one| one.metadata.creation_timestamp.as_ref());
+        if let Some(newest) = dates.map(|date| date.0).max() {
+            later_than(&self.admin, newest).await?;
+        }
+        // The newest has its turn; those that had to make room for newer ones may stay pending.
+        post(FLOOD - 1).await?;
+        let last = format!("flood-{}", FLOOD - 1);
+        let codes = ["SanServiceAddress", "SanNotOfNode"];
+        let last_is_denied = decisions::expect(self.daemon.stdout(), &last, "Deny", &codes);
+        last_is_denied.await
+    }
+
+    /// What was refused is still refused, after everything else has happened.
+    async fn nothing_changed_since(&self, table: &[Forgery]) -> Result<()> {
+        let api: Api<CertificateSigningRequest> = Api::all(self.admin.clone());
+        let all = api.list(&ListParams::default()).await?.items;
+        let all: BTreeMap<String, CertificateSigningRequest> = all
+            .into_iter()
+            .filter_map(|request| Some((request.metadata.name.clone()?, request)))
+            .collect();
+        for (index, forgery) in table.iter().enumerate() {
+            let name = request_name(index);
+            let stored = all.get(&name);
+            match &forgery.expect {
+                Expect::Refused(_) => ensure!(stored.is_none(), "{name} is stored"),
+                Expect::Denied(codes) => is_denied(stored.context(name)?, codes)?,
+                Expect::Waits(_) | Expect::Ignored(_) | Expect::Unseen => {
+                    let stored = stored.with_context(|| name.clone())?;
+                    ensure!(is_untouched(stored), "{name}: {:?}", stored.status);
+                }
+            }
+        }
+        for index in 0..FLOOD {
+            let name = format!("flood-{index}");
+            let flood = all.get(&name).with_context(|| name.clone())?;
+            let refused = condition(flood, "Denied").is_some() || is_untouched(flood);
+            ensure!(
+                refused && condition(flood, "Approved").is_none(),
+                "{name}: {:?}",
+                flood.status
+            );
+        }
+        Ok(())
+    }
+
+    fn only_forgeries_were_refused(&self) -> Result<()> {
+        for decision in decisions::all(self.daemon.stdout()) {
+            let name = decision.request.as_str();
+            let is_forged = name.starts_with("forged-") || name.starts_with("flood-");
+            let wrong = if is_forged { "Approve" } else { "Deny" };
+            ensure!(decision.verdict != wrong, "{decision:?}");
+        }
+        Ok(())
+    }
+
+    /// What each node may have in its certificates: for the fleet what its Nodes say, for all
+    /// others what they were given, whatever they wrote into their Nodes.
+    async fn served(&self) -> Result<BTreeMap<String, Served>> {
+        let nodes: Api<Node> = Api::all(self.admin.clone());
+        let nodes = nodes.list(&ListParams::default()).await?.items;
+        let mut served = BTreeMap::new();
+        for node in nodes {
+            let name = node.metadata.name.clone().context("name")?;
+            let addresses = node.status.and_then(|status| status.addresses);
+            let addresses = addresses.unwrap_or_default().into_iter().map(|a| a.address);
+            let may_have: BTreeSet<String> = if name.starts_with("genuine-") {
+                addresses.collect()
+            } else {
+                // Its own name and address are the first two.
+                addresses.take(2).collect()
+            };
+            served.insert(format!("system:node:{name}"), Served { may_have });
+        }
+        Ok(served)
+    }
+}
+
+fn request_name(index: usize) -> String {
+    format!("forged-{index}")
+}
+
+fn is_denied(request: &CertificateSigningRequest, codes: &[String]) -> Result<()> {
+    let name = &request.metadata.name;
+    let denied = condition(request, "Denied").with_context(|| format!("{name:?}: not denied"))?;
+    let denies = |code: &&Code| code.effect() == Effect::Deny;
+    let known = codes
+        .iter()
+        .map(|text| Code::ALL.iter().find(|code| code.as_str() == text));
+    let known: Vec<&Code> = known.collect::<Option<_>>().context("an unknown code")?;
+    let first = known.into_iter().find(denies).map(|code| code.as_str());
+    ensure!(
+        denied.reason.as_deref() == first,
+        "{name:?}: reason {:?}",
+        denied.reason
+    );
+    let message = denied.message.as_deref().unwrap_or_default();
+    ensure!(
+        message.starts_with("csr-warden, policy default ("),
+        "{name:?}: {message}"
+    );
+    let status = request.status.as_ref().context("status")?;
+    ensure!(status.certificate.is_none(), "{name:?} has a certificate");
+    ensure!(
+        condition(request, "Approved").is_none(),
+        "{name:?} is approved"
+    );
+    Ok(())
+}

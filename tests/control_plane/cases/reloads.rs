@@ -1,0 +1,167 @@
+//! The administrator's files, read anew when Kubernetes swaps them: the inventory and the policy.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use super::scene::{SOON, Scene};
+use crate::harness::GLANCE;
+use crate::harness::assets::Assets;
+use crate::{Case, Needs};
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("sources_inventory", Needs::Nothing, inventory),
+        Case::new("sources_policy_is_read_anew", Needs::Nothing, policy),
+    ]
+}
+
+/// A folder as the kubelet mounts a ConfigMap: each file is a link into a folder that is swapped.
+struct ConfigMapVolume {
+    folder: PathBuf,
+    swaps: u32,
+}
+
+impl ConfigMapVolume {
+    fn new(folder: PathBuf, file: &str, text: &str) -> Result<Self> {
+        std::fs::create_dir(&folder)?;
+        std::os::unix::fs::symlink(Path::new("..data").join(file), folder.join(file))?;
+        let mut volume = Self { folder, swaps: 0 };
+        volume.swap(file, text)?;
+        Ok(volume)
+    }
+
+    /// As `AtomicWriter` of the kubelet does it: a new folder, a new link, and a rename.
+    fn swap(&mut self, file: &str, text: &str) -> Result<()> {
+        self.swaps += 1;
+        let version = format!("..version_{}", self.swaps);
+        std::fs::create_dir(self.folder.join(&version))?;
+        std::fs::write(self.folder.join(&version).join(file), text)?;
+        let fresh = self.folder.join("..data_tmp");
+        std::os::unix::fs::symlink(&version, &fresh)?;
+        std::fs::rename(fresh, self.folder.join("..data"))?;
+        if self.swaps > 1 {
+            let old = format!("..version_{}", self.swaps - 1);
+            std::fs::remove_dir_all(self.folder.join(old))?;
+        }
+        Ok(())
+    }
+
+    fn path(&self, file: &str) -> Result<String> {
+        let path = self.folder.join(file);
+        Ok(path.to_str().context("a path that is no text")?.to_owned())
+    }
+}
+
+fn listing(nodes: &Value) -> String {
+    json!({"apiVersion": "csr-warden/v1", "kind": "Inventory", "nodes": nodes}).to_string()
+}
+
+async fn inventory(assets: Arc<Assets>) -> Result<()> {
+    let scene = Scene::new(&assets).await?;
+    let file = "inventory.yaml";
+    let first = listing(&json!([{"name": "n1", "addresses": ["10.0.0.1"]}]));
+    let mut volume = ConfigMapVolume::new(scene.cluster.dir().join("inventory"), file, &first)?;
+    let path = volume.path(file)?;
+    let args = ["--policy", "inventory", "--inventory", &path];
+    let mut daemon = scene.installation.start("csr-warden", &args)?;
+    daemon.wait_ready(SOON).await?;
+
+    let listed = scene.node("n1", &["10.0.0.1"]).await?;
+    scene.ask(&listed, "listed", &["10.0.0.1"]).await?;
+    scene.is_approved("listed").await?;
+
+    let unlisted = scene.node("n2", &["10.0.0.2"]).await?;
+    scene.ask(&unlisted, "unlisted", &["10.0.0.2"]).await?;
+    scene
+        .waits(&daemon, "unlisted", &["SanUncorroborated"])
+        .await?;
+
+    // The attack that beats the default policy: an address that nobody claims.
+    let thief = scene.node("n3", &["10.0.0.3", "10.0.0.77"]).await?;
+    let second = json!([
+        {"name": "n1", "addresses": ["10.0.0.1"]},
+        {"name": "n2", "addresses": ["10.0.0.2"]},
+        {"name": "n3", "addresses": ["10.0.0.3"]},
+    ]);
+    volume.swap(file, &listing(&second))?;
+    scene.is_approved("unlisted").await?;
+    scene
+        .ask(&thief, "stolen", &["10.0.0.3", "10.0.0.77"])
+        .await?;
+    scene
+        .is_denied(&daemon, "stolen", &["SanContradicted"])
+        .await?;
+
+    // What cannot be read does not take away what was read.
+    volume.swap(file, "nodes: [")?;
+    daemon.wait_says("inventory cannot be read", SOON).await?;
+    let synced = daemon.metric("csr_warden_source_synced{source=\"inventory\"}");
+    ensure!(synced.await? == 0, "a broken inventory counts as synced");
+    scene.ask(&listed, "listed-again", &["10.0.0.1"]).await?;
+    scene.is_approved("listed-again").await?;
+    volume.swap(file, &first)?;
+    daemon.wait_says("inventory read anew", SOON).await?;
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    Ok(())
+}
+
+async fn policy(assets: Arc<Assets>) -> Result<()> {
+    const STRICT: &str = include_str!("../../../policies/strict.yaml");
+    const DEFAULT: &str = include_str!("../../../policies/default.yaml");
+    let scene = Scene::new(&assets).await?;
+    let file = "policy.yaml";
+    let mut volume = ConfigMapVolume::new(scene.cluster.dir().join("policy"), file, STRICT)?;
+    let path = volume.path(file)?;
+    let mut daemon = scene
+        .installation
+        .start("csr-warden", &["--policy", &path])?;
+    daemon.wait_ready(SOON).await?;
+    let user = scene.node("n1", &["10.0.0.1"]).await?;
+    scene.ask(&user, "waits", &["10.0.0.1"]).await?;
+    let said = |line: &str| line.contains("SanUncorroborated").then_some(());
+    ensure!(daemon.stdout().find(SOON, said).await.is_some());
+
+    volume.swap(file, "apiVersion: csr-warden/v2\nkind: Policy\n")?;
+    daemon
+        .wait_says("the policy cannot be used, strict", SOON)
+        .await?;
+    let selector = "--field-selector=reportingComponent=csr-warden";
+    let about = ["get", "events", "-n", "default", selector, "-o"];
+    let columns = "jsonpath={.items[*].reason} {.items[*].involvedObject.name}";
+    let told = async || {
+        scene
+            .cluster
+            .kubectl(&[about.as_slice(), &[columns]].concat())
+            .await
+    };
+    let begun = std::time::Instant::now();
+    while told().await?.trim() != "PolicyRefused strict" {
+        ensure!(begun.elapsed() < SOON, "no Event: {}", told().await?);
+        tokio::time::sleep(GLANCE).await;
+    }
+    let refused = daemon.metric("csr_warden_policy_reloads_total{result=\"error\"}");
+    ensure!(refused.await? == 1, "the refusal is not counted");
+    let in_force = "csr_warden_policy_info{name=\"strict\"";
+    ensure!(
+        daemon.metric(in_force).await? == 1,
+        "strict is not in force"
+    );
+
+    volume.swap(file, DEFAULT)?;
+    scene.is_approved("waits").await?;
+    let in_force = "csr_warden_policy_info{name=\"default\"";
+    ensure!(
+        daemon.metric(in_force).await? == 1,
+        "default is not in force"
+    );
+    ensure!(
+        daemon.metric("csr_warden_policy_info").await? == 1,
+        "two in force"
+    );
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    Ok(())
+}

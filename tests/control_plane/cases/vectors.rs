@@ -1,0 +1,103 @@
+//! Every vector of `tests/vectors` that a real cluster can show, posted as the user that it names.
+//!
+//! The judge is held to the vectors elsewhere (`tests/vectors.rs`); here the API server reads and
+//! records them, csr-warden watches and writes, and the signer signs. What cannot be posted is
+//! skipped for a named reason.
+
+mod before;
+mod issued;
+mod outcome;
+mod plan;
+mod refusal;
+mod requestor;
+mod scene;
+mod surroundings;
+mod tally;
+mod world;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
+
+use crate::harness::assets::Assets;
+use crate::harness::netns;
+use crate::judge::policies::Base;
+use crate::judge::vector::Vector;
+use crate::{Case, Needs};
+use plan::Plan;
+use scene::Scene;
+use tally::{Line, table};
+
+/// Vectors that may be skipped, of a hundred: a tenth is about sources that other cases bring.
+const MOST_SKIPPED: usize = 15;
+
+pub fn cases() -> Vec<Case> {
+    vec![Case::new(
+        "vectors_are_judged_as_they_say",
+        Needs::OwnNetwork,
+        vectors_are_judged_as_they_say,
+    )]
+}
+
+async fn vectors_are_judged_as_they_say(assets: Arc<Assets>) -> Result<()> {
+    netns::add(surroundings::ENDPOINT)?;
+    let vectors = Vector::all();
+    let begun = Instant::now();
+    let plan = Plan::new(&vectors, Timestamp::now())?;
+    let (on, off) = tokio::join!(play(&assets, true, &plan), play(&assets, false, &plan));
+    let scenes = [
+        ("on", on.context("with NodeRestriction")?),
+        ("off", off.context("without NodeRestriction")?),
+    ];
+
+    let mut columns = Vec::new();
+    let mut differences = Vec::new();
+    for (name, scene) in &scenes {
+        for (base, tally) in Base::ALL.into_iter().zip(&scene.tallies) {
+            columns.push((format!("{name}, {}", base.as_str()), tally));
+        }
+        differences.extend(
+            scene
+                .differences
+                .iter()
+                .map(|how| format!("NodeRestriction {name}: {how}")),
+        );
+    }
+    let skipped: usize = plan.skipped.values().sum();
+    eprintln!(
+        "\n{} vectors, {skipped} skipped {:?}, {:.0?}\n{}",
+        plan.vectors,
+        plan.skipped,
+        begun.elapsed(),
+        table(&columns)
+    );
+
+    ensure!(
+        differences.is_empty(),
+        "{} differences:\n{}",
+        differences.len(),
+        differences.join("\n")
+    );
+    ensure!(
+        skipped * 100 <= plan.vectors * MOST_SKIPPED,
+        "{skipped} of {} vectors skipped",
+        plan.vectors
+    );
+    for (name, tally) in columns {
+        let posted = tally.get(&Line::Posted);
+        ensure!(posted == plan.vectors - skipped, "{name}: {posted} posted");
+        for never in [Line::ForgeriesApproved, Line::GenuineRefused] {
+            ensure!(tally.get(&never) == 0, "{name}: {never:?}");
+        }
+    }
+    Ok(())
+}
+
+async fn play(assets: &Assets, node_restriction: bool, plan: &Plan<'_>) -> Result<Scene> {
+    let options = surroundings::options(node_restriction);
+    let mut scene = Scene::start(assets, options).await?;
+    scene.play(plan).await?;
+    Ok(scene)
+}

@@ -1,0 +1,64 @@
+//! Whether what became of a request is what its vector says.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use csr_warden::Decision as Verdict;
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+
+use super::plan::Post;
+use crate::harness::decisions::Decision;
+use crate::harness::node_user::{condition, is_untouched};
+
+/// Whether what was decided has been written, and signed.
+pub fn is_done(verdict: &str, request: &CertificateSigningRequest) -> bool {
+    match verdict {
+        "Approve" => has_certificate(request) || condition(request, "Failed").is_some(),
+        "Deny" => condition(request, "Denied").is_some(),
+        _ => true,
+    }
+}
+
+/// An error unless csr-warden has said what the vector expects, and the request shows that. On a
+/// request for another signer it says nothing.
+pub fn compare(
+    post: &Post<'_>,
+    decision: Option<&Decision>,
+    request: &CertificateSigningRequest,
+) -> Result<()> {
+    let expected = post.expected;
+    let codes: BTreeSet<&str> = expected.codes.iter().map(|code| code.as_str()).collect();
+    if let Some(decision) = decision {
+        let said: BTreeSet<&str> = decision.codes.iter().map(String::as_str).collect();
+        ensure!(
+            decision.verdict == expected.verdict.as_str() && said == codes,
+            "found {} {said:?}",
+            decision.verdict
+        );
+    } else {
+        ensure!(
+            codes.iter().eq(&["SignerOther"]),
+            "csr-warden has said nothing"
+        );
+    }
+    let status = request.status.clone().unwrap_or_default();
+    let conditions = status.conditions.unwrap_or_default();
+    let is_the_only = |kind| conditions.len() == 1 && condition(request, kind).is_some();
+    let is_shown = match expected.verdict {
+        Verdict::Approve => is_the_only("Approved") && has_certificate(request),
+        Verdict::Deny => is_the_only("Denied") && !has_certificate(request),
+        Verdict::Wait | Verdict::Ignore => is_untouched(request),
+    };
+    ensure!(is_shown, "conditions {conditions:?}");
+    if expected.verdict == Verdict::Deny {
+        let denied = condition(request, "Denied").context("Denied")?;
+        let reason = denied.reason.as_deref().unwrap_or_default();
+        ensure!(codes.contains(reason), "reason {reason}");
+    }
+    Ok(())
+}
+
+fn has_certificate(request: &CertificateSigningRequest) -> bool {
+    let status = request.status.as_ref();
+    status.is_some_and(|status| status.certificate.is_some())
+}

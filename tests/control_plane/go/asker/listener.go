@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	certificates "k8s.io/api/certificates/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	certificatesclient "k8s.io/client-go/kubernetes/typed/certificates/v1"
+)
+
+// listener is an API server's client that notes what is asked for and refuses it, so that nobody waits
+// for a certificate. All that a kubelet does not do to ask panics.
+type listener struct {
+	kubernetes.Interface
+	heard *certificates.CertificateSigningRequest
+}
+
+func (l *listener) CertificatesV1() certificatesclient.CertificatesV1Interface {
+	return group{listener: l}
+}
+
+type group struct {
+	certificatesclient.CertificatesV1Interface
+	listener *listener
+}
+
+func (g group) CertificateSigningRequests() certificatesclient.CertificateSigningRequestInterface {
+	return resource{listener: g.listener}
+}
+
+type resource struct {
+	certificatesclient.CertificateSigningRequestInterface
+	listener *listener
+}
+
+func (r resource) Create(
+	_ context.Context, request *certificates.CertificateSigningRequest, _ metav1.CreateOptions,
+) (*certificates.CertificateSigningRequest, error) {
+	r.listener.heard = request
+	return nil, errors.New("heard")
+}

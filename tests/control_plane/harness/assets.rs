@@ -1,0 +1,234 @@
+//! The programs of a control plane: found where envtest users keep them, else built from Go modules.
+
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use ring::digest;
+
+use super::process::in_path;
+
+const VERSION: &str = "v1.36.2";
+
+/// What there is to run. All are files that exist.
+#[derive(Clone, Debug)]
+pub struct Assets {
+    /// etcd.
+    pub etcd: PathBuf,
+    /// kube-apiserver.
+    pub api_server: PathBuf,
+    /// kube-controller-manager.
+    pub controller_manager: PathBuf,
+    /// kubectl.
+    pub kubectl: PathBuf,
+    /// The fleet of kubelet certificate managers, see `go/fleet`.
+    pub fleet: PathBuf,
+    /// Kubernetes' own reader of requests, see `go/reader`.
+    pub reader: PathBuf,
+    /// The kubelet's own maker of requests, see `go/asker`.
+    pub asker: PathBuf,
+}
+
+/// Why there is nothing to run.
+#[derive(Debug)]
+pub enum Unavailable {
+    /// Something must be installed first; the text says what.
+    Missing(String),
+    /// It was there to be built, and the build failed.
+    Broken(anyhow::Error),
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(what) => write!(f, "{what}"),
+            Self::Broken(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// A program and the Go package that it is built from.
+struct Program {
+    name: &'static str,
+    package: &'static str,
+}
+
+const PROGRAMS: [Program; 7] = [
+    // The API server first: all others share most of its packages.
+    Program {
+        name: "kube-apiserver",
+        package: "k8s.io/kubernetes/cmd/kube-apiserver",
+    },
+    Program {
+        name: "kube-controller-manager",
+        package: "k8s.io/kubernetes/cmd/kube-controller-manager",
+    },
+    Program {
+        name: "etcd",
+        package: "go.etcd.io/etcd/server/v3",
+    },
+    Program {
+        name: "kubectl",
+        package: "k8s.io/kubernetes/cmd/kubectl",
+    },
+    Program {
+        name: "fleet",
+        package: "./fleet",
+    },
+    Program {
+        name: "reader",
+        package: "./reader",
+    },
+    Program {
+        name: "asker",
+        package: "./asker",
+    },
+];
+
+impl Assets {
+    /// Finds each program in `KUBEBUILDER_ASSETS`, or else builds it with Go, once.
+    ///
+    /// The first build takes about six minutes on two cores and fetches Go modules; so this must be
+    /// called before [`super::netns::enter`].
+    pub fn find() -> Result<Self, Unavailable> {
+        let given = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+        let bin = target_dir().join("control-plane").join("bin");
+        let mut files = Vec::new();
+        for program in &PROGRAMS {
+            let ready = given
+                .as_ref()
+                .map(|dir| dir.join(program.name))
+                .filter(|f| f.is_file());
+            files.push(match ready {
+                Some(file) => file,
+                None => built(program, &bin)?,
+            });
+        }
+        let [
+            api_server,
+            controller_manager,
+            etcd,
+            kubectl,
+            fleet,
+            reader,
+            asker,
+        ] = <[PathBuf; 7]>::try_from(files).map_err(|_| broken("seven programs were expected"))?;
+        Ok(Self {
+            etcd,
+            api_server,
+            controller_manager,
+            kubectl,
+            fleet,
+            reader,
+            asker,
+        })
+    }
+}
+
+fn broken(what: &'static str) -> Unavailable {
+    Unavailable::Broken(anyhow::Error::msg(what))
+}
+
+/// The directory of Cargo's output that this very program is in.
+pub fn target_dir() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    let tagged = program
+        .ancestors()
+        .find(|dir| dir.join("CACHEDIR.TAG").is_file());
+    tagged.map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
+        Path::to_owned,
+    )
+}
+
+fn go_module() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control_plane/go")
+}
+
+/// The program's file in `bin`, built if it is not there or its source has changed.
+fn built(program: &Program, bin: &Path) -> Result<PathBuf, Unavailable> {
+    let file = bin.join(program.name);
+    let stamp = bin.join(format!("{}.stamp", program.name));
+    let source = fingerprint(program).map_err(Unavailable::Broken)?;
+    let fresh = || file.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|s| s == source);
+    if fresh() {
+        return Ok(file);
+    }
+    if !in_path("go") {
+        return Err(Unavailable::Missing(format!(
+            "no `{}` to run: install Go 1.26 or newer, which builds it from source, or set \
+             KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, kube-controller-manager, \
+             kubectl, fleet, reader and asker",
+            program.name,
+        )));
+    }
+    let build = || -> Result<()> {
+        std::fs::create_dir_all(bin).with_context(|| format!("create `{}`", bin.display()))?;
+        // Test programs may start at the same time: one builds, the others wait for it.
+        let lock = File::create(bin.join("lock"))?;
+        lock.lock().context("lock of the directory of binaries")?;
+        if !fresh() {
+            go_build(program, &file)?;
+            std::fs::write(&stamp, &source)?;
+        }
+        Ok(())
+    };
+    build().map_err(Unavailable::Broken)?;
+    Ok(file)
+}
+
+fn go_build(program: &Program, file: &Path) -> Result<()> {
+    eprintln!("building {} from {} ...", program.name, program.package);
+    let begun = Instant::now();
+    // Without a version `kubectl version` and others fail to parse their own.
+    let flags = format!(
+        "-s -w -X k8s.io/component-base/version.gitVersion={VERSION} \
+         -X k8s.io/client-go/pkg/version.gitVersion={VERSION}"
+    );
+    let status = Command::new("go")
+        .args(["build", "-p", "2", "-ldflags", &flags, "-o"])
+        .arg(file)
+        .arg(program.package)
+        .current_dir(go_module())
+        .status()
+        .context("run `go build`")?;
+    ensure!(
+        status.success(),
+        "`go build {}` failed: {status}",
+        program.package
+    );
+    eprintln!(
+        "built {} in {:.1} s",
+        program.name,
+        begun.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// A digest of what a program is built from: the versions of the modules, and the source if it is
+/// in ours.
+fn fingerprint(program: &Program) -> Result<String> {
+    let module = go_module();
+    let mut sources = vec![module.join("go.mod")];
+    if let Some(folder) = program.package.strip_prefix("./") {
+        for entry in std::fs::read_dir(module.join(folder))? {
+            sources.push(entry?.path());
+        }
+        sources.sort();
+    }
+    let mut context = digest::Context::new(&digest::SHA256);
+    for source in sources {
+        context.update(&std::fs::read(&source).with_context(|| source.display().to_string())?);
+    }
+    Ok(context
+        .finish()
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}

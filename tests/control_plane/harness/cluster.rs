@@ -1,0 +1,382 @@
+//! The smallest control plane in which a kubelet's request is judged, approved and signed.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+use kube::Client;
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+
+use super::GLANCE;
+use super::assets::Assets;
+use super::dir::Dir;
+use super::etcd::Store;
+use super::pki::Authority;
+use super::process::{Launch, Process};
+use super::{ports, signer};
+
+/// How long a component may take to become ready; it takes about 3 s.
+pub const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What kind of cluster.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether a kubelet may write only to its own Node and ask only for its own name.
+    pub node_restriction: bool,
+    /// An address of this machine that is not loopback: the API server listens on all and keeps the
+    /// EndpointSlice `kubernetes` with this one. Else it listens on 127.0.0.1 and keeps none.
+    pub advertise: Option<Ipv4Addr>,
+    /// The controller-manager's `--cluster-signing-duration`, such as `3m`.
+    pub signing_duration: Option<String>,
+    /// Whether the API server is reached at 127.0.0.1 and has that and localhost in its serving
+    /// certificate. Else it is reached at the address that it advertises.
+    pub loopback: bool,
+    /// More DNS names and IPs in the API server's serving certificate.
+    pub extra_sans: Vec<String>,
+    /// The network of Services; its first address is that of the Service `kubernetes`.
+    pub service_cidr: String,
+    /// The domain of Services.
+    pub cluster_domain: String,
+    /// More flags for the API server.
+    pub api_server_args: Vec<String>,
+    /// Whether the signer and the cleaner run. Without, approved requests stay without certificate.
+    pub signer: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            node_restriction: true,
+            advertise: None,
+            signing_duration: None,
+            loopback: true,
+            extra_sans: Vec::new(),
+            service_cidr: "10.96.0.0/16".into(),
+            cluster_domain: "cluster.local".into(),
+            api_server_args: Vec::new(),
+            signer: true,
+        }
+    }
+}
+
+/// A running control plane. Dropping it ends its processes and removes its files.
+///
+/// Each component can be stopped, killed, paused and started again by itself: it keeps its ports and
+/// its data, as killing leaves what it has written to the kernel. After a start, [`Cluster::ready`]
+/// waits until the API server serves again.
+pub struct Cluster {
+    // In the order of dropping: clients of a component before the component, the files last.
+    /// kube-controller-manager.
+    pub controller_manager: Process,
+    /// kube-apiserver.
+    pub api_server: Process,
+    /// etcd.
+    pub etcd: Process,
+    authority: Authority,
+    kubectl: PathBuf,
+    server: String,
+    etcd_address: SocketAddr,
+    admin: Client,
+    admin_kubeconfig: PathBuf,
+    clients: AtomicU32,
+    dir: Dir,
+}
+
+impl Cluster {
+    /// Starts all and waits until requests are served, and signed.
+    pub async fn start(assets: &Assets, options: Options) -> Result<Self> {
+        let dir = Dir::create()?;
+        let authority = Authority::create(dir.path())?;
+        let [etcd_port, peer_port, port] = ports::free()?;
+        let host = match options.advertise {
+            Some(address) if !options.loopback => address,
+            _ => Ipv4Addr::LOCALHOST,
+        };
+        let server = format!("https://{host}:{port}");
+        let etcd_url = format!("http://127.0.0.1:{etcd_port}");
+
+        let admin_pair = authority.client("admin", "kubernetes-admin", &["system:masters"])?;
+        let admin_kubeconfig = authority.kubeconfig("admin", &server, &admin_pair)?;
+
+        let etcd = etcd(assets, dir.path(), &etcd_url, peer_port);
+        let api_server = api_server(assets, dir.path(), &options, &authority, &etcd_url, port)?;
+        let controller_manager =
+            controller_manager(assets, dir.path(), &options, &authority, &admin_kubeconfig);
+
+        let mut cluster = Self {
+            etcd: Process::spawn(etcd)?,
+            api_server: Process::spawn(api_server)?,
+            controller_manager: Process::spawn(controller_manager)?,
+            admin: client(&admin_kubeconfig).await?,
+            authority,
+            kubectl: assets.kubectl.clone(),
+            server,
+            etcd_address: SocketAddr::from((Ipv4Addr::LOCALHOST, etcd_port)),
+            admin_kubeconfig,
+            clients: AtomicU32::new(0),
+            dir,
+        };
+        cluster.ready(START_DEADLINE).await?;
+        if options.signer {
+            let admin = cluster.admin();
+            signer::ready(&admin, START_DEADLINE)
+                .await
+                .with_context(|| format!("signer\n{}", cluster.controller_manager.log_tail()))?;
+        } else {
+            cluster.controller_manager.kill()?;
+        }
+        Ok(cluster)
+    }
+
+    /// Waits until the API server says `/readyz`, so that etcd answers too.
+    pub async fn ready(&mut self, deadline: Duration) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            self.etcd.must_run()?;
+            self.api_server.must_run()?;
+            let request = http::Request::get("/readyz").body(Vec::new())?;
+            // A paused API server accepts connections and never answers.
+            let answer = self.admin.request_text(request);
+            let error = match tokio::time::timeout(Duration::from_secs(2), answer).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer within 2 s".into(),
+            };
+            if begun.elapsed() > deadline {
+                let log = self.api_server.log_tail();
+                bail!("API server not ready after {deadline:?}: {error}\n{log}");
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// The URL of the API server.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The cluster's directory; logs, certificates and kubeconfig files are in it.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The certificate authority.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// A client that may do everything.
+    pub fn admin(&self) -> Client {
+        self.admin.clone()
+    }
+
+    /// The kubeconfig file of that client.
+    pub fn admin_kubeconfig(&self) -> &Path {
+        &self.admin_kubeconfig
+    }
+
+    /// A client with a client certificate of this user and at most two groups.
+    pub async fn client_for(&self, user: &str, groups: &[&str]) -> Result<Client> {
+        client(&self.kubeconfig_for(user, groups)?).await
+    }
+
+    /// An administrator's client that sends these headers, such as those of impersonation.
+    pub async fn client_with(&self, headers: Vec<(HeaderName, HeaderValue)>) -> Result<Client> {
+        let mut config = config(&self.admin_kubeconfig).await?;
+        config.headers = headers;
+        Ok(Client::try_from(config)?)
+    }
+
+    /// A kubeconfig file with a client certificate of this user and at most two groups.
+    pub fn kubeconfig_for(&self, user: &str, groups: &[&str]) -> Result<PathBuf> {
+        let name = self.fresh_name();
+        let pair = self.authority.client(&name, user, groups)?;
+        self.authority.kubeconfig(&name, &self.server, &pair)
+    }
+
+    /// A kubeconfig file with a bearer token.
+    pub fn kubeconfig_for_token(&self, token: &str) -> Result<PathBuf> {
+        self.authority
+            .kubeconfig_for_token(&self.fresh_name(), &self.server, token)
+    }
+
+    fn fresh_name(&self) -> String {
+        format!("client-{}", self.clients.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The store below the API server.
+    pub fn etcd_store(&self) -> Store {
+        Store::at(self.etcd_address)
+    }
+
+    /// Runs kubectl as administrator and gives its stdout; an error if it fails.
+    pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
+        let output = self.kubectl_output(args, "").await?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "kubectl {args:?}: {}\n{stderr}",
+            output.status
+        );
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Applies manifests.
+    pub async fn apply(&self, manifests: &str) -> Result<()> {
+        let output = self
+            .kubectl_output(&["apply", "-f", "-"], manifests)
+            .await?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "kubectl apply: {}\n{stderr}",
+            output.status
+        );
+        Ok(())
+    }
+
+    /// Runs kubectl as administrator with this text on stdin, whatever comes of it.
+    pub async fn kubectl_output(&self, args: &[&str], stdin: &str) -> Result<Output> {
+        // A file, not a pipe: nobody has to feed it while the output is read.
+        let input = self.dir().join(format!("stdin-{}", self.fresh_name()));
+        std::fs::write(&input, stdin)?;
+        let mut command = Command::new(&self.kubectl);
+        command
+            .arg("--kubeconfig")
+            .arg(&self.admin_kubeconfig)
+            .arg("--cache-dir")
+            .arg(self.dir().join("kubectl-cache"))
+            .args(args)
+            .stdin(Stdio::from(std::fs::File::open(input)?));
+        Ok(tokio::task::spawn_blocking(move || command.output()).await??)
+    }
+}
+
+/// A client for a kubeconfig file.
+pub async fn client(kubeconfig: &Path) -> Result<Client> {
+    Ok(Client::try_from(config(kubeconfig).await?)?)
+}
+
+async fn config(kubeconfig: &Path) -> Result<Config> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let mut config =
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.proxy_url = None;
+    Ok(config)
+}
+
+fn etcd(assets: &Assets, dir: &Path, url: &str, peer_port: u16) -> Launch {
+    let peer = format!("http://127.0.0.1:{peer_port}");
+    Launch::new("etcd", &assets.etcd, dir).args([
+        format!("--data-dir={}", dir.join("etcd").display()),
+        "--unsafe-no-fsync".into(),
+        format!("--listen-client-urls={url}"),
+        format!("--advertise-client-urls={url}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+        "--log-level=warn".into(),
+    ])
+}
+
+fn api_server(
+    assets: &Assets,
+    dir: &Path,
+    options: &Options,
+    authority: &Authority,
+    etcd_url: &str,
+    port: u16,
+) -> Result<Launch> {
+    let services: IpNet = options.service_cidr.parse().context("service_cidr")?;
+    let service_ip = services
+        .hosts()
+        .next()
+        .context("service_cidr has no address")?;
+    let mut dns: Vec<String> = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
+        .map(String::from)
+        .into();
+    dns.push(format!("kubernetes.default.svc.{}", options.cluster_domain));
+    let mut ips = vec![service_ip];
+    if options.loopback {
+        dns.push("localhost".into());
+        ips.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    ips.extend(options.advertise.map(IpAddr::V4));
+    for san in &options.extra_sans {
+        match san.parse() {
+            Ok(ip) => ips.push(ip),
+            Err(_) => dns.push(san.clone()),
+        }
+    }
+    let serving = authority.serving("apiserver", &dns, &ips)?;
+    let accounts = authority.service_account_key("sa")?;
+
+    let (bind, advertise, reconciler) = match options.advertise {
+        Some(address) => (Ipv4Addr::UNSPECIFIED, address, "lease"),
+        None => (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, "none"),
+    };
+    let admission = if options.node_restriction {
+        "enable"
+    } else {
+        "disable"
+    };
+    let launch = Launch::new("kube-apiserver", &assets.api_server, dir).args([
+        format!("--etcd-servers={etcd_url}"),
+        format!("--bind-address={bind}"),
+        format!("--advertise-address={advertise}"),
+        format!("--endpoint-reconciler-type={reconciler}"),
+        format!("--secure-port={port}"),
+        format!("--tls-cert-file={}", serving.cert.display()),
+        format!("--tls-private-key-file={}", serving.key.display()),
+        format!("--client-ca-file={}", authority.pair().cert.display()),
+        "--authorization-mode=Node,RBAC".into(),
+        format!("--{admission}-admission-plugins=NodeRestriction"),
+        format!("--service-cluster-ip-range={}", options.service_cidr),
+        format!(
+            "--service-account-issuer=https://kubernetes.default.svc.{}",
+            options.cluster_domain
+        ),
+        format!("--service-account-key-file={}", accounts.cert.display()),
+        format!(
+            "--service-account-signing-key-file={}",
+            accounts.key.display()
+        ),
+        format!("--cert-dir={}", dir.join("apiserver-certs").display()),
+    ]);
+    Ok(launch.args(options.api_server_args.iter().map(String::as_str)))
+}
+
+fn controller_manager(
+    assets: &Assets,
+    dir: &Path,
+    options: &Options,
+    authority: &Authority,
+    kubeconfig: &Path,
+) -> Launch {
+    let ca = authority.pair();
+    let launch = Launch::new("kube-controller-manager", &assets.controller_manager, dir).args([
+        // An administrator's: the controller-manager's own identity may not write a request's status.
+        format!("--kubeconfig={}", kubeconfig.display()),
+        "--leader-elect=false".into(),
+        "--secure-port=0".into(),
+        format!("--cluster-signing-cert-file={}", ca.cert.display()),
+        format!("--cluster-signing-key-file={}", ca.key.display()),
+        "--controllers=certificatesigningrequest-signing-controller,\
+         certificatesigningrequest-cleaner-controller"
+            .into(),
+        // With the default it signs 20 requests a second, and a test would measure that.
+        "--kube-api-qps=2000".into(),
+        "--kube-api-burst=2000".into(),
+    ]);
+    launch.args(
+        options
+            .signing_duration
+            .iter()
+            .map(|d| format!("--cluster-signing-duration={d}")),
+    )
+}

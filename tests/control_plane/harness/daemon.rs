@@ -1,0 +1,248 @@
+//! csr-warden itself as a process: its output, its HTTP answers, its memory.
+
+use std::ffi::OsString;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::GLANCE;
+use super::output::Output;
+use super::process::{Launch, Process};
+
+/// A running daemon. Dropping it kills it.
+pub struct Daemon {
+    /// The process, to stop, kill, pause and start it again.
+    pub process: Process,
+    address: SocketAddr,
+}
+
+/// An answer over HTTP.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+impl Daemon {
+    /// Starts `binary` with these arguments and variables; the log is `dir/NAME.log`.
+    ///
+    /// `address` is where it will answer over HTTP: the caller takes a port of
+    /// [`super::ports::free`] and names it in `args`.
+    pub fn start(
+        binary: &Path,
+        name: &str,
+        dir: &Path,
+        address: SocketAddr,
+        args: impl IntoIterator<Item = impl Into<OsString>>,
+        envs: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Result<Self> {
+        let mut launch = Launch::new(name, binary, dir).talking().args(args);
+        for (name, value) in envs {
+            launch = launch.env(name, value);
+        }
+        Ok(Self {
+            process: Process::spawn(launch)?,
+            address,
+        })
+    }
+
+    /// Where it answers over HTTP.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it wrote to stdout.
+    pub fn stdout(&self) -> &Output {
+        &self.process.stdout
+    }
+
+    /// What it wrote to stderr.
+    pub fn stderr(&self) -> &Output {
+        &self.process.stderr
+    }
+
+    /// Asks its HTTP server.
+    pub async fn http_get(&self, path: &str) -> Result<Answer> {
+        http_get(self.address, path).await
+    }
+
+    /// Waits until `/readyz` is answered with 200.
+    pub async fn wait_ready(&mut self, deadline: Duration) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            self.process.must_run()?;
+            let answer = self.http_get("/readyz").await;
+            if answer.as_ref().is_ok_and(|answer| answer.status == 200) {
+                return Ok(());
+            }
+            if begun.elapsed() > deadline {
+                let log = self.process.log_tail();
+                bail!("daemon not ready after {deadline:?}: {answer:?}\n{log}");
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// Waits until `/readyz` is answered with 503 and this text in it.
+    pub async fn wait_unready(&mut self, why: &str, deadline: Duration) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            self.process.must_run()?;
+            let answer = self.http_get("/readyz").await;
+            let says = |answer: &Answer| answer.status == 503 && answer.body.contains(why);
+            if answer.as_ref().is_ok_and(says) {
+                return Ok(());
+            }
+            if begun.elapsed() > deadline {
+                bail!("`/readyz` does not say `{why}` after {deadline:?}: {answer:?}");
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// Waits for a line on stderr with this text.
+    pub async fn wait_says(&self, text: &str, deadline: Duration) -> Result<String> {
+        let line = |line: &str| line.contains(text).then(|| line.to_owned());
+        self.stderr()
+            .find(deadline, line)
+            .await
+            .with_context(|| format!("nothing says `{text}`\n{}", self.process.log_tail()))
+    }
+
+    /// The sum of all series whose name and labels begin so; 0 if there is none.
+    pub async fn metric(&self, series: &str) -> Result<u64> {
+        let text = self.http_get("/metrics").await?.body;
+        let values = text
+            .lines()
+            .filter(|line| line.starts_with(series))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+        Ok(values.sum::<f64>() as u64)
+    }
+
+    /// Whether it says that it leads.
+    pub async fn leads(&self) -> Result<bool> {
+        Ok(self.metric("csr_warden_leader ").await? == 1)
+    }
+
+    /// Conditions that it has written.
+    pub async fn written(&self) -> Result<u64> {
+        self.metric("csr_warden_writes_total{result=\"written\"}")
+            .await
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident_kib(&self) -> Result<u64> {
+        self.memory("VmRSS")
+    }
+
+    /// The most resident memory that it ever had, in KiB.
+    pub fn peak_resident_kib(&self) -> Result<u64> {
+        self.memory("VmHWM")
+    }
+
+    fn memory(&self, field: &str) -> Result<u64> {
+        let id = self.process.id().context("the daemon is not running")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        Ok(kib.with_context(|| format!("no {field}"))?.parse()?)
+    }
+
+    /// Processor time that it has used, user and system together.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let id = self.process.id().context("the daemon is not running")?;
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // proc(5): the name in parentheses may hold anything; utime and stime are fields 14 and 15,
+        // in hundredths of a second on every Linux that Rust runs on.
+        let (_, after) = stat.rsplit_once(')').context("no name")?;
+        let ticks: Vec<u64> = after
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(str::parse)
+            .collect::<Result<_, _>>()?;
+        Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
+    }
+
+    /// Sends SIGTERM and waits until it has ended.
+    pub async fn sigterm(&mut self, deadline: Duration) -> Result<ExitStatus> {
+        self.process.stop(deadline).await
+    }
+
+    /// Sends SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// Sends SIGSTOP.
+    pub fn pause(&self) -> Result<()> {
+        self.process.pause()
+    }
+
+    /// Sends SIGCONT.
+    pub fn resume(&self) -> Result<()> {
+        self.process.resume()
+    }
+}
+
+/// One GET over HTTP/1.1, with 5 s for each step.
+pub async fn http_get(address: SocketAddr, path: &str) -> Result<Answer> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    tokio::task::spawn_blocking(move || exchange(address, request.as_bytes())).await?
+}
+
+/// One POST of JSON over HTTP/1.1, with 5 s for each step.
+pub async fn http_post(address: SocketAddr, path: &str, body: &str) -> Result<Answer> {
+    let length = body.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    tokio::task::spawn_blocking(move || exchange(address, request.as_bytes())).await?
+}
+
+fn exchange(address: SocketAddr, request: &[u8]) -> Result<Answer> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(request)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8(answer)?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .context("no end of the head")?;
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    let chunked = head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked");
+    let body = if chunked {
+        unchunk(body)?
+    } else {
+        body.to_owned()
+    };
+    Ok(Answer { status, body })
+}
+
+/// RFC 9112, 7.1, without trailers.
+fn unchunk(mut rest: &str) -> Result<String> {
+    let mut body = String::new();
+    loop {
+        let (size, after) = rest.split_once("\r\n").context("no size of a chunk")?;
+        let size = usize::from_str_radix(size.split(';').next().unwrap_or(size), 16)?;
+        if size == 0 {
+            return Ok(body);
+        }
+        body.push_str(after.get(..size).context("a chunk that is too short")?);
+        rest = after.get(size + 2..).context("no end of a chunk")?;
+    }
+}

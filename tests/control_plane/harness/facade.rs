@@ -1,0 +1,57 @@
+//! What looks like one more API server from outside: it shows a serving certificate, and that is all.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Result;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use super::pki::Authority;
+
+/// A running one. Dropping it ends it.
+pub struct Facade {
+    address: SocketAddr,
+    serving: JoinHandle<()>,
+}
+
+impl Facade {
+    /// Listens at this address, with a certificate of the authority's for these names.
+    pub async fn start(
+        authority: &Authority,
+        ip: IpAddr,
+        dns: &[String],
+        ips: &[IpAddr],
+    ) -> Result<Self> {
+        let pair = authority.serving("facade", dns, ips)?;
+        let chain = CertificateDer::pem_file_iter(&pair.cert)?.collect::<Result<_, _>>()?;
+        let key = PrivateKeyDer::from_pem_file(&pair.key)?;
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind((ip, 0)).await?;
+        let address = listener.local_addr()?;
+        let serving = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = acceptor.accept(stream).await;
+            }
+        });
+        Ok(Self { address, serving })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Facade {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}

@@ -1,0 +1,73 @@
+//! csr-warden as the manifests install it: the rights of its ServiceAccount and no others. It
+//! runs as a process beside the cluster, since there are no Pods here.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::cluster::Cluster;
+use super::daemon::Daemon;
+use super::ports;
+
+/// The manifests that every installation has.
+const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/base");
+
+/// An installation, from which any number of replicas can be started.
+pub struct Installation {
+    binary: PathBuf,
+    kubeconfig: PathBuf,
+    token: String,
+    dir: PathBuf,
+}
+
+impl Installation {
+    /// Applies the manifests and takes a token of the ServiceAccount.
+    pub async fn apply(cluster: &Cluster, binary: &Path) -> Result<Self> {
+        cluster
+            .kubectl(&["apply", "--server-side", "-k", BASE])
+            .await?;
+        let account = [
+            "create",
+            "token",
+            "csr-warden",
+            "--namespace",
+            "kube-system",
+        ];
+        let token = cluster.kubectl(&account).await?;
+        Ok(Self {
+            binary: binary.to_owned(),
+            kubeconfig: cluster.kubeconfig_for_token(token.trim())?,
+            token: token.trim().to_owned(),
+            dir: cluster.dir().to_owned(),
+        })
+    }
+
+    /// The same, but replicas reach the API server at this URL.
+    pub fn through(&self, cluster: &Cluster, server: &str) -> Result<Self> {
+        let authority = cluster.authority();
+        Ok(Self {
+            binary: self.binary.clone(),
+            kubeconfig: authority.kubeconfig_for_token("through", server, &self.token)?,
+            token: self.token.clone(),
+            dir: self.dir.clone(),
+        })
+    }
+
+    /// The kubeconfig with the ServiceAccount's token.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Starts a replica; `name` is for its log.
+    pub fn start(&self, name: &str, args: &[&str]) -> Result<Daemon> {
+        let [port] = ports::free::<1>()?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let kubeconfig = self.kubeconfig.to_str().context("a path that is no text")?;
+        let bind = address.to_string();
+        let mut all = vec!["run", "--kubeconfig", kubeconfig, "--bind-address", &bind];
+        all.extend_from_slice(args);
+        let host = [("HOSTNAME", name.to_owned())];
+        Daemon::start(&self.binary, name, &self.dir, address, all, host)
+    }
+}

@@ -1,0 +1,32 @@
+//! A real control plane on this machine, and what is tested against it.
+//!
+//! etcd, kube-apiserver and kube-controller-manager run as plain processes on loopback addresses;
+//! the [`fleet`] asks for certificates with the kubelet's own code; the [`daemon`] is csr-warden.
+//! Imports point downward only: cluster, fleet, daemon -> pki, process -> output, ports.
+
+// Each program that includes this tree uses another part of it.
+#![allow(dead_code)]
+
+pub mod assets;
+pub mod cluster;
+pub mod daemon;
+pub mod decisions;
+pub mod dialogue;
+mod dir;
+pub mod etcd;
+pub mod facade;
+pub mod fleet;
+pub mod install;
+pub mod link;
+pub mod netns;
+pub mod node_user;
+pub mod output;
+pub mod pki;
+pub mod ports;
+pub mod process;
+mod signer;
+
+use std::time::Duration;
+
+/// How often a condition is looked at that cannot be waited for.
+pub const GLANCE: Duration = Duration::from_millis(10);

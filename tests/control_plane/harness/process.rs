@@ -1,0 +1,304 @@
+//! A child process with a name and a log, which can be started again, and never outlives the test.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::GLANCE;
+use super::output::{Output, open_log, tail};
+
+/// Everything needed to start a process, once or again.
+#[derive(Clone)]
+pub struct Launch {
+    /// What messages call it.
+    pub name: String,
+    /// The program's file.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Variables added to the environment of the test.
+    pub envs: Vec<(OsString, OsString)>,
+    /// The file that its stdout and stderr are appended to.
+    pub log: PathBuf,
+    /// Keeps stdin open, and stdout and stderr in memory too.
+    pub talks: bool,
+}
+
+impl Launch {
+    /// A process that only writes a log, `dir/NAME.log`.
+    pub fn new(name: &str, program: &Path, dir: &Path) -> Self {
+        Self {
+            name: name.to_owned(),
+            program: program.to_owned(),
+            args: Vec::new(),
+            envs: Vec::new(),
+            log: dir.join(format!("{name}.log")),
+            talks: false,
+        }
+    }
+
+    /// Adds arguments.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds a variable to the environment.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.envs.push((name.into(), value.into()));
+        self
+    }
+
+    /// Keeps stdin open, and stdout and stderr in memory too.
+    pub fn talking(mut self) -> Self {
+        self.talks = true;
+        self
+    }
+
+    fn command(&self) -> Result<Command> {
+        // The child gets SIGKILL when the test process ends, however that ends.
+        let mut command = if in_path("setpriv") {
+            let mut setpriv = Command::new("setpriv");
+            setpriv
+                .args(["--pdeathsig", "KILL", "--"])
+                .arg(&self.program);
+            setpriv
+        } else {
+            Command::new(&self.program)
+        };
+        command.args(&self.args);
+        // Nothing may leave the machine, and no cluster of the developer's may be found.
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "KUBECONFIG"] {
+            command.env_remove(name).env_remove(name.to_lowercase());
+        }
+        for name in ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"] {
+            command.env_remove(name);
+        }
+        command.envs(self.envs.iter().map(|(n, v)| (n, v)));
+        if self.talks {
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+        } else {
+            let log = open_log(&self.log)?;
+            command
+                .stdin(Stdio::null())
+                .stdout(log.try_clone()?)
+                .stderr(log);
+        }
+        Ok(command)
+    }
+}
+
+/// A process, running or ended. Dropping it kills it.
+pub struct Process {
+    launch: Launch,
+    child: Option<Child>,
+    /// What it wrote to stdout, if it talks.
+    pub stdout: Output,
+    /// What it wrote to stderr, if it talks.
+    pub stderr: Output,
+}
+
+impl Process {
+    /// Starts it for the first time.
+    pub fn spawn(launch: Launch) -> Result<Self> {
+        let (stdout, stderr) = (Output::default(), Output::default());
+        let mut process = Self {
+            launch,
+            child: None,
+            stdout,
+            stderr,
+        };
+        process.start()?;
+        Ok(process)
+    }
+
+    /// Starts it again, with the same arguments; no-one may have started it already.
+    pub fn start(&mut self) -> Result<()> {
+        if self.is_running() {
+            bail!("{} is running already", self.launch.name);
+        }
+        let mut child = spawn_from_lasting_thread(self.launch.command()?).with_context(|| {
+            format!("start {} `{}`", self.name(), self.launch.program.display())
+        })?;
+        if let Some(stdout) = child.stdout.take() {
+            self.stdout.read(stdout, &self.launch.log)?;
+        }
+        if let Some(stderr) = child.stderr.take() {
+            self.stderr.read(stderr, &self.launch.log)?;
+        }
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        &self.launch.name
+    }
+
+    /// The log file.
+    pub fn log(&self) -> &Path {
+        &self.launch.log
+    }
+
+    /// The arguments for the next start.
+    pub fn launch_mut(&mut self) -> &mut Launch {
+        &mut self.launch
+    }
+
+    /// The process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// The pipe to its stdin, if it talks.
+    pub fn stdin(&mut self) -> Option<&mut ChildStdin> {
+        self.child.as_mut()?.stdin.as_mut()
+    }
+
+    /// Whether it has been started and has not ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.exited(), Ok(None)) && self.child.is_some()
+    }
+
+    /// The exit status, once it has ended by itself.
+    pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
+        match &mut self.child {
+            Some(child) => Ok(child.try_wait()?),
+            None => Ok(None),
+        }
+    }
+
+    /// An error with the end of its log, if it has ended.
+    pub fn must_run(&mut self) -> Result<()> {
+        match self.exited()? {
+            None if self.child.is_some() => Ok(()),
+            None => bail!("{} was not started", self.name()),
+            Some(status) => bail!("{} ended: {status}\n{}", self.name(), self.log_tail()),
+        }
+    }
+
+    /// Waits for its end.
+    pub async fn wait(&mut self, deadline: Duration) -> Result<ExitStatus> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.exited()? {
+                self.child = None;
+                return Ok(status);
+            }
+            if self.child.is_none() {
+                bail!("{} is not running", self.name());
+            }
+            if begun.elapsed() > deadline {
+                bail!(
+                    "{} has not ended after {deadline:?}\n{}",
+                    self.name(),
+                    self.log_tail()
+                );
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    ///
+    /// etcd takes 7 s with the API server connected, an API server a minute with clients that watch.
+    pub async fn stop(&mut self, deadline: Duration) -> Result<ExitStatus> {
+        self.signal(Signal::SIGTERM)?;
+        self.wait(deadline).await
+    }
+
+    /// Ends it at once (SIGKILL). Does nothing if it does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child
+                .kill()
+                .with_context(|| format!("kill {}", self.launch.name))?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Holds it (SIGSTOP), as a frozen machine would.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let Some(id) = self.id() else {
+            bail!("{} is not running", self.name())
+        };
+        nix::sys::signal::kill(Pid::from_raw(i32::try_from(id)?), signal)
+            .with_context(|| format!("{signal} to {}", self.name()))
+    }
+
+    /// The end of its log.
+    pub fn log_tail(&self) -> String {
+        format!("--- {}:\n{}", self.name(), tail(&self.launch.log, 12))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.kill();
+        LAST_WORDS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(self.log_tail());
+    }
+}
+
+static LAST_WORDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The ends of the logs of all processes that were dropped since the last call.
+pub fn take_last_words() -> String {
+    let words = std::mem::take(&mut *LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner));
+    words.join("\n")
+}
+
+/// Whether a program is found in the search path.
+pub fn in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
+
+/// Starts a child from a thread that lives as long as this process does.
+///
+/// The death signal comes when the *thread* that started the child ends, and the threads of a runtime
+/// come and go.
+fn spawn_from_lasting_thread(command: Command) -> Result<Child> {
+    static ORDERS: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
+    let orders = ORDERS.get_or_init(|| {
+        let (send, orders) = mpsc::channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, reply) in orders {
+                let _ = reply.send(command.spawn());
+            }
+        });
+        send
+    });
+    let (reply, answer) = mpsc::channel();
+    orders
+        .send((command, reply))
+        .ok()
+        .context("the thread that starts processes is gone")?;
+    Ok(answer
+        .recv()
+        .context("the thread that starts processes is gone")??)
+}
