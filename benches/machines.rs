@@ -1,0 +1,202 @@
+//! What Machines cost: start and memory of csr-warden on a real control plane with many Nodes, by the
+//! default policy and by that for Cluster API with a Machine for each Node, in turn.
+//!
+//!     cargo bench --bench machines
+//!
+//! Nothing is asserted: this is for reading.
+
+#![allow(missing_docs, unreachable_pub, dead_code)]
+
+#[path = "../tests/control_plane/harness/mod.rs"]
+#[allow(clippy::expect_used, clippy::print_stderr)]
+mod harness;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::Parser;
+use futures::StreamExt as _;
+use futures::stream;
+use harness::assets::Assets;
+use harness::cluster::{Cluster, Options};
+use harness::install::Installation;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::GroupVersionKind;
+use serde_json::{Value, json};
+
+/// The program under test, built with the same profile.
+const BINARY: &str = env!("CARGO_BIN_EXE_csr-warden");
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Requests of a client that prepares something.
+const HANDS: usize = 32;
+const RIGHTS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/deploy/components/cluster-api/rights.yaml"
+);
+
+#[derive(Debug, Clone, Parser)]
+struct Flags {
+    /// How many Nodes and Machines there are
+    #[arg(long, default_value_t = 5000)]
+    nodes: usize,
+    /// How often each is started
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// `cargo bench` says so
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    // `cargo test --benches` only wants to know that it can be built.
+    if !flags.bench {
+        say("run it with `cargo bench --bench machines`");
+        return ExitCode::SUCCESS;
+    }
+    match start(&flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("machines: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start(flags: &Flags) -> Result<()> {
+    let assets = Assets::find().map_err(|missing| anyhow!("{missing}"))?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("the TLS library has been set up already"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(measure(flags, &assets))
+}
+
+async fn measure(flags: &Flags, assets: &Assets) -> Result<()> {
+    let cluster = Cluster::start(assets, Options::default()).await?;
+    let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
+    cluster.kubectl(&["apply", "-f", RIGHTS]).await?;
+    create(&cluster, flags.nodes).await?;
+    say(&format!("{} Nodes, {} Machines", flags.nodes, flags.nodes));
+    let mut without = Vec::new();
+    let mut with = Vec::new();
+    for _ in 0..flags.rounds {
+        without.push(started(&installation, "default").await?);
+        with.push(started(&installation, "cluster-api").await?);
+    }
+    let (without, with) = (mean(&without), mean(&with));
+    say(&format!(
+        "ratio with / without: start {:.2}, peak of memory {:.2}",
+        with.0 / without.0,
+        with.1 / without.1
+    ));
+    Ok(())
+}
+
+/// Seconds until it is ready, and the most memory by then, in MiB.
+async fn started(installation: &Installation, policy: &str) -> Result<(f64, f64)> {
+    let begun = Instant::now();
+    let mut daemon = installation.start(policy, &["--policy", policy])?;
+    daemon.wait_ready(PATIENCE).await?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let mib = daemon.peak_resident_kib()? as f64 / 1024.0;
+    say(&format!(
+        "  {policy:<12} ready after {seconds:.2} s, peak {mib:.1} MiB"
+    ));
+    daemon.sigterm(PATIENCE).await?;
+    Ok((seconds, mib))
+}
+
+fn mean(all: &[(f64, f64)]) -> (f64, f64) {
+    let count = all.len() as f64;
+    let sum = |of: fn(&(f64, f64)) -> f64| all.iter().map(of).sum::<f64>() / count;
+    (sum(|one| one.0), sum(|one| one.1))
+}
+
+async fn create(cluster: &Cluster, count: usize) -> Result<()> {
+    cluster.apply(&definition().to_string()).await?;
+    let wait = ["wait", "--for=condition=Established", "--timeout=60s"];
+    let crd = "crd/machines.cluster.x-k8s.io";
+    cluster.kubectl(&[wait.as_slice(), &[crd]].concat()).await?;
+    let store = cluster.etcd_store();
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(
+        "cluster.x-k8s.io",
+        "v1beta2",
+        "Machine",
+    ));
+    let machines: Api<DynamicObject> = Api::namespaced_with(cluster.admin(), "default", &resource);
+    let each = stream::iter(0..count).map(|index| {
+        let (machines, resource) = (machines.clone(), resource.clone());
+        async move {
+            let name = format!("worker-{index:05}");
+            let ip = format!("10.{}.{}.7", index / 250, index % 250);
+            let id = format!("test:///region/zone/{name}");
+            store.put_node(&name, &node(&name, &ip, &id)).await?;
+            let mut machine = DynamicObject::new(&name, &resource);
+            machine.data = json!({"spec": {"clusterName": "c1", "providerID": id}});
+            machines.create(&PostParams::default(), &machine).await?;
+            let status = json!({"status": {
+                "nodeRef": {"name": name},
+                "addresses": [
+                    {"type": "InternalIP", "address": ip},
+                    {"type": "Hostname", "address": name},
+                ],
+            }});
+            let params = PatchParams::default();
+            machines
+                .patch_status(&name, &params, &Patch::Merge(status))
+                .await?;
+            anyhow::Ok(())
+        }
+    });
+    let mut each = each.buffer_unordered(HANDS);
+    while let Some(created) = each.next().await {
+        created.context("cannot create")?;
+    }
+    Ok(())
+}
+
+fn node(name: &str, ip: &str, id: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "uid": name, "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"providerID": id},
+        "status": {"addresses": [
+            {"type": "InternalIP", "address": ip},
+            {"type": "Hostname", "address": name},
+        ]},
+    })
+}
+
+fn definition() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "machines.cluster.x-k8s.io"},
+        "spec": {
+            "group": "cluster.x-k8s.io",
+            "scope": "Namespaced",
+            "names": {"kind": "Machine", "plural": "machines"},
+            "versions": [{
+                "name": "v1beta2",
+                "served": true,
+                "storage": true,
+                "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {
+                    "type": "object",
+                    "x-kubernetes-preserve-unknown-fields": true,
+                }},
+            }],
+        },
+    })
+}
+
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

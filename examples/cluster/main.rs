@@ -1,0 +1,302 @@
+//! A real control plane on this machine, csr-warden installed on it, kubelets that ask for their
+//! serving certificates, and attackers who ask for those of others:
+//!
+//!     cargo run --release --example cluster
+//!
+//! Needs Go, which builds the control plane from source the first time. Nothing outside of the
+//! loopback address and one temporary directory is touched, and all of it is gone in the end.
+
+#![allow(missing_docs, unreachable_pub)]
+
+mod attack;
+#[path = "../../tests/forge/mod.rs"]
+mod forge;
+#[path = "../../tests/control_plane/harness/mod.rs"]
+#[allow(clippy::expect_used, clippy::print_stderr)]
+mod harness;
+mod screen;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use attack::{Attacker, Fate};
+use clap::Parser;
+use harness::assets::Assets;
+use harness::cluster::{Cluster, Options, START_DEADLINE};
+use harness::daemon::Daemon;
+use harness::fleet::{self, Fleet, percentile};
+use harness::install::Installation;
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use kube::Api;
+use kube::api::ListParams;
+use screen::{Screen, shown};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+/// A real control plane with csr-warden, kubelets and attackers, on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "cluster")]
+struct Flags {
+    /// How many kubelets ask
+    #[arg(long, default_value_t = 20, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=5000))]
+    nodes: u16,
+    /// How many forged requests are made
+    #[arg(long, default_value_t = 6, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(0..=1000))]
+    attackers: u16,
+    /// End after the summary; the exit code is 1 if a node was not served or a forgery approved
+    #[arg(long)]
+    once: bool,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    story(&flags).unwrap_or_else(|error| {
+        // If nothing can be written, the exit code still says it.
+        let _ = writeln!(std::io::stderr(), "cluster: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn story(flags: &Flags) -> Result<ExitCode> {
+    let assets = Assets::find().map_err(|missing| anyhow!("{missing}"))?;
+    let binary = daemon_binary()?;
+    let screen = Screen::new();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("the TLS library has been set up already"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    // Whatever ends the story, its processes and files go with it.
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut told_to_end = async || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        let stage = tokio::select! {
+            stage = play(flags, screen, &assets, &binary) => stage?,
+            () = told_to_end() => {
+                screen.line("\ninterrupted; everything is removed");
+                return Ok(ExitCode::from(130));
+            }
+        };
+        if !flags.once {
+            let daemon = stage.daemon.address();
+            invite(screen, &stage.cluster, &assets, &daemon.to_string());
+            told_to_end().await;
+            screen.line("\nends; everything is removed");
+        }
+        Ok(ExitCode::from(u8::from(!stage.good)))
+    })
+}
+
+/// What goes on running after the summary. Dropping it ends and removes all of it.
+struct Stage {
+    good: bool,
+    // In the order of dropping: clients before the cluster.
+    _fleet: Fleet,
+    daemon: Daemon,
+    cluster: Cluster,
+}
+
+async fn play(flags: &Flags, screen: Screen, assets: &Assets, binary: &Path) -> Result<Stage> {
+    let begun = Instant::now();
+    let cluster = Cluster::start(assets, Options::default()).await?;
+    screen.event(&format!(
+        "API server, etcd and signer are ready, in {}",
+        shown(begun.elapsed())
+    ));
+    let begun = Instant::now();
+    let installation = Installation::apply(&cluster, binary).await?;
+    let mut daemon = installation.start("csr-warden", &[])?;
+    daemon.wait_ready(START_DEADLINE).await?;
+    screen.event(&format!(
+        "csr-warden is installed and ready, in {}",
+        shown(begun.elapsed())
+    ));
+
+    let mut attackers = Vec::new();
+    for index in 0..usize::from(flags.attackers) {
+        attackers.push(Attacker::new(&cluster, index).await?);
+    }
+    screen.event(&format!(
+        "{} kubelets start, and {} attackers with stolen kubelet credentials",
+        flags.nodes, flags.attackers
+    ));
+    let nodes = usize::from(flags.nodes);
+    let mut fleet = Fleet::start(assets, &cluster, &fleet::Options::nodes(nodes))?;
+    let mut strikes = JoinSet::new();
+    for attacker in attackers {
+        let admin = cluster.admin();
+        strikes.spawn(async move {
+            attacker.lie_in_wait(&admin).await?;
+            let fate = attacker.strike().await?;
+            tell(screen, &attacker, &fate);
+            anyhow::Ok(fate)
+        });
+    }
+    let deadline = Duration::from_secs(60) + Duration::from_millis(20) * u32::from(flags.nodes);
+    watch(screen, &mut fleet, deadline).await?;
+    let mut fates = Vec::new();
+    while let Some(fate) = strikes.join_next().await {
+        fates.push(fate??);
+    }
+
+    let good = summary(screen, &cluster, &fleet, &fates).await?;
+    Ok(Stage {
+        good,
+        _fleet: fleet,
+        daemon,
+        cluster,
+    })
+}
+
+/// Tells of each node that is served, until all are or time is up.
+async fn watch(screen: Screen, fleet: &mut Fleet, deadline: Duration) -> Result<()> {
+    let mut missing = fleet.names().len();
+    let lines = fleet.process().stdout.clone();
+    let all = lines.find(deadline, |line| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        let text = |field: &str| event.get(field).and_then(|value| value.as_str());
+        match (text("event"), text("node")) {
+            (Some("issued"), Some(node)) => {
+                let millis = event.get("millis").and_then(|value| value.as_f64())?;
+                screen.event(&format!("{node} served in {millis:.0} ms"));
+                missing = missing.saturating_sub(1);
+            }
+            (Some("error"), node) => screen.event(&format!(
+                "{} failed: {}",
+                node.unwrap_or("the fleet"),
+                text("message").unwrap_or_default()
+            )),
+            (_, _) => {}
+        }
+        (missing == 0).then_some(())
+    });
+    all.await;
+    fleet.process().must_run()
+}
+
+fn tell(screen: Screen, attacker: &Attacker, fate: &Fate) {
+    let details = match fate {
+        Fate::Denied {
+            code,
+            detail,
+            after,
+        } => vec![
+            format!("denied in {}: {code}", shown(*after)),
+            detail.clone(),
+        ],
+        Fate::Approved => vec!["APPROVED, which must never be".to_owned()],
+        Fate::Pending => vec!["left waiting, and so without a certificate".to_owned()],
+        Fate::Refused(why) => vec![format!("refused by the API server: {why}")],
+    };
+    screen.event_with(&attacker.says(), &details);
+}
+
+/// Says how it went, and whether it went well.
+async fn summary(screen: Screen, cluster: &Cluster, fleet: &Fleet, fates: &[Fate]) -> Result<bool> {
+    // The API server has the last word on what was approved, however it came about.
+    let requests: Api<CertificateSigningRequest> = Api::all(cluster.admin());
+    let requests = requests.list(&ListParams::default()).await?.items;
+    let approved_forgeries = requests.iter().filter(|request| {
+        let by = request.spec.username.as_deref().unwrap_or_default();
+        let status = request.status.as_ref();
+        let conditions = status.and_then(|status| status.conditions.as_ref());
+        let approved = conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| condition.type_ == "Approved");
+        let issued = status.is_some_and(|status| status.certificate.is_some());
+        by.starts_with("system:node:rogue-") && (approved || issued)
+    });
+    let approved_forgeries = approved_forgeries.count();
+    let issued: Vec<_> = fleet.latest().into_values().collect();
+    let denied = fates
+        .iter()
+        .filter(|fate| matches!(fate, Fate::Denied { .. }));
+    let denied = denied.count();
+
+    screen.line("");
+    screen.line(&format!(
+        "nodes served        {} of {}",
+        issued.len(),
+        fleet.names().len()
+    ));
+    if !issued.is_empty() {
+        screen.line(&format!(
+            "latency             median {:.0} ms, 99% below {:.0} ms, from start to certificate",
+            percentile(&issued, 50),
+            percentile(&issued, 99)
+        ));
+    }
+    screen.line(&format!(
+        "forgeries refused   {} of {} ({denied} denied)",
+        fates.len().saturating_sub(approved_forgeries),
+        fates.len()
+    ));
+    let waiting = fleet.waiting();
+    if !waiting.is_empty() {
+        screen.line(&format!("not served          {}", waiting.join(" ")));
+    }
+    let approved_fates = fates.contains(&Fate::Approved);
+    Ok(waiting.is_empty() && approved_forgeries == 0 && !approved_fates)
+}
+
+/// What to try next. Paths are not broken, so that they can be copied.
+fn invite(screen: Screen, cluster: &Cluster, assets: &Assets, daemon: &str) {
+    screen.line("\nIt goes on running. In another terminal:\n");
+    screen.line(&format!(
+        "  export KUBECONFIG={}",
+        cluster.admin_kubeconfig().display()
+    ));
+    screen.line(&format!("  alias k={}\n", assets.kubectl.display()));
+    screen.line("  k get csr");
+    screen.line("  k get events --field-selector reportingComponent=csr-warden");
+    screen.line("  k get nodes -o wide");
+    screen.line(&format!("  curl http://{daemon}/metrics\n"));
+    screen.line("Ctrl-C ends it.");
+}
+
+/// `csr-warden` of the profile that this example is of; Cargo does not build it for an example.
+fn daemon_binary() -> Result<PathBuf> {
+    let example = std::env::current_exe().context("cannot find the example's own file")?;
+    let profile = example
+        .parent()
+        .and_then(Path::parent)
+        .context("the example is not where Cargo puts examples")?;
+    let binary = profile.join("csr-warden");
+    // Run by Cargo, it is built as the example was: an old one would show old behaviour.
+    let cargo = std::env::var_os("CARGO");
+    if binary.is_file() && cargo.is_none() {
+        return Ok(binary);
+    }
+    let mut build = Command::new(cargo.unwrap_or_else(|| "cargo".into()));
+    build
+        .args(["build", "--quiet", "--bin", "csr-warden", "--target-dir"])
+        .arg(profile.parent().unwrap_or(profile))
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    let profile = profile.file_name().unwrap_or_default();
+    if profile != "debug" {
+        build.arg("--profile").arg(profile);
+    }
+    let status = build
+        .status()
+        .context("cannot run `cargo build --bin csr-warden`")?;
+    ensure!(
+        status.success() && binary.is_file(),
+        "`cargo build --bin csr-warden` gave no {}",
+        binary.display()
+    );
+    Ok(binary)
+}

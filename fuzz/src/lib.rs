@@ -1,0 +1,33 @@
+//! What the fuzz targets share. All but the bridge to libFuzzer stands in `targets`, which
+//! `tests/fuzz.rs` of the daemon includes too.
+
+#[path = "../../tests/forge/mod.rs"]
+pub mod forge;
+#[path = "../../tests/judge/mod.rs"]
+pub mod judge;
+#[path = "../../tests/control_plane/mutant/mod.rs"]
+pub mod mutant;
+#[path = "../../tests/control_plane/random.rs"]
+pub mod random;
+pub mod targets;
+
+use random::Random;
+
+/// Changes what is in the buffer by the target's own mutator, or by libFuzzer's if that has
+/// nothing to offer. Returns the new size.
+pub fn mutate(
+    with: targets::Mutate,
+    buffer: &mut [u8],
+    size: usize,
+    max_size: usize,
+    seed: u32,
+) -> usize {
+    let mutant = with(&buffer[..size], &mut Random::new(seed.into()));
+    match mutant.filter(|mutant| mutant.len() <= max_size) {
+        Some(mutant) => {
+            buffer[..mutant.len()].copy_from_slice(&mutant);
+            mutant.len()
+        }
+        None => libfuzzer_sys::fuzzer_mutate(buffer, size, max_size),
+    }
+}

@@ -1,0 +1,113 @@
+//! Text of an inventory: it is refused, or says the same of every name when it is written and read
+//! again, gives no name to two nodes, and denies what stands at another node.
+
+use std::sync::LazyLock;
+
+use csr_warden::Decision;
+use csr_warden::csr::Request;
+use csr_warden::csr::names::{NodeName, San};
+use csr_warden::evidence::{Evidence, Inventory, InventoryFile, Listing};
+
+use crate::judge::now;
+use crate::judge::policies::Base;
+use crate::judge::vector::{Vector, forged};
+
+/// Entries of one inventory that are looked at, each against each other.
+const MOST: usize = 32;
+
+/// Any text as an inventory.
+pub fn holds(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(inventory) = Inventory::parse(text) else {
+        return;
+    };
+    let file: InventoryFile = serde_saphyr::from_str(text).expect("it has been read");
+    let written = serde_json::to_string(&file).expect("what was read can be written");
+    let again = Inventory::parse(&written).unwrap_or_else(|why| panic!("{why} in:\n{written}"));
+
+    let listed = listed(&file);
+    for (owner, san) in &listed {
+        assert!(
+            matches!(inventory.listing(owner, san), Listing::Listed(_)),
+            "{san} is not {owner}'s"
+        );
+        for (other, _) in &listed {
+            let says = inventory.listing(other, san);
+            assert_eq!(says, again.listing(other, san), "written as:\n{written}");
+            let is_denied = matches!(says, Listing::Otherwise(_));
+            assert!(other == owner || is_denied, "{san} of {owner} for {other}");
+        }
+    }
+    let stranger = NodeName::parse("a-node-that-no-inventory-names").expect("a name");
+    for (_, san) in &listed {
+        let says = inventory.listing(&stranger, san);
+        let is_own = listed.iter().any(|(owner, _)| *owner == stranger);
+        assert!(is_own || matches!(says, Listing::Otherwise(_)), "{san}");
+    }
+    judged(inventory);
+}
+
+/// Each node with each of its names and addresses.
+fn listed(file: &InventoryFile) -> Vec<(NodeName, San)> {
+    let mut all = Vec::new();
+    for node in &file.nodes {
+        let name = NodeName::parse(&node.name).expect("it has been checked");
+        let addresses = node
+            .addresses
+            .iter()
+            .filter_map(|text| San::from_ip_text(text));
+        let names = node
+            .names
+            .iter()
+            .filter_map(|text| San::from_dns_text(text));
+        all.extend(addresses.chain(names).map(|san| (name.clone(), san)));
+    }
+    all.truncate(MOST);
+    all
+}
+
+/// The genuine request of the vectors: approved under a policy that asks the inventory only if that
+/// lists the node's address.
+fn judged(inventory: Inventory) {
+    static GENUINE: LazyLock<(Request, NodeName, San)> = LazyLock::new(|| {
+        let vector = Vector::genuine();
+        let request = Request::read(vector.object(), forged(&vector.request).as_bytes());
+        let node = NodeName::parse("node-1").expect("a name");
+        (
+            request,
+            node,
+            San::from_ip_text("10.0.0.1").expect("an address"),
+        )
+    });
+    let (request, node, address) = &*GENUINE;
+    let says = inventory.listing(node, address);
+    let evidence = Evidence {
+        inventory: Some(inventory),
+        ..Vector::genuine().evidence()
+    };
+    let of = |base: Base| {
+        let judged = csr_warden::judge(request, &base.with(None), &evidence, now());
+        judged.verdict.decision()
+    };
+    match says {
+        Listing::Listed(_) => {}
+        Listing::Otherwise(_) => assert_eq!(of(Base::Default), Decision::Deny),
+        Listing::Unlisted => assert_ne!(of(Base::Strict), Decision::Approve),
+    }
+}
+
+/// The inventories of all vectors, and the example.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let mut texts = vec![std::fs::read_to_string("examples/inventory.yaml").unwrap()];
+    for vector in Vector::all() {
+        if let Some(inventory) = vector.inventory_file() {
+            texts.push(inventory.to_string());
+            texts.push(serde_saphyr::to_string(&inventory).unwrap());
+        }
+    }
+    texts.sort_unstable();
+    texts.dedup();
+    texts.into_iter().map(String::into_bytes).collect()
+}

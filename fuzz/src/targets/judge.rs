@@ -1,0 +1,334 @@
+//! A request, who asks, and what is known of the cluster: what is approved must be the node's alone,
+//! by checks that share nothing with the rules.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use csr_warden::csr::names::NodeName;
+use csr_warden::csr::{Fingerprint, KUBELET_SERVING_SIGNER, Request};
+use csr_warden::evidence::{Evidence, Source, reserved};
+use csr_warden::finding::{Awaited, Effect};
+use csr_warden::policy::Demand;
+use csr_warden::{Approval, Decision, Verdict};
+
+use super::content;
+use super::kubelet::{self, Asked, canonical_dns};
+use super::scene::{self, Scene};
+use super::signing;
+use crate::forge::pem::PemRecipe;
+use crate::judge::cluster::{NodeSpec, ago};
+use crate::judge::now;
+use crate::judge::policies::Base;
+use crate::judge::vector::Vector;
+use crate::random::Random;
+
+/// Any scene, with a request that is signed by the key in it.
+pub fn holds(data: &[u8]) {
+    judged(data);
+}
+
+/// The decision, if everything holds.
+pub fn judged(data: &[u8]) -> Decision {
+    let scene = Scene::parse(data);
+    let text = PemRecipe::default().text(&scene.der);
+    let request = Request::read(scene.object(), text.as_bytes());
+    let evidence = scene.evidence();
+    let judged = csr_warden::judge(&request, scene.policy, &evidence, now());
+    let again = csr_warden::judge(&request, scene.policy, &scene.evidence(), now());
+    assert_eq!(judged, again, "judged otherwise the second time");
+    let worst = judged.findings.effect();
+    match &judged.verdict {
+        Verdict::Approve(approval) => {
+            assert_eq!(worst, None);
+            approved(&scene, approval);
+            less_is_not_approved(&scene, &request);
+        }
+        Verdict::Deny(_) => assert_eq!(worst, Some(Effect::Deny)),
+        Verdict::Wait(awaited) => {
+            assert!(!awaited.is_empty(), "waits for nothing");
+            assert!(worst.is_none_or(|worst| worst == Effect::Wait));
+            more_is_not_approved(&scene, &request);
+        }
+        Verdict::Ignore => assert_eq!(worst, Some(Effect::Ignore)),
+    }
+    judged.verdict.decision()
+}
+
+fn approved(scene: &Scene, approval: &Approval) {
+    let object = scene.object();
+    assert_eq!(approval.name(), object.name);
+    assert_eq!(approval.uid(), object.uid);
+    assert_eq!(approval.resource_version(), object.resource_version);
+    assert!(object.settled.is_none() && !object.terminating);
+    assert_eq!(object.signer, KUBELET_SERVING_SIGNER);
+    let spec = &scene.policy.spec;
+    assert!(now().duration_since(object.created) <= spec.request.max_age);
+    let life = object.expiration_seconds.unwrap_or(0);
+    assert!(i64::from(life) <= spec.request.max_expiration.as_secs());
+
+    let requestor = &object.requestor;
+    let groups = BTreeSet::from_iter(requestor.groups.iter().map(String::as_str));
+    let expected = BTreeSet::from(["system:nodes", "system:authenticated"]);
+    assert_eq!(groups, expected);
+    let mut usages = object.usages.clone();
+    usages.sort_unstable();
+    usages.retain(|usage| usage != "key encipherment");
+    assert_eq!(usages, ["digital signature", "server auth"]);
+    assert!(object.usages.len() <= 3, "{:?}", object.usages);
+    if spec.requestor.credential_id == Demand::Required {
+        let ids = &requestor.credential_ids;
+        assert!(!ids.is_empty() && ids.iter().all(|id| id.starts_with("X509SHA256=")));
+        assert_eq!(requestor.uid, "");
+    }
+
+    let asked = kubelet::read(&scene.der).expect("approved, but not of a kubelet's shape");
+    assert_eq!(asked.common_name, requestor.username);
+    assert_eq!(asked.organization, "system:nodes");
+    let (own, others): (Vec<_>, Vec<_>) = scene
+        .world
+        .nodes
+        .iter()
+        .partition(|node| format!("system:node:{}", node.name) == requestor.username);
+    let [own] = own.as_slice() else {
+        panic!("approved for {} without a Node", requestor.username);
+    };
+    assert!(!own.terminating && !own.uninitialized);
+    assert!(ago(own.age) <= object.created, "the Node is younger");
+    assert!(scene.key_of.iter().take(1).all(|n| n.as_str() == own.name));
+    names_are_of(own, &others, &asked);
+    names_are_not_protected(scene, own, &asked);
+}
+
+fn names_are_of(own: &NodeSpec, others: &[&NodeSpec], asked: &Asked<'_>) {
+    let claimed = claims(own);
+    for name in asked.distinct() {
+        assert!(claimed.contains(name), "{name} is not among {claimed:?}");
+        for other in others {
+            let is_claimed = claims(other).contains(name);
+            assert!(!is_claimed, "{name} is claimed by {} too", other.name);
+            let is_named_so = name.strip_prefix("DNS:") == Some(&other.name);
+            assert!(!is_named_so, "{name} is another Node");
+        }
+    }
+}
+
+fn names_are_not_protected(scene: &Scene, own: &NodeSpec, asked: &Asked<'_>) {
+    let is_within = |name: &str, domain: &str| {
+        let rest = name.strip_suffix(domain);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    for name in asked.distinct() {
+        let (kind, value) = name.split_once(':').unwrap();
+        if kind == "DNS" {
+            for domain in ["svc", "localhost", "cluster.local"] {
+                assert!(!is_within(value, domain), "{name} is in {domain}");
+            }
+            assert!(value != "kubernetes" && !value.ends_with(".kube-system"));
+        }
+        let ip: Option<IpAddr> = (kind == "IP").then(|| value.parse().unwrap());
+        for part in &scene.world.protected {
+            let listed = part.sans.iter().any(|san| san == value);
+            assert!(!listed || own.control_plane, "{name} of {}", part.origin);
+            let networks = part.networks.iter();
+            let covered = networks.filter(|network| ip.is_some_and(|ip| network.contains(&ip)));
+            assert_eq!(covered.count(), 0, "{name} of {}", part.origin);
+        }
+        let Some(ip) = ip else { continue };
+        assert_eq!(reserved(ip), None, "{name}");
+        for node in &scene.world.nodes {
+            let pods = node.pod_cidrs.iter().filter(|network| {
+                let least = if network.addr().is_ipv4() { 16 } else { 48 };
+                network.prefix_len() >= least && network.contains(&ip)
+            });
+            assert_eq!(pods.count(), 0, "{name} is of the pods of {}", node.name);
+        }
+    }
+}
+
+/// What a Node's addresses make its kubelet ask for (Kubernetes
+/// `pkg/kubelet/certificate/kubelet.go`, `addressesToHostnamesAndIPs`).
+fn claims(node: &NodeSpec) -> BTreeSet<String> {
+    let dns = |value: &str| canonical_dns(value.as_bytes());
+    let claim = |(kind, value): (&String, &String)| match kind.as_str() {
+        "Hostname" => ip(value).or_else(|| dns(value)),
+        "InternalIP" | "ExternalIP" => ip(value),
+        "InternalDNS" | "ExternalDNS" => dns(value),
+        _ => None,
+    };
+    let addresses = node.addresses.iter().flatten();
+    addresses.filter_map(claim).collect()
+}
+
+/// An address in any spelling that Go's `ParseIPSloppy` knows.
+fn ip(text: &str) -> Option<String> {
+    let quad = || {
+        let octets: Option<Vec<u8>> = text.split('.').map(decimal).collect();
+        Some(IpAddr::from(<[u8; 4]>::try_from(octets?).ok()?))
+    };
+    let ip = text.parse::<IpAddr>().ok().or_else(quad)?;
+    Some(format!("IP:{}", ip.to_canonical()))
+}
+
+fn decimal(text: &str) -> Option<u8> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && (1..=16).contains(&text.len()))
+        .then(|| text.parse::<u64>().ok())
+        .flatten()
+        .and_then(|number| number.try_into().ok())
+}
+
+/// With any part of the proof gone, or another claim beside it, nothing is approved.
+fn less_is_not_approved(scene: &Scene, request: &Request) {
+    let without = |what: &str, change: &dyn Fn(&mut Evidence)| {
+        let mut less = scene.evidence();
+        change(&mut less);
+        let judged = csr_warden::judge(request, scene.policy, &less, now());
+        assert_ne!(judged.verdict.decision(), Decision::Approve, "{what}");
+    };
+    let node = request.object.requestor.node().unwrap();
+    without("without the Node", &|less| {
+        less.nodes.remove(node.as_str());
+    });
+    for source in Source::NEEDED {
+        without(source.as_str(), &|less| {
+            less.sources.incomplete(source, now(), "gone");
+        });
+    }
+    without("with another node's key", &|less| {
+        let other = NodeName::parse("rival").unwrap();
+        less.keys = Default::default();
+        less.keys
+            .remember(Fingerprint::of(&signing::SPKI), other, 2);
+    });
+    without("with a rival", &|less| rival(less, scene));
+    let strict = Base::Strict.with(None);
+    let judged = csr_warden::judge(request, &strict, &scene.evidence(), now());
+    let decision = judged.verdict.decision();
+    assert_ne!(decision, Decision::Approve, "without an independent source");
+}
+
+/// What waits goes on waiting or is denied if another Node has the same addresses.
+fn more_is_not_approved(scene: &Scene, request: &Request) {
+    let mut more = scene.evidence();
+    rival(&mut more, scene);
+    let judged = csr_warden::judge(request, scene.policy, &more, now());
+    if let Verdict::Wait(awaited) = &judged.verdict {
+        let mut twice = awaited.clone();
+        twice.dedup();
+        assert_eq!(*awaited, twice, "{awaited:?}");
+        let unnamed = awaited.contains(&Awaited::Node("".into()));
+        assert!(!unnamed, "waits for a Node without a name");
+    }
+    assert_ne!(judged.verdict.decision(), Decision::Approve);
+}
+
+/// Adds a Node with every address that there is.
+fn rival(evidence: &mut Evidence, scene: &Scene) {
+    let nodes = scene.world.nodes.iter();
+    let rival = NodeSpec {
+        name: "rival".into(),
+        addresses: nodes.flat_map(|node| node.addresses.clone()).collect(),
+        ..NodeSpec::default()
+    };
+    evidence.nodes.apply(rival.node());
+}
+
+/// Every vector under the default policy and under the strict one that takes the Node's word.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let vectors = Vector::all();
+    let policies = ["default", "proof"];
+    let scenes = policies.map(|policy| vectors.iter().filter_map(move |v| scene::write(v, policy)));
+    let [default, proof] = scenes;
+    default.chain(proof).collect()
+}
+
+/// Lines of which one in the right place makes another case.
+const LINES: [&str; 36] = [
+    "policy default",
+    "policy names",
+    "policy proof",
+    "user system:node:node-1",
+    "user system:node:node-2",
+    "group system:nodes",
+    "group system:authenticated",
+    "group system:masters",
+    "credential X509SHA256=00",
+    "usage digital signature",
+    "usage key encipherment",
+    "usage server auth",
+    "usage client auth",
+    "expires 31536000",
+    "key node-2",
+    "unsynced nodes",
+    "node node-1 3600",
+    "node node-1 3600 control-plane",
+    "node node-2 7200",
+    "node node-2 60 lost",
+    "address Hostname node-1",
+    "address Hostname 10.0.0.1",
+    "address InternalIP 10.0.0.1",
+    "address InternalIP fd00::1",
+    "address InternalIP 10.0.0.100",
+    "address InternalIP ::ffff:10.0.0.1",
+    "address InternalDNS node-1.example",
+    "pods 10.0.0.0/24",
+    "org system:nodes",
+    "cn system:node:node-1",
+    "dns node-1",
+    "dns node-2",
+    "dns Node-1.Example.",
+    "ip 10.0.0.1",
+    "ip fd00::1",
+    "ip 10.0.0.100",
+];
+
+/// Changes a line, or the request that follows them.
+pub fn mutate(data: &[u8], random: &mut Random) -> Option<Vec<u8>> {
+    let end = data.windows(2).position(|two| two == b"\n\n");
+    let (lines, rest) = data.split_at(end.unwrap_or(data.len()));
+    if random.below(4) == 0 {
+        return None;
+    }
+    if end.is_some() && random.below(2) == 0 {
+        let info = content::mutate(&rest[2..], random);
+        return Some([lines, b"\n\n", &info].concat());
+    }
+    let mut lines: Vec<Vec<u8>> = lines
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::to_vec)
+        .collect();
+    for _ in 0..=random.below(3) {
+        mutate_line(&mut lines, random);
+    }
+    Some([&lines.join(&b'\n'), rest].concat())
+}
+
+fn mutate_line(lines: &mut Vec<Vec<u8>>, random: &mut Random) {
+    let at = random.below(lines.len());
+    let other = lines[random.below(lines.len())].clone();
+    let known = LINES[random.below(LINES.len())].as_bytes().to_vec();
+    match random.below(7) {
+        0 if lines.len() > 1 => drop(lines.remove(at)),
+        1 => lines.insert(at, known),
+        2 => lines[at] = known,
+        3 => lines.insert(at, other),
+        4 => {
+            // The value of one line under the word of another.
+            let value = other.split(|byte| *byte == b' ').next_back();
+            let keep = lines[at].iter().rposition(|byte| *byte == b' ');
+            lines[at].truncate(keep.map_or(0, |space| space + 1));
+            lines[at].extend(value.unwrap_or_default());
+        }
+        _ => {
+            let line = &mut lines[at];
+            let byte = u8::try_from(0x20 + random.below(0x5f)).unwrap();
+            let place = random.below(line.len() + 1);
+            match line.get_mut(place) {
+                // Letters of the other case are the same name.
+                Some(letter) if random.below(2) == 0 => *letter ^= 0x20,
+                Some(letter) => *letter = byte,
+                None => line.push(byte),
+            }
+        }
+    }
+}

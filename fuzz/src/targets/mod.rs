@@ -1,0 +1,87 @@
+//! One file for each fuzz target: what must hold for every input, where to start from, and how to
+//! change an input so that it still gets past the first check.
+//!
+//! Include it beside the forge, the judge and the mutants, as `tests/fuzz.rs` does.
+
+// What only one of the including crates uses.
+#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm
+)]
+
+mod content;
+pub mod der;
+pub mod inventory;
+pub mod judge;
+mod kubelet;
+pub mod pem;
+pub mod policy;
+mod scene;
+mod signing;
+mod tlv;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use crate::forge::Recipe;
+use crate::random::Random;
+
+/// A target's own mutator; `None` leaves the input to libFuzzer's.
+pub type Mutate = fn(&[u8], &mut Random) -> Option<Vec<u8>>;
+
+/// A fuzz target.
+pub struct Target {
+    /// The name of its file in `fuzz_targets` and of its folder in the corpus.
+    pub name: &'static str,
+    /// Panics unless everything holds for this input.
+    pub holds: fn(&[u8]),
+    /// The inputs to start from, made of `tests/vectors`.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    pub mutate: Mutate,
+}
+
+/// Every target.
+pub const ALL: &[Target] = &[
+    Target {
+        name: "pem",
+        holds: pem::holds,
+        seeds: pem::seeds,
+        mutate: |_, _| None,
+    },
+    Target {
+        name: "der",
+        holds: der::holds,
+        seeds: der::seeds,
+        mutate: der::mutate,
+    },
+    Target {
+        name: "policy",
+        holds: policy::holds,
+        seeds: policy::seeds,
+        mutate: |_, _| None,
+    },
+    Target {
+        name: "inventory",
+        holds: inventory::holds,
+        seeds: inventory::seeds,
+        mutate: |_, _| None,
+    },
+    Target {
+        name: "judge",
+        holds: judge::holds,
+        seeds: judge::seeds,
+        mutate: judge::mutate,
+    },
+];
+
+/// The DER that a recipe makes. Signing takes most of the time, and targets share requests.
+fn der_of(recipe: &Recipe) -> Vec<u8> {
+    static MADE: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let key = format!("{recipe:?}");
+    let mut made = MADE.lock().unwrap();
+    made.entry(key).or_insert_with(|| recipe.der()).clone()
+}

@@ -1,0 +1,50 @@
+//! Text around a request: only the one text that Go writes for the bytes in it may be read.
+
+use csr_warden::csr::{LARGEST_REQUEST, Request};
+use csr_warden::finding::{Code, Effect, Findings};
+
+use crate::forge::pem::PemRecipe;
+use crate::judge::vector::{Vector, forged};
+
+/// Any text; the same bytes are tried as what is in a block, too.
+pub fn holds(data: &[u8]) {
+    let request = Request::read(Vector::genuine().object(), data);
+    match &request.content {
+        Some(content) => {
+            let (_, der) = pem_rfc7468::decode_vec(data).expect("read by the judge alone");
+            assert!(data.len() <= LARGEST_REQUEST, "{} bytes", data.len());
+            assert_eq!(data, PemRecipe::default().text(&der).as_bytes());
+            assert!(!is_refused_as_text(&request.findings));
+            let key = Request::key_of(data);
+            assert!(key.is_none_or(|key| key == content.key));
+        }
+        None => {
+            let worst = request.findings.effect();
+            assert_eq!(worst, Some(Effect::Deny), "neither read nor refused");
+        }
+    }
+
+    let text = PemRecipe::default().text(data);
+    let wrapped = Request::read(Vector::genuine().object(), text.as_bytes());
+    if text.len() <= LARGEST_REQUEST && !data.is_empty() {
+        let refused = is_refused_as_text(&wrapped.findings);
+        assert!(!refused, "{:?}", wrapped.findings);
+    }
+}
+
+fn is_refused_as_text(findings: &Findings) -> bool {
+    let of_text = [
+        Code::RequestTooLarge,
+        Code::PemMissing,
+        Code::PemLabelWrong,
+        Code::PemNotExact,
+    ];
+    findings.iter().any(|f| of_text.contains(&f.code))
+}
+
+/// The text of every vector, and the DER of the shortest.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let vectors = Vector::all();
+    let texts = vectors.iter().map(|v| forged(&v.request).into_bytes());
+    texts.chain([b"\x30\x00".to_vec()]).collect()
+}

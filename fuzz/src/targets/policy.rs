@@ -1,0 +1,113 @@
+//! Text of a policy: it is refused, or means the same when it is written and read again; and none
+//! lets a node have what is nobody's or somebody else's.
+
+use std::sync::LazyLock;
+
+use csr_warden::Decision;
+use csr_warden::csr::Request;
+use csr_warden::evidence::Evidence;
+use csr_warden::policy::{Policy, SHIPPED, parse};
+
+use crate::forge::general_name::GeneralName;
+use crate::forge::octets::{IpOctets, Octets};
+use crate::judge::cluster::{NodeSpec, evidence, kubeadm};
+use crate::judge::now;
+use crate::judge::policies::Base;
+use crate::judge::vector::{Vector, forged};
+
+/// Any text as a policy.
+pub fn holds(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(policy) = parse(text) else { return };
+    assert_eq!(parse(text).ok().as_ref(), Some(&policy));
+    let yaml = serde_saphyr::to_string(&policy).expect("what was read can be written");
+    let json = serde_json::to_string(&policy).expect("what was read can be written");
+    for written in [yaml, json] {
+        let again = parse(&written).unwrap_or_else(|error| panic!("{error} in:\n{written}"));
+        let again = Policy {
+            digest: policy.digest.clone(),
+            ..again
+        };
+        assert_eq!(again, policy, "written as:\n{written}");
+    }
+    for (what, request, evidence) in HOSTILE.iter() {
+        let judged = csr_warden::judge(request, &policy, evidence, now());
+        assert_ne!(judged.verdict.decision(), Decision::Approve, "{what}");
+    }
+}
+
+/// What no policy may allow, each as a request and what is known.
+static HOSTILE: LazyLock<Vec<(&str, Request, Evidence)>> = LazyLock::new(|| {
+    let dns = |name: &str| GeneralName::Dns(Octets::from(name));
+    let ip =
+        |text: &str| GeneralName::Ip(IpOctets::from(text.parse::<std::net::IpAddr>().unwrap()));
+    let mut all = Vec::new();
+    for (what, name, kind, address) in [
+        ("loopback", ip("127.0.0.1"), "InternalIP", "127.0.0.1"),
+        ("a Service", ip("10.96.0.1"), "InternalIP", "10.96.0.1"),
+        ("another Node's", ip("10.0.0.2"), "InternalIP", "10.0.0.2"),
+        (
+            "a Service's name",
+            dns("web.default.svc"),
+            "InternalDNS",
+            "web.default.svc",
+        ),
+        (
+            "a name of nobody",
+            dns("nobody.example"),
+            "InternalDNS",
+            "other.example",
+        ),
+    ] {
+        let mut vector = Vector::genuine();
+        vector.request.names.push(name);
+        vector.nodes[0]
+            .addresses
+            .push([(kind.into(), address.into())].into());
+        let address = [("InternalIP".into(), "10.0.0.2".into())].into();
+        vector.others.push(NodeSpec {
+            name: "node-2".into(),
+            addresses: vec![address],
+            ..NodeSpec::default()
+        });
+        all.push((what, vector));
+    }
+    let mut vector = Vector::genuine();
+    vector.requestor.username = "system:node:node-2".into();
+    all.push(("another's CN", vector));
+    let mut vector = Vector::genuine();
+    vector.requestor.groups.push("system:masters".into());
+    all.push(("a group too many", vector));
+    let mut vector = Vector::genuine();
+    vector.object.usages.push("client auth".into());
+    all.push(("a usage too many", vector));
+    let built = |(what, vector): (_, Vector)| {
+        let nodes = [vector.nodes.clone(), vector.others.clone()].concat();
+        let evidence = evidence(&nodes, &kubeadm(), &[], &vector.sources);
+        let text = forged(&vector.request);
+        (
+            what,
+            Request::read(vector.object(), text.as_bytes()),
+            evidence,
+        )
+    };
+    all.into_iter().map(built).collect()
+});
+
+/// The policies of all vectors, and those that are shipped.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let mut texts: Vec<String> = SHIPPED.iter().map(|(_, text)| (*text).into()).collect();
+    for vector in Vector::all() {
+        if let Some(change) = &vector.policy {
+            for base in Base::ALL {
+                let policy = base.with(Some(change));
+                texts.push(serde_saphyr::to_string(&policy).unwrap());
+            }
+        }
+    }
+    texts.sort_unstable();
+    texts.dedup();
+    texts.into_iter().map(String::into_bytes).collect()
+}

@@ -1,0 +1,88 @@
+//! The properties of the fuzz targets, held for every seed and for a mutant of each, so that
+//! they cannot rot while nobody fuzzes. `WRITE_CORPUS=1` writes the seeds to `fuzz/corpus` instead.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+#[path = "forge/mod.rs"]
+mod forge;
+#[path = "judge/mod.rs"]
+mod judge;
+#[path = "control_plane/mutant/mod.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod mutant;
+#[path = "control_plane/random.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod random;
+#[path = "../fuzz/src/targets/mod.rs"]
+mod targets;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use csr_warden::Decision;
+use random::Random;
+use targets::{ALL, Target};
+
+/// libFuzzer makes inputs as long as the longest seed, in bytes, and the longer the slower.
+const LONGEST_SEED: usize = 4096;
+
+#[test]
+fn holds_for_seeds_and_their_mutants() {
+    for target in ALL {
+        let seeds = (target.seeds)();
+        assert!(seeds.len() > 20, "{}: {} seeds", target.name, seeds.len());
+        if std::env::var_os("WRITE_CORPUS").is_some() {
+            write(target, &seeds);
+            continue;
+        }
+        for (seed, random) in seeds.iter().zip(0..) {
+            (target.holds)(seed);
+            let mutant = (target.mutate)(seed, &mut Random::new(random));
+            mutant.iter().for_each(|mutant| (target.holds)(mutant));
+        }
+    }
+}
+
+/// What is never reached proves nothing.
+#[test]
+fn scenes_reach_every_decision() {
+    let seeds = targets::judge::seeds();
+    let reached = seeds
+        .iter()
+        .step_by(3)
+        .map(|seed| targets::judge::judged(seed));
+    let mut counts = BTreeMap::new();
+    for decision in reached {
+        *counts.entry(decision).or_insert(0) += 1;
+    }
+    let is_enough = |decision| counts.get(decision).is_some_and(|count| *count > 10);
+    assert!(Decision::ALL.iter().all(is_enough), "{counts:?}");
+}
+
+/// A target that is not in the list would have no seeds, and its properties could rot.
+#[test]
+fn every_target_is_in_the_list() {
+    let mut files: Vec<String> = std::fs::read_dir("fuzz/fuzz_targets")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    files.sort_unstable();
+    let mut names: Vec<&str> = ALL.iter().map(|target| target.name).collect();
+    names.sort_unstable();
+    assert_eq!(files, names);
+}
+
+fn write(target: &Target, seeds: &[Vec<u8>]) {
+    let folder = Path::new("fuzz/corpus").join(target.name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let short = |seed: &&Vec<u8>| seed.len() <= LONGEST_SEED;
+    for (index, seed) in seeds.iter().filter(short).enumerate() {
+        std::fs::write(folder.join(format!("seed-{index:03}")), seed).unwrap();
+    }
+}
