@@ -1,0 +1,156 @@
+//! Every command in the README is one that is run: by `.ci/run`, or by a test.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Who runs a command of the README.
+enum By {
+    /// `.ci/run`, in these very words; more may follow.
+    Ci,
+    /// This file does what the command does: it holds this text.
+    Test(&'static str, &'static str),
+}
+
+/// Commands that these cases on a real control plane take from the README itself.
+const MANIFESTS: &str = "tests/control_plane/cases/manifests.rs";
+
+const COMMANDS: [(&str, By); 11] = [
+    ("cargo run --release --example cluster", By::Ci),
+    ("cargo test", By::Ci),
+    ("cargo build --release --locked --bin csr-warden", By::Ci),
+    (
+        "kubectl apply -k .",
+        By::Test(MANIFESTS, "apply(&cluster, dir.path())"),
+    ),
+    (
+        "kubectl get csr",
+        By::Test(MANIFESTS, "cluster.kubectl(&[\"get\", \"csr\"])"),
+    ),
+    (
+        "kubectl logs -n kube-system deployment/csr-warden",
+        By::Test(MANIFESTS, "\"deployment/csr-warden\""),
+    ),
+    (
+        "kubectl get --raw \
+         /api/v1/namespaces/kube-system/services/csr-warden:http/proxy/metrics",
+        By::Test("deploy/base/service.yaml", "- name: http"),
+    ),
+    (
+        "kubectl get csr csr-x7k2p -o yaml >csr.yaml",
+        By::Test(MANIFESTS, "line.strip_prefix(\"kubectl \")"),
+    ),
+    (
+        "kubectl get nodes,servicecidrs,services,endpointslices -n default -o yaml >cluster.yaml",
+        By::Test(MANIFESTS, "line.strip_prefix(\"kubectl \")"),
+    ),
+    (
+        "kubectl get configmap cluster-info -n kube-public -o yaml >cluster-info.yaml",
+        By::Test(MANIFESTS, "line.strip_prefix(\"kubectl \")"),
+    ),
+    (
+        "csr-warden check --as-new csr.yaml cluster.yaml cluster-info.yaml",
+        By::Test(MANIFESTS, "line.strip_prefix(\"csr-warden \")"),
+    ),
+];
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The lines of the code blocks that are for a shell.
+fn commands(markdown: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut inside = None;
+    for line in markdown.lines() {
+        match (line.strip_prefix("```"), inside) {
+            (Some(language), None) => inside = Some(language == "sh"),
+            (Some(_), Some(_)) => inside = None,
+            (None, Some(true)) if !line.is_empty() => commands.push(line.to_owned()),
+            (None, _) => {}
+        }
+    }
+    commands
+}
+
+#[test]
+fn every_command_of_the_readme_is_run() {
+    let found: BTreeSet<String> = commands(&read("README.md")).into_iter().collect();
+    let known: BTreeSet<String> = COMMANDS
+        .iter()
+        .map(|(command, _)| (*command).into())
+        .collect();
+    assert_eq!(
+        found, known,
+        "the README and the table in tests/readme.rs differ"
+    );
+
+    let ci = read(".ci/run");
+    let run: Vec<&str> = ci.lines().map(str::trim).collect();
+    for (command, by) in COMMANDS {
+        match by {
+            By::Ci => {
+                let in_words = |line: &&str| {
+                    let line = line.strip_prefix("if ! ").unwrap_or(line);
+                    let rest = line.strip_prefix(command);
+                    rest.is_some_and(|rest| {
+                        rest.is_empty() || [" -- ", " 2>&1"].iter().any(|end| rest.starts_with(end))
+                    })
+                };
+                assert!(run.iter().any(in_words), ".ci/run does not run `{command}`");
+            }
+            By::Test(file, text) => {
+                let squeezed = |text: &str| text.split_whitespace().collect::<String>();
+                let there = squeezed(&read(file)).contains(&squeezed(text));
+                assert!(
+                    there,
+                    "{file} does not do what `{command}` does: no `{text}`"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_two_commands_show_and_test_it() {
+    let commands = commands(&read("README.md"));
+    let first: Vec<&str> = commands.iter().take(2).map(String::as_str).collect();
+    assert_eq!(
+        first,
+        ["cargo run --release --example cluster", "cargo test"]
+    );
+}
+
+/// Links into the repository lead somewhere.
+#[test]
+fn links_lead_somewhere() {
+    for page in [
+        "README.md",
+        "SECURITY.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/threat-model.md",
+        "docs/policy.md",
+        "docs/metrics.md",
+        "docs/verdicts.md",
+    ] {
+        let text = read(page);
+        let page_dir = Path::new(page).parent().expect("a directory");
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let is_here = !link.contains("://");
+            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join(page_dir)
+                .join(link);
+            assert!(
+                !is_here || path.exists(),
+                "{page} links to {link}, which is not there"
+            );
+        }
+    }
+}
