@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::policy;
+use super::target::{ClusterArgs, block_on};
 use crate::cluster::connection::{Connection, Target};
 use crate::cluster::events::Events;
 use crate::cluster::lease::{Candidate, Leadership};
@@ -29,12 +30,8 @@ use crate::telemetry::server::Server;
 /// Flags of `run`. Each can be given as an environment variable too.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// Kubeconfig file; in a cluster none is needed [env: KUBECONFIG, a list as kubectl has it]
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// Context in the kubeconfig
-    #[arg(long, env = "CSR_WARDEN_CONTEXT", value_name = "NAME")]
-    context: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Policy file, or `default` or `strict`
     #[arg(long, env = "CSR_WARDEN_POLICY", value_name = "FILE")]
     policy: Option<String>,
@@ -105,19 +102,8 @@ enum LogLevel {
 /// Runs until SIGTERM or SIGINT.
 pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
     start_logging(args.log_format, args.log_level)?;
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("the TLS library has been set up already"))?;
     let (policy, policy_file) = policy::load(args.policy.as_deref())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start")?;
-    let served = runtime.block_on(serve(args, policy, policy_file));
-    // A name that a resolver does not answer for must not hold up the end.
-    runtime.shutdown_background();
-    served?;
+    block_on(serve(args, policy, policy_file))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -129,12 +115,7 @@ async fn serve(
     // First of all: process 1 of a container ignores signals that nobody listens for.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let target = Target {
-        kubeconfigs: kubeconfigs(args.kubeconfig.as_ref()),
-        context: args.context.clone(),
-    };
-    let outside = !target.kubeconfigs.is_empty();
-    let connection = Connection::new(&target).await?;
+    let connection = args.cluster.connect().await?;
     let kubelet_authorities = match &args.kubelet_certificate_authority {
         None => connection.config.root_cert.clone().unwrap_or_default(),
         Some(path) => {
@@ -182,7 +163,7 @@ async fn serve(
         Leadership::unelected()
     };
     let candidate = args.leader_elect.then(|| {
-        let in_cluster = !outside && std::env::var_os(IN_CLUSTER).is_some();
+        let in_cluster = !args.cluster.names_a_file() && std::env::var_os(IN_CLUSTER).is_some();
         let pods = in_cluster.then(|| connection.config.default_namespace.clone());
         let namespace = args.lease_namespace.clone().or(pods);
         Candidate::new(
@@ -262,17 +243,6 @@ const EVERYWHERE: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8080),
     SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
 ];
-
-/// The flag names one file; `KUBECONFIG` is a list, in which empty names count for nothing.
-fn kubeconfigs(flag: Option<&PathBuf>) -> Vec<PathBuf> {
-    match (flag, std::env::var_os("KUBECONFIG")) {
-        (Some(path), _) => vec![path.clone()],
-        (None, Some(list)) => std::env::split_paths(&list)
-            .filter(|path| !path.as_os_str().is_empty())
-            .collect(),
-        (None, None) => Vec::new(),
-    }
-}
 
 /// Set by Kubernetes in every Pod.
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";

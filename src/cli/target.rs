@@ -1,0 +1,63 @@
+//! Which cluster a command is about: flags that every command on a cluster has, and the way there.
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+
+use crate::cluster::connection::{Connection, Target};
+
+/// Flags that name a cluster, as kubectl has them.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ClusterArgs {
+    /// Kubeconfig file; in a cluster none is needed [env: KUBECONFIG, a list as kubectl has it]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context in the kubeconfig
+    #[arg(long, env = "CSR_WARDEN_CONTEXT", value_name = "NAME")]
+    context: Option<String>,
+}
+
+impl ClusterArgs {
+    /// Whether a kubeconfig is named, so that a Pod's own surroundings say nothing.
+    pub(super) fn names_a_file(&self) -> bool {
+        !self.kubeconfigs().is_empty()
+    }
+
+    /// Reads the configuration; nothing is sent yet.
+    pub(super) async fn connect(&self) -> Result<Connection> {
+        let target = Target {
+            kubeconfigs: self.kubeconfigs(),
+            context: self.context.clone(),
+        };
+        Connection::new(&target).await
+    }
+
+    /// The flag names one file; `KUBECONFIG` is a list, in which empty names count for nothing.
+    fn kubeconfigs(&self) -> Vec<PathBuf> {
+        match (&self.kubeconfig, std::env::var_os("KUBECONFIG")) {
+            (Some(path), _) => vec![path.clone()],
+            (None, Some(list)) => std::env::split_paths(&list)
+                .filter(|path| !path.as_os_str().is_empty())
+                .collect(),
+            (None, None) => Vec::new(),
+        }
+    }
+}
+
+/// Runs what talks to a cluster, on a runtime of two threads, with the one TLS library set up.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("the TLS library has been set up already"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    let done = runtime.block_on(work);
+    // A name that a resolver does not answer for must not hold up the end.
+    runtime.shutdown_background();
+    done
+}
