@@ -303,23 +303,15 @@ async fn read_certificates(
         let demand = policy.borrow().policy.spec.protected.endpoint_certificates;
         let decisive =
             |server: &ApiServer| demand == Demand::Required || Some(server) == configured.as_ref();
-        let failure = failures
+        let failures = failures
             .into_iter()
-            .find(|(server, _)| server.as_ref().is_none_or(decisive));
-        let (message, pause) = match failure {
-            Some((Some(server), why)) if read.contains(&server) => (
-                Input::Failed(Source::ApiServerCertificates, why),
-                backoff.pause(),
-            ),
-            Some((_, why)) => (
-                Input::Incomplete(Source::ApiServerCertificates, why),
-                backoff.pause(),
-            ),
-            None => {
-                backoff.reset();
-                let pause = READ_AGAIN + jitter(READ_AGAIN / 5);
-                (Input::Synced(Source::ApiServerCertificates), pause)
-            }
+            .filter(|(server, _)| server.as_ref().is_none_or(decisive));
+        let message = outcome(failures.collect(), &read);
+        let pause = if matches!(message, Input::Synced(_)) {
+            backoff.reset();
+            READ_AGAIN + jitter(READ_AGAIN / 5)
+        } else {
+            backoff.pause()
         };
         if inputs.send(message).await.is_err() {
             return;
@@ -331,6 +323,20 @@ async fn read_certificates(
             },
             () = inputs.closed() => return,
         }
+    }
+}
+
+/// What is to be said of all certificates together. One that was never read goes before those that
+/// were: what it protects is not known, however long ago the others were read.
+fn outcome(failures: Vec<(Option<ApiServer>, String)>, read: &BTreeSet<ApiServer>) -> Input {
+    let source = Source::ApiServerCertificates;
+    let (known, unknown): (Vec<_>, Vec<_>) = failures
+        .into_iter()
+        .partition(|(server, _)| server.as_ref().is_some_and(|server| read.contains(server)));
+    match (unknown.into_iter().next(), known.into_iter().next()) {
+        (Some((_, why)), _) => Input::Incomplete(source, why),
+        (None, Some((_, why))) => Input::Failed(source, why),
+        (None, None) => Input::Synced(source),
     }
 }
 
@@ -377,4 +383,27 @@ async fn read_all(
 
 fn origin(server: &ApiServer) -> String {
     format!("certificate of {}", server.url())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Handshakes fail in any order, and one that was read before must not hide one that was not.
+    #[test]
+    fn a_certificate_that_was_never_read_is_told_whichever_fails_first() {
+        let server = |last: u8| ApiServer::endpoint([10, 0, 0, last].into(), 6443);
+        let failed = |last| (Some(server(last)), "refused".to_owned());
+        let read = BTreeSet::from([server(1)]);
+        for failures in [vec![failed(1), failed(2)], vec![failed(2), failed(1)]] {
+            let said = outcome(failures, &read);
+            assert!(matches!(said, Input::Incomplete(..)), "{said:?}");
+        }
+        let said = outcome(vec![failed(1)], &read);
+        assert!(matches!(said, Input::Failed(..)), "{said:?}");
+        let said = outcome(vec![(None, "no CA".into())], &read);
+        assert!(matches!(said, Input::Incomplete(..)), "{said:?}");
+        assert!(matches!(outcome(Vec::new(), &read), Input::Synced(_)));
+    }
 }

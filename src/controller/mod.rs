@@ -290,8 +290,10 @@ impl Controller {
                 kind,
                 sans,
                 networks,
-            } => self.reconciler.protected(&origin, kind, sans, networks),
-            Input::Unprotected(origin) => self.reconciler.unprotected(&origin),
+            } => self
+                .reconciler
+                .protected(&origin, kind, sans, networks, now),
+            Input::Unprotected(origin) => self.reconciler.unprotected(&origin, now),
             Input::Synced(source) => {
                 if self.reconciler.source_synced(source, now) {
                     tracing::info!(source = source.as_str(), "{} synced", source.as_str());

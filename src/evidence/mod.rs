@@ -1,6 +1,7 @@
 //! What is known of the cluster, and who says so: plain data and look-ups.
 
 mod answers;
+mod former;
 mod inventory;
 mod keys;
 mod machines;

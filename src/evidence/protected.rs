@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 
+use super::former::{Former, Object};
 use crate::csr::names::{DnsName, San};
 
 /// What a protected name or address is.
@@ -41,6 +43,7 @@ struct Part {
 #[derive(Debug, Default)]
 pub struct Protected {
     parts: BTreeMap<String, Part>,
+    former: Former,
 }
 
 impl Protected {
@@ -69,9 +72,63 @@ impl Protected {
         changed
     }
 
-    /// Forgets what the origin protected. Returns whether there was anything.
-    pub fn remove(&mut self, origin: &str) -> bool {
-        self.parts.remove(origin).is_some()
+    /// Puts these in the place of all that the origin protected before. What is not among them
+    /// was protected until now.
+    pub fn replace(
+        &mut self,
+        origin: &str,
+        kind: IdentityKind,
+        sans: Vec<San>,
+        networks: Vec<IpNet>,
+        now: Timestamp,
+    ) {
+        if let Some(before) = self.parts.remove(origin) {
+            let goes = |object: &Object| match object {
+                Object::San(san) => !sans.contains(san),
+                Object::Network(network) => !networks.contains(network),
+            };
+            self.part_with(origin, before, goes, now);
+        }
+        self.set_sans(origin, kind, sans);
+        self.set_networks(origin, kind, networks);
+    }
+
+    /// The origin is gone: what it protected was protected until now.
+    pub fn remove(&mut self, origin: &str, now: Timestamp) {
+        if let Some(before) = self.parts.remove(origin) {
+            self.part_with(origin, before, |_| true, now);
+        }
+    }
+
+    fn part_with(
+        &mut self,
+        origin: &str,
+        before: Part,
+        goes: impl Fn(&Object) -> bool,
+        now: Timestamp,
+    ) {
+        let sans = before.sans.into_iter();
+        let sans = sans.map(|(san, kind)| (Object::San(san), kind));
+        let networks = before.networks.into_iter();
+        let networks = networks.map(|(network, kind)| (Object::Network(network), kind));
+        for (object, kind) in sans.chain(networks).filter(|(object, _)| goes(object)) {
+            self.former.add(object, kind, origin, now);
+        }
+    }
+
+    /// All that protected this name or address until lately, each with the time until which
+    /// that counts.
+    pub fn former(
+        &self,
+        san: &San,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&Identity, Timestamp)> {
+        self.former.find(san, now)
+    }
+
+    /// Drops what was protected too long ago to count.
+    pub fn prune(&mut self, now: Timestamp) {
+        self.former.prune(now);
     }
 
     /// All that protects this name or address.

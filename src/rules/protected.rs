@@ -48,15 +48,44 @@ fn check_identities(case: &Case<'_>, san: &San, findings: &mut Findings) {
             findings.add(Code::SanApiServerEndpoint, detail);
         }
     } else if let Some(identity) = of(IdentityKind::ApiServerIdentity) {
-        // The serving certificate that kubeadm makes holds the name of its node.
-        let is_own_name = match san {
-            San::Dns(name) => name.as_str() == node.name.as_str(),
-            San::Ip(_) => false,
-        };
-        if !(node.control_plane && is_own_name) {
+        if !is_own_name(node, san) {
             let detail = format!("the API server is known by {san} ({})", identity.origin);
             findings.add(Code::SanApiServerIdentity, detail);
         }
+    } else {
+        check_former(case, node, san, findings);
+    }
+}
+
+/// The serving certificate that kubeadm makes holds the name of its node.
+fn is_own_name(node: &Node, san: &San) -> bool {
+    match san {
+        San::Dns(name) => node.control_plane && name.as_str() == node.name.as_str(),
+        San::Ip(_) => false,
+    }
+}
+
+/// An API server that is restarted or replaced is in no EndpointSlice for a while, and what is its
+/// own is not free because of that.
+fn check_former(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) {
+    let former = || case.evidence.protected.former(san, case.now);
+    let of = |kind| former().any(|(identity, _)| identity.kind == kind);
+    let may = if of(IdentityKind::Service) {
+        false
+    } else if of(IdentityKind::ApiServerEndpoint) {
+        node.control_plane
+    } else {
+        is_own_name(node, san)
+    };
+    if may {
+        return;
+    }
+    if let Some((identity, until)) = former().max_by_key(|(_, until)| *until) {
+        let detail = format!(
+            "{san} was protected until lately ({}), and is nobody's before {until}",
+            identity.origin
+        );
+        findings.wait(Code::SanProtectedLately, vec![Awaited::Time(until)], detail);
     }
 }
 

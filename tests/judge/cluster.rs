@@ -90,6 +90,8 @@ pub struct ProtectedSpec {
     pub kind: Kind,
     pub sans: Vec<String>,
     pub networks: Vec<IpNet>,
+    /// How long ago it protected them for the last time, if it does no more.
+    pub until: Option<SignedDuration>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -240,6 +242,7 @@ pub fn kubeadm() -> Vec<ProtectedSpec> {
         kind,
         sans: sans.iter().map(|san| (*san).to_owned()).collect(),
         networks: networks.iter().map(|n| n.parse().unwrap()).collect(),
+        until: None,
     };
     let certificate = [
         "kubernetes",
@@ -315,6 +318,9 @@ pub fn evidence(
         let protected = &mut evidence.protected;
         protected.set_sans(&part.origin, kind, part.sans.iter().map(san).collect());
         protected.set_networks(&part.origin, kind, part.networks.clone());
+        if let Some(until) = part.until {
+            protected.remove(&part.origin, ago(until));
+        }
     }
     for key in keys {
         let recipe = Recipe {

@@ -219,14 +219,15 @@ impl Reconciler {
         kind: IdentityKind,
         sans: Vec<San>,
         networks: Vec<ipnet::IpNet>,
+        now: Now,
     ) {
-        self.evidence.protected.set_sans(origin, kind, sans);
-        self.evidence.protected.set_networks(origin, kind, networks);
+        let protected = &mut self.evidence.protected;
+        protected.replace(origin, kind, sans, networks, now.wall);
     }
 
     /// An origin protects nothing any more.
-    pub(in crate::controller) fn unprotected(&mut self, origin: &str) {
-        self.evidence.protected.remove(origin);
+    pub(in crate::controller) fn unprotected(&mut self, origin: &str, now: Now) {
+        self.evidence.protected.remove(origin, now.wall);
     }
 
     /// A source is complete.

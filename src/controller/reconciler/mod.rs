@@ -85,6 +85,7 @@ impl Reconciler {
     /// Wakes the requests whose time has come.
     pub(super) fn tick(&mut self, now: Now) {
         self.evidence.answers.prune(now.wall);
+        self.evidence.protected.prune(now.wall);
         let due = self.parking.due(now.monotonic, DUE_AT_ONCE);
         self.requeue(due);
     }

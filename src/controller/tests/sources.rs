@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::{Scene, codes, node};
 use crate::Decision;
+use crate::controller::turn::Written;
 use crate::csr::names::{NodeName, San};
-use crate::evidence::{Answer, Inventory, Machine, MachineLink, Source};
+use crate::evidence::{Answer, IdentityKind, Inventory, Machine, MachineLink, Source};
 use crate::finding::{Code, Question};
 use crate::policy::{Enforcement, Policy, parse};
 
@@ -146,4 +147,46 @@ fn an_answer_wakes_and_holds_for_its_time() {
         .reconciler
         .answered(question, Answer::Sans(address), until);
     assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
+}
+
+/// An API server that stops leaves its EndpointSlice, and comes back with the same address.
+#[test]
+fn what_an_api_server_leaves_for_a_restart_is_not_free() {
+    for slice_is_gone in [false, true] {
+        let mut scene = Scene::synced();
+        let (origin, kind) = (
+            "EndpointSlice default/kubernetes",
+            IdentityKind::ApiServerEndpoint,
+        );
+        let ip = |text: &str| San::from_ip_text(text).unwrap();
+        let (stays, restarts) = (ip("10.0.0.2"), ip("10.0.0.1"));
+        let listed = |scene: &mut Scene, sans: &[&San]| {
+            let sans = sans.iter().map(|san| (*san).clone()).collect();
+            let now = scene.now;
+            scene
+                .reconciler
+                .protected(origin, kind, sans, Vec::new(), now);
+        };
+        listed(&mut scene, &[&stays, &restarts]);
+        if slice_is_gone {
+            scene.reconciler.unprotected(origin, scene.now);
+        } else {
+            listed(&mut scene, &[&stays]);
+        }
+        let created = scene.now.wall;
+        scene.reconciler.node_seen(node("a", created));
+        scene.pass(Duration::from_secs(60));
+        scene.ask("a", 1);
+        assert_eq!(scene.says(), [Code::SanProtectedLately]);
+        listed(&mut scene, &[&stays, &restarts]);
+        scene.pass(Duration::from_secs(60));
+        let denied = scene.turn().unwrap();
+        assert_eq!(codes(&denied), [Code::SanApiServerEndpoint]);
+        let done = Written::Done;
+        scene.reconciler.written(&denied, false, done, scene.now);
+        listed(&mut scene, &[&stays]);
+        scene.pass(Duration::from_secs(3600));
+        scene.ask("a", 2);
+        assert_eq!(scene.decisions(), [("csr-a-2".into(), Decision::Approve)]);
+    }
 }

@@ -28,6 +28,8 @@ pub enum Skip {
     AlwaysAuthenticated,
     /// Less is protected than on this cluster, and the verdict depends on it.
     ProtectedLess,
+    /// Something was protected until lately, which csr-warden must have seen: `cases/late.rs`.
+    ProtectedLately,
 }
 
 /// One request to be posted.
@@ -192,6 +194,12 @@ fn skip(vector: &Vector) -> Option<Skip> {
         Some(Skip::SameSecond)
     } else if !groups.iter().any(|group| group == AUTHENTICATED) {
         Some(Skip::AlwaysAuthenticated)
+    } else if vector
+        .also_protected
+        .iter()
+        .any(|part| part.until.is_some())
+    {
+        Some(Skip::ProtectedLately)
     } else if !is_same_here(vector) {
         Some(Skip::ProtectedLess)
     } else {

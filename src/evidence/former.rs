@@ -1,0 +1,83 @@
+//! What was protected until lately. An API server that is restarted leaves its EndpointSlice for a
+//! while; whoever got a certificate for its address meanwhile could pose as it for a year.
+
+use std::collections::VecDeque;
+
+use ipnet::IpNet;
+use jiff::{SignedDuration, Timestamp};
+
+use super::protected::{Identity, IdentityKind};
+use crate::csr::names::San;
+
+/// How long what was protected is nobody's yet: as long as a machine is in maintenance.
+const LINGERS: SignedDuration = SignedDuration::from_hours(1);
+/// How many of these are kept; beyond it the oldest go. Only the control plane makes them.
+const MOST: usize = 4096;
+
+/// A name, an address or a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Object {
+    San(San),
+    Network(IpNet),
+}
+
+impl Object {
+    fn covers(&self, san: &San) -> bool {
+        match (self, san) {
+            (Object::San(own), san) => own == san,
+            (Object::Network(network), San::Ip(ip)) => network.contains(ip),
+            (Object::Network(_), San::Dns(_)) => false,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    object: Object,
+    identity: Identity,
+    until: Timestamp,
+}
+
+/// All of them, in the order in which they went.
+#[derive(Debug, Default)]
+pub(super) struct Former {
+    entries: VecDeque<Entry>,
+}
+
+impl Former {
+    /// Notes that this origin protects the object no more.
+    pub(super) fn add(&mut self, object: Object, kind: IdentityKind, origin: &str, now: Timestamp) {
+        let identity = Identity {
+            kind,
+            origin: origin.to_owned(),
+        };
+        self.entries
+            .retain(|entry| entry.object != object || entry.identity != identity);
+        if self.entries.len() >= MOST {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(Entry {
+            object,
+            identity,
+            until: now.checked_add(LINGERS).unwrap_or(now),
+        });
+    }
+
+    /// All that protected this name or address until lately, each with the time until which
+    /// that counts.
+    pub(super) fn find(
+        &self,
+        san: &San,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&Identity, Timestamp)> {
+        self.entries
+            .iter()
+            .filter(move |entry| entry.until > now && entry.object.covers(san))
+            .map(|entry| (&entry.identity, entry.until))
+    }
+
+    /// Drops what does not count any more.
+    pub(super) fn prune(&mut self, now: Timestamp) {
+        self.entries.retain(|entry| entry.until > now);
+    }
+}
