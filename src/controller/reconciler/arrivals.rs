@@ -156,6 +156,12 @@ impl Reconciler {
         if before.spec.sources != self.policy.spec.sources {
             self.evidence.answers.clear();
         }
+        if before.spec != self.policy.spec {
+            // Nobody may ask them any more; whoever does is heard of again.
+            for asked in [Source::Dns, Source::ServingCertificates] {
+                self.evidence.sources.forget(asked);
+            }
+        }
         let woken = self.parking.everyone();
         self.requeue(woken);
     }
