@@ -24,6 +24,7 @@ pub mod output;
 pub mod pki;
 pub mod ports;
 pub mod process;
+pub mod prometheus;
 mod signer;
 
 use std::time::Duration;
