@@ -1,5 +1,7 @@
 //! A real Prometheus with the rules that are shipped, while kubelets and forgers ask.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +12,9 @@ use super::scene::{SOON, Scene};
 use crate::harness::GLANCE;
 use crate::harness::assets::Assets;
 use crate::harness::fleet::{self, Fleet};
+use crate::harness::https::Https;
 use crate::harness::node_user::{NodeUser, settled};
+use crate::harness::pki::Pair;
 use crate::harness::prometheus::Prometheus;
 use crate::queries::{of_dashboard, rendered};
 use crate::{Case, Needs};
@@ -19,11 +23,18 @@ use crate::{Case, Needs};
 const SERVICE: &str = "10.96.0.77";
 
 pub fn cases() -> Vec<Case> {
-    vec![Case::new(
-        "monitoring_by_a_real_prometheus",
-        Needs::Prometheus,
-        by_a_real_prometheus,
-    )]
+    vec![
+        Case::new(
+            "monitoring_by_a_real_prometheus",
+            Needs::Prometheus,
+            by_a_real_prometheus,
+        ),
+        Case::new(
+            "monitoring_for_those_who_may",
+            Needs::Prometheus,
+            for_those_who_may,
+        ),
+    ]
 }
 
 async fn by_a_real_prometheus(assets: Arc<Assets>) -> Result<()> {
@@ -90,4 +101,99 @@ async fn wait_firing(prometheus: &Prometheus, name: &str) -> Result<Value> {
         ensure!(begun.elapsed() < SOON, "{name} does not fire: {firing:#?}");
         tokio::time::sleep(GLANCE).await;
     }
+}
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Puts a certificate where the daemon reads it, in one step for each file.
+fn put(pair: &Pair, folder: &Path) -> Result<()> {
+    for (from, name) in [(&pair.cert, "tls.crt"), (&pair.key, "tls.key")] {
+        let fresh = folder.join("fresh");
+        std::fs::copy(from, &fresh)?;
+        std::fs::rename(&fresh, folder.join(name))?;
+    }
+    Ok(())
+}
+
+async fn for_those_who_may(assets: Arc<Assets>) -> Result<()> {
+    let scene = Scene::new(&assets).await?;
+    let kubectl = |args: &'static str| {
+        let args: Vec<&str> = args.split(' ').collect();
+        let cluster = &scene.cluster;
+        async move { anyhow::Ok(cluster.kubectl(&args).await?.trim().to_owned()) }
+    };
+    scene.grants("metrics-auth").await?;
+    let authority = scene.cluster.authority();
+    let folder = scene.cluster.dir().join("tls");
+    std::fs::create_dir(&folder)?;
+    let first = authority.serving("metrics-1", &[], &[HERE])?;
+    put(&first, &folder)?;
+    let (chain, key) = (folder.join("tls.crt"), folder.join("tls.key"));
+    let text = |path: &Path| path.to_str().map(str::to_owned).context("no text");
+    let (chain, key) = (text(&chain)?, text(&key)?);
+    let flags = ["--tls-cert-file", &chain, "--tls-private-key-file", &key];
+    let args = [&flags[..], &["--metrics-auth"]].concat();
+    let mut daemon = scene.installation.start("csr-warden", &args)?;
+    let https = Https::new(daemon.address(), &authority.pair().cert)?;
+
+    // Probes need no token.
+    https.wait("/readyz", None, 200, SOON).await?;
+    https.wait("/livez", None, 200, SOON).await?;
+    let status = async |token| anyhow::Ok(https.get("/metrics", token).await?.0.status);
+    ensure!(status(None).await? == 401, "without a token");
+    ensure!(status(Some("abc")).await? == 401, "nobody's token");
+
+    kubectl("create serviceaccount scraper -n default").await?;
+    let token = kubectl("create token scraper -n default").await?;
+    let (answer, _) = https.get("/metrics", Some(&token)).await?;
+    ensure!(answer.status == 403, "{answer:?}");
+    let user = "system:serviceaccount:default:scraper may not get";
+    ensure!(answer.body.starts_with(user), "{answer:?}");
+    kubectl(
+        "create clusterrolebinding scraper --clusterrole=csr-warden-metrics-reader \
+         --serviceaccount=default:scraper",
+    )
+    .await?;
+    https.wait("/metrics", Some(&token), 200, SOON).await?;
+
+    let file = scene.cluster.dir().join("token");
+    std::fs::write(&file, &token)?;
+    let scrape = json!({
+        "scheme": "https",
+        "authorization": {"credentials_file": file},
+        "tls_config": {"ca_file": authority.pair().cert},
+    });
+    let mut prometheus = Prometheus::start(scene.cluster.dir(), daemon.address(), &scrape)?;
+    prometheus
+        .wait_value("csr_warden_leader == 1", SOON)
+        .await?;
+
+    // Another certificate is shown without a restart; one that cannot be used is not.
+    let before = https.get("/livez", None).await?.1;
+    put(&authority.serving("metrics-2", &[], &[HERE])?, &folder)?;
+    let begun = Instant::now();
+    let shown = loop {
+        let shown = https.get("/livez", None).await?.1;
+        if shown != before {
+            break shown;
+        }
+        ensure!(begun.elapsed() < SOON, "the old certificate is shown");
+        tokio::time::sleep(GLANCE).await;
+    };
+    std::fs::write(folder.join("tls.key"), "no key")?;
+    daemon.wait_says("the last one stays", SOON).await?;
+    ensure!(https.get("/livez", None).await?.1 == shown);
+
+    // An error is neither yes nor no.
+    kubectl("delete clusterrolebinding csr-warden-metrics-auth").await?;
+    let other = kubectl("create token scraper -n default").await?;
+    https.wait("/metrics", Some(&other), 503, SOON).await?;
+    daemon
+        .wait_says("cannot ask who may read the metrics: a permission", SOON)
+        .await?;
+    ensure!(status(Some(&token)).await? == 200, "a grant that holds");
+    let (health, error) = prometheus.target().await?;
+    ensure!(health == "up", "{health}: {error}");
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    Ok(())
 }

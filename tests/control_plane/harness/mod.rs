@@ -16,6 +16,7 @@ mod dir;
 pub mod etcd;
 pub mod facade;
 pub mod fleet;
+pub mod https;
 pub mod install;
 pub mod link;
 pub mod netns;
