@@ -1,5 +1,6 @@
 //! A real Prometheus with the rules that are shipped, while kubelets and forgers ask.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::scene::{SOON, Scene};
 use crate::harness::GLANCE;
 use crate::harness::assets::Assets;
+use crate::harness::daemon::Daemon;
 use crate::harness::fleet::{self, Fleet};
 use crate::harness::https::Https;
 use crate::harness::node_user::{NodeUser, settled};
@@ -83,10 +85,40 @@ async fn by_a_real_prometheus(assets: Arc<Assets>) -> Result<()> {
     let firing = prometheus.firing().await?;
     ensure!(firing.len() == 1, "{firing:#?}");
 
+    check_lines(&daemon)?;
+
     // Without the daemon nothing is shown: the alert is on its way.
     daemon.sigterm(Duration::from_secs(5)).await?;
     let pending = r#"ALERTS{alertname="CsrWardenAbsent",alertstate="pending"}"#;
     prometheus.wait_value(pending, SOON).await?;
+    Ok(())
+}
+
+/// Every decision that was logged is as the schema says, and has no field that it does not name.
+fn check_lines(daemon: &Daemon) -> Result<()> {
+    const SCHEMA: &str = include_str!("../../../docs/decision.schema.json");
+    let mut schema: Value = serde_json::from_str(SCHEMA)?;
+    schema["additionalProperties"] = false.into();
+    for part in schema["$defs"]
+        .as_object_mut()
+        .context("$defs")?
+        .values_mut()
+    {
+        part["additionalProperties"] = false.into();
+    }
+    let schema = jsonschema::validator_for(&schema)?;
+    let mut verdicts = BTreeSet::new();
+    for line in daemon.stdout().lines() {
+        let decision: Value = serde_json::from_str(&line)?;
+        let wrong: Vec<String> = schema
+            .iter_errors(&decision)
+            .map(|e| e.to_string())
+            .collect();
+        ensure!(wrong.is_empty(), "{line}: {wrong:?}");
+        verdicts.insert(decision["verdict"].as_str().context("verdict")?.to_owned());
+    }
+    let seen: Vec<&str> = verdicts.iter().map(String::as_str).collect();
+    ensure!(seen == ["Approve", "Deny", "Wait"], "{seen:?}");
     Ok(())
 }
 
