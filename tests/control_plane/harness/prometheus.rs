@@ -62,7 +62,7 @@ impl Prometheus {
         let answer = http_get(self.address, path).await?;
         ensure!(answer.status == 200, "{path}: {answer:?}");
         let body: Value = serde_json::from_str(&answer.body)?;
-        Ok(body["data"].clone())
+        Ok(at(&body, "/data").clone())
     }
 
     /// The values of a query now, without those that are no number.
@@ -71,10 +71,10 @@ impl Prometheus {
             .get(&format!("/api/v1/query?query={}", encoded(expr)))
             .await?;
         let mut values = Vec::new();
-        for series in data["result"].as_array().context("result")? {
-            let value: f64 = series["value"][1].as_str().context("value")?.parse()?;
+        for series in at(&data, "/result").as_array().context("result")? {
+            let value: f64 = at(series, "/value/1").as_str().context("value")?.parse()?;
             if !value.is_nan() {
-                values.push((series["metric"].clone(), value));
+                values.push((at(series, "/metric").clone(), value));
             }
         }
         Ok(values)
@@ -99,9 +99,9 @@ impl Prometheus {
     /// The alerts that fire, each with its annotations.
     pub async fn firing(&self) -> Result<Vec<Value>> {
         let data = self.get("/api/v1/alerts").await?;
-        let alerts = data["alerts"].as_array().context("alerts")?.iter();
+        let alerts = at(&data, "/alerts").as_array().context("alerts")?.iter();
         Ok(alerts
-            .filter(|alert| alert["state"] == "firing")
+            .filter(|alert| at(alert, "/state") == "firing")
             .cloned()
             .collect())
     }
@@ -110,10 +110,10 @@ impl Prometheus {
     pub async fn broken_rules(&self) -> Result<Vec<String>> {
         let data = self.get("/api/v1/rules").await?;
         let mut broken = Vec::new();
-        for group in data["groups"].as_array().context("groups")? {
-            for rule in group["rules"].as_array().context("rules")? {
-                if rule["health"] != "ok" {
-                    broken.push(format!("{}: {}", rule["name"], rule["lastError"]));
+        for group in at(&data, "/groups").as_array().context("groups")? {
+            for rule in at(group, "/rules").as_array().context("rules")? {
+                if at(rule, "/health") != "ok" {
+                    broken.push(format!("{}: {}", at(rule, "/name"), at(rule, "/lastError")));
                 }
             }
         }
@@ -123,10 +123,21 @@ impl Prometheus {
     /// Health and last error of the target.
     pub async fn target(&self) -> Result<(String, String)> {
         let data = self.get("/api/v1/targets").await?;
-        let target = &data["activeTargets"][0];
-        let text = |key: &str| target[key].as_str().unwrap_or_default().to_owned();
+        let target = at(&data, "/activeTargets/0");
+        let text = |key: &str| {
+            target
+                .get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         Ok((text("health"), text("lastError")))
     }
+}
+
+/// What stands there; null if nothing does.
+fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
 /// RFC 3986, 2.1: all but what is never reserved.
