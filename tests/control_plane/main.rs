@@ -25,6 +25,7 @@ mod mutant;
 #[allow(dead_code)]
 mod objects;
 #[path = "../exposition/queries.rs"]
+#[allow(dead_code)]
 mod queries;
 mod random;
 #[path = "../judge/world.rs"]
