@@ -5,6 +5,7 @@ mod offline;
 mod policy;
 mod render;
 mod run;
+mod serving;
 mod target;
 
 use std::io::IsTerminal;

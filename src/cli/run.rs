@@ -1,7 +1,6 @@
 //! `csr-warden run`: the daemon.
 
 use std::io::IsTerminal;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::policy;
+use super::serving::ServingArgs;
 use super::target::{ClusterArgs, block_on};
 use crate::cluster::connection::{Connection, Target};
 use crate::cluster::events::Events;
@@ -25,7 +25,6 @@ use crate::sources::serving_certificate::authorities;
 use crate::telemetry::audit;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::server::Server;
 
 /// Flags of `run`. Each can be given as an environment variable too.
 #[derive(Debug, Args)]
@@ -67,10 +66,8 @@ pub(super) struct RunArgs {
         value_name = "NAME"
     )]
     lease_name: String,
-    /// Where /metrics, /livez and /readyz are served [default: [::]:8080, which is every IPv4
-    /// address too]
-    #[arg(long, env = "CSR_WARDEN_BIND_ADDRESS", value_name = "IP:PORT")]
-    bind_address: Option<SocketAddr>,
+    #[command(flatten)]
+    serving: ServingArgs,
     /// How decisions and messages are written
     #[arg(long, env = "CSR_WARDEN_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json,
           value_name = "FORMAT")]
@@ -142,10 +139,10 @@ async fn serve(
     let policy = Arc::new(policy);
     let health = Arc::new(Health::new());
     let metrics = Arc::new(Metrics::new(&policy));
-    let addresses = args
-        .bind_address
-        .map_or(EVERYWHERE.to_vec(), |one| vec![one]);
-    let server = Server::bind(&addresses, health.clone(), metrics.clone()).await?;
+    let server = args
+        .serving
+        .bind(&connection, health.clone(), metrics.clone())
+        .await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         server = connection.server(),
@@ -237,12 +234,6 @@ fn inventory(path: PathBuf) -> Result<InventoryFile> {
         inventory,
     })
 }
-
-/// Where the HTTP server listens if nobody says: where the machine has no IPv6, on IPv4.
-const EVERYWHERE: [SocketAddr; 2] = [
-    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8080),
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
-];
 
 /// Set by Kubernetes in every Pod.
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";

@@ -228,12 +228,9 @@ impl Controller {
         let approved = matches!(write, Write::Approve(_));
         let written = writer::follow_up(&outcome, fresh, failures);
         let request = turn.object.name.as_str();
-        let after = self
-            .reconciler
-            .seen(&turn.uid)
-            .map(|seen| now.monotonic.duration_since(seen));
+        let after = now.monotonic.duration_since(turn.seen);
         let done = outcome == Outcome::Written;
-        self.metrics.wrote(outcome.as_str(), after.filter(|_| done));
+        self.metrics.wrote(outcome.as_str(), done.then_some(after));
         self.tell_failure(request, &outcome);
         match (&outcome, &write) {
             (Outcome::Written, Write::Deny(denial)) => {

@@ -24,6 +24,9 @@ mod mutant;
 #[path = "../judge/objects.rs"]
 #[allow(dead_code)]
 mod objects;
+#[path = "../exposition/queries.rs"]
+#[allow(dead_code)]
+mod queries;
 mod random;
 #[path = "../judge/world.rs"]
 #[allow(dead_code)]
@@ -39,7 +42,7 @@ use anyhow::Result;
 use futures::FutureExt as _;
 use harness::assets::Assets;
 use harness::netns::{self, Network};
-use harness::process::take_last_words;
+use harness::process::{in_path, take_last_words};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// The program under test.
@@ -51,6 +54,8 @@ pub enum Needs {
     Nothing,
     /// The address [`netns::ADDRESS`], for an API server that publishes its endpoint.
     OwnNetwork,
+    /// A Prometheus, as Debian's package has it.
+    Prometheus,
 }
 
 type Run = Box<dyn FnOnce(Arc<Assets>) -> Pin<Box<dyn Future<Output = Result<()>>>> + Send>;
@@ -100,6 +105,9 @@ fn main() -> ExitCode {
         let unable = match (&assets, &network) {
             (Err(missing), _) => Some(missing.clone()),
             (Ok(_), Network::Shared(why)) if case.needs == Needs::OwnNetwork => Some(why.clone()),
+            _ if case.needs == Needs::Prometheus && !in_path("prometheus") => {
+                Some("no `prometheus` to run: install the package prometheus".into())
+            }
             (Ok(_), Network::Shared(_) | Network::Own) => None,
         };
         let assets = assets.clone();

@@ -13,6 +13,7 @@ mod leadership;
 mod machines;
 mod manifests;
 mod messages;
+mod monitoring;
 mod reloads;
 mod rights;
 mod scene;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         messages::cases(),
         rights::cases(),
         manifests::cases(),
+        monitoring::cases(),
     ]
     .into_iter()
     .flatten()

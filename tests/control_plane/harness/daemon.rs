@@ -217,6 +217,11 @@ fn exchange(address: SocketAddr, request: &[u8]) -> Result<Answer> {
     stream.write_all(request)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
+    read_answer(answer)
+}
+
+/// Reads an answer that ended with the connection.
+pub fn read_answer(answer: Vec<u8>) -> Result<Answer> {
     let answer = String::from_utf8(answer)?;
     let (head, body) = answer
         .split_once("\r\n\r\n")

@@ -16,6 +16,7 @@ mod dir;
 pub mod etcd;
 pub mod facade;
 pub mod fleet;
+pub mod https;
 pub mod install;
 pub mod link;
 pub mod netns;
@@ -24,6 +25,7 @@ pub mod output;
 pub mod pki;
 pub mod ports;
 pub mod process;
+pub mod prometheus;
 mod signer;
 
 use std::time::Duration;
