@@ -39,7 +39,7 @@ use anyhow::Result;
 use futures::FutureExt as _;
 use harness::assets::Assets;
 use harness::netns::{self, Network};
-use harness::process::take_last_words;
+use harness::process::{in_path, take_last_words};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// The program under test.
@@ -51,6 +51,8 @@ pub enum Needs {
     Nothing,
     /// The address [`netns::ADDRESS`], for an API server that publishes its endpoint.
     OwnNetwork,
+    /// The same, and `ansible-playbook`.
+    Ansible,
 }
 
 type Run = Box<dyn FnOnce(Arc<Assets>) -> Pin<Box<dyn Future<Output = Result<()>>>> + Send>;
@@ -99,7 +101,10 @@ fn main() -> ExitCode {
     let trials = cases::all().into_iter().map(|case| {
         let unable = match (&assets, &network) {
             (Err(missing), _) => Some(missing.clone()),
-            (Ok(_), Network::Shared(why)) if case.needs == Needs::OwnNetwork => Some(why.clone()),
+            (Ok(_), Network::Shared(why)) if case.needs != Needs::Nothing => Some(why.clone()),
+            (Ok(_), _) if case.needs == Needs::Ansible && !in_path("ansible-playbook") => {
+                Some("`ansible-playbook` is not in the PATH (pip install ansible-core)".into())
+            }
             (Ok(_), Network::Shared(_) | Network::Own) => None,
         };
         let assets = assets.clone();

@@ -3,6 +3,7 @@
 mod asked;
 mod certificates;
 mod differential;
+mod enabling;
 mod faults;
 mod forgeries;
 mod forgery;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         messages::cases(),
         rights::cases(),
         manifests::cases(),
+        enabling::cases(),
     ]
     .into_iter()
     .flatten()
