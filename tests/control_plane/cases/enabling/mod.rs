@@ -84,7 +84,7 @@ impl Play {
             .map(|kubelet| {
                 // A program that speaks to no service manager says when it is done.
                 let restart = format!(
-                    "exec 3<>/dev/tcp/127.0.0.1/{} && read -r done <&3 && [ \"$done\" = done ]",
+                    "exec 3<>/dev/tcp/127.0.0.1/{} && read -r done <&3 && {{ echo \"$done\"; [ \"$done\" = done ]; }}",
                     kubelet.restarter.port()
                 );
                 let vars = json!({
