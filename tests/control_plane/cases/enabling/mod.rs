@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::{Value, json};
 
 use self::kubelet::Kubelet;
@@ -37,11 +37,10 @@ rotateCertificates: true
 const ON: &str = "serverTLSBootstrap: true\n";
 
 pub fn cases() -> Vec<Case> {
-    vec![Case::new(
-        "enabling_by_ansible",
-        Needs::Ansible,
-        enabling_by_ansible,
-    )]
+    vec![
+        Case::new("enabling_by_ansible", Needs::Ansible, enabling_by_ansible),
+        Case::new("enabling_metrics_server", Needs::Nothing, metrics_server),
+    ]
 }
 
 /// The playbook and its inventory of two nodes.
@@ -195,7 +194,8 @@ async fn enabling_by_ansible(assets: Arc<Assets>) -> Result<()> {
         .await?;
     ensure!(!run.succeeded, "{}", run.output);
     ensure!(
-        run.output.contains("the kubelet of node-1 shows no certificate"),
+        run.output
+            .contains("the kubelet of node-1 shows no certificate"),
         "{}",
         run.output
     );
@@ -225,5 +225,44 @@ async fn enabling_by_ansible(assets: Arc<Assets>) -> Result<()> {
     ensure!(restarts() == [2, 2], "{:?}", restarts());
     play.succeeds(back).await?.expect([Some(0), Some(0)])?;
     daemon.sigterm(Duration::from_secs(5)).await?;
+    Ok(())
+}
+
+/// The component adds its flag to metrics-server and leaves the others.
+async fn metrics_server(assets: Arc<Assets>) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let component = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/deploy/enable/metrics-server/kustomization.yaml"
+    );
+    std::fs::create_dir(dir.path().join("verified"))?;
+    std::fs::copy(component, dir.path().join("verified/kustomization.yaml"))?;
+    // What matters of components.yaml in a release of metrics-server.
+    let container = json!({"name": "metrics-server", "args": ["--secure-port=10250"]});
+    let deployment = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "metrics-server", "namespace": "kube-system"},
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    });
+    std::fs::write(dir.path().join("components.yaml"), deployment.to_string())?;
+    std::fs::write(
+        dir.path().join("kustomization.yaml"),
+        "resources: [components.yaml]\ncomponents: [verified]\n",
+    )?;
+    let built = Command::new(&assets.kubectl)
+        .arg("kustomize")
+        .arg(dir.path())
+        .output()?;
+    let error = String::from_utf8_lossy(&built.stderr);
+    ensure!(built.status.success(), "{error}");
+    let built: Value = serde_saphyr::from_str(std::str::from_utf8(&built.stdout)?)
+        .map_err(|error| anyhow!("{error}"))?;
+    let args = built.pointer("/spec/template/spec/containers/0/args");
+    let expected = json!([
+        "--secure-port=10250",
+        "--kubelet-certificate-authority=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt",
+    ]);
+    ensure!(args == Some(&expected), "{built}");
     Ok(())
 }
