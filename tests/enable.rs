@@ -1,7 +1,7 @@
 //! `deploy/enable` says what its pages say it does. That it works is shown where there is something
 //! to run it: `tests/control_plane/cases/enabling`.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::collections::BTreeSet;
 use std::path::Path;
