@@ -54,8 +54,28 @@ pub enum Needs {
     Nothing,
     /// The address [`netns::ADDRESS`], for an API server that publishes its endpoint.
     OwnNetwork,
+    /// The same, and `ansible-playbook`.
+    Ansible,
     /// A Prometheus, as Debian's package has it.
     Prometheus,
+}
+
+impl Needs {
+    fn own_network(self) -> bool {
+        match self {
+            Self::OwnNetwork | Self::Ansible => true,
+            Self::Nothing | Self::Prometheus => false,
+        }
+    }
+
+    fn missing_program(self) -> Option<String> {
+        let (program, from) = match self {
+            Self::Nothing | Self::OwnNetwork => return None,
+            Self::Ansible => ("ansible-playbook", "pip install ansible-core"),
+            Self::Prometheus => ("prometheus", "Debian's package prometheus"),
+        };
+        (!in_path(program)).then(|| format!("no `{program}` to run: {from} has it"))
+    }
 }
 
 type Run = Box<dyn FnOnce(Arc<Assets>) -> Pin<Box<dyn Future<Output = Result<()>>>> + Send>;
@@ -104,11 +124,8 @@ fn main() -> ExitCode {
     let trials = cases::all().into_iter().map(|case| {
         let unable = match (&assets, &network) {
             (Err(missing), _) => Some(missing.clone()),
-            (Ok(_), Network::Shared(why)) if case.needs == Needs::OwnNetwork => Some(why.clone()),
-            _ if case.needs == Needs::Prometheus && !in_path("prometheus") => {
-                Some("no `prometheus` to run: install the package prometheus".into())
-            }
-            (Ok(_), Network::Shared(_) | Network::Own) => None,
+            (Ok(_), Network::Shared(why)) if case.needs.own_network() => Some(why.clone()),
+            (Ok(_), Network::Shared(_) | Network::Own) => case.needs.missing_program(),
         };
         let assets = assets.clone();
         match (assets, unable) {

@@ -211,7 +211,7 @@ impl Kubelet {
 }
 
 /// A key, and a request of a node for these names with it.
-fn request(node: &str, dns: &[&str], ips: &[Ipv4Addr]) -> Result<(String, String)> {
+pub(super) fn request(node: &str, dns: &[&str], ips: &[Ipv4Addr]) -> Result<(String, String)> {
     use rcgen::{DnType, DnValue, SanType};
     let key = rcgen::KeyPair::generate()?;
     let mut params = rcgen::CertificateParams::default();

@@ -3,6 +3,7 @@
 mod asked;
 mod certificates;
 mod differential;
+mod enabling;
 mod faults;
 mod forgeries;
 mod forgery;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Case> {
         rights::cases(),
         manifests::cases(),
         monitoring::cases(),
+        enabling::cases(),
     ]
     .into_iter()
     .flatten()
