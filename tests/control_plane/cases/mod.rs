@@ -6,6 +6,7 @@ mod differential;
 mod faults;
 mod forgeries;
 mod forgery;
+mod hardening;
 mod harness;
 mod kubelet;
 mod late;
@@ -13,7 +14,9 @@ mod leadership;
 mod machines;
 mod manifests;
 mod messages;
+mod pod;
 mod reloads;
+mod rendered;
 mod rights;
 mod scene;
 mod serving;
@@ -41,6 +44,9 @@ pub fn all() -> Vec<Case> {
         messages::cases(),
         rights::cases(),
         manifests::cases(),
+        rendered::cases(),
+        pod::cases(),
+        hardening::cases(),
     ]
     .into_iter()
     .flatten()
