@@ -275,13 +275,8 @@ async fn decide(
         dry_run,
         ..PostParams::default()
     };
-    api.replace_subresource(
-        "approval",
-        request,
-        &params,
-        serde_json::to_vec(&object).map_err(Error::SerdeError)?,
-    )
-    .await
+    api.replace_subresource("approval", request, &params, &object)
+        .await
 }
 
 async fn approvals(assets: Arc<Assets>) -> Result<()> {
