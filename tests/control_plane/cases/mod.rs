@@ -7,6 +7,7 @@ mod enabling;
 mod faults;
 mod forgeries;
 mod forgery;
+mod hardening;
 mod harness;
 mod kubelet;
 mod late;
@@ -15,7 +16,9 @@ mod machines;
 mod manifests;
 mod messages;
 mod monitoring;
+mod pod;
 mod reloads;
+mod rendered;
 mod rights;
 mod scene;
 mod serving;
@@ -45,6 +48,9 @@ pub fn all() -> Vec<Case> {
         manifests::cases(),
         monitoring::cases(),
         enabling::cases(),
+        rendered::cases(),
+        pod::cases(),
+        hardening::cases(),
     ]
     .into_iter()
     .flatten()

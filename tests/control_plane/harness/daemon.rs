@@ -46,6 +46,11 @@ impl Daemon {
         for (name, value) in envs {
             launch = launch.env(name, value);
         }
+        Self::launch(launch, address)
+    }
+
+    /// Starts what ends up as a daemon, which talks, and answers over HTTP at this address.
+    pub fn launch(launch: Launch, address: SocketAddr) -> Result<Self> {
         Ok(Self {
             process: Process::spawn(launch)?,
             address,
