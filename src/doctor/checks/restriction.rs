@@ -4,10 +4,17 @@ use crate::doctor::code::Code;
 use crate::doctor::facts::{Facts, Restriction};
 use crate::doctor::report::{Check, Checked, Finding};
 
+/// Part of what the admission plugin says (kubernetes `plugin/pkg/admission/noderestriction`).
+const ADMISSION: &str = "is not allowed to modify node";
+
 pub(super) fn restriction(facts: &Facts) -> Checked {
     let (seen, findings) = match &facts.restriction {
-        Restriction::Refused(_) => {
-            let seen = "one node may not write another's Node";
+        Restriction::Refused(why) => {
+            let seen = if why.contains(ADMISSION) {
+                "on: a node may not write another's Node"
+            } else {
+                "a node has no right to write another's Node"
+            };
             (Some(seen.to_owned()), Vec::new())
         }
         Restriction::Accepted(node) => {

@@ -3,6 +3,7 @@
 mod asked;
 mod certificates;
 mod differential;
+mod doctor;
 mod faults;
 mod forgeries;
 mod forgery;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Case> {
         reloads::cases(),
         machines::cases(),
         asked::cases(),
+        doctor::cases(),
         forgeries::cases(),
         late::cases(),
         vectors::cases(),

@@ -17,6 +17,7 @@ pub mod etcd;
 pub mod facade;
 pub mod fleet;
 pub mod install;
+pub mod kubelet_port;
 pub mod link;
 pub mod netns;
 pub mod node_user;
