@@ -24,11 +24,6 @@ impl Paint {
         Paint(wanted(stream))
     }
 
-    #[cfg(test)]
-    pub(super) fn plain() -> Paint {
-        Paint(false)
-    }
-
     pub(super) fn colour(self, text: &str, colour: AnsiColor) -> String {
         self.with(text, colour.on_default().bold())
     }

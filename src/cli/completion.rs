@@ -23,8 +23,15 @@ pub(super) struct CompletionArgs {
 pub(super) fn completion(args: &CompletionArgs) -> Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut script);
+    let script = mended(String::from_utf8_lossy(&script).into_owned());
     std::io::stdout()
-        .write_all(&script)
+        .write_all(script.as_bytes())
         .context("cannot write the script")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// clap_complete 4.6.11 spells the name of a program with a hyphen in two ways in a script for bash, so
+/// that only the commands at the top are completed.
+fn mended(script: String) -> String {
+    script.replace("csr__subcmd__warden", "csr__warden")
 }

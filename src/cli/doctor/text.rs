@@ -6,7 +6,7 @@ use clap::builder::styling::AnsiColor;
 
 use super::super::WIDTH;
 use super::super::colour::Paint;
-use crate::doctor::{Checked, Finding, Report, Severity};
+use crate::doctor::{Checked, Code, Finding, Report, Severity};
 
 /// Objects of one finding that are named; the machine-readable forms name all.
 const NAMED: usize = 5;
@@ -23,10 +23,16 @@ pub(super) fn text(report: &Report, paint: Paint) -> String {
     }
     for severity in [Severity::Problem, Severity::Warning, Severity::Unknown] {
         let findings = report.checks.iter().flat_map(|checked| &checked.findings);
-        for one in findings.filter(|finding| finding.severity == severity) {
+        let findings = findings.filter(|finding| finding.severity == severity);
+        for one in findings.filter(|finding| finding.code != Code::RightMissing) {
             text.push_str(&finding(one, paint));
         }
     }
+    let missing = report.checks.iter().flat_map(|checked| &checked.findings);
+    text.push_str(&rights(
+        missing.filter(|finding| finding.code == Code::RightMissing),
+        paint,
+    ));
     let _ = writeln!(text, "\n{}", sum(report, paint));
     text
 }
@@ -123,10 +129,41 @@ fn finding(finding: &Finding, paint: Paint) -> String {
     text
 }
 
+/// Missing rights, together: one is often missed by several checks.
+fn rights<'a>(missing: impl Iterator<Item = &'a Finding>, paint: Paint) -> String {
+    let mut text = String::new();
+    let mut mend: Vec<&str> = Vec::new();
+    for finding in missing {
+        if text.is_empty() {
+            let severity = colour(finding.severity, word(finding.severity), paint);
+            let code = paint.bold(finding.code.as_str());
+            let _ = writeln!(text, "\n{severity}  {code}");
+        }
+        let _ = writeln!(text, "{}", wrap(&sentence(&finding.what), "  "));
+        for block in &finding.mend {
+            if !mend.contains(&block.as_str()) {
+                mend.push(block);
+            }
+        }
+    }
+    if !mend.is_empty() {
+        text.push('\n');
+    }
+    for line in mend.iter().flat_map(|block| block.lines()) {
+        let _ = writeln!(text, "    {line}");
+    }
+    text
+}
+
+/// With a capital, unless it begins with a name.
 fn sentence(what: &str) -> String {
+    let first = what.split(' ').next().unwrap_or(what);
+    if !first.chars().all(char::is_alphabetic) {
+        return format!("{what}.");
+    }
     let mut letters = what.chars();
-    let first = letters.next().map(|c| c.to_uppercase().to_string());
-    format!("{}{}.", first.unwrap_or_default(), letters.as_str())
+    let capital = letters.next().map(|c| c.to_uppercase().to_string());
+    format!("{}{}.", capital.unwrap_or_default(), letters.as_str())
 }
 
 fn named(objects: &[String]) -> String {
@@ -164,4 +201,21 @@ fn wrap(text: &str, indent: &str) -> String {
         .word_splitter(textwrap::WordSplitter::NoHyphenation)
         .break_words(false);
     textwrap::fill(text, options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_their_letters_and_lists_end() {
+        assert_eq!(sentence("there is no Node"), "There is no Node.");
+        assert_eq!(
+            sentence("kube-system/kubelet-config has no x"),
+            "kube-system/kubelet-config has no x."
+        );
+        let names: Vec<String> = (1..8).map(|number| format!("n{number}")).collect();
+        assert_eq!(named(&names), "n1, n2, n3, n4, n5 and 2 more");
+        assert_eq!(named(&names[..5]), "n1, n2, n3, n4, n5");
+    }
 }

@@ -91,7 +91,9 @@ fn of_map(text: &str) -> Result<(), Finding> {
     let finding = Finding::new(Code::BootstrapOff, what);
     Err(if text.lines().any(|line| line == KIND) {
         finding
-            .mend(replace(&format!("s/^    {KIND}$/&\\n    {KEY}: true/")))
+            .mend(replace(&format!(
+                "s/^    kind: Kubelet.*/&\\n    {KEY}: true/"
+            )))
             .mend(AFTERWARDS)
     } else {
         finding.mend(EDIT).mend(AFTERWARDS)
@@ -144,8 +146,8 @@ fn of_kubelets(facts: &Facts, has_map: bool) -> (Vec<Finding>, usize) {
         findings.push(finding.mend(turn_on(has_map)));
     }
     if let Some((_, why)) = unseen.first() {
-        let kubelets = count(unseen.len(), "kubelet", "kubelets");
-        let what = format!("what {kubelets} run with is not known: {why}");
+        let run = count(unseen.len(), "kubelet runs", "kubelets run");
+        let what = format!("what {run} with is not known: {why}");
         let nodes = unseen.iter().map(|(node, _)| (*node).to_owned());
         let finding = Finding::new(Code::KubeletConfigUnseen, what).about(nodes);
         findings.push(finding.mend("# your own rights to it\nkubectl auth can-i get nodes/proxy"));

@@ -73,9 +73,9 @@ fn insecure(server: &Workload) -> Finding {
         .mend(format!(
             "# once every kubelet can be verified\n\
              ca=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt\n\
+             new=\"--kubelet-certificate-authority=$ca\"\n\
              kubectl get -n {namespace} {kind}/{name} -o yaml |\n  \
-             sed \"s|--kubelet-insecure-tls\\(=true\\)*$|\\\n\
-             --kubelet-certificate-authority=$ca|\" |\n  \
+             sed \"s|--kubelet-insecure-tls\\(=true\\)*$|$new|\" |\n  \
              kubectl replace -f -"
         ))
 }
