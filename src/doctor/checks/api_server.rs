@@ -64,8 +64,8 @@ pub(super) fn api_server(facts: &Facts) -> Checked {
 fn does_not_verify(what: String) -> Finding {
     Finding::new(Code::ApiServerDoesNotVerify, what).mend(
         "# once every kubelet can be verified, on each control plane node\n\
-         ca=/etc/kubernetes/pki/ca.crt\n\
-         sed -i \"s|^    - kube-apiserver$|&\\n    - --kubelet-certificate-authority=$ca|\" \\\n  \
+         flag=--kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt\n\
+         sed -i \"s|^    - kube-apiserver$|&\\n    - $flag|\" \\\n  \
          /etc/kubernetes/manifests/kube-apiserver.yaml",
     )
 }
