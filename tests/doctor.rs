@@ -1,6 +1,6 @@
 //! `docs/doctor.md` has every code that there is, and the schema of the report is fresh.
 
-#![allow(clippy::expect_used, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use csr_warden::doctor::{Code, Report, Severity};
 

@@ -10,6 +10,7 @@ mod rights;
 mod server;
 mod signer;
 #[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests;
 mod warden;
 

@@ -114,6 +114,7 @@ fn allows(rules: &[PolicyRule]) -> Allows {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests {
     use serde_json::{Value, json};
 

@@ -123,6 +123,7 @@ async fn configz(reader: &Reader, node: &str) -> kube::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -146,6 +146,7 @@ pub(super) async fn warden_lease(
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests {
     use serde_json::json;
 

@@ -96,6 +96,7 @@ pub(super) async fn service_cidrs(reader: &Reader) -> Known<bool> {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests {
     use super::*;
 
