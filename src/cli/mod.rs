@@ -1,6 +1,10 @@
 //! The command line: one file for each subcommand.
 
 mod check;
+mod colour;
+mod completion;
+mod doctor;
+mod man;
 mod offline;
 mod policy;
 mod render;
@@ -9,17 +13,22 @@ mod serving;
 mod target;
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// The width of a terminal that everybody has.
 const WIDTH: usize = 80;
+/// The program's name.
+const NAME: &str = "csr-warden";
+/// Its name as a plugin of kubectl, which takes `_` in a file's name for `-`, and how it is called.
+const PLUGIN: (&str, &str) = ("kubectl-csr_warden", "kubectl csr-warden");
 
 /// Approves the serving certificates of kubelets on proof, and denies forged requests.
 #[derive(Debug, Parser)]
 #[command(
-    name = "csr-warden",
+    name = NAME,
     version,
     arg_required_else_help = true,
     max_term_width = 80
@@ -37,15 +46,24 @@ enum Command {
     Check(check::CheckArgs),
     /// Show the policies that ship, their schema, and check one's own
     Policy(policy::PolicyArgs),
+    /// Say whether a cluster is set up for kubelets that can be verified, and how to mend it
+    Doctor(doctor::DoctorArgs),
+    /// Print the completion script of a shell
+    Completion(completion::CompletionArgs),
+    /// Print the manual page, or write one for each command into a directory
+    Man(man::ManArgs),
 }
 
 /// Reads the command line, does what it says, and tells of errors in one sentence.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = parse();
     let result = match cli.command {
         Command::Run(args) => run::run(*args),
         Command::Check(args) => check::check(&args),
         Command::Policy(args) => policy::policy(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Completion(args) => completion::completion(&args),
+        Command::Man(args) => man::man(&args),
     };
     result.unwrap_or_else(|error| {
         let for_person = std::io::stderr().is_terminal();
@@ -54,6 +72,16 @@ pub fn main() -> ExitCode {
         let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
         ExitCode::from(2)
     })
+}
+
+/// The command line; help shows the way in which we were called.
+fn parse() -> Cli {
+    let called = std::env::args_os().next();
+    let mut command = Cli::command();
+    if called.is_some_and(|path| Path::new(&path).file_name() == Some(PLUGIN.0.as_ref())) {
+        command = command.bin_name(PLUGIN.1);
+    }
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
 /// One line for programs; for a person no wider than a terminal, with paths and names whole.

@@ -1,6 +1,5 @@
 //! `csr-warden run`: the daemon.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,9 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-use super::policy;
 use super::serving::ServingArgs;
 use super::target::{ClusterArgs, block_on};
+use super::{colour, policy};
 use crate::cluster::connection::{Connection, Target};
 use crate::cluster::events::Events;
 use crate::cluster::lease::{Candidate, Leadership};
@@ -269,7 +268,7 @@ fn start_logging(format: LogFormat, level: LogLevel) -> Result<()> {
     let started = match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text => builder
-            .with_ansi(std::io::stderr().is_terminal())
+            .with_ansi(colour::wanted(&std::io::stderr()))
             .try_init(),
     };
     started.map_err(|error| anyhow!("cannot log: {error}"))

@@ -3,6 +3,7 @@
 mod asked;
 mod certificates;
 mod differential;
+mod doctor;
 mod enabling;
 mod faults;
 mod forgeries;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Case> {
         reloads::cases(),
         machines::cases(),
         asked::cases(),
+        doctor::cases(),
         forgeries::cases(),
         late::cases(),
         vectors::cases(),

@@ -18,6 +18,7 @@ pub mod facade;
 pub mod fleet;
 pub mod https;
 pub mod install;
+pub mod kubelet_port;
 pub mod link;
 pub mod manifests;
 pub mod netns;

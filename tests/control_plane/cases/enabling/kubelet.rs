@@ -16,8 +16,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-use super::super::asked::request;
 use crate::harness::cluster::Cluster;
+use crate::harness::kubelet_port::request;
 use crate::harness::netns;
 use crate::harness::node_user::{Ask, NodeUser, issued, later_than};
 
