@@ -53,6 +53,19 @@ impl ApiServer {
         }
     }
 
+    /// What protects the names in its certificate, as people are told of it.
+    pub fn origin(&self) -> String {
+        format!("certificate of {}", self.url())
+    }
+
+    /// What clients know this server by: the names in its certificate, and the one that is
+    /// dialled, whether it is there or not.
+    pub fn known_by(&self, certificate: &CertificateDer<'_>) -> Result<Vec<San>, String> {
+        let mut sans = sans(certificate)?;
+        sans.extend(San::from_host_text(&self.host));
+        Ok(sans)
+    }
+
     /// Its address as a URL has it.
     pub fn url(&self) -> String {
         if self.host.contains(':') {
@@ -103,8 +116,8 @@ impl CertificateReader {
         })
     }
 
-    /// The names and addresses in the certificate of one API server.
-    pub async fn read(&self, server: &ApiServer) -> Result<Vec<San>, String> {
+    /// The certificate of one API server, which can be read.
+    pub async fn read(&self, server: &ApiServer) -> Result<CertificateDer<'static>, String> {
         let failed = |why: String| format!("{}: {why}", server.url());
         timeout(DEADLINE, self.handshake(server))
             .await
@@ -112,7 +125,7 @@ impl CertificateReader {
             .map_err(failed)
     }
 
-    async fn handshake(&self, server: &ApiServer) -> Result<Vec<San>, String> {
+    async fn handshake(&self, server: &ApiServer) -> Result<CertificateDer<'static>, String> {
         let name = ServerName::try_from(server.host.clone()).map_err(|error| error.to_string())?;
         let tcp = TcpStream::connect((server.host.as_str(), server.port))
             .await
@@ -127,7 +140,8 @@ impl CertificateReader {
             .peer_certificates()
             .and_then(|chain| chain.first())
             .ok_or("it showed no certificate")?;
-        sans(certificate)
+        sans(certificate)?;
+        Ok(certificate.clone().into_owned())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Evidence from elsewhere than the API server's own objects.
 
+pub mod asking;
 pub mod dns;
 pub mod file;
 pub mod machine_watch;
