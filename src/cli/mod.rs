@@ -1,16 +1,28 @@
 //! The command line: one file for each subcommand.
 
+mod approve;
+mod audit;
+mod change;
 mod check;
+mod explain;
+mod intake;
+mod judging;
+mod live;
+mod observations;
 mod offline;
 mod policy;
 mod render;
 mod run;
+mod schemas;
+mod status;
+mod table;
 mod target;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+pub use schemas::schemas;
 
 /// The width of a terminal that everybody has.
 const WIDTH: usize = 80;
@@ -34,6 +46,14 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Judge requests from files, without a cluster
     Check(check::CheckArgs),
+    /// Say why a request on a cluster gets its verdict, and what would change it
+    Explain(explain::ExplainArgs),
+    /// Show nodes and their requests, what needs attention first
+    Status(status::StatusArgs),
+    /// Approve what is pending and proven, once
+    Approve(approve::ApproveArgs),
+    /// Judge anew what has been approved already, by whomever
+    Audit(audit::AuditArgs),
     /// Show the policies that ship, their schema, and check one's own
     Policy(policy::PolicyArgs),
 }
@@ -44,6 +64,10 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(*args),
         Command::Check(args) => check::check(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Approve(args) => approve::approve(&args),
+        Command::Audit(args) => audit::audit(&args),
         Command::Policy(args) => policy::policy(&args),
     };
     result.unwrap_or_else(|error| {

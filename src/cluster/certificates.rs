@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::Config;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -179,6 +180,12 @@ pub fn sans(certificate: &CertificateDer<'_>) -> Result<Vec<San>, String> {
             }
         })
         .collect())
+}
+
+/// When a certificate ends; `None` if it cannot be read.
+pub fn not_after(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
 }
 
 /// An address as a client compares it: an IPv4-mapped one is an IPv4 address to it.

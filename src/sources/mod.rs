@@ -3,6 +3,7 @@
 pub mod asking;
 pub mod dns;
 pub mod file;
+pub mod kubelet_port;
 pub mod machine_watch;
 pub mod machines;
 pub mod serving_certificate;
