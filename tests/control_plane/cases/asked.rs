@@ -181,7 +181,7 @@ async fn dns(assets: Arc<Assets>) -> Result<()> {
 }
 
 /// A kubelet's port: shows one certificate to whoever comes.
-struct Kubelet(AbortHandle);
+pub struct Kubelet(AbortHandle);
 
 impl Drop for Kubelet {
     fn drop(&mut self) {
@@ -190,7 +190,7 @@ impl Drop for Kubelet {
 }
 
 impl Kubelet {
-    async fn start(at: SocketAddr, chain_pem: &[u8], key_pem: &str) -> Result<Kubelet> {
+    pub async fn start(at: SocketAddr, chain_pem: &[u8], key_pem: &str) -> Result<Kubelet> {
         use rustls::pki_types::pem::PemObject as _;
         use rustls::pki_types::{CertificateDer, PrivateKeyDer};
         let chain = CertificateDer::pem_slice_iter(chain_pem).collect::<Result<Vec<_>, _>>()?;
@@ -211,7 +211,7 @@ impl Kubelet {
 }
 
 /// A key, and a request of a node for these names with it.
-fn request(node: &str, dns: &[&str], ips: &[Ipv4Addr]) -> Result<(String, String)> {
+pub fn request(node: &str, dns: &[&str], ips: &[Ipv4Addr]) -> Result<(String, String)> {
     use rcgen::{DnType, DnValue, SanType};
     let key = rcgen::KeyPair::generate()?;
     let mut params = rcgen::CertificateParams::default();

@@ -6,6 +6,7 @@ mod differential;
 mod faults;
 mod forgeries;
 mod forgery;
+mod hands;
 mod harness;
 mod kubelet;
 mod late;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Case> {
         serving::cases(),
         reloads::cases(),
         machines::cases(),
+        hands::cases(),
         asked::cases(),
         forgeries::cases(),
         late::cases(),
