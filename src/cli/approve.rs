@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::check::exit_code;
 use super::live::{Known, LiveArgs, Look, Lookout};
 use super::observations::Unread;
-use super::render::{ShownFinding, Whole, note, print, whole};
+use super::render::{ShownFinding, Whole, note, print, whole, wrap};
 use super::table::{age, table};
 use super::target::block_on;
 use crate::cluster::approval::{self, Outcome};
@@ -327,11 +327,10 @@ fn ask(question: &str) -> Result<bool> {
 
 impl Item {
     fn row(&self, now: Timestamp) -> Vec<String> {
-        let action = match (self.plan, self.verdict) {
-            (Some("Approved"), _) => "approve",
-            (Some(_), _) => "deny",
-            (None, "Deny") => "leave, --deny would deny it",
-            (None, _) => "leave",
+        let action = match self.plan {
+            Some("Approved") => "approve",
+            Some(_) => "deny",
+            None => "leave",
         };
         let why = if self.plan == Some("Approved") {
             self.sans.join(", ")
@@ -342,7 +341,7 @@ impl Item {
         let requestor = self.requestor.clone();
         let requestor = requestor.strip_prefix("system:node:").unwrap_or(&requestor);
         vec![
-            action.split(',').next().unwrap_or_default().to_owned(),
+            action.to_owned(),
             self.request.clone(),
             requestor.to_owned(),
             age(self.created, now),
@@ -369,23 +368,17 @@ impl Approved {
         let mut text = table(&header, &rows, false);
         let (approve, deny) = self.counts();
         let left = self.items.len() - approve - deny;
-        // Writing to a String does not fail.
-        let _ = write!(
-            text,
-            "\n{approve} to approve, {deny} to deny, {left} to leave"
-        );
+        let mut sentence = format!("{approve} to approve, {deny} to deny, {left} to leave");
         let denied = self.items.iter().filter(|item| item.verdict == "Deny");
         let denied = denied.filter(|item| item.plan.is_none()).count();
         if denied > 0 {
-            let _ = write!(text, " ({denied} would be denied with --deny)");
+            // Writing to a String does not fail.
+            let _ = write!(sentence, " ({denied} would be denied with --deny)");
         }
-        text.push_str(if self.dry_run {
-            "; nothing is written\n\n"
-        } else {
-            "\n\n"
-        });
-        text.truncate(text.trim_end().len());
-        text.push('\n');
+        if self.dry_run {
+            sentence.push_str("; nothing is written");
+        }
+        let _ = writeln!(text, "\n{}", wrap(&sentence, ""));
         text
     }
 

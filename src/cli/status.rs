@@ -325,7 +325,7 @@ impl Status {
         }
         match decisive.count() {
             0 => first.code.to_owned(),
-            more => format!("{} and {more} more", first.code),
+            more => format!("{} +{more}", first.code),
         }
     }
 }

@@ -213,7 +213,7 @@ impl Item {
             (Some(first), _) if wide => format!("{}: {}", first.code, first.detail),
             (Some(first), _) => match decisive.count() {
                 0 => first.code.to_owned(),
-                more => format!("{} and {more} more", first.code),
+                more => format!("{} +{more}", first.code),
             },
             (None, Some(note)) => note.clone(),
             (None, None) => String::new(),
@@ -271,17 +271,17 @@ impl Audited {
         let (all, deny, wait) = (self.items.len(), of("Deny"), of("Wait"));
         let (good, other) = (of("Approve"), of("Ignore") + of(""));
         let what = if dialled {
-            "requests that were approved and certificates that are shown"
+            "Approved or shown"
         } else {
-            "requests that were approved"
+            "Approved"
         };
         let mut text = format!(
-            "{all} {what}: {deny} would be denied by policy {} today, {wait} would wait, {good} \
+            "{what}: {all}. By policy {} today {deny} would be denied, {wait} would wait and {good} \
              would be approved",
             self.policy
         );
         if other > 0 {
-            let _ = write!(text, ", {other} are not judged");
+            let _ = write!(text, "; {other} not judged");
         }
         text.push('.');
         text

@@ -15,7 +15,6 @@ use crate::harness::process::{Launch, Process};
 /// Node, request and state of each line.
 fn lines(status: &Value) -> Vec<(&str, &str, &str)> {
     let items = status["items"].as_array().into_iter().flatten();
-    let text = |item: &'_ Value, field: &str| item[field].as_str().map(str::to_owned);
     items
         .map(|item| {
             let text = |field: &str| item[field].as_str().unwrap_or("-");
