@@ -106,6 +106,24 @@ pub async fn approve(assets: Arc<Assets>) -> Result<()> {
         denied.status
     );
 
+    // Addresses that must have stood for a moment are looked at again after that.
+    let patient = scene.cluster.dir().join("patient.yaml");
+    let policy = include_str!("../../../../policies/default.yaml");
+    let policy = policy.replace("addressesStableFor: 0s", "addressesStableFor: 1s");
+    std::fs::write(&patient, policy)?;
+    let patient = patient.to_str().context("path")?;
+    ask_for(&one, "patient", "10.0.0.1", &[], &[]).await?;
+    let flags = ["--policy", patient];
+    let seen = admin(&scene, &[&["explain", "patient"], &flags[..]].concat()).await?;
+    seen.exits(WAIT)?.says(&["NodeAddressesUnstable"])?;
+    let ran = admin(
+        &scene,
+        &[&["approve", "--yes", "patient"], &flags[..]].concat(),
+    )
+    .await?;
+    ensure!(ran.stderr.contains("have stood for 1s"), "{ran:#?}");
+    ran.exits(APPROVE)?.says(&["Approved patient"])?;
+
     // Two nodes with one key in one pass: the first gets it.
     let (pem, key) = request("worker-1", &["worker-1"], &["10.0.0.1".parse()?])?;
     one.post(&Ask::new("a-first", pem)).await?;
