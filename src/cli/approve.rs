@@ -85,6 +85,8 @@ pub(super) struct Approved {
 pub(super) struct Item {
     /// Its name.
     request: String,
+    /// Its UID.
+    uid: String,
     /// The user name of who asked.
     requestor: String,
     /// When it was made.
@@ -98,6 +100,8 @@ pub(super) struct Item {
     written: Option<&'static str>,
     /// Why it was not, although it was to be.
     failure: Option<String>,
+    /// Why it was not and need not be: somebody else was faster.
+    overtaken: Option<String>,
     /// The names and addresses that it asks for.
     sans: Vec<String>,
     /// What was found, each with what would change it.
@@ -113,6 +117,7 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
     let mut lookout = args.live.lookout(false).await?;
     let for_person = args.output == Output::Text;
     let (mut look, mut judged) = judge_pending(&mut lookout, &args.names).await?;
+    check_names(&look, &args.names)?;
     let stands = lookout.policy.spec.proof.addresses_stable_for;
     if !stands.is_zero() && !judged.is_empty() {
         note(&[format!(
@@ -148,14 +153,15 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
             // A person takes time to answer, and the cluster does not wait.
             (look, judged) = judge_pending(&mut lookout, &planned).await?;
         }
-        for one in &judged {
-            let name = &one.request.object.name;
-            let item = approved.items.iter_mut().find(|item| item.request == *name);
-            if let Some(item) = item.filter(|item| item.plan.is_some()) {
-                write(item, one, &look, &lookout).await;
-                if for_person {
-                    print(&item.told())?;
-                }
+        let planned = approved.items.iter_mut().filter(|item| item.plan.is_some());
+        for item in planned {
+            let still = judged.iter().find(|one| one.request.object.uid == item.uid);
+            match still {
+                Some(one) => write(item, one, &look, &lookout).await,
+                None => item.overtaken = Some("it is decided or gone by now".into()),
+            }
+            if for_person {
+                print(&item.told())?;
             }
         }
     }
@@ -201,17 +207,6 @@ struct Judged {
 async fn judge_pending(lookout: &mut Lookout, names: &[String]) -> Result<(Look, Vec<Judged>)> {
     let mut look = lookout.look().await?;
     let is_named = |known: &&Known| names.contains(&known.taken.object.name);
-    for name in names {
-        let known = look.requests.iter().find(|k| k.taken.object.name == *name);
-        match known {
-            None => bail!("there is no request `{name}` for a kubelet's serving certificate"),
-            Some(known) if !known.taken.object.is_open() => {
-                let state = super::explain::state(known.taken.object.settled).to_lowercase();
-                bail!("request `{name}` is {state} already: expected one that is pending");
-            }
-            Some(_) => {}
-        }
-    }
     let requests: Vec<Request> = look
         .requests
         .iter()
@@ -235,11 +230,28 @@ async fn judge_pending(lookout: &mut Lookout, names: &[String]) -> Result<(Look,
     Ok((look, judged))
 }
 
+/// An error if somebody has asked for a request that cannot be approved any more.
+fn check_names(look: &Look, names: &[String]) -> Result<()> {
+    for name in names {
+        let known = look.requests.iter().find(|k| k.taken.object.name == *name);
+        match known {
+            None => bail!("there is no request `{name}` for a kubelet's serving certificate"),
+            Some(known) if !known.taken.object.is_open() => {
+                let state = super::explain::state(known.taken.object.settled).to_lowercase();
+                bail!("request `{name}` is {state} already: expected one that is pending");
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
 fn item(one: &Judged, look: &Look, args: &ApproveArgs) -> Item {
     let object = &one.request.object;
     let content = one.request.content.as_ref();
     Item {
         request: object.name.clone(),
+        uid: object.uid.clone(),
         requestor: shown(object.requestor.username.as_bytes()),
         created: object.created,
         verdict: one.judgement.verdict.decision().as_str(),
@@ -250,6 +262,7 @@ fn item(one: &Judged, look: &Look, args: &ApproveArgs) -> Item {
         },
         written: None,
         failure: None,
+        overtaken: None,
         sans: content
             .map(|content| content.sans.iter().map(ToString::to_string).collect())
             .unwrap_or_default(),
@@ -273,7 +286,7 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
             }
             _ => {
                 let now = verdict.decision();
-                item.failure = Some(format!("it has changed, and the verdict is {now} now"));
+                item.overtaken = Some(format!("it has changed, and the verdict is {now} now"));
                 return;
             }
         };
@@ -284,7 +297,11 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
             }
             Outcome::Changed => {}
             Outcome::NotLeading => return,
-            Outcome::Gone(why) | Outcome::Forbidden(why) | Outcome::Failed { why, .. } => {
+            Outcome::Gone(why) => {
+                item.overtaken = Some(why);
+                return;
+            }
+            Outcome::Forbidden(why) | Outcome::Failed { why, .. } => {
                 item.failure = Some(why);
                 return;
             }
@@ -292,7 +309,7 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
         let fresh = match approval::read(client, &item.request).await {
             Ok(Some(fresh)) => fresh,
             Ok(None) => {
-                item.failure = Some("it is gone".into());
+                item.overtaken = Some("it is gone".into());
                 return;
             }
             Err(why) => {
@@ -301,6 +318,10 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
             }
         };
         let (object, encoded) = fresh.split();
+        if object.uid != item.uid {
+            item.overtaken = Some("it is gone, and another has its name".into());
+            return;
+        }
         let request = Request::read(object, &encoded);
         kept = request.object.kept.clone();
         verdict = look.judge(&request, &lookout.policy).verdict;
@@ -350,10 +371,15 @@ impl Item {
     }
 
     fn told(&self) -> String {
-        match (self.written, &self.failure) {
-            (Some(written), _) => format!("{written}  {}  {}\n", self.request, self.requestor),
-            (None, Some(_)) => format!("Failed  {}  {}\n", self.request, self.requestor),
-            (None, None) => String::new(),
+        let (name, requestor) = (&self.request, &self.requestor);
+        match (self.written, &self.failure, &self.overtaken) {
+            (Some(written), ..) => format!("{written}  {name}  {requestor}\n"),
+            (None, Some(_), _) => format!("Failed  {name}  {requestor}\n"),
+            (None, None, Some(why)) => {
+                let line = format!("Left  {name}  {requestor}: {why}");
+                wrap(&line, "") + "\n"
+            }
+            (None, None, None) => String::new(),
         }
     }
 }

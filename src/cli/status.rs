@@ -110,8 +110,19 @@ async fn show(args: &StatusArgs) -> Result<()> {
     let mut lookout = args.live.lookout(false).await?;
     let redraw = args.watch && std::io::stdout().is_terminal();
     let mut before = String::new();
+    let mut first = true;
     loop {
-        let statuses = look(&mut lookout).await?;
+        let statuses = match look(&mut lookout).await {
+            Ok(statuses) => statuses,
+            // Whoever watches wants to see the end of an outage too.
+            Err(error) if args.watch && !first => {
+                note(&[format!("csr-warden: {error:#}")]);
+                tokio::time::sleep(Duration::from_secs(args.interval)).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        first = false;
         let text = match args.output {
             Output::Table => statuses.table(false),
             Output::Wide => statuses.table(true),

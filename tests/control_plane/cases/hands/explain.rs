@@ -1,6 +1,6 @@
 //! Why a request gets its verdict, and the same verdict from files.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::command::{APPROVE, DENY, WAIT, admin, ask_for, codes, ran};
 use crate::BINARY;
-use crate::cases::scene::Scene;
+use crate::cases::asked::DnsServer;
+use crate::cases::scene::{SOON, Scene};
 use crate::harness::assets::Assets;
 use crate::harness::node_user::issued;
 use crate::harness::ports;
@@ -124,15 +125,22 @@ pub async fn sources(assets: Arc<Assets>) -> Result<()> {
             "spec": {"sources": sources, "proof": proof},
         })
     };
-    let dns = json!({"dns": {
-        "servers": [format!("{}:{nobody}", Ipv4Addr::LOCALHOST)],
-        "suffixes": ["nodes.example"],
-        "timeout": "1s",
-    }});
-    let by_dns = file(
-        "dns.yaml",
-        policy(dns, json!({"ipAddresses": {"allOf": ["DNS"]}})),
-    )?;
+    let dns = |server: SocketAddr| {
+        let dns = json!({"dns": {
+            "servers": [server.to_string()],
+            "suffixes": ["nodes.example"],
+            "timeout": "1s",
+            "reverse": "Required",
+        }});
+        policy(dns, json!({"ipAddresses": {"allOf": ["DNS"]}}))
+    };
+    let by_nobody = (Ipv4Addr::LOCALHOST, nobody).into();
+    let by_dns = file("dns.yaml", dns(by_nobody))?;
+    // From the name to the address and back: the second question comes of the first answer.
+    let server = DnsServer::start(dir)?;
+    server.knows("10.0.0.1 worker-1.nodes.example\n")?;
+    let by_real_dns = file("real-dns.yaml", dns(server.address))?;
+    answers(&scene, &by_real_dns).await?;
     let shown = json!({"servingCertificate": {"port": nobody, "timeout": "1s"}});
     let by_certificate = file(
         "certificate.yaml",
@@ -170,6 +178,7 @@ pub async fn sources(assets: Arc<Assets>) -> Result<()> {
             Some("SanUncorroborated"),
             vec!["--policy", "inventory"],
         ),
+        ("real-dns", APPROVE, None, vec!["--policy", &by_real_dns]),
         (
             "dns",
             WAIT,
@@ -195,6 +204,18 @@ pub async fn sources(assets: Arc<Assets>) -> Result<()> {
         ensure!(codes.first().copied() == expected, "{name}: {codes:?}");
     }
     Ok(())
+}
+
+/// Waits until the DNS server, which has just been started, answers.
+async fn answers(scene: &Scene, policy: &str) -> Result<()> {
+    let begun = std::time::Instant::now();
+    loop {
+        let ran = admin(scene, &["explain", "asked", "--policy", policy]).await?;
+        if ran.code == APPROVE {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < SOON, "{ran:#?}");
+    }
 }
 
 /// Explains and saves; the command in the saved README gives the same. Returns the exit code and the

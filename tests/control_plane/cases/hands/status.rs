@@ -1,5 +1,6 @@
 //! Nodes and requests, what needs attention first.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
@@ -68,7 +69,7 @@ pub async fn status(assets: Arc<Assets>) -> Result<()> {
         "--kubeconfig",
         kubeconfig,
     ];
-    let watch = Launch::new("watch", std::path::Path::new(BINARY), scene.cluster.dir());
+    let watch = Launch::new("watch", Path::new(BINARY), scene.cluster.dir());
     let watching = Process::spawn(watch.talking().args(args))?;
     let seen = |text: &'static str| {
         let stdout = &watching.stdout;
@@ -91,6 +92,24 @@ pub async fn status(assets: Arc<Assets>) -> Result<()> {
     let headers = watching.stdout.containing("NODE ").len();
     ensure!(headers <= 3, "{:#?}", watching.stdout.lines());
     drop(watching);
+
+    // On a terminal it is drawn anew.
+    let command = format!("'{BINARY}' {}", args.join(" "));
+    let script = Launch::new(
+        "terminal",
+        Path::new("/usr/bin/script"),
+        scene.cluster.dir(),
+    );
+    let args = ["--quiet", "--flush", "--command", &command, "/dev/null"];
+    let terminal = Process::spawn(script.talking().args(args))?;
+    let mut drawn = 0;
+    let twice = |line: &str| {
+        drawn += usize::from(line.contains("\u{1b}[H\u{1b}[2JEvery 1 s: csr-warden status"));
+        (drawn == 2).then_some(())
+    };
+    let seen = terminal.stdout.find(SOON, twice).await;
+    seen.context("not drawn anew")?;
+    drop(terminal);
 
     let after = admin(&scene, &["status", "-o", "json"])
         .await?
