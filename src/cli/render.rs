@@ -246,6 +246,8 @@ pub(super) fn yaml(shown: &[Shown]) -> Result<String> {
 pub(super) fn wrap(text: &str, indent: &str) -> String {
     let options = textwrap::Options::new(WIDTH)
         .initial_indent(indent)
-        .subsequent_indent(indent);
+        .subsequent_indent(indent)
+        // Names stay whole, so that they can be searched for and copied.
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::fill(text, options)
 }
