@@ -1,15 +1,26 @@
 //! The command line: one file for each subcommand.
 
+mod approve;
+mod audit;
+mod change;
 mod check;
 mod colour;
 mod completion;
 mod doctor;
+mod explain;
+mod intake;
+mod judging;
+mod live;
 mod man;
+mod observations;
 mod offline;
 mod policy;
 mod render;
 mod run;
+mod schemas;
 mod serving;
+mod status;
+mod table;
 mod target;
 
 use std::io::IsTerminal;
@@ -17,6 +28,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+pub use schemas::schemas;
 
 /// The width of a terminal that everybody has.
 const WIDTH: usize = 80;
@@ -44,6 +57,14 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Judge requests from files, without a cluster
     Check(check::CheckArgs),
+    /// Say why a request on a cluster gets its verdict, and what would change it
+    Explain(explain::ExplainArgs),
+    /// Show nodes and their requests, what needs attention first
+    Status(status::StatusArgs),
+    /// Approve what is pending and proven, once
+    Approve(approve::ApproveArgs),
+    /// Judge anew what has been approved already, by whomever
+    Audit(audit::AuditArgs),
     /// Show the policies that ship, their schema, and check one's own
     Policy(policy::PolicyArgs),
     /// Say whether a cluster is set up for kubelets that can be verified, and how to mend it
@@ -60,6 +81,10 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(*args),
         Command::Check(args) => check::check(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Approve(args) => approve::approve(&args),
+        Command::Audit(args) => audit::audit(&args),
         Command::Policy(args) => policy::policy(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completion(args) => completion::completion(&args),

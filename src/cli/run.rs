@@ -1,6 +1,5 @@
 //! `csr-warden run`: the daemon.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,17 +9,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use super::colour;
+use super::judging::JudgingArgs;
+use super::policy::PolicyFile;
 use super::serving::ServingArgs;
 use super::target::{ClusterArgs, block_on};
-use super::{colour, policy};
-use crate::cluster::connection::{Connection, Target};
 use crate::cluster::events::Events;
 use crate::cluster::lease::{Candidate, Leadership};
-use crate::controller::{Controller, InventoryFile, Settings, Setup};
-use crate::evidence::Inventory;
+use crate::controller::{Controller, Settings, Setup};
 use crate::policy::{Enforcement, Policy};
-use crate::sources::file;
-use crate::sources::serving_certificate::authorities;
 use crate::telemetry::audit;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
@@ -30,22 +27,8 @@ use crate::telemetry::metrics::Metrics;
 pub(super) struct RunArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Policy file, or `default` or `strict`
-    #[arg(long, env = "CSR_WARDEN_POLICY", value_name = "FILE")]
-    policy: Option<String>,
-    /// Inventory file: which names and addresses each node has
-    #[arg(long, env = "CSR_WARDEN_INVENTORY", value_name = "FILE")]
-    inventory: Option<PathBuf>,
-    /// Kubeconfig file of the cluster that has the Machines, if it is another
-    #[arg(long, env = "CSR_WARDEN_MACHINES_KUBECONFIG", value_name = "FILE")]
-    machines_kubeconfig: Option<PathBuf>,
-    /// CA certificates that kubelets' certificates are verified with [default: the cluster's]
-    #[arg(
-        long,
-        env = "CSR_WARDEN_KUBELET_CERTIFICATE_AUTHORITY",
-        value_name = "FILE"
-    )]
-    kubelet_certificate_authority: Option<PathBuf>,
+    #[command(flatten)]
+    judging: JudgingArgs,
     /// ApproveAndDeny, ApproveOnly or DryRun; overrides the policy
     #[arg(long, env = "CSR_WARDEN_ENFORCEMENT", value_name = "MODE")]
     enforcement: Option<Enforcement>,
@@ -98,41 +81,21 @@ enum LogLevel {
 /// Runs until SIGTERM or SIGINT.
 pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
     start_logging(args.log_format, args.log_level)?;
-    let (policy, policy_file) = policy::load(args.policy.as_deref())?;
+    let (policy, policy_file) = args.judging.policy()?;
     block_on(serve(args, policy, policy_file))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(
-    args: RunArgs,
-    policy: Policy,
-    policy_file: Option<policy::PolicyFile>,
-) -> Result<()> {
+async fn serve(args: RunArgs, policy: Policy, policy_file: Option<PolicyFile>) -> Result<()> {
     // First of all: process 1 of a container ignores signals that nobody listens for.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let connection = args.cluster.connect().await?;
-    let kubelet_authorities = match &args.kubelet_certificate_authority {
-        None => connection.config.root_cert.clone().unwrap_or_default(),
-        Some(path) => {
-            let pem = file::read(path).map_err(|why| anyhow!("{why}"))?;
-            authorities(pem.as_bytes()).map_err(|why| anyhow!("{}: {why}", path.display()))?
-        }
-    };
     let setup = Setup {
-        kubelet_authorities,
+        kubelet_authorities: args.judging.kubelet_authorities(&connection)?,
         policy: policy_file,
-        inventory: args.inventory.clone().map(inventory).transpose()?,
-        machines: match &args.machines_kubeconfig {
-            None => connection.watches.clone(),
-            Some(kubeconfig) => {
-                let target = Target {
-                    kubeconfigs: vec![kubeconfig.clone()],
-                    context: None,
-                };
-                Connection::new(&target).await?.watches
-            }
-        },
+        inventory: args.judging.inventory()?,
+        machines: args.judging.machines(&connection).await?,
     };
     let enforcement = args.enforcement.unwrap_or(policy.spec.enforcement);
     let policy = Arc::new(policy);
@@ -221,17 +184,6 @@ async fn serve(
         () = signals => Ok(()),
         ended = http => ended.context("the HTTP server has stopped")?,
     }
-}
-
-fn inventory(path: PathBuf) -> Result<InventoryFile> {
-    let text = file::read(&path).map_err(|why| anyhow!("inventory: {why}"))?;
-    let inventory =
-        Inventory::parse(&text).map_err(|why| anyhow!("inventory {}: {why}", path.display()))?;
-    Ok(InventoryFile {
-        path,
-        text,
-        inventory,
-    })
 }
 
 /// Set by Kubernetes in every Pod.

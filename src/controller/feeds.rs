@@ -295,7 +295,7 @@ async fn read_certificates(
             .chain(configured.clone())
             .collect();
         for gone in known.difference(&servers) {
-            let _ = inputs.send(Input::Unprotected(origin(gone))).await;
+            let _ = inputs.send(Input::Unprotected(gone.origin())).await;
         }
         read.retain(|server| servers.contains(server));
         let failures = read_all(&connection, &servers, &mut read, &inputs).await;
@@ -355,18 +355,17 @@ async fn read_all(
     for server in servers.iter().cloned() {
         let reader = reader.clone();
         reads.spawn(async move {
-            let result = reader.read(&server).await;
-            (server, result)
+            let read = reader.read(&server).await;
+            let known_by = read.and_then(|certificate| server.known_by(&certificate));
+            (server, known_by)
         });
     }
     let mut failures = Vec::new();
     while let Some(read) = reads.join_next().await {
         match read {
-            Ok((server, Ok(mut sans))) => {
-                // The name that is dialled is one, whether it is in the certificate or not.
-                sans.extend(San::from_host_text(&server.host));
+            Ok((server, Ok(sans))) => {
                 let message = Input::Protected {
-                    origin: origin(&server),
+                    origin: server.origin(),
                     kind: IdentityKind::ApiServerIdentity,
                     sans,
                     networks: Vec::new(),
@@ -379,10 +378,6 @@ async fn read_all(
         }
     }
     failures
-}
-
-fn origin(server: &ApiServer) -> String {
-    format!("certificate of {}", server.url())
 }
 
 #[cfg(test)]

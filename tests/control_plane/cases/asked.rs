@@ -30,14 +30,14 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// dnsmasq, which knows what is in its hosts file and nothing else.
-struct DnsServer {
+pub struct DnsServer {
     process: Process,
     hosts: PathBuf,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl DnsServer {
-    fn start(dir: &Path) -> Result<DnsServer> {
+    pub fn start(dir: &Path) -> Result<DnsServer> {
         let [port] = ports::free::<1>()?;
         let hosts = dir.join("hosts");
         std::fs::write(&hosts, "")?;
@@ -70,7 +70,7 @@ impl DnsServer {
     }
 
     /// Makes this what it knows, each line `ADDRESS NAME`.
-    fn knows(&self, lines: &str) -> Result<()> {
+    pub fn knows(&self, lines: &str) -> Result<()> {
         std::fs::write(&self.hosts, lines)?;
         self.process.signal(Signal::SIGHUP)
     }

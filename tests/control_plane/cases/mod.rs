@@ -8,6 +8,7 @@ mod enabling;
 mod faults;
 mod forgeries;
 mod forgery;
+mod hands;
 mod hardening;
 mod harness;
 mod kubelet;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Case> {
         serving::cases(),
         reloads::cases(),
         machines::cases(),
+        hands::cases(),
         asked::cases(),
         doctor::cases(),
         forgeries::cases(),
