@@ -2,6 +2,7 @@
 
 mod asked;
 mod certificates;
+mod conformance;
 mod differential;
 mod faults;
 mod forgeries;
@@ -26,6 +27,7 @@ use crate::Case;
 pub fn all() -> Vec<Case> {
     [
         harness::cases(),
+        conformance::cases(),
         differential::cases(),
         kubelet::cases(),
         serving::cases(),
