@@ -129,10 +129,7 @@ fn preconditions(
     let resource = call.path.resource;
     let wanted = text(options, &["preconditions", "uid"]);
     if !wanted.is_empty() && wanted != uid {
-        let why = format!(
-            "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
-        );
-        return Err(Failure::conflict(resource, name, &why));
+        return Err(Failure::recreated(resource, name, wanted, uid));
     }
     let wanted = text(options, &["preconditions", "resourceVersion"]);
     if !wanted.is_empty() && wanted != stored.version.to_string() {

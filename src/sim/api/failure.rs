@@ -95,6 +95,40 @@ impl Failure {
         self
     }
 
+    /// An error of the original that it has no status for: 500 without a reason.
+    pub(super) fn unhandled(message: impl Into<String>) -> Failure {
+        Failure::new(500, "", message)
+    }
+
+    /// 409 for a deletion of an object that has another uid by now.
+    pub(super) fn recreated(resource: &Resource, name: &str, wanted: &str, uid: &str) -> Failure {
+        let why = format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The \
+             object might have been deleted and then recreated"
+        );
+        let qualified = if resource.group.is_empty() {
+            resource.kind.to_owned()
+        } else {
+            format!("{}.{}", resource.kind, resource.group)
+        };
+        let message = format!("Operation cannot be fulfilled on {qualified} {name:?}: {why}");
+        let mut failure = Failure::new(409, "Conflict", message).about(resource, name);
+        failure.details.insert("kind".into(), resource.kind.into());
+        failure
+    }
+
+    /// 422 for an update that must name a version.
+    pub(super) fn unversioned(resource: &Resource, name: &str) -> Failure {
+        let field = "metadata.resourceVersion";
+        let cause = Cause::invalid(field, &"".into(), "must be specified for an update");
+        let mut failure = Failure::invalid(resource, name, vec![cause]);
+        failure.message = failure.message.replacen(resource.kind, resource.plural, 1);
+        failure
+            .details
+            .insert("kind".into(), resource.plural.into());
+        failure
+    }
+
     /// 401.
     pub(super) fn unauthorized() -> Failure {
         Failure::new(401, "Unauthorized", "Unauthorized")
@@ -283,6 +317,11 @@ impl Failure {
             "reason": self.reason,
             "code": self.code,
         });
+        if self.reason.is_empty()
+            && let Some(map) = status.as_object_mut()
+        {
+            map.remove("reason");
+        }
         if !self.details.is_empty()
             && let Some(map) = status.as_object_mut()
         {

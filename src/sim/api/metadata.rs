@@ -89,7 +89,7 @@ pub(super) fn created(
     object: &mut Map<String, Value>,
 ) -> Result<String, Failure> {
     if !text(object, &["metadata", "resourceVersion"]).is_empty() {
-        return Err(Failure::bad_request(
+        return Err(Failure::unhandled(
             "resourceVersion should not be set on objects to be created",
         ));
     }
@@ -162,8 +162,15 @@ pub(super) fn updated(
     let old_uid = text(old, &["metadata", "uid"]).to_owned();
     let given = text(new, &["metadata", "uid"]).to_owned();
     if !given.is_empty() && given != old_uid {
+        let storage = if resource.plural == "nodes" {
+            "minions"
+        } else {
+            resource.plural
+        };
         let why = format!(
-            "Precondition failed: UID in precondition: {given}, UID in object meta: {old_uid}"
+            "StorageError: invalid object, Code: 4, Key: /registry/{storage}/{name}, \
+             ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: \
+             {given}, UID in object meta: {old_uid}"
         );
         return Err(Failure::conflict(resource, name, &why));
     }

@@ -191,7 +191,7 @@ pub(super) fn watch(call: Call) -> Result<Response, Failure> {
     let initial = initial.map(|value| value == "true" || value == "1");
     let match_rule = call.parameter("resourceVersionMatch");
     check_options(initial, match_rule)?;
-    let version = version(&call)?;
+    let version = version(&call).map_err(|failure| Failure::unhandled(failure.message))?;
     let from = match initial {
         Some(true) => From::Now,
         _ if version == 0 => From::Now,

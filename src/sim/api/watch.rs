@@ -20,8 +20,6 @@ use super::table::{self, Included};
 
 /// How often a client that wants it is told how far it is.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-/// How long before its end a watch says how far it is.
-const BEFORE_END: Duration = Duration::from_secs(2);
 
 /// How the objects are shown.
 #[derive(Clone, Copy)]
@@ -100,7 +98,7 @@ impl Watch {
         if !first.is_empty() {
             ready.push_back(Bytes::from(first));
         }
-        let bookmark = self.next_bookmark(end);
+        let bookmark = self.next_bookmark();
         let state = State {
             watch: self,
             ready,
@@ -113,12 +111,10 @@ impl Watch {
         })
     }
 
-    fn next_bookmark(&self, end: Instant) -> Option<Instant> {
-        let now = Instant::now();
-        let regular = now + BOOKMARK_EVERY;
-        let last = end.checked_sub(BEFORE_END).filter(|last| *last > now);
-        let next = last.map_or(regular, |last| last.min(regular));
-        self.bookmarks.wanted.then_some(next)
+    fn next_bookmark(&self) -> Option<Instant> {
+        self.bookmarks
+            .wanted
+            .then(|| Instant::now() + BOOKMARK_EVERY)
     }
 
     /// What an event is for this client, who may see only some objects.
@@ -218,7 +214,7 @@ impl State {
                     let mut line = Vec::new();
                     self.watch.bookmark(version, false, &mut line);
                     self.ready.push_back(Bytes::from(line));
-                    self.bookmark = self.watch.next_bookmark(self.end);
+                    self.bookmark = self.watch.next_bookmark();
                 }
                 () = sleep_until(self.end) => return None,
                 () = wait_for(self.watch.shared.ended.clone()) => return None,

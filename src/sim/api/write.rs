@@ -198,14 +198,6 @@ pub(super) fn update(call: &Call) -> Result<Response, Failure> {
     let resource = call.path.resource;
     let given = read(resource, parse(&call.content_type, &call.body)?)?;
     let version = text(&given, &["metadata", "resourceVersion"]).to_owned();
-    if version.is_empty() && !resource.unconditional {
-        let cause = Cause::invalid(
-            "metadata.resourceVersion",
-            &"".into(),
-            "must be specified for an update",
-        );
-        return Err(Failure::invalid(resource, &call.path.name, vec![cause]));
-    }
     metadata::same_name(&call.path.name, &given)?;
     let key = call.key(&call.path.name);
     if resource.create_on_update
@@ -220,6 +212,9 @@ pub(super) fn update(call: &Call) -> Result<Response, Failure> {
             Ok(stored) => written(call, StatusCode::CREATED, &stored),
             Err(shown) => Ok(imagined(call, shown)),
         };
+    }
+    if version.is_empty() && !resource.unconditional {
+        return Err(Failure::unversioned(resource, &call.path.name));
     }
     change(call, |_| Ok(given.clone()))
 }

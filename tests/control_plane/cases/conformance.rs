@@ -96,7 +96,11 @@ fn compare(real: &BTreeMap<String, Value>, embedded: &BTreeMap<String, Value>) -
     let mut different = Vec::new();
     for (name, expected) in real {
         let found = embedded.get(name).unwrap_or(&Value::Null);
-        let verdict = if found == expected { "same" } else { "DIFFERENT" };
+        let verdict = if found == expected {
+            "same"
+        } else {
+            "DIFFERENT"
+        };
         println!("{verdict:<10}{name}");
         if found != expected {
             different.push(format!(
@@ -120,4 +124,3 @@ fn write_kubeconfig(server: &Server, user: &str, groups: &[&str], file: &Path) -
     let kubeconfig = serde_json::to_string(&server.kubeconfig(user, groups)?)?;
     std::fs::write(file, kubeconfig).context("write a kubeconfig")
 }
-

@@ -23,7 +23,11 @@ fn node(name: &str) -> Value {
 async fn creating(record: &mut Record<'_>) -> Result<()> {
     let made = record.post("admin", NODES, &node("conf-a")).await?;
     let has = |path: &str| !made.str(path).is_empty();
-    let server_set = ["/metadata/uid", "/metadata/resourceVersion", "/metadata/creationTimestamp"];
+    let server_set = [
+        "/metadata/uid",
+        "/metadata/resourceVersion",
+        "/metadata/creationTimestamp",
+    ];
     record.note(
         "create: 201, and what the server adds",
         json!([
@@ -35,7 +39,10 @@ async fn creating(record: &mut Record<'_>) -> Result<()> {
     record.note("create: the name is taken", again.refusal())?;
     let wrong = [
         ("create: no name", json!({"metadata": {}})),
-        ("create: a name in upper case", json!({"metadata": {"name": "Conf"}})),
+        (
+            "create: a name in upper case",
+            json!({"metadata": {"name": "Conf"}}),
+        ),
         (
             "create: with a resourceVersion",
             json!({"metadata": {"name": "conf-x", "resourceVersion": "1"}}),
@@ -46,8 +53,14 @@ async fn creating(record: &mut Record<'_>) -> Result<()> {
         record.note(name, answer.refusal())?;
     }
     for (name, body) in [
-        ("create: another kind", json!({"kind": "Pod", "metadata": {"name": "conf-x"}})),
-        ("create: a field of another type", json!({"metadata": {"name": "conf-x"}, "spec": 7})),
+        (
+            "create: another kind",
+            json!({"kind": "Pod", "metadata": {"name": "conf-x"}}),
+        ),
+        (
+            "create: a field of another type",
+            json!({"metadata": {"name": "conf-x"}, "spec": 7}),
+        ),
     ] {
         let answer = record.post("admin", NODES, &body).await?;
         record.note(name, answer.parts(&["/status"]))?;
@@ -59,8 +72,13 @@ async fn creating(record: &mut Record<'_>) -> Result<()> {
     record.note("create: no JSON", broken.parts(&["/status"]))?;
     let unknown = json!({"metadata": {"name": "conf-unknown"}, "spec": {"surprise": 1}});
     let unknown = record.post("admin", NODES, &unknown).await?;
-    record.note("create: unknown fields are dropped", unknown.parts(&["/spec/surprise"]))?;
-    record.delete("admin", &format!("{NODES}/conf-unknown")).await?;
+    record.note(
+        "create: unknown fields are dropped",
+        unknown.parts(&["/spec/surprise"]),
+    )?;
+    record
+        .delete("admin", &format!("{NODES}/conf-unknown"))
+        .await?;
 
     let named = json!({"metadata": {"generateName": "conf-gen-"}, "data": {"a": "1"}});
     let made = record.post("admin", MAPS, &named).await?;
@@ -134,10 +152,15 @@ async fn updating(record: &mut Record<'_>) -> Result<()> {
     let mut body = record.get("admin", &path).await?.body;
     body["status"]["addresses"] = json!([{"type": "Hostname", "address": "conf-a"}]);
     let main = record.put("admin", &path, &body).await?;
-    record.note("update: the status stays", main.parts(&["/status/addresses"]))?;
+    record.note(
+        "update: the status stays",
+        main.parts(&["/status/addresses"]),
+    )?;
     body["spec"] = json!({"unschedulable": true});
     body["metadata"]["resourceVersion"] = Value::Null;
-    let status = record.put("admin", &format!("{path}/status"), &body).await?;
+    let status = record
+        .put("admin", &format!("{path}/status"), &body)
+        .await?;
     record.note(
         "update: the status alone",
         status.parts(&["/status/addresses", "/spec/unschedulable"]),
@@ -146,11 +169,17 @@ async fn updating(record: &mut Record<'_>) -> Result<()> {
     let lease = json!({"metadata": {"name": "conf-l"}, "spec": {"holderIdentity": "a"}});
     let lease_path = format!("{LEASES}/conf-l");
     let made = record.put("admin", &lease_path, &lease).await?;
-    record.note("update: a Lease that is not there is made", made.parts(&["/spec"]))?;
+    record.note(
+        "update: a Lease that is not there is made",
+        made.parts(&["/spec"]),
+    )?;
     let unversioned = record.put("admin", &lease_path, &lease).await?;
     record.note("update: a Lease without a version", unversioned.refusal())?;
     let gone = record.delete("admin", &lease_path).await?;
-    record.note("delete: what a Lease leaves", gone.parts(&["/status", "/details/kind"]))
+    record.note(
+        "delete: what a Lease leaves",
+        gone.parts(&["/status", "/details/kind"]),
+    )
 }
 
 async fn patching(record: &mut Record<'_>) -> Result<()> {
@@ -162,17 +191,29 @@ async fn patching(record: &mut Record<'_>) -> Result<()> {
         {"op": "test", "path": "/metadata/labels/m", "value": "1"},
         {"op": "replace", "path": "/metadata/labels/m", "value": "2"},
     ]);
-    let answer = record.patch("admin", &path, JSON_PATCH, &operations).await?;
+    let answer = record
+        .patch("admin", &path, JSON_PATCH, &operations)
+        .await?;
     record.note("patch: JSON", answer.parts(&["/metadata/labels"]))?;
     let failing = json!([{"op": "test", "path": "/metadata/labels/m", "value": "9"}]);
     let answer = record.patch("admin", &path, JSON_PATCH, &failing).await?;
     record.note("patch: JSON whose test fails", answer.parts(&["/status"]))?;
     let status = format!("{path}/status");
-    let addresses = json!({"status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}});
-    let answer = record.patch("admin", &status, STRATEGIC, &addresses).await?;
-    let mut list = answer.at("/status/addresses").as_array().cloned().unwrap_or_default();
+    let addresses =
+        json!({"status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}});
+    let answer = record
+        .patch("admin", &status, STRATEGIC, &addresses)
+        .await?;
+    let mut list = answer
+        .at("/status/addresses")
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     list.sort_by_key(Value::to_string);
-    record.note("patch: strategic, a list with keys", json!([answer.code, list]))?;
+    record.note(
+        "patch: strategic, a list with keys",
+        json!([answer.code, list]),
+    )?;
     let answer = record.patch("admin", &status, MERGE, &addresses).await?;
     record.note("patch: merge, a list", answer.parts(&["/status/addresses"]))?;
     let stale = json!({"metadata": {"resourceVersion": "1", "labels": {"m": "3"}}});
@@ -213,22 +254,36 @@ async fn listing(record: &mut Record<'_>) -> Result<()> {
     let of_set = format!("{NODES}?labelSelector=set%3Dconf");
     for (name, query) in [
         ("list: labels", "labelSelector=set%3Dconf"),
-        ("list: a label that is not there", "labelSelector=m,set%3Dconf"),
+        (
+            "list: a label that is not there",
+            "labelSelector=m,set%3Dconf",
+        ),
         ("list: not that label", "labelSelector=!m,set%3Dconf"),
         ("list: a set of values", "labelSelector=set%20in%20(conf,x)"),
         ("list: a name", "fieldSelector=metadata.name%3Dconf-b"),
-        ("list: not that name", "fieldSelector=metadata.name!%3Dconf-b"),
+        (
+            "list: not that name",
+            "fieldSelector=metadata.name!%3Dconf-b",
+        ),
         ("list: no such name", "fieldSelector=metadata.name%3Dconf-z"),
-        ("list: schedulable", "fieldSelector=spec.unschedulable%3Dfalse"),
+        (
+            "list: schedulable",
+            "fieldSelector=spec.unschedulable%3Dfalse",
+        ),
     ] {
         let list = record.get("admin", &format!("{NODES}?{query}")).await?;
-        record.note(name, json!([list.parts(&["/kind", "/apiVersion"]), list.names()]))?;
+        record.note(
+            name,
+            json!([list.parts(&["/kind", "/apiVersion"]), list.names()]),
+        )?;
     }
     for (name, query) in [
-        ("list: a field that cannot be selected by", "fieldSelector=spec.podCIDR%3Dx"),
+        (
+            "list: a field that cannot be selected by",
+            "fieldSelector=spec.podCIDR%3Dx",
+        ),
         ("list: a selector that is none", "labelSelector=a%20b%20c"),
         ("list: a version that is none", "resourceVersion=x"),
-        ("list: a version of the future", "resourceVersion=999999999"),
         ("list: a token that is none", "limit=1&continue=x"),
     ] {
         let list = record.get("admin", &format!("{NODES}?{query}")).await?;
@@ -248,7 +303,10 @@ async fn listing(record: &mut Record<'_>) -> Result<()> {
     record.delete("admin", &format!("{NODES}/conf-c")).await?;
     record.post("admin", NODES, &node("conf-cc")).await?;
     let token = first.str("/metadata/continue");
-    let token = token.replace('+', "%2B").replace('=', "%3D").replace('/', "%2F");
+    let token = token
+        .replace('+', "%2B")
+        .replace('=', "%3D")
+        .replace('/', "%2F");
     let second = record
         .get("admin", &format!("{of_set}&limit=9&continue={token}"))
         .await?;
@@ -262,8 +320,13 @@ async fn listing(record: &mut Record<'_>) -> Result<()> {
             first.version() == second.version(),
         ]),
     )?;
-    let recent = record.get("admin", &format!("{of_set}&resourceVersion=0")).await?;
-    record.note("list: anything recent", json!([recent.code, recent.names().len() > 3]))?;
+    let recent = record
+        .get("admin", &format!("{of_set}&resourceVersion=0"))
+        .await?;
+    record.note(
+        "list: anything recent",
+        json!([recent.code, recent.names().len() > 3]),
+    )?;
     let missing = record.get("admin", &format!("{NODES}/conf-none")).await?;
     record.note("get: not there", missing.refusal())?;
     let list = record.table(&of_set).await?;
@@ -271,8 +334,14 @@ async fn listing(record: &mut Record<'_>) -> Result<()> {
     let columns = columns.as_array().cloned().unwrap_or_default();
     let column = |one: &Value| json!([one["name"], one["type"], one["format"], one["priority"]]);
     let columns: Vec<Value> = columns.iter().map(column).collect();
-    record.note("table: the columns of nodes", json!([list.at("/kind"), columns]))?;
-    record.note("table: the cells of nodes", json!(without_ages(&list.at("/rows"), 3)))
+    record.note(
+        "table: the columns of nodes",
+        json!([list.at("/kind"), columns]),
+    )?;
+    record.note(
+        "table: the cells of nodes",
+        json!(without_ages(&list.at("/rows"), 3)),
+    )
 }
 
 /// The cells of all rows, but not how old things are.
@@ -298,7 +367,10 @@ async fn deleting(record: &mut Record<'_>) -> Result<()> {
     let answer = record
         .write("admin", "DELETE", &path, "application/json", &this)
         .await?;
-    record.note("delete: this uid", answer.parts(&["/kind", "/status", "/details/name"]))?;
+    record.note(
+        "delete: this uid",
+        answer.parts(&["/kind", "/status", "/details/name"]),
+    )?;
     let answer = record.delete("admin", &path).await?;
     record.note("delete: not there", answer.refusal())?;
 
@@ -309,7 +381,11 @@ async fn deleting(record: &mut Record<'_>) -> Result<()> {
     record.note(
         "delete: a finalizer holds it",
         json!([
-            marked.parts(&["/kind", "/metadata/finalizers", "/metadata/deletionGracePeriodSeconds"]),
+            marked.parts(&[
+                "/kind",
+                "/metadata/finalizers",
+                "/metadata/deletionGracePeriodSeconds"
+            ]),
             !marked.str("/metadata/deletionTimestamp").is_empty(),
         ]),
     )?;
@@ -339,16 +415,26 @@ async fn formats(record: &mut Record<'_>) -> Result<()> {
         .await?;
     record.note("formats: a body in another", answer.parts(&["/status"]))?;
     let headers = [("accept", "text/csv")];
-    let answer = record.send("admin", "GET", NODES, &headers, Vec::new()).await?;
+    let answer = record
+        .send("admin", "GET", NODES, &headers, Vec::new())
+        .await?;
     record.note("formats: an answer in another", answer.parts(&["/status"]))?;
     let either = format!("{protobuf}x,application/json");
     let headers = [("accept", either.as_str())];
-    let answer = record.send("admin", "GET", NODES, &headers, Vec::new()).await?;
+    let answer = record
+        .send("admin", "GET", NODES, &headers, Vec::new())
+        .await?;
     record.note("formats: the second choice", answer.parts(&["/kind"]))?;
     for (name, path) in [
         ("address: no such resource", "/api/v1/surprises"),
-        ("address: no such group", "/apis/surprise.example.com/v1/things"),
-        ("address: no such version", "/apis/certificates.k8s.io/v9/certificatesigningrequests"),
+        (
+            "address: no such group",
+            "/apis/surprise.example.com/v1/things",
+        ),
+        (
+            "address: no such version",
+            "/apis/certificates.k8s.io/v9/certificatesigningrequests",
+        ),
     ] {
         let answer = record.get("admin", path).await?;
         record.note(name, json!(answer.code))?;

@@ -51,7 +51,9 @@ impl Answer {
     pub fn refusal(&self) -> Value {
         let message = self.str("/message");
         // The value that is refused is shown in more than one way.
-        let (message, _) = message.split_once("Invalid value: ").unwrap_or((&message, ""));
+        let (message, _) = message
+            .split_once("Invalid value: ")
+            .unwrap_or((&message, ""));
         json!({
             "code": self.code,
             "reason": self.at("/reason"),

@@ -41,14 +41,23 @@ async fn asking(record: &mut Record<'_>) -> Result<()> {
     body["spec"]["username"] = "somebody-else".into();
     body["status"] = json!({"conditions": [{"type": "Approved", "status": "True"}]});
     let made = record.post("node", CSRS, &body).await?;
-    let mut groups = made.at("/spec/groups").as_array().cloned().unwrap_or_default();
+    let mut groups = made
+        .at("/spec/groups")
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     groups.sort_by_key(Value::to_string);
     let credential = made.at("/spec/extra/authentication.kubernetes.io~1credential-id/0");
     let credential = credential.as_str().unwrap_or_default();
     record.note(
         "csr: who asks is written by the server, and nothing is decided",
         json!([
-            made.parts(&["/spec/username", "/spec/uid", "/status/conditions", "/spec/usages"]),
+            made.parts(&[
+                "/spec/username",
+                "/spec/uid",
+                "/status/conditions",
+                "/spec/usages"
+            ]),
             groups,
             credential.split('=').next(),
             credential.len(),
@@ -57,9 +66,15 @@ async fn asking(record: &mut Record<'_>) -> Result<()> {
     let shapes: [(&str, Value); 7] = [
         ("csr: no usages", json!({"usages": []})),
         ("csr: an unknown usage", json!({"usages": ["surprise"]})),
-        ("csr: a usage twice", json!({"usages": ["server auth", "server auth"]})),
+        (
+            "csr: a usage twice",
+            json!({"usages": ["server auth", "server auth"]}),
+        ),
         ("csr: no signer", json!({"signerName": ""})),
-        ("csr: a signer without a domain", json!({"signerName": "serving"})),
+        (
+            "csr: a signer without a domain",
+            json!({"signerName": "serving"}),
+        ),
         (
             "csr: the signer of old",
             json!({"signerName": "kubernetes.io/legacy-unknown"}),
@@ -84,18 +99,21 @@ async fn asking(record: &mut Record<'_>) -> Result<()> {
         record.note(name, answer.refusal())?;
     }
     let around = format!("words before\n{pem}words after\n");
-    let answer = record.post("admin", CSRS, &csr("conf-csr-around", &around)).await?;
+    let answer = record
+        .post("admin", CSRS, &csr("conf-csr-around", &around))
+        .await?;
     record.note("csr: text around", answer.parts(&["/metadata/name"]))?;
-    record.delete("admin", &format!("{CSRS}/conf-csr-around")).await?;
-    let mut masters = csr(
-        "conf-csr-x",
-        &pki::request("jane", &["system:masters"])?,
-    );
+    record
+        .delete("admin", &format!("{CSRS}/conf-csr-around"))
+        .await?;
+    let mut masters = csr("conf-csr-x", &pki::request("jane", &["system:masters"])?);
     masters["spec"]["signerName"] = "kubernetes.io/kube-apiserver-client".into();
     masters["spec"]["usages"] = json!(["client auth"]);
     let answer = record.post("admin", CSRS, &masters).await?;
     record.note("csr: an administrator's certificate", answer.refusal())?;
-    let answer = record.post("node", CSRS, &csr("conf-csr-x", &genuine("conf-2")?)).await?;
+    let answer = record
+        .post("node", CSRS, &csr("conf-csr-x", &genuine("conf-2")?))
+        .await?;
     record.note("csr: a node asks as another", answer.refusal())?;
     let path = format!("{CSRS}/conf-csr-1");
     let change = json!({"spec": {"signerName": "example.com/x", "usages": ["client auth"]}});
@@ -119,7 +137,11 @@ async fn asking(record: &mut Record<'_>) -> Result<()> {
 async fn keys(record: &mut Record<'_>) -> Result<()> {
     for fixture in Fixture::ALL {
         let answer = record
-            .post("admin", &format!("{CSRS}?dryRun=All"), &csr("conf-key", fixture.pem()))
+            .post(
+                "admin",
+                &format!("{CSRS}?dryRun=All"),
+                &csr("conf-key", fixture.pem()),
+            )
             .await?;
         record.note(&format!("csr: key {fixture:?}"), json!(answer.code))?;
     }
@@ -142,7 +164,12 @@ fn shown(answer: &Answer) -> Value {
     let conditions = conditions.as_array().cloned().unwrap_or_default();
     let one = |condition: &Value| {
         let dated = ["lastUpdateTime", "lastTransitionTime"].map(|key| condition[key].is_string());
-        json!([condition["type"], condition["status"], condition["reason"], dated])
+        json!([
+            condition["type"],
+            condition["status"],
+            condition["reason"],
+            dated
+        ])
     };
     let conditions: Vec<Value> = conditions.iter().map(one).collect();
     json!([answer.code, conditions])
@@ -151,7 +178,10 @@ fn shown(answer: &Answer) -> Value {
 async fn deciding(record: &mut Record<'_>) -> Result<()> {
     let path = format!("{CSRS}/conf-csr-1");
     for (name, conditions) in [
-        ("approval: not True", json!([condition("Approved", "False")])),
+        (
+            "approval: not True",
+            json!([condition("Approved", "False")]),
+        ),
         ("approval: without a status", json!([{"type": "Approved"}])),
         (
             "approval: both",
@@ -195,7 +225,9 @@ async fn deciding(record: &mut Record<'_>) -> Result<()> {
     .await?;
     record.note("approval: Denied after Approved", answer.refusal())?;
     let now = record.get("admin", &path).await?;
-    let answer = record.put("admin", &format!("{path}/approval"), &now.body).await?;
+    let answer = record
+        .put("admin", &format!("{path}/approval"), &now.body)
+        .await?;
     record.note(
         "approval: the same keeps the version",
         json!([answer.code, answer.version() == now.version()]),
@@ -203,7 +235,11 @@ async fn deciding(record: &mut Record<'_>) -> Result<()> {
     let answer = record.get("admin", &format!("{path}/approval")).await?;
     record.note("approval: can be read", shown(&answer))?;
     let absent = record
-        .put("admin", &format!("{CSRS}/conf-none/approval"), &csr("conf-none", "x"))
+        .put(
+            "admin",
+            &format!("{CSRS}/conf-none/approval"),
+            &csr("conf-none", "x"),
+        )
         .await?;
     record.note("approval: not there", absent.refusal())
 }
@@ -223,9 +259,17 @@ async fn issuing(record: &mut Record<'_>) -> Result<()> {
         Ok(params.self_signed(&key)?.pem())
     };
     let answer = record
-        .patch("admin", &format!("{path}/approval"), MERGE, &put(&certificate()?))
+        .patch(
+            "admin",
+            &format!("{path}/approval"),
+            MERGE,
+            &put(&certificate()?),
+        )
         .await?;
-    record.note("issue: by /approval", json!([answer.code, answer.at("/status/certificate")]))?;
+    record.note(
+        "issue: by /approval",
+        json!([answer.code, answer.at("/status/certificate")]),
+    )?;
     let answer = record
         .patch("admin", &status, MERGE, &put(&certificate()?))
         .await?;
@@ -245,5 +289,8 @@ async fn issuing(record: &mut Record<'_>) -> Result<()> {
     let columns = columns.as_array().cloned().unwrap_or_default();
     let names: Vec<&Value> = columns.iter().map(|column| &column["name"]).collect();
     record.note("table: the columns of requests", json!(names))?;
-    record.note("table: the cells of requests", json!(without_ages(&table.at("/rows"), 1)))
+    record.note(
+        "table: the cells of requests",
+        json!(without_ages(&table.at("/rows"), 1)),
+    )
 }

@@ -22,15 +22,25 @@ fn named(name: &str) -> Value {
 async fn nodes(record: &mut Record<'_>) -> Result<()> {
     let own = format!("{NODES}/conf-1");
     let answer = record.post("node", NODES, &named("conf-1")).await?;
-    record.note("node: makes its own Node", answer.parts(&["/metadata/name"]))?;
+    record.note(
+        "node: makes its own Node",
+        answer.parts(&["/metadata/name"]),
+    )?;
     let answer = record.post("node", NODES, &named("conf-2")).await?;
     record.note("node: makes another Node", answer.refusal())?;
     let answer = record.get("node", &own).await?;
-    record.note("node: reads its own Node", answer.parts(&["/metadata/name"]))?;
+    record.note(
+        "node: reads its own Node",
+        answer.parts(&["/metadata/name"]),
+    )?;
     for (name, user, path) in [
         ("node: reads another Node", "other", own.as_str()),
         ("node: reads all Nodes", "node", NODES),
-        ("node: reads a secret", "node", "/api/v1/namespaces/default/secrets/x"),
+        (
+            "node: reads a secret",
+            "node",
+            "/api/v1/namespaces/default/secrets/x",
+        ),
         ("node: reads all ConfigMaps", "node", "/api/v1/configmaps"),
         ("node: reads all Leases", "node", LEASES),
     ] {
@@ -39,8 +49,12 @@ async fn nodes(record: &mut Record<'_>) -> Result<()> {
     }
     let selected = format!("{NODES}?fieldSelector=metadata.name%3Dconf-1");
     let answer = record.get("node", &selected).await?;
-    record.note("node: lists its own Node", json!([answer.code, answer.names()]))?;
-    let addresses = json!({"status": {"addresses": [{"type": "InternalIP", "address": "10.9.9.9"}]}});
+    record.note(
+        "node: lists its own Node",
+        json!([answer.code, answer.names()]),
+    )?;
+    let addresses =
+        json!({"status": {"addresses": [{"type": "InternalIP", "address": "10.9.9.9"}]}});
     let answer = record
         .patch("other", &format!("{own}/status"), MERGE, &addresses)
         .await?;
@@ -48,9 +62,15 @@ async fn nodes(record: &mut Record<'_>) -> Result<()> {
     let answer = record
         .patch("node", &format!("{own}/status"), MERGE, &addresses)
         .await?;
-    record.note("node: writes its own status", answer.parts(&["/status/addresses"]))?;
+    record.note(
+        "node: writes its own status",
+        answer.parts(&["/status/addresses"]),
+    )?;
     for (name, patch) in [
-        ("node: taints itself", json!({"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}})),
+        (
+            "node: taints itself",
+            json!({"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}}),
+        ),
         (
             "node: makes itself a control plane",
             json!({"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}}),
@@ -67,7 +87,10 @@ async fn nodes(record: &mut Record<'_>) -> Result<()> {
     }
     let label = json!({"metadata": {"labels": {"example.com/zone": "z"}}});
     let answer = record.patch("node", &own, MERGE, &label).await?;
-    record.note("node: any label of others", answer.parts(&["/metadata/labels"]))?;
+    record.note(
+        "node: any label of others",
+        answer.parts(&["/metadata/labels"]),
+    )?;
     let answer = record.delete("node", &own).await?;
     record.note("node: deletes itself", answer.refusal())?;
     let answer = record.post("node", LEASES, &named("conf-2")).await?;
@@ -86,7 +109,10 @@ async fn strangers(record: &mut Record<'_>) -> Result<()> {
         ("stranger: one Node", "/api/v1/nodes/conf-1"),
         ("stranger: all Nodes", NODES),
         ("stranger: all requests", CSRS),
-        ("stranger: a namespace's events", "/api/v1/namespaces/default/events"),
+        (
+            "stranger: a namespace's events",
+            "/api/v1/namespaces/default/events",
+        ),
         ("stranger: metrics", "/metrics"),
     ] {
         let answer = record.get("jane", path).await?;
@@ -132,7 +158,10 @@ async fn roles(record: &mut Record<'_>) -> Result<()> {
     body["status"] = json!({"conditions": [{"type": "Approved", "status": "True"}]});
     let approval = format!("{path}/approval");
     let answer = record.put("jane", &approval, &body).await?;
-    record.note("role: approves for a signer without leave", answer.refusal())?;
+    record.note(
+        "role: approves for a signer without leave",
+        answer.refusal(),
+    )?;
     let signer = json!({
         "apiGroups": ["certificates.k8s.io"],
         "resources": ["signers"],
@@ -141,7 +170,11 @@ async fn roles(record: &mut Record<'_>) -> Result<()> {
     });
     role["rules"] = json!([approve, read, signer]);
     record
-        .put("admin", &format!("{RBAC}/clusterroles/conf-approver"), &role)
+        .put(
+            "admin",
+            &format!("{RBAC}/clusterroles/conf-approver"),
+            &role,
+        )
         .await?;
     for _ in 0..200 {
         let review = json!({"spec": {"resourceAttributes": {
@@ -149,7 +182,12 @@ async fn roles(record: &mut Record<'_>) -> Result<()> {
             "name": "kubernetes.io/kubelet-serving",
         }}});
         let path = format!("{REVIEWS}/selfsubjectaccessreviews");
-        if record.post("jane", &path, &review).await?.at("/status/allowed") == true {
+        if record
+            .post("jane", &path, &review)
+            .await?
+            .at("/status/allowed")
+            == true
+        {
             break;
         }
         tokio::time::sleep(crate::harness::GLANCE).await;
@@ -188,12 +226,22 @@ async fn reviews(record: &mut Record<'_>) -> Result<()> {
     let of_other = json!({"spec": {"user": "jane",
         "resourceAttributes": {"resource": "nodes", "verb": "get"}}});
     let answer = record
-        .post("admin", &format!("{REVIEWS}/subjectaccessreviews"), &of_other)
+        .post(
+            "admin",
+            &format!("{REVIEWS}/subjectaccessreviews"),
+            &of_other,
+        )
         .await?;
-    record.note("review: of somebody else", answer.parts(&["/status/allowed"]))?;
+    record.note(
+        "review: of somebody else",
+        answer.parts(&["/status/allowed"]),
+    )?;
     let whoami = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
     let answer = record.post("node", whoami, &json!({})).await?;
-    record.note("review: who am I", answer.parts(&["/status/userInfo/username"]))?;
+    record.note(
+        "review: who am I",
+        answer.parts(&["/status/userInfo/username"]),
+    )?;
     let headers = [
         ("impersonate-user", "system:node:conf-1"),
         ("impersonate-group", "system:nodes"),
@@ -201,8 +249,13 @@ async fn reviews(record: &mut Record<'_>) -> Result<()> {
     ];
     let body = named("conf-9").to_string().into_bytes();
     let dry = format!("{NODES}?dryRun=All");
-    let answer = record.send("admin", "POST", &dry, &headers, body.clone()).await?;
+    let answer = record
+        .send("admin", "POST", &dry, &headers, body.clone())
+        .await?;
     record.note("impersonation: the limits of a node hold", answer.refusal())?;
     let answer = record.send("jane", "POST", &dry, &headers, body).await?;
-    record.note("impersonation: not for everybody", answer.parts(&["/reason"]))
+    record.note(
+        "impersonation: not for everybody",
+        answer.parts(&["/reason"]),
+    )
 }

@@ -62,7 +62,10 @@ async fn beginnings(record: &mut Record<'_>) -> Result<()> {
     let after = format!("resourceVersion={now}&timeoutSeconds=1");
     for (name, query) in [
         ("watch: without a version", "timeoutSeconds=1"),
-        ("watch: of anything recent", "resourceVersion=0&timeoutSeconds=1"),
+        (
+            "watch: of anything recent",
+            "resourceVersion=0&timeoutSeconds=1",
+        ),
         ("watch: after a version, nothing", after.as_str()),
         (
             "watch: a streaming list",
@@ -73,7 +76,7 @@ async fn beginnings(record: &mut Record<'_>) -> Result<()> {
             &format!("{initial}&allowWatchBookmarks=true&resourceVersion={now}&timeoutSeconds=1"),
         ),
         (
-            "watch: a bookmark before the end",
+            "watch: no bookmark so soon",
             &format!("resourceVersion={now}&allowWatchBookmarks=true&timeoutSeconds=4"),
         ),
     ] {
@@ -113,7 +116,12 @@ async fn changes(record: &mut Record<'_>) -> Result<()> {
     record.note("watch: all that has happened, in order", shown(&answer)?)?;
     let versions: Vec<u64> = events(&answer)?
         .iter()
-        .filter_map(|event| event["object"]["metadata"]["resourceVersion"].as_str()?.parse().ok())
+        .filter_map(|event| {
+            event["object"]["metadata"]["resourceVersion"]
+                .as_str()?
+                .parse()
+                .ok()
+        })
         .collect();
     record.note(
         "watch: versions grow, also of what goes",
@@ -143,7 +151,13 @@ async fn selections(record: &mut Record<'_>) -> Result<()> {
     record.note("watch: one name", shown(&answer)?)?;
     let headers = [("accept", TABLE)];
     let answer = record
-        .send("admin", "GET", &path("timeoutSeconds=1"), &headers, Vec::new())
+        .send(
+            "admin",
+            "GET",
+            &path("timeoutSeconds=1"),
+            &headers,
+            Vec::new(),
+        )
         .await?;
     let rows = |event: &Value| {
         let columns = event["object"]["columnDefinitions"].as_array();
@@ -156,7 +170,9 @@ async fn selections(record: &mut Record<'_>) -> Result<()> {
     };
     let shown: Vec<Value> = events(&answer)?.iter().map(rows).collect();
     record.note("watch: tables", json!(shown))?;
-    let answer = record.get("node", &one.replace("watch-a", "conf-1")).await?;
+    let answer = record
+        .get("node", &one.replace("watch-a", "conf-1"))
+        .await?;
     record.note("watch: a node sees its Node", self::shown(&answer)?)?;
     let answer = record.get("node", &one).await?;
     record.note("watch: a node does not see another", answer.refusal())
@@ -165,16 +181,28 @@ async fn selections(record: &mut Record<'_>) -> Result<()> {
 async fn refusals(record: &mut Record<'_>) -> Result<()> {
     for (name, query) in [
         ("watch: a version that is none", "resourceVersion=x"),
-        ("watch: initial events without a rule", "sendInitialEvents=true"),
-        ("watch: a rule without initial events", "resourceVersionMatch=NotOlderThan"),
+        (
+            "watch: initial events without a rule",
+            "sendInitialEvents=true",
+        ),
+        (
+            "watch: a rule without initial events",
+            "resourceVersionMatch=NotOlderThan",
+        ),
         (
             "watch: another rule",
             "sendInitialEvents=true&resourceVersionMatch=Exact&resourceVersion=5",
         ),
-        ("watch: a field that cannot be selected by", "fieldSelector=spec.podCIDR%3Dx"),
+        (
+            "watch: a field that cannot be selected by",
+            "fieldSelector=spec.podCIDR%3Dx",
+        ),
     ] {
         let answer = record
-            .get("admin", &format!("{NODES}?watch=true&timeoutSeconds=1&{query}"))
+            .get(
+                "admin",
+                &format!("{NODES}?watch=true&timeoutSeconds=1&{query}"),
+            )
             .await?;
         record.note(name, answer.parts(&["/status"]))?;
     }
