@@ -110,7 +110,7 @@ pub async fn works(assets: Arc<Assets>) -> Result<()> {
         (&["label", "node", "node-1", "a=b"], &["labeled"]),
         (&["taint", "node", "node-1", "a=b:NoSchedule"], &["tainted"]),
         (&["get", "configmaps", "-A"], &["cluster-info", "DATA"]),
-        (&["get", "all,events", "-A"], &["service/kubernetes"]),
+        (&["get", "services,events", "-A"], &["service/kubernetes"]),
         (&["delete", "csr", "csr-2"], &["deleted"]),
         (&["get", "csr", "-o", "json"], &["\"csr-1\""]),
     ];
