@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// From top to bottom.
-const MODULES: [&str; 14] = [
+const MODULES: [&str; 15] = [
     "yaml",
     "finding",
     "csr",
@@ -27,6 +27,7 @@ const MODULES: [&str; 14] = [
     "telemetry",
     "controller",
     "doctor",
+    "sim",
     "cli",
     "main",
 ];

@@ -2,6 +2,7 @@
 
 mod asked;
 mod certificates;
+mod conformance;
 mod differential;
 mod doctor;
 mod enabling;
@@ -33,6 +34,7 @@ use crate::Case;
 pub fn all() -> Vec<Case> {
     [
         harness::cases(),
+        conformance::cases(),
         differential::cases(),
         kubelet::cases(),
         serving::cases(),
