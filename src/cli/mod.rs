@@ -1,6 +1,9 @@
 //! The command line: one file for each subcommand.
 
 mod check;
+mod daemon;
+#[cfg(feature = "sim")]
+mod demo;
 mod offline;
 mod policy;
 mod render;
@@ -34,6 +37,9 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Judge requests from files, without a cluster
     Check(check::CheckArgs),
+    /// Show it at work: a cluster in this process, with kubelets and attackers
+    #[cfg(feature = "sim")]
+    Demo(demo::DemoArgs),
     /// Show the policies that ship, their schema, and check one's own
     Policy(policy::PolicyArgs),
 }
@@ -44,6 +50,8 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(*args),
         Command::Check(args) => check::check(&args),
+        #[cfg(feature = "sim")]
+        Command::Demo(args) => demo::demo(&args),
         Command::Policy(args) => policy::policy(&args),
     };
     result.unwrap_or_else(|error| {

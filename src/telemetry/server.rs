@@ -52,6 +52,11 @@ impl Server {
         Ok(Server { listener, router })
     }
 
+    /// Where it listens, with the port that the system has chosen if none was named.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.listener.local_addr().context("cannot read the port")
+    }
+
     /// Serves until the future is dropped.
     pub async fn run(self) -> Result<()> {
         axum::serve(self.listener, self.router)
