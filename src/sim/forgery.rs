@@ -247,3 +247,73 @@ impl Forgery {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rcgen::KeyPair;
+
+    use super::*;
+    use crate::csr::Request;
+    use crate::policy::default_policy;
+    use crate::sim::{fleet, scene};
+    use crate::{Decision, Judgement, judge};
+
+    fn surroundings() -> Surroundings {
+        Surroundings {
+            service: scene::SERVICE.parse().unwrap(),
+            api_server: Ipv4Addr::LOCALHOST.into(),
+            victims: vec![(fleet::name(2), fleet::address(2))],
+        }
+    }
+
+    /// What comes of a request by node-1, whose Node has these addresses besides its own.
+    fn judged(template: &Template, usages: &[&str], claims: &[IpAddr]) -> Judgement {
+        let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+        let mut evidence = scene::evidence(3, now).unwrap();
+        let mut node = evidence.nodes.get("node-1").unwrap().clone();
+        for ip in claims {
+            let address = crate::evidence::NodeAddress::parse("InternalIP", &ip.to_string());
+            node.addresses.extend(address);
+        }
+        evidence.nodes.apply(node);
+        let pem = template.pem(&KeyPair::generate().unwrap()).unwrap();
+        let request = Request::read(scene::object("node-1", usages, now), pem.as_bytes());
+        judge(&request, &default_policy().unwrap(), &evidence, now)
+    }
+
+    #[test]
+    fn what_a_kubelet_sends_is_approved() {
+        let template = Template::genuine("node-1", &["node-1".into()], &[fleet::address(1)]);
+        let judgement = judged(&template, &["digital signature", "server auth"], &[]);
+        let codes = judgement.codes();
+        assert_eq!(judgement.verdict.decision(), Decision::Approve, "{codes:?}");
+    }
+
+    #[test]
+    fn every_forgery_is_denied_for_its_own_reason() {
+        let mut reasons = BTreeSet::new();
+        for trick in Trick::ALL {
+            let own = ("node-1".to_owned(), fleet::address(1));
+            let forgery = Forgery::new(trick, own, &surroundings(), &mut Choices::new(1));
+            let judgement = judged(&forgery.template(), forgery.usages(), &forgery.claims());
+            let codes = judgement.codes();
+            assert_eq!(
+                judgement.verdict.decision(),
+                Decision::Deny,
+                "{trick:?}: {codes:?}"
+            );
+            reasons.insert(codes);
+        }
+        assert!(reasons.len() >= 12, "{reasons:?}");
+    }
+
+    #[test]
+    fn each_trick_comes_once_before_any_comes_again() {
+        let some = Trick::some(Trick::ALL.len(), &mut Choices::new(9));
+        assert!(Trick::ALL.iter().all(|trick| some.contains(trick)));
+        assert_eq!(some, Trick::some(Trick::ALL.len(), &mut Choices::new(9)));
+    }
+}

@@ -8,4 +8,5 @@ pub mod kubelet;
 pub mod latency;
 pub mod random;
 pub mod request;
+pub mod scene;
 pub mod signer;
