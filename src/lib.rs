@@ -17,6 +17,8 @@ pub mod cli;
 pub mod cluster;
 #[cfg(feature = "daemon")]
 pub mod controller;
+#[cfg(feature = "sim")]
+pub mod sim;
 #[cfg(feature = "daemon")]
 pub mod sources;
 #[cfg(feature = "daemon")]

@@ -42,7 +42,7 @@ pub(super) struct Daemon {
     candidate: Option<Candidate>,
     server: Server,
     health: Arc<Health>,
-    metrics: Arc<Metrics>,
+
 }
 
 impl Daemon {
@@ -116,10 +116,6 @@ impl Daemon {
         self.health.clone()
     }
 
-    /// What it counts, for others to read while it runs.
-    pub(super) fn metrics(&self) -> Arc<Metrics> {
-        self.metrics.clone()
-    }
 
     /// Works until told to stop, and then until the last write has ended.
     pub(super) async fn run(self, stopped: watch::Receiver<bool>) -> Result<()> {
