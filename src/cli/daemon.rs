@@ -42,7 +42,6 @@ pub(super) struct Daemon {
     candidate: Option<Candidate>,
     server: Server,
     health: Arc<Health>,
-
 }
 
 impl Daemon {
@@ -92,17 +91,10 @@ impl Daemon {
         let events = Events::start(plan.connection.writes.clone(), identity);
         let connection = &plan.connection;
         Ok(Daemon {
-            controller: Controller::new(
-                settings,
-                connection,
-                events,
-                metrics.clone(),
-                health.clone(),
-            ),
+            controller: Controller::new(settings, connection, events, metrics, health.clone()),
             candidate,
             server,
             health,
-            metrics,
         })
     }
 
@@ -115,7 +107,6 @@ impl Daemon {
     pub(super) fn health(&self) -> Arc<Health> {
         self.health.clone()
     }
-
 
     /// Works until told to stop, and then until the last write has ended.
     pub(super) async fn run(self, stopped: watch::Receiver<bool>) -> Result<()> {

@@ -7,9 +7,9 @@ use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
+use kube::Client;
 use kube::api::Api;
 use kube::runtime::wait::await_condition;
-use kube::Client;
 use rcgen::KeyPair;
 use tokio::time::{sleep, timeout};
 

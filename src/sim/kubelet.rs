@@ -173,7 +173,9 @@ pub(super) async fn post(
         },
     });
     let request = serde_json::from_value(request).map_err(kube::Error::SerdeError)?;
-    requests(client).create(&PostParams::default(), &request).await
+    requests(client)
+        .create(&PostParams::default(), &request)
+        .await
 }
 
 pub(super) fn requests(client: &Client) -> Api<CertificateSigningRequest> {

@@ -107,10 +107,7 @@ impl Template {
             }
             None
             | Some(
-                Extra::Authority
-                | Extra::SecondExtensions
-                | Extra::Uri(_)
-                | Extra::SecondBlock(_),
+                Extra::Authority | Extra::SecondExtensions | Extra::Uri(_) | Extra::SecondBlock(_),
             ) => {}
         }
         let own = format!("system:node:{}", self.node);

@@ -101,7 +101,10 @@ async fn settle(
                 .push(failed(&format!("{why:#}"))),
         }
         let post = PostParams::default();
-        match requests(client).replace_status(&name, &post, &request).await {
+        match requests(client)
+            .replace_status(&name, &post, &request)
+            .await
+        {
             Ok(_) => return Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
             Err(kube::Error::Api(status)) if status.code == 409 => {
@@ -188,8 +191,7 @@ fn check(asked: &CertificateSigningRequestParams, usages: &[String]) -> Result<(
         "subject organization is not system:nodes"
     );
     let names = &asked.params.subject_alt_names;
-    let is_host =
-        |name: &SanType| matches!(name, SanType::DnsName(_) | SanType::IpAddress(_));
+    let is_host = |name: &SanType| matches!(name, SanType::DnsName(_) | SanType::IpAddress(_));
     ensure!(
         names.iter().any(is_host),
         "DNS or IP subjectAltName is required"

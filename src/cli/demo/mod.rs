@@ -186,7 +186,9 @@ impl Cast<'_> {
         screen.line(&tally.summary(screen));
         good.set(Some(tally.is_good()));
         if args.keep {
-            let kubeconfig = self.server.kubeconfig("kubernetes-admin", &["system:masters"])?;
+            let kubeconfig = self
+                .server
+                .kubeconfig("kubernetes-admin", &["system:masters"])?;
             let file = KubeconfigFile::create(&kubeconfig)?;
             let metrics = self.metrics.to_string();
             screen.line(&keep::invitation(file.path(), &metrics));
@@ -203,7 +205,12 @@ impl Cast<'_> {
         for index in 1..=nodes {
             let name = fleet::name(index);
             let kubelet = Kubelet {
-                config: config(self.server, &format!("system:node:{name}"), &["system:nodes"]).await?,
+                config: config(
+                    self.server,
+                    &format!("system:node:{name}"),
+                    &["system:nodes"],
+                )
+                .await?,
                 ips: vec![fleet::address(index)],
                 labels: Vec::new(),
                 name,
@@ -242,7 +249,9 @@ impl Cast<'_> {
         let spec = services.get(name).await?.spec.unwrap_or_default();
         let service = spec.cluster_ip.unwrap_or_default();
         Ok(Surroundings {
-            service: service.parse().context("the address of the Service kubernetes")?,
+            service: service
+                .parse()
+                .context("the address of the Service kubernetes")?,
             api_server: Ipv4Addr::LOCALHOST.into(),
             // Those who come first, so that nobody waits long for one.
             victims: (1..=nodes.min(VICTIMS))
@@ -297,7 +306,8 @@ impl Cast<'_> {
                 if nodes <= MOST_LINES {
                     self.screen.event(&[&format!("{node} served in {after}")]);
                 } else if count.is_multiple_of(nodes.div_ceil(10)) || count == nodes {
-                    self.screen.event(&[&format!("{count} of {nodes} kubelets served")]);
+                    self.screen
+                        .event(&[&format!("{count} of {nodes} kubelets served")]);
                 }
             }
             Event::Unserved { node, why } => {

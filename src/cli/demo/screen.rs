@@ -97,8 +97,12 @@ impl Screen {
         if !self.colours {
             return text;
         }
-        text.replacen(" denied in ", &format!(" {} in ", self.styled(Style::Good, "denied")), 1)
-            .replacen("APPROVED", &self.styled(Style::Bad, "APPROVED"), 1)
+        text.replacen(
+            " denied in ",
+            &format!(" {} in ", self.styled(Style::Good, "denied")),
+            1,
+        )
+        .replacen("APPROVED", &self.styled(Style::Bad, "APPROVED"), 1)
     }
 
     /// Draws these lines below all that stays, in the place of those before.

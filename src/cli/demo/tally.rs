@@ -117,10 +117,7 @@ impl Tally {
         let sentence = format!("{served} of {nodes} kubelets have their serving certificate");
         lines.push(screen.styled(style, &sentence));
         if !self.latencies.is_empty() {
-            lines.push(format!(
-                "  {}, from asking to having it",
-                self.latencies
-            ));
+            lines.push(format!("  {}, from asking to having it", self.latencies));
         }
         let missing = (1..=nodes)
             .map(crate::sim::fleet::name)
