@@ -61,10 +61,9 @@ It goes on running. In another terminal:
   export KUBECONFIG={}
 
   kubectl get csr
-  kubectl get csr -o yaml | grep -A2 'reason: San'
   kubectl get nodes -o wide
   kubectl get events
-  csr-warden run --enforcement DryRun --log-format text --bind-address [::1]:0
+  csr-warden run --enforcement DryRun --log-format text --bind-address 127.0.0.1:0
   curl http://{metrics}/metrics
 
 Ctrl-C ends it and removes everything.",
