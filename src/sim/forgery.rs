@@ -213,7 +213,8 @@ impl Forgery {
 
     /// The request.
     pub fn template(&self) -> Template {
-        let mut template = Template::genuine(&self.node, &[self.node.clone()], &self.claims());
+        let mut template =
+            Template::genuine(&self.node, std::slice::from_ref(&self.node), &self.claims());
         match self.trick {
             Trick::ServiceAddress
             | Trick::AddressOfAnotherNode

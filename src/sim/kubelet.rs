@@ -81,7 +81,7 @@ impl Kubelet {
     /// Asks once, with a new key, and waits for what comes of it.
     pub async fn ask(&self, client: &Client) -> Result<Outcome> {
         let key = KeyPair::generate()?;
-        let template = Template::genuine(&self.name, &[self.name.clone()], &self.ips);
+        let template = Template::genuine(&self.name, std::slice::from_ref(&self.name), &self.ips);
         let pem = template.pem(&key)?;
         let begun = Instant::now();
         let asked = post(client, pem, &["digital signature", "server auth"])

@@ -12,7 +12,7 @@ impl Choices {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,12 +23,12 @@ impl Choices {
     /// A number below this one; 0 if there is none.
     pub fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).unwrap_or(u64::MAX).max(1);
-        usize::try_from(self.next() % bound).unwrap_or_default()
+        usize::try_from(self.number() % bound).unwrap_or_default()
     }
 
     /// A share of a whole, from 0 to 1.
     pub fn share(&mut self) -> f64 {
-        let high = u32::try_from(self.next() >> 32).unwrap_or(u32::MAX);
+        let high = u32::try_from(self.number() >> 32).unwrap_or(u32::MAX);
         f64::from(high) / f64::from(u32::MAX)
     }
 
