@@ -17,10 +17,10 @@ pub mod cli;
 pub mod cluster;
 #[cfg(feature = "daemon")]
 pub mod controller;
-#[cfg(feature = "sim")]
-pub mod sim;
 #[cfg(feature = "daemon")]
 pub mod doctor;
+#[cfg(feature = "sim")]
+pub mod sim;
 #[cfg(feature = "daemon")]
 pub mod sources;
 #[cfg(feature = "daemon")]

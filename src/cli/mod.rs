@@ -6,6 +6,9 @@ mod change;
 mod check;
 mod colour;
 mod completion;
+mod daemon;
+#[cfg(feature = "sim")]
+mod demo;
 mod doctor;
 mod explain;
 mod intake;
@@ -65,6 +68,9 @@ enum Command {
     Approve(approve::ApproveArgs),
     /// Judge anew what has been approved already, by whomever
     Audit(audit::AuditArgs),
+    /// Show it at work: a cluster in this process, with kubelets and attackers
+    #[cfg(feature = "sim")]
+    Demo(demo::DemoArgs),
     /// Show the policies that ship, their schema, and check one's own
     Policy(policy::PolicyArgs),
     /// Say whether a cluster is set up for kubelets that can be verified, and how to mend it
@@ -85,6 +91,8 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::status(&args),
         Command::Approve(args) => approve::approve(&args),
         Command::Audit(args) => audit::audit(&args),
+        #[cfg(feature = "sim")]
+        Command::Demo(args) => demo::demo(&args),
         Command::Policy(args) => policy::policy(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completion(args) => completion::completion(&args),

@@ -1,7 +1,6 @@
 //! `csr-warden run`: the daemon.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use clap::{ArgAction, Args, ValueEnum};
@@ -10,17 +9,14 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::colour;
+use super::daemon::{Daemon, Plan};
 use super::judging::JudgingArgs;
 use super::policy::PolicyFile;
 use super::serving::ServingArgs;
 use super::target::{ClusterArgs, block_on};
-use crate::cluster::events::Events;
-use crate::cluster::lease::{Candidate, Leadership};
-use crate::controller::{Controller, Settings, Setup};
+use crate::controller::Setup;
 use crate::policy::{Enforcement, Policy};
 use crate::telemetry::audit;
-use crate::telemetry::health::Health;
-use crate::telemetry::metrics::Metrics;
 
 /// Flags of `run`. Each can be given as an environment variable too.
 #[derive(Debug, Args)]
@@ -97,79 +93,29 @@ async fn serve(args: RunArgs, policy: Policy, policy_file: Option<PolicyFile>) -
         inventory: args.judging.inventory()?,
         machines: args.judging.machines(&connection).await?,
     };
-    let enforcement = args.enforcement.unwrap_or(policy.spec.enforcement);
-    let policy = Arc::new(policy);
-    let health = Arc::new(Health::new());
-    let metrics = Arc::new(Metrics::new(&policy));
-    let server = args
-        .serving
-        .bind(&connection, health.clone(), metrics.clone())
-        .await?;
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        server = connection.server(),
-        policy = policy.metadata.name,
-        digest = policy.digest,
-        %enforcement,
-        "csr-warden starts"
-    );
-
-    let identity = identity();
-    let (leading, leading_seen) = watch::channel(false);
-    let leadership = if args.leader_elect {
-        Leadership::none()
-    } else {
-        Leadership::unelected()
-    };
-    let candidate = args.leader_elect.then(|| {
+    let lease = args.leader_elect.then(|| {
         let in_cluster = !args.cluster.names_a_file() && std::env::var_os(IN_CLUSTER).is_some();
         let pods = in_cluster.then(|| connection.config.default_namespace.clone());
         let namespace = args.lease_namespace.clone().or(pods);
-        Candidate::new(
-            connection.lease.clone(),
-            namespace.as_deref().unwrap_or("kube-system"),
-            &args.lease_name,
-            &identity,
-            leadership.clone(),
-            leading,
-        )
+        let namespace = namespace.unwrap_or_else(|| "kube-system".into());
+        (namespace, args.lease_name.clone())
     });
-    let leads = leadership.clone();
-    metrics.show_leader(move || leads.may_write());
-    let settings = Settings {
+    let daemon = Daemon::start(Plan {
+        connection,
         policy,
         enforcement: args.enforcement,
         setup,
-        concurrency: args.concurrency.into(),
-        format: match args.log_format {
+        lease,
+        serving: args.serving,
+        audit: Some(match args.log_format {
             LogFormat::Json => audit::Format::Json,
             LogFormat::Text => audit::Format::Text,
-        },
-        leadership,
-        leading: leading_seen,
-    };
-    let events = Events::start(connection.writes.clone(), identity);
-    let mut controller = Controller::new(settings, &connection, events, metrics, health);
+        }),
+        concurrency: args.concurrency.into(),
+    })
+    .await?;
 
     let (stop, stopped) = watch::channel(false);
-    let http = tokio::spawn(server.run());
-    let work = async {
-        match candidate {
-            None => {
-                controller.run(stopped).await;
-            }
-            Some(mut candidate) => {
-                let ended = tokio::select! {
-                    ended = controller.run(stopped) => ended,
-                    () = candidate.run() => false,
-                };
-                // Only when no write is on its way any more may another start at once.
-                if ended {
-                    candidate.release().await;
-                }
-            }
-        }
-    };
     let signals = async {
         let signal = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
@@ -177,31 +123,16 @@ async fn serve(args: RunArgs, policy: Policy, policy_file: Option<PolicyFile>) -
         };
         tracing::info!(signal, "csr-warden stops");
         stop.send_replace(true);
-        std::future::pending::<()>().await;
+        std::future::pending::<Result<()>>().await
     };
     tokio::select! {
-        () = work => Ok(()),
-        () = signals => Ok(()),
-        ended = http => ended.context("the HTTP server has stopped")?,
+        done = daemon.run(stopped) => done,
+        never = signals => never,
     }
 }
 
 /// Set by Kubernetes in every Pod.
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
-
-/// The Pod's name, so that people find it, and something that no other process has.
-fn identity() -> String {
-    let host = std::env::var("HOSTNAME")
-        .or_else(|_| std::fs::read_to_string("/etc/hostname"))
-        .unwrap_or_default();
-    let mut bytes = [0; 8];
-    let random = ring::rand::SystemRandom::new();
-    if ring::rand::SecureRandom::fill(&random, &mut bytes).is_err() {
-        let now = jiff::Timestamp::now().as_nanosecond();
-        bytes = u64::try_from(now).unwrap_or_default().to_le_bytes();
-    }
-    format!("{}_{:016x}", host.trim(), u64::from_le_bytes(bytes))
-}
 
 fn start_logging(format: LogFormat, level: LogLevel) -> Result<()> {
     let level = match level {

@@ -50,6 +50,17 @@ pub(super) struct ServingArgs {
 }
 
 impl ServingArgs {
+    /// Over plain HTTP at this address, for everybody.
+    #[cfg(feature = "sim")]
+    pub(super) fn at(address: SocketAddr) -> ServingArgs {
+        ServingArgs {
+            bind_address: Some(address),
+            tls_cert_file: None,
+            tls_private_key_file: None,
+            metrics_auth: false,
+        }
+    }
+
     /// Takes the port.
     pub(super) async fn bind(
         &self,

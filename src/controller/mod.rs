@@ -60,8 +60,8 @@ pub struct Settings {
     pub setup: Setup,
     /// Writes at the same time.
     pub concurrency: usize,
-    /// How decisions are logged.
-    pub format: audit::Format,
+    /// How decisions are logged; `None` if something else tells of them.
+    pub format: Option<audit::Format>,
     /// Whether a write may start.
     pub leadership: Leadership,
     /// Changes of leadership.
@@ -201,9 +201,10 @@ impl Controller {
         }
         self.metrics.judged(&turn.judgement);
         let Settings { policy, format, .. } = &self.settings;
+        let Some(format) = *format else { return };
         let now = Now::read().wall;
         if audit::log(
-            *format,
+            format,
             now,
             &turn.object,
             &turn.judgement,

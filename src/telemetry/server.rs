@@ -74,6 +74,11 @@ impl Server {
         })
     }
 
+    /// Where it listens, with the port that the system has chosen if none was named.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.listener.local_addr().context("cannot read the port")
+    }
+
     /// Serves until the future is dropped.
     pub async fn run(self) -> Result<()> {
         let ended = match self.certificate {
