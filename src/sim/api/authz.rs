@@ -90,8 +90,8 @@ fn may_everybody(user: &User, wanted: &Attributes) -> bool {
         };
         return wanted.verb == "get"
             && (OPEN_PATHS.iter().any(|open| wanted.path == *open)
-                || known && DISCOVERY_PATHS.iter().any(|open| begins(open))
-                || known && OPEN_PATHS.iter().any(|open| begins(open)));
+                || known && DISCOVERY_PATHS.iter().any(begins)
+                || known && OPEN_PATHS.iter().any(begins));
     }
     let asks_of_itself = matches!(
         (wanted.group.as_str(), wanted.resource.as_str()),

@@ -402,15 +402,7 @@ async fn every_value(assets: Arc<Assets>) -> Result<()> {
     bare["bootstrap"]["enabled"] = json!(false);
     bare["monitoring"]["serviceMonitor"]["enabled"] = json!(false);
     bare["image"]["digest"] = json!(format!("sha256:{}", "0".repeat(64)));
-    let mut surroundings = [on_pods, on_nodes, bare];
-    let no_rules = !std::path::Path::new(CHART)
-        .join("files/rules.yaml")
-        .exists();
-    for values in &mut surroundings {
-        if no_rules {
-            values["monitoring"]["prometheusRule"]["enabled"] = json!(false);
-        }
-    }
+    let surroundings = [on_pods, on_nodes, bare];
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("values.json");
     let named = format!("--values={}", file.display());
