@@ -8,8 +8,6 @@ use std::path::Path;
 use csr_warden::evidence::reserved;
 use serde_json::Value;
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/helm/csr-warden");
-
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path)
 }

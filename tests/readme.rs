@@ -16,10 +16,24 @@ enum By {
 /// Commands that these cases on a real control plane take from the README itself.
 const MANIFESTS: &str = "tests/control_plane/cases/manifests.rs";
 
-const COMMANDS: [(&str, By); 11] = [
-    ("cargo run --release --example cluster", By::Ci),
+const COMMANDS: [(&str, By); 12] = [
+    ("cargo run --release -- demo", By::Ci),
     ("cargo test", By::Ci),
-    ("cargo build --release --locked --bin csr-warden", By::Ci),
+    (
+        "deploy/image/build",
+        By::Test(
+            "deploy/image/check",
+            "deploy/image/build \"$work/image.tar\"",
+        ),
+    ),
+    (
+        "helm install csr-warden deploy/helm/csr-warden -n kube-system \
+         --set image.repository=registry.example.org/csr-warden",
+        By::Test(
+            "tests/control_plane/cases/rendered.rs",
+            "\"install\", \"csr-warden\", CHART",
+        ),
+    ),
     (
         "kubectl apply -k .",
         By::Test(MANIFESTS, "apply(&cluster, dir.path())"),
@@ -117,10 +131,7 @@ fn every_command_of_the_readme_is_run() {
 fn the_first_two_commands_show_and_test_it() {
     let commands = commands(&read("README.md"));
     let first: Vec<&str> = commands.iter().take(2).map(String::as_str).collect();
-    assert_eq!(
-        first,
-        ["cargo run --release --example cluster", "cargo test"]
-    );
+    assert_eq!(first, ["cargo run --release -- demo", "cargo test"]);
 }
 
 /// How GitHub calls a heading in a link.

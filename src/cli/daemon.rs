@@ -42,6 +42,7 @@ pub(super) struct Daemon {
     controller: Controller,
     candidate: Option<Candidate>,
     server: Server,
+    #[cfg(feature = "sim")]
     health: Arc<Health>,
 }
 
@@ -98,16 +99,19 @@ impl Daemon {
             controller: Controller::new(settings, connection, events, metrics, health.clone()),
             candidate,
             server,
+            #[cfg(feature = "sim")]
             health,
         })
     }
 
     /// Where `/metrics`, `/livez` and `/readyz` are.
+    #[cfg(feature = "sim")]
     pub(super) fn address(&self) -> Result<SocketAddr> {
         self.server.address()
     }
 
     /// Whether it is ready, for others to ask while it runs.
+    #[cfg(feature = "sim")]
     pub(super) fn health(&self) -> Arc<Health> {
         self.health.clone()
     }

@@ -96,7 +96,7 @@ pub fn mask(text: &str) -> String {
         let length = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
         if length == 0 {
             masked.push(first);
-            rest = &rest[first.len_utf8()..];
+            (_, rest) = rest.split_at(first.len_utf8());
             continue;
         }
         let (word, after) = rest.split_at(length);
