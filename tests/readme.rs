@@ -36,7 +36,10 @@ const COMMANDS: [(&str, By); 12] = [
     ),
     (
         "kubectl apply -k .",
-        By::Test(MANIFESTS, "apply(&cluster, dir.path())"),
+        By::Test(
+            MANIFESTS,
+            "apply(&cluster, Kustomization::new(example)?.path())",
+        ),
     ),
     (
         "kubectl get csr",
