@@ -236,7 +236,8 @@ impl Controller {
         match (&outcome, &write) {
             (Outcome::Written, Write::Deny(denial)) => {
                 self.health.note_forbidden(None);
-                self.events.denied(denial);
+                let node = turn.object.requestor.node();
+                self.events.denied(denial, node.as_ref());
             }
             (Outcome::Written, Write::Approve(_)) => self.health.note_forbidden(None),
             (Outcome::Forbidden(why), _) => self.health.note_forbidden(Some(why.clone())),

@@ -6,6 +6,7 @@ mod conformance;
 mod differential;
 mod doctor;
 mod enabling;
+mod events;
 mod faults;
 mod forgeries;
 mod forgery;
@@ -47,6 +48,7 @@ pub fn all() -> Vec<Case> {
         late::cases(),
         vectors::cases(),
         writes::cases(),
+        events::cases(),
         faults::cases(),
         leadership::cases(),
         messages::cases(),

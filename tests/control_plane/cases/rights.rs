@@ -9,9 +9,10 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::Api;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::discovery::ApiResource;
 use serde_json::{Value, json};
 
@@ -49,8 +50,8 @@ enum Told {
     Write(&'static str),
     /// The Lease; `true` if it must not be there yet.
     Lease(bool),
-    /// The Event of a denial.
-    Event,
+    /// The Event of a denial, by this verb.
+    Event(String),
 }
 
 fn told(rule: &PolicyRule) -> Result<Told> {
@@ -66,9 +67,28 @@ fn told(rule: &PolicyRule) -> Result<Told> {
         "certificatesigningrequests/approval" => Told::Write("certificatesigningrequests/approval"),
         "signers" => Told::Write("signerName"),
         "leases" => Told::Lease(rule.verbs.iter().any(|verb| verb == "create")),
-        "events" => Told::Event,
+        "events" => Told::Event(rule.verbs.first().context("verb")?.clone()),
         other => anyhow::bail!("no expectation for `{other}`"),
     })
+}
+
+/// The same rights, with a rule of its own for each verb of which the absence is told apart.
+fn apart(rules: Vec<PolicyRule>) -> Vec<PolicyRule> {
+    let mut apart = Vec::new();
+    for rule in rules {
+        if rule.resources.as_deref() != Some(&["events".to_owned()]) {
+            apart.push(rule);
+            continue;
+        }
+        for verb in &rule.verbs {
+            let verbs = vec![verb.clone()];
+            apart.push(PolicyRule {
+                verbs,
+                ..rule.clone()
+            });
+        }
+    }
+    apart
 }
 
 struct Place {
@@ -124,6 +144,26 @@ impl Place {
                 begun.elapsed() < SOON,
                 "`{name}` is not denied: {conditions:?}"
             );
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// Waits for the Node's Event that begins with this request and tells of so many.
+    async fn wait_told(&self, first: &str, count: i32) -> Result<()> {
+        let api: Api<Event> = Api::default_namespaced(self.cluster.admin());
+        let begun = Instant::now();
+        loop {
+            let events = api.list(&ListParams::default()).await?.items;
+            let told = events.iter().any(|event| {
+                let related = event.related.clone().unwrap_or_default();
+                let series = event.series.as_ref();
+                related.name.as_deref() == Some(first)
+                    && series.map_or(1, |series| series.count) == count
+            });
+            if told {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < SOON, "no Event of {first}: {events:#?}");
             tokio::time::sleep(GLANCE).await;
         }
     }
@@ -193,15 +233,9 @@ async fn are_enough(assets: Arc<Assets>) -> Result<()> {
     place.fleet.wait_all_issued(SOON).await?;
     let forged = place.forge().await?;
     place.wait_denied(&forged).await?;
-    let begun = Instant::now();
-    while !place
-        .cluster
-        .kubectl(&["get", "events"])
-        .await?
-        .contains(&forged)
-    {
-        ensure!(begun.elapsed() < SOON, "no Event");
-    }
+    place.wait_told(&forged, 1).await?;
+    place.forge().await?;
+    place.wait_told(&forged, 2).await?;
     daemon.sigterm(END).await?;
     for word in ["forbidden", "permission", "Forbidden", "WARN", "ERROR"] {
         let lines = daemon.stderr().containing(word);
@@ -215,7 +249,7 @@ async fn are_missed(assets: Arc<Assets>) -> Result<()> {
     for role in ROLES {
         let object = place.role(role).get(role.2).await?;
         let rules: Value = object.data.get("rules").context("rules")?.clone();
-        let rules: Vec<PolicyRule> = serde_json::from_value(rules)?;
+        let rules = apart(serde_json::from_value(rules)?);
         for (index, rule) in rules.iter().enumerate() {
             let mut fewer = rules.clone();
             fewer.remove(index);
@@ -280,14 +314,19 @@ async fn missed(place: &mut Place, daemon: &mut Daemon, told: Told) -> Result<()
             ensure!(line.contains("leases"), "{line}");
             Ok(())
         }
-        Told::Event => {
+        Told::Event(verb) => {
             daemon.wait_ready(SOON).await?;
             let forged = place.forge().await?;
             place.wait_denied(&forged).await?;
+            if verb == "patch" {
+                place.wait_told(&forged, 1).await?;
+                place.forge().await?;
+            }
             let line = daemon
                 .wait_says(&format!("cannot write an Event: {MISSING}"), SOON)
                 .await?;
             ensure!(line.contains("events"), "{line}");
+            ensure!(line.contains(&format!("cannot {verb} ")), "{line}");
             Ok(())
         }
     }

@@ -1,0 +1,159 @@
+//! Events for denials: one for each request, one that counts for each Node, as `kubectl describe`
+//! shows them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams};
+
+use super::scene::{SOON, Scene};
+use crate::harness::GLANCE;
+use crate::harness::assets::Assets;
+use crate::{Case, Needs};
+
+const SERVICE: &str = "10.96.0.77";
+const FORGERIES: i32 = 20;
+/// No Event is written to again before this.
+const EACH_SERIES: Duration = Duration::from_secs(10);
+
+pub fn cases() -> Vec<Case> {
+    vec![Case::new(
+        "events_tell_of_denials_without_a_flood",
+        Needs::Nothing,
+        tell_of_denials,
+    )]
+}
+
+async fn tell_of_denials(assets: Arc<Assets>) -> Result<()> {
+    let scene = Scene::new(&assets).await?;
+    let mut daemon = scene.installation.start("csr-warden", &[])?;
+    daemon.wait_ready(SOON).await?;
+    let thief = scene.node("thief", &["10.0.0.66", SERVICE]).await?;
+    let honest = scene.node("honest", &["10.0.0.1"]).await?;
+    scene.ask(&honest, "genuine", &["10.0.0.1"]).await?;
+    scene.is_approved("genuine").await?;
+
+    let forge = async |number: i32| {
+        let name = format!("forged-{number}");
+        scene.ask(&thief, &name, &["10.0.0.66", SERVICE]).await
+    };
+    let begun = Instant::now();
+    forge(1).await?;
+    wait(&scene, "Node", |found| found.len() == 1).await?;
+    for number in 2..=FORGERIES {
+        forge(number).await?;
+    }
+    let nodes = wait(&scene, "Node", |found| counts(found) == FORGERIES).await?;
+    ensure!(nodes.len() == 1, "{nodes:#?}");
+    let patched = patches(&scene).await?;
+    let most = begun.elapsed().as_secs() / EACH_SERIES.as_secs() + 1;
+    ensure!(patched <= most, "{patched} patches, {most} at most");
+
+    let requests = wait(&scene, "CertificateSigningRequest", |found| {
+        counts(found) >= FORGERIES
+    })
+    .await?;
+    let mut names: Vec<_> = requests.iter().map(regarding).collect();
+    names.sort();
+    let mut expected: Vec<_> = (1..=FORGERIES).map(|n| format!("forged-{n}")).collect();
+    expected.sort();
+    ensure!(names == expected, "{names:?}");
+
+    let line = described(&scene, "node", "thief").await?;
+    ensure!(line.contains(&format!("(x{FORGERIES} over ")), "{line}");
+    ensure!(line.contains("first in request forged-1: csr-"), "{line}");
+    // As docs/runbooks.md looks for them.
+    let selector = "--field-selector=involvedObject.kind=Node,source=csr-warden";
+    let listed = ["get", "events", "-n", "default", "--no-headers", selector];
+    let listed = scene.cluster.kubectl(&listed).await?;
+    ensure!(listed.contains(" node/thief "), "{listed}");
+    ensure!(listed.lines().count() == 1, "{listed}");
+    let line = described(&scene, "csr", "forged-7").await?;
+    ensure!(line.contains(SERVICE), "{line}");
+    let honest = scene.cluster.kubectl(&["describe", "node", "honest"]);
+    let honest = honest.await?;
+    ensure!(!honest.contains("SanServiceAddress"), "{honest}");
+
+    // An Event that is gone is followed by another, which counts anew.
+    let api: Api<Event> = Api::default_namespaced(scene.admin.clone());
+    let first = nodes.first().and_then(|event| event.metadata.name.clone());
+    let first = first.context("name")?;
+    api.delete(&first, &DeleteParams::default()).await?;
+    forge(FORGERIES + 1).await?;
+    let nodes = wait(&scene, "Node", |found| !found.is_empty()).await?;
+    ensure!(counts(&nodes) == 1, "{nodes:#?}");
+    let line = described(&scene, "node", "thief").await?;
+    ensure!(line.contains("first in request forged-21: csr-"), "{line}");
+
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    let failed = daemon.stderr().containing("cannot write an Event");
+    ensure!(failed.is_empty(), "{failed:#?}");
+    Ok(())
+}
+
+fn regarding(event: &Event) -> String {
+    let regarding = event.regarding.clone().unwrap_or_default();
+    regarding.name.unwrap_or_default()
+}
+
+/// How many denials the Events tell of together.
+fn counts(events: &[Event]) -> i32 {
+    let count = |event: &Event| event.series.as_ref().map_or(1, |series| series.count);
+    events.iter().map(count).sum()
+}
+
+/// Waits for Events about objects of this kind.
+async fn wait(scene: &Scene, kind: &str, arrived: impl Fn(&[Event]) -> bool) -> Result<Vec<Event>> {
+    let api: Api<Event> = Api::default_namespaced(scene.admin.clone());
+    let begun = Instant::now();
+    loop {
+        let mut found = api.list(&ListParams::default()).await?.items;
+        found.retain(|event| {
+            let regarding = event.regarding.clone().unwrap_or_default();
+            event.reporting_controller.as_deref() == Some("csr-warden")
+                && regarding.kind.as_deref() == Some(kind)
+        });
+        if arrived(&found) {
+            return Ok(found);
+        }
+        ensure!(begun.elapsed() < SOON, "{found:#?}");
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+/// How often Events were patched, as the API server has counted.
+async fn patches(scene: &Scene) -> Result<u64> {
+    let metrics = scene.cluster.kubectl(&["get", "--raw", "/metrics"]).await?;
+    let is_patch = |line: &&str| {
+        line.starts_with("apiserver_request_total{")
+            && line.contains("resource=\"events\"")
+            && line.contains("verb=\"PATCH\"")
+    };
+    let value = |line: &str| {
+        let value = line.rsplit(' ').next().context("value")?;
+        anyhow::Ok(value.parse::<u64>()?)
+    };
+    let found: Vec<u64> = metrics
+        .lines()
+        .filter(is_patch)
+        .map(value)
+        .collect::<Result<_>>()?;
+    ensure!(!found.is_empty(), "no patch was counted");
+    Ok(found.iter().sum())
+}
+
+/// The line of the denials in what `kubectl describe` prints.
+async fn described(scene: &Scene, kind: &str, name: &str) -> Result<String> {
+    let text = scene.cluster.kubectl(&["describe", kind, name]).await?;
+    let (_, events) = text.split_once("\nEvents:").context("Events")?;
+    let mut lines = events.lines().filter(|line| line.contains(" csr-warden "));
+    let line = lines.next().with_context(|| text.clone())?;
+    ensure!(lines.next().is_none(), "{text}");
+    for part in ["Warning", "SanServiceAddress"] {
+        ensure!(line.contains(part), "{line}");
+    }
+    Ok(line.to_owned())
+}
