@@ -1,7 +1,7 @@
 //! Whether a cluster is set up so that clients of its kubelets can verify them.
 //!
-//! Facts are gathered first ([`gather`]), with a deadline on every call; each check is then a pure
-//! function of them ([`checks`]). Nothing is written: the only write-like call is a dry run.
+//! Facts are gathered first (`gather`), with a deadline on every call; each check is then a pure
+//! function of them (`checks`). Nothing is written: the only write-like call is a dry run.
 
 mod checks;
 mod code;
