@@ -2,8 +2,10 @@
 
 mod asking;
 mod book;
+mod certificates;
 mod feeds;
 mod parking;
+mod protecting;
 mod queue;
 mod reconciler;
 mod setup;
