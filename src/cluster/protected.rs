@@ -29,6 +29,9 @@ pub struct Protects {
     pub networks: Vec<IpNet>,
     /// API servers whose certificates say more.
     pub servers: Vec<ApiServer>,
+    /// What it names beside these and cannot be read, if there is such: what is protected is not
+    /// known then.
+    pub unread: Option<String>,
 }
 
 /// An object that protects something.
@@ -93,7 +96,7 @@ impl ProtectingObject for EndpointSlice {
                 .iter()
                 .map(|ip| San::Ip(ip.to_canonical()))
                 .collect(),
-            networks: Vec::new(),
+            ..Protects::default()
         }
     }
 }

@@ -48,12 +48,21 @@ pub(super) async fn follow_protecting<K>(
     .await;
 }
 
-/// The objects of one kind that are there, with the API servers that each names.
+/// The objects of one kind that are there.
 #[derive(Default)]
 struct Objects {
-    servers: BTreeMap<String, Vec<ApiServer>>,
+    known: BTreeMap<String, Known>,
     listed: BTreeSet<String>,
     listing: bool,
+    /// What was said last of all of them together.
+    lacking: Option<String>,
+}
+
+/// What has to be remembered of an object.
+struct Known {
+    servers: Vec<ApiServer>,
+    /// What it names that cannot be read.
+    unread: Option<String>,
 }
 
 impl Objects {
@@ -73,34 +82,41 @@ impl Objects {
                 let protects = object.protects();
                 let origin = object.origin();
                 self.listed.insert(origin.clone());
-                self.servers.insert(origin.clone(), protects.servers);
+                let known = Known {
+                    servers: protects.servers,
+                    unread: protects.unread,
+                };
+                self.known.insert(origin.clone(), known);
                 messages.push(Input::Protected {
                     origin,
                     kind: K::IDENTITY,
                     sans: protects.sans,
                     networks: protects.networks,
                 });
+                messages.extend(self.change_of_state(source));
             }
             Change::Gone(object) => {
                 let origin = object.origin();
-                self.servers.remove(&origin);
+                self.known.remove(&origin);
                 messages.push(Input::Unprotected(origin));
+                messages.extend(self.change_of_state(source));
             }
             Change::Complete => {
                 self.listing = false;
                 let listed = std::mem::take(&mut self.listed);
                 let gone = self
-                    .servers
+                    .known
                     .extract_if(.., |origin, _| !listed.contains(origin));
                 messages.extend(gone.map(|(origin, _)| Input::Unprotected(origin)));
-                messages.push(Input::Synced(source));
+                messages.push(self.state(source));
             }
             Change::Failed(why) => messages.push(Input::Failed(source, why)),
         }
         if let Some(sender) = servers
             && !self.listing
         {
-            let all = Some(self.servers.values().flatten().cloned().collect());
+            let all = self.known.values().flat_map(|known| &known.servers);
+            let all = Some(all.cloned().collect());
             sender.send_if_modified(|before| {
                 *before != all && {
                     *before = all;
@@ -109,5 +125,130 @@ impl Objects {
             });
         }
         messages
+    }
+
+    /// How the source is, if that has changed while nothing is being listed.
+    fn change_of_state(&mut self, source: Source) -> Option<Input> {
+        let has_changed = !self.listing && self.lacking != self.lacks(source);
+        has_changed.then(|| self.state(source))
+    }
+
+    fn state(&mut self, source: Source) -> Input {
+        self.lacking = self.lacks(source);
+        match &self.lacking {
+            Some(why) => Input::Incomplete(source, why.clone()),
+            None => Input::Synced(source),
+        }
+    }
+
+    /// Why these are not all that is protected, if they cannot be.
+    fn lacks(&self, source: Source) -> Option<String> {
+        if self.known.is_empty()
+            && let Some(object) = always_there(source)
+        {
+            return Some(format!("there is no {object}, which every cluster has"));
+        }
+        self.known.values().find_map(|known| known.unread.clone())
+    }
+}
+
+/// The object without which this source is not whole. The API server makes it, and makes it again:
+/// whoever sees none looks too early, or at something else.
+fn always_there(source: Source) -> Option<&'static str> {
+    match source {
+        Source::KubernetesService => Some("Service default/kubernetes"),
+        Source::ServiceCidrs => Some("ServiceCIDR"),
+        // An API server that listens on a loopback address has no EndpointSlice, and not every
+        // cluster is made by kubeadm.
+        Source::ApiServerEndpoints | Source::ClusterInfo => None,
+        Source::Nodes
+        | Source::Requests
+        | Source::ApiServerCertificates
+        | Source::Inventory
+        | Source::Machines
+        | Source::Dns
+        | Source::ServingCertificates => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use k8s_openapi::api::core::v1::{ConfigMap, Service};
+    use k8s_openapi::api::networking::v1::ServiceCIDR;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What the last of these changes says of the source.
+    fn said<K: ProtectingObject>(
+        objects: &mut Objects,
+        source: Source,
+        changes: Vec<Change<K>>,
+    ) -> Option<Input> {
+        let all = changes
+            .into_iter()
+            .flat_map(|change| objects.change(change, source, &None));
+        all.last()
+            .filter(|last| matches!(last, Input::Synced(_) | Input::Incomplete(..)))
+    }
+
+    fn object<K: DeserializeOwned>(object: Value) -> K {
+        serde_json::from_value(object).unwrap()
+    }
+
+    /// Asserts that nothing is whole without such an object, from the first list on.
+    fn assert_needed<K: ProtectingObject + DeserializeOwned>(
+        source: Source,
+        one: Value,
+        why: &str,
+    ) {
+        let mut objects = Objects::default();
+        let none = vec![Change::<K>::Restarted, Change::Complete];
+        let lacks = |input: Option<Input>| match input {
+            Some(Input::Incomplete(of, said)) => assert!(of == source && said == why, "{said}"),
+            other => assert!(matches!(other, Some(Input::Incomplete(..))), "{other:?}"),
+        };
+        lacks(said(&mut objects, source, none));
+        let seen = |one: &Value| vec![Change::Seen(object::<K>(one.clone()))];
+        let synced = said(&mut objects, source, seen(&one));
+        assert!(matches!(synced, Some(Input::Synced(_))), "{synced:?}");
+        let again = said(&mut objects, source, seen(&one));
+        assert!(again.is_none(), "no news, but {again:?}");
+        let gone = vec![Change::Gone(object::<K>(one.clone()))];
+        lacks(said(&mut objects, source, gone));
+        let listed = vec![
+            Change::Restarted,
+            Change::Seen(object::<K>(one)),
+            Change::Complete,
+        ];
+        let synced = said(&mut objects, source, listed);
+        assert!(matches!(synced, Some(Input::Synced(_))), "{synced:?}");
+        let none = vec![Change::<K>::Restarted, Change::Complete];
+        lacks(said(&mut objects, source, none));
+    }
+
+    #[test]
+    fn what_every_cluster_has_is_missing_and_not_empty() {
+        assert_needed::<Service>(
+            Source::KubernetesService,
+            json!({
+                "metadata": {"namespace": "default", "name": "kubernetes"},
+                "spec": {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"]},
+            }),
+            "there is no Service default/kubernetes, which every cluster has",
+        );
+        assert_needed::<ServiceCIDR>(
+            Source::ServiceCidrs,
+            json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/12"]}}),
+            "there is no ServiceCIDR, which every cluster has",
+        );
+    }
+
+    #[test]
+    fn a_cluster_without_cluster_info_has_said_so() {
+        let none = vec![Change::<ConfigMap>::Restarted, Change::Complete];
+        let synced = said(&mut Objects::default(), Source::ClusterInfo, none);
+        assert!(matches!(synced, Some(Input::Synced(_))), "{synced:?}");
     }
 }
