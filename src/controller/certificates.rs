@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::feeds::{InForce, Input, Inputs};
 use crate::cluster::certificates::{ApiServer, CertificateReader};
 use crate::cluster::connection::Connection;
+use crate::cluster::protected::Part;
 use crate::cluster::watch::{Backoff, jitter};
 use crate::csr::names::San;
 use crate::evidence::{IdentityKind, Source};
@@ -113,12 +114,12 @@ async fn read_all(
             Ok((server, Ok(mut sans))) => {
                 // The name that is dialled is one, whether it is in the certificate or not.
                 sans.extend(San::from_host_text(&server.host));
-                let message = Input::Protected {
+                let message = Input::Protected(Part {
                     origin: origin(&server),
                     kind: IdentityKind::ApiServerIdentity,
                     sans,
                     networks: Vec::new(),
-                };
+                });
                 let _ = inputs.send(message).await;
                 succeeded.insert(server);
             }
@@ -141,7 +142,7 @@ mod tests {
     /// Handshakes fail in any order, and one that was read before must not hide one that was not.
     #[test]
     fn a_certificate_that_was_never_read_is_told_whichever_fails_first() {
-        let server = |last: u8| ApiServer::endpoint([10, 0, 0, last].into(), 6443);
+        let server = |last: u8| ApiServer::endpoint(&San::Ip([10, 0, 0, last].into()), 6443);
         let failed = |last| (Some(server(last)), "refused".to_owned());
         let read = BTreeSet::from([server(1)]);
         for failures in [vec![failed(1), failed(2)], vec![failed(2), failed(1)]] {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -17,11 +16,10 @@ use super::protecting::follow_protecting;
 use super::setup::Setup;
 use crate::cluster::connection::Connection;
 use crate::cluster::objects::{SlimNode, SlimRequest};
-use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE};
+use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, Part};
 use crate::cluster::watch::{Change, follow};
-use crate::csr::names::San;
 use crate::csr::{KUBELET_SERVING_SIGNER, Object};
-use crate::evidence::{IdentityKind, Inventory, Node, Source};
+use crate::evidence::{Inventory, Node, Source};
 use crate::policy::Policy;
 use crate::sources::machine_watch::News;
 
@@ -44,16 +42,7 @@ pub(super) enum Input {
     /// A question has been answered.
     Answered(Box<Answered>),
     /// An origin protects these and nothing else.
-    Protected {
-        /// Who says so.
-        origin: String,
-        /// What they are.
-        kind: IdentityKind,
-        /// Names and addresses.
-        sans: Vec<San>,
-        /// Networks.
-        networks: Vec<IpNet>,
-    },
+    Protected(Part),
     /// An origin protects nothing any more.
     Unprotected(String),
     /// A source is complete.

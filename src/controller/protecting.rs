@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::feeds::{Input, Inputs};
 use crate::cluster::certificates::ApiServer;
-use crate::cluster::protected::ProtectingObject;
+use crate::cluster::protected::{ProtectingObject, Protects};
 use crate::cluster::watch::{Change, follow};
 use crate::evidence::Source;
 
@@ -60,6 +60,8 @@ struct Objects {
 
 /// What has to be remembered of an object.
 struct Known {
+    /// What it protects goes by these.
+    origins: BTreeSet<String>,
     servers: Vec<ApiServer>,
     /// What it names that cannot be read.
     unread: Option<String>,
@@ -78,27 +80,11 @@ impl Objects {
                 self.listing = true;
                 self.listed.clear();
             }
-            Change::Seen(object) => {
-                let protects = object.protects();
-                let origin = object.origin();
-                self.listed.insert(origin.clone());
-                let known = Known {
-                    servers: protects.servers,
-                    unread: protects.unread,
-                };
-                self.known.insert(origin.clone(), known);
-                messages.push(Input::Protected {
-                    origin,
-                    kind: K::IDENTITY,
-                    sans: protects.sans,
-                    networks: protects.networks,
-                });
-                messages.extend(self.change_of_state(source));
-            }
+            Change::Seen(object) => messages = self.seen(&object, source),
             Change::Gone(object) => {
-                let origin = object.origin();
-                self.known.remove(&origin);
-                messages.push(Input::Unprotected(origin));
+                if let Some(known) = self.known.remove(&object.origin()) {
+                    messages.extend(known.origins.into_iter().map(Input::Unprotected));
+                }
                 messages.extend(self.change_of_state(source));
             }
             Change::Complete => {
@@ -107,7 +93,8 @@ impl Objects {
                 let gone = self
                     .known
                     .extract_if(.., |origin, _| !listed.contains(origin));
-                messages.extend(gone.map(|(origin, _)| Input::Unprotected(origin)));
+                let origins = gone.flat_map(|(_, known)| known.origins);
+                messages.extend(origins.map(Input::Unprotected));
                 messages.push(self.state(source));
             }
             Change::Failed(why) => messages.push(Input::Failed(source, why)),
@@ -124,6 +111,30 @@ impl Objects {
                 }
             });
         }
+        messages
+    }
+
+    fn seen<K: ProtectingObject>(&mut self, object: &K, source: Source) -> Vec<Input> {
+        let Protects {
+            parts,
+            servers,
+            unread,
+        } = object.protects();
+        let origins: BTreeSet<String> = parts.iter().map(|part| part.origin.clone()).collect();
+        let origin = object.origin();
+        self.listed.insert(origin.clone());
+        let known = Known {
+            origins: origins.clone(),
+            servers,
+            unread,
+        };
+        let before = self.known.insert(origin, known);
+        let before = before.map(|known| known.origins).unwrap_or_default();
+        let gone = before.difference(&origins).cloned();
+        let gone = gone.map(Input::Unprotected);
+        let mut messages: Vec<Input> = gone.collect();
+        messages.extend(parts.into_iter().map(Input::Protected));
+        messages.extend(self.change_of_state(source));
         messages
     }
 
@@ -172,7 +183,7 @@ fn always_there(source: Source) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::indexing_slicing, clippy::unreachable, clippy::unwrap_used)]
 mod tests {
     use k8s_openapi::api::core::v1::{ConfigMap, Service};
     use k8s_openapi::api::networking::v1::ServiceCIDR;
@@ -250,5 +261,53 @@ mod tests {
         let none = vec![Change::<ConfigMap>::Restarted, Change::Complete];
         let synced = said(&mut Objects::default(), Source::ClusterInfo, none);
         assert!(matches!(synced, Some(Input::Synced(_))), "{synced:?}");
+    }
+
+    /// While it cannot be read nothing is known of it, and what it said before is not enough.
+    #[test]
+    fn a_cluster_info_that_breaks_is_missed_until_it_is_mended() {
+        let with = |kubeconfig: &str| {
+            let object = object::<ConfigMap>(json!({
+                "metadata": {"namespace": "kube-public", "name": "cluster-info"},
+                "data": {"kubeconfig": kubeconfig},
+            }));
+            Change::Seen(object)
+        };
+        let mut objects = Objects::default();
+        let good = "clusters: [{name: a, cluster: {server: 'https://api.example'}}]";
+        let listed = vec![Change::Restarted, with("["), Change::Complete];
+        for changes in [listed, vec![with(good), with("[")]] {
+            let broken = said(&mut objects, Source::ClusterInfo, changes);
+            let Some(Input::Incomplete(Source::ClusterInfo, why)) = broken else {
+                unreachable!("{broken:?}");
+            };
+            assert!(
+                why.starts_with("ConfigMap kube-public/cluster-info: "),
+                "{why}"
+            );
+        }
+        let mended = said(&mut objects, Source::ClusterInfo, vec![with(good)]);
+        assert!(matches!(mended, Some(Input::Synced(_))), "{mended:?}");
+    }
+
+    /// A load balancer that is taken off is told by its own name, which nobody else tells.
+    #[test]
+    fn a_load_balancer_that_goes_is_unprotected() {
+        let with = |ingress: Value| {
+            let object = object::<Service>(json!({
+                "metadata": {"namespace": "default", "name": "kubernetes"},
+                "spec": {"clusterIP": "10.96.0.1"},
+                "status": {"loadBalancer": {"ingress": ingress}},
+            }));
+            Change::Seen(object)
+        };
+        let mut objects = Objects::default();
+        let source = Source::KubernetesService;
+        objects.change(with(json!([{"ip": "192.0.2.7"}])), source, &None);
+        let said = objects.change(with(json!([])), source, &None);
+        let gone = "load balancer of Service default/kubernetes";
+        assert!(
+            matches!(&said[..], [Input::Unprotected(origin), Input::Protected(_)] if origin == gone)
+        );
     }
 }
