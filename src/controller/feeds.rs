@@ -20,7 +20,7 @@ use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, Part};
 use crate::cluster::watch::{Change, follow};
 use crate::csr::{KUBELET_SERVING_SIGNER, Object};
 use crate::evidence::{Inventory, Node, Source};
-use crate::policy::Policy;
+use crate::policy::{Demand, Policy};
 use crate::sources::machine_watch::News;
 
 /// Inputs that may wait for the controller: it keeps up, or the watches slow down.
@@ -45,6 +45,8 @@ pub(super) enum Input {
     Protected(Part),
     /// An origin protects nothing any more.
     Unprotected(String),
+    /// What is said of the API servers' certificates, as far as this demand asks for them.
+    Certificates(Demand, Box<Input>),
     /// A source is complete.
     Synced(Source),
     /// A source fails; what it said before may hold for a while.
@@ -109,7 +111,7 @@ pub(super) fn start(
         None,
     ));
     tokio::spawn(read_certificates(
-        connection.clone(),
+        connection.config.clone(),
         policy,
         endpoints,
         inputs,

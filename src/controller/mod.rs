@@ -299,6 +299,12 @@ impl Controller {
                     .protected(&origin, kind, sans, networks, now);
             }
             Input::Unprotected(origin) => self.reconciler.unprotected(&origin, now),
+            Input::Certificates(demand, said) => {
+                // Of what a policy asked for that is not in force any more.
+                if demand == self.settings.policy.spec.protected.endpoint_certificates {
+                    self.take(*said);
+                }
+            }
             Input::Synced(source) => {
                 if self.reconciler.source_synced(source, now) {
                     tracing::info!(source = source.as_str(), "{} synced", source.as_str());
