@@ -12,7 +12,7 @@
 #[path = "../tests/forge/mod.rs"]
 mod forge;
 #[path = "../tests/control_plane/harness/mod.rs"]
-#[allow(clippy::expect_used, clippy::print_stderr)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr)]
 mod harness;
 
 use std::io::Write as _;

@@ -8,7 +8,7 @@
 #![allow(missing_docs, unreachable_pub, dead_code)]
 
 #[path = "../tests/control_plane/harness/mod.rs"]
-#[allow(clippy::expect_used, clippy::print_stderr)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr)]
 mod harness;
 
 use std::io::Write as _;

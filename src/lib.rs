@@ -18,6 +18,10 @@ pub mod cluster;
 #[cfg(feature = "daemon")]
 pub mod controller;
 #[cfg(feature = "daemon")]
+pub mod doctor;
+#[cfg(feature = "sim")]
+pub mod sim;
+#[cfg(feature = "daemon")]
 pub mod sources;
 #[cfg(feature = "daemon")]
 pub mod telemetry;

@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// From top to bottom.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 15] = [
     "yaml",
     "finding",
     "csr",
@@ -26,6 +26,8 @@ const MODULES: [&str; 13] = [
     "sources",
     "telemetry",
     "controller",
+    "doctor",
+    "sim",
     "cli",
     "main",
 ];

@@ -13,9 +13,10 @@ use assert_cmd::Command;
 use csr_warden::policy::{self, SHIPPED};
 use serde_json::Value;
 
-const SCHEMAS: [(&str, &str); 2] = [
+const SCHEMAS: [(&str, &str); 3] = [
     ("policy", "policies/policy.schema.json"),
     ("inventory", "policies/inventory.schema.json"),
+    ("decision", "docs/decision.schema.json"),
 ];
 
 fn csr_warden(args: &[&str]) -> (i32, String, String) {

@@ -16,13 +16,30 @@ enum By {
 /// Commands that these cases on a real control plane take from the README itself.
 const MANIFESTS: &str = "tests/control_plane/cases/manifests.rs";
 
-const COMMANDS: [(&str, By); 11] = [
-    ("cargo run --release --example cluster", By::Ci),
+const COMMANDS: [(&str, By); 12] = [
+    ("cargo run --release -- demo", By::Ci),
     ("cargo test", By::Ci),
-    ("cargo build --release --locked --bin csr-warden", By::Ci),
+    (
+        "deploy/image/build",
+        By::Test(
+            "deploy/image/check",
+            "deploy/image/build \"$work/image.tar\"",
+        ),
+    ),
+    (
+        "helm install csr-warden deploy/helm/csr-warden -n kube-system \
+         --set image.repository=registry.example.org/csr-warden",
+        By::Test(
+            "tests/control_plane/cases/rendered.rs",
+            "\"install\", \"csr-warden\", CHART",
+        ),
+    ),
     (
         "kubectl apply -k .",
-        By::Test(MANIFESTS, "apply(&cluster, dir.path())"),
+        By::Test(
+            MANIFESTS,
+            "apply(&cluster, Kustomization::new(example)?.path())",
+        ),
     ),
     (
         "kubectl get csr",
@@ -117,39 +134,53 @@ fn every_command_of_the_readme_is_run() {
 fn the_first_two_commands_show_and_test_it() {
     let commands = commands(&read("README.md"));
     let first: Vec<&str> = commands.iter().take(2).map(String::as_str).collect();
-    assert_eq!(
-        first,
-        ["cargo run --release --example cluster", "cargo test"]
-    );
+    assert_eq!(first, ["cargo run --release -- demo", "cargo test"]);
 }
 
-/// Links into the repository lead somewhere.
+/// How GitHub calls a heading in a link.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
+    let name: String = heading.trim().chars().filter(kept).collect();
+    name.to_lowercase().replace(' ', "-")
+}
+
+/// Links into the repository lead somewhere, and to a heading if they name one.
 #[test]
 fn links_lead_somewhere() {
-    for page in [
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = [
         "README.md",
         "SECURITY.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
-        "docs/threat-model.md",
-        "docs/policy.md",
-        "docs/metrics.md",
-        "docs/verdicts.md",
-    ] {
-        let text = read(page);
-        let page_dir = Path::new(page).parent().expect("a directory");
+    ];
+    let docs = std::fs::read_dir(root.join("docs")).expect("docs");
+    let docs = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
+    let docs = docs.filter(|page| page.ends_with(".md"));
+    for page in pages.into_iter().map(str::to_owned).chain(docs) {
+        let text = read(&page);
+        let page_dir = Path::new(&page).parent().expect("a directory");
         for link in text
             .split("](")
             .skip(1)
             .filter_map(|rest| rest.split(')').next())
+            .filter(|link| !link.contains("://"))
         {
-            let is_here = !link.contains("://");
-            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join(page_dir)
-                .join(link);
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let path = if file.is_empty() {
+                Path::new(&page).to_owned()
+            } else {
+                page_dir.join(file)
+            };
             assert!(
-                !is_here || path.exists(),
+                root.join(&path).exists(),
                 "{page} links to {link}, which is not there"
+            );
+            let there = || read(path.to_str().expect("text"));
+            let is_it = |line: &str| anchor(line.trim_start_matches('#')) == heading;
+            assert!(
+                heading.is_empty() || there().lines().any(|l| l.starts_with('#') && is_it(l)),
+                "{page} links to {link}, and that page has no such heading"
             );
         }
     }

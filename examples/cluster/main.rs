@@ -8,22 +8,23 @@
 
 #![allow(missing_docs, unreachable_pub)]
 
-mod attack;
-#[path = "../../tests/forge/mod.rs"]
-mod forge;
 #[path = "../../tests/control_plane/harness/mod.rs"]
-#[allow(clippy::expect_used, clippy::print_stderr)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr)]
 mod harness;
 mod screen;
 
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use attack::{Attacker, Fate};
 use clap::Parser;
+use csr_warden::sim::attacker::{self, Fate};
+use csr_warden::sim::forgery::{Forgery, Surroundings, Trick};
+use csr_warden::sim::latency::shown;
+use csr_warden::sim::random::Choices;
 use harness::assets::Assets;
 use harness::cluster::{Cluster, Options, START_DEADLINE};
 use harness::daemon::Daemon;
@@ -32,7 +33,7 @@ use harness::install::Installation;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::Api;
 use kube::api::ListParams;
-use screen::{Screen, shown};
+use screen::Screen;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -126,8 +127,15 @@ async fn play(flags: &Flags, screen: Screen, assets: &Assets, binary: &Path) -> 
     ));
 
     let mut attackers = Vec::new();
-    for index in 0..usize::from(flags.attackers) {
-        attackers.push(Attacker::new(&cluster, index).await?);
+    let tricks = Trick::ALL.into_iter().cycle();
+    for (index, trick) in (1..=flags.attackers).zip(tricks) {
+        let node = format!("rogue-{index}");
+        let user = format!("system:node:{node}");
+        let client = cluster.client_for(&user, &["system:nodes"]).await?;
+        let [high, low] = index.to_be_bytes();
+        let own = (node, Ipv4Addr::new(10, 66, high, low).into());
+        let forgery = Forgery::new(trick, own, &surroundings(), &mut Choices::new(1));
+        attackers.push((client, forgery));
     }
     screen.event(&format!(
         "{} kubelets start, and {} attackers with stolen kubelet credentials",
@@ -136,12 +144,12 @@ async fn play(flags: &Flags, screen: Screen, assets: &Assets, binary: &Path) -> 
     let nodes = usize::from(flags.nodes);
     let mut fleet = Fleet::start(assets, &cluster, &fleet::Options::nodes(nodes))?;
     let mut strikes = JoinSet::new();
-    for attacker in attackers {
+    for (client, forgery) in attackers {
         let admin = cluster.admin();
         strikes.spawn(async move {
-            attacker.lie_in_wait(&admin).await?;
-            let fate = attacker.strike().await?;
-            tell(screen, &attacker, &fate);
+            attacker::lie_in_wait(&admin, &forgery).await?;
+            let fate = attacker::strike(&client, &forgery).await?;
+            tell(screen, &forgery, &fate);
             anyhow::Ok(fate)
         });
     }
@@ -187,7 +195,16 @@ async fn watch(screen: Screen, fleet: &mut Fleet, deadline: Duration) -> Result<
     fleet.process().must_run()
 }
 
-fn tell(screen: Screen, attacker: &Attacker, fate: &Fate) {
+/// What the control plane and the fleet have: the fleet's first node is the victim.
+fn surroundings() -> Surroundings {
+    Surroundings {
+        service: Ipv4Addr::new(10, 96, 0, 1),
+        api_server: Ipv4Addr::LOCALHOST.into(),
+        victims: vec![("node-1".into(), Ipv4Addr::new(10, 128, 0, 2).into())],
+    }
+}
+
+fn tell(screen: Screen, forgery: &Forgery, fate: &Fate) {
     let details = match fate {
         Fate::Denied {
             code,
@@ -201,7 +218,8 @@ fn tell(screen: Screen, attacker: &Attacker, fate: &Fate) {
         Fate::Pending => vec!["left waiting, and so without a certificate".to_owned()],
         Fate::Refused(why) => vec![format!("refused by the API server: {why}")],
     };
-    screen.event_with(&attacker.says(), &details);
+    let says = format!("{} {}, {}", forgery.node, forgery.says(), forgery.aim());
+    screen.event_with(&says, &details);
 }
 
 /// Says how it went, and whether it went well.

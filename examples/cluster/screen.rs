@@ -1,7 +1,7 @@
 //! What the person at the terminal sees, at most 80 columns wide where words allow it.
 
 use std::io::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const WIDTH: usize = 80;
 /// Where the text begins that follows the time.
@@ -47,13 +47,4 @@ fn wrap(text: &str, first: &str, rest: &str) -> String {
         .initial_indent(first)
         .subsequent_indent(rest);
     textwrap::fill(text, options)
-}
-
-/// A duration as people say it.
-pub fn shown(duration: Duration) -> String {
-    if duration < Duration::from_secs(1) {
-        format!("{} ms", duration.as_millis())
-    } else {
-        format!("{:.1} s", duration.as_secs_f64())
-    }
 }

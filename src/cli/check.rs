@@ -25,7 +25,8 @@ use crate::{Decision, judge};
 pub(super) struct CheckArgs {
     /// Files with CertificateSigningRequests, Nodes, the Service default/kubernetes, its
     /// EndpointSlices, ServiceCIDRs and the ConfigMap kube-public/cluster-info, as kubectl prints
-    /// them; API servers' certificates in PEM; or a bare PEM request. `-` is standard input
+    /// them; API servers' certificates in PEM; what `explain --save` has written; or a bare PEM
+    /// request. `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Policy file, or `default` or `strict`
@@ -72,14 +73,15 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
         as_new: args.as_new,
     };
     let offline = offline::read(&args.files, &terms, &policy.spec)?;
-    if offline.requests.is_empty() {
+    let requests = offline.requests();
+    if requests.is_empty() {
         bail!("there is no CertificateSigningRequest in the files");
     }
     let not_given = offline.not_given();
     let mut decisions = Vec::new();
     let mut shown = Vec::new();
-    for request in &offline.requests {
-        let judgement = judge(request, &policy, &offline.evidence, now);
+    for request in &requests {
+        let judgement = judge(request, &policy, offline.evidence(), now);
         decisions.push(judgement.verdict.decision());
         shown.push(render::Shown::new(
             &request.object,
@@ -126,7 +128,7 @@ fn or_default(given: &[String], default: &[&str]) -> Vec<String> {
 }
 
 /// Of several requests the worst counts: any denied, else any not approved.
-fn exit_code(decisions: &[Decision]) -> ExitCode {
+pub(super) fn exit_code(decisions: &[Decision]) -> ExitCode {
     let any = |decision| decisions.contains(&decision);
     if any(Decision::Deny) {
         ExitCode::from(1)

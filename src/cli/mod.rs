@@ -1,24 +1,50 @@
 //! The command line: one file for each subcommand.
 
+mod approve;
+mod audit;
+mod change;
 mod check;
+mod colour;
+mod completion;
+mod daemon;
+#[cfg(feature = "sim")]
+mod demo;
+mod doctor;
+mod explain;
+mod intake;
+mod judging;
+mod live;
+mod man;
+mod observations;
 mod offline;
 mod policy;
 mod render;
 mod run;
+mod schemas;
+mod serving;
+mod status;
+mod table;
 mod target;
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+pub use schemas::schemas;
 
 /// The width of a terminal that everybody has.
 const WIDTH: usize = 80;
+/// The program's name.
+const NAME: &str = "csr-warden";
+/// Its name as a plugin of kubectl, which takes `_` in a file's name for `-`, and how it is called.
+const PLUGIN: (&str, &str) = ("kubectl-csr_warden", "kubectl csr-warden");
 
 /// Approves the serving certificates of kubelets on proof, and denies forged requests.
 #[derive(Debug, Parser)]
 #[command(
-    name = "csr-warden",
+    name = NAME,
     version,
     arg_required_else_help = true,
     max_term_width = 80
@@ -34,17 +60,43 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Judge requests from files, without a cluster
     Check(check::CheckArgs),
+    /// Say why a request on a cluster gets its verdict, and what would change it
+    Explain(explain::ExplainArgs),
+    /// Show nodes and their requests, what needs attention first
+    Status(status::StatusArgs),
+    /// Approve what is pending and proven, once
+    Approve(approve::ApproveArgs),
+    /// Judge anew what has been approved already, by whomever
+    Audit(audit::AuditArgs),
+    /// Show it at work: a cluster in this process, with kubelets and attackers
+    #[cfg(feature = "sim")]
+    Demo(demo::DemoArgs),
     /// Show the policies that ship, their schema, and check one's own
     Policy(policy::PolicyArgs),
+    /// Say whether a cluster is set up for kubelets that can be verified, and how to mend it
+    Doctor(doctor::DoctorArgs),
+    /// Print the completion script of a shell
+    Completion(completion::CompletionArgs),
+    /// Print the manual page, or write one for each command into a directory
+    Man(man::ManArgs),
 }
 
 /// Reads the command line, does what it says, and tells of errors in one sentence.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = parse();
     let result = match cli.command {
         Command::Run(args) => run::run(*args),
         Command::Check(args) => check::check(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Approve(args) => approve::approve(&args),
+        Command::Audit(args) => audit::audit(&args),
+        #[cfg(feature = "sim")]
+        Command::Demo(args) => demo::demo(&args),
         Command::Policy(args) => policy::policy(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Completion(args) => completion::completion(&args),
+        Command::Man(args) => man::man(&args),
     };
     result.unwrap_or_else(|error| {
         let for_person = std::io::stderr().is_terminal();
@@ -53,6 +105,16 @@ pub fn main() -> ExitCode {
         let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
         ExitCode::from(2)
     })
+}
+
+/// The command line; help shows the way in which we were called.
+fn parse() -> Cli {
+    let called = std::env::args_os().next();
+    let mut command = Cli::command();
+    if called.is_some_and(|path| Path::new(&path).file_name() == Some(PLUGIN.0.as_ref())) {
+        command = command.bin_name(PLUGIN.1);
+    }
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
 /// One line for programs; for a person no wider than a terminal, with paths and names whole.

@@ -12,6 +12,7 @@ use schemars::Schema;
 
 use crate::evidence::{Inventory, InventoryFile};
 use crate::policy::{Policy, SHIPPED, parse, shipped};
+use crate::telemetry::audit;
 
 /// The policy that is used if none is named.
 const DEFAULT: &str = "default";
@@ -70,6 +71,8 @@ enum PolicyCommand {
 enum Kind {
     Policy,
     Inventory,
+    /// A line of the daemon's log of decisions
+    Decision,
 }
 
 /// Does what is asked about policies.
@@ -123,6 +126,7 @@ fn schema(kind: Kind) -> Result<String> {
     let schema: Schema = match kind {
         Kind::Policy => schemars::schema_for!(Policy),
         Kind::Inventory => schemars::schema_for!(InventoryFile),
+        Kind::Decision => audit::schema(),
     };
     let text = serde_json::to_string_pretty(&schema).context("cannot write the schema")?;
     Ok(text + "\n")

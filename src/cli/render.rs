@@ -2,45 +2,91 @@
 
 use std::fmt::Write;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::WIDTH;
+use super::change::change;
 use crate::Judgement;
 use crate::csr::Object;
 use crate::evidence::Source;
-use crate::finding::{Effect, shown};
+use crate::finding::{Effect, Finding, shown};
 use crate::policy::Policy;
 
 /// One judged request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Shown {
+    /// Its name.
     request: String,
+    /// The user name of who asked.
     requestor: String,
-    verdict: &'static str,
-    findings: Vec<ShownFinding>,
+    /// `Approve`, `Deny`, `Wait` or `Ignore`.
+    pub(super) verdict: &'static str,
+    /// All that was found, not only what decided.
+    pub(super) findings: Vec<ShownFinding>,
+    /// Each name and address that is asked for.
     sans: Vec<ShownSan>,
+    /// The name of the policy.
     policy: String,
+    /// The first 12 hexadecimal digits of the SHA-256 of its file.
     policy_digest: String,
     /// Sources of evidence of which the files hold nothing.
     not_given: Vec<&'static str>,
 }
 
-#[derive(Debug, Serialize)]
+/// One thing that was found.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ShownFinding {
-    code: &'static str,
+pub(super) struct ShownFinding {
+    /// Its stable name (`docs/verdicts.md`).
+    pub(super) code: &'static str,
+    /// Its row there.
     row: u8,
-    effect: &'static str,
-    detail: String,
+    /// `Wait`, `Deny` or `Ignore`.
+    pub(super) effect: &'static str,
+    /// What was expected and what was found.
+    pub(super) detail: String,
+    /// What would change it, if that is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) change: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// A name or address, and who says that it is the node's.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ShownSan {
+    /// `DNS:name` or `IP:address`.
     san: String,
+    /// Who vouches for it and how; empty if nobody does.
     vouched_by: Vec<String>,
+}
+
+impl ShownFinding {
+    fn new(finding: &Finding) -> ShownFinding {
+        ShownFinding {
+            code: finding.code.as_str(),
+            row: finding.code.row(),
+            effect: match finding.effect {
+                Effect::Wait => "Wait",
+                Effect::Deny => "Deny",
+                Effect::Ignore => "Ignore",
+            },
+            detail: finding.detail.clone(),
+            change: None,
+        }
+    }
+
+    /// The findings of a judgement, each with what would change it.
+    pub(super) fn explained(judgement: &Judgement, now: Timestamp) -> Vec<ShownFinding> {
+        let with_change = |finding| ShownFinding {
+            change: Some(change(finding, now)),
+            ..ShownFinding::new(finding)
+        };
+        judgement.findings.iter().map(with_change).collect()
+    }
 }
 
 impl Shown {
@@ -54,20 +100,7 @@ impl Shown {
             request: object.name.clone(),
             requestor: shown(object.requestor.username.as_bytes()),
             verdict: judgement.verdict.decision().as_str(),
-            findings: judgement
-                .findings
-                .iter()
-                .map(|finding| ShownFinding {
-                    code: finding.code.as_str(),
-                    row: finding.code.row(),
-                    effect: match finding.effect {
-                        Effect::Wait => "Wait",
-                        Effect::Deny => "Deny",
-                        Effect::Ignore => "Ignore",
-                    },
-                    detail: finding.detail.clone(),
-                })
-                .collect(),
+            findings: judgement.findings.iter().map(ShownFinding::new).collect(),
             sans: judgement
                 .sans
                 .iter()
@@ -82,8 +115,21 @@ impl Shown {
         }
     }
 
+    /// The same, with what would change each finding.
+    pub(super) fn explained(
+        object: &Object,
+        judgement: &Judgement,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Shown {
+        Shown {
+            findings: ShownFinding::explained(judgement, now),
+            ..Shown::new(object, judgement, policy, &[])
+        }
+    }
+
     /// For people, at most [`WIDTH`] wide where words allow it.
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = writeln!(
@@ -92,8 +138,14 @@ impl Shown {
             self.verdict, self.request, self.requestor
         );
         for finding in &self.findings {
-            let _ = writeln!(text, "\n  {}: {}", finding.code, finding.effect);
-            let _ = writeln!(text, "{}", wrap(&finding.detail, "    "));
+            let _ = write!(text, "\n  {}: {}", finding.code, finding.effect);
+            if finding.change.is_some() {
+                let _ = write!(text, " (row {})", finding.row);
+            }
+            let _ = writeln!(text, "\n{}", wrap(&finding.detail, "    "));
+            if let Some(change) = &finding.change {
+                let _ = writeln!(text, "{}", wrap(change, "    "));
+            }
         }
         if !self.sans.is_empty() {
             let _ = writeln!(text);
@@ -141,6 +193,39 @@ fn for_people(source: Source) -> &'static str {
     }
 }
 
+/// Anything that has a JSON form, in JSON or YAML.
+pub(super) fn whole(value: &impl Serialize, format: Whole) -> Result<String> {
+    match format {
+        Whole::Json => {
+            let text = serde_json::to_string_pretty(value)?;
+            Ok(text + "\n")
+        }
+        // Through JSON, so that both say the same.
+        Whole::Yaml => Ok(serde_saphyr::to_string(&serde_json::to_value(value)?)?),
+    }
+}
+
+/// A form for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whole {
+    Json,
+    Yaml,
+}
+
+/// Writes to standard output.
+pub(super) fn print(text: &str) -> Result<()> {
+    std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).context("cannot write")
+}
+
+/// Writes lines for people to standard error, beside an output that programs may read.
+pub(super) fn note(lines: &[String]) {
+    for line in lines {
+        let text = super::told(line, std::io::IsTerminal::is_terminal(&std::io::stderr()));
+        // What cannot be said is in the output too.
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+    }
+}
+
 /// A JSON object for one request, an array for several.
 pub(super) fn json(shown: &[Shown]) -> Result<String> {
     let mut text = match shown {
@@ -157,9 +242,12 @@ pub(super) fn yaml(shown: &[Shown]) -> Result<String> {
     Ok(documents?.join("---\n"))
 }
 
-fn wrap(text: &str, indent: &str) -> String {
+/// Lines no wider than a terminal, each with this before it.
+pub(super) fn wrap(text: &str, indent: &str) -> String {
     let options = textwrap::Options::new(WIDTH)
         .initial_indent(indent)
-        .subsequent_indent(indent);
+        .subsequent_indent(indent)
+        // Names stay whole, so that they can be searched for and copied.
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::fill(text, options)
 }

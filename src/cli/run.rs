@@ -1,10 +1,6 @@
 //! `csr-warden run`: the daemon.
 
-use std::io::IsTerminal;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use clap::{ArgAction, Args, ValueEnum};
@@ -12,42 +8,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-use super::policy;
+use super::colour;
+use super::daemon::{Daemon, Plan};
+use super::judging::JudgingArgs;
+use super::policy::PolicyFile;
+use super::serving::ServingArgs;
 use super::target::{ClusterArgs, block_on};
-use crate::cluster::connection::{Connection, Target};
-use crate::cluster::events::Events;
-use crate::cluster::lease::{Candidate, Leadership};
-use crate::controller::{Controller, InventoryFile, Settings, Setup};
-use crate::evidence::Inventory;
+use crate::controller::Setup;
 use crate::policy::{Enforcement, Policy};
-use crate::sources::file;
-use crate::sources::serving_certificate::authorities;
 use crate::telemetry::audit;
-use crate::telemetry::health::Health;
-use crate::telemetry::metrics::Metrics;
-use crate::telemetry::server::Server;
 
 /// Flags of `run`. Each can be given as an environment variable too.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Policy file, or `default` or `strict`
-    #[arg(long, env = "CSR_WARDEN_POLICY", value_name = "FILE")]
-    policy: Option<String>,
-    /// Inventory file: which names and addresses each node has
-    #[arg(long, env = "CSR_WARDEN_INVENTORY", value_name = "FILE")]
-    inventory: Option<PathBuf>,
-    /// Kubeconfig file of the cluster that has the Machines, if it is another
-    #[arg(long, env = "CSR_WARDEN_MACHINES_KUBECONFIG", value_name = "FILE")]
-    machines_kubeconfig: Option<PathBuf>,
-    /// CA certificates that kubelets' certificates are verified with [default: the cluster's]
-    #[arg(
-        long,
-        env = "CSR_WARDEN_KUBELET_CERTIFICATE_AUTHORITY",
-        value_name = "FILE"
-    )]
-    kubelet_certificate_authority: Option<PathBuf>,
+    #[command(flatten)]
+    judging: JudgingArgs,
     /// ApproveAndDeny, ApproveOnly or DryRun; overrides the policy
     #[arg(long, env = "CSR_WARDEN_ENFORCEMENT", value_name = "MODE")]
     enforcement: Option<Enforcement>,
@@ -67,10 +44,8 @@ pub(super) struct RunArgs {
         value_name = "NAME"
     )]
     lease_name: String,
-    /// Where /metrics, /livez and /readyz are served [default: [::]:8080, which is every IPv4
-    /// address too]
-    #[arg(long, env = "CSR_WARDEN_BIND_ADDRESS", value_name = "IP:PORT")]
-    bind_address: Option<SocketAddr>,
+    #[command(flatten)]
+    serving: ServingArgs,
     /// How decisions and messages are written
     #[arg(long, env = "CSR_WARDEN_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json,
           value_name = "FORMAT")]
@@ -102,115 +77,45 @@ enum LogLevel {
 /// Runs until SIGTERM or SIGINT.
 pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
     start_logging(args.log_format, args.log_level)?;
-    let (policy, policy_file) = policy::load(args.policy.as_deref())?;
+    let (policy, policy_file) = args.judging.policy()?;
     block_on(serve(args, policy, policy_file))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(
-    args: RunArgs,
-    policy: Policy,
-    policy_file: Option<policy::PolicyFile>,
-) -> Result<()> {
+async fn serve(args: RunArgs, policy: Policy, policy_file: Option<PolicyFile>) -> Result<()> {
     // First of all: process 1 of a container ignores signals that nobody listens for.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let connection = args.cluster.connect().await?;
-    let kubelet_authorities = match &args.kubelet_certificate_authority {
-        None => connection.config.root_cert.clone().unwrap_or_default(),
-        Some(path) => {
-            let pem = file::read(path).map_err(|why| anyhow!("{why}"))?;
-            authorities(pem.as_bytes()).map_err(|why| anyhow!("{}: {why}", path.display()))?
-        }
-    };
     let setup = Setup {
-        kubelet_authorities,
+        kubelet_authorities: args.judging.kubelet_authorities(&connection)?,
         policy: policy_file,
-        inventory: args.inventory.clone().map(inventory).transpose()?,
-        machines: match &args.machines_kubeconfig {
-            None => connection.watches.clone(),
-            Some(kubeconfig) => {
-                let target = Target {
-                    kubeconfigs: vec![kubeconfig.clone()],
-                    context: None,
-                };
-                Connection::new(&target).await?.watches
-            }
-        },
+        inventory: args.judging.inventory()?,
+        machines: args.judging.machines(&connection).await?,
     };
-    let enforcement = args.enforcement.unwrap_or(policy.spec.enforcement);
-    let policy = Arc::new(policy);
-    let health = Arc::new(Health::new());
-    let metrics = Arc::new(Metrics::new(&policy));
-    let addresses = args
-        .bind_address
-        .map_or(EVERYWHERE.to_vec(), |one| vec![one]);
-    let server = Server::bind(&addresses, health.clone(), metrics.clone()).await?;
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        server = connection.server(),
-        policy = policy.metadata.name,
-        digest = policy.digest,
-        %enforcement,
-        "csr-warden starts"
-    );
-
-    let identity = identity();
-    let (leading, leading_seen) = watch::channel(false);
-    let leadership = if args.leader_elect {
-        Leadership::none()
-    } else {
-        Leadership::unelected()
-    };
-    let candidate = args.leader_elect.then(|| {
+    let lease = args.leader_elect.then(|| {
         let in_cluster = !args.cluster.names_a_file() && std::env::var_os(IN_CLUSTER).is_some();
         let pods = in_cluster.then(|| connection.config.default_namespace.clone());
         let namespace = args.lease_namespace.clone().or(pods);
-        Candidate::new(
-            connection.lease.clone(),
-            namespace.as_deref().unwrap_or("kube-system"),
-            &args.lease_name,
-            &identity,
-            leadership.clone(),
-            leading,
-        )
+        let namespace = namespace.unwrap_or_else(|| "kube-system".into());
+        (namespace, args.lease_name.clone())
     });
-    let leads = leadership.clone();
-    metrics.show_leader(move || leads.may_write());
-    let settings = Settings {
+    let daemon = Daemon::start(Plan {
+        connection,
         policy,
         enforcement: args.enforcement,
         setup,
-        concurrency: args.concurrency.into(),
-        format: match args.log_format {
+        lease,
+        serving: args.serving,
+        audit: Some(match args.log_format {
             LogFormat::Json => audit::Format::Json,
             LogFormat::Text => audit::Format::Text,
-        },
-        leadership,
-        leading: leading_seen,
-    };
-    let events = Events::start(connection.writes.clone(), identity);
-    let mut controller = Controller::new(settings, &connection, events, metrics, health);
+        }),
+        concurrency: args.concurrency.into(),
+    })
+    .await?;
 
     let (stop, stopped) = watch::channel(false);
-    let http = tokio::spawn(server.run());
-    let work = async {
-        match candidate {
-            None => {
-                controller.run(stopped).await;
-            }
-            Some(mut candidate) => {
-                let ended = tokio::select! {
-                    ended = controller.run(stopped) => ended,
-                    () = candidate.run() => false,
-                };
-                // Only when no write is on its way any more may another start at once.
-                if ended {
-                    candidate.release().await;
-                }
-            }
-        }
-    };
     let signals = async {
         let signal = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
@@ -218,48 +123,16 @@ async fn serve(
         };
         tracing::info!(signal, "csr-warden stops");
         stop.send_replace(true);
-        std::future::pending::<()>().await;
+        std::future::pending::<Result<()>>().await
     };
     tokio::select! {
-        () = work => Ok(()),
-        () = signals => Ok(()),
-        ended = http => ended.context("the HTTP server has stopped")?,
+        done = daemon.run(stopped) => done,
+        never = signals => never,
     }
 }
-
-fn inventory(path: PathBuf) -> Result<InventoryFile> {
-    let text = file::read(&path).map_err(|why| anyhow!("inventory: {why}"))?;
-    let inventory =
-        Inventory::parse(&text).map_err(|why| anyhow!("inventory {}: {why}", path.display()))?;
-    Ok(InventoryFile {
-        path,
-        text,
-        inventory,
-    })
-}
-
-/// Where the HTTP server listens if nobody says: where the machine has no IPv6, on IPv4.
-const EVERYWHERE: [SocketAddr; 2] = [
-    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8080),
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
-];
 
 /// Set by Kubernetes in every Pod.
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
-
-/// The Pod's name, so that people find it, and something that no other process has.
-fn identity() -> String {
-    let host = std::env::var("HOSTNAME")
-        .or_else(|_| std::fs::read_to_string("/etc/hostname"))
-        .unwrap_or_default();
-    let mut bytes = [0; 8];
-    let random = ring::rand::SystemRandom::new();
-    if ring::rand::SecureRandom::fill(&random, &mut bytes).is_err() {
-        let now = jiff::Timestamp::now().as_nanosecond();
-        bytes = u64::try_from(now).unwrap_or_default().to_le_bytes();
-    }
-    format!("{}_{:016x}", host.trim(), u64::from_le_bytes(bytes))
-}
 
 fn start_logging(format: LogFormat, level: LogLevel) -> Result<()> {
     let level = match level {
@@ -278,7 +151,7 @@ fn start_logging(format: LogFormat, level: LogLevel) -> Result<()> {
     let started = match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text => builder
-            .with_ansi(std::io::stderr().is_terminal())
+            .with_ansi(colour::wanted(&std::io::stderr()))
             .try_init(),
     };
     started.map_err(|error| anyhow!("cannot log: {error}"))

@@ -39,6 +39,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every label of the metric `writes_total`.
+    pub const LABELS: [&str; 6] = [
+        "written",
+        "conflict",
+        "gone",
+        "forbidden",
+        "failed",
+        "not_leading",
+    ];
+
     /// The label of the metric `writes_total`.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -213,4 +223,25 @@ fn no_answer() -> String {
         "the API server did not answer within {} s",
         WRITE_DEADLINE.as_secs()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_label_is_that_of_an_outcome() {
+        let outcomes = [
+            Outcome::Written,
+            Outcome::Changed,
+            Outcome::Gone(String::new()),
+            Outcome::Forbidden(String::new()),
+            Outcome::Failed {
+                why: String::new(),
+                after: None,
+            },
+            Outcome::NotLeading,
+        ];
+        assert_eq!(outcomes.map(|outcome| outcome.as_str()), Outcome::LABELS);
+    }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::Config;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -52,6 +53,19 @@ impl ApiServer {
             San::Dns(name) => name.to_string(),
         };
         ApiServer { host, port }
+    }
+
+    /// What protects the names in its certificate, as people are told of it.
+    pub fn origin(&self) -> String {
+        format!("certificate of {}", self.url())
+    }
+
+    /// What clients know this server by: the names in its certificate, and the one that is
+    /// dialled, whether it is there or not.
+    pub fn known_by(&self, certificate: &CertificateDer<'_>) -> Result<Vec<San>, String> {
+        let mut sans = sans(certificate)?;
+        sans.extend(San::from_host_text(&self.host));
+        Ok(sans)
     }
 
     /// Its address as a URL has it.
@@ -104,8 +118,8 @@ impl CertificateReader {
         })
     }
 
-    /// The names and addresses in the certificate of one API server.
-    pub async fn read(&self, server: &ApiServer) -> Result<Vec<San>, String> {
+    /// The certificate of one API server, which can be read.
+    pub async fn read(&self, server: &ApiServer) -> Result<CertificateDer<'static>, String> {
         let failed = |why: String| format!("{}: {why}", server.url());
         timeout(DEADLINE, self.handshake(server))
             .await
@@ -113,7 +127,7 @@ impl CertificateReader {
             .map_err(failed)
     }
 
-    async fn handshake(&self, server: &ApiServer) -> Result<Vec<San>, String> {
+    async fn handshake(&self, server: &ApiServer) -> Result<CertificateDer<'static>, String> {
         let name = ServerName::try_from(server.host.clone()).map_err(|error| error.to_string())?;
         let tcp = TcpStream::connect((server.host.as_str(), server.port))
             .await
@@ -128,7 +142,8 @@ impl CertificateReader {
             .peer_certificates()
             .and_then(|chain| chain.first())
             .ok_or("it showed no certificate")?;
-        sans(certificate)
+        sans(certificate)?;
+        Ok(certificate.clone().into_owned())
     }
 }
 
@@ -166,6 +181,12 @@ pub fn sans(certificate: &CertificateDer<'_>) -> Result<Vec<San>, String> {
             }
         })
         .collect())
+}
+
+/// When a certificate ends; `None` if it cannot be read.
+pub fn not_after(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
 }
 
 /// An address as a client compares it: an IPv4-mapped one is an IPv4 address to it.

@@ -51,7 +51,11 @@ impl Connection {
     /// Reads the configuration; nothing is sent yet. Without a target the order is: in-cluster,
     /// then `~/.kube/config`.
     pub async fn new(target: &Target) -> Result<Connection> {
-        let config = load(target).await?;
+        Connection::with(load(target).await?)
+    }
+
+    /// With a configuration that has been read; nothing is sent yet.
+    pub fn with(config: Config) -> Result<Connection> {
         let client = |read: Duration| {
             let mut config = config.clone();
             config.connect_timeout = Some(CONNECT_DEADLINE);

@@ -19,7 +19,7 @@ pub fn describe(error: &kube::Error) -> String {
 /// One sentence for an error of a watch on the objects at this path.
 pub fn describe_watch(error: &watcher::Error, path: &str) -> String {
     if watch_status(error) == 404 {
-        return format!("the API server has no {}", kind_at(path));
+        return describe_absent(path);
     }
     match error {
         watcher::Error::InitialListFailed(error)
@@ -33,6 +33,11 @@ pub fn describe_watch(error: &watcher::Error, path: &str) -> String {
         }
         watcher::Error::NoResourceVersion => "the API server sent no resourceVersion".into(),
     }
+}
+
+/// One sentence for a path that the API server does not serve.
+pub fn describe_absent(path: &str) -> String {
+    format!("the API server has no {}", kind_at(path))
 }
 
 /// What is served at a path that a server may not have, and since when servers have it.

@@ -1,5 +1,6 @@
 //! Kubernetes: the client, watches that become evidence, the approval write, the Lease, events.
 
+pub mod access;
 pub mod approval;
 pub mod certificates;
 pub mod connection;

@@ -10,7 +10,7 @@ use kube::{Resource, ResourceExt};
 use super::certificates::ApiServer;
 use super::error::innermost;
 use crate::csr::names::San;
-use crate::evidence::{IdentityKind, unmapped};
+use crate::evidence::{IdentityKind, Source, unmapped};
 
 /// Namespace and name of the API server's Service.
 pub const KUBERNETES_SERVICE: (&str, &str) = ("default", "kubernetes");
@@ -70,6 +70,26 @@ pub trait ProtectingObject: Resource<DynamicType = ()> + Sized {
             networks: Vec::new(),
         }
     }
+}
+
+/// Why this source is not whole without any object, if it is not. The API server makes it, and makes it again:
+/// whoever sees none looks too early, or at something else.
+pub fn none_of(source: Source) -> Option<String> {
+    let object = match source {
+        Source::KubernetesService => "Service default/kubernetes",
+        Source::ServiceCidrs => "ServiceCIDR",
+        // An API server that listens on a loopback address has no EndpointSlice, and not every
+        // cluster is made by kubeadm.
+        Source::ApiServerEndpoints | Source::ClusterInfo => return None,
+        Source::Nodes
+        | Source::Requests
+        | Source::ApiServerCertificates
+        | Source::Inventory
+        | Source::Machines
+        | Source::Dns
+        | Source::ServingCertificates => return None,
+    };
+    Some(format!("there is no {object}, which every cluster has"))
 }
 
 /// Reads each of these texts. The first that cannot be read is told as what it should have been.

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
@@ -12,6 +11,7 @@ use super::feeds::{Input, Inputs};
 use crate::evidence::{Answer, Source};
 use crate::finding::Question;
 use crate::policy::Policy;
+use crate::sources::asking::{ask, asked};
 use crate::sources::dns::Dns;
 use crate::sources::serving_certificate::ServingCertificates;
 
@@ -20,8 +20,6 @@ use crate::sources::serving_certificate::ServingCertificates;
 const WAITING: usize = 4096;
 /// Questions at the same time.
 const AT_ONCE: usize = 32;
-/// How long a source that cannot be set up is left alone.
-const BROKEN_HOLDS: Duration = Duration::from_secs(10);
 
 /// An answer, and the policy under which it was asked for.
 #[derive(Debug)]
@@ -35,10 +33,7 @@ pub(super) struct Answered {
 impl Answered {
     /// Who was asked.
     pub(super) fn source(&self) -> Source {
-        match self.question {
-            Question::Addresses(_) | Question::Names(_) => Source::Dns,
-            Question::Certificate(..) => Source::ServingCertificates,
-        }
+        asked(&self.question)
     }
 }
 
@@ -106,25 +101,5 @@ async fn ask_all(
                 asked_by: policy,
             }
         });
-    }
-}
-
-async fn ask(
-    question: &Question,
-    policy: &Policy,
-    dns: Option<Result<Dns, String>>,
-    kubelets: Result<ServingCertificates, String>,
-) -> (Answer, Duration) {
-    let broken = |why: String| (Answer::Failed(why), BROKEN_HOLDS);
-    match (question, dns, kubelets) {
-        (Question::Addresses(name), Some(Ok(dns)), _) => dns.addresses(name).await,
-        (Question::Names(ip), Some(Ok(dns)), _) => dns.names(*ip).await,
-        (Question::Addresses(_) | Question::Names(_), Some(Err(why)), _) => broken(why),
-        (Question::Addresses(_) | Question::Names(_), None, _) => broken("no resolver".into()),
-        (Question::Certificate(node, ip), _, Ok(kubelets)) => {
-            let asked = policy.spec.sources.serving_certificate.clone();
-            kubelets.read(&asked.unwrap_or_default(), node, *ip).await
-        }
-        (Question::Certificate(..), _, Err(why)) => broken(why),
     }
 }

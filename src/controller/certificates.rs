@@ -12,7 +12,6 @@ use super::feeds::{InForce, Input, Inputs};
 use crate::cluster::certificates::{ApiServer, CertificateReader};
 use crate::cluster::protected::Part;
 use crate::cluster::watch::{Backoff, jitter};
-use crate::csr::names::San;
 use crate::evidence::{IdentityKind, Source};
 use crate::policy::Demand;
 
@@ -52,7 +51,7 @@ pub(super) async fn read_certificates(
             .chain(configured.clone())
             .collect();
         for gone in known.difference(&servers) {
-            let _ = inputs.send(Input::Unprotected(origin(gone))).await;
+            let _ = inputs.send(Input::Unprotected(gone.origin())).await;
         }
         read.retain(|server| servers.contains(server));
         known.clone_from(&servers);
@@ -148,19 +147,18 @@ async fn read_all(
     let reads = new.into_iter().chain(known).map(|server| {
         let reader = reader.clone();
         async move {
-            let result = reader.read(&server).await;
-            (server, result)
+            let read = reader.read(&server).await;
+            let known_by = read.and_then(|certificate| server.known_by(&certificate));
+            (server, known_by)
         }
     });
     let mut reads = stream::iter(reads).buffer_unordered(HANDSHAKES_AT_ONCE);
     let mut failures = Vec::new();
     while let Some((server, result)) = reads.next().await {
         match result {
-            Ok(mut sans) => {
-                // The name that is dialled is one, whether it is in the certificate or not.
-                sans.extend(San::from_host_text(&server.host));
+            Ok(sans) => {
                 let message = Input::Protected(Part {
-                    origin: origin(&server),
+                    origin: server.origin(),
                     kind: IdentityKind::ApiServerIdentity,
                     sans,
                     networks: Vec::new(),
@@ -172,10 +170,6 @@ async fn read_all(
         }
     }
     failures
-}
-
-fn origin(server: &ApiServer) -> String {
-    format!("certificate of {}", server.url())
 }
 
 #[cfg(test)]
@@ -190,6 +184,7 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
+    use crate::csr::names::San;
     use crate::policy::default_policy;
 
     /// Handshakes fail in any order, and one that was read before must not hide one that was not.

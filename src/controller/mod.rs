@@ -63,8 +63,8 @@ pub struct Settings {
     pub setup: Setup,
     /// Writes at the same time.
     pub concurrency: usize,
-    /// How decisions are logged.
-    pub format: audit::Format,
+    /// How decisions are logged; `None` if something else tells of them.
+    pub format: Option<audit::Format>,
     /// Whether a write may start.
     pub leadership: Leadership,
     /// Changes of leadership.
@@ -204,9 +204,10 @@ impl Controller {
         }
         self.metrics.judged(&turn.judgement);
         let Settings { policy, format, .. } = &self.settings;
+        let Some(format) = *format else { return };
         let now = Now::read().wall;
         if audit::log(
-            *format,
+            format,
             now,
             &turn.object,
             &turn.judgement,
@@ -231,12 +232,9 @@ impl Controller {
         let approved = matches!(write, Write::Approve(_));
         let written = writer::follow_up(&outcome, fresh, failures);
         let request = turn.object.name.as_str();
-        let after = self
-            .reconciler
-            .seen(&turn.uid)
-            .map(|seen| now.monotonic.duration_since(seen));
+        let after = now.monotonic.duration_since(turn.seen);
         let done = outcome == Outcome::Written;
-        self.metrics.wrote(outcome.as_str(), after.filter(|_| done));
+        self.metrics.wrote(outcome.as_str(), done.then_some(after));
         self.tell_failure(request, &outcome);
         match (&outcome, &write) {
             (Outcome::Written, Write::Deny(denial)) => {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::feeds::{Input, Inputs};
 use crate::cluster::certificates::ApiServer;
-use crate::cluster::protected::{ProtectingObject, Protects};
+use crate::cluster::protected::{ProtectingObject, Protects, none_of};
 use crate::cluster::watch::{Change, follow};
 use crate::evidence::Source;
 
@@ -155,30 +155,11 @@ impl Objects {
     /// Why these are not all that is protected, if they cannot be.
     fn lacks(&self, source: Source) -> Option<String> {
         if self.known.is_empty()
-            && let Some(object) = always_there(source)
+            && let Some(why) = none_of(source)
         {
-            return Some(format!("there is no {object}, which every cluster has"));
+            return Some(why);
         }
         self.known.values().find_map(|known| known.unread.clone())
-    }
-}
-
-/// The object without which this source is not whole. The API server makes it, and makes it again:
-/// whoever sees none looks too early, or at something else.
-fn always_there(source: Source) -> Option<&'static str> {
-    match source {
-        Source::KubernetesService => Some("Service default/kubernetes"),
-        Source::ServiceCidrs => Some("ServiceCIDR"),
-        // An API server that listens on a loopback address has no EndpointSlice, and not every
-        // cluster is made by kubeadm.
-        Source::ApiServerEndpoints | Source::ClusterInfo => None,
-        Source::Nodes
-        | Source::Requests
-        | Source::ApiServerCertificates
-        | Source::Inventory
-        | Source::Machines
-        | Source::Dns
-        | Source::ServingCertificates => None,
     }
 }
 

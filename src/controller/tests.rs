@@ -390,3 +390,28 @@ fn the_key_of_an_approved_request_belongs_to_its_node() {
     scene.reconciler.request_seen(issued, encoded, scene.now);
     assert_eq!(scene.reconciler.counts(), (0, 1, 0));
 }
+
+/// The watch may show what the signer did before the answer to the write is here.
+#[test]
+fn the_signer_may_be_faster_than_the_answer_to_the_write() {
+    let mut scene = Scene::synced();
+    let created = scene.now.wall;
+    scene.reconciler.node_seen(node("a", created));
+    for (number, shown, counts) in [
+        (1, vec![Settled::Approved], (1, 0, 0)),
+        (2, vec![Settled::Approved, Settled::Issued], (1, 1, 0)),
+        (3, vec![Settled::Failed], (1, 1, 0)),
+    ] {
+        scene.ask("a", number);
+        let turn = scene.turn().unwrap();
+        for settled in shown {
+            let (mut object, encoded) = request("a", number, created);
+            object.settled = Some(settled);
+            scene.reconciler.request_seen(object, encoded, scene.now);
+        }
+        scene
+            .reconciler
+            .written(&turn, true, Written::Done, scene.now);
+        assert_eq!(scene.reconciler.counts(), counts, "{number}");
+    }
+}

@@ -46,6 +46,8 @@ pub(super) struct Turn {
     pub(super) object: Object,
     /// What was judged.
     pub(super) judgement: Judgement,
+    /// When the request was first seen.
+    pub(super) seen: Instant,
     /// Whether this was not said of the request before.
     pub(super) is_news: bool,
     /// What is to be written about it.

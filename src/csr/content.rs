@@ -136,6 +136,11 @@ fn inspect(reading: &Reading, findings: &mut Findings) {
         let detail = format!("expected one SAN extension, found {}", sans.count());
         findings.add(Code::SanRepeated, detail);
     }
+    inspect_names(reading, findings);
+}
+
+/// Whether there are names that can be read.
+pub(super) fn inspect_names(reading: &Reading, findings: &mut Findings) {
     if reading.unreadable_san {
         findings.add(
             Code::SanMalformed,
@@ -149,7 +154,7 @@ fn inspect(reading: &Reading, findings: &mut Findings) {
     }
 }
 
-fn inspect_subject(reading: &Reading, findings: &mut Findings) {
+pub(super) fn inspect_subject(reading: &Reading, findings: &mut Findings) {
     if let Some(rdn) = reading.subject.iter().find(|rdn| rdn.len() != 1) {
         let detail = format!("expected one value, found {}", rdn.len());
         findings.add(Code::RdnMultiValued, detail);
@@ -194,7 +199,7 @@ fn inspect_subject(reading: &Reading, findings: &mut Findings) {
     }
 }
 
-fn content(reading: &Reading, findings: &mut Findings) -> Content {
+pub(super) fn content(reading: &Reading, findings: &mut Findings) -> Content {
     let mut common_names = reading
         .subject
         .iter()

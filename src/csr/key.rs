@@ -3,6 +3,8 @@
 //! Only what a kubelet can make and Go's x509 signs with: ECDSA on P-256, P-384 and P-521, RSA
 //! PKCS#1 v1.5 of 2048 to 4096 bits, Ed25519, each with SHA-2.
 
+use std::fmt;
+
 use der::asn1::{Any, ObjectIdentifier, UintRef};
 use der::{Decode, Encode, Sequence};
 use p521::ecdsa::signature::Verifier;
@@ -37,6 +39,23 @@ impl Fingerprint {
             *to = *from;
         }
         Fingerprint(bytes)
+    }
+
+    /// Reads what [`fmt::Display`] writes; `None` if it is no fingerprint.
+    pub fn parse(hexadecimal: &str) -> Option<Fingerprint> {
+        let mut bytes = [0; 32];
+        let mut digits = hexadecimal.chars().map(|c| c.to_digit(16));
+        for byte in &mut bytes {
+            let (high, low) = (digits.next()??, digits.next()??);
+            *byte = u8::try_from(high * 16 + low).ok()?;
+        }
+        digits.next().is_none().then_some(Fingerprint(bytes))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn read(der: &[u8]) -> Option<(Reading, usize)> {
     Some((reading, rest.len()))
 }
 
-fn subject_attribute(attribute: &AttributeTypeAndValue<'_>) -> SubjectAttribute {
+pub(super) fn subject_attribute(attribute: &AttributeTypeAndValue<'_>) -> SubjectAttribute {
     use x509_parser::asn1_rs::Tag;
     let value = attribute.attr_value();
     let text = if value.tag() == Tag::Utf8String && value.header.is_universal() {
@@ -72,7 +72,7 @@ fn read_extension(extension: &X509Extension<'_>, reading: &mut Reading) {
     reading.extensions.push(oid);
 }
 
-fn raw_name(name: &GeneralName<'_>) -> RawName {
+pub(super) fn raw_name(name: &GeneralName<'_>) -> RawName {
     let (kind, bytes): (NameKind, &[u8]) = match name {
         GeneralName::OtherName(..) => (NameKind::OtherName, &[]),
         GeneralName::RFC822Name(text) => (NameKind::Email, text.as_bytes()),

@@ -1,5 +1,6 @@
 //! What was asked: a CertificateSigningRequest and the certification request inside of it.
 
+mod certificate;
 mod content;
 mod key;
 mod lenient;

@@ -39,3 +39,13 @@ pub struct Evidence {
     /// Whether all of this is complete and fresh.
     pub sources: Sources,
 }
+
+impl Evidence {
+    /// The sources that every judgement needs: one that is not configured is none of them.
+    pub fn needed(&self) -> impl Iterator<Item = Source> {
+        let inventory = self.inventory.as_ref().map(|_| Source::Inventory);
+        let machines = self.machines.as_ref().map(|_| Source::Machines);
+        let configured = inventory.into_iter().chain(machines);
+        Source::NEEDED.into_iter().chain(configured)
+    }
+}

@@ -152,6 +152,11 @@ impl Sources {
         self.states.remove(&source);
     }
 
+    /// Whether anything has been heard of the source, good or bad.
+    pub fn has(&self, source: Source) -> bool {
+        self.states.contains_key(&source)
+    }
+
     /// The state of one source.
     pub fn state(&self, source: Source) -> SourceState {
         self.states.get(&source).cloned().unwrap_or_default()

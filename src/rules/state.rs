@@ -6,14 +6,9 @@ use super::Case;
 use crate::evidence::{Evidence, Source};
 use crate::finding::{Awaited, Code, Findings};
 
-/// The sources that cannot be relied on, each with the reason. One that is not configured is none
-/// that could be down.
+/// The sources that cannot be relied on, each with the reason.
 pub fn unready(evidence: &Evidence, now: Timestamp) -> Vec<(Source, String)> {
-    let inventory = evidence.inventory.as_ref().map(|_| Source::Inventory);
-    let machines = evidence.machines.as_ref().map(|_| Source::Machines);
-    let configured = inventory.into_iter().chain(machines);
-    let needed = Source::NEEDED.into_iter().chain(configured);
-    evidence.sources.unready(needed, now)
+    evidence.sources.unready(evidence.needed(), now)
 }
 
 /// Row 64. Whether every source can be relied on.

@@ -171,7 +171,8 @@ where
     failure.lock().ok()?.take()
 }
 
-async fn discover(client: &Client, kind: &MachineKind) -> Result<ApiResource, String> {
+/// Finds in which version the kind is served.
+pub async fn discover(client: &Client, kind: &MachineKind) -> Result<ApiResource, String> {
     let group = kube::discovery::group(client, &kind.group).await;
     let group = group.map_err(|error| {
         if matches!(error, kube::Error::Discovery(_)) {

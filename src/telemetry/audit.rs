@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
 use crate::Judgement;
@@ -20,39 +21,68 @@ pub enum Format {
     Text,
 }
 
-/// A decision as it is logged.
-#[derive(Debug, Serialize)]
+/// A decision as it is logged, a line each time that it changes. Fields may be added.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Decision")]
 struct Line<'a> {
+    /// When it was reached, RFC 3339 in UTC.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     time: Timestamp,
+    /// Tells decisions from other lines.
+    #[schemars(extend("const" = "Decision"))]
     kind: &'static str,
+    /// What was decided.
+    #[schemars(extend("enum" = ["Approve", "Deny", "Wait", "Ignore"]))]
     verdict: &'static str,
+    /// The request's name.
     request: &'a str,
+    /// The request's UID.
     uid: &'a str,
+    /// The user who asks, as the API server knows them.
     requestor: &'a str,
-    /// Empty if the requestor is no node.
+    /// The requestor's node. Empty if the requestor is no node.
     node: &'a str,
+    /// The codes of all findings, each once.
     codes: Vec<&'static str>,
+    /// All that was found, not only what decided.
     findings: Vec<LoggedFinding<'a>>,
+    /// Each name and address that was asked for, if it came to evidence.
     sans: Vec<LoggedSan<'a>>,
+    /// The name of the policy in force.
     policy: &'a str,
+    /// The digest of what that policy says.
     policy_digest: &'a str,
+    /// What of a verdict is written to the API server.
+    #[schemars(extend("enum" = ["ApproveAndDeny", "ApproveOnly", "DryRun"]))]
     enforcement: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Finding")]
 struct LoggedFinding<'a> {
+    /// Its code, which never changes its meaning.
     code: &'static str,
+    /// The row of docs/verdicts.md.
     row: u8,
+    /// What was expected and what was found.
     detail: &'a str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "San")]
 struct LoggedSan<'a> {
+    /// `DNS:` or `IP:`, and the name or address.
     san: String,
+    /// Who vouches for it; empty if nobody does.
     vouched_by: &'a [String],
+}
+
+/// The JSON Schema of a line.
+pub fn schema() -> Schema {
+    schemars::schema_for!(Line<'_>)
 }
 
 /// Writes one line. The error is for a metric: nobody can be told where nothing can be written.

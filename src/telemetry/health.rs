@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 /// The loop notes that it lives once in a second; without that for this long it hangs.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -10,6 +12,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Health {
     state: Mutex<State>,
+    noted: Notify,
 }
 
 #[derive(Debug)]
@@ -30,6 +33,7 @@ impl Health {
                 unready: vec![("start".into(), "nothing has been read yet".into())],
                 forbidden: None,
             }),
+            noted: Notify::new(),
         }
     }
 
@@ -38,6 +42,19 @@ impl Health {
         if let Ok(mut state) = self.state.lock() {
             state.alive = Instant::now();
             state.unready = unready;
+        }
+        self.noted.notify_waiters();
+    }
+
+    /// Waits until nothing keeps it from being ready.
+    pub async fn ready(&self) {
+        loop {
+            // Before the look: what is noted after it must not be missed.
+            let noted = self.noted.notified();
+            if self.unready().is_empty() {
+                return;
+            }
+            noted.await;
         }
     }
 

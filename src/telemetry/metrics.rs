@@ -1,5 +1,6 @@
 //! The metrics. Labels are bounded: never the name of a node, a request or a user.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
@@ -15,6 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::process::ProcessCollector;
+use crate::cluster::approval::Outcome;
 use crate::evidence::{Evidence, Source};
 use crate::finding::Code;
 use crate::policy::Policy;
@@ -80,6 +82,7 @@ pub struct Metrics {
     source_errors: Family<SourceLabel, Counter>,
     policy: Family<PolicyLabel, Gauge>,
     policy_reloads: Family<ResultLabel, Counter>,
+    policy_reload_good: Gauge,
     issued: Counter,
     approved_unissued: Gauge,
     dropped: Counter,
@@ -103,6 +106,7 @@ impl Metrics {
             source_errors: Family::default(),
             policy: Family::default(),
             policy_reloads: Family::default(),
+            policy_reload_good: Gauge::default(),
             issued: Counter::default(),
             approved_unissued: Gauge::default(),
             dropped: Counter::default(),
@@ -201,22 +205,35 @@ impl Metrics {
             "Policies read anew, by whether they could be used",
             self.policy_reloads.clone(),
         );
+        r.register(
+            "policy_last_reload_successful",
+            "Whether the policy that was read last is the one in force",
+            self.policy_reload_good.clone(),
+        );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         r.register("build", "The version of this program", build);
     }
 
+    /// A counter that begins at its first event shows no increase for that one.
     fn preset(&self) {
         for decision in Decision::ALL {
             drop(self.requests.get_or_create(&verdict(decision)));
         }
+        for code in Code::ALL {
+            let code = code.as_str();
+            drop(self.findings.get_or_create(&CodeLabel { code }));
+        }
+        for result in Outcome::LABELS {
+            drop(self.writes.get_or_create(&ResultLabel { result }));
+        }
         for source in Source::ALL {
-            self.source_synced.get_or_create(&label(source)).set(0);
-            self.source_age.get_or_create(&label(source)).set(0.0);
             drop(self.source_errors.get_or_create(&label(source)));
         }
         for result in [RELOADED, REFUSED] {
             drop(self.policy_reloads.get_or_create(&ResultLabel { result }));
         }
+        self.policy_reload_good.set(1);
+        self.show_sources(&Evidence::default(), jiff::Timestamp::now());
     }
 
     /// Counts a verdict that is news.
@@ -264,6 +281,7 @@ impl Metrics {
         let result = if used { RELOADED } else { REFUSED };
         let label = ResultLabel { result };
         self.policy_reloads.get_or_create(&label).inc();
+        self.policy_reload_good.set(used.into());
     }
 
     /// Counts a decision that could not be logged.
@@ -271,20 +289,25 @@ impl Metrics {
         self.lines_lost.inc();
     }
 
-    /// Shows the state of the sources.
+    /// Shows the state of the sources that are needed, and of those that have been asked. Others
+    /// are not down.
     pub fn show_sources(&self, evidence: &Evidence, now: jiff::Timestamp) {
+        let needed: BTreeSet<Source> = evidence.needed().collect();
         for source in Source::ALL {
+            let label = label(source);
+            if !needed.contains(&source) && !evidence.sources.has(source) {
+                self.source_synced.remove(&label);
+                self.source_age.remove(&label);
+                continue;
+            }
             let state = evidence.sources.state(source);
             let works = state.synced.is_some() && state.failing.is_none();
-            self.source_synced
-                .get_or_create(&label(source))
-                .set(works.into());
+            self.source_synced.get_or_create(&label).set(works.into());
             let since = state
                 .failing
                 .map(|(since, _)| now.duration_since(since).as_secs_f64());
-            self.source_age
-                .get_or_create(&label(source))
-                .set(since.unwrap_or(0.0));
+            let age = since.unwrap_or(0.0);
+            self.source_age.get_or_create(&label).set(age);
         }
     }
 
@@ -356,5 +379,56 @@ fn verdict(decision: Decision) -> VerdictLabel {
 fn label(source: Source) -> SourceLabel {
     SourceLabel {
         source: source.as_str(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::evidence::Machines;
+    use crate::policy::default_policy;
+
+    fn synced(metrics: &Metrics) -> Vec<String> {
+        let name = "csr_warden_source_synced{source=";
+        let text = metrics.encode();
+        let values = text.lines().filter_map(|line| line.strip_prefix(name));
+        let mut values: Vec<String> = values.map(|value| value.replace(['"', '}'], "")).collect();
+        values.sort();
+        values
+    }
+
+    /// An alert on 0 must not fire for what nobody has set up.
+    #[test]
+    fn a_source_that_is_not_set_up_is_not_shown() {
+        let metrics = Metrics::new(&default_policy().unwrap());
+        let needed = [
+            "apiserver-certificates 0",
+            "apiserver-endpoints 0",
+            "certificatesigningrequests 0",
+            "cluster-info 0",
+            "kubernetes-service 0",
+            "nodes 0",
+            "servicecidrs 0",
+        ];
+        assert_eq!(synced(&metrics), needed);
+
+        let now = Timestamp::now();
+        let mut evidence = Evidence {
+            machines: Some(Machines::default()),
+            ..Evidence::default()
+        };
+        evidence.sources.synced(Source::Dns, now);
+        metrics.show_sources(&evidence, now);
+        let shown = synced(&metrics);
+        assert!(shown.contains(&"machines 0".into()), "{shown:?}");
+        assert!(shown.contains(&"dns 1".into()), "{shown:?}");
+
+        evidence.machines = None;
+        evidence.sources.forget(Source::Dns);
+        metrics.show_sources(&evidence, now);
+        assert_eq!(synced(&metrics), needed);
     }
 }

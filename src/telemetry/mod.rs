@@ -2,7 +2,9 @@
 //! that shows them.
 
 pub mod audit;
+pub mod gate;
 pub mod health;
 pub mod metrics;
 mod process;
 pub mod server;
+pub mod tls;

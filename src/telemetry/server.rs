@@ -1,4 +1,4 @@
-//! The HTTP server for probes and Prometheus.
+//! The HTTP or HTTPS server for probes and Prometheus.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -7,14 +7,16 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
+use super::gate::Gate;
 use super::health::Health;
 use super::metrics::Metrics;
+use super::tls::{Certificate, TlsListener};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -27,36 +29,66 @@ const NO_SUCH_FAMILY: i32 = 97;
 struct Shown {
     health: Arc<Health>,
     metrics: Arc<Metrics>,
+    gate: Option<Arc<Gate>>,
+}
+
+/// Where and for whom the server is.
+pub struct Terms<'a> {
+    /// Addresses to listen on: the first of a kind that the machine has.
+    pub addresses: &'a [SocketAddr],
+    /// Serves HTTPS with this.
+    pub certificate: Option<Certificate>,
+    /// Who may read the metrics; everybody, if there is none. Probes ask without a token.
+    pub gate: Option<Gate>,
 }
 
 /// A server that has its port.
 pub struct Server {
     listener: TcpListener,
+    certificate: Option<Certificate>,
     router: Router,
 }
 
 impl Server {
-    /// Takes the port, at the first of these addresses that is of a kind the machine has.
+    /// Takes the port.
     pub async fn bind(
-        addresses: &[SocketAddr],
+        terms: Terms<'_>,
         health: Arc<Health>,
         metrics: Arc<Metrics>,
     ) -> Result<Server> {
-        let listener = listen(addresses)?;
+        let gate = terms.gate.map(Arc::new);
         let router = Router::new()
             .route("/metrics", get(show_metrics))
             .route("/healthz", get(livez))
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
-            .with_state(Shown { health, metrics });
-        Ok(Server { listener, router })
+            .with_state(Shown {
+                health,
+                metrics,
+                gate,
+            });
+        Ok(Server {
+            listener: listen(terms.addresses)?,
+            certificate: terms.certificate,
+            router,
+        })
+    }
+
+    /// Where it listens, with the port that the system has chosen if none was named.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.listener.local_addr().context("cannot read the port")
     }
 
     /// Serves until the future is dropped.
     pub async fn run(self) -> Result<()> {
-        axum::serve(self.listener, self.router)
-            .await
-            .context("the HTTP server has stopped")
+        let ended = match self.certificate {
+            None => axum::serve(self.listener, self.router).await,
+            Some(certificate) => {
+                let listener = TlsListener::start(self.listener, certificate)?;
+                axum::serve(listener, self.router).await
+            }
+        };
+        ended.context("the HTTP server has stopped")
     }
 }
 
@@ -92,11 +124,14 @@ fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn show_metrics(State(shown): State<Shown>) -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, OPENMETRICS)],
-        shown.metrics.encode(),
-    )
+async fn show_metrics(State(shown): State<Shown>, headers: HeaderMap) -> Response {
+    if let Some(gate) = &shown.gate
+        && let Err(refusal) = gate.admit(&headers).await
+    {
+        return refusal.into_response();
+    }
+    let kind = [(header::CONTENT_TYPE, OPENMETRICS)];
+    (kind, shown.metrics.encode()).into_response()
 }
 
 async fn livez(State(shown): State<Shown>) -> impl IntoResponse {

@@ -24,6 +24,9 @@ mod mutant;
 #[path = "../judge/objects.rs"]
 #[allow(dead_code)]
 mod objects;
+#[path = "../exposition/queries.rs"]
+#[allow(dead_code)]
+mod queries;
 mod random;
 #[path = "../judge/world.rs"]
 #[allow(dead_code)]
@@ -39,7 +42,7 @@ use anyhow::Result;
 use futures::FutureExt as _;
 use harness::assets::Assets;
 use harness::netns::{self, Network};
-use harness::process::take_last_words;
+use harness::process::{in_path, take_last_words};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// The program under test.
@@ -51,6 +54,28 @@ pub enum Needs {
     Nothing,
     /// The address [`netns::ADDRESS`], for an API server that publishes its endpoint.
     OwnNetwork,
+    /// The same, and `ansible-playbook`.
+    Ansible,
+    /// A Prometheus, as Debian's package has it.
+    Prometheus,
+}
+
+impl Needs {
+    fn own_network(self) -> bool {
+        match self {
+            Self::OwnNetwork | Self::Ansible => true,
+            Self::Nothing | Self::Prometheus => false,
+        }
+    }
+
+    fn missing_program(self) -> Option<String> {
+        let (program, from) = match self {
+            Self::Nothing | Self::OwnNetwork => return None,
+            Self::Ansible => ("ansible-playbook", "pip install ansible-core"),
+            Self::Prometheus => ("prometheus", "Debian's package prometheus"),
+        };
+        (!in_path(program)).then(|| format!("no `{program}` to run: {from} has it"))
+    }
 }
 
 type Run = Box<dyn FnOnce(Arc<Assets>) -> Pin<Box<dyn Future<Output = Result<()>>>> + Send>;
@@ -99,8 +124,8 @@ fn main() -> ExitCode {
     let trials = cases::all().into_iter().map(|case| {
         let unable = match (&assets, &network) {
             (Err(missing), _) => Some(missing.clone()),
-            (Ok(_), Network::Shared(why)) if case.needs == Needs::OwnNetwork => Some(why.clone()),
-            (Ok(_), Network::Shared(_) | Network::Own) => None,
+            (Ok(_), Network::Shared(why)) if case.needs.own_network() => Some(why.clone()),
+            (Ok(_), Network::Shared(_) | Network::Own) => case.needs.missing_program(),
         };
         let assets = assets.clone();
         match (assets, unable) {

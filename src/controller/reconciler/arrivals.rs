@@ -76,11 +76,17 @@ impl Reconciler {
     pub(in crate::controller) fn request_gone(&mut self, uid: &str) {
         let uid: Uid = uid.into();
         self.unissued.remove(&uid);
+        self.overtaken.remove(&uid);
         self.forget(&uid);
     }
 
     fn request_settled(&mut self, uid: &Uid, object: &Object, encoded: &[u8]) {
         self.forget(uid);
+        if self.writing.contains(uid)
+            && let Some(settled) = object.settled
+        {
+            self.overtaken.insert(uid.clone(), settled);
+        }
         match object.settled {
             Some(Settled::Issued) => {
                 if self.unissued.remove(uid) {
@@ -160,6 +166,12 @@ impl Reconciler {
         if demand(&before) == Demand::Optional && demand(&self.policy) == Demand::Required {
             // What could be left out before may be missing.
             self.evidence.sources.forget(Source::ApiServerCertificates);
+        }
+        if before.spec != self.policy.spec {
+            // Nobody may ask them any more; whoever does is heard of again.
+            for asked in [Source::Dns, Source::ServingCertificates] {
+                self.evidence.sources.forget(asked);
+            }
         }
         let woken = self.parking.everyone();
         self.requeue(woken);

@@ -3,16 +3,16 @@
 
 mod arrivals;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::book::{Book, Reading};
 use super::parking::Parking;
 use super::queue::{Queue, Requestor, Uid};
 use super::turn::{Now, Turn, Write, Written};
-use crate::csr::Object;
 use crate::csr::names::NodeName;
+use crate::csr::{Object, Settled};
 use crate::evidence::Evidence;
 use crate::finding::{Awaited, Code};
 use crate::policy::{Enforcement, Policy};
@@ -35,6 +35,8 @@ pub(super) struct Reconciler {
     parking: Parking,
     /// Requests that are being written.
     writing: HashSet<Uid>,
+    /// What the watch has shown of them before the answer to the write came.
+    overtaken: HashMap<Uid, Settled>,
     /// What has been listed since a watch began anew.
     listed_nodes: Option<HashSet<NodeName>>,
     listed_requests: Option<HashSet<Uid>>,
@@ -57,6 +59,7 @@ impl Reconciler {
             queue: Queue::default(),
             parking: Parking::default(),
             writing: HashSet::new(),
+            overtaken: HashMap::new(),
             listed_nodes: None,
             listed_requests: None,
             unissued: HashSet::new(),
@@ -98,6 +101,7 @@ impl Reconciler {
     /// Judges the next request.
     pub(super) fn take_turn(&mut self, now: Now) -> Option<Turn> {
         let uid = self.queue.pop()?;
+        let seen = self.book.get(&uid)?.seen;
         let request = self.book.request(&uid)?;
         let judgement = judge(request, &self.policy, &self.evidence, now.wall);
         let object = request.object.clone();
@@ -108,6 +112,7 @@ impl Reconciler {
             uid,
             object,
             judgement,
+            seen,
             is_news,
             write,
         })
@@ -153,11 +158,12 @@ impl Reconciler {
         let uid = &turn.uid;
         let object = &turn.object;
         self.writing.remove(uid);
+        let overtaken = self.overtaken.remove(uid);
         self.queue.end(&object.requestor.username.as_str().into());
         match written {
             Written::Done => {
                 if approved {
-                    self.approved(uid);
+                    self.approved(uid, overtaken);
                 }
                 self.forget(uid);
             }
@@ -178,11 +184,6 @@ impl Reconciler {
         }
     }
 
-    /// When a request was first seen.
-    pub(super) fn seen(&self, uid: &Uid) -> Option<Instant> {
-        self.book.get(uid).map(|entry| entry.seen)
-    }
-
     /// How often in a row a write of this request has failed, counting one more.
     pub(super) fn failed_again(&mut self, uid: &Uid) -> u32 {
         self.book.get_mut(uid).map_or(0, |entry| {
@@ -191,9 +192,14 @@ impl Reconciler {
         })
     }
 
-    fn approved(&mut self, uid: &Uid) {
-        if self.book.get(uid).is_some() {
-            self.unissued.insert(uid.clone());
+    fn approved(&mut self, uid: &Uid, overtaken: Option<Settled>) {
+        match overtaken {
+            Some(Settled::Issued) => self.issued += 1,
+            Some(Settled::Denied | Settled::Failed) => {}
+            None if self.book.get(uid).is_none() => {}
+            None | Some(Settled::Approved) => {
+                self.unissued.insert(uid.clone());
+            }
         }
     }
 

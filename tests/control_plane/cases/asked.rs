@@ -9,11 +9,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::AbortHandle;
 
 use super::scene::{SOON, Scene};
 use crate::harness::assets::Assets;
+use crate::harness::kubelet_port::{KubeletPort, request};
 use crate::harness::node_user::{Ask, issued};
 use crate::harness::process::{Launch, Process};
 use crate::harness::{netns, ports};
@@ -31,14 +30,14 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// dnsmasq, which knows what is in its hosts file and nothing else.
-struct DnsServer {
+pub struct DnsServer {
     process: Process,
     hosts: PathBuf,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl DnsServer {
-    fn start(dir: &Path) -> Result<DnsServer> {
+    pub fn start(dir: &Path) -> Result<DnsServer> {
         let [port] = ports::free::<1>()?;
         let hosts = dir.join("hosts");
         std::fs::write(&hosts, "")?;
@@ -71,7 +70,7 @@ impl DnsServer {
     }
 
     /// Makes this what it knows, each line `ADDRESS NAME`.
-    fn knows(&self, lines: &str) -> Result<()> {
+    pub fn knows(&self, lines: &str) -> Result<()> {
         std::fs::write(&self.hosts, lines)?;
         self.process.signal(Signal::SIGHUP)
     }
@@ -180,58 +179,6 @@ async fn dns(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// A kubelet's port: shows one certificate to whoever comes.
-struct Kubelet(AbortHandle);
-
-impl Drop for Kubelet {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl Kubelet {
-    async fn start(at: SocketAddr, chain_pem: &[u8], key_pem: &str) -> Result<Kubelet> {
-        use rustls::pki_types::pem::PemObject as _;
-        use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-        let chain = CertificateDer::pem_slice_iter(chain_pem).collect::<Result<Vec<_>, _>>()?;
-        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())?;
-        let config = rustls::ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)?;
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind(at).await?;
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let acceptor = acceptor.clone();
-                tokio::spawn(async move { drop(acceptor.accept(stream).await) });
-            }
-        });
-        Ok(Kubelet(task.abort_handle()))
-    }
-}
-
-/// A key, and a request of a node for these names with it.
-fn request(node: &str, dns: &[&str], ips: &[Ipv4Addr]) -> Result<(String, String)> {
-    use rcgen::{DnType, DnValue, SanType};
-    let key = rcgen::KeyPair::generate()?;
-    let mut params = rcgen::CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    let printable = |text: &str| anyhow::Ok(DnValue::PrintableString(text.try_into()?));
-    let subject = &mut params.distinguished_name;
-    subject.push(DnType::OrganizationName, printable("system:nodes")?);
-    subject.push(
-        DnType::CommonName,
-        printable(&format!("system:node:{node}"))?,
-    );
-    for name in dns {
-        let name = (*name).try_into()?;
-        params.subject_alt_names.push(SanType::DnsName(name));
-    }
-    let ips = ips.iter().map(|ip| SanType::IpAddress((*ip).into()));
-    params.subject_alt_names.extend(ips);
-    Ok((params.serialize_request(&key)?.pem()?, key.serialize_pem()))
-}
-
 async fn certificate(assets: Arc<Assets>) -> Result<()> {
     let [one, two] = [Ipv4Addr::new(10, 77, 0, 20), Ipv4Addr::new(10, 77, 0, 21)];
     netns::add(one)?;
@@ -285,7 +232,7 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
     let chain = issued(&scene.admin, "first").await?;
 
     // A renewal of what is shown, and of one name more.
-    let kubelet = Kubelet::start((one, port).into(), &chain, &key).await?;
+    let kubelet = KubeletPort::start((one, port).into(), &chain, &key, true).await?;
     let (pem, _) = request("n1", &names, &[one, two])?;
     user.post(&Ask::new("renewal", pem)).await?;
     scene.is_approved("renewal").await?;
@@ -309,7 +256,7 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
     other
         .report(&["Hostname n2".into(), format!("InternalIP {two}"), name])
         .await?;
-    let still = Kubelet::start((two, port).into(), &chain, &key).await?;
+    let still = KubeletPort::start((two, port).into(), &chain, &key, true).await?;
     let (pem, _) = request("n2", &["n2", "n2.other.example"], &[two])?;
     other.post(&Ask::new("moved", pem)).await?;
     scene
@@ -326,7 +273,13 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
         .await?;
     let own = rcgen::generate_simple_self_signed([one.to_string(), "n3.other.example".into()])?;
     let own_key = own.signing_key.serialize_pem();
-    let _kubelet = Kubelet::start((one, port).into(), own.cert.pem().as_bytes(), &own_key).await?;
+    let _kubelet = KubeletPort::start(
+        (one, port).into(),
+        own.cert.pem().as_bytes(),
+        &own_key,
+        true,
+    )
+    .await?;
     let (pem, _) = request("n3", &["n3", "n3.other.example"], &[one])?;
     third.post(&Ask::new("self-signed", pem)).await?;
     scene

@@ -24,7 +24,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// A CustomResourceDefinition that takes any object, as the real one takes a good one.
-fn definition(group: &str, version: &str, kind: &str) -> Value {
+pub fn definition(group: &str, version: &str, kind: &str) -> Value {
     let plural = format!("{}s", kind.to_lowercase());
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",

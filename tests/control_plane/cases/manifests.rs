@@ -12,10 +12,10 @@ use crate::forge::Recipe;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options};
 use crate::harness::install::Installation;
+use crate::harness::manifests::{Kustomization, ROOT};
 use crate::harness::node_user::{Ask, NodeUser};
 use crate::{BINARY, Case, Needs};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const README: &str = include_str!("../../../README.md");
 const DEPLOYMENT: [&str; 6] = [
     "get",
@@ -65,26 +65,18 @@ async fn place_the_pod(assets: Arc<Assets>) -> Result<()> {
     ensure!(at(&base, "tolerations/0/key") == LABEL);
 
     // As the README says it: a kustomization beside it, which names the image.
-    let dir = tempfile::tempdir()?;
-    let copied = Command::new("cp")
-        .args(["-r", &format!("{ROOT}/deploy")])
-        .arg(dir.path())
-        .status()?;
-    ensure!(copied.success(), "{copied}");
     let example = README
         .split_once("```yaml\n")
         .and_then(|(_, rest)| rest.split_once("```"))
         .context("no kustomization in the README")?
         .0;
-    let file = dir.path().join("kustomization.yaml");
-    std::fs::write(&file, example)?;
-    let named = apply(&cluster, dir.path()).await?;
+    let named = apply(&cluster, Kustomization::new(example)?.path()).await?;
     let image = at(&named, "containers/0/image");
     ensure!(image == "registry.example.org/csr-warden:0.1.0", "{image}");
 
     let overlay = "deploy/overlays/any-node";
-    std::fs::write(&file, example.replace("deploy/base", overlay))?;
-    let named = apply(&cluster, dir.path()).await?;
+    let example = example.replace("deploy/base", overlay);
+    let named = apply(&cluster, Kustomization::new(&example)?.path()).await?;
     ensure!(at(&named, "affinity").is_null(), "{named}");
     let plain = apply(&cluster, &Path::new(ROOT).join(overlay)).await?;
     ensure!(at(&plain, "affinity").is_null(), "{plain}");

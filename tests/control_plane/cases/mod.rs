@@ -2,10 +2,15 @@
 
 mod asked;
 mod certificates;
+mod conformance;
 mod differential;
+mod doctor;
+mod enabling;
 mod faults;
 mod forgeries;
 mod forgery;
+mod hands;
+mod hardening;
 mod harness;
 mod kubelet;
 mod late;
@@ -13,7 +18,10 @@ mod leadership;
 mod machines;
 mod manifests;
 mod messages;
+mod monitoring;
+mod pod;
 mod reloads;
+mod rendered;
 mod rights;
 mod scene;
 mod serving;
@@ -26,12 +34,15 @@ use crate::Case;
 pub fn all() -> Vec<Case> {
     [
         harness::cases(),
+        conformance::cases(),
         differential::cases(),
         kubelet::cases(),
         serving::cases(),
         reloads::cases(),
         machines::cases(),
+        hands::cases(),
         asked::cases(),
+        doctor::cases(),
         forgeries::cases(),
         late::cases(),
         vectors::cases(),
@@ -41,6 +52,11 @@ pub fn all() -> Vec<Case> {
         messages::cases(),
         rights::cases(),
         manifests::cases(),
+        monitoring::cases(),
+        enabling::cases(),
+        rendered::cases(),
+        pod::cases(),
+        hardening::cases(),
     ]
     .into_iter()
     .flatten()

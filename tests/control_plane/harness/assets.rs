@@ -30,6 +30,8 @@ pub struct Assets {
     pub reader: PathBuf,
     /// The kubelet's own maker of requests, see `go/asker`.
     pub asker: PathBuf,
+    /// Helm, which is built from a module of its own.
+    pub helm: PathBuf,
 }
 
 /// Why there is nothing to run.
@@ -55,38 +57,53 @@ impl std::error::Error for Unavailable {}
 /// A program and the Go package that it is built from.
 struct Program {
     name: &'static str,
+    /// The folder of the Go module that says which versions.
+    module: &'static str,
     package: &'static str,
 }
 
-const PROGRAMS: [Program; 7] = [
+const PROGRAMS: [Program; 8] = [
     // The API server first: all others share most of its packages.
     Program {
         name: "kube-apiserver",
+        module: "go",
         package: "k8s.io/kubernetes/cmd/kube-apiserver",
     },
     Program {
         name: "kube-controller-manager",
+        module: "go",
         package: "k8s.io/kubernetes/cmd/kube-controller-manager",
     },
     Program {
         name: "etcd",
+        module: "go",
         package: "go.etcd.io/etcd/server/v3",
     },
     Program {
         name: "kubectl",
+        module: "go",
         package: "k8s.io/kubernetes/cmd/kubectl",
     },
     Program {
         name: "fleet",
+        module: "go",
         package: "./fleet",
     },
     Program {
         name: "reader",
+        module: "go",
         package: "./reader",
     },
     Program {
         name: "asker",
+        module: "go",
         package: "./asker",
+    },
+    Program {
+        name: "helm",
+        // Its libraries of Kubernetes are not of the version that the control plane is.
+        module: "go-helm",
+        package: "helm.sh/helm/v4/cmd/helm",
     },
 ];
 
@@ -117,7 +134,8 @@ impl Assets {
             fleet,
             reader,
             asker,
-        ] = <[PathBuf; 7]>::try_from(files).map_err(|_| broken("seven programs were expected"))?;
+            helm,
+        ] = <[PathBuf; 8]>::try_from(files).map_err(|_| broken("eight programs were expected"))?;
         Ok(Self {
             etcd,
             api_server,
@@ -126,6 +144,7 @@ impl Assets {
             fleet,
             reader,
             asker,
+            helm,
         })
     }
 }
@@ -146,8 +165,10 @@ pub fn target_dir() -> PathBuf {
     )
 }
 
-fn go_module() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control_plane/go")
+fn go_module(program: &Program) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/control_plane")
+        .join(program.module)
 }
 
 /// The program's file in `bin`, built if it is not there or its source has changed.
@@ -163,7 +184,7 @@ fn built(program: &Program, bin: &Path) -> Result<PathBuf, Unavailable> {
         return Err(Unavailable::Missing(format!(
             "no `{}` to run: install Go 1.26 or newer, which builds it from source, or set \
              KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, kube-controller-manager, \
-             kubectl, fleet, reader and asker",
+             kubectl, fleet, reader, asker and helm",
             program.name,
         )));
     }
@@ -194,7 +215,7 @@ fn go_build(program: &Program, file: &Path) -> Result<()> {
         .args(["build", "-p", "2", "-ldflags", &flags, "-o"])
         .arg(file)
         .arg(program.package)
-        .current_dir(go_module())
+        .current_dir(go_module(program))
         .status()
         .context("run `go build`")?;
     ensure!(
@@ -213,7 +234,7 @@ fn go_build(program: &Program, file: &Path) -> Result<()> {
 /// A digest of what a program is built from: the versions of the modules, and the source if it is
 /// in ours.
 fn fingerprint(program: &Program) -> Result<String> {
-    let module = go_module();
+    let module = go_module(program);
     let mut sources = vec![module.join("go.mod")];
     if let Some(folder) = program.package.strip_prefix("./") {
         for entry in std::fs::read_dir(module.join(folder))? {

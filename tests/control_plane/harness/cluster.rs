@@ -44,6 +44,8 @@ pub struct Options {
     pub cluster_domain: String,
     /// More flags for the API server.
     pub api_server_args: Vec<String>,
+    /// Whether the API server verifies kubelets with the cluster's CA.
+    pub verify_kubelets: bool,
     /// Whether the signer and the cleaner run. Without, approved requests stay without certificate.
     pub signer: bool,
 }
@@ -59,6 +61,7 @@ impl Default for Options {
             service_cidr: "10.96.0.0/16".into(),
             cluster_domain: "cluster.local".into(),
             api_server_args: Vec::new(),
+            verify_kubelets: false,
             signer: true,
         }
     }
@@ -214,6 +217,11 @@ impl Cluster {
         Store::at(self.etcd_address)
     }
 
+    /// Where kubectl is.
+    pub fn kubectl_path(&self) -> &Path {
+        &self.kubectl
+    }
+
     /// Runs kubectl as administrator and gives its stdout; an error if it fails.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
         let output = self.kubectl_output(args, "").await?;
@@ -348,6 +356,11 @@ fn api_server(
         ),
         format!("--cert-dir={}", dir.join("apiserver-certs").display()),
     ]);
+    let verifies = options.verify_kubelets.then(|| {
+        let ca = authority.pair().cert;
+        format!("--kubelet-certificate-authority={}", ca.display())
+    });
+    let launch = launch.args(verifies);
     Ok(launch.args(options.api_server_args.iter().map(String::as_str)))
 }
 

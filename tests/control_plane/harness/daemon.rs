@@ -46,6 +46,11 @@ impl Daemon {
         for (name, value) in envs {
             launch = launch.env(name, value);
         }
+        Self::launch(launch, address)
+    }
+
+    /// Starts what ends up as a daemon, which talks, and answers over HTTP at this address.
+    pub fn launch(launch: Launch, address: SocketAddr) -> Result<Self> {
         Ok(Self {
             process: Process::spawn(launch)?,
             address,
@@ -217,6 +222,11 @@ fn exchange(address: SocketAddr, request: &[u8]) -> Result<Answer> {
     stream.write_all(request)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
+    read_answer(answer)
+}
+
+/// Reads an answer that ended with the connection.
+pub fn read_answer(answer: Vec<u8>) -> Result<Answer> {
     let answer = String::from_utf8(answer)?;
     let (head, body) = answer
         .split_once("\r\n\r\n")

@@ -1,0 +1,429 @@
+//! `csr-warden approve`: one pass over what is pending. Only what the policy approves is approved,
+//! and only a denial that was asked for is written.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::check::exit_code;
+use super::live::{Known, LiveArgs, Look, Lookout};
+use super::observations::Unread;
+use super::render::{ShownFinding, Whole, note, print, whole, wrap};
+use super::table::{age, table};
+use super::target::block_on;
+use crate::cluster::approval::{self, Outcome};
+use crate::csr::Request;
+use crate::finding::shown;
+use crate::{Decision, Judgement, Verdict};
+
+/// Conflicts in a row after which somebody is in a loop with us.
+const TRIES: usize = 3;
+
+/// Flags of `approve`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 all is approved, 1 something is (to be) denied, 3 something waits or is\n\
+    ignored, 2 error. `enforcement` of a policy is for the daemon: here the flags say\n\
+    what is written.\n\n\
+    Examples:\n  csr-warden approve --dry-run\n  csr-warden approve --yes csr-x7k2p csr-2xq9v"
+)]
+pub(super) struct ApproveArgs {
+    /// Names of the requests that are looked at [default: all that are pending]
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    #[command(flatten)]
+    live: LiveArgs,
+    /// Do not ask before writing
+    #[arg(short, long)]
+    yes: bool,
+    /// Show what would be done, and write nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// Write denials too, which cannot be taken back
+    #[arg(long)]
+    deny: bool,
+    /// How it is written
+    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+    Yaml,
+}
+
+/// What was to be done, and what was.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Approved {
+    /// When the cluster was looked at.
+    #[schemars(with = "String")]
+    time: Timestamp,
+    /// Whether nothing was to be written.
+    dry_run: bool,
+    /// The pending requests, the oldest first.
+    items: Vec<Item>,
+    /// Sources that could not be read.
+    unread: Vec<Unread>,
+    /// The name of the policy.
+    policy: String,
+    /// The first 12 hexadecimal digits of the SHA-256 of its file.
+    policy_digest: String,
+}
+
+/// One request.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Item {
+    /// Its name.
+    request: String,
+    /// Its UID.
+    uid: String,
+    /// The user name of who asked.
+    requestor: String,
+    /// When it was made.
+    #[schemars(with = "String")]
+    created: Timestamp,
+    /// `Approve`, `Deny`, `Wait` or `Ignore`.
+    verdict: &'static str,
+    /// What is to be written: `Approved`, `Denied` or nothing.
+    plan: Option<&'static str>,
+    /// What was written: the same, or nothing.
+    written: Option<&'static str>,
+    /// Why it was not, although it was to be.
+    failure: Option<String>,
+    /// Why it was not and need not be: somebody else was faster.
+    overtaken: Option<String>,
+    /// The names and addresses that it asks for.
+    sans: Vec<String>,
+    /// What was found, each with what would change it.
+    findings: Vec<ShownFinding>,
+}
+
+/// One pass.
+pub(super) fn approve(args: &ApproveArgs) -> Result<ExitCode> {
+    block_on(pass(args))
+}
+
+async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
+    let mut lookout = args.live.lookout(false).await?;
+    let for_person = args.output == Output::Text;
+    let (mut look, mut judged) = judge_pending(&mut lookout, &args.names).await?;
+    check_names(&look, &args.names)?;
+    let stands = lookout.policy.spec.proof.addresses_stable_for;
+    if !stands.is_zero() && !judged.is_empty() {
+        note(&[format!(
+            "policy {} wants addresses that have stood for {stands:#}: looking again after that",
+            lookout.policy.metadata.name
+        )]);
+        tokio::time::sleep(stands.unsigned_abs()).await;
+        (look, judged) = judge_pending(&mut lookout, &args.names).await?;
+    }
+    let mut approved = Approved {
+        time: look.now,
+        dry_run: args.dry_run,
+        items: judged.iter().map(|one| item(one, &look, args)).collect(),
+        unread: look.unread.clone(),
+        policy: lookout.policy.metadata.name.clone(),
+        policy_digest: lookout.policy.digest.clone(),
+    };
+    note(&look.told());
+    if for_person {
+        print(&approved.plan())?;
+    }
+    let planned: Vec<String> = approved
+        .items
+        .iter()
+        .filter(|item| item.plan.is_some())
+        .map(|item| item.request.clone())
+        .collect();
+    if !planned.is_empty() && !args.dry_run {
+        if !args.yes {
+            if !ask(&approved.question())? {
+                bail!("nothing was written");
+            }
+            // A person takes time to answer, and the cluster does not wait.
+            (look, judged) = judge_pending(&mut lookout, &planned).await?;
+        }
+        let planned = approved.items.iter_mut().filter(|item| item.plan.is_some());
+        for item in planned {
+            let still = judged.iter().find(|one| one.request.object.uid == item.uid);
+            match still {
+                Some(one) => write(item, one, &look, &lookout).await,
+                None => item.overtaken = Some("it is decided or gone by now".into()),
+            }
+            if for_person {
+                print(&item.told())?;
+            }
+        }
+    }
+    match args.output {
+        Output::Text => {}
+        Output::Json => print(&whole(&approved, Whole::Json)?)?,
+        Output::Yaml => print(&whole(&approved, Whole::Yaml)?)?,
+    }
+    let failed = approved.items.iter().filter_map(|item| {
+        let why = item.failure.as_ref()?;
+        Some(format!("{}: {why}", item.request))
+    });
+    let failed: Vec<String> = failed.collect();
+    if let Some(first) = failed.first() {
+        let of = failed.len();
+        let more = if of > 1 {
+            format!(" ({of} in all)")
+        } else {
+            String::new()
+        };
+        bail!("cannot write a condition: {first}{more}");
+    }
+    let decisions: Vec<Decision> = approved
+        .items
+        .iter()
+        .filter_map(|item| {
+            Decision::ALL
+                .into_iter()
+                .find(|d| d.as_str() == item.verdict)
+        })
+        .collect();
+    Ok(exit_code(&decisions))
+}
+
+/// A request with its verdict.
+struct Judged {
+    request: Request,
+    judgement: Judgement,
+}
+
+/// Judges what is pending, the oldest first. A key that is approved is in use from then on: of two
+/// nodes that ask with the same one only the first gets it.
+async fn judge_pending(lookout: &mut Lookout, names: &[String]) -> Result<(Look, Vec<Judged>)> {
+    let mut look = lookout.look().await?;
+    let is_named = |known: &&Known| names.contains(&known.taken.object.name);
+    let requests: Vec<Request> = look
+        .requests
+        .iter()
+        .filter(|known| names.is_empty() || is_named(known))
+        .filter(|known| known.taken.object.is_open())
+        .map(|known| known.taken.read())
+        .collect();
+    look.ask(lookout, &requests).await;
+    let mut judged = Vec::new();
+    for request in requests {
+        let judgement = look.judge(&request, &lookout.policy);
+        if judgement.verdict.decision() == Decision::Approve
+            && let Some(content) = &request.content
+            && let Some(node) = request.object.requestor.node()
+        {
+            let nodes = look.evidence.nodes.len();
+            look.evidence.keys.remember(content.key, node, nodes);
+        }
+        judged.push(Judged { request, judgement });
+    }
+    Ok((look, judged))
+}
+
+/// An error if somebody has asked for a request that cannot be approved any more.
+fn check_names(look: &Look, names: &[String]) -> Result<()> {
+    for name in names {
+        let known = look.requests.iter().find(|k| k.taken.object.name == *name);
+        match known {
+            None => bail!("there is no request `{name}` for a kubelet's serving certificate"),
+            Some(known) if !known.taken.object.is_open() => {
+                let state = super::explain::state(known.taken.object.settled).to_lowercase();
+                bail!("request `{name}` is {state} already: expected one that is pending");
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn item(one: &Judged, look: &Look, args: &ApproveArgs) -> Item {
+    let object = &one.request.object;
+    let content = one.request.content.as_ref();
+    Item {
+        request: object.name.clone(),
+        uid: object.uid.clone(),
+        requestor: shown(object.requestor.username.as_bytes()),
+        created: object.created,
+        verdict: one.judgement.verdict.decision().as_str(),
+        plan: match &one.judgement.verdict {
+            Verdict::Approve(_) => Some("Approved"),
+            Verdict::Deny(_) if args.deny => Some("Denied"),
+            Verdict::Deny(_) | Verdict::Wait(_) | Verdict::Ignore => None,
+        },
+        written: None,
+        failure: None,
+        overtaken: None,
+        sans: content
+            .map(|content| content.sans.iter().map(ToString::to_string).collect())
+            .unwrap_or_default(),
+        findings: ShownFinding::explained(&one.judgement, look.now),
+    }
+}
+
+/// Writes what was planned, if that is still the verdict. A request that has changed meanwhile is
+/// read and judged anew.
+async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
+    let client = &lookout.connection.writes;
+    let mut kept = one.request.object.kept.clone();
+    let mut verdict = one.judgement.verdict.clone();
+    for _ in 0..TRIES {
+        let (outcome, written) = match (&verdict, item.plan) {
+            (Verdict::Approve(approval), Some("Approved")) => {
+                (approval::approve(client, approval, &kept).await, "Approved")
+            }
+            (Verdict::Deny(denial), Some("Denied")) => {
+                (approval::deny(client, denial, &kept).await, "Denied")
+            }
+            _ => {
+                let now = verdict.decision();
+                item.overtaken = Some(format!("it has changed, and the verdict is {now} now"));
+                return;
+            }
+        };
+        match outcome {
+            Outcome::Written => {
+                item.written = Some(written);
+                return;
+            }
+            Outcome::Changed => {}
+            Outcome::NotLeading => return,
+            Outcome::Gone(why) => {
+                item.overtaken = Some(why);
+                return;
+            }
+            Outcome::Forbidden(why) | Outcome::Failed { why, .. } => {
+                item.failure = Some(why);
+                return;
+            }
+        }
+        let fresh = match approval::read(client, &item.request).await {
+            Ok(Some(fresh)) => fresh,
+            Ok(None) => {
+                item.overtaken = Some("it is gone".into());
+                return;
+            }
+            Err(why) => {
+                item.failure = Some(why);
+                return;
+            }
+        };
+        let (object, encoded) = fresh.split();
+        if object.uid != item.uid {
+            item.overtaken = Some("it is gone, and another has its name".into());
+            return;
+        }
+        let request = Request::read(object, &encoded);
+        kept = request.object.kept.clone();
+        verdict = look.judge(&request, &lookout.policy).verdict;
+    }
+    item.failure = Some("somebody changes it all the time".into());
+}
+
+/// Asks a person. Without one, that is an error.
+fn ask(question: &str) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        bail!("expected --yes or --dry-run, since there is nobody to ask on standard input");
+    }
+    let mut stderr = std::io::stderr();
+    stderr
+        .write_all(question.as_bytes())
+        .and_then(|()| stderr.flush())
+        .context("cannot ask")?;
+    let mut answer = String::new();
+    std::io::stdin()
+        .read_line(&mut answer)
+        .context("cannot read the answer")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+impl Item {
+    fn row(&self, now: Timestamp) -> Vec<String> {
+        let action = match self.plan {
+            Some("Approved") => "approve",
+            Some(_) => "deny",
+            None => "leave",
+        };
+        let why = if self.plan == Some("Approved") {
+            self.sans.join(", ")
+        } else {
+            let decisive = self.findings.iter().find(|f| f.effect == self.verdict);
+            decisive.map_or_else(String::new, |f| format!("{}: {}", f.code, f.detail))
+        };
+        let requestor = self.requestor.clone();
+        let requestor = requestor.strip_prefix("system:node:").unwrap_or(&requestor);
+        vec![
+            action.to_owned(),
+            self.request.clone(),
+            requestor.to_owned(),
+            age(self.created, now),
+            why,
+        ]
+    }
+
+    fn told(&self) -> String {
+        let (name, requestor) = (&self.request, &self.requestor);
+        match (self.written, &self.failure, &self.overtaken) {
+            (Some(written), ..) => format!("{written}  {name}  {requestor}\n"),
+            (None, Some(_), _) => format!("Failed  {name}  {requestor}\n"),
+            (None, None, Some(why)) => {
+                let line = format!("Left  {name}  {requestor}: {why}");
+                wrap(&line, "") + "\n"
+            }
+            (None, None, None) => String::new(),
+        }
+    }
+}
+
+impl Approved {
+    fn plan(&self) -> String {
+        if self.items.is_empty() {
+            return "Nothing is pending.\n".to_owned();
+        }
+        let rows: Vec<Vec<String>> = self.items.iter().map(|item| item.row(self.time)).collect();
+        let header = ["ACTION", "REQUEST", "NODE", "AGE", "NAMES OR REASON"];
+        let mut text = table(&header, &rows, false);
+        let (approve, deny) = self.counts();
+        let left = self.items.len() - approve - deny;
+        let mut sentence = format!("{approve} to approve, {deny} to deny, {left} to leave");
+        let denied = self.items.iter().filter(|item| item.verdict == "Deny");
+        let denied = denied.filter(|item| item.plan.is_none()).count();
+        if denied > 0 {
+            // Writing to a String does not fail.
+            let _ = write!(sentence, " ({denied} would be denied with --deny)");
+        }
+        if self.dry_run {
+            sentence.push_str("; nothing is written");
+        }
+        let _ = writeln!(text, "\n{}", wrap(&sentence, ""));
+        text
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        let of = |plan| {
+            self.items
+                .iter()
+                .filter(|item| item.plan == Some(plan))
+                .count()
+        };
+        (of("Approved"), of("Denied"))
+    }
+
+    fn question(&self) -> String {
+        let (approve, deny) = self.counts();
+        match (approve, deny) {
+            (_, 0) => format!("Approve {approve}? [y/N] "),
+            (0, _) => format!("Deny {deny}? [y/N] "),
+            _ => format!("Approve {approve} and deny {deny}? [y/N] "),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The certificates that kubelets show now, one handshake with each.
+
+use std::net::{IpAddr, SocketAddr};
+
+use futures::StreamExt;
+
+use super::{Item, Subject};
+use crate::cli::live::{Issued, Look};
+use crate::csr::Requestor;
+use crate::csr::names::San;
+use crate::csr::{KUBELET_SERVING_SIGNER, Kept, NODE_USER_PREFIX, NODES_GROUP, Object, Request};
+use crate::evidence::{Node, reserved};
+use crate::sources::kubelet_port::{KubeletPorts, Trust};
+
+/// Handshakes at the same time.
+const AT_ONCE: usize = 32;
+/// Where kubelets listen unless they are told otherwise.
+const DEFAULT_PORT: u16 = 10250;
+
+/// Every Node's kubelet.
+pub(super) async fn dial(look: &Look, authorities: &[Vec<u8>]) -> Vec<Subject> {
+    let ports = KubeletPorts::new(authorities.iter().map(Vec::as_slice));
+    let nodes = look.evidence.nodes.iter();
+    let dialled = nodes.map(|node| {
+        let ports = &ports;
+        async move {
+            let port = look.kubelet_ports.get(&node.name).copied();
+            let at = address(node).map(|ip| SocketAddr::new(ip, port.unwrap_or(DEFAULT_PORT)));
+            match (at, ports) {
+                (Err(why), _) => note(node, None, why),
+                (Ok(at), Err(why)) => note(node, Some(at), why.clone()),
+                (Ok(at), Ok(ports)) => match ports.look_at(at).await {
+                    Err(why) => note(node, Some(at), why),
+                    Ok((certificate, trust)) => {
+                        let issued = Issued::of(&certificate);
+                        let mut subject = match trust {
+                            Trust::OfCluster => of_certificate(look, node, at, &certificate),
+                            Trust::Other(why) => {
+                                let why = format!("not signed by the cluster's CA: {why}");
+                                note(node, Some(at), why)
+                            }
+                        };
+                        subject.item.certificate = issued;
+                        subject
+                    }
+                },
+            }
+        }
+    });
+    let dialled = futures::stream::iter(dialled.collect::<Vec<_>>());
+    dialled.buffer_unordered(AT_ONCE).collect().await
+}
+
+/// An address of the Node at which a kubelet can be: its own, and of no use to an attacker who wants
+/// us to dial this machine or a cloud's metadata service.
+fn address(node: &Node) -> Result<IpAddr, String> {
+    let mut why = "its Node has no IP address".to_owned();
+    for address in &node.addresses {
+        let San::Ip(ip) = address.san else { continue };
+        match reserved(ip) {
+            None => return Ok(ip),
+            Some(what) => why = format!("not dialled: {ip} is {what}"),
+        }
+    }
+    Err(why)
+}
+
+fn item(node: &Node, at: Option<SocketAddr>) -> Item {
+    Item {
+        node: node.name.to_string(),
+        request: None,
+        address: at.map(|at| at.to_string()),
+        verdict: None,
+        note: None,
+        findings: Vec::new(),
+        approved: None,
+        created: None,
+        certificate: None,
+    }
+}
+
+fn note(node: &Node, at: Option<SocketAddr>, why: String) -> Subject {
+    Subject {
+        item: Item {
+            note: Some(why),
+            ..item(node, at)
+        },
+        request: None,
+    }
+}
+
+/// The certificate as if this node's kubelet asked for it now, with a credential as it should be.
+fn of_certificate(look: &Look, node: &Node, at: SocketAddr, certificate: &[u8]) -> Subject {
+    let object = Object {
+        name: at.to_string(),
+        uid: String::new(),
+        resource_version: String::new(),
+        created: look.now,
+        terminating: false,
+        signer: KUBELET_SERVING_SIGNER.to_owned(),
+        requestor: Requestor {
+            username: format!("{NODE_USER_PREFIX}{}", node.name),
+            uid: String::new(),
+            groups: vec![NODES_GROUP.to_owned(), "system:authenticated".to_owned()],
+            credential_ids: vec!["X509SHA256=".to_owned()],
+        },
+        usages: vec!["digital signature".to_owned(), "server auth".to_owned()],
+        expiration_seconds: None,
+        settled: None,
+        kept: Kept::default(),
+    };
+    match Request::of_certificate(object, certificate) {
+        Some(request) => Subject {
+            item: item(node, Some(at)),
+            request: Some(request),
+        },
+        None => note(node, Some(at), "its certificate cannot be read".to_owned()),
+    }
+}

@@ -1,0 +1,289 @@
+//! `csr-warden audit`: what has been approved already, by whomever, judged by today's policy as if it
+//! were asked for now.
+
+mod dial;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::check::exit_code;
+use super::live::{Decided, Issued, Known, LiveArgs};
+use super::observations::Unread;
+use super::render::{ShownFinding, Whole, note, print, whole, wrap};
+use super::table::{age, table};
+use super::target::block_on;
+use crate::csr::Request;
+use crate::finding::shown;
+use crate::{Decision, Judgement};
+
+/// Flags of `audit`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 all would be approved, 1 something would be denied, 3 something would\n\
+    not be approved, 2 error. The cluster keeps requests for an hour after they were\n\
+    issued: --dial shows what is in use beyond that. It connects to the port of each\n\
+    Node's kubelet, at the address that the Node claims, and sends nothing but a\n\
+    TLS handshake.\n\n\
+    Examples:\n  csr-warden audit\n  csr-warden audit --dial -o wide"
+)]
+pub(super) struct AuditArgs {
+    #[command(flatten)]
+    live: LiveArgs,
+    /// Look at the certificates too that kubelets show now
+    #[arg(long)]
+    dial: bool,
+    /// How it is written
+    #[arg(short, long, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Wide,
+    Json,
+    Yaml,
+}
+
+/// All that was looked at.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Audited {
+    /// When the cluster was looked at.
+    #[schemars(with = "String")]
+    time: Timestamp,
+    /// What would be denied first.
+    items: Vec<Item>,
+    /// Sources that could not be read.
+    unread: Vec<Unread>,
+    /// The name of the policy.
+    policy: String,
+    /// The first 12 hexadecimal digits of the SHA-256 of its file.
+    policy_digest: String,
+}
+
+/// One request, or one certificate.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Item {
+    /// The node's name, or the user name of who asked.
+    node: String,
+    /// The request's name; none if it was found on a kubelet's port.
+    request: Option<String>,
+    /// Where a kubelet shows it.
+    address: Option<String>,
+    /// `Approve`, `Deny`, `Wait` or `Ignore`; none if there is nothing to be judged.
+    verdict: Option<&'static str>,
+    /// Why there is nothing to be judged.
+    note: Option<String>,
+    /// What was found, each with what would change it.
+    findings: Vec<ShownFinding>,
+    /// Who approved it.
+    approved: Option<Decided>,
+    /// When the request was made.
+    #[schemars(with = "Option<String>")]
+    created: Option<Timestamp>,
+    /// The certificate.
+    certificate: Option<Issued>,
+}
+
+/// Judges everything anew.
+pub(super) fn audit(args: &AuditArgs) -> Result<ExitCode> {
+    block_on(audit_now(args))
+}
+
+async fn audit_now(args: &AuditArgs) -> Result<ExitCode> {
+    let mut lookout = args.live.lookout(false).await?;
+    let mut look = lookout.look().await?;
+    // Nobody has looked before, and this writes nothing: addresses count as those that they are.
+    look.addresses_stand();
+    let mut subjects: Vec<Subject> = look
+        .requests
+        .iter()
+        .filter(|known| known.taken.is_approved())
+        .map(|known| Subject::of_request(known, look.now))
+        .collect();
+    if args.dial {
+        subjects.extend(dial::dial(&look, &lookout.authorities).await);
+    }
+    let requests: Vec<Request> = subjects.iter().filter_map(|s| s.request.clone()).collect();
+    look.ask(&lookout, &requests).await;
+    let mut items = Vec::new();
+    let mut decisions = Vec::new();
+    for subject in subjects {
+        let judged = subject.request.as_ref();
+        let judged = judged.map(|request| look.judge(request, &lookout.policy));
+        decisions.extend(judged.as_ref().map(|judged| judged.verdict.decision()));
+        items.push(subject.judged(judged, look.now));
+    }
+    items.sort_by(|one, other| one.order().cmp(&other.order()));
+    let audited = Audited {
+        time: look.now,
+        items,
+        unread: look.unread.clone(),
+        policy: lookout.policy.metadata.name.clone(),
+        policy_digest: lookout.policy.digest.clone(),
+    };
+    let text = match args.output {
+        Output::Table => audited.text(false, args.dial),
+        Output::Wide => audited.text(true, args.dial),
+        Output::Json => whole(&audited, Whole::Json)?,
+        Output::Yaml => whole(&audited, Whole::Yaml)?,
+    };
+    print(&text)?;
+    note(&look.told());
+    Ok(exit_code(&decisions))
+}
+
+/// What is to be judged, with what is known of it.
+struct Subject {
+    /// What the item says that no judgement is needed for.
+    item: Item,
+    request: Option<Request>,
+}
+
+impl Subject {
+    fn of_request(known: &Known, now: Timestamp) -> Subject {
+        let object = &known.taken.object;
+        let node = object.requestor.node_part();
+        let node = node.unwrap_or(&object.requestor.username);
+        Subject {
+            item: Item {
+                node: shown(node.as_bytes()),
+                request: Some(object.name.clone()),
+                address: None,
+                verdict: None,
+                note: None,
+                findings: Vec::new(),
+                approved: known.story.condition("Approved").cloned(),
+                created: Some(object.created),
+                certificate: known.story.issued.clone(),
+            },
+            request: Some(known.taken.read_as_new(now)),
+        }
+    }
+
+    fn judged(self, judgement: Option<Judgement>, now: Timestamp) -> Item {
+        let findings = judgement.as_ref();
+        Item {
+            verdict: findings.map(|judged| judged.verdict.decision().as_str()),
+            findings: findings
+                .map(|judged| ShownFinding::explained(judged, now))
+                .unwrap_or_default(),
+            ..self.item
+        }
+    }
+}
+
+impl Item {
+    /// What would be denied comes first, then what would wait, and at last what is good.
+    fn order(&self) -> (usize, &str, Option<Timestamp>) {
+        let order = [
+            Decision::Deny,
+            Decision::Wait,
+            Decision::Ignore,
+            Decision::Approve,
+        ];
+        let place = order
+            .iter()
+            .position(|decision| Some(decision.as_str()) == self.verdict);
+        // What could not be judged is of more interest than what is good.
+        let place = place.map_or(5, |place| place * 2);
+        (place, &self.node, self.created)
+    }
+
+    fn row(&self, now: Timestamp, wide: bool) -> Vec<String> {
+        let none = || "<none>".to_owned();
+        let what = self.request.clone().or_else(|| self.address.clone());
+        let approved = self.approved.as_ref();
+        let by = approved.map_or_else(none, |one| match (&one.program, wide) {
+            (Some(program), true) => format!("{program} ({})", one.reason),
+            _ => one.reason.clone(),
+        });
+        let decisive = |finding: &&ShownFinding| Some(finding.effect) == self.verdict;
+        let mut decisive = self.findings.iter().filter(decisive);
+        let why = match (decisive.next(), &self.note) {
+            (Some(first), _) if wide => format!("{}: {}", first.code, first.detail),
+            (Some(first), _) => match decisive.count() {
+                0 => first.code.to_owned(),
+                more => format!("{} +{more}", first.code),
+            },
+            (None, Some(note)) => note.clone(),
+            (None, None) => String::new(),
+        };
+        let mut row = vec![
+            self.verdict.map_or_else(none, str::to_owned),
+            self.node.clone(),
+            what.unwrap_or_default(),
+            by,
+            self.created.map_or_else(none, |created| age(created, now)),
+        ];
+        if wide {
+            row.push(
+                self.certificate
+                    .as_ref()
+                    .map_or_else(none, |issued| format!("{:.0}", issued.not_after)),
+            );
+        }
+        row.push(why);
+        row
+    }
+}
+
+impl Audited {
+    fn text(&self, wide: bool, dialled: bool) -> String {
+        let mut text = String::new();
+        if !self.items.is_empty() {
+            let mut header = vec!["VERDICT", "NODE", "REQUEST", "APPROVED BY", "AGE"];
+            if dialled {
+                header = vec!["VERDICT", "NODE", "REQUEST OR PORT", "APPROVED BY", "AGE"];
+            }
+            if wide {
+                header.push("UNTIL");
+            }
+            header.push("REASON");
+            let rows: Vec<Vec<String>> = self
+                .items
+                .iter()
+                .map(|item| item.row(self.time, wide))
+                .collect();
+            text = table(&header, &rows, wide);
+            text.push('\n');
+        }
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{}", wrap(&self.summary(dialled), ""));
+        text
+    }
+
+    fn summary(&self, dialled: bool) -> String {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for item in &self.items {
+            *counts.entry(item.verdict.unwrap_or_default()).or_default() += 1;
+        }
+        let of = |verdict: &str| counts.get(verdict).copied().unwrap_or_default();
+        let (all, deny, wait) = (self.items.len(), of("Deny"), of("Wait"));
+        let (good, other) = (of("Approve"), of("Ignore") + of(""));
+        let what = if dialled {
+            "Approved or shown"
+        } else {
+            "Approved"
+        };
+        let mut text = format!(
+            "{what}: {all}. By policy {} today {deny} would be denied, {wait} would wait and {good} \
+             would be approved",
+            self.policy
+        );
+        if other > 0 {
+            let _ = write!(text, "; {other} not judged");
+        }
+        text.push('.');
+        text
+    }
+}

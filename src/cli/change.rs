@@ -1,0 +1,120 @@
+//! What would change a finding, in a sentence for a person.
+
+use jiff::Timestamp;
+
+use crate::finding::{Awaited, Code, Effect, Finding};
+
+/// Things that are named in one sentence.
+const MOST: usize = 4;
+/// Denials that an administrator can lift by another policy, for the next request.
+const BY_POLICY: [Code; 5] = [
+    Code::CredentialIdMissing,
+    Code::RequestorUidSet,
+    Code::ExpirationTooLong,
+    Code::SanProtected,
+    Code::SanTooMany,
+];
+
+/// The sentence.
+pub(super) fn change(finding: &Finding, now: Timestamp) -> String {
+    match finding.effect {
+        Effect::Ignore => ignored(finding.code).to_owned(),
+        Effect::Deny if BY_POLICY.contains(&finding.code) => {
+            "Another policy would allow the next such request; this one stays denied.".to_owned()
+        }
+        Effect::Deny => "Nothing can change this: the kubelet has to ask anew.".to_owned(),
+        Effect::Wait => waits(finding, now),
+    }
+}
+
+fn ignored(code: Code) -> &'static str {
+    if code == Code::RequestSettled {
+        "Nothing changes this: what is decided stays decided."
+    } else if code == Code::RequestStale {
+        "Nothing changes this: the kubelet has asked again by now."
+    } else if code == Code::RequestTerminating || code == Code::NodeTerminating {
+        "Nothing changes this: it is on its way out."
+    } else if code == Code::RequestorNotNode {
+        "Nothing changes this: a person has to decide on it."
+    } else {
+        "Nothing changes this: it is for others to decide on."
+    }
+}
+
+fn waits(finding: &Finding, now: Timestamp) -> String {
+    let nodes: Vec<&str> = finding.awaits.iter().filter_map(node).collect();
+    let specific = match nodes.as_slice() {
+        [name] => of_node(finding.code, name),
+        _ => None,
+    };
+    if let Some(sentence) = specific {
+        return sentence;
+    }
+    if finding.code == Code::SanContested {
+        let nodes = nodes.join(" or ");
+        return format!("Changes when {nodes} is gone or gives it up.");
+    }
+    format!(
+        "Changes when {}.",
+        reasons(&finding.awaits, now).join(", or ")
+    )
+}
+
+/// What the Node has to do, where that is clear.
+fn of_node(code: Code, node: &str) -> Option<String> {
+    let sentence = if code == Code::NodeMissing {
+        format!("Changes when there is a Node {node}.")
+    } else if code == Code::SanNotOfNode {
+        format!("Changes when Node {node} gets it among its addresses.")
+    } else if code == Code::NodeAddressesMissing {
+        format!("Changes when Node {node} gets an IP address.")
+    } else if code == Code::NodeUninitialized {
+        format!("Changes when the cloud provider takes the taint off Node {node}.")
+    } else if code == Code::NodeYounger {
+        format!("Nothing changes this: the kubelet of the new Node {node} asks anew.")
+    } else if code == Code::SanIncomplete {
+        format!("Changes when Node {node} loses it; else the kubelet has to ask for it too.")
+    } else if code == Code::SanPodAddressContested {
+        format!("Changes when Node {node} is gone or has other pod networks.")
+    } else {
+        return None;
+    };
+    Some(sentence)
+}
+
+fn node(awaited: &Awaited) -> Option<&str> {
+    match awaited {
+        Awaited::Node(name) => Some(name),
+        Awaited::Machine(_)
+        | Awaited::Answer(_)
+        | Awaited::Source(_)
+        | Awaited::Time(_)
+        | Awaited::Policy => None,
+    }
+}
+
+/// What is waited for, each in a few words.
+pub(super) fn reasons(awaits: &[Awaited], now: Timestamp) -> Vec<String> {
+    let mut reasons: Vec<String> = Vec::new();
+    for awaited in awaits {
+        let reason = match awaited {
+            Awaited::Node(name) => format!("Node {name} changes"),
+            Awaited::Machine(key) => format!("the Machine of {key} comes or changes"),
+            Awaited::Answer(question) => format!("somebody can tell {question}"),
+            Awaited::Source(source) => format!("source {source} can be read"),
+            Awaited::Time(time) => {
+                let seconds = time.duration_since(now).as_secs();
+                format!("{} s have passed", seconds.max(1))
+            }
+            Awaited::Policy => "another policy is in force".to_owned(),
+        };
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    if reasons.is_empty() {
+        reasons.push("its Node or the policy changes".to_owned());
+    }
+    reasons.truncate(MOST);
+    reasons
+}

@@ -1,0 +1,167 @@
+//! The daemon put together from its parts, the same way for every command that runs it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tokio::sync::watch;
+
+use super::serving::ServingArgs;
+use crate::cluster::connection::Connection;
+use crate::cluster::events::Events;
+use crate::cluster::lease::{Candidate, Leadership};
+use crate::controller::{Controller, Settings, Setup};
+use crate::policy::{Enforcement, Policy};
+use crate::telemetry::audit;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::server::Server;
+
+/// What a daemon is made of.
+pub(super) struct Plan {
+    /// The cluster.
+    pub(super) connection: Connection,
+    /// The policy that it begins with.
+    pub(super) policy: Policy,
+    /// What is written, if somebody says otherwise than the policy.
+    pub(super) enforcement: Option<Enforcement>,
+    /// The policy's file, and sources besides the cluster.
+    pub(super) setup: Setup,
+    /// Namespace and name of the Lease; without one it writes unelected.
+    pub(super) lease: Option<(String, String)>,
+    /// Where and for whom the HTTP server is.
+    pub(super) serving: ServingArgs,
+    /// How decisions are logged; `None` if something else tells of them.
+    pub(super) audit: Option<audit::Format>,
+    /// Writes at the same time.
+    pub(super) concurrency: usize,
+}
+
+/// A daemon that watches, and writes nothing before [`Daemon::run`].
+pub(super) struct Daemon {
+    controller: Controller,
+    candidate: Option<Candidate>,
+    server: Server,
+    #[cfg(feature = "sim")]
+    health: Arc<Health>,
+}
+
+impl Daemon {
+    /// Takes the port and starts the watches.
+    pub(super) async fn start(plan: Plan) -> Result<Daemon> {
+        let policy = Arc::new(plan.policy);
+        let health = Arc::new(Health::new());
+        let metrics = Arc::new(Metrics::new(&policy));
+        let server = plan
+            .serving
+            .bind(&plan.connection, health.clone(), metrics.clone())
+            .await?;
+        let enforcement = plan.enforcement.unwrap_or(policy.spec.enforcement);
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            server = plan.connection.server(),
+            policy = policy.metadata.name,
+            digest = policy.digest,
+            %enforcement,
+            "csr-warden starts"
+        );
+
+        let identity = identity();
+        let (leading, leading_seen) = watch::channel(false);
+        let leadership = match plan.lease {
+            Some(_) => Leadership::none(),
+            None => Leadership::unelected(),
+        };
+        let candidate = plan.lease.map(|(namespace, name)| {
+            Candidate::new(
+                plan.connection.lease.clone(),
+                &namespace,
+                &name,
+                &identity,
+                leadership.clone(),
+                leading,
+            )
+        });
+        let leads = leadership.clone();
+        metrics.show_leader(move || leads.may_write());
+        let settings = Settings {
+            policy,
+            enforcement: plan.enforcement,
+            setup: plan.setup,
+            concurrency: plan.concurrency,
+            format: plan.audit,
+            leadership,
+            leading: leading_seen,
+        };
+        let events = Events::start(plan.connection.writes.clone(), identity);
+        let connection = &plan.connection;
+        Ok(Daemon {
+            controller: Controller::new(settings, connection, events, metrics, health.clone()),
+            candidate,
+            server,
+            #[cfg(feature = "sim")]
+            health,
+        })
+    }
+
+    /// Where `/metrics`, `/livez` and `/readyz` are.
+    #[cfg(feature = "sim")]
+    pub(super) fn address(&self) -> Result<SocketAddr> {
+        self.server.address()
+    }
+
+    /// Whether it is ready, for others to ask while it runs.
+    #[cfg(feature = "sim")]
+    pub(super) fn health(&self) -> Arc<Health> {
+        self.health.clone()
+    }
+
+    /// Works until told to stop, and then until the last write has ended.
+    pub(super) async fn run(self, stopped: watch::Receiver<bool>) -> Result<()> {
+        let Daemon {
+            mut controller,
+            candidate,
+            server,
+            ..
+        } = self;
+        let http = tokio::spawn(server.run());
+        let work = async {
+            match candidate {
+                None => {
+                    controller.run(stopped).await;
+                }
+                Some(mut candidate) => {
+                    let ended = tokio::select! {
+                        ended = controller.run(stopped) => ended,
+                        () = candidate.run() => false,
+                    };
+                    // Only when no write is on its way any more may another start at once.
+                    if ended {
+                        candidate.release().await;
+                    }
+                }
+            }
+        };
+        let http_ends = http.abort_handle();
+        let done = tokio::select! {
+            () = work => Ok(()),
+            ended = http => ended.context("the HTTP server has stopped")?,
+        };
+        http_ends.abort();
+        done
+    }
+}
+
+/// The Pod's name, so that people find it, and something that no other process has.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME")
+        .or_else(|_| std::fs::read_to_string("/etc/hostname"))
+        .unwrap_or_default();
+    let mut bytes = [0; 8];
+    let random = ring::rand::SystemRandom::new();
+    if ring::rand::SecureRandom::fill(&random, &mut bytes).is_err() {
+        let now = jiff::Timestamp::now().as_nanosecond();
+        bytes = u64::try_from(now).unwrap_or_default().to_le_bytes();
+    }
+    format!("{}_{:016x}", host.trim(), u64::from_le_bytes(bytes))
+}

@@ -1,0 +1,72 @@
+//! What is left running: a kubeconfig for others, and what to try with it.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kube::config::Kubeconfig;
+
+/// A kubeconfig in a directory of its own, which nobody else may read. Dropping it removes both.
+pub(super) struct KubeconfigFile {
+    directory: PathBuf,
+    path: PathBuf,
+}
+
+impl KubeconfigFile {
+    /// Writes it into a new directory where temporary files are.
+    pub(super) fn create(kubeconfig: &Kubeconfig) -> Result<KubeconfigFile> {
+        let name = format!("csr-warden-demo-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        // Fails if it is there: whoever made it could read what is put into it.
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&directory)
+            .with_context(|| format!("cannot make the directory {}", directory.display()))?;
+        let file = KubeconfigFile {
+            path: directory.join("kubeconfig"),
+            directory,
+        };
+        let text = serde_saphyr::to_string(kubeconfig).context("cannot write the kubeconfig")?;
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&file.path)
+            .and_then(|mut opened| opened.write_all(text.as_bytes()))
+            .with_context(|| format!("cannot write {}", file.path.display()))?;
+        Ok(file)
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for KubeconfigFile {
+    fn drop(&mut self) {
+        // A file that is left behind opens nothing: its API server is gone.
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// What to try. Paths are not broken, so that they can be copied.
+pub(super) fn invitation(kubeconfig: &Path, metrics: &str) -> String {
+    format!(
+        "
+It goes on running. In another terminal:
+
+  export KUBECONFIG={}
+
+  kubectl get csr
+  kubectl get nodes -o wide
+  kubectl get events
+  csr-warden run --enforcement DryRun --log-format text --bind-address 127.0.0.1:0
+  curl http://{metrics}/metrics
+
+Ctrl-C ends it and removes everything.",
+        kubeconfig.display()
+    )
+}

@@ -1,0 +1,387 @@
+//! `csr-warden demo`: a cluster in this process, with kubelets, attackers, and the daemon as `run`
+//! has it, to be looked at.
+
+mod keep;
+mod screen;
+mod tally;
+
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Api, ListParams};
+use kube::config::KubeConfigOptions;
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tracing_subscriber::EnvFilter;
+
+use self::keep::KubeconfigFile;
+use self::screen::Screen;
+use self::tally::Tally;
+use super::daemon::{Daemon, Plan};
+use super::policy;
+use super::serving::ServingArgs;
+use super::target::block_on;
+use crate::cluster::connection::Connection;
+use crate::cluster::protected::KUBERNETES_SERVICE;
+use crate::controller::Setup;
+use crate::sim::api::{Options, Server};
+use crate::sim::attacker::{self, Fate, fate};
+use crate::sim::fleet::{self, Event};
+use crate::sim::forgery::{Forgery, Surroundings, Trick};
+use crate::sim::kubelet::Kubelet;
+use crate::sim::latency::shown;
+use crate::sim::random::Choices;
+use crate::sim::signer;
+use crate::telemetry::health::Health;
+
+/// Over how long the kubelets and attackers come, at most: so that a person can follow.
+const LONGEST_ARRIVAL: Duration = Duration::from_secs(5);
+/// The time between two of them, if there are few.
+const BETWEEN: Duration = Duration::from_millis(150);
+/// The last moment for everybody, and what each kubelet adds to it.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_EACH: Duration = Duration::from_millis(50);
+/// Without a terminal each node has a line if there are at most so many, else each tenth part.
+const MOST_LINES: usize = 100;
+/// How often the lower lines are drawn.
+const REDRAW: Duration = Duration::from_millis(100);
+/// Nodes that may be attacked.
+const VICTIMS: usize = 8;
+/// Names of attackers' nodes begin so.
+const ROGUE: &str = "rogue-";
+/// Conditions that are written at the same time, as `run` has it.
+const CONCURRENCY: usize = 32;
+/// The exit code of a program that was interrupted.
+const INTERRUPTED: u8 = 130;
+
+/// Flags of `demo`.
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// How many kubelets ask
+    #[arg(long, default_value_t = 25, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=5000))]
+    nodes: u16,
+    /// How many attackers with stolen kubelet credentials ask
+    #[arg(long, default_value_t = 5, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(0..=1000))]
+    attackers: u16,
+    /// Which forgeries, of whom and when: the same number gives the same ones
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Leave it running, with a kubeconfig to look around, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Plays it. The exit code is 0 only if every kubelet was served and no forgery approved.
+pub(super) fn demo(args: &DemoArgs) -> Result<ExitCode> {
+    let screen = Screen::new();
+    start_logging(&screen)?;
+    block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let told_to_end = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        // Whatever ends it, nothing but one directory has been written, and it goes with it.
+        play(args, &screen, told_to_end).await
+    })
+}
+
+async fn play(
+    args: &DemoArgs,
+    screen: &Screen,
+    told_to_end: impl Future<Output = ()>,
+) -> Result<ExitCode> {
+    let server = Server::start(Options::default()).await?;
+    let admin = config(&server, "kubernetes-admin", &["system:masters"]).await?;
+    let client = Client::try_from(admin.clone())?;
+    let daemon = start_daemon(Connection::with(admin)?).await?;
+    let cast = Cast {
+        screen,
+        server: &server,
+        client: client.clone(),
+        metrics: daemon.address()?,
+        health: daemon.health(),
+    };
+    // Nobody sends: it runs until all of this is dropped.
+    let (_stop, stopped) = watch::channel(false);
+    let (come, comes) = oneshot::channel();
+    let (tell, told) = mpsc::unbounded_channel();
+    let kubelets = async {
+        if let Ok(kubelets) = comes.await {
+            fleet::run(kubelets, tell).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    // `None` as long as it is not known how it ends.
+    let good = Cell::new(None);
+    tokio::select! {
+        ended = cast.story(args, come, told, &good) => ended?,
+        ended = daemon.run(stopped) => ended.context("the daemon has stopped")?,
+        () = signer::run(client, server.ca(), signer::LIFETIME) => {}
+        () = kubelets => {}
+        () = told_to_end => {}
+    }
+    Ok(ExitCode::from(match good.get() {
+        Some(true) => 0,
+        Some(false) => 1,
+        None => INTERRUPTED,
+    }))
+}
+
+/// Who plays, besides the kubelets and the attackers.
+struct Cast<'a> {
+    screen: &'a Screen,
+    server: &'a Server,
+    /// An administrator's.
+    client: Client,
+    metrics: SocketAddr,
+    health: Arc<Health>,
+}
+
+type Kubelets = Vec<(Duration, Kubelet)>;
+type Strikes = JoinSet<Result<(Forgery, Fate)>>;
+
+impl Cast<'_> {
+    async fn story(
+        &self,
+        args: &DemoArgs,
+        come: oneshot::Sender<Kubelets>,
+        told: mpsc::UnboundedReceiver<Event>,
+        good: &Cell<Option<bool>>,
+    ) -> Result<()> {
+        let screen = self.screen;
+        screen.event(&[&format!(
+            "a cluster starts in this process, at {}",
+            self.server.url()
+        )]);
+        self.health.ready().await;
+        screen.event(&["csr-warden has read it and is ready, as `csr-warden run` would be"]);
+        let mut choices = Choices::new(args.seed);
+        let kubelets = self.kubelets(args, &mut choices).await?;
+        let strikes = self.strikes(args, &mut choices).await?;
+        screen.event(&[&format!(
+            "{} kubelets ask for serving certificates, and {} attackers with stolen kubelet \
+             credentials ask for what is not theirs",
+            args.nodes, args.attackers
+        )]);
+        let _ = come.send(kubelets);
+
+        let mut tally = Tally::new(args.nodes.into(), args.attackers.into());
+        self.follow(&mut tally, told, strikes).await?;
+        tally.correct(approved_forgeries(&self.client).await?);
+        screen.line(&tally.summary(screen));
+        good.set(Some(tally.is_good()));
+        if args.keep {
+            let kubeconfig = self
+                .server
+                .kubeconfig("kubernetes-admin", &["system:masters"])?;
+            let file = KubeconfigFile::create(&kubeconfig)?;
+            let metrics = self.metrics.to_string();
+            screen.line(&keep::invitation(file.path(), &metrics));
+            // Whoever ends it drops this, and the file with it.
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+
+    /// Each with a client certificate of its own, one after the other.
+    async fn kubelets(&self, args: &DemoArgs, choices: &mut Choices) -> Result<Kubelets> {
+        let nodes = usize::from(args.nodes);
+        let mut kubelets = Vec::with_capacity(nodes);
+        for index in 1..=nodes {
+            let name = fleet::name(index);
+            let kubelet = Kubelet {
+                config: config(
+                    self.server,
+                    &format!("system:node:{name}"),
+                    &["system:nodes"],
+                )
+                .await?,
+                ips: vec![fleet::address(index)],
+                labels: Vec::new(),
+                name,
+            };
+            kubelets.push((arrival(index, nodes, choices), kubelet));
+        }
+        Ok(kubelets)
+    }
+
+    async fn strikes(&self, args: &DemoArgs, choices: &mut Choices) -> Result<Strikes> {
+        let surroundings = self.surroundings(args.nodes.into()).await?;
+        let attackers = usize::from(args.attackers);
+        let tricks = Trick::some(attackers, choices);
+        let mut strikes = JoinSet::new();
+        for (index, trick) in (1..).zip(tricks) {
+            let node = format!("{ROGUE}{index}");
+            let user = format!("system:node:{node}");
+            let config = config(self.server, &user, &["system:nodes"]).await?;
+            let own = rogue_address(index);
+            let forgery = Forgery::new(trick, (node, own), &surroundings, choices);
+            let delay = arrival(index, attackers, choices);
+            let admin = self.client.clone();
+            strikes.spawn(async move {
+                sleep(delay).await;
+                attacker::lie_in_wait(&admin, &forgery).await?;
+                let fate = attacker::strike(&Client::try_from(config)?, &forgery).await?;
+                Ok((forgery, fate))
+            });
+        }
+        Ok(strikes)
+    }
+
+    async fn surroundings(&self, nodes: usize) -> Result<Surroundings> {
+        let (namespace, name) = KUBERNETES_SERVICE;
+        let services: Api<Service> = Api::namespaced(self.client.clone(), namespace);
+        let spec = services.get(name).await?.spec.unwrap_or_default();
+        let service = spec.cluster_ip.unwrap_or_default();
+        Ok(Surroundings {
+            service: service
+                .parse()
+                .context("the address of the Service kubernetes")?,
+            api_server: Ipv4Addr::LOCALHOST.into(),
+            // Those who come first, so that nobody waits long for one.
+            victims: (1..=nodes.min(VICTIMS))
+                .map(|index| (fleet::name(index), fleet::address(index)))
+                .collect(),
+        })
+    }
+
+    /// Tells what happens until nothing more can, or time is up.
+    async fn follow(
+        &self,
+        tally: &mut Tally,
+        mut told: mpsc::UnboundedReceiver<Event>,
+        mut strikes: Strikes,
+    ) -> Result<()> {
+        let screen = self.screen;
+        let patience = PATIENCE + PATIENCE_EACH * u32::try_from(tally.nodes()).unwrap_or_default();
+        let deadline = Instant::now() + patience;
+        let mut redraw = interval(REDRAW);
+        redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !tally.is_complete() {
+            tokio::select! {
+                Some(event) = told.recv() => self.tell(tally, event),
+                Some(struck) = strikes.join_next() => {
+                    let (forgery, fate) = struck.context("an attacker has stopped")??;
+                    let says = format!("{} {}, {}", forgery.node, forgery.says(), forgery.aim());
+                    let mut parts = vec![says];
+                    parts.extend(tally::told(&fate));
+                    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+                    tally.struck(fate);
+                    screen.event(&parts);
+                }
+                _ = redraw.tick() => screen.draw(tally.status(screen)),
+                () = sleep_until(deadline) => break,
+            }
+        }
+        screen.draw(Vec::new());
+        Ok(())
+    }
+
+    fn tell(&self, tally: &mut Tally, event: Event) {
+        match event {
+            Event::Served { node, served } => {
+                let Some(count) = tally.served(&node, served.after) else {
+                    return;
+                };
+                if self.screen.is_terminal() {
+                    return;
+                }
+                let nodes = tally.nodes();
+                let after = shown(served.after);
+                if nodes <= MOST_LINES {
+                    self.screen.event(&[&format!("{node} served in {after}")]);
+                } else if count.is_multiple_of(nodes.div_ceil(10)) || count == nodes {
+                    self.screen
+                        .event(&[&format!("{count} of {nodes} kubelets served")]);
+                }
+            }
+            Event::Unserved { node, why } => {
+                self.screen.event(&[&format!("{node} tries again: {why}")]);
+            }
+        }
+    }
+}
+
+/// The daemon as `run` has it, with the default policy and an elected leader.
+async fn start_daemon(connection: Connection) -> Result<Daemon> {
+    let (policy, policy_file) = policy::load(None)?;
+    Daemon::start(Plan {
+        setup: Setup {
+            kubelet_authorities: connection.config.root_cert.clone().unwrap_or_default(),
+            policy: policy_file,
+            inventory: None,
+            machines: connection.watches.clone(),
+        },
+        connection,
+        policy,
+        enforcement: None,
+        lease: Some(("kube-system".into(), "csr-warden".into())),
+        serving: ServingArgs::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        audit: None,
+        concurrency: CONCURRENCY,
+    })
+    .await
+}
+
+async fn config(server: &Server, user: &str, groups: &[&str]) -> Result<Config> {
+    let kubeconfig = server.kubeconfig(user, groups)?;
+    let options = KubeConfigOptions::default();
+    Ok(Config::from_custom_kubeconfig(kubeconfig, &options).await?)
+}
+
+/// When number `index` of so many comes: one after the other, not quite evenly.
+fn arrival(index: usize, count: usize, choices: &mut Choices) -> Duration {
+    let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+    let before = f64::from(u32::try_from(index.saturating_sub(1)).unwrap_or(u32::MAX));
+    let span = (BETWEEN * count).min(LONGEST_ARRIVAL);
+    span.mul_f64((before + choices.share()) / f64::from(count))
+}
+
+/// 10.66.0.1 and on.
+fn rogue_address(index: usize) -> IpAddr {
+    let first = Ipv4Addr::new(10, 66, 0, 0).to_bits();
+    let index = u32::try_from(index).unwrap_or_default();
+    Ipv4Addr::from_bits(first.wrapping_add(index)).into()
+}
+
+/// What the API server has, however it came about, has the last word.
+async fn approved_forgeries(client: &Client) -> Result<usize> {
+    let requests: Api<CertificateSigningRequest> = Api::all(client.clone());
+    let all = requests.list(&ListParams::default()).await?.items;
+    let is_approved_forgery = |request: &&CertificateSigningRequest| {
+        let by = request.spec.username.as_deref().unwrap_or_default();
+        let node = by.strip_prefix("system:node:").unwrap_or_default();
+        node.starts_with(ROGUE) && fate(request, Duration::ZERO) == Some(Fate::Approved)
+    };
+    Ok(all.iter().filter(is_approved_forgery).count())
+}
+
+/// The daemon's warnings go where everything else goes.
+fn start_logging(screen: &Screen) -> Result<()> {
+    let filter = EnvFilter::try_new("warn,kube=off,hyper=off,rustls=off").context("cannot log")?;
+    let screen = screen.clone();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || screen.clone())
+        .with_target(false)
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .try_init()
+        .map_err(|error| anyhow!("cannot log: {error}"))
+}

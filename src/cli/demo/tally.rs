@@ -1,0 +1,211 @@
+//! What has come of it so far, as people read it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::screen::{Screen, Style, wrap};
+use crate::finding::Code;
+use crate::sim::attacker::Fate;
+use crate::sim::latency::{Latencies, shown};
+
+/// Cells of the bar.
+const BAR: usize = 30;
+
+/// What has come of it so far.
+pub(super) struct Tally {
+    nodes: usize,
+    attackers: usize,
+    served: BTreeSet<String>,
+    latencies: Latencies,
+    fates: Vec<Fate>,
+    /// Forgeries that are approved or issued, by what the API server says.
+    approved: usize,
+}
+
+impl Tally {
+    /// Nothing yet, of so many.
+    pub(super) fn new(nodes: usize, attackers: usize) -> Tally {
+        Tally {
+            nodes,
+            attackers,
+            served: BTreeSet::new(),
+            latencies: Latencies::default(),
+            fates: Vec::new(),
+            approved: 0,
+        }
+    }
+
+    /// How many kubelets there are.
+    pub(super) fn nodes(&self) -> usize {
+        self.nodes
+    }
+
+    /// A node has its certificate. Returns how many have, if that is news.
+    pub(super) fn served(&mut self, node: &str, after: Duration) -> Option<usize> {
+        let is_news = self.served.insert(node.to_owned());
+        if is_news {
+            self.latencies.add(after);
+        }
+        is_news.then_some(self.served.len())
+    }
+
+    /// A forgery has come to its end.
+    pub(super) fn struck(&mut self, fate: Fate) {
+        self.approved += usize::from(fate == Fate::Approved);
+        self.fates.push(fate);
+    }
+
+    /// What the API server says in the end of how many forgeries are approved or issued.
+    pub(super) fn correct(&mut self, approved: usize) {
+        self.approved = self.approved.max(approved);
+    }
+
+    /// Whether nothing more can come.
+    pub(super) fn is_complete(&self) -> bool {
+        self.served.len() == self.nodes && self.fates.len() == self.attackers
+    }
+
+    /// Whether all is as it should be.
+    pub(super) fn is_good(&self) -> bool {
+        self.is_complete() && self.approved == 0
+    }
+
+    fn denied(&self) -> usize {
+        let denied = |fate: &&Fate| matches!(fate, Fate::Denied { .. });
+        self.fates.iter().filter(denied).count()
+    }
+
+    /// The lines that are drawn anew.
+    pub(super) fn status(&self, screen: &Screen) -> Vec<String> {
+        let served = self.served.len();
+        let full = (served * BAR).checked_div(self.nodes).unwrap_or(BAR);
+        let bar = format!(
+            "{}{}",
+            screen.styled(Style::Good, &"█".repeat(full)),
+            screen.styled(Style::Dim, &"░".repeat(BAR.saturating_sub(full)))
+        );
+        let latency = if self.latencies.is_empty() {
+            "none yet".to_owned()
+        } else {
+            self.latencies.to_string()
+        };
+        let approved = match self.approved {
+            0 => screen.styled(Style::Good, "none approved"),
+            some => screen.styled(Style::Bad, &format!("{some} APPROVED")),
+        };
+        vec![
+            String::new(),
+            format!("  kubelets   {bar} {served} of {} served", self.nodes),
+            format!("  waited     {latency}"),
+            format!(
+                "  forgeries  {} of {} denied, {approved}",
+                self.denied(),
+                self.attackers
+            ),
+        ]
+    }
+
+    /// How it went.
+    pub(super) fn summary(&self, screen: &Screen) -> String {
+        let mut lines = vec![String::new()];
+        let (served, nodes) = (self.served.len(), self.nodes);
+        let style = if served == nodes {
+            Style::Good
+        } else {
+            Style::Bad
+        };
+        let sentence = format!("{served} of {nodes} kubelets have their serving certificate");
+        lines.push(screen.styled(style, &sentence));
+        if !self.latencies.is_empty() {
+            lines.push(format!("  {}, from asking to having it", self.latencies));
+        }
+        let missing = (1..=nodes)
+            .map(crate::sim::fleet::name)
+            .filter(|name| !self.served.contains(name));
+        let missing: Vec<String> = missing.take(10).collect();
+        if !missing.is_empty() {
+            lines.push(wrap(&format!("without: {}", missing.join(" ")), "  ", "  "));
+        }
+        let (denied, attackers) = (self.denied(), self.attackers);
+        let style = if self.approved == 0 {
+            Style::Good
+        } else {
+            Style::Bad
+        };
+        let sentence = format!(
+            "{denied} of {attackers} forgeries denied, {} approved",
+            self.approved
+        );
+        lines.push(screen.styled(style, &sentence));
+        lines.extend(self.others());
+        lines.extend(self.reasons(screen));
+        lines.join("\n")
+    }
+
+    /// Forgeries that were neither denied nor approved.
+    fn others(&self) -> Vec<String> {
+        let count = |wanted: fn(&Fate) -> bool| self.fates.iter().filter(|f| wanted(f)).count();
+        let pending = count(|fate| matches!(fate, Fate::Pending));
+        let refused = count(|fate| matches!(fate, Fate::Refused(_)));
+        let mut lines = Vec::new();
+        if pending > 0 {
+            lines.push(format!(
+                "  {pending} left waiting, and so without a certificate"
+            ));
+        }
+        if refused > 0 {
+            lines.push(format!("  {refused} not even taken by the API server"));
+        }
+        lines
+    }
+
+    /// Each code with its row of the threat table and its meaning.
+    fn reasons(&self, screen: &Screen) -> Vec<String> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for fate in &self.fates {
+            if let Fate::Denied { code, .. } = fate {
+                *counts.entry(code).or_default() += 1;
+            }
+        }
+        if counts.is_empty() {
+            return Vec::new();
+        }
+        let head = format!("{:<26}{:>5}{:>5}  because", "denied as", "times", "row");
+        let mut lines = vec![String::new(), screen.styled(Style::Dim, &head)];
+        for code in Code::ALL {
+            let Some(count) = counts.remove(code.as_str()) else {
+                continue;
+            };
+            let cell = format!("{:<26}", code.as_str());
+            let rest = format!("{count:>5}{:>5}  {}", code.row(), code.meaning());
+            // Broken as if the cell were there, which has no place for its style.
+            let indent = " ".repeat(26 + 12);
+            let broken = wrap(&format!("{cell}{rest}"), "", &indent);
+            let after = broken.strip_prefix(&cell).unwrap_or(&rest);
+            lines.push(format!("{}{after}", screen.styled(Style::Bold, &cell)));
+        }
+        for (code, count) in counts {
+            lines.push(format!("{code:<26}{count:>5}"));
+        }
+        lines.push(String::new());
+        lines.push("Each row is one of docs/verdicts.md.".into());
+        lines
+    }
+}
+
+/// What came of one forgery, a sentence for each line.
+pub(super) fn told(fate: &Fate) -> Vec<String> {
+    match fate {
+        Fate::Denied {
+            code,
+            detail,
+            after,
+        } => vec![
+            format!("denied in {}: {code}", shown(*after)),
+            detail.clone(),
+        ],
+        Fate::Approved => vec!["APPROVED, which must never be".to_owned()],
+        Fate::Pending => vec!["left waiting, and so without a certificate".to_owned()],
+        Fate::Refused(why) => vec![format!("not taken by the API server: {why}")],
+    }
+}

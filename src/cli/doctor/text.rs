@@ -1,0 +1,222 @@
+//! The report for people: one line for each check, then each finding with what mends it.
+
+use std::fmt::Write as _;
+
+use clap::builder::styling::AnsiColor;
+
+use super::super::WIDTH;
+use super::super::colour::Paint;
+use crate::doctor::{Checked, Code, Finding, Report, Severity};
+
+/// Objects of one finding that are named; the machine-readable forms name all.
+const NAMED: usize = 5;
+const WORD: usize = 9;
+const TITLE: usize = 22;
+
+pub(super) fn text(report: &Report, paint: Paint) -> String {
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "{}", head(report));
+    let _ = writeln!(text);
+    for checked in &report.checks {
+        text.push_str(&line(checked, paint));
+    }
+    for severity in [Severity::Problem, Severity::Warning, Severity::Unknown] {
+        let findings = report.checks.iter().flat_map(|checked| &checked.findings);
+        let findings = findings.filter(|finding| finding.severity == severity);
+        for one in findings.filter(|finding| finding.code != Code::RightMissing) {
+            text.push_str(&finding(one, paint));
+        }
+    }
+    let missing = report.checks.iter().flat_map(|checked| &checked.findings);
+    text.push_str(&rights(
+        missing.filter(|finding| finding.code == Code::RightMissing),
+        paint,
+    ));
+    let _ = writeln!(text, "\n{}", sum(report, paint));
+    text
+}
+
+fn head(report: &Report) -> String {
+    let mut parts = vec![report.server.trim_end_matches('/').to_owned()];
+    parts.extend(
+        report
+            .version
+            .as_ref()
+            .map(|version| format!("Kubernetes {version}")),
+    );
+    if let Some(nodes) = report.nodes {
+        let ending = if nodes == 1 { "" } else { "s" };
+        parts.push(format!("{nodes} node{ending}"));
+    }
+    parts.join("  ")
+}
+
+fn line(checked: &Checked, paint: Paint) -> String {
+    let mut about = Vec::new();
+    let mut codes: Vec<&str> = Vec::new();
+    for finding in &checked.findings {
+        if !codes.contains(&finding.code.as_str()) {
+            codes.push(finding.code.as_str());
+        }
+    }
+    if !codes.is_empty() {
+        about.push(codes.join(", "));
+    }
+    about.extend(checked.seen.clone());
+    let indent = " ".repeat(WORD + TITLE);
+    let options = textwrap::Options::new(WIDTH)
+        .initial_indent(&indent)
+        .subsequent_indent(&indent)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .break_words(false);
+    let about = about.join("\n");
+    let wrapped: Vec<String> = about
+        .lines()
+        .map(|line| textwrap::fill(line, &options))
+        .collect();
+    let word = word(checked.severity);
+    let start = format!(
+        "{}{}{:<TITLE$}",
+        colour(checked.severity, word, paint),
+        " ".repeat(WORD - word.len()),
+        checked.check.title()
+    );
+    format!("{start}{}\n", wrapped.join("\n").trim_start())
+}
+
+fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Ok => "ok",
+        Severity::Unknown => "unknown",
+        Severity::Warning => "warning",
+        Severity::Problem => "problem",
+    }
+}
+
+fn colour(severity: Severity, text: &str, paint: Paint) -> String {
+    let colour = match severity {
+        Severity::Ok => AnsiColor::Green,
+        Severity::Unknown => AnsiColor::Cyan,
+        Severity::Warning => AnsiColor::Yellow,
+        Severity::Problem => AnsiColor::Red,
+    };
+    paint.colour(text, colour)
+}
+
+fn finding(finding: &Finding, paint: Paint) -> String {
+    let mut text = String::new();
+    let severity = colour(finding.severity, word(finding.severity), paint);
+    let code = paint.bold(finding.code.as_str());
+    let _ = writeln!(text, "\n{severity}  {code}");
+    let _ = writeln!(text, "{}", wrap(&sentence(&finding.what), "  "));
+    // A single one is most often named in the sentence.
+    let alone = finding.objects.len() == 1
+        && finding
+            .objects
+            .iter()
+            .all(|one| finding.what.contains(one.as_str()));
+    if !finding.objects.is_empty() && !alone {
+        let _ = writeln!(text, "{}", wrap(&named(&finding.objects), "    "));
+    }
+    let _ = writeln!(text, "{}", wrap(&finding.why, "  "));
+    if !finding.mend.is_empty() {
+        let _ = writeln!(text);
+    }
+    for line in finding.mend.iter().flat_map(|mend| mend.lines()) {
+        let _ = writeln!(text, "    {line}");
+    }
+    text
+}
+
+/// Missing rights, together: one is often missed by several checks.
+fn rights<'a>(missing: impl Iterator<Item = &'a Finding>, paint: Paint) -> String {
+    let mut text = String::new();
+    let mut mend: Vec<&str> = Vec::new();
+    for finding in missing {
+        if text.is_empty() {
+            let severity = colour(finding.severity, word(finding.severity), paint);
+            let code = paint.bold(finding.code.as_str());
+            let _ = writeln!(text, "\n{severity}  {code}");
+        }
+        let _ = writeln!(text, "{}", wrap(&sentence(&finding.what), "  "));
+        for block in &finding.mend {
+            if !mend.contains(&block.as_str()) {
+                mend.push(block);
+            }
+        }
+    }
+    if !mend.is_empty() {
+        text.push('\n');
+    }
+    for line in mend.iter().flat_map(|block| block.lines()) {
+        let _ = writeln!(text, "    {line}");
+    }
+    text
+}
+
+/// With a capital, unless it begins with a name.
+fn sentence(what: &str) -> String {
+    let first = what.split(' ').next().unwrap_or(what);
+    if !first.chars().all(char::is_alphabetic) {
+        return format!("{what}.");
+    }
+    let mut letters = what.chars();
+    let capital = letters.next().map(|c| c.to_uppercase().to_string());
+    format!("{}{}.", capital.unwrap_or_default(), letters.as_str())
+}
+
+fn named(objects: &[String]) -> String {
+    let first: Vec<&str> = objects.iter().take(NAMED).map(String::as_str).collect();
+    let first = first.join(", ");
+    match objects.len().saturating_sub(NAMED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+fn sum(report: &Report, paint: Paint) -> String {
+    let parts: Vec<String> = [
+        (Severity::Problem, "problem", "problems"),
+        (Severity::Warning, "warning", "warnings"),
+        (Severity::Unknown, "unknown", "unknown"),
+    ]
+    .into_iter()
+    .filter_map(|(severity, one, many)| match report.count(severity) {
+        0 => None,
+        1 => Some(colour(severity, &format!("1 {one}"), paint)),
+        more => Some(colour(severity, &format!("{more} {many}"), paint)),
+    })
+    .collect();
+    if parts.is_empty() {
+        return colour(Severity::Ok, "All is well.", paint);
+    }
+    parts.join(", ")
+}
+
+fn wrap(text: &str, indent: &str) -> String {
+    let options = textwrap::Options::new(WIDTH)
+        .initial_indent(indent)
+        .subsequent_indent(indent)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .break_words(false);
+    textwrap::fill(text, options)
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_their_letters_and_lists_end() {
+        assert_eq!(sentence("there is no Node"), "There is no Node.");
+        assert_eq!(
+            sentence("kube-system/kubelet-config has no x"),
+            "kube-system/kubelet-config has no x."
+        );
+        let names: Vec<String> = (1..8).map(|number| format!("n{number}")).collect();
+        assert_eq!(named(&names), "n1, n2, n3, n4, n5 and 2 more");
+        assert_eq!(named(&names[..5]), "n1, n2, n3, n4, n5");
+    }
+}

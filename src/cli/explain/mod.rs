@@ -1,0 +1,257 @@
+//! `csr-warden explain`: why a request gets its verdict, and what would change it.
+
+mod save;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use kube::api::{Api, DynamicObject};
+use kube::discovery::ApiResource;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::check::exit_code;
+use super::live::{Decided, Issued, Known, LiveArgs, Look, Lookout, Story};
+use super::observations::Unread;
+use super::render::{Shown, Whole, note, print, whole, wrap};
+use super::table::age;
+use super::target::block_on;
+use crate::cluster::connection::WRITE_DEADLINE;
+use crate::cluster::error::describe;
+use crate::csr::{Request, Settled};
+use crate::{Decision, Judgement};
+
+/// Flags of `explain`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 approve, 1 deny, 3 wait or ignore, 2 error.\n\n\
+    A request that is decided or old is ignored; what it would get as a new one is\n\
+    told with it. --save writes all that the verdict rests on, for `csr-warden check`.\n\n\
+    Examples:\n  csr-warden explain csr-x7k2p\n  \
+    csr-warden explain csr-x7k2p --save csr-x7k2p"
+)]
+pub(super) struct ExplainArgs {
+    /// Name of the CertificateSigningRequest
+    name: String,
+    #[command(flatten)]
+    live: LiveArgs,
+    /// Judge as if the request had just been made and nobody had decided on it
+    #[arg(long)]
+    as_new: bool,
+    /// Write the request and all evidence into this folder, to repeat the verdict elsewhere
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
+    /// How the verdict is written
+    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+    Yaml,
+}
+
+/// A request, its verdict and what led to it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Explanation {
+    /// When the cluster was looked at.
+    #[schemars(with = "String")]
+    time: Timestamp,
+    #[serde(flatten)]
+    judged: Shown,
+    /// When the request was made.
+    #[schemars(with = "String")]
+    created: Timestamp,
+    /// `Pending`, `Approved`, `Denied`, `Failed` or `Issued`.
+    state: &'static str,
+    /// What has been decided on it.
+    decided: Vec<Decided>,
+    /// The certificate that came of it.
+    issued: Option<Issued>,
+    /// What it would get if it had just been made and nobody had decided on it, where that is not
+    /// what was asked for anyway.
+    as_new: Option<Shown>,
+    /// Sources that could not be read.
+    unread: Vec<Unread>,
+    /// How much it was held against.
+    evidence: Counts,
+}
+
+/// How much there is of each kind of evidence.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Counts {
+    nodes: usize,
+    requests: usize,
+    /// Names, addresses and networks that no node may have.
+    protected: usize,
+}
+
+/// Explains one request.
+pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
+    block_on(explain_now(args))
+}
+
+async fn explain_now(args: &ExplainArgs) -> Result<ExitCode> {
+    if let Some(dir) = &args.save {
+        save::check_folder(dir)?;
+    }
+    let mut lookout = args.live.lookout(args.save.is_some()).await?;
+    let mut look = lookout.look().await?;
+    let (known, object) = find(&look, &lookout, &args.name).await?;
+    let as_is = known.taken.read();
+    let as_new = known.taken.read_as_new(look.now);
+    look.ask(&lookout, &[as_is.clone(), as_new.clone()]).await;
+
+    let policy = lookout.policy.clone();
+    let shown = |look: &Look, request: &Request| {
+        let judgement = look.judge(request, &policy);
+        let shown = Shown::explained(&request.object, &judgement, &policy, look.now);
+        (judgement, shown)
+    };
+    let (judgement, judged) = shown(&look, if args.as_new { &as_new } else { &as_is });
+    let also_as_new = (!args.as_new && is_over(&judgement)).then(|| shown(&look, &as_new).1);
+    let explanation = Explanation {
+        time: look.now,
+        judged,
+        created: known.taken.object.created,
+        state: state(known.taken.object.settled),
+        decided: known.story.decided.clone(),
+        issued: known.story.issued.clone(),
+        as_new: also_as_new,
+        unread: look.unread.clone(),
+        evidence: Counts {
+            nodes: look.evidence.nodes.len(),
+            requests: look.requests.len(),
+            protected: look.evidence.protected.iter().count(),
+        },
+    };
+    let mut text = match args.output {
+        Output::Text => explanation.text(),
+        Output::Json => whole(&explanation, Whole::Json)?,
+        Output::Yaml => whole(&explanation, Whole::Yaml)?,
+    };
+    if let Some(dir) = &args.save {
+        let command = save::save(dir, &look, &lookout, &known, &object, args.as_new)?;
+        let told = format!("saved in {}; to repeat it there: {command}", dir.display());
+        match args.output {
+            Output::Text => {
+                let _ = write!(text, "\n{}\n", wrap(&told, ""));
+            }
+            Output::Json | Output::Yaml => note(&[told]),
+        }
+    }
+    print(&text)?;
+    Ok(exit_code(&[judgement.verdict.decision()]))
+}
+
+/// The request of this name, and the object that it is.
+async fn find(look: &Look, lookout: &Lookout, name: &str) -> Result<(Known, Value)> {
+    let resource = ApiResource::erase::<CertificateSigningRequest>(&());
+    let api: Api<DynamicObject> = Api::all_with(lookout.connection.writes.clone(), &resource);
+    let read = timeout(WRITE_DEADLINE, api.get_opt(name)).await;
+    let found = read
+        .with_context(|| format!("request {name}: the API server did not answer in time"))?
+        .map_err(|error| anyhow!("request {name} cannot be read: {}", describe(&error)))?;
+    let Some(found) = found else {
+        let known = look.requests.len();
+        bail!(
+            "there is no CertificateSigningRequest `{name}` (found {known} of kubelets' serving \
+             certificates; `kubectl get csr` lists all, and those that are issued go after an hour)"
+        );
+    };
+    let mut object = serde_json::to_value(found)?;
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("apiVersion".into(), "certificates.k8s.io/v1".into());
+        fields.insert("kind".into(), "CertificateSigningRequest".into());
+    }
+    Ok((Known::of(object.clone())?, object))
+}
+
+/// Whether nothing more can come of the request, so that people want to know what would have.
+fn is_over(judgement: &Judgement) -> bool {
+    use crate::finding::Code;
+    let over = [
+        Code::RequestSettled,
+        Code::RequestStale,
+        Code::RequestTerminating,
+    ];
+    judgement.verdict.decision() == Decision::Ignore
+        && judgement.codes().iter().any(|code| over.contains(code))
+}
+
+/// What has become of a request, in one word.
+pub(super) fn state(settled: Option<Settled>) -> &'static str {
+    match settled {
+        None => "Pending",
+        Some(Settled::Approved) => "Approved",
+        Some(Settled::Denied) => "Denied",
+        Some(Settled::Failed) => "Failed",
+        Some(Settled::Issued) => "Issued",
+    }
+}
+
+impl Explanation {
+    fn text(&self) -> String {
+        let mut text = self.judged.text();
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "  made {} ago", age(self.created, self.time));
+        let story = Story {
+            decided: self.decided.clone(),
+            issued: self.issued.clone(),
+        };
+        for line in told(&story, self.time) {
+            let _ = writeln!(text, "{}", wrap(&line, "  "));
+        }
+        let Counts {
+            nodes,
+            requests,
+            protected,
+        } = self.evidence;
+        let held = format!(
+            "held against {nodes} Nodes, {requests} requests, and {protected} protected names, \
+             addresses and networks"
+        );
+        let _ = writeln!(text, "{}", wrap(&held, "  "));
+        if let Some(as_new) = &self.as_new {
+            let _ = write!(text, "\nAs a new request, today:\n\n{}", as_new.text());
+        }
+        text
+    }
+}
+
+/// What has become of a request, a line for each thing.
+fn told(story: &Story, now: Timestamp) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for decided in &story.decided {
+        let mut line = decided.condition.clone();
+        if let Some(at) = decided.at {
+            let _ = write!(line, " {} ago", age(at, now));
+        }
+        if let Some(program) = &decided.program {
+            let _ = write!(line, " by {program}");
+        }
+        if !decided.reason.is_empty() {
+            let _ = write!(line, " ({})", decided.reason);
+        }
+        if !decided.message.is_empty() {
+            let _ = write!(line, ": {}", decided.message);
+        }
+        lines.push(line);
+    }
+    if let Some(issued) = &story.issued {
+        let (until, sans) = (issued.not_after, issued.sans.join(", "));
+        lines.push(format!("certificate until {until} for {sans}"));
+    }
+    lines
+}

@@ -1,0 +1,97 @@
+//! Everything that a verdict rests on, written into a folder from which `check` repeats it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::cli::live::{Known, Look, Lookout};
+use crate::cli::observations::Observations;
+use crate::policy::SHIPPED;
+
+/// A folder that may be written into: one that is empty, or not there yet.
+pub(super) fn check_folder(dir: &Path) -> Result<()> {
+    let Ok(mut entries) = std::fs::read_dir(dir) else {
+        return Ok(());
+    };
+    if entries.next().is_some() {
+        bail!(
+            "--save {}: expected a folder that is empty or not there yet, found files in it",
+            dir.display()
+        );
+    }
+    Ok(())
+}
+
+/// Writes it. Returns the command that repeats the verdict.
+pub(super) fn save(
+    dir: &Path,
+    look: &Look,
+    lookout: &Lookout,
+    known: &Known,
+    object: &Value,
+    as_new: bool,
+) -> Result<String> {
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let write = |name: &str, text: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    let cluster = json!({"apiVersion": "v1", "kind": "List", "items": look.objects});
+    write("csr.yaml", &yaml(object)?)?;
+    write("cluster.yaml", &yaml(&cluster)?)?;
+    write(
+        "observations.yaml",
+        &Observations::write(&look.seen(&known.taken))?,
+    )?;
+    write("policy.yaml", policy(lookout)?)?;
+    // First what was observed: it says whose a key is.
+    let mut files = vec!["observations.yaml", "cluster.yaml", "csr.yaml"];
+    if let Some(inventory) = &lookout.inventory {
+        write("inventory.yaml", &inventory.text)?;
+        files.push("inventory.yaml");
+    }
+    let files = files.join(" ");
+    let mut command = format!(
+        "csr-warden check {files} --policy policy.yaml --now {}",
+        look.now
+    );
+    if as_new {
+        command.push_str(" --as-new");
+    }
+    write("README.md", &readme(known, look, &command))?;
+    Ok(command)
+}
+
+fn yaml(object: &Value) -> Result<String> {
+    serde_saphyr::to_string(object).context("cannot write YAML")
+}
+
+fn policy(lookout: &Lookout) -> Result<&str> {
+    if let Some((_, text)) = &lookout.policy_file {
+        return Ok(text);
+    }
+    let name = &lookout.policy.metadata.name;
+    let shipped = SHIPPED.iter().find(|(shipped, _)| shipped == name);
+    let (_, text) = shipped.with_context(|| format!("there is no policy `{name}`"))?;
+    Ok(text)
+}
+
+fn readme(known: &Known, look: &Look, command: &str) -> String {
+    let object = &known.taken.object;
+    let also = if object.settled.is_some() && !command.contains("--as-new") {
+        "\nWith `--as-new` it is judged as if nobody had decided on it.\n"
+    } else {
+        ""
+    };
+    format!(
+        "# Request {}\n\nWhat it was judged by at {}. In this folder, this repeats the verdict:\n\n\
+         ```sh\n{command}\n```\n{also}\n\
+         - `csr.yaml`: the request\n\
+         - `cluster.yaml`: Nodes and the objects that say what is protected\n\
+         - `observations.yaml`: certificates of API servers, answers, keys in use\n\
+         - `policy.yaml`, and `inventory.yaml` if there is one\n\n\
+         It holds names and addresses of the cluster, and no private key.\n",
+        object.name, look.now
+    )
+}

@@ -1,0 +1,208 @@
+//! Objects as kubectl prints them, taken as requests and as evidence, wherever they come from.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, anyhow, bail};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
+use kube::api::DynamicObject;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::observations::Observations;
+use crate::cluster::certificates::ApiServer;
+use crate::cluster::objects::{SlimNode, SlimRequest};
+use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, ProtectingObject};
+use crate::csr::{Object, Request, Settled};
+use crate::evidence::{Evidence, Inventory, Machines, Source, Sources};
+use crate::policy::{MachineKind, Spec};
+use crate::sources::machines::machine;
+
+/// A request that has been taken in.
+pub(super) struct Taken {
+    pub(super) object: Object,
+    /// `spec.request`.
+    pub(super) encoded: Vec<u8>,
+}
+
+impl Taken {
+    /// The request as it is.
+    pub(super) fn read(&self) -> Request {
+        Request::read(self.object.clone(), &self.encoded)
+    }
+
+    /// The request as if it had just been made, and nobody had decided on it.
+    pub(super) fn read_as_new(&self, now: Timestamp) -> Request {
+        let object = Object {
+            created: now,
+            settled: None,
+            terminating: false,
+            ..self.object.clone()
+        };
+        Request::read(object, &self.encoded)
+    }
+
+    /// Whether somebody has approved it.
+    pub(super) fn is_approved(&self) -> bool {
+        matches!(
+            self.object.settled,
+            Some(Settled::Approved | Settled::Issued)
+        )
+    }
+}
+
+/// All that has been taken in.
+pub(super) struct Intake {
+    /// The requests, in the order in which they came.
+    pub(super) requests: Vec<Taken>,
+    /// All else.
+    pub(super) evidence: Evidence,
+    /// The sources of which something came.
+    pub(super) given: BTreeSet<Source>,
+    /// API servers whose certificates say more.
+    pub(super) servers: BTreeSet<ApiServer>,
+    /// Since when the addresses of Nodes are taken to be what they are.
+    pub(super) nodes_since: Timestamp,
+    machines: Vec<MachineKind>,
+}
+
+impl Intake {
+    /// Nothing yet. `sources` says what can be relied on.
+    pub(super) fn new(policy: &Spec, sources: Sources) -> Intake {
+        let machines = policy.sources.machines.clone();
+        Intake {
+            requests: Vec::new(),
+            evidence: Evidence {
+                sources,
+                machines: (!machines.is_empty()).then(Machines::default),
+                ..Evidence::default()
+            },
+            given: BTreeSet::new(),
+            servers: BTreeSet::new(),
+            nodes_since: Timestamp::UNIX_EPOCH,
+            machines,
+        }
+    }
+
+    /// Takes in an object, or each of a List.
+    pub(super) fn take(&mut self, object: Value) -> Result<()> {
+        let kind = text_at(&object, "/kind");
+        let place = (
+            text_at(&object, "/metadata/namespace"),
+            text_at(&object, "/metadata/name"),
+        );
+        let is = |(namespace, name): (&str, &str)| place.0 == namespace && place.1 == name;
+        match kind.as_str() {
+            "List" => {
+                let Some(Value::Array(items)) = object.get("items").cloned() else {
+                    bail!("expected `items` in a List");
+                };
+                items.into_iter().try_for_each(|item| self.take(item))
+            }
+            "CertificateSigningRequest" => {
+                let (object, encoded) = typed::<SlimRequest>(object)?.split();
+                self.take_request(Taken { object, encoded });
+                Ok(())
+            }
+            "Node" => {
+                let node = typed::<SlimNode>(object)?.into_evidence(self.nodes_since);
+                let node = node.ok_or_else(|| anyhow!("Node `{}`: no name of a Node", place.1))?;
+                self.evidence.nodes.apply(node);
+                self.given.insert(Source::Nodes);
+                Ok(())
+            }
+            "Service" if is(KUBERNETES_SERVICE) => {
+                self.protect::<Service>(object, Source::KubernetesService)
+            }
+            "EndpointSlice" if place.0 == KUBERNETES_SERVICE.0 => {
+                let of = text_at(&object, "/metadata/labels/kubernetes.io~1service-name");
+                if of == KUBERNETES_SERVICE.1 {
+                    return self.protect::<EndpointSlice>(object, Source::ApiServerEndpoints);
+                }
+                Ok(())
+            }
+            "ServiceCIDR" => self.protect::<ServiceCIDR>(object, Source::ServiceCidrs),
+            "ConfigMap" if is(CLUSTER_INFO) => {
+                self.protect::<ConfigMap>(object, Source::ClusterInfo)
+            }
+            "Service" | "EndpointSlice" | "ConfigMap" => Ok(()),
+            "Inventory" => {
+                // JSON is YAML.
+                self.evidence.inventory = Some(Inventory::parse(&object.to_string())?);
+                self.given.insert(Source::Inventory);
+                Ok(())
+            }
+            "Observations" => Observations::read(object)?.give(self),
+            other => self.take_machine(other, object),
+        }
+    }
+
+    fn take_machine(&mut self, kind: &str, object: Value) -> Result<()> {
+        let group = text_at(&object, "/apiVersion");
+        let group = group.split_once('/').map_or("", |(group, _)| group);
+        let of = |known: &&MachineKind| known.group == group && known.kind == kind;
+        let Some(kind) = self.machines.iter().find(of) else {
+            bail!(
+                "expected a CertificateSigningRequest, Node, Service, EndpointSlice, ServiceCIDR, \
+                 ConfigMap, Inventory, Observations, a Machine that the policy names, or a List of \
+                 these, found kind `{kind}`"
+            );
+        };
+        let machine = machine(kind, &typed::<DynamicObject>(object)?);
+        self.evidence
+            .machines
+            .get_or_insert_default()
+            .apply(machine);
+        self.given.insert(Source::Machines);
+        Ok(())
+    }
+
+    /// Takes in a request. The key of one that is approved is in use by its node.
+    pub(super) fn take_request(&mut self, taken: Taken) {
+        if taken.is_approved()
+            && let Some(node) = taken.object.requestor.node()
+            && let Some(key) = Request::key_of(&taken.encoded)
+        {
+            let nodes = self.evidence.nodes.len();
+            self.evidence.keys.remember(key, node, nodes);
+        }
+        self.requests.push(taken);
+    }
+
+    fn protect<K: ProtectingObject + DeserializeOwned>(
+        &mut self,
+        object: Value,
+        source: Source,
+    ) -> Result<()> {
+        let object: K = typed(object)?;
+        self.given.insert(source);
+        let protects = object.protects();
+        if let Some(why) = protects.unread {
+            bail!("{why}");
+        }
+        let protected = &mut self.evidence.protected;
+        for part in protects.parts {
+            protected.set_sans(&part.origin, part.kind, part.sans);
+            protected.set_networks(&part.origin, part.kind, part.networks);
+        }
+        self.servers.extend(protects.servers);
+        Ok(())
+    }
+}
+
+/// The object as this type; the error names it.
+pub(super) fn typed<T: DeserializeOwned>(object: Value) -> Result<T> {
+    let (kind, name) = (
+        text_at(&object, "/kind"),
+        text_at(&object, "/metadata/name"),
+    );
+    serde_json::from_value(object).map_err(|error| anyhow!("{kind} `{name}`: {error}"))
+}
+
+/// The text at this place; empty if there is none.
+pub(super) fn text_at(object: &Value, pointer: &str) -> String {
+    let text = object.pointer(pointer).and_then(Value::as_str);
+    text.unwrap_or_default().to_owned()
+}

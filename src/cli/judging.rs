@@ -1,0 +1,80 @@
+//! Flags that say what requests on a cluster are judged by.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+use kube::Client;
+
+use super::policy::{self, PolicyFile};
+use crate::cluster::connection::{Connection, Target};
+use crate::controller::InventoryFile;
+use crate::evidence::Inventory;
+use crate::policy::Policy;
+use crate::sources::file;
+use crate::sources::serving_certificate::authorities;
+
+/// The policy, and where its independent sources are.
+#[derive(Clone, Debug, Args)]
+pub(super) struct JudgingArgs {
+    /// Policy file, or `default` or `strict`
+    #[arg(long, env = "CSR_WARDEN_POLICY", value_name = "FILE")]
+    policy: Option<String>,
+    /// Inventory file: which names and addresses each node has
+    #[arg(long, env = "CSR_WARDEN_INVENTORY", value_name = "FILE")]
+    inventory: Option<PathBuf>,
+    /// Kubeconfig file of the cluster that has the Machines, if it is another
+    #[arg(long, env = "CSR_WARDEN_MACHINES_KUBECONFIG", value_name = "FILE")]
+    machines_kubeconfig: Option<PathBuf>,
+    /// CA certificates that kubelets' certificates are verified with [default: the cluster's]
+    #[arg(
+        long,
+        env = "CSR_WARDEN_KUBELET_CERTIFICATE_AUTHORITY",
+        value_name = "FILE"
+    )]
+    kubelet_certificate_authority: Option<PathBuf>,
+}
+
+impl JudgingArgs {
+    /// The policy, and its file if it is in one.
+    pub(super) fn policy(&self) -> Result<(Policy, Option<PolicyFile>)> {
+        policy::load(self.policy.as_deref())
+    }
+
+    /// The inventory, if there is one.
+    pub(super) fn inventory(&self) -> Result<Option<InventoryFile>> {
+        self.inventory.clone().map(inventory).transpose()
+    }
+
+    /// The API server that has the Machines.
+    pub(super) async fn machines(&self, connection: &Connection) -> Result<Client> {
+        let Some(kubeconfig) = &self.machines_kubeconfig else {
+            return Ok(connection.watches.clone());
+        };
+        let target = Target {
+            kubeconfigs: vec![kubeconfig.clone()],
+            context: None,
+        };
+        Ok(Connection::new(&target).await?.watches)
+    }
+
+    /// The CA certificates that kubelets' certificates are verified with, in DER.
+    pub(super) fn kubelet_authorities(&self, connection: &Connection) -> Result<Vec<Vec<u8>>> {
+        let Some(path) = &self.kubelet_certificate_authority else {
+            return Ok(connection.config.root_cert.clone().unwrap_or_default());
+        };
+        let pem = file::read(path).map_err(|why| anyhow!("{why}"))?;
+        authorities(pem.as_bytes()).map_err(|why| anyhow!("{}: {why}", path.display()))
+    }
+}
+
+fn inventory(path: PathBuf) -> Result<InventoryFile> {
+    let text = file::read(&path).map_err(|why| anyhow!("inventory: {why}"))?;
+    let inventory =
+        Inventory::parse(&text).map_err(|why| anyhow!("inventory {}: {why}", path.display()))?;
+    Ok(InventoryFile {
+        path,
+        text,
+        inventory,
+    })
+}

@@ -1,0 +1,101 @@
+//! Questions to those outside of the cluster, asked until the judge has none left.
+
+use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
+
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::timeout;
+
+use super::{Look, Lookout};
+use crate::Verdict;
+use crate::cli::observations::Unread;
+use crate::csr::Request;
+use crate::evidence::{Answer, Source};
+use crate::finding::{Awaited, Question};
+use crate::sources::asking::{ask, asked};
+use crate::sources::dns::Dns;
+use crate::sources::serving_certificate::ServingCertificates;
+
+/// Questions at the same time.
+const AT_ONCE: usize = 32;
+/// How often answers may lead to new questions: from a name to addresses, back, and to a kubelet.
+const ROUNDS: usize = 8;
+/// How long all of it may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+impl Look {
+    /// Asks whatever a verdict on these requests waits for. What is not answered in time stays a
+    /// question, and the verdict waits.
+    pub(in crate::cli) async fn ask(&mut self, lookout: &Lookout, requests: &[Request]) {
+        // What is unanswered by then is what the verdict says.
+        let _ = timeout(DEADLINE, self.ask_all(lookout, requests)).await;
+    }
+
+    async fn ask_all(&mut self, lookout: &Lookout, requests: &[Request]) {
+        let policy = &lookout.policy;
+        let mut known: HashSet<Question> = HashSet::new();
+        let mut dns: Option<Result<Dns, String>> = None;
+        let kubelets = ServingCertificates::new(lookout.authorities.iter().map(Vec::as_slice));
+        for _ in 0..ROUNDS {
+            let mut open: BTreeSet<Question> = BTreeSet::new();
+            for request in requests {
+                if let Verdict::Wait(awaits) = self.judge(request, policy).verdict {
+                    open.extend(awaits.into_iter().filter_map(question));
+                }
+            }
+            open.retain(|question| known.insert(question.clone()));
+            if open.is_empty() {
+                return;
+            }
+            let resolver = dns.get_or_insert_with(|| {
+                let config = policy.spec.sources.dns.clone().unwrap_or_default();
+                Dns::new(&config)
+            });
+            let answers = futures::stream::iter(open).map(|question| {
+                let (resolver, kubelets) = (resolver.clone(), kubelets.clone());
+                async move {
+                    let answered = ask(&question, policy, Some(resolver), kubelets).await;
+                    (question, answered)
+                }
+            });
+            let answers: Vec<_> = answers.buffer_unordered(AT_ONCE).collect().await;
+            for (question, (answer, holds)) in answers {
+                self.answered(question, answer, holds);
+            }
+        }
+    }
+
+    fn answered(&mut self, question: Question, answer: Answer, holds: Duration) {
+        let source = asked(&question);
+        if let Answer::Failed(why) = &answer {
+            self.source_failed(source, why);
+        } else if !self.read.contains(&source) {
+            self.read.push(source);
+        }
+        let now = Timestamp::now();
+        let holds = SignedDuration::try_from(holds).unwrap_or_default();
+        let until = now.checked_add(holds).unwrap_or(now);
+        self.answers.push((question.clone(), answer.clone(), until));
+        self.evidence.answers.set(question, answer, until);
+    }
+
+    fn source_failed(&mut self, source: Source, why: &str) {
+        let is_known = |unread: &Unread| unread.source == source.as_str();
+        self.evidence.sources.failed(source, self.now, why);
+        if !self.unread.iter().any(is_known) {
+            self.unread.push(Unread::new(source, self.now, why));
+        }
+    }
+}
+
+fn question(awaited: Awaited) -> Option<Question> {
+    match awaited {
+        Awaited::Answer(question) => Some(question),
+        Awaited::Node(_)
+        | Awaited::Machine(_)
+        | Awaited::Source(_)
+        | Awaited::Time(_)
+        | Awaited::Policy => None,
+    }
+}

@@ -1,0 +1,128 @@
+//! Lists of one kind, page by page, with a deadline.
+
+use std::time::Duration;
+
+use kube::api::ListParams;
+use kube::core::Request;
+use kube::{Client, Resource};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::cluster::error::{describe, describe_absent};
+
+/// How long a whole list may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Objects in one page.
+const PAGE: u32 = 500;
+/// How often a list begins anew because the server has forgotten where it was.
+const TRIES: usize = 3;
+
+/// Where objects of one kind are listed, and what each of them is.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    pub(super) path: String,
+    pub(super) api_version: String,
+    pub(super) kind: String,
+}
+
+impl Listed {
+    /// A kind that is built in, in one namespace or everywhere.
+    pub(super) fn of<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> Listed {
+        Listed {
+            path: K::url_path(&(), namespace),
+            api_version: K::api_version(&()).into_owned(),
+            kind: K::kind(&()).into_owned(),
+        }
+    }
+}
+
+/// All objects, each as `keep` leaves it. The error is a sentence for a person.
+pub(super) async fn list<T>(
+    client: &Client,
+    listed: &Listed,
+    params: &ListParams,
+    keep: impl Fn(Value) -> T,
+) -> Result<Vec<T>, String> {
+    let pages = pages(client, listed, params, keep);
+    timeout(DEADLINE, pages).await.unwrap_or_else(|_| {
+        let seconds = DEADLINE.as_secs();
+        Err(format!("the API server did not answer within {seconds} s"))
+    })
+}
+
+async fn pages<T>(
+    client: &Client,
+    listed: &Listed,
+    params: &ListParams,
+    keep: impl Fn(Value) -> T,
+) -> Result<Vec<T>, String> {
+    let mut all = Vec::new();
+    let mut tries = 0;
+    let mut token: Option<String> = None;
+    loop {
+        let mut params = params.clone().limit(PAGE);
+        params.continue_token = token.take();
+        let request = Request::new(&listed.path).list(&params);
+        let request = request.map_err(|error| error.to_string())?;
+        let mut page: Value = match client.request(request).await {
+            Ok(page) => page,
+            Err(kube::Error::Api(status)) if status.code == 410 && tries < TRIES => {
+                tries += 1;
+                all.clear();
+                continue;
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                return Err(describe_absent(&listed.path));
+            }
+            Err(error) => return Err(describe(&error)),
+        };
+        if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
+            all.extend(items.into_iter().map(|item| keep(whole(item, listed))));
+        }
+        let next = page.pointer("/metadata/continue").and_then(Value::as_str);
+        match next.filter(|next| !next.is_empty()) {
+            Some(next) => token = Some(next.to_owned()),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// The items of a list do not say what they are.
+fn whole(mut item: Value, listed: &Listed) -> Value {
+    if let Some(fields) = item.as_object_mut() {
+        fields.insert("apiVersion".into(), listed.api_version.clone().into());
+        fields.insert("kind".into(), listed.kind.clone().into());
+    }
+    item
+}
+
+/// The object without what nobody judges by: who wrote which field and, of a Node, all that is
+/// large or of no concern.
+pub(super) fn pruned(mut object: Value) -> Value {
+    let is_node = object.get("kind").is_some_and(|kind| kind == "Node");
+    let mut remove = |parent: &str, fields: &[&str]| {
+        let parent = object.pointer_mut(parent).and_then(Value::as_object_mut);
+        if let Some(parent) = parent {
+            for field in fields {
+                parent.remove(*field);
+            }
+        }
+    };
+    remove("/metadata", &["managedFields"]);
+    if is_node {
+        remove("/metadata", &["annotations"]);
+        let large = [
+            "allocatable",
+            "capacity",
+            "config",
+            "features",
+            "images",
+            "nodeInfo",
+            "runtimeHandlers",
+            "volumesAttached",
+            "volumesInUse",
+        ];
+        remove("/status", &large);
+    }
+    object
+}

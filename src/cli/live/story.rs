@@ -1,0 +1,130 @@
+//! What has become of a request: who decided what, and the certificate that came of it.
+
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cluster::certificates::{not_after, sans};
+use crate::finding::shown;
+
+/// A decision on a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::cli) struct Decided {
+    /// `Approved`, `Denied` or `Failed`.
+    pub(in crate::cli) condition: String,
+    /// The condition's reason.
+    pub(in crate::cli) reason: String,
+    /// The condition's message.
+    pub(in crate::cli) message: String,
+    /// The program that wrote it, by the object's `managedFields`. Kubernetes does not say who ran
+    /// it: the API server's audit log does.
+    pub(in crate::cli) program: Option<String>,
+    /// When.
+    #[schemars(with = "Option<String>")]
+    pub(in crate::cli) at: Option<Timestamp>,
+}
+
+/// A certificate that was issued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::cli) struct Issued {
+    /// When it ends.
+    #[schemars(with = "String")]
+    pub(in crate::cli) not_after: Timestamp,
+    /// What it names.
+    pub(in crate::cli) sans: Vec<String>,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default)]
+pub(in crate::cli) struct Story {
+    /// The decisions, the decisive one first.
+    pub(in crate::cli) decided: Vec<Decided>,
+    pub(in crate::cli) issued: Option<Issued>,
+}
+
+impl Story {
+    pub(super) fn of(object: &Value) -> Story {
+        let conditions = object.pointer("/status/conditions");
+        let mut decided: Vec<Decided> = conditions
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .map(|condition| decided(condition, object))
+            .collect();
+        // As the judge takes them: what was denied or has failed counts before what was approved.
+        decided.sort_by_key(|one| match one.condition.as_str() {
+            "Denied" => 0,
+            "Failed" => 1,
+            _ => 2,
+        });
+        Story {
+            decided,
+            issued: issued(object),
+        }
+    }
+
+    /// The condition of this type.
+    pub(in crate::cli) fn condition(&self, of_type: &str) -> Option<&Decided> {
+        self.decided.iter().find(|one| one.condition == of_type)
+    }
+}
+
+fn decided(condition: &Value, object: &Value) -> Decided {
+    let text = |field: &str| {
+        let text = condition.get(field).and_then(Value::as_str);
+        shown_whole(text.unwrap_or_default())
+    };
+    let condition_type = text("type");
+    // The signer writes Failed with the status, approvers write the others.
+    let subresource = if condition_type == "Failed" {
+        "status"
+    } else {
+        "approval"
+    };
+    let written = object
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.get("subresource").is_some_and(|of| of == subresource))
+        .filter_map(|entry| entry.get("manager")?.as_str())
+        .next_back();
+    let time = |field: &str| condition.get(field)?.as_str()?.parse().ok();
+    Decided {
+        reason: text("reason"),
+        message: text("message"),
+        condition: condition_type,
+        program: written.map(shown_whole),
+        at: time("lastTransitionTime").or_else(|| time("lastUpdateTime")),
+    }
+}
+
+/// Text that anyone could have written, as it may be shown, however long it is.
+fn shown_whole(text: &str) -> String {
+    let pieces = text.as_bytes().chunks(64);
+    pieces.map(shown).collect()
+}
+
+fn issued(object: &Value) -> Option<Issued> {
+    let encoded = object.pointer("/status/certificate")?.clone();
+    let pem: ByteString = serde_json::from_value(encoded).ok()?;
+    let certificate = CertificateDer::from_pem_slice(&pem.0).ok()?;
+    Issued::of(&certificate)
+}
+
+impl Issued {
+    /// What people want to know of a certificate; `None` if it cannot be read.
+    pub(in crate::cli) fn of(certificate: &CertificateDer<'_>) -> Option<Issued> {
+        let sans = sans(certificate).ok()?;
+        Some(Issued {
+            not_after: not_after(certificate)?,
+            sans: sans.iter().map(ToString::to_string).collect(),
+        })
+    }
+}

@@ -1,0 +1,89 @@
+//! Where and for whom the daemon serves its metrics and probes.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::cluster::connection::Connection;
+use crate::telemetry::gate::Gate;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::server::{Server, Terms};
+use crate::telemetry::tls::Certificate;
+
+/// Where the server listens if nobody says: where the machine has no IPv6, on IPv4.
+const EVERYWHERE: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8080),
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
+];
+
+/// Flags of the server, as other components of Kubernetes have them.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ServingArgs {
+    /// Where /metrics, /livez and /readyz are served [default: [::]:8080, which is every IPv4
+    /// address too]
+    #[arg(long, env = "CSR_WARDEN_BIND_ADDRESS", value_name = "IP:PORT")]
+    bind_address: Option<SocketAddr>,
+    /// Certificate chain in PEM, to serve them over HTTPS; read again when it changes
+    #[arg(
+        long,
+        env = "CSR_WARDEN_TLS_CERT_FILE",
+        value_name = "FILE",
+        requires = "tls_private_key_file"
+    )]
+    tls_cert_file: Option<PathBuf>,
+    /// Its private key in PEM
+    #[arg(
+        long,
+        env = "CSR_WARDEN_TLS_PRIVATE_KEY_FILE",
+        value_name = "FILE",
+        requires = "tls_cert_file"
+    )]
+    tls_private_key_file: Option<PathBuf>,
+    /// Show /metrics only to those who may get that nonResourceURL, by their tokens; over HTTPS
+    /// only
+    #[arg(long, env = "CSR_WARDEN_METRICS_AUTH", requires = "tls_cert_file")]
+    metrics_auth: bool,
+}
+
+impl ServingArgs {
+    /// Over plain HTTP at this address, for everybody.
+    #[cfg(feature = "sim")]
+    pub(super) fn at(address: SocketAddr) -> ServingArgs {
+        ServingArgs {
+            bind_address: Some(address),
+            tls_cert_file: None,
+            tls_private_key_file: None,
+            metrics_auth: false,
+        }
+    }
+
+    /// Takes the port.
+    pub(super) async fn bind(
+        &self,
+        connection: &Connection,
+        health: Arc<Health>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Server> {
+        let everywhere = EVERYWHERE.to_vec();
+        let addresses = self.bind_address.map_or(everywhere, |one| vec![one]);
+        let certificate = match (&self.tls_cert_file, &self.tls_private_key_file) {
+            (Some(chain), Some(key)) => Some(
+                Certificate::read(chain.clone(), key.clone())
+                    .context("cannot serve HTTPS (--tls-cert-file, --tls-private-key-file)")?,
+            ),
+            (Some(_), None) | (None, _) => None,
+        };
+        let terms = Terms {
+            addresses: &addresses,
+            certificate,
+            gate: self
+                .metrics_auth
+                .then(|| Gate::new(connection.writes.clone())),
+        };
+        Server::bind(terms, health, metrics).await
+    }
+}

@@ -1,0 +1,374 @@
+//! `csr-warden status`: nodes and their requests, what needs attention first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::explain::state;
+use super::live::{Issued, Known, LiveArgs, Look, Lookout};
+use super::observations::Unread;
+use super::render::{ShownFinding, Whole, note, print, whole};
+use super::table::{age, span, table};
+use super::target::block_on;
+use crate::csr::names::NodeName;
+use crate::csr::{Request, Settled};
+use crate::finding::shown;
+
+/// Open requests of one requestor that are shown, the newest: more say nothing new.
+const MOST_OF_ONE: usize = 4;
+/// A certificate that ends sooner should have been renewed long ago.
+const SOON: SignedDuration = SignedDuration::from_hours(24);
+
+/// Flags of `status`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "STATE is the verdict of a pending request (Approve, Deny, Wait, Ignore), else\n\
+    what has become of it (Approved, Issued, Denied, Failed). Certificates are known\n\
+    from requests, which the cluster keeps for an hour after they were issued.\n\n\
+    Examples:\n  csr-warden status\n  csr-warden status --watch -o wide"
+)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    live: LiveArgs,
+    /// Show it again and again: drawn anew on a terminal, else appended when it has changed
+    #[arg(short, long)]
+    watch: bool,
+    /// Seconds from one look to the next, 1 to 3600
+    #[arg(long, default_value_t = 5, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    interval: u64,
+    /// How it is written
+    #[arg(short, long, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Wide,
+    Json,
+    Yaml,
+}
+
+/// All nodes and requests.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Statuses {
+    /// When the cluster was looked at.
+    #[schemars(with = "String")]
+    time: Timestamp,
+    /// What needs attention first.
+    items: Vec<Status>,
+    /// Sources that could not be read.
+    unread: Vec<Unread>,
+    /// The name of the policy.
+    policy: String,
+    /// The first 12 hexadecimal digits of the SHA-256 of its file.
+    policy_digest: String,
+}
+
+/// One node with one of its requests, or without any.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Status {
+    /// The node's name; none if somebody else has asked.
+    node: Option<String>,
+    /// Whether there is such a Node.
+    node_exists: bool,
+    /// The request's name.
+    request: Option<String>,
+    /// The user name of who asked.
+    requestor: Option<String>,
+    /// `Approve`, `Deny`, `Wait` or `Ignore` while it is pending; else `Approved`, `Denied`,
+    /// `Failed` or `Issued`; `None` without a request.
+    state: &'static str,
+    /// When the request was made.
+    #[schemars(with = "Option<String>")]
+    created: Option<Timestamp>,
+    /// What was found of a pending request, each with what would change it.
+    findings: Vec<ShownFinding>,
+    /// Pending requests of the same requestor, this one among them.
+    pending: usize,
+    /// The newest certificate that is known.
+    certificate: Option<Issued>,
+}
+
+/// Shows the status, once or again and again.
+pub(super) fn status(args: &StatusArgs) -> Result<ExitCode> {
+    block_on(show(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(args: &StatusArgs) -> Result<()> {
+    let mut lookout = args.live.lookout(false).await?;
+    let redraw = args.watch && std::io::stdout().is_terminal();
+    let mut before = String::new();
+    let mut first = true;
+    loop {
+        let statuses = match look(&mut lookout).await {
+            Ok(statuses) => statuses,
+            // Whoever watches wants to see the end of an outage too.
+            Err(error) if args.watch && !first => {
+                note(&[format!("csr-warden: {error:#}")]);
+                tokio::time::sleep(Duration::from_secs(args.interval)).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        first = false;
+        let text = match args.output {
+            Output::Table => statuses.table(false),
+            Output::Wide => statuses.table(true),
+            Output::Json => whole(&statuses, Whole::Json)?,
+            Output::Yaml => format!("---\n{}", whole(&statuses, Whole::Yaml)?),
+        };
+        let unread = statuses.unread.iter();
+        let notes: Vec<String> = unread
+            .map(|unread| format!("{} cannot be read: {}", unread.source, unread.why))
+            .collect();
+        if !args.watch {
+            print(text.trim_start_matches("---\n"))?;
+            note(&notes);
+            return Ok(());
+        }
+        // Ages change with every look; that alone is no news for a log.
+        let now = statuses.fingerprint();
+        if redraw {
+            let heading = format!(
+                "Every {} s: csr-warden status, {:.0}, ^C ends it\n\n",
+                args.interval, statuses.time
+            );
+            print(&format!("\x1b[H\x1b[2J{heading}{text}"))?;
+            note(&notes);
+        } else if now != before {
+            print(&text)?;
+            note(&notes);
+            before = now;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(args.interval)) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        }
+    }
+}
+
+async fn look(lookout: &mut Lookout) -> Result<Statuses> {
+    let mut look = lookout.look().await?;
+    let shown = chosen(&look);
+    let open: Vec<Request> = shown
+        .iter()
+        .filter(|known| known.taken.object.is_open())
+        .map(|known| known.taken.read())
+        .collect();
+    look.ask(lookout, &open).await;
+    let mut items = items(&look, lookout);
+    items.sort_by_key(|item| item.urgency(look.now));
+    Ok(Statuses {
+        time: look.now,
+        items,
+        unread: look.unread,
+        policy: lookout.policy.metadata.name.clone(),
+        policy_digest: lookout.policy.digest.clone(),
+    })
+}
+
+/// The requests that are shown: of each requestor the newest ones that are open, else the newest.
+fn chosen(look: &Look) -> Vec<&Known> {
+    let mut chosen = Vec::new();
+    for of_one in by_requestor(look).values() {
+        let open = of_one.iter().filter(|known| known.taken.object.is_open());
+        let open: Vec<&Known> = open.copied().take(MOST_OF_ONE).collect();
+        if open.is_empty() {
+            chosen.extend(of_one.first());
+        } else {
+            chosen.extend(open);
+        }
+    }
+    chosen
+}
+
+/// Each requestor's requests, the newest first.
+fn by_requestor(look: &Look) -> BTreeMap<&str, Vec<&Known>> {
+    let mut by_requestor: BTreeMap<&str, Vec<&Known>> = BTreeMap::new();
+    for known in look.requests.iter().rev() {
+        let requestor = known.taken.object.requestor.username.as_str();
+        by_requestor.entry(requestor).or_default().push(known);
+    }
+    by_requestor
+}
+
+fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
+    let by_requestor = by_requestor(look);
+    let mut with_request: BTreeSet<NodeName> = BTreeSet::new();
+    let mut items = Vec::new();
+    for known in chosen(look) {
+        let object = &known.taken.object;
+        let node = object.requestor.node();
+        let username = object.requestor.username.as_str();
+        let of_one = by_requestor.get(username).map_or(&[][..], Vec::as_slice);
+        let judgement = object
+            .is_open()
+            .then(|| look.judge(&known.taken.read(), &lookout.policy));
+        let findings = judgement.as_ref();
+        items.push(Status {
+            node_exists: node
+                .as_ref()
+                .is_some_and(|node| look.evidence.nodes.get(node.as_str()).is_some()),
+            node: node.as_ref().map(ToString::to_string),
+            request: Some(object.name.clone()),
+            requestor: Some(shown(username.as_bytes())),
+            state: match &judgement {
+                Some(judgement) => judgement.verdict.decision().as_str(),
+                None if object.terminating => "Ignore",
+                None => state(object.settled),
+            },
+            created: Some(object.created),
+            findings: findings
+                .map(|judgement| ShownFinding::explained(judgement, look.now))
+                .unwrap_or_default(),
+            pending: of_one.iter().filter(|k| k.taken.object.is_open()).count(),
+            certificate: newest_certificate(of_one),
+        });
+        with_request.extend(node);
+    }
+    let mut others: Vec<&NodeName> = look.evidence.nodes.iter().map(|node| &node.name).collect();
+    others.retain(|name| !with_request.contains(*name));
+    others.sort();
+    items.extend(others.into_iter().map(|name| Status {
+        node: Some(name.to_string()),
+        node_exists: true,
+        request: None,
+        requestor: None,
+        state: "None",
+        created: None,
+        findings: Vec::new(),
+        pending: 0,
+        certificate: None,
+    }));
+    items
+}
+
+fn newest_certificate(newest_first: &[&Known]) -> Option<Issued> {
+    let issued = |known: &&Known| known.taken.object.settled == Some(Settled::Issued);
+    let newest = newest_first.iter().find(|known| issued(known))?;
+    newest.story.issued.clone()
+}
+
+impl Status {
+    /// What needs attention sorts first.
+    fn urgency(&self, now: Timestamp) -> (u8, String, Option<Timestamp>) {
+        let ends_soon = self
+            .certificate
+            .as_ref()
+            .is_some_and(|issued| issued.not_after.duration_since(now) < SOON);
+        let rank = match self.state {
+            "Deny" => 0,
+            "Failed" => 1,
+            "Denied" => 2,
+            "Wait" => 3,
+            "Approve" => 4,
+            "Approved" => 5,
+            _ if ends_soon => 6,
+            "Ignore" => 7,
+            "Issued" => 8,
+            _ => 9,
+        };
+        let name = self.node.as_ref().or(self.requestor.as_ref());
+        (rank, name.cloned().unwrap_or_default(), self.created)
+    }
+
+    fn row(&self, now: Timestamp, wide: bool) -> Vec<String> {
+        let none = || "<none>".to_owned();
+        let name = match (&self.node, &self.requestor) {
+            (Some(node), _) if !self.node_exists => format!("{node} (no Node)"),
+            (Some(node), _) => node.clone(),
+            (None, Some(requestor)) => requestor.clone(),
+            (None, None) => none(),
+        };
+        let request = self.request.clone().unwrap_or_else(none);
+        let state = if self.state == "None" {
+            none()
+        } else {
+            self.state.to_owned()
+        };
+        let created = self.created.map_or_else(none, |created| age(created, now));
+        let ends = self.certificate.as_ref().map_or_else(
+            || "<unknown>".to_owned(),
+            |issued| {
+                let left = issued.not_after.duration_since(now).as_secs();
+                if left <= 0 {
+                    "ended".to_owned()
+                } else {
+                    span(left)
+                }
+            },
+        );
+        let mut row = vec![name, request, state, created, ends];
+        if wide {
+            row.push(self.pending.to_string());
+            row.push(self.certificate.as_ref().map_or_else(none, |issued| {
+                let bare = |san: &String| san.split_once(':').map_or("", |(_, san)| san).to_owned();
+                let sans: Vec<String> = issued.sans.iter().map(bare).collect();
+                sans.join(",")
+            }));
+        }
+        row.push(self.reason(wide));
+        row
+    }
+
+    /// The decisive findings: first those that have led to the state.
+    fn reason(&self, wide: bool) -> String {
+        let decisive = |finding: &&ShownFinding| finding.effect == self.state;
+        let mut decisive = self.findings.iter().filter(decisive);
+        let Some(first) = decisive.next() else {
+            return String::new();
+        };
+        if wide {
+            let change = first.change.as_deref().unwrap_or_default();
+            return format!("{}: {}. {change}", first.code, first.detail);
+        }
+        match decisive.count() {
+            0 => first.code.to_owned(),
+            more => format!("{} +{more}", first.code),
+        }
+    }
+}
+
+impl Statuses {
+    fn table(&self, wide: bool) -> String {
+        if self.items.is_empty() {
+            return "No nodes and no requests found\n".to_owned();
+        }
+        let mut header = vec!["NODE", "REQUEST", "STATE", "AGE", "EXPIRES"];
+        if wide {
+            header.extend(["PENDING", "CERTIFICATE"]);
+        }
+        header.push("REASON");
+        let rows: Vec<Vec<String>> = self
+            .items
+            .iter()
+            .map(|item| item.row(self.time, wide))
+            .collect();
+        table(&header, &rows, wide)
+    }
+
+    /// All that is news when it changes.
+    fn fingerprint(&self) -> String {
+        let items = self.items.iter().map(|item| {
+            let codes: Vec<&str> = item.findings.iter().map(|finding| finding.code).collect();
+            format!(
+                "{:?} {:?} {} {codes:?}",
+                item.node, item.request, item.state
+            )
+        });
+        let unread = self.unread.iter().map(|unread| unread.why.clone());
+        items.chain(unread).collect::<Vec<_>>().join("\n")
+    }
+}

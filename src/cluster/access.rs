@@ -1,0 +1,72 @@
+//! Whether the holder of a token may read a path of ours: asked of the API server, as it asks itself.
+
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use k8s_openapi::api::authorization::v1::{
+    NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::Client;
+use kube::api::{Api, PostParams};
+use tokio::time::timeout;
+
+use super::connection::WRITE_DEADLINE;
+use super::error::describe;
+
+/// What the API server says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// They may.
+    Granted,
+    /// It is nobody's token.
+    Unauthenticated,
+    /// This user may not.
+    Forbidden(String),
+}
+
+/// Whether the holder of this token may `get` this path (`nonResourceURLs` of a ClusterRole). The
+/// error says why that is not known.
+pub async fn may_get(client: &Client, token: &str, path: &str) -> Result<Access, String> {
+    match timeout(WRITE_DEADLINE, review(client, token, path)).await {
+        Ok(answer) => answer.map_err(|error| describe(&error)),
+        Err(_) => Err("the API server did not answer in time".into()),
+    }
+}
+
+async fn review(client: &Client, token: &str, path: &str) -> kube::Result<Access> {
+    let review = TokenReview {
+        spec: TokenReviewSpec {
+            token: Some(token.to_owned()),
+            ..TokenReviewSpec::default()
+        },
+        ..TokenReview::default()
+    };
+    let api: Api<TokenReview> = Api::all(client.clone());
+    let answer = api.create(&PostParams::default(), &review).await?;
+    let status = answer.status.unwrap_or_default();
+    let user = match status.user {
+        Some(user) if status.authenticated == Some(true) => user,
+        Some(_) | None => return Ok(Access::Unauthenticated),
+    };
+    let name = user.username.clone().unwrap_or_default();
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: user.username,
+            groups: user.groups,
+            uid: user.uid,
+            extra: user.extra,
+            non_resource_attributes: Some(NonResourceAttributes {
+                path: Some(path.to_owned()),
+                verb: Some("get".to_owned()),
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let api: Api<SubjectAccessReview> = Api::all(client.clone());
+    let answer = api.create(&PostParams::default(), &review).await?;
+    let status = answer.status.unwrap_or_default();
+    if status.allowed && status.denied != Some(true) {
+        Ok(Access::Granted)
+    } else {
+        Ok(Access::Forbidden(name))
+    }
+}

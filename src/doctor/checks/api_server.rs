@@ -1,0 +1,71 @@
+//! Whether the API server verifies kubelets: by its flags where they show, and by what it does.
+
+use super::unread;
+use crate::doctor::code::Code;
+use crate::doctor::facts::{Dialled, Facts, Proxied, SignedBy};
+use crate::doctor::report::{Check, Checked, Finding};
+
+const FLAG: &str = "--kubelet-certificate-authority";
+
+pub(super) fn api_server(facts: &Facts) -> Checked {
+    let pods = facts.api_servers.as_deref().unwrap_or_default();
+    let without: Vec<String> = pods
+        .iter()
+        .filter(|pod| !pod.args.iter().any(|arg| arg.starts_with(FLAG)))
+        .map(|pod| pod.pod.clone())
+        .collect();
+    if !without.is_empty() {
+        let what = format!("API servers run without {FLAG}");
+        let finding = does_not_verify(what).about(without);
+        return Checked::new(Check::ApiServer, None, vec![finding]);
+    }
+    if !pods.is_empty() {
+        let seen = "verifies kubelets, by its flags".to_owned();
+        return Checked::new(Check::ApiServer, Some(seen), Vec::new());
+    }
+    // It hands on the answer of a kubelet that nobody can verify, or refuses to.
+    let mut refuses = false;
+    for kubelet in &facts.kubelets {
+        let unverifiable = matches!(
+            &kubelet.dialled,
+            Dialled::Certificate(shown) if shown.signed_by == SignedBy::Itself
+        );
+        match &kubelet.proxied {
+            Proxied::NotTrusted(_) => refuses = true,
+            Proxied::Bootstrap(_) if unverifiable => {
+                let what = format!(
+                    "the API server talks to {} although nobody can verify it",
+                    kubelet.node
+                );
+                let finding = does_not_verify(what).about([kubelet.node.clone()]);
+                return Checked::new(Check::ApiServer, None, vec![finding]);
+            }
+            Proxied::Bootstrap(_)
+            | Proxied::NoCertificate
+            | Proxied::Forbidden(_)
+            | Proxied::Failed(_) => {}
+        }
+    }
+    if refuses {
+        let seen = "verifies kubelets: it refuses one".to_owned();
+        return Checked::new(Check::ApiServer, Some(seen), Vec::new());
+    }
+    let finding = match &facts.api_servers {
+        Err(why) => unread(why, "whether the API server verifies kubelets"),
+        Ok(_) => Finding::new(
+            Code::ApiServerUnseen,
+            format!("no Pod in kube-system shows whether the API server has {FLAG}"),
+        )
+        .mend("# where it runs\nps -o args= -C kube-apiserver | tr ' ' '\\n' | grep kubelet"),
+    };
+    Checked::new(Check::ApiServer, None, vec![finding])
+}
+
+fn does_not_verify(what: String) -> Finding {
+    Finding::new(Code::ApiServerDoesNotVerify, what).mend(
+        "# once every kubelet can be verified, on each control plane node\n\
+         flag=--kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt\n\
+         sed -i \"s|^    - kube-apiserver$|&\\n    - $flag|\" \\\n  \
+         /etc/kubernetes/manifests/kube-apiserver.yaml",
+    )
+}

@@ -1,0 +1,112 @@
+//! Who else approves: programs that are known to, and whoever has done so.
+
+use std::collections::BTreeMap;
+
+use super::{count, unread};
+use crate::doctor::code::Code;
+use crate::doctor::facts::{ApprovedBy, Facts, State, Workload};
+use crate::doctor::report::{Check, Checked, Finding};
+
+/// Names of workloads and of images, without registry and tag. OpenShift's is the last but two.
+const KNOWN: [&str; 8] = [
+    "kubelet-csr-approver",
+    "kubelet-serving-cert-approver",
+    "kubelet-rubber-stamp",
+    "rubber-stamp",
+    "csr-approver",
+    "machine-approver",
+    "talos-cloud-controller-manager",
+    "gcp-controller-manager",
+];
+
+pub(super) fn approvers(facts: &Facts) -> Checked {
+    let mut findings = Vec::new();
+    match &facts.workloads {
+        Err(why) => findings.push(unread(why, "which other approvers run")),
+        Ok(workloads) => findings.extend(
+            workloads
+                .iter()
+                .filter(|workload| workload.wanted > 0 && is_known(workload))
+                .map(running),
+        ),
+    }
+    let mut ours = 0;
+    match &facts.requests {
+        Err(why) => findings.push(unread(why, "who has approved requests")),
+        Ok(requests) => {
+            let mut others: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+            for request in requests {
+                match &request.state {
+                    State::Issued { by } | State::Approved { by, .. } => match by {
+                        ApprovedBy::Warden => ours += 1,
+                        ApprovedBy::Other(who) => {
+                            others.entry(who).or_default().push(request.name.clone());
+                        }
+                    },
+                    State::Pending | State::Denied | State::Failed { .. } => {}
+                }
+            }
+            findings.extend(by_others(others));
+        }
+    }
+    let seen = match ours {
+        0 => findings.is_empty().then(|| "none is seen".to_owned()),
+        ours => Some(format!(
+            "csr-warden approved {}",
+            count(ours, "request", "requests")
+        )),
+    };
+    Checked::new(Check::Approvers, seen, findings)
+}
+
+fn is_known(workload: &Workload) -> bool {
+    let named = |name: &str| KNOWN.contains(&name);
+    let image = |image: &str| {
+        let last = image.rsplit('/').next().unwrap_or(image);
+        let name = last.split(['@', ':']).next().unwrap_or(last);
+        named(name)
+    };
+    named(&workload.name)
+        || workload.label.as_deref().is_some_and(named)
+        || workload.containers.iter().any(|one| image(&one.image))
+}
+
+fn running(workload: &Workload) -> Finding {
+    let Workload {
+        kind,
+        namespace,
+        name,
+        ..
+    } = workload;
+    let what = format!("the {kind} {} approves requests too", workload.shown());
+    let stop = if *kind == "daemonset" {
+        format!("kubectl delete -n {namespace} {kind}/{name}")
+    } else {
+        format!("kubectl scale -n {namespace} {kind}/{name} --replicas=0")
+    };
+    Finding::new(Code::OtherApprover, what)
+        .about([workload.shown()])
+        .mend(stop)
+}
+
+fn by_others(others: BTreeMap<&str, Vec<String>>) -> Option<Finding> {
+    if others.is_empty() {
+        return None;
+    }
+    let who: Vec<&str> = others.keys().copied().collect();
+    let requests: Vec<String> = others.values().flatten().cloned().collect();
+    let what = format!(
+        "{} by {}",
+        count(
+            requests.len(),
+            "request was approved",
+            "requests were approved"
+        ),
+        who.join(", ")
+    );
+    Some(
+        Finding::new(Code::ApprovedByOthers, what)
+            .about(requests)
+            .mend("# which of them would be refused today\ncsr-warden audit"),
+    )
+}

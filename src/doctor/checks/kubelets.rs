@@ -1,0 +1,190 @@
+//! The certificates that kubelets show.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::configuration::turn_on;
+use super::{count, shown, unread};
+use crate::csr::NODE_USER_PREFIX;
+use crate::csr::names::San;
+use crate::doctor::code::Code;
+use crate::doctor::facts::{Certificate, Dialled, Facts, Kubelet, Proxied, SignedBy};
+use crate::doctor::report::{Check, Checked, Finding};
+
+const REQUESTS: &str = "kubectl get csr \\\n  \
+                        --field-selector=spec.signerName=kubernetes.io/kubelet-serving";
+const RESTART: &str = "# on each of these nodes\nsystemctl restart kubelet";
+
+pub(super) fn kubelets(facts: &Facts) -> Checked {
+    let total = match &facts.nodes {
+        Ok(nodes) => nodes.len(),
+        Err(why) => {
+            let finding = unread(why, "which kubelets there are");
+            return Checked::new(Check::Kubelets, None, vec![finding]);
+        }
+    };
+    if total == 0 {
+        let finding = Finding::new(Code::NoNodes, "there is no Node").mend("kubectl get nodes");
+        return Checked::new(Check::Kubelets, None, vec![finding]);
+    }
+    let now = facts.server_now();
+    let mut found: BTreeMap<Code, Vec<(String, String)>> = BTreeMap::new();
+    let mut verified = 0;
+    for kubelet in &facts.kubelets {
+        let wrong = look(kubelet, now);
+        verified += usize::from(wrong.is_empty());
+        for (code, detail) in wrong {
+            let entry = (kubelet.node.clone(), detail);
+            found.entry(code).or_default().push(entry);
+        }
+    }
+    let looked_at = facts.kubelets.len();
+    let has_map = matches!(facts.kubelet_config, Ok(Some(_)));
+    let findings = found
+        .into_iter()
+        .map(|(code, nodes)| finding(code, &nodes, looked_at, has_map))
+        .collect();
+    let sample = if looked_at < total {
+        format!(" (of {total})")
+    } else {
+        String::new()
+    };
+    let seen = (verified > 0).then(|| format!("{verified} of {looked_at}{sample} can be verified"));
+    Checked::new(Check::Kubelets, seen, findings)
+}
+
+/// What is wrong with one, each with a detail.
+fn look(kubelet: &Kubelet, now: Timestamp) -> Vec<(Code, String)> {
+    let mut wrong = match (&kubelet.dialled, &kubelet.proxied) {
+        (Dialled::Certificate(certificate), _) => judge(&kubelet.node, certificate, now),
+        (Dialled::NoCertificate, _) | (Dialled::Failed(_), Proxied::NoCertificate) => {
+            vec![(Code::KubeletNoCertificate, String::new())]
+        }
+        (Dialled::Failed(_), Proxied::NotTrusted(_)) => Vec::new(),
+        (
+            Dialled::Failed(why),
+            Proxied::Bootstrap(_) | Proxied::Forbidden(_) | Proxied::Failed(_),
+        ) => vec![(Code::KubeletUnreachable, why.clone())],
+    };
+    // If the certificate itself is wrong, that is why.
+    if let (true, Proxied::NotTrusted(why)) = (wrong.is_empty(), &kubelet.proxied) {
+        wrong.push((Code::KubeletNotTrusted, why.clone()));
+    }
+    wrong
+}
+
+fn judge(node: &str, certificate: &Certificate, now: Timestamp) -> Vec<(Code, String)> {
+    let mut wrong = Vec::new();
+    match &certificate.signed_by {
+        SignedBy::Cluster => {}
+        // Its names and times are nobody's but its own.
+        SignedBy::Itself => return vec![(Code::KubeletSelfSigned, String::new())],
+        SignedBy::Other(issuer) => {
+            wrong.push((Code::KubeletOtherAuthority, format!("by {issuer}")));
+        }
+    }
+    let owner = certificate.common_name.strip_prefix(NODE_USER_PREFIX);
+    if let Some(owner) = owner.filter(|owner| *owner != node) {
+        wrong.push((Code::KubeletOfAnother, format!("it is {owner}'s")));
+    }
+    let left = certificate.not_after.duration_since(now);
+    let whole = certificate.not_after.duration_since(certificate.not_before);
+    if !left.is_positive() {
+        let since = format!("{} ago", shown(left.abs()));
+        wrong.push((Code::KubeletCertificateExpired, since));
+    } else if left < whole / 10 {
+        let left = format!("in {}", shown(left));
+        wrong.push((Code::KubeletCertificateExpiresSoon, left));
+    }
+    let dialled = San::Ip(certificate.address);
+    if !certificate.sans.contains(&dialled) {
+        let names: Vec<String> = certificate.sans.iter().map(San::to_string).collect();
+        let names = match names.as_slice() {
+            [] => "no name at all".to_owned(),
+            some => some.join(", "),
+        };
+        let detail = format!("{} is not in it, but {names}", certificate.address);
+        wrong.push((Code::KubeletWrongNames, detail));
+    }
+    wrong
+}
+
+fn finding(code: Code, nodes: &[(String, String)], looked_at: usize, has_map: bool) -> Finding {
+    let (one, many) = phrase(code);
+    let verb = if nodes.len() == 1 { one } else { many };
+    let kubelets = count(looked_at, "kubelet", "kubelets");
+    let mut what = format!("{} of {kubelets} {verb}", nodes.len());
+    if let Some((node, detail)) = nodes.iter().find(|(_, detail)| !detail.is_empty()) {
+        what = format!("{what} ({node}: {detail})");
+    }
+    let finding = Finding::new(code, what).about(nodes.iter().map(|(node, _)| node.clone()));
+    mended(finding, has_map)
+}
+
+// Of all other codes none is found here.
+#[allow(clippy::wildcard_enum_match_arm)]
+fn phrase(code: Code) -> (&'static str, &'static str) {
+    match code {
+        Code::KubeletNoCertificate => ("has no serving certificate", "have no serving certificate"),
+        Code::KubeletSelfSigned => (
+            "shows a certificate that it has signed itself",
+            "show certificates that they have signed themselves",
+        ),
+        Code::KubeletOtherAuthority => (
+            "shows a certificate that the cluster's CA has not signed",
+            "show certificates that the cluster's CA has not signed",
+        ),
+        Code::KubeletCertificateExpired => (
+            "shows a certificate that has expired",
+            "show certificates that have expired",
+        ),
+        Code::KubeletCertificateExpiresSoon => (
+            "shows a certificate that expires soon",
+            "show certificates that expire soon",
+        ),
+        Code::KubeletWrongNames => (
+            "shows a certificate without its address",
+            "show certificates without their addresses",
+        ),
+        Code::KubeletOfAnother => (
+            "shows a certificate of another node",
+            "show certificates of other nodes",
+        ),
+        Code::KubeletNotTrusted => (
+            "is not trusted by the API server",
+            "are not trusted by the API server",
+        ),
+        _ => ("cannot be reached from here", "cannot be reached from here"),
+    }
+}
+
+// Of all other codes none is found here.
+#[allow(clippy::wildcard_enum_match_arm)]
+fn mended(finding: Finding, has_map: bool) -> Finding {
+    match finding.code {
+        Code::KubeletSelfSigned => finding.mend(turn_on(has_map)),
+        Code::KubeletNoCertificate => finding
+            .mend(format!("# is a request there, and what became of it?\n{REQUESTS}"))
+            .mend("# if there is none, on each of these nodes\nsystemctl restart kubelet"),
+        Code::KubeletOtherAuthority => finding
+            .mend("# if kubelets have a CA of their own\ncsr-warden doctor --kubelet-certificate-authority=FILE"),
+        Code::KubeletCertificateExpired | Code::KubeletCertificateExpiresSoon => finding
+            .mend(format!("# what became of the next request\n{REQUESTS}"))
+            .mend(RESTART),
+        Code::KubeletWrongNames => finding
+            .mend("kubectl get nodes -o wide")
+            .mend(
+                "# on each of these nodes: the next certificate has the Node's addresses\n\
+                 rm /var/lib/kubelet/pki/kubelet-server-current.pem\nsystemctl restart kubelet",
+            ),
+        Code::KubeletOfAnother => finding
+            .mend("# which nodes have one address?\nkubectl get nodes -o wide"),
+        Code::KubeletNotTrusted => finding.mend(
+            "# on each control plane node: the CA that the API server trusts\n\
+             grep kubelet-certificate-authority \\\n  \
+             /etc/kubernetes/manifests/kube-apiserver.yaml",
+        ),
+        _ => finding.mend("# from where the nodes can be reached\ncsr-warden doctor"),
+    }
+}

@@ -1,0 +1,93 @@
+//! What follows from the facts: one pure function for each question.
+
+mod api_server;
+mod approvers;
+mod configuration;
+mod kubelets;
+mod metrics;
+mod restriction;
+mod rights;
+mod server;
+mod signer;
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
+mod tests;
+mod warden;
+
+use jiff::SignedDuration;
+
+use super::code::{Code, Severity};
+use super::facts::{Facts, Unread};
+use super::report::{Finding, Report};
+
+/// Asks every question.
+pub(super) fn report(facts: &Facts) -> Report {
+    let checks = vec![
+        server::version(facts),
+        server::clock(facts),
+        configuration::configuration(facts),
+        kubelets::kubelets(facts),
+        signer::signer(facts),
+        signer::requests(facts),
+        warden::warden(facts),
+        approvers::approvers(facts),
+        rights::rights(facts),
+        restriction::restriction(facts),
+        api_server::api_server(facts),
+        metrics::metrics(facts),
+    ];
+    let worst = checks.iter().map(|checked| checked.severity).max();
+    Report {
+        server: facts.server.clone(),
+        version: facts.version.clone().ok(),
+        nodes: facts.nodes.as_ref().ok().map(Vec::len),
+        kubelets: facts.kubelets.len(),
+        severity: worst.unwrap_or(Severity::Ok),
+        checks,
+    }
+}
+
+/// What is said if a fact is missing; `so` is what therefore is not known.
+fn unread(unread: &Unread, so: &str) -> Finding {
+    let Unread {
+        verb,
+        resource,
+        forbidden,
+        why,
+    } = unread;
+    if !forbidden {
+        return Finding::new(Code::ReadFailed, format!("{so} is not known: {why}"));
+    }
+    let what = format!("{so} is not known: the right to {verb} {resource} is missing");
+    let short = resource.split('.').next().unwrap_or(resource);
+    let role = format!("doctor-{verb}-{}", short.trim_start_matches('/'));
+    let on = if resource.starts_with('/') {
+        format!("--non-resource-url={resource}")
+    } else {
+        format!("--resource={resource}")
+    };
+    Finding::new(Code::RightMissing, what)
+        .mend("# as an administrator, with your user's name for NAME")
+        .mend(format!(
+            "kubectl create clusterrole {role} \\\n  --verb={verb} {on}"
+        ))
+        .mend(format!(
+            "kubectl create clusterrolebinding {role} \\\n  --clusterrole={role} --user=NAME"
+        ))
+}
+
+/// `1 kubelet shows`, `2 kubelets show`.
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// Such as `12 s`, `3 min`, `5 h`, `40 d`.
+fn shown(age: SignedDuration) -> String {
+    let seconds = age.as_secs();
+    match seconds.abs() {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86400),
+    }
+}

@@ -1,0 +1,41 @@
+//! Whether kubelets are kept from writing other Nodes.
+
+use crate::doctor::code::Code;
+use crate::doctor::facts::{Facts, Restriction};
+use crate::doctor::report::{Check, Checked, Finding};
+
+/// Part of what the admission plugin says (kubernetes `plugin/pkg/admission/noderestriction`).
+const ADMISSION: &str = "is not allowed to modify node";
+
+pub(super) fn restriction(facts: &Facts) -> Checked {
+    let (seen, findings) = match &facts.restriction {
+        Restriction::Refused(why) => {
+            let seen = if why.contains(ADMISSION) {
+                "on: a node may not write another's Node"
+            } else {
+                "a node has no right to write another's Node"
+            };
+            (Some(seen.to_owned()), Vec::new())
+        }
+        Restriction::Accepted(node) => {
+            let what = format!("any other node may write the Node {node} and its addresses");
+            let finding = Finding::new(Code::NodeRestrictionOff, what)
+                .about([node.clone()])
+                .mend(
+                    "# on each control plane node\n\
+                     sed -i 's/--enable-admission-plugins=/&NodeRestriction,/' \\\n  \
+                     /etc/kubernetes/manifests/kube-apiserver.yaml",
+                );
+            (None, vec![finding])
+        }
+        Restriction::Untried(why) => {
+            let what = format!("whether one node may write another's Node was not tried: {why}");
+            let finding = Finding::new(Code::NodeRestrictionUnknown, what)
+                .mend("# your own rights to try it")
+                .mend("kubectl auth can-i impersonate users")
+                .mend("kubectl auth can-i impersonate groups");
+            (None, vec![finding])
+        }
+    };
+    Checked::new(Check::NodeRestriction, seen, findings)
+}

@@ -1,0 +1,56 @@
+//! Who else may approve.
+
+use super::{count, unread};
+use crate::doctor::code::Code;
+use crate::doctor::facts::{Approver, Facts};
+use crate::doctor::report::{Check, Checked, Finding};
+
+pub(super) fn rights(facts: &Facts) -> Checked {
+    let approvers = match &facts.approvers {
+        Ok(approvers) => approvers,
+        Err(why) => {
+            let finding = unread(why, "who may approve");
+            return Checked::new(Check::Rights, None, vec![finding]);
+        }
+    };
+    let workloads = facts.workloads.iter().flatten();
+    let mut namespaces: Vec<&str> = workloads
+        .filter(|workload| workload.is_ours())
+        .map(|workload| workload.namespace.as_str())
+        .collect();
+    namespaces.push("kube-system");
+    let is_ours = |approver: &Approver| {
+        let mut names = namespaces.iter();
+        names.any(|namespace| approver.subject == format!("ServiceAccount {namespace}/csr-warden"))
+    };
+    let ours = approvers.iter().any(is_ours);
+    let administrators = approvers.iter().filter(|one| one.administrator).count();
+    let others: Vec<&Approver> = approvers
+        .iter()
+        .filter(|approver| !is_ours(approver) && !approver.administrator)
+        .collect();
+    let mut seen = Vec::new();
+    if ours {
+        seen.push("csr-warden".to_owned());
+    }
+    if administrators > 0 {
+        seen.push(format!("who is bound to cluster-admin ({administrators})"));
+    }
+    let seen = (!seen.is_empty()).then(|| seen.join(", "));
+    if others.is_empty() {
+        return Checked::new(Check::Rights, seen, Vec::new());
+    }
+    let what = format!(
+        "{} kubelets' requests",
+        count(others.len(), "other may approve", "others may approve")
+    );
+    let bindings: std::collections::BTreeSet<&String> =
+        others.iter().flat_map(|one| &one.bindings).collect();
+    let mut finding = Finding::new(Code::MayApprove, what)
+        .about(others.iter().map(|one| one.subject.clone()))
+        .mend("# those which need not approve, after a look at what else they give");
+    for binding in bindings {
+        finding = finding.mend(format!("kubectl delete clusterrolebinding {binding}"));
+    }
+    Checked::new(Check::Rights, seen, vec![finding])
+}

@@ -1,0 +1,63 @@
+//! The API server: whether it is new enough, and what time it has.
+
+use jiff::SignedDuration;
+
+use super::{shown, unread};
+use crate::doctor::code::Code;
+use crate::doctor::facts::Facts;
+use crate::doctor::report::{Check, Checked, Finding};
+
+/// How far clocks may differ. The signer dates certificates back by five minutes, and requests are
+/// given up after 15, so this is early enough.
+const SKEW: SignedDuration = SignedDuration::from_secs(5);
+
+pub(super) fn version(facts: &Facts) -> Checked {
+    let version = facts.version.as_deref().unwrap_or("of unknown version");
+    let mut findings = Vec::new();
+    let mut seen = None;
+    match &facts.service_cidrs {
+        Ok(true) => seen = Some(format!("{version}, has ServiceCIDR")),
+        Ok(false) => findings.push(
+            Finding::new(
+                Code::ServerTooOld,
+                format!(
+                    "the API server ({version}) has no networking.k8s.io/v1 ServiceCIDR, which \
+                     Kubernetes 1.33 and newer have"
+                ),
+            )
+            .mend("# on a control plane node\nkubeadm upgrade plan"),
+        ),
+        Err(why) => findings.push(unread(why, "whether there are ServiceCIDR objects")),
+    }
+    if let Err(why) = &facts.version {
+        findings.push(unread(why, "the version of Kubernetes"));
+    }
+    Checked::new(Check::Version, seen, findings)
+}
+
+pub(super) fn clock(facts: &Facts) -> Checked {
+    let clock = match &facts.clock {
+        Ok(clock) => clock,
+        Err(why) => {
+            let finding = unread(why, "the API server's time");
+            return Checked::new(Check::Clock, None, vec![finding]);
+        }
+    };
+    let certain = clock.ahead.abs() - clock.give_or_take;
+    if certain <= SKEW {
+        let seen = "this machine and the API server agree".to_owned();
+        return Checked::new(Check::Clock, Some(seen), Vec::new());
+    }
+    let way = if clock.ahead.is_negative() {
+        "behind"
+    } else {
+        "ahead of"
+    };
+    let what = format!(
+        "the API server's clock is {} {way} this machine's",
+        shown(clock.ahead.abs())
+    );
+    let finding = Finding::new(Code::ClockSkew, what)
+        .mend("# on the machine whose clock is wrong\ntimedatectl set-ntp true");
+    Checked::new(Check::Clock, None, vec![finding])
+}

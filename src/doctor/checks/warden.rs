@@ -1,0 +1,88 @@
+//! Whether csr-warden runs.
+
+use super::signer::{is_fresh, since};
+use super::unread;
+use crate::doctor::code::Code;
+use crate::doctor::facts::{Facts, Lease, Workload};
+use crate::doctor::report::{Check, Checked, Finding};
+
+pub(super) fn warden(facts: &Facts) -> Checked {
+    let now = facts.server_now();
+    let ours = facts
+        .workloads
+        .iter()
+        .flatten()
+        .find(|workload| workload.is_ours());
+    let mut findings = Vec::new();
+    let mut seen = None;
+    match (&facts.warden, ours) {
+        (Ok(Some(lease)), _) if is_fresh(lease, now) => {
+            let holder = lease.holder.as_deref().unwrap_or_default();
+            // What follows is for telling processes apart.
+            let host = holder.split('_').next().unwrap_or(holder);
+            seen = Some(format!("{host} leads"));
+        }
+        (Ok(_), Some(ours)) if ours.ready > 0 && is_unelected(ours) => {
+            seen = Some(format!("{} runs, without leader election", ours.shown()));
+        }
+        (Ok(Some(lease)), ours) => {
+            let what = match &lease.holder {
+                Some(_) => format!(
+                    "nobody has renewed the Lease {}/csr-warden {}",
+                    lease.namespace,
+                    since(lease, now)
+                ),
+                None => format!("nobody holds the Lease {}/csr-warden", lease.namespace),
+            };
+            findings.push(looked_into(
+                Finding::new(Code::WardenSilent, what),
+                Some(lease),
+                ours,
+            ));
+        }
+        (Ok(None), Some(ours)) => {
+            let what = format!(
+                "{} is there, with {} of {} replicas ready, and there is no Lease csr-warden",
+                ours.shown(),
+                ours.ready,
+                ours.wanted
+            );
+            findings.push(looked_into(
+                Finding::new(Code::WardenSilent, what),
+                None,
+                Some(ours),
+            ));
+        }
+        (Ok(None), None) if facts.workloads.is_ok() => findings.push(
+            Finding::new(
+                Code::WardenAbsent,
+                "there is neither a Deployment nor a Lease of csr-warden",
+            )
+            .mend("# with a kustomization.yaml as the README has it (Install it)")
+            .mend("kubectl apply -k ."),
+        ),
+        (Ok(None), None) => {}
+        (Err(why), _) => findings.push(unread(why, "whether csr-warden leads")),
+    }
+    if let Err(why) = &facts.workloads {
+        findings.push(unread(why, "whether csr-warden is installed"));
+    }
+    Checked::new(Check::Warden, seen, findings)
+}
+
+fn is_unelected(workload: &Workload) -> bool {
+    let args = workload.containers.iter().flat_map(|one| &one.args);
+    args.into_iter().any(|arg| arg == "--leader-elect=false")
+}
+
+fn looked_into(finding: Finding, lease: Option<&Lease>, ours: Option<&Workload>) -> Finding {
+    let of_lease = lease.map_or("kube-system", |lease| lease.namespace.as_str());
+    let namespace = ours.map_or(of_lease, |ours| ours.namespace.as_str());
+    let name = ours.map_or("csr-warden", |ours| ours.name.as_str());
+    finding
+        .mend(format!("kubectl describe -n {namespace} deployment/{name}"))
+        .mend(format!("kubectl logs -n {namespace} deployment/{name}"))
+        .mend(format!(
+            "kubectl rollout restart -n {namespace} deployment/{name}"
+        ))
+}

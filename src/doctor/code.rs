@@ -1,0 +1,141 @@
+//! What `doctor` can find: codes that never change their meaning, each with how bad it is and why it
+//! matters. `docs/doctor.md` tells of each at length.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// How bad something is; the worse, the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Severity {
+    /// As it should be.
+    Ok,
+    /// It could not be looked at.
+    Unknown,
+    /// It works, and may not for long, or not for the reason that one thinks.
+    Warning,
+    /// Kubelets cannot be verified, or not everybody who is trusted should be.
+    Problem,
+}
+
+macro_rules! codes {
+    ($($name:ident: $severity:ident, $why:literal;)*) => {
+        /// One kind of finding.
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema,
+        )]
+        pub enum Code {
+            $(#[doc = $why] $name,)*
+        }
+
+        impl Code {
+            /// Every code there is.
+            pub const ALL: &[Code] = &[$(Code::$name),*];
+
+            /// How bad it is.
+            pub fn severity(self) -> Severity {
+                match self {
+                    $(Code::$name => Severity::$severity,)*
+                }
+            }
+
+            /// Why it matters, in whole sentences.
+            pub fn why(self) -> &'static str {
+                match self {
+                    $(Code::$name => $why,)*
+                }
+            }
+
+            /// Its name.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Code::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    ServerTooOld: Problem, "csr-warden protects the addresses of Services, and reads from \
+        ServiceCIDR objects which these are. Without them every request waits.";
+    ClockSkew: Warning, "Certificates hold from one time to another, and a request is given up 15 \
+        minutes after it was made. Clocks that differ make good certificates look expired.";
+
+    BootstrapOff: Problem, "Nodes that join get their kubelet's configuration from here. Without \
+        serverTLSBootstrap the kubelet signs its own certificate, which nobody can verify.";
+    BootstrapMisspelled: Problem, "The kubelet takes no notice of a key that it does not know, or \
+        does not start. In both cases it asks for no serving certificate.";
+    KubeletConfigUnreadable: Problem, "Nodes that join get their kubelet's configuration from \
+        here, and a kubelet does not start with one that it cannot read.";
+    KubeletConfigAbsent: Unknown, "kubeadm keeps the configuration for nodes that join there. This \
+        cluster was made in another way, so each kubelet's own configuration is what counts.";
+    KubeletBootstrapOff: Problem, "The kubelet runs without serverTLSBootstrap, so it never asks \
+        for a serving certificate and shows one that it has signed itself.";
+    KubeletConfigUnseen: Unknown, "What a kubelet really runs with stands only in its own answer \
+        (configz), which comes through the API server.";
+
+    NoNodes: Unknown, "Without Nodes there are no kubelets whose certificates could be looked at.";
+    KubeletNoCertificate: Problem, "The kubelet refuses every TLS connection (tls: internal \
+        error): kubectl logs and exec, metrics-server and the API server's proxy fail.";
+    KubeletSelfSigned: Problem, "Nobody can verify a certificate that the kubelet has signed \
+        itself, so whoever is between a client and the node can pose as the kubelet.";
+    KubeletOtherAuthority: Warning, "It is signed by an authority that is not the cluster's, so \
+        clients that trust only the cluster's CA refuse it.";
+    KubeletCertificateExpired: Problem, "Clients that verify the kubelet refuse it.";
+    KubeletCertificateExpiresSoon: Warning, "A kubelet asks for the next certificate when 70 to 90 \
+        percent of the time are over. This one should have it by now.";
+    KubeletWrongNames: Problem, "Clients reach a kubelet at its Node's address, and refuse a \
+        certificate that does not have it.";
+    KubeletOfAnother: Problem, "The certificate was issued to another node. Either two nodes have \
+        one address, or somebody poses as a node.";
+    KubeletNotTrusted: Problem, "The API server does not accept what the kubelet shows: kubectl \
+        logs and exec fail for Pods on these nodes.";
+    KubeletUnreachable: Unknown, "The certificate that a kubelet shows is seen only on its own port.";
+
+    SignerSilent: Problem, "Approval alone is no certificate: kube-controller-manager must sign \
+        it. A kubelet gives up after 15 minutes and asks again.";
+    ControllerManagerSilent: Problem, "Its signer issues the certificates. While it is down \
+        nothing is signed, whoever approves.";
+    SignerRefuses: Warning, "The signer refuses what no kubelet may ask for, and this was approved \
+        all the same: whoever approves does not look at it.";
+    RequestsPending: Warning, "A kubelet without certificate refuses every connection. A request \
+        that waits longer than moments is not approved by anybody, or waits for a reason.";
+
+    WardenAbsent: Problem, "Kubernetes never approves serving certificates by itself. Without an \
+        approver kubelets stay without; with one that looks at nothing, anybody gets any name.";
+    WardenSilent: Problem, "csr-warden is installed and no replica leads, so nothing is approved \
+        and nothing forged is denied.";
+    OtherApprover: Problem, "Another approver decides too. Whichever is first wins, so a request \
+        that csr-warden lets wait or denies may be approved by the other one.";
+    ApprovedByOthers: Warning, "These certificates were not held against the cluster by \
+        csr-warden. If one has a name that is not the node's, it holds until it expires.";
+    MayApprove: Warning, "Whoever may approve serving certificates can get one for the API \
+        server's own names by a stolen kubelet credential.";
+
+    NodeRestrictionOff: Problem, "Any kubelet can write any Node, its addresses too, and no policy \
+        holds against that: the Node is what requests are held against.";
+    NodeRestrictionUnknown: Unknown, "Without NodeRestriction any kubelet can write any Node. \
+        Whether it is on shows only in an attempt, which is made as a dry run.";
+
+    ApiServerDoesNotVerify: Problem, "The API server talks to kubelets without verifying them: \
+        whoever is in between sees all logs and every exec session, and can change them.";
+    ApiServerUnseen: Unknown, "The flags of API servers show only where these are Pods. Managed \
+        control planes hide them.";
+
+    MetricsServerInsecure: Problem, "metrics-server takes figures from anybody who answers at a \
+        node's address, so autoscaling can be steered by whoever is in between.";
+    AutoscalerWithoutMetrics: Problem, "The autoscaler cannot read CPU or memory figures, so it \
+        does not scale. Most often metrics-server cannot verify kubelets.";
+
+    RightMissing: Unknown, "Without this right nothing can be said about it.";
+    ReadFailed: Unknown, "Without an answer nothing can be said about it.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

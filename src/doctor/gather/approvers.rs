@@ -1,0 +1,179 @@
+//! Who has the rights to approve a kubelet's request: `update` or `patch` on the subresource
+//! `approval`, and `approve` on the signer (kubernetes
+//! `plugin/pkg/admission/certificates/approval/admission.go`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Subject};
+use kube::api::{Api, ListParams};
+
+use super::access::{Reader, Right};
+use crate::csr::KUBELET_SERVING_SIGNER;
+use crate::doctor::facts::{Approver, Known};
+
+const GROUP: &str = "certificates.k8s.io";
+/// The ClusterRole that may do everything, and is there for that.
+const EVERYTHING: &str = "cluster-admin";
+
+/// What a role allows of what it takes to approve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Allows {
+    writes: bool,
+    approves: bool,
+}
+
+impl Allows {
+    fn or(self, other: Allows) -> Allows {
+        Allows {
+            writes: self.writes || other.writes,
+            approves: self.approves || other.approves,
+        }
+    }
+}
+
+pub(super) async fn approvers(reader: &Reader) -> Known<Vec<Approver>> {
+    let roles: Api<ClusterRole> = Api::all(reader.client.clone());
+    let bindings: Api<ClusterRoleBinding> = Api::all(reader.client.clone());
+    let of_roles = Right("list", "clusterroles.rbac.authorization.k8s.io");
+    let of_bindings = Right("list", "clusterrolebindings.rbac.authorization.k8s.io");
+    let every = ListParams::default;
+    let (roles, bindings) = tokio::join!(
+        reader.list(of_roles, &roles, every(), |role| Some((
+            role.metadata.name?,
+            allows(&role.rules.unwrap_or_default())
+        ))),
+        reader.list(of_bindings, &bindings, every(), Some),
+    );
+    Ok(conclude(&roles?.into_iter().collect(), &bindings?))
+}
+
+/// Rights of several roles add up. Requests belong to no namespace, so RoleBindings give none.
+fn conclude(roles: &BTreeMap<String, Allows>, bindings: &[ClusterRoleBinding]) -> Vec<Approver> {
+    let mut subjects: BTreeMap<String, (Allows, Approver)> = BTreeMap::new();
+    for binding in bindings {
+        let gives = roles.get(&binding.role_ref.name).copied();
+        let gives = gives.unwrap_or_default();
+        if gives == Allows::default() {
+            continue;
+        }
+        let name = binding.metadata.name.clone().unwrap_or_default();
+        for subject in binding.subjects.iter().flatten() {
+            let subject = shown(subject);
+            let fresh = Approver {
+                subject: subject.clone(),
+                administrator: false,
+                bindings: BTreeSet::new(),
+            };
+            let (has, approver) = subjects
+                .entry(subject)
+                .or_insert((Allows::default(), fresh));
+            *has = has.or(gives);
+            approver.administrator |= binding.role_ref.name == EVERYTHING;
+            approver.bindings.insert(name.clone());
+        }
+    }
+    let may = |allows: Allows| allows.writes && allows.approves;
+    subjects
+        .into_values()
+        .filter(|(has, _)| may(*has))
+        .map(|(_, approver)| approver)
+        .collect()
+}
+
+fn shown(subject: &Subject) -> String {
+    let name = &subject.name;
+    match &subject.namespace {
+        Some(namespace) => format!("{} {namespace}/{name}", subject.kind),
+        None => format!("{} {name}", subject.kind),
+    }
+}
+
+fn allows(rules: &[PolicyRule]) -> Allows {
+    rules.iter().fold(Allows::default(), |sum, rule| {
+        let has = |list: &[String], wanted: &[&str]| {
+            let mut all = list.iter();
+            all.any(|entry| entry == "*" || wanted.contains(&entry.as_str()))
+        };
+        let groups = rule.api_groups.as_deref().unwrap_or_default();
+        let resources = rule.resources.as_deref().unwrap_or_default();
+        if !has(groups, &[GROUP]) {
+            return sum;
+        }
+        let names = rule.resource_names.as_deref().unwrap_or_default();
+        let signers = [KUBELET_SERVING_SIGNER, "kubernetes.io/*"];
+        sum.or(Allows {
+            writes: has(
+                resources,
+                &["certificatesigningrequests/approval", "*/approval"],
+            ) && has(&rule.verbs, &["update", "patch"]),
+            approves: has(resources, &["signers"])
+                && has(&rule.verbs, &["approve"])
+                && (names.is_empty() || names.iter().any(|name| signers.contains(&name.as_str()))),
+        })
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn rule(resources: &[&str], verbs: &[&str], names: &[&str]) -> PolicyRule {
+        let mut rule = json!({"apiGroups": [GROUP], "resources": resources, "verbs": verbs});
+        if !names.is_empty() {
+            rule["resourceNames"] = json!(names);
+        }
+        serde_json::from_value(rule).unwrap()
+    }
+
+    #[test]
+    fn what_approving_takes() {
+        let writes = rule(&["certificatesigningrequests/approval"], &["update"], &[]);
+        let signer = rule(&["signers"], &["approve"], &[KUBELET_SERVING_SIGNER]);
+        let domain = rule(&["signers"], &["approve"], &["kubernetes.io/*"]);
+        let all = rule(&["signers"], &["*"], &[]);
+        let other = rule(
+            &["signers"],
+            &["approve"],
+            &["kubernetes.io/kube-apiserver-client-kubelet"],
+        );
+        let signs = rule(&["signers"], &["sign"], &[]);
+        for approving in [&signer, &domain, &all] {
+            assert!(allows(std::slice::from_ref(approving)).approves);
+        }
+        assert_eq!(allows(&[other, signs]), Allows::default());
+        let both = Allows {
+            writes: true,
+            approves: true,
+        };
+        assert_eq!(allows(&[writes, signer]), both);
+    }
+
+    #[test]
+    fn rights_of_two_roles_add_up_for_one_subject() {
+        let half = |writes| Allows {
+            writes,
+            approves: !writes,
+        };
+        let roles = [("w".to_owned(), half(true)), ("a".to_owned(), half(false))].into();
+        let binding = |name: &str, role: &str, user: &str| -> ClusterRoleBinding {
+            let value: Value = json!({
+                "metadata": {"name": name},
+                "roleRef": {"apiGroup": "x", "kind": "ClusterRole", "name": role},
+                "subjects": [{"kind": "User", "name": user}],
+            });
+            serde_json::from_value(value).unwrap()
+        };
+        let bindings = [
+            binding("1", "w", "eve"),
+            binding("2", "a", "eve"),
+            binding("3", "a", "bob"),
+        ];
+        let found = conclude(&roles, &bindings);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].subject, "User eve");
+        assert_eq!(found[0].bindings.len(), 2);
+    }
+}

@@ -1,0 +1,148 @@
+//! Each kubelet, dialled and asked through the API server; a bounded number at once.
+
+use futures::{AsyncReadExt as _, StreamExt as _};
+use serde::Deserialize;
+use std::sync::atomic::Ordering;
+use tokio::time::timeout;
+
+use super::access::Reader;
+use super::tls::Dialler;
+use super::{Options, Progress};
+use crate::cluster::connection::Connection;
+use crate::cluster::error::describe;
+use crate::doctor::facts::{Dialled, Kubelet, Node, Proxied, Unread};
+
+/// More than any kubelet's configuration has, and less than what hurts.
+const LONGEST: u64 = 1024 * 1024;
+
+/// What `/configz` says, as far as it is in use.
+#[derive(Deserialize)]
+struct Configz {
+    kubeletconfig: Configuration,
+}
+
+#[derive(Deserialize)]
+struct Configuration {
+    /// Left out if it is false.
+    #[serde(default, rename = "serverTLSBootstrap")]
+    bootstrap: bool,
+}
+
+pub(super) async fn kubelets(
+    reader: &Reader,
+    connection: &Connection,
+    options: &Options,
+    nodes: Result<&[Node], &Unread>,
+    progress: &Progress,
+) -> Vec<Kubelet> {
+    let nodes = nodes.unwrap_or_default();
+    let chosen = chosen(nodes, options.nodes);
+    progress.total.store(chosen.len(), Ordering::Relaxed);
+    let of_cluster = || connection.config.root_cert.clone().unwrap_or_default();
+    let authorities = match options.kubelet_authorities.as_slice() {
+        [] => of_cluster(),
+        named => named.to_vec(),
+    };
+    let dialler = Dialler::new(&authorities, options.deadline);
+    let mut kubelets: Vec<Kubelet> = futures::stream::iter(chosen)
+        .map(|node| async {
+            let dialled = async {
+                match node.address {
+                    Some(address) => dialler.dial(address, node.port).await,
+                    None => Dialled::Failed("its Node has no InternalIP".into()),
+                }
+            };
+            let (dialled, proxied) = tokio::join!(dialled, proxied(reader, &node.name));
+            progress.done.fetch_add(1, Ordering::Relaxed);
+            Kubelet {
+                node: node.name.clone(),
+                dialled,
+                proxied,
+            }
+        })
+        .buffer_unordered(options.concurrency.max(1))
+        .collect()
+        .await;
+    kubelets.sort_by(|a, b| a.node.cmp(&b.node));
+    kubelets
+}
+
+/// So many, spread over the whole list: neighbours in it often are of one kind.
+fn chosen(nodes: &[Node], most: Option<usize>) -> Vec<&Node> {
+    let most = most.unwrap_or(nodes.len()).min(nodes.len());
+    (0..most)
+        .filter_map(|at| nodes.get(at * nodes.len() / most))
+        .collect()
+}
+
+/// The configuration that the kubelet runs with, as it says itself.
+async fn proxied(reader: &Reader, node: &str) -> Proxied {
+    let answer = timeout(reader.deadline, configz(reader, node)).await;
+    let error = match answer {
+        Ok(Ok(text)) => {
+            return match serde_json::from_slice::<Configz>(&text) {
+                Ok(configz) => Proxied::Bootstrap(configz.kubeletconfig.bootstrap),
+                Err(error) => Proxied::Failed(format!("its configuration: {error}")),
+            };
+        }
+        Ok(Err(error)) => error,
+        Err(_) => {
+            let seconds = reader.deadline.as_secs();
+            return Proxied::Failed(format!("no answer within {seconds} s"));
+        }
+    };
+    let kube::Error::Api(status) = &error else {
+        return Proxied::Failed(describe(&error));
+    };
+    // The API server hands on what its own client of the kubelet says.
+    let message = &status.message;
+    if message.contains("tls: internal error") {
+        Proxied::NoCertificate
+    } else if let Some(at) = message.find("x509: ") {
+        Proxied::NotTrusted(message.get(at..).unwrap_or(message).to_owned())
+    } else if status.code == 403 {
+        Proxied::Forbidden(message.clone())
+    } else {
+        Proxied::Failed(message.clone())
+    }
+}
+
+async fn configz(reader: &Reader, node: &str) -> kube::Result<Vec<u8>> {
+    let path = format!("/api/v1/nodes/{node}/proxy/configz");
+    let request = http::Request::get(path)
+        .body(Vec::new())
+        .map_err(kube::Error::HttpError)?;
+    let stream = reader.client.request_stream(request).await?;
+    let mut stream = std::pin::pin!(stream.take(LONGEST));
+    let mut text = Vec::new();
+    stream
+        .read_to_end(&mut text)
+        .await
+        .map_err(|error| kube::Error::Service(error.into()))?;
+    Ok(text)
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_spread_over_all() {
+        let nodes: Vec<Node> = (0..10)
+            .map(|i| Node {
+                name: i.to_string(),
+                address: None,
+                port: 10250,
+            })
+            .collect();
+        let names = |most| -> Vec<&str> {
+            let chosen = chosen(&nodes, most);
+            chosen.into_iter().map(|node| node.name.as_str()).collect()
+        };
+        assert_eq!(names(Some(3)), ["0", "3", "6"]);
+        assert_eq!(names(Some(0)), [""; 0]);
+        assert_eq!(names(None).len(), 10);
+        assert_eq!(names(Some(99)).len(), 10);
+    }
+}

@@ -1,0 +1,104 @@
+//! From a cluster to facts: every call has a deadline, and what is asked of many is asked of a
+//! bounded number at once.
+
+mod access;
+mod approvers;
+mod kubelets;
+mod objects;
+mod restriction;
+mod server;
+mod tls;
+mod workloads;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use super::facts::Facts;
+use crate::cluster::connection::Connection;
+use access::Reader;
+
+/// What is looked at, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many nodes' kubelets are looked at; all if `None`.
+    pub nodes: Option<usize>,
+    /// How many kubelets are asked at once.
+    pub concurrency: usize,
+    /// How long one call may take.
+    pub deadline: Duration,
+    /// CA certificates of kubelets in DER; those of the kubeconfig if there are none.
+    pub kubelet_authorities: Vec<Vec<u8>>,
+    /// Whether the dry run as another node is made.
+    pub impersonate: bool,
+}
+
+/// How far it is.
+#[derive(Debug, Default)]
+pub struct Progress {
+    done: AtomicUsize,
+    total: AtomicUsize,
+}
+
+impl Progress {
+    /// Kubelets that were asked, of how many; nothing before they are known.
+    pub fn kubelets(&self) -> Option<(usize, usize)> {
+        let total = self.total.load(Ordering::Relaxed);
+        (total > 0).then(|| (self.done.load(Ordering::Relaxed), total))
+    }
+}
+
+/// Asks for all that the checks need.
+pub(super) async fn gather(
+    connection: &Connection,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Facts> {
+    let reader = Reader {
+        client: connection.writes.clone(),
+        deadline: options.deadline,
+    };
+    // First, and alone: whoever cannot ask this cannot ask anything, and the clock is compared
+    // while nothing else is going on.
+    let (version, clock) = server::version(&reader).await?;
+    let nodes = objects::nodes(&reader);
+    let (nodes, service_cidrs, kubelet_config, requests, controller_manager) = tokio::join!(
+        nodes,
+        server::service_cidrs(&reader),
+        objects::kubelet_config(&reader),
+        objects::requests(&reader),
+        objects::lease(&reader, "kube-system", "kube-controller-manager"),
+    );
+    let (workloads, approvers, api_servers, autoscalers) = tokio::join!(
+        workloads::workloads(&reader),
+        approvers::approvers(&reader),
+        workloads::api_servers(&reader),
+        workloads::autoscalers(&reader),
+    );
+    let warden = objects::warden_lease(&reader, &workloads).await;
+    let names: Vec<String> = nodes.iter().flatten().map(|n| n.name.clone()).collect();
+    let (kubelets, restriction) = tokio::join!(
+        kubelets::kubelets(&reader, connection, options, nodes.as_deref(), progress),
+        restriction::restriction(connection, options, &names),
+    );
+    Ok(Facts {
+        server: connection.server(),
+        now: Timestamp::now(),
+        clock,
+        version,
+        service_cidrs,
+        nodes,
+        kubelets,
+        kubelet_config,
+        requests,
+        controller_manager,
+        warden,
+        workloads,
+        approvers,
+        restriction,
+        api_servers,
+        autoscalers,
+    })
+}

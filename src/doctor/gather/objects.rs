@@ -1,0 +1,194 @@
+//! Nodes, the configuration for kubelets, requests and Leases.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::coordination::v1::Lease as FullLease;
+use k8s_openapi::api::core::v1::{ConfigMap, Node as FullNode};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::api::{Api, ListParams};
+
+use super::access::{Reader, Right};
+use crate::csr::KUBELET_SERVING_SIGNER;
+use crate::doctor::facts::{ApprovedBy, Known, Lease, Node, Request, State, Workload};
+
+/// Where a kubelet listens if its Node does not say.
+const KUBELET_PORT: u16 = 10250;
+/// What the message of our own condition begins with.
+const OUR_MESSAGE: &str = "csr-warden, policy ";
+
+pub(super) async fn nodes(reader: &Reader) -> Known<Vec<Node>> {
+    let api: Api<FullNode> = Api::all(reader.client.clone());
+    let right = Right("list", "nodes");
+    reader.list(right, &api, ListParams::default(), node).await
+}
+
+fn node(node: FullNode) -> Option<Node> {
+    let status = node.status.unwrap_or_default();
+    let internal = |kind: &str| kind == "InternalIP";
+    let address = status
+        .addresses
+        .iter()
+        .flatten()
+        .find_map(|entry| internal(&entry.type_).then(|| entry.address.parse().ok())?);
+    let port = status
+        .daemon_endpoints
+        .and_then(|endpoints| endpoints.kubelet_endpoint)
+        .and_then(|endpoint| u16::try_from(endpoint.port).ok())
+        .filter(|&port| port != 0);
+    Some(Node {
+        name: node.metadata.name?,
+        address,
+        port: port.unwrap_or(KUBELET_PORT),
+    })
+}
+
+/// The text that kubeadm writes for nodes that join.
+pub(super) async fn kubelet_config(reader: &Reader) -> Known<Option<String>> {
+    let right = Right("get", "configmaps");
+    let api: Api<ConfigMap> = Api::namespaced(reader.client.clone(), "kube-system");
+    let found = reader.get(right, &api, "kubelet-config").await?;
+    Ok(found.map(|map| {
+        let mut data = map.data.unwrap_or_default();
+        data.remove("kubelet").unwrap_or_default()
+    }))
+}
+
+pub(super) async fn requests(reader: &Reader) -> Known<Vec<Request>> {
+    let right = Right("list", "certificatesigningrequests.certificates.k8s.io");
+    let api: Api<CertificateSigningRequest> = Api::all(reader.client.clone());
+    let params = ListParams::default().fields(&format!("spec.signerName={KUBELET_SERVING_SIGNER}"));
+    reader.list(right, &api, params, request).await
+}
+
+fn request(request: CertificateSigningRequest) -> Option<Request> {
+    let meta = request.metadata;
+    let created = meta
+        .creation_timestamp
+        .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let managed = meta.managed_fields.unwrap_or_default();
+    let status = request.status.unwrap_or_default();
+    let conditions = status.conditions.unwrap_or_default();
+    let find = |name: &str| conditions.iter().find(|condition| condition.type_ == name);
+    let by = |message: &str, reason: &str| {
+        if message.starts_with(OUR_MESSAGE) {
+            ApprovedBy::Warden
+        } else {
+            ApprovedBy::Other(writer(&managed).unwrap_or(reason).to_owned())
+        }
+    };
+    let state = if find("Denied").is_some() {
+        State::Denied
+    } else if let Some(failed) = find("Failed") {
+        let why = failed.message.clone().or(failed.reason.clone());
+        State::Failed {
+            why: why.unwrap_or_default(),
+        }
+    } else if let Some(approved) = find("Approved") {
+        let message = approved.message.as_deref().unwrap_or_default();
+        let by = by(message, approved.reason.as_deref().unwrap_or_default());
+        let since = approved.last_update_time.as_ref().map(|time| time.0);
+        match status.certificate {
+            Some(_) => State::Issued { by },
+            None => State::Approved {
+                since: since.unwrap_or(created),
+                by,
+            },
+        }
+    } else {
+        State::Pending
+    };
+    Some(Request {
+        name: meta.name?,
+        created,
+        state,
+    })
+}
+
+/// Who wrote to `/approval` last.
+fn writer(managed: &[ManagedFieldsEntry]) -> Option<&str> {
+    let approvals = managed
+        .iter()
+        .filter(|entry| entry.subresource.as_deref() == Some("approval"));
+    approvals
+        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?
+        .manager
+        .as_deref()
+        .filter(|manager| !manager.is_empty())
+}
+
+pub(super) async fn lease(reader: &Reader, namespace: &str, name: &str) -> Known<Option<Lease>> {
+    let right = Right("get", "leases.coordination.k8s.io");
+    let api: Api<FullLease> = Api::namespaced(reader.client.clone(), namespace);
+    let found = reader.get(right, &api, name).await?;
+    Ok(found.map(|lease| {
+        let spec = lease.spec.unwrap_or_default();
+        let seconds = spec.lease_duration_seconds.unwrap_or(15);
+        Lease {
+            namespace: namespace.to_owned(),
+            holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
+            renewed: spec.renew_time.map(|time| time.0),
+            lasts: SignedDuration::from_secs(seconds.into()),
+        }
+    }))
+}
+
+/// Our own Lease: where our Deployment is, else where the manifests put it.
+pub(super) async fn warden_lease(
+    reader: &Reader,
+    workloads: &Known<Vec<Workload>>,
+) -> Known<Option<Lease>> {
+    let ours = workloads
+        .iter()
+        .flatten()
+        .find(|workload| workload.is_ours());
+    let namespace = ours.map_or("kube-system", |workload| workload.namespace.as_str());
+    lease(reader, namespace, "csr-warden").await
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(status: serde_json::Value, manager: &str) -> State {
+        let object = json!({
+            "metadata": {
+                "name": "csr-1",
+                "managedFields": [
+                    {"manager": "kubelet", "operation": "Update"},
+                    {"manager": manager, "operation": "Update", "subresource": "approval"},
+                ],
+            },
+            "spec": {"request": "", "signerName": KUBELET_SERVING_SIGNER},
+            "status": status,
+        });
+        request(serde_json::from_value(object).unwrap())
+            .unwrap()
+            .state
+    }
+
+    #[test]
+    fn who_approved_is_told_by_the_message_and_else_by_the_manager() {
+        let approved = |message: &str| {
+            json!({
+                "certificate": "AAAA",
+                "conditions": [{"type": "Approved", "status": "True", "message": message}],
+            })
+        };
+        assert_eq!(
+            read(approved("csr-warden, policy default (abc): proven"), "x"),
+            State::Issued {
+                by: ApprovedBy::Warden
+            }
+        );
+        assert_eq!(
+            read(approved("This CSR was approved by kubectl."), "kubectl"),
+            State::Issued {
+                by: ApprovedBy::Other("kubectl".into())
+            }
+        );
+        assert_eq!(read(json!({}), "x"), State::Pending);
+    }
+}

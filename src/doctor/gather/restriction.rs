@@ -1,0 +1,90 @@
+//! Whether a kubelet may write another node's Node: tried as a dry run, as which nothing is stored.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Node;
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::Options;
+use super::access::status;
+use crate::cluster::connection::Connection;
+use crate::cluster::error::describe;
+use crate::csr::{NODE_USER_PREFIX, NODES_GROUP};
+use crate::doctor::facts::Restriction;
+
+/// Asks as this node if there is no second one.
+const NOBODY: &str = "csr-warden-doctor";
+/// Part of the API server's answer if we may not act as somebody else.
+const CANNOT_IMPERSONATE: &str = "cannot impersonate";
+
+pub(super) async fn restriction(
+    connection: &Connection,
+    options: &Options,
+    nodes: &[String],
+) -> Restriction {
+    if !options.impersonate {
+        return Restriction::Untried("--no-impersonation was given".into());
+    }
+    let Some(victim) = nodes.first() else {
+        return Restriction::Untried("there is no Node to try it on".into());
+    };
+    let thief = nodes.get(1).map_or(NOBODY, String::as_str);
+    match client(connection, thief, options.deadline) {
+        Ok(client) => attempt(&client, victim, options.deadline).await,
+        Err(why) => Restriction::Untried(why),
+    }
+}
+
+fn client(connection: &Connection, node: &str, deadline: Duration) -> Result<Client, String> {
+    let mut config = connection.config.clone();
+    config.auth_info.impersonate = Some(format!("{NODE_USER_PREFIX}{node}"));
+    config.auth_info.impersonate_groups = Some(vec![
+        NODES_GROUP.to_owned(),
+        "system:authenticated".to_owned(),
+    ]);
+    config.connect_timeout = Some(deadline);
+    config.read_timeout = Some(deadline);
+    config.write_timeout = Some(deadline);
+    config.default_retry = false;
+    Client::try_from(config).map_err(|error| error.to_string())
+}
+
+/// Addresses stand in the status and labels in the Node itself, and each is admitted by itself.
+async fn attempt(client: &Client, victim: &str, deadline: Duration) -> Restriction {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let params = PatchParams {
+        dry_run: true,
+        ..PatchParams::default()
+    };
+    let label = Patch::Merge(json!({"metadata": {"labels": {"csr-warden/doctor": "dry-run"}}}));
+    let address = Patch::Merge(json!({
+        "status": {"addresses": [{"type": "Hostname", "address": "csr-warden-doctor"}]},
+    }));
+    let to_status = timeout(deadline, nodes.patch_status(victim, &params, &address)).await;
+    let to_node = timeout(deadline, nodes.patch(victim, &params, &label)).await;
+    let mut refused = String::new();
+    for answer in [to_status, to_node] {
+        match answer {
+            Ok(Ok(_)) => return Restriction::Accepted(victim.to_owned()),
+            Ok(Err(kube::Error::Api(answer)))
+                if answer.code == 403 && !answer.message.contains(CANNOT_IMPERSONATE) =>
+            {
+                refused.clone_from(&answer.message);
+            }
+            Ok(Err(error)) if status(&error) == 403 => {
+                return Restriction::Untried(
+                    "the rights to impersonate users and groups are missing".into(),
+                );
+            }
+            Ok(Err(error)) => return Restriction::Untried(describe(&error)),
+            Err(_) => {
+                let seconds = deadline.as_secs();
+                return Restriction::Untried(format!("no answer within {seconds} s"));
+            }
+        }
+    }
+    Restriction::Refused(refused)
+}

@@ -1,0 +1,115 @@
+//! The API server itself: its version, its clock, and whether it has ServiceCIDR objects.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use futures::AsyncReadExt as _;
+use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::networking::v1::ServiceCIDR;
+use kube::api::{Api, ListParams};
+use kube::client::Body;
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::access::{Reader, Right, status};
+use crate::cluster::error::describe;
+use crate::doctor::facts::{Clock, Known};
+
+/// What `/version` says, as far as it is in use.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    git_version: String,
+}
+
+const VERSION: Right = Right("get", "/version");
+/// More than any answer of `/version` has.
+const LONGEST: u64 = 64 * 1024;
+
+/// The version and how the clocks differ. An error if the API server cannot be reached, or does not
+/// know who asks: then there is nothing to look at.
+pub(super) async fn version(reader: &Reader) -> Result<(Known<String>, Known<Clock>)> {
+    let before = Timestamp::now();
+    let begun = Instant::now();
+    let request = http::Request::get("/version").body(Body::empty())?;
+    let response = match timeout(reader.deadline, reader.client.send(request)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => bail!("{}", describe(&error)),
+        Err(_) => bail!(
+            "the API server did not answer within {} s",
+            reader.deadline.as_secs()
+        ),
+    };
+    let took = begun.elapsed();
+    if response.status() == http::StatusCode::UNAUTHORIZED {
+        bail!("the API server does not accept the credential (401 Unauthorized)");
+    }
+    let date = response.headers().get(http::header::DATE);
+    let date = date
+        .and_then(|date| date.to_str().ok())
+        .and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
+    let clock = date
+        .map(|date| compare(before, took, date))
+        .ok_or_else(|| VERSION.unread(false, "the API server's answer has no Date"));
+    let request = http::Request::get("/version").body(Vec::new())?;
+    let answer = async {
+        let stream = reader.client.request_stream(request).await?;
+        let mut text = Vec::new();
+        let mut stream = std::pin::pin!(stream.take(LONGEST));
+        stream
+            .read_to_end(&mut text)
+            .await
+            .map_err(|error| kube::Error::Service(error.into()))?;
+        serde_json::from_slice::<Version>(&text).map_err(kube::Error::SerdeError)
+    };
+    let version = match reader.within(VERSION, answer).await {
+        Ok(Ok(version)) => Ok(version.git_version),
+        Ok(Err(error)) => Err(VERSION.unread(status(&error) == 403, describe(&error))),
+        Err(unread) => Err(unread),
+    };
+    Ok((version, clock))
+}
+
+/// The header was written at some time while we waited, and has its second cut off.
+fn compare(before: Timestamp, took: std::time::Duration, date: Timestamp) -> Clock {
+    let half = SignedDuration::try_from(took / 2).unwrap_or_default();
+    let half_second = SignedDuration::from_millis(500);
+    let ours = before.checked_add(half).unwrap_or(before);
+    let theirs = date.checked_add(half_second).unwrap_or(date);
+    Clock {
+        ahead: theirs.duration_since(ours),
+        give_or_take: half + half_second,
+    }
+}
+
+/// Whether ServiceCIDR objects are served.
+pub(super) async fn service_cidrs(reader: &Reader) -> Known<bool> {
+    let right = Right("list", "servicecidrs.networking.k8s.io");
+    let api: Api<ServiceCIDR> = Api::all(reader.client.clone());
+    let params = ListParams::default().limit(1);
+    match reader.within(right, api.list(&params)).await? {
+        Ok(_) => Ok(true),
+        Err(error) if status(&error) == 404 => Ok(false),
+        Err(error) => Err(right.unread(status(&error) == 403, describe(&error))),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_agree_differ_by_less_than_what_cannot_be_told() {
+        let before: Timestamp = "2026-07-24T12:00:00.9Z".parse().unwrap();
+        let date = DateTimeParser::new()
+            .parse_timestamp("Fri, 24 Jul 2026 12:00:00 GMT")
+            .unwrap();
+        let clock = compare(before, std::time::Duration::from_millis(20), date);
+        assert!(clock.ahead.abs() <= clock.give_or_take, "{clock:?}");
+        let late = date.checked_add(SignedDuration::from_secs(90)).unwrap();
+        let clock = compare(before, std::time::Duration::from_millis(20), late);
+        assert_eq!(clock.ahead.as_secs(), 89);
+    }
+}

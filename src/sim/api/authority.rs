@@ -1,0 +1,154 @@
+//! The cluster's certificate authority, and what it signs.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A certificate and its key, both in PEM.
+#[derive(Clone)]
+pub struct Pair {
+    /// The certificate.
+    pub certificate: String,
+    /// The key, PKCS#8.
+    pub key: String,
+}
+
+/// The certificate authority of one cluster. As kubeadm has it, it signs for servers and clients.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// A new one.
+    pub fn new() -> Result<Authority> {
+        let mut params = params("kubernetes", &[])?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![
+            KeyUsagePurpose::DigitalSignature,
+            KeyUsagePurpose::KeyEncipherment,
+            KeyUsagePurpose::KeyCertSign,
+        ];
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        Ok(Authority { issuer })
+    }
+
+    /// Its certificate in PEM.
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// Its certificate in DER.
+    pub fn der(&self) -> &CertificateDer<'static> {
+        self.issuer.der()
+    }
+
+    /// What signs: for a signer of requests.
+    pub fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
+    /// A client certificate of a user in at most two groups.
+    pub fn client(&self, user: &str, groups: &[&str]) -> Result<Pair> {
+        let mut params = params(user, groups)?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let (certificate, key) = self.sign(params)?;
+        Ok(Pair {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
+    }
+
+    /// The API server's own certificate, in DER.
+    pub(super) fn serving(
+        &self,
+        dns: &[String],
+        addresses: &[IpAddr],
+    ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
+        let mut params = params("kube-apiserver", &[])?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        for name in dns {
+            let name = name.as_str().try_into()?;
+            params.subject_alt_names.push(SanType::DnsName(name));
+        }
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let addresses = addresses.iter().copied().chain([loopback]);
+        params
+            .subject_alt_names
+            .extend(addresses.map(SanType::IpAddress));
+        let (certificate, key) = self.sign(params)?;
+        let key = PrivateKeyDer::try_from(key.serialize_der())
+            .map_err(|error| anyhow::anyhow!("the API server's key: {error}"))?;
+        Ok((certificate.der().clone(), key))
+    }
+
+    fn sign(&self, mut params: CertificateParams) -> Result<(rcgen::Certificate, KeyPair)> {
+        params.key_usages = vec![
+            KeyUsagePurpose::DigitalSignature,
+            KeyUsagePurpose::KeyEncipherment,
+        ];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok((certificate, key))
+    }
+}
+
+fn params(common_name: &str, organizations: &[&str]) -> Result<CertificateParams> {
+    let mut params = CertificateParams::default();
+    // Whatever the authority signs ends with the authority: years, so that nobody meets it.
+    let year = i32::from(Timestamp::now().to_zoned(TimeZone::UTC).year());
+    params.not_before = date_time_ymd(year.saturating_sub(1), 1, 1);
+    params.not_after = date_time_ymd(year.saturating_add(10), 1, 1);
+    params.distinguished_name = DistinguishedName::new();
+    // rcgen keeps one value for each type; spelling the type differently gives a second.
+    let types = [
+        DnType::OrganizationName,
+        DnType::CustomDnType(vec![2, 5, 4, 10]),
+    ];
+    ensure!(
+        organizations.len() <= types.len(),
+        "a client certificate holds at most two groups here, found {organizations:?}; use a token"
+    );
+    for (organization, kind) in organizations.iter().zip(types) {
+        params.distinguished_name.push(kind, *organization);
+    }
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    Ok(params)
+}
+
+/// The kubeconfig of a client, with everything inside of it.
+pub(super) fn kubeconfig(
+    server: &str,
+    authority: &str,
+    user: &serde_json::Value,
+) -> Result<kube::config::Kubeconfig> {
+    let authority = encode(authority);
+    serde_json::from_value(serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "csr-warden",
+        "clusters": [{"name": "csr-warden", "cluster": {
+            "server": server, "certificate-authority-data": authority,
+        }}],
+        "contexts": [{"name": "csr-warden", "context": {
+            "cluster": "csr-warden", "user": "csr-warden",
+        }}],
+        "users": [{"name": "csr-warden", "user": user}],
+    }))
+    .context("the kubeconfig of the embedded API server")
+}
+
+/// Bytes as Kubernetes writes them: in base64.
+pub(super) fn encode(text: &str) -> serde_json::Value {
+    let bytes = k8s_openapi::ByteString(text.as_bytes().to_vec());
+    serde_json::to_value(bytes).unwrap_or_default()
+}

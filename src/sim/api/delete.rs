@@ -1,0 +1,144 @@
+//! Deletion, at once or when the last finalizer is gone.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+use super::encoding::{self, at, text};
+use super::failure::Failure;
+use super::http::{Call, json_bytes, success};
+use super::metadata;
+use super::store::{Clash, Cut, Expected, Scope, Stored};
+use super::{admission, read, write};
+
+const TRIES: usize = 16;
+
+enum Outcome {
+    Gone(String),
+    Waits(std::sync::Arc<Stored>),
+}
+
+/// DELETE of one object.
+pub(super) fn one(call: &Call) -> Result<Response, Failure> {
+    let resource = call.path.resource;
+    let options = options(call)?;
+    admission::delete(call)?;
+    match remove(call, &call.path.name, &options)? {
+        Outcome::Gone(uid) => {
+            let mut details = json!({"name": call.path.name, "kind": resource.plural, "uid": uid});
+            if let Value::Object(details) = &mut details
+                && !resource.group.is_empty()
+            {
+                details.insert("group".into(), resource.group.into());
+            }
+            Ok(success(&details))
+        }
+        Outcome::Waits(stored) => Ok(json_bytes(
+            StatusCode::OK,
+            encoding::whole(resource, &stored),
+        )),
+    }
+}
+
+/// DELETE of all that is selected; the answer is the list of it.
+pub(super) fn collection(call: &Call) -> Result<Response, Failure> {
+    let resource = call.path.resource;
+    let options = options(call)?;
+    let scope = Scope {
+        namespace: call.path.namespace.clone(),
+        selector: call.selector.clone(),
+    };
+    let page = call
+        .shared
+        .store
+        .list(resource.plural, &scope, &Cut::default())
+        .map_err(|_| Failure::internal("a list of now"))?;
+    for stored in &page.objects {
+        let outcome = remove_key(call, &stored.key, stored.name(), &options);
+        // Somebody else may have been faster.
+        if let Err(failure) = outcome
+            && failure.code != 404
+        {
+            return Err(failure);
+        }
+    }
+    Ok(json_bytes(
+        StatusCode::OK,
+        read::listed(resource, &page, None),
+    ))
+}
+
+fn options(call: &Call) -> Result<Map<String, Value>, Failure> {
+    if call.body.is_empty() {
+        return Ok(Map::new());
+    }
+    write::parse(&call.content_type, &call.body)
+}
+
+fn remove(call: &Call, name: &str, options: &Map<String, Value>) -> Result<Outcome, Failure> {
+    remove_key(call, &call.key(name), name, options)
+}
+
+fn remove_key(
+    call: &Call,
+    key: &str,
+    name: &str,
+    options: &Map<String, Value>,
+) -> Result<Outcome, Failure> {
+    let resource = call.path.resource;
+    let store = &call.shared.store;
+    for _ in 0..TRIES {
+        let found = store.get(resource.plural, key);
+        let stored = found.ok_or_else(|| Failure::not_found(resource, name))?;
+        let mut object = stored.object();
+        let uid = text(&object, &["metadata", "uid"]).to_owned();
+        preconditions(call, name, options, &uid, &stored)?;
+        let finalizers = at(&object, &["metadata", "finalizers"]).and_then(Value::as_array);
+        let waits = finalizers.is_some_and(|list| !list.is_empty());
+        if call.dry_run() {
+            return Ok(Outcome::Gone(uid));
+        }
+        if !waits {
+            match store.remove(resource.plural, key, stored.version, object) {
+                Ok(_) => return Ok(Outcome::Gone(uid)),
+                Err(Clash) => continue,
+            }
+        }
+        if at(&object, &["metadata", "deletionTimestamp"]).is_some() {
+            return Ok(Outcome::Waits(stored));
+        }
+        metadata::of(&mut object, |metadata| {
+            metadata.insert("deletionTimestamp".into(), metadata::now().into());
+            metadata.insert("deletionGracePeriodSeconds".into(), 0.into());
+        });
+        let expected = Expected::Version(stored.version);
+        if let Ok(stored) = store.put(resource.plural, key, expected, object) {
+            return Ok(Outcome::Waits(stored));
+        }
+    }
+    Err(Failure::changed(resource, name))
+}
+
+fn preconditions(
+    call: &Call,
+    name: &str,
+    options: &Map<String, Value>,
+    uid: &str,
+    stored: &Stored,
+) -> Result<(), Failure> {
+    let resource = call.path.resource;
+    let wanted = text(options, &["preconditions", "uid"]);
+    if !wanted.is_empty() && wanted != uid {
+        return Err(Failure::recreated(resource, name, wanted, uid));
+    }
+    let wanted = text(options, &["preconditions", "resourceVersion"]);
+    if !wanted.is_empty() && wanted != stored.version.to_string() {
+        let why = format!(
+            "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in \
+             object meta: {}",
+            stored.version
+        );
+        return Err(Failure::conflict(resource, name, &why));
+    }
+    Ok(())
+}

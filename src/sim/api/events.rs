@@ -1,0 +1,51 @@
+//! The two versions of events: they are stored as v1 has them, and read as either.
+
+use serde_json::{Map, Value};
+
+/// Names in `v1` and in `events.k8s.io/v1`.
+const NAMES: [(&str, &str); 7] = [
+    ("involvedObject", "regarding"),
+    ("message", "note"),
+    ("reportingComponent", "reportingController"),
+    ("source", "deprecatedSource"),
+    ("firstTimestamp", "deprecatedFirstTimestamp"),
+    ("lastTimestamp", "deprecatedLastTimestamp"),
+    ("count", "deprecatedCount"),
+];
+
+/// As `events.k8s.io/v1` has it.
+pub(super) fn newer(mut event: Map<String, Value>) -> Map<String, Value> {
+    for (old, new) in NAMES {
+        if let Some(value) = event.remove(old) {
+            event.insert(new.into(), value);
+        }
+    }
+    event
+}
+
+/// As `v1` has it.
+pub(super) fn older(mut event: Map<String, Value>) -> Map<String, Value> {
+    for (old, new) in NAMES {
+        if let Some(value) = event.remove(new) {
+            event.insert(old.into(), value);
+        }
+    }
+    event
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn there_and_back_is_the_same() {
+        let event = json!({"involvedObject": {"name": "x"}, "message": "m", "count": 2});
+        let event = event.as_object().unwrap().clone();
+        let new = newer(event.clone());
+        assert_eq!(new.get("regarding"), Some(&json!({"name": "x"})));
+        assert_eq!(older(new), event);
+    }
+}

@@ -1,0 +1,148 @@
+//! Faults on demand: what a bad day of a real API server looks like.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The answer comes this much later.
+    Delay(Duration),
+    /// No answer comes, until the client or the server gives up.
+    Hang,
+    /// 409.
+    Conflict,
+    /// 410.
+    Gone,
+    /// 429 with `Retry-After` in seconds.
+    TooManyRequests(u32),
+    /// 500.
+    Internal,
+    /// 503.
+    Unavailable,
+    /// A watch is cut off after this many events.
+    DropWatch(usize),
+    /// Each event of a watch is sent twice.
+    Duplicate,
+    /// Neighbouring events of a watch change places, if both are there.
+    Reorder,
+    /// What has happened is forgotten before the request is served: an old watch gets 410.
+    Compact,
+}
+
+impl Fault {
+    /// Whether it is about the events of a watch, not the request.
+    pub(super) fn is_of_watches(&self) -> bool {
+        matches!(
+            self,
+            Fault::DropWatch(_) | Fault::Duplicate | Fault::Reorder
+        )
+    }
+}
+
+/// A fault, and which requests it meets.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// What goes wrong.
+    pub fault: Fault,
+    /// How likely, from 0 to 1.
+    pub probability: f64,
+    /// Only requests whose path has this in it.
+    pub path: String,
+    /// Only this verb of the API, such as `list` or `watch`; all if empty.
+    pub verb: String,
+}
+
+/// All that may go wrong. None by default.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// The first rule that meets a request holds.
+    pub rules: Vec<Rule>,
+    /// The same seed gives the same faults to the same sequence of requests.
+    pub seed: u64,
+}
+
+impl Faults {
+    /// One more fault for requests with `path` in their path, and this verb if it is not empty.
+    #[must_use]
+    pub fn with(mut self, fault: Fault, probability: f64, verb: &str, path: &str) -> Faults {
+        self.rules.push(Rule {
+            fault,
+            probability,
+            path: path.to_owned(),
+            verb: verb.to_owned(),
+        });
+        self
+    }
+}
+
+/// The faults in force, and the state of their random numbers.
+pub(super) struct Roulette {
+    faults: Mutex<(Faults, u64)>,
+}
+
+impl Roulette {
+    pub(super) fn new(faults: Faults) -> Roulette {
+        let seed = faults.seed;
+        Roulette {
+            faults: Mutex::new((faults, seed)),
+        }
+    }
+
+    pub(super) fn set(&self, faults: Faults) {
+        let seed = faults.seed;
+        let mut held = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = (faults, seed);
+    }
+
+    /// The fault that meets this request, if one does.
+    pub(super) fn spin(&self, verb: &str, path: &str) -> Option<Fault> {
+        let mut held = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let (faults, state) = &mut *held;
+        let meets = |rule: &&Rule| {
+            let concerns = path.contains(&rule.path) && (rule.verb.is_empty() || rule.verb == verb);
+            concerns && random(state) < rule.probability
+        };
+        faults
+            .rules
+            .iter()
+            .find(meets)
+            .map(|rule| rule.fault.clone())
+    }
+}
+
+/// SplitMix64, as a number from 0 to 1.
+fn random(state: &mut u64) -> f64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    // 32 bits are enough, and exact.
+    f64::from(u32::try_from(z >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_faults() {
+        let faults = || Faults {
+            seed: 7,
+            ..Faults::default().with(Fault::Internal, 0.5, "list", "/nodes")
+        };
+        let spin = |roulette: &Roulette| -> Vec<bool> {
+            (0..200)
+                .map(|_| roulette.spin("list", "/api/v1/nodes").is_some())
+                .collect()
+        };
+        let first = spin(&Roulette::new(faults()));
+        assert_eq!(first, spin(&Roulette::new(faults())));
+        let hits = first.iter().filter(|hit| **hit).count();
+        assert!((60..140).contains(&hits), "{hits} of 200");
+        let roulette = Roulette::new(faults());
+        assert!((0..200).all(|_| roulette.spin("get", "/api/v1/nodes").is_none()));
+        assert!((0..200).all(|_| roulette.spin("list", "/api/v1/services").is_none()));
+    }
+}

@@ -1,0 +1,336 @@
+//! The way of one request: faults, who, what, whether, and then the answer.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::authn::{self, Tokens, User};
+use super::authz::{self, Attributes, Decision};
+use super::failure::Failure;
+use super::faults::{Fault, Roulette};
+use super::path::{self, Query, ResourcePath, Target};
+use super::selectors::Selector;
+use super::server::wait_for;
+use super::store::Store;
+use super::tls::Peer;
+use super::{delete, discovery, read, reviews, write};
+
+/// The limit of the original.
+const LARGEST_BODY: usize = 3 * 1024 * 1024;
+
+/// What all requests share.
+pub(super) struct Shared {
+    pub(super) store: Arc<Store>,
+    pub(super) tokens: Tokens,
+    pub(super) roulette: Roulette,
+    pub(super) node_restriction: bool,
+    pub(super) ended: watch::Receiver<bool>,
+}
+
+/// A request for a resource, with everything that is known of it.
+pub(super) struct Call {
+    pub(super) shared: Arc<Shared>,
+    pub(super) user: Arc<User>,
+    pub(super) path: ResourcePath,
+    pub(super) verb: &'static str,
+    pub(super) query: Query,
+    pub(super) selector: Selector,
+    pub(super) accept: Accept,
+    pub(super) content_type: String,
+    pub(super) body: Bytes,
+    /// What befalls the events of a watch.
+    pub(super) fault: Option<Fault>,
+}
+
+impl Call {
+    /// A parameter of the query; empty if it is not there.
+    pub(super) fn parameter(&self, name: &str) -> &str {
+        self.query.get(name).map_or("", String::as_str)
+    }
+
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        matches!(self.parameter(name), "true" | "1" | "True")
+    }
+
+    /// Nothing is to be kept.
+    pub(super) fn dry_run(&self) -> bool {
+        self.query.contains_key("dryRun")
+    }
+
+    pub(super) fn key(&self, name: &str) -> String {
+        if self.path.resource.namespaced {
+            format!("{}/{name}", self.path.namespace)
+        } else {
+            name.to_owned()
+        }
+    }
+}
+
+/// How the answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accept {
+    Json,
+    Table,
+    /// `PartialObjectMetadata`.
+    Metadata,
+}
+
+/// Takes the first form that is known here.
+fn accept(headers: &HeaderMap) -> Result<Accept, Failure> {
+    let Some(accept) = headers.get(header::ACCEPT) else {
+        return Ok(Accept::Json);
+    };
+    for range in accept.to_str().unwrap_or_default().split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default();
+        if !["application/json", "*/*", "application/*"].contains(&media) {
+            continue;
+        }
+        let parameters: Vec<&str> = parts.collect();
+        let wanted = parameters.iter().find_map(|one| one.strip_prefix("as="));
+        let v1 = parameters.contains(&"v=v1");
+        match wanted {
+            None => return Ok(Accept::Json),
+            Some("Table") if v1 => return Ok(Accept::Table),
+            Some("PartialObjectMetadata" | "PartialObjectMetadataList") if v1 => {
+                return Ok(Accept::Metadata);
+            }
+            Some(_) => {}
+        }
+    }
+    Err(Failure::not_acceptable())
+}
+
+/// Answers one request.
+pub(super) async fn serve(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+) -> Response {
+    let ended = wait_for(shared.ended.clone());
+    tokio::select! {
+        answer = handle(Arc::clone(&shared), peer, request) => {
+            answer.unwrap_or_else(IntoResponse::into_response)
+        }
+        () = ended => Failure::retry(503, "ServiceUnavailable", "the server is ending", 1)
+            .into_response(),
+    }
+}
+
+async fn handle(shared: Arc<Shared>, peer: Peer, request: Request) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    let target = path::target(&parts.uri);
+    let query = path::query(&parts.uri);
+    let verb = path::verb(&parts.method, &target, &query);
+
+    let fault = shared.roulette.spin(verb, parts.uri.path());
+    if let Some(fault) = &fault {
+        befall(&shared, fault, &target).await?;
+    }
+
+    let mut user = authn::authenticate(peer.user.as_ref(), &parts.headers, &shared.tokens)?;
+    if let Some(other) = authn::impersonated(&parts.headers) {
+        may_impersonate(&shared.store, &user, &other)?;
+        user = Arc::new(other);
+    }
+    let selector = Selector::parse(
+        query.get("labelSelector").map_or("", String::as_str),
+        query.get("fieldSelector").map_or("", String::as_str),
+    )?;
+    allow(&shared.store, &user, &target, verb, &selector)?;
+
+    match target {
+        Target::Other(path) => discovery::answer(&parts, &path),
+        Target::Review(kind, namespace) => {
+            if verb != "create" {
+                return Err(Failure::not_allowed());
+            }
+            let body = read_body(body).await?;
+            let body = write::parse(&content_type(&parts), &body)?;
+            reviews::answer(&shared.store, &user, kind, &namespace, body)
+        }
+        Target::Resource(path) => {
+            let call = Call {
+                accept: accept(&parts.headers)?,
+                content_type: content_type(&parts),
+                body: read_body(body).await?,
+                fault: fault.filter(Fault::is_of_watches),
+                shared,
+                user,
+                path,
+                verb,
+                query,
+                selector,
+            };
+            dispatch(call)
+        }
+    }
+}
+
+fn dispatch(call: Call) -> Result<Response, Failure> {
+    let on_part = !call.path.subresource.is_empty();
+    match call.verb {
+        "get" => read::get(&call),
+        "list" => read::list(&call),
+        "watch" => read::watch(call),
+        "create" if call.path.subresource == "token" => reviews::token(&call),
+        "create" if call.path.name.is_empty() => write::create(&call),
+        "update" if !call.path.name.is_empty() => write::update(&call),
+        "patch" if !call.path.name.is_empty() => write::patch(&call),
+        "delete" if !on_part => delete::one(&call),
+        "deletecollection" => delete::collection(&call),
+        _ => Err(Failure::not_allowed()),
+    }
+}
+
+fn content_type(parts: &Parts) -> String {
+    let value = parts.headers.get(header::CONTENT_TYPE);
+    let value = value.and_then(|value| value.to_str().ok());
+    let media = value.unwrap_or_default().split(';').next();
+    media.unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+async fn read_body(body: Body) -> Result<Bytes, Failure> {
+    to_bytes(body, LARGEST_BODY)
+        .await
+        .map_err(|_| Failure::too_large())
+}
+
+/// What a fault does before the request is looked at.
+async fn befall(shared: &Shared, fault: &Fault, target: &Target) -> Result<(), Failure> {
+    match fault {
+        Fault::Delay(time) => tokio::time::sleep(*time).await,
+        Fault::Hang => std::future::pending().await,
+        Fault::Conflict => {
+            return Err(match target {
+                Target::Resource(path) => Failure::changed(path.resource, &path.name),
+                Target::Review(..) | Target::Other(_) => Failure::internal("fault on demand"),
+            });
+        }
+        Fault::Gone => {
+            return Err(Failure::expired(
+                "too old resource version: fault on demand",
+            ));
+        }
+        Fault::TooManyRequests(after) => {
+            let message = "the server has received too many requests and has asked us to try \
+                           again later";
+            return Err(Failure::retry(429, "TooManyRequests", message, *after));
+        }
+        Fault::Internal => return Err(Failure::internal("Internal error occurred: fault")),
+        Fault::Unavailable => {
+            let message = "the server is currently unable to handle the request";
+            return Err(Failure::retry(503, "ServiceUnavailable", message, 0));
+        }
+        Fault::Compact => shared.store.forget(),
+        Fault::DropWatch(_) | Fault::Duplicate | Fault::Reorder => {}
+    }
+    Ok(())
+}
+
+fn may_impersonate(store: &Store, user: &User, other: &User) -> Result<(), Failure> {
+    let users = std::iter::once(("users", &other.name));
+    let groups = other.groups.iter().map(|group| ("groups", group));
+    for (resource, name) in users.chain(groups.filter(|(_, name)| *name != "system:authenticated"))
+    {
+        let wanted = Attributes {
+            verb: "impersonate".into(),
+            resource: resource.into(),
+            name: name.clone(),
+            ..Attributes::default()
+        };
+        if let Decision::Refused(reason) = authz::authorize(store, user, &wanted) {
+            let why = wanted.refusal(user, &reason);
+            return Err(Failure::forbidden_path(&why));
+        }
+    }
+    Ok(())
+}
+
+fn allow(
+    store: &Store,
+    user: &User,
+    target: &Target,
+    verb: &str,
+    selector: &Selector,
+) -> Result<(), Failure> {
+    let wanted = match target {
+        Target::Other(path) => Attributes {
+            verb: verb.into(),
+            path: path.clone(),
+            ..Attributes::default()
+        },
+        Target::Review(kind, namespace) => {
+            let (plural, group) = reviews::place(kind);
+            Attributes {
+                verb: verb.into(),
+                group: group.into(),
+                resource: plural.into(),
+                namespace: namespace.clone(),
+                ..Attributes::default()
+            }
+        }
+        Target::Resource(path) => {
+            let selects = ["list", "watch", "deletecollection"].contains(&verb);
+            let selected = selector.name().filter(|_| selects);
+            // A namespace is in itself.
+            let namespace = if path.resource.plural == "namespaces" {
+                path.name.clone()
+            } else {
+                path.namespace.clone()
+            };
+            Attributes {
+                verb: verb.into(),
+                group: path.resource.group.into(),
+                resource: path.resource.plural.into(),
+                subresource: path.subresource.clone(),
+                name: selected.unwrap_or(&path.name).to_owned(),
+                namespace,
+                path: String::new(),
+            }
+        }
+    };
+    let Decision::Refused(reason) = authz::authorize(store, user, &wanted) else {
+        return Ok(());
+    };
+    let why = wanted.refusal(user, &reason);
+    Err(match target {
+        Target::Resource(path) => Failure::forbidden(path.resource, &wanted.name, &why),
+        Target::Review(..) | Target::Other(_) => Failure::forbidden_path(&why),
+    })
+}
+
+/// JSON with this status.
+pub(super) fn json_bytes(status: StatusCode, body: impl Into<Body>) -> Response {
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        body.into(),
+    )
+        .into_response()
+}
+
+/// A value as JSON.
+pub(super) fn json_value(status: StatusCode, value: &Value) -> Response {
+    json_bytes(status, value.to_string())
+}
+
+/// The `Status` of something that is done.
+pub(super) fn success(details: &Value) -> Response {
+    json_value(
+        StatusCode::OK,
+        &json!({
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "details": details,
+        }),
+    )
+}

@@ -1,0 +1,210 @@
+//! The kinds of patches.
+
+use std::mem;
+
+use serde_json::{Map, Value};
+
+use super::failure::Failure;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// RFC 6902.
+    Json,
+    /// RFC 7386.
+    Merge,
+    /// A merge in which lists of things with keys are merged by these.
+    Strategic,
+    /// Server-side apply, without owners of fields: a strategic merge.
+    Apply,
+}
+
+impl Kind {
+    pub(super) fn parse(content_type: &str) -> Result<Kind, Failure> {
+        match content_type {
+            "application/json-patch+json" => Ok(Kind::Json),
+            "application/merge-patch+json" => Ok(Kind::Merge),
+            "application/strategic-merge-patch+json" => Ok(Kind::Strategic),
+            "application/apply-patch+yaml" => Ok(Kind::Apply),
+            _ => Err(Failure::unsupported_media_type(
+                "application/json-patch+json, application/merge-patch+json, \
+                 application/apply-patch+yaml, application/strategic-merge-patch+json",
+            )),
+        }
+    }
+}
+
+pub(super) enum Patch {
+    Json(json_patch::Patch),
+    Merge(Value),
+    Strategic(Value),
+}
+
+impl Patch {
+    pub(super) fn parse(kind: Kind, body: &[u8]) -> Result<Patch, Failure> {
+        let wrong = |error: serde_json::Error| {
+            Failure::bad_request(format!("error decoding patch: {error}"))
+        };
+        match kind {
+            Kind::Json => serde_json::from_slice(body).map(Patch::Json).map_err(wrong),
+            Kind::Merge => serde_json::from_slice(body)
+                .map(Patch::Merge)
+                .map_err(wrong),
+            Kind::Strategic => serde_json::from_slice(body)
+                .map(Patch::Strategic)
+                .map_err(wrong),
+            Kind::Apply => {
+                let object = super::write::parse("application/yaml", body)?;
+                Ok(Patch::Strategic(Value::Object(object)))
+            }
+        }
+    }
+
+    pub(super) fn apply(&self, mut object: Value) -> Result<Value, Failure> {
+        match self {
+            Patch::Json(patch) => json_patch::patch(&mut object, patch).map_err(|error| {
+                Failure::unprocessable(format!(
+                    "the server rejected our request due to an error in our request: {error}"
+                ))
+            })?,
+            Patch::Merge(patch) => json_patch::merge(&mut object, patch),
+            Patch::Strategic(patch) => strategic("", &mut object, patch),
+        }
+        Ok(object)
+    }
+}
+
+/// By what the things of a list are told apart (`patchMergeKey` of the types).
+fn merge_key(list: &str) -> Option<&'static str> {
+    Some(match list {
+        "addresses" | "conditions" => "type",
+        "containers" | "initContainers" | "env" | "volumes" | "secrets" | "imagePullSecrets" => {
+            "name"
+        }
+        "ownerReferences" => "uid",
+        "ports" => "port",
+        "taints" => "key",
+        "volumeMounts" => "mountPath",
+        _ => return None,
+    })
+}
+
+/// Lists of plain values that are merged as sets.
+fn is_set(list: &str) -> bool {
+    ["finalizers", "podCIDRs"].contains(&list)
+}
+
+fn strategic(field: &str, target: &mut Value, patch: &Value) {
+    if let (Value::Object(target), Value::Object(patch)) = (&mut *target, patch) {
+        strategic_object(target, patch);
+    } else if let (Value::Array(target), Value::Array(patch)) = (&mut *target, patch)
+        && (merge_key(field).is_some() || is_set(field))
+    {
+        strategic_list(field, target, patch);
+    } else {
+        *target = without_directives(patch);
+    }
+}
+
+fn strategic_object(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
+    if patch
+        .get("$patch")
+        .is_some_and(|directive| directive == "replace")
+    {
+        target.clear();
+    }
+    for (key, value) in patch {
+        if let Some(list) = key.strip_prefix("$deleteFromPrimitiveList/") {
+            if let (Some(Value::Array(from)), Value::Array(gone)) = (target.get_mut(list), value) {
+                from.retain(|one| !gone.contains(one));
+            }
+        } else if key.starts_with('$') {
+            // Orders of elements and retained keys change nothing here.
+        } else if value.is_null() {
+            target.remove(key);
+        } else {
+            let entry = target.entry(key.as_str()).or_insert(Value::Null);
+            strategic(key, entry, value);
+        }
+    }
+}
+
+fn strategic_list(field: &str, target: &mut Vec<Value>, patch: &[Value]) {
+    let Some(key) = merge_key(field) else {
+        for value in patch {
+            if !target.contains(value) {
+                target.push(value.clone());
+            }
+        }
+        return;
+    };
+    let directive = |value: &Value, name: &str| value.get("$patch").is_some_and(|one| one == name);
+    if patch.iter().any(|value| directive(value, "replace")) {
+        target.clear();
+    }
+    for value in patch {
+        let Some(wanted) = value.get(key) else {
+            continue;
+        };
+        if directive(value, "delete") {
+            target.retain(|one| one.get(key) != Some(wanted));
+        } else if let Some(found) = target.iter_mut().find(|one| one.get(key) == Some(wanted)) {
+            strategic("", found, value);
+        } else {
+            target.push(without_directives(value));
+        }
+    }
+}
+
+fn without_directives(value: &Value) -> Value {
+    let mut value = value.clone();
+    strip(&mut value);
+    value
+}
+
+fn strip(value: &mut Value) {
+    if let Value::Object(map) = value {
+        let kept = mem::take(map)
+            .into_iter()
+            .filter(|(key, value)| !key.starts_with('$') && !value.is_null());
+        *map = kept.collect();
+        map.values_mut().for_each(strip);
+    } else if let Value::Array(list) = value {
+        list.retain(|one| one.get("$patch").is_none());
+        list.iter_mut().for_each(strip);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_strategic_patch_merges_lists_by_their_keys() {
+        let object = json!({"status": {"addresses": [
+            {"type": "InternalIP", "address": "10.0.0.1"},
+            {"type": "Hostname", "address": "a"},
+        ]}, "metadata": {"finalizers": ["x"], "labels": {"a": "1", "b": "2"}}});
+        let patch = json!({
+            "status": {
+                "$setElementOrder/addresses": [{"type": "Hostname"}],
+                "addresses": [
+                    {"type": "InternalIP", "address": "10.0.0.2"},
+                    {"type": "Hostname", "$patch": "delete"},
+                    {"type": "ExternalIP", "address": "192.0.2.1"},
+                ],
+            },
+            "metadata": {"finalizers": ["y"], "labels": {"a": null}},
+        });
+        let patch = Patch::parse(Kind::Strategic, patch.to_string().as_bytes()).unwrap();
+        assert_eq!(
+            patch.apply(object).unwrap(),
+            json!({"status": {"addresses": [
+                {"type": "InternalIP", "address": "10.0.0.2"},
+                {"type": "ExternalIP", "address": "192.0.2.1"},
+            ]}, "metadata": {"finalizers": ["x", "y"], "labels": {"b": "2"}}})
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! Questions about rights and identities, and tokens for service accounts.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value, json};
+
+use super::authn::User;
+use super::authz::{self, Decision};
+use super::encoding::{at, text};
+use super::failure::Failure;
+use super::http::{Call, json_value};
+use super::resources::REVIEWS;
+use super::store::Store;
+use super::{metadata, write};
+
+/// Plural and group of a kind of review.
+pub(super) fn place(kind: &str) -> (&'static str, &'static str) {
+    let found = REVIEWS.iter().find(|(one, _, _, _)| *one == kind);
+    found.map_or(("", ""), |(_, plural, group, _)| (*plural, *group))
+}
+
+pub(super) fn answer(
+    store: &Store,
+    user: &User,
+    kind: &'static str,
+    namespace: &str,
+    mut review: Map<String, Value>,
+) -> Result<Response, Failure> {
+    let (_, group) = place(kind);
+    let spec = review.get("spec").cloned().unwrap_or_else(|| json!({}));
+    let status = match kind {
+        "SelfSubjectReview" => json!({"userInfo": {
+            "username": user.name,
+            "uid": user.uid,
+            "groups": user.groups,
+            "extra": user.extra,
+        }}),
+        "SelfSubjectRulesReview" => json!({
+            "resourceRules": [],
+            "nonResourceRules": [],
+            "incomplete": true,
+            "evaluationError": "the embedded API server does not list rules",
+        }),
+        "SelfSubjectAccessReview" => status(store, user, &spec),
+        _ => {
+            let asked = text(&review, &["spec", "user"]);
+            let groups = at(&review, &["spec", "groups"]).and_then(Value::as_array);
+            let groups: Vec<&str> = groups
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            if asked.is_empty() && groups.is_empty() {
+                return Err(Failure::bad_request(
+                    "spec: expected at least one of user or group",
+                ));
+            }
+            let mut other = User::new(asked, &groups);
+            // The groups are those that are named, no others.
+            other.groups.pop();
+            let place = at(&review, &["spec", "resourceAttributes", "namespace"]);
+            if !namespace.is_empty() && place.and_then(Value::as_str) != Some(namespace) {
+                return Err(Failure::bad_request(
+                    "spec.resourceAttributes.namespace must match the namespace of the request",
+                ));
+            }
+            status(store, &other, &spec)
+        }
+    };
+    review.insert("kind".into(), kind.into());
+    review.insert("apiVersion".into(), format!("{group}/v1").into());
+    review.insert("status".into(), status);
+    Ok(json_value(StatusCode::CREATED, &Value::Object(review)))
+}
+
+fn status(store: &Store, user: &User, spec: &Value) -> Value {
+    match authz::authorize(store, user, &authz::attributes_of(spec)) {
+        Decision::Allowed => json!({"allowed": true}),
+        Decision::Refused(reason) if reason.is_empty() => json!({"allowed": false}),
+        Decision::Refused(reason) => json!({"allowed": false, "reason": reason}),
+    }
+}
+
+/// POST `serviceaccounts/NAME/token`.
+pub(super) fn token(call: &Call) -> Result<Response, Failure> {
+    const LASTS: i64 = 3600;
+    let resource = call.path.resource;
+    let (namespace, name) = (&call.path.namespace, &call.path.name);
+    let found = call.shared.store.get(resource.plural, &call.key(name));
+    let account = found.ok_or_else(|| Failure::not_found(resource, name))?;
+    let mut request = write::parse(&call.content_type, &call.body)?;
+    let seconds = at(&request, &["spec", "expirationSeconds"])
+        .and_then(Value::as_i64)
+        .unwrap_or(LASTS);
+    let all = format!("system:serviceaccounts:{namespace}");
+    let groups = ["system:serviceaccounts", all.as_str()];
+    let mut user = User::new(
+        &format!("system:serviceaccount:{namespace}:{name}"),
+        &groups,
+    );
+    user.uid = text(&account.object(), &["metadata", "uid"]).to_owned();
+    let credential = format!("JTI={}", metadata::uid());
+    user.extra.insert(
+        "authentication.kubernetes.io/credential-id".into(),
+        vec![credential],
+    );
+    let expires = Timestamp::now()
+        .checked_add(SignedDuration::from_secs(seconds))
+        .unwrap_or(Timestamp::MAX);
+    request.insert("kind".into(), "TokenRequest".into());
+    request.insert("apiVersion".into(), "authentication.k8s.io/v1".into());
+    request.insert(
+        "status".into(),
+        json!({
+            "token": call.shared.tokens.issue(user),
+            "expirationTimestamp": expires.to_string(),
+        }),
+    );
+    Ok(json_value(StatusCode::CREATED, &Value::Object(request)))
+}

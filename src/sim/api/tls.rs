@@ -1,0 +1,141 @@
+//! Connections: TLS on loopback, with a client certificate for those who have one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::authn::{User, by_certificate};
+use super::authority::Authority;
+
+/// A client that says nothing for so long is no client.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Connections whose handshake is done and that wait to be served.
+const BACKLOG: usize = 1024;
+
+/// Who is at the other end of a connection, by its certificate.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peer {
+    pub(super) user: Option<Arc<User>>,
+}
+
+impl Connected<IncomingStream<'_, TlsListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Peer {
+        stream.remote_addr().clone()
+    }
+}
+
+/// Connections after their handshake. Handshakes go on side by side.
+pub(super) struct TlsListener {
+    connections: mpsc::Receiver<(TlsStream<TcpStream>, Peer)>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for TlsListener {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl TlsListener {
+    pub(super) fn new(listener: TcpListener, config: Arc<ServerConfig>) -> TlsListener {
+        let (send, connections) = mpsc::channel(BACKLOG);
+        let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(config), send));
+        TlsListener {
+            connections,
+            accepting,
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    send: mpsc::Sender<(TlsStream<TcpStream>, Peer)>,
+) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // Out of files: others will be closed.
+            Err(_) => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (acceptor, send) = (acceptor.clone(), send.clone());
+        tokio::spawn(async move {
+            let _ = stream.set_nodelay(true);
+            let shaken = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
+            let Ok(Ok(stream)) = shaken else {
+                return;
+            };
+            let certificates = stream.get_ref().1.peer_certificates();
+            let user = certificates
+                .and_then(|chain| chain.first())
+                .and_then(by_certificate);
+            let peer = Peer {
+                user: user.map(Arc::new),
+            };
+            // If nobody takes it, the server is ending.
+            let _ = send.send((stream, peer)).await;
+        });
+    }
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = Peer;
+
+    async fn accept(&mut self) -> (Self::Io, Peer) {
+        match self.connections.recv().await {
+            Some(connection) => connection,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Peer> {
+        Ok(Peer::default())
+    }
+}
+
+/// The server's side of TLS: HTTP/1.1, certificates of clients if they have one.
+pub(super) fn config(
+    authority: &Authority,
+    dns: &[String],
+    addresses: &[std::net::IpAddr],
+) -> Result<Arc<ServerConfig>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der().clone())?;
+    let clients =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .context("the verifier of client certificates")?;
+    let (certificate, key) = authority.serving(dns, addresses)?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(vec![certificate], key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// A port of 127.0.0.1; any free one if none is named.
+pub(super) async fn listen(port: Option<u16>) -> Result<(TcpListener, SocketAddr)> {
+    let wanted = SocketAddr::from(([127, 0, 0, 1], port.unwrap_or(0)));
+    let listener = TcpListener::bind(wanted)
+        .await
+        .with_context(|| format!("the embedded API server cannot listen on {wanted}"))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}

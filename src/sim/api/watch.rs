@@ -1,0 +1,250 @@
+//! The events of a watch, as they go out.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use futures::{Stream, stream};
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep_until};
+
+use super::encoding;
+use super::faults::Fault;
+use super::http::Shared;
+use super::resources::Resource;
+use super::server::wait_for;
+use super::store::{Event, Happened, Scope, Stored, Subscription};
+use super::table::{self, Included};
+
+/// How often a client that wants it is told how far it is.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+
+/// How the objects are shown.
+#[derive(Clone, Copy)]
+pub(super) enum Form {
+    Json,
+    Table(Included),
+    Metadata,
+}
+
+/// When a client is told how far it is.
+#[derive(Clone, Copy)]
+pub(super) struct Bookmarks {
+    pub(super) wanted: bool,
+    /// One with the annotation that ends the initial events.
+    pub(super) after_initial: bool,
+}
+
+/// One client's watch.
+pub(super) struct Watch {
+    resource: &'static Resource,
+    scope: Scope,
+    form: Form,
+    bookmarks: Bookmarks,
+    version: u64,
+    subscription: Subscription,
+    shared: Arc<Shared>,
+    fault: Option<Fault>,
+    sent: usize,
+    rows_sent: bool,
+}
+
+impl Watch {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is one thing that a watch is"
+    )]
+    pub(super) fn new(
+        resource: &'static Resource,
+        scope: Scope,
+        form: Form,
+        bookmarks: Bookmarks,
+        version: u64,
+        subscription: Subscription,
+        shared: Arc<Shared>,
+        fault: Option<Fault>,
+    ) -> Watch {
+        Watch {
+            resource,
+            scope,
+            form,
+            bookmarks,
+            version,
+            subscription,
+            shared,
+            fault,
+            sent: 0,
+            rows_sent: false,
+        }
+    }
+
+    /// Lines of JSON, one for each event, until the time is over.
+    pub(super) fn stream(
+        mut self,
+        present: Vec<Arc<Stored>>,
+        lasts: Duration,
+    ) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+        let end = Instant::now() + lasts;
+        let mut first = Vec::new();
+        for stored in &present {
+            self.line("ADDED", stored, &mut first);
+        }
+        if self.bookmarks.after_initial {
+            self.bookmark(self.version, true, &mut first);
+        }
+        let mut ready = VecDeque::new();
+        if !first.is_empty() {
+            ready.push_back(Bytes::from(first));
+        }
+        let bookmark = self.next_bookmark();
+        let state = State {
+            watch: self,
+            ready,
+            end,
+            bookmark,
+        };
+        stream::unfold(state, |mut state| async move {
+            let bytes = state.next().await?;
+            Some((Ok(bytes), state))
+        })
+    }
+
+    fn next_bookmark(&self) -> Option<Instant> {
+        self.bookmarks
+            .wanted
+            .then(|| Instant::now() + BOOKMARK_EVERY)
+    }
+
+    /// What an event is for this client, who may see only some objects.
+    fn seen(&self, event: &Event) -> Option<(&'static str, Arc<Stored>)> {
+        let now = event.happened != Happened::Deleted && self.scope.covers(&event.object);
+        let before = event
+            .before
+            .as_ref()
+            .filter(|stored| self.scope.covers(stored));
+        match (before, now) {
+            (None, true) => Some(("ADDED", Arc::clone(&event.object))),
+            (Some(_), true) => Some(("MODIFIED", Arc::clone(&event.object))),
+            (Some(_), false) if event.happened == Happened::Deleted => {
+                Some(("DELETED", Arc::clone(&event.object)))
+            }
+            // As it was seen last, with the version of now.
+            (Some(before), false) => {
+                let last = before.renumbered(self.resource.plural, event.object.version);
+                Some(("DELETED", Arc::new(last)))
+            }
+            (None, false) => None,
+        }
+    }
+
+    fn line(&mut self, kind: &str, stored: &Stored, to: &mut Vec<u8>) {
+        to.extend_from_slice(format!("{{\"type\":\"{kind}\",\"object\":").as_bytes());
+        match self.form {
+            Form::Json => to.extend_from_slice(&encoding::whole(self.resource, stored)),
+            Form::Metadata => {
+                let shown = table::metadata_of(stored);
+                to.extend_from_slice(shown.to_string().as_bytes());
+            }
+            Form::Table(included) => {
+                let shown = table::of_event(self.resource, stored, included, !self.rows_sent);
+                to.extend_from_slice(shown.to_string().as_bytes());
+                self.rows_sent = true;
+            }
+        }
+        to.extend_from_slice(b"}\n");
+    }
+
+    fn bookmark(&self, version: u64, ends_initial: bool, to: &mut Vec<u8>) {
+        let mut metadata = json!({"resourceVersion": version.to_string()});
+        if let (true, Value::Object(metadata)) = (ends_initial, &mut metadata) {
+            metadata.insert(
+                "annotations".into(),
+                json!({"k8s.io/initial-events-end": "true"}),
+            );
+        }
+        let mut object = Map::new();
+        object.insert("metadata".into(), metadata);
+        let shown = match self.form {
+            Form::Json => encoding::named(self.resource, object),
+            Form::Metadata => table::named_metadata(object),
+            Form::Table(_) => table::bookmark(object),
+        };
+        let line = json!({"type": "BOOKMARK", "object": shown});
+        to.extend_from_slice(line.to_string().as_bytes());
+        to.push(b'\n');
+    }
+}
+
+struct State {
+    watch: Watch,
+    ready: VecDeque<Bytes>,
+    end: Instant,
+    bookmark: Option<Instant>,
+}
+
+impl State {
+    /// The next lines; none when it is over.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                return Some(bytes);
+            }
+            if let Some(Fault::DropWatch(after)) = self.watch.fault
+                && self.watch.sent >= after
+            {
+                return None;
+            }
+            let bookmark = self.bookmark;
+            let due = async {
+                match bookmark {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                event = self.watch.subscription.events.recv() => self.take(event?),
+                () = due => {
+                    // Everything up to this version is in the queue already.
+                    let version = self.watch.shared.store.version();
+                    while let Ok(event) = self.watch.subscription.events.try_recv() {
+                        self.take(event);
+                    }
+                    let mut line = Vec::new();
+                    self.watch.bookmark(version, false, &mut line);
+                    self.ready.push_back(Bytes::from(line));
+                    self.bookmark = self.watch.next_bookmark();
+                }
+                () = sleep_until(self.end) => return None,
+                () = wait_for(self.watch.shared.ended.clone()) => return None,
+            }
+        }
+    }
+
+    /// Turns an event, and those that wait behind it, into lines.
+    fn take(&mut self, event: Arc<Event>) {
+        let mut events = vec![event];
+        if self.watch.fault == Some(Fault::Reorder)
+            && let Ok(next) = self.watch.subscription.events.try_recv()
+        {
+            events.insert(0, next);
+        }
+        for event in events {
+            let Some((kind, stored)) = self.watch.seen(&event) else {
+                continue;
+            };
+            let times = if self.watch.fault == Some(Fault::Duplicate) {
+                2
+            } else {
+                1
+            };
+            for _ in 0..times {
+                let mut line = Vec::new();
+                self.watch.line(kind, &stored, &mut line);
+                self.ready.push_back(Bytes::from(line));
+                self.watch.sent = self.watch.sent.saturating_add(1);
+            }
+        }
+    }
+}

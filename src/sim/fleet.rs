@@ -1,0 +1,118 @@
+//! Many kubelets in one process.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::kubelet::{Kubelet, Outcome, Served};
+use crate::cluster::watch::{Backoff, jitter};
+
+/// Kubelets that hold a connection at the same time: two open files each, as the API server is in
+/// this process too, and most shells allow 1,024.
+const AT_ONCE: usize = 200;
+/// The pauses between tries: doubled from the first to the last (client-go's
+/// `util/certificate/certificate_manager.go`).
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LAST_PAUSE: Duration = Duration::from_secs(32);
+
+/// What happens to a kubelet.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// It has its certificate; this was the first, or a renewal.
+    Served {
+        /// Its name.
+        node: String,
+        /// The certificate.
+        served: Served,
+    },
+    /// A try has failed, and there will be another.
+    Unserved {
+        /// Its name.
+        node: String,
+        /// What came in the way.
+        why: String,
+    },
+}
+
+/// Runs kubelets until the future is dropped: each starts after its delay, gets its certificate
+/// and renews it when due.
+pub async fn run(kubelets: Vec<(Duration, Kubelet)>, events: mpsc::UnboundedSender<Event>) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut running = JoinSet::new();
+    for (delay, kubelet) in kubelets {
+        let places = places.clone();
+        let events = events.clone();
+        running.spawn(async move {
+            sleep(delay).await;
+            live(&kubelet, &places, &events).await;
+        });
+    }
+    while running.join_next().await.is_some() {}
+}
+
+async fn live(kubelet: &Kubelet, places: &Semaphore, events: &mpsc::UnboundedSender<Event>) {
+    let node = || kubelet.name.clone();
+    // Whoever listened is gone when the demonstration is over: nothing is lost then.
+    let tell = |event: Event| drop(events.send(event));
+    let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
+    let mut registered = false;
+    loop {
+        // It is never closed, so there is always a place some time.
+        let Ok(place) = places.acquire().await else {
+            return;
+        };
+        let tried = attempt(kubelet, &mut registered).await;
+        drop(place);
+        let why = match tried {
+            Ok(Outcome::Served(served)) => {
+                backoff.reset();
+                tell(Event::Served {
+                    node: node(),
+                    served: served.clone(),
+                });
+                until_renewal(&served).await;
+                continue;
+            }
+            Ok(Outcome::Unserved(why)) => why,
+            Err(error) => format!("{error:#}"),
+        };
+        tell(Event::Unserved { node: node(), why });
+        sleep(backoff.pause()).await;
+    }
+}
+
+async fn attempt(kubelet: &Kubelet, registered: &mut bool) -> Result<Outcome> {
+    let client = kubelet.connect()?;
+    if !*registered {
+        kubelet.register(&client).await?;
+        *registered = true;
+    }
+    kubelet.ask(&client).await
+}
+
+/// Waits until a certificate is due to be renewed: at 70 to 90 % of its life.
+async fn until_renewal(served: &Served) {
+    let (begins, ends) = served.valid;
+    let life = Duration::try_from(ends.duration_since(begins)).unwrap_or_default();
+    let due = life.mul_f64(0.7) + jitter(life.mul_f64(0.2));
+    let lived = Duration::try_from(Timestamp::now().duration_since(begins));
+    sleep(due.saturating_sub(lived.unwrap_or_default())).await;
+}
+
+/// The name of kubelet number `index`, from 1.
+pub fn name(index: usize) -> String {
+    format!("node-{index}")
+}
+
+/// The address of kubelet number `index`: 10.128.0.2 and on.
+pub fn address(index: usize) -> IpAddr {
+    let first = Ipv4Addr::new(10, 128, 0, 1).to_bits();
+    let index = u32::try_from(index).unwrap_or_default();
+    Ipv4Addr::from_bits(first.wrapping_add(index)).into()
+}

@@ -1,0 +1,320 @@
+//! What attackers with a stolen kubelet credential ask for.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::random::Choices;
+use super::request::{Extra, Template};
+
+/// What there is to be attacked.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The address of the Service `kubernetes`.
+    pub service: Ipv4Addr,
+    /// An address that the API server is reached by.
+    pub api_server: IpAddr,
+    /// Nodes with their addresses.
+    pub victims: Vec<(String, IpAddr)>,
+}
+
+/// One kind of forgery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trick {
+    /// The address of the Service `kubernetes`.
+    ServiceAddress,
+    /// The name of the Service `kubernetes`, in upper and lower case.
+    ServiceName,
+    /// Another node's address, written into the own Node first.
+    AddressOfAnotherNode,
+    /// A usage that lets a certificate log in.
+    ClientAuth,
+    /// A list of extensions behind the list that others look at.
+    SecondExtensions,
+    /// The address that the API server is reached by.
+    ApiServerAddress,
+    /// To be a certificate authority.
+    Authority,
+    /// Another node's name.
+    NameOfAnotherNode,
+    /// The address of a cloud's metadata service.
+    Metadata,
+    /// Two common names.
+    TwoCommonNames,
+    /// The Service's address, written as IPv6.
+    MappedAddress,
+    /// A wildcard.
+    Wildcard,
+    /// A second request behind the first.
+    SecondBlock,
+    /// A URI.
+    Uri,
+    /// A subject that no kubelet has.
+    Unit,
+    /// `localhost`.
+    Localhost,
+}
+
+const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
+const SERVICE_NAME: &str = "Kubernetes.Default.SVC";
+const WILDCARD: &str = "*.example.org";
+const URI: &str = "spiffe://cluster.local/ns/kube-system/sa/admin";
+
+impl Trick {
+    /// All of them, those that teach most first.
+    pub const ALL: [Trick; 16] = [
+        Trick::ServiceAddress,
+        Trick::AddressOfAnotherNode,
+        Trick::ServiceName,
+        Trick::ClientAuth,
+        Trick::SecondExtensions,
+        Trick::ApiServerAddress,
+        Trick::Authority,
+        Trick::NameOfAnotherNode,
+        Trick::Metadata,
+        Trick::TwoCommonNames,
+        Trick::MappedAddress,
+        Trick::Wildcard,
+        Trick::SecondBlock,
+        Trick::Uri,
+        Trick::Unit,
+        Trick::Localhost,
+    ];
+
+    /// So many of them: each once in an arbitrary order before any comes again.
+    pub fn some(count: usize, choices: &mut Choices) -> Vec<Trick> {
+        let mut all = Trick::ALL;
+        choices.shuffle(&mut all);
+        all.into_iter().cycle().take(count).collect()
+    }
+
+    /// Whether it needs a victim that is older than the attacker.
+    pub fn has_victim(self) -> bool {
+        matches!(self, Trick::AddressOfAnotherNode | Trick::NameOfAnotherNode)
+    }
+}
+
+/// What one attacker does.
+#[derive(Clone, Debug)]
+pub struct Forgery {
+    /// How.
+    pub trick: Trick,
+    /// The attacker's node.
+    pub node: String,
+    /// The attacker's own address.
+    pub own: IpAddr,
+    /// Who is attacked, where it is a node.
+    pub victim: (String, IpAddr),
+    service: Ipv4Addr,
+    api_server: IpAddr,
+}
+
+impl Forgery {
+    /// A forgery in these surroundings; the choices say who the victim is.
+    pub fn new(
+        trick: Trick,
+        (node, own): (String, IpAddr),
+        surroundings: &Surroundings,
+        choices: &mut Choices,
+    ) -> Forgery {
+        let victims = &surroundings.victims;
+        let victim = victims.get(choices.below(victims.len())).cloned();
+        Forgery {
+            trick,
+            node,
+            own,
+            // Where there is none, nobody's name and address.
+            victim: victim.unwrap_or_else(|| ("node-0".into(), Ipv4Addr::new(10, 0, 0, 0).into())),
+            service: surroundings.service,
+            api_server: surroundings.api_server,
+        }
+    }
+
+    /// What is done, after "rogue-1".
+    pub fn says(&self) -> String {
+        let Forgery {
+            victim: (name, address),
+            service,
+            api_server,
+            ..
+        } = self;
+        match self.trick {
+            Trick::ServiceAddress => {
+                format!("asks for {service}, the address of the Service kubernetes")
+            }
+            Trick::ServiceName => format!("asks for {SERVICE_NAME}"),
+            Trick::AddressOfAnotherNode => {
+                format!("writes {address} of {name} into its own Node, then asks for it")
+            }
+            Trick::ClientAuth => "asks for the usage client auth as well".into(),
+            Trick::SecondExtensions => "hides a second list of extensions behind the first".into(),
+            Trick::ApiServerAddress => {
+                format!("asks for {api_server}, where the API server is reached")
+            }
+            Trick::Authority => "asks to be a certificate authority".into(),
+            Trick::NameOfAnotherNode => format!("asks for the name {name}"),
+            Trick::Metadata => format!("asks for {METADATA}, the cloud's metadata service"),
+            Trick::TwoCommonNames => format!("calls itself system:node:{name} and itself"),
+            Trick::MappedAddress => format!(
+                "asks for {}, the Service's address dressed as IPv6",
+                service.to_ipv6_mapped()
+            ),
+            Trick::Wildcard => format!("asks for {WILDCARD}"),
+            Trick::SecondBlock => "puts a second request behind the first".into(),
+            Trick::Uri => format!("asks for {URI}"),
+            Trick::Unit => "adds OU=system:masters to its subject".into(),
+            Trick::Localhost => "asks for localhost".into(),
+        }
+    }
+
+    /// What it is for.
+    pub fn aim(&self) -> &'static str {
+        match self.trick {
+            Trick::ServiceAddress | Trick::ServiceName | Trick::MappedAddress => {
+                "to pass for the API server before every pod"
+            }
+            Trick::ApiServerAddress => "to pass for the API server before every node",
+            Trick::AddressOfAnotherNode | Trick::NameOfAnotherNode => {
+                "to be sent the logs, exec sessions and secrets meant for that node"
+            }
+            Trick::ClientAuth => "to log in with a certificate that is made for serving",
+            Trick::SecondExtensions => "to be signed what a checker of the first never sees",
+            Trick::Authority => "to sign certificates for any name there is",
+            Trick::Metadata => "to hand out cloud credentials in its place",
+            Trick::TwoCommonNames => "to be one node to the checker and another to the signer",
+            Trick::Wildcard => "to be any host under that domain",
+            Trick::SecondBlock => "to have one checked and the other signed",
+            Trick::Uri => "to pass for a workload that a service mesh trusts",
+            Trick::Unit => "to be taken for a group that may do anything",
+            Trick::Localhost => "to pass for whatever a program asks on its own machine",
+        }
+    }
+
+    /// The addresses in its own Node's status.
+    pub fn claims(&self) -> Vec<IpAddr> {
+        match self.trick {
+            Trick::AddressOfAnotherNode => vec![self.own, self.victim.1],
+            // A kubelet may write any address into its own Node, so it does.
+            Trick::ServiceAddress => vec![self.own, self.service.into()],
+            Trick::ApiServerAddress => vec![self.own, self.api_server],
+            Trick::Metadata => vec![self.own, METADATA],
+            Trick::ServiceName
+            | Trick::ClientAuth
+            | Trick::SecondExtensions
+            | Trick::Authority
+            | Trick::NameOfAnotherNode
+            | Trick::TwoCommonNames
+            | Trick::MappedAddress
+            | Trick::Wildcard
+            | Trick::SecondBlock
+            | Trick::Uri
+            | Trick::Unit
+            | Trick::Localhost => vec![self.own],
+        }
+    }
+
+    /// The request.
+    pub fn template(&self) -> Template {
+        let mut template =
+            Template::genuine(&self.node, std::slice::from_ref(&self.node), &self.claims());
+        match self.trick {
+            Trick::ServiceAddress
+            | Trick::AddressOfAnotherNode
+            | Trick::ApiServerAddress
+            | Trick::Metadata
+            | Trick::ClientAuth => {}
+            Trick::ServiceName => template.dns.push(SERVICE_NAME.into()),
+            Trick::NameOfAnotherNode => template.dns.push(self.victim.0.clone()),
+            Trick::Wildcard => template.dns.push(WILDCARD.into()),
+            Trick::Localhost => template.dns.push("localhost".into()),
+            Trick::MappedAddress => template.ips.push(self.service.to_ipv6_mapped().into()),
+            Trick::Authority => template.extra = Some(Extra::Authority),
+            Trick::SecondExtensions => template.extra = Some(Extra::SecondExtensions),
+            Trick::TwoCommonNames => {
+                let other = format!("system:node:{}", self.victim.0);
+                template.extra = Some(Extra::FirstCommonName(other));
+            }
+            Trick::SecondBlock => template.extra = Some(Extra::SecondBlock(SERVICE_NAME.into())),
+            Trick::Uri => template.extra = Some(Extra::Uri(URI.into())),
+            Trick::Unit => template.extra = Some(Extra::Unit("system:masters".into())),
+        }
+        template
+    }
+
+    /// The usages that are asked for.
+    pub fn usages(&self) -> &'static [&'static str] {
+        if self.trick == Trick::ClientAuth {
+            &["digital signature", "server auth", "client auth"]
+        } else {
+            &["digital signature", "server auth"]
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rcgen::KeyPair;
+
+    use super::*;
+    use crate::csr::Request;
+    use crate::policy::default_policy;
+    use crate::sim::{fleet, scene};
+    use crate::{Decision, Judgement, judge};
+
+    fn surroundings() -> Surroundings {
+        Surroundings {
+            service: scene::SERVICE.parse().unwrap(),
+            api_server: Ipv4Addr::LOCALHOST.into(),
+            victims: vec![(fleet::name(2), fleet::address(2))],
+        }
+    }
+
+    /// What comes of a request by node-1, whose Node has these addresses besides its own.
+    fn judged(template: &Template, usages: &[&str], claims: &[IpAddr]) -> Judgement {
+        let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+        let mut evidence = scene::evidence(3, now).unwrap();
+        let mut node = evidence.nodes.get("node-1").unwrap().clone();
+        for ip in claims {
+            let address = crate::evidence::NodeAddress::parse("InternalIP", &ip.to_string());
+            node.addresses.extend(address);
+        }
+        evidence.nodes.apply(node);
+        let pem = template.pem(&KeyPair::generate().unwrap()).unwrap();
+        let request = Request::read(scene::object("node-1", usages, now), pem.as_bytes());
+        judge(&request, &default_policy().unwrap(), &evidence, now)
+    }
+
+    #[test]
+    fn what_a_kubelet_sends_is_approved() {
+        let template = Template::genuine("node-1", &["node-1".into()], &[fleet::address(1)]);
+        let judgement = judged(&template, &["digital signature", "server auth"], &[]);
+        let codes = judgement.codes();
+        assert_eq!(judgement.verdict.decision(), Decision::Approve, "{codes:?}");
+    }
+
+    #[test]
+    fn every_forgery_is_denied_for_its_own_reason() {
+        let mut reasons = BTreeSet::new();
+        for trick in Trick::ALL {
+            let own = ("node-1".to_owned(), fleet::address(1));
+            let forgery = Forgery::new(trick, own, &surroundings(), &mut Choices::new(1));
+            let judgement = judged(&forgery.template(), forgery.usages(), &forgery.claims());
+            let codes = judgement.codes();
+            assert_eq!(
+                judgement.verdict.decision(),
+                Decision::Deny,
+                "{trick:?}: {codes:?}"
+            );
+            reasons.insert(codes);
+        }
+        assert!(reasons.len() >= 12, "{reasons:?}");
+    }
+
+    #[test]
+    fn each_trick_comes_once_before_any_comes_again() {
+        let some = Trick::some(Trick::ALL.len(), &mut Choices::new(9));
+        assert!(Trick::ALL.iter().all(|trick| some.contains(trick)));
+        assert_eq!(some, Trick::some(Trick::ALL.len(), &mut Choices::new(9)));
+    }
+}

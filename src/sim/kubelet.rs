@@ -1,0 +1,210 @@
+//! A kubelet, as far as the API server sees of it: it makes its Node, asks for its serving
+//! certificate and waits for it.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Api, PostParams};
+use kube::runtime::wait::await_condition;
+use kube::{Client, Config};
+use rcgen::{KeyPair, PublicKeyData};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::json;
+use tokio::time::timeout;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::request::Template;
+use crate::cluster::error::describe;
+use crate::csr::KUBELET_SERVING_SIGNER;
+
+/// How long a kubelet waits for one certificate (`certificateWaitTimeout` in client-go's
+/// `util/certificate/certificate_manager.go`).
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// How long an API server may be silent, except in a watch.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// One kubelet.
+#[derive(Clone, Debug)]
+pub struct Kubelet {
+    /// The name of its Node.
+    pub name: String,
+    /// Its InternalIPs.
+    pub ips: Vec<IpAddr>,
+    /// Where the API server is, and its client certificate.
+    pub config: Config,
+    /// Labels of its Node.
+    pub labels: Vec<(String, String)>,
+}
+
+/// A serving certificate that a kubelet got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The request that it was issued for.
+    pub request: String,
+    /// From asking to having it.
+    pub after: Duration,
+    /// When it begins and ends.
+    pub valid: (Timestamp, Timestamp),
+}
+
+/// How one try ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has a certificate.
+    Served(Served),
+    /// It has none; this is why.
+    Unserved(String),
+}
+
+impl Kubelet {
+    /// A client with this kubelet's credential. Thousands of kubelets hold one only while they
+    /// need it: each is a connection.
+    pub fn connect(&self) -> Result<Client> {
+        let mut config = self.config.clone();
+        config.default_retry = false;
+        config.read_timeout = Some(SILENCE);
+        config.write_timeout = Some(SILENCE);
+        Ok(Client::try_from(config)?)
+    }
+
+    /// Makes its Node, with the addresses that it has.
+    pub async fn register(&self, client: &Client) -> Result<()> {
+        register(client, &self.name, &self.ips, &self.labels).await
+    }
+
+    /// Asks once, with a new key, and waits for what comes of it.
+    pub async fn ask(&self, client: &Client) -> Result<Outcome> {
+        let key = KeyPair::generate()?;
+        let template = Template::genuine(&self.name, std::slice::from_ref(&self.name), &self.ips);
+        let pem = template.pem(&key)?;
+        let begun = Instant::now();
+        let asked = post(client, pem, &["digital signature", "server auth"])
+            .await
+            .map_err(|error| anyhow!(describe(&error)))?;
+        let name = asked.metadata.name.context("a request without a name")?;
+        let settled = await_condition(requests(client), &name, is_settled);
+        let Ok(settled) = timeout(PATIENCE, settled).await else {
+            return Ok(Outcome::Unserved(format!("{name} is undecided after 15 m")));
+        };
+        let after = begun.elapsed();
+        let Some(request) = settled? else {
+            return Ok(Outcome::Unserved(format!("{name} was deleted")));
+        };
+        let status = request.status.unwrap_or_default();
+        let Some(certificate) = status.certificate else {
+            let conditions = status.conditions.unwrap_or_default();
+            let why = conditions.first().map_or_else(String::new, |condition| {
+                let reason = condition.reason.as_deref().unwrap_or_default();
+                let message = condition.message.as_deref().unwrap_or_default();
+                format!("{name} is {}: {reason} ({message})", condition.type_)
+            });
+            return Ok(Outcome::Unserved(why));
+        };
+        Ok(Outcome::Served(Served {
+            request: name,
+            after,
+            valid: verified(&certificate, &key)?,
+        }))
+    }
+}
+
+/// Makes a Node with these InternalIPs, as a kubelet does.
+pub(super) async fn register(
+    client: &Client,
+    name: &str,
+    ips: &[IpAddr],
+    labels: &[(String, String)],
+) -> Result<()> {
+    let mut addresses = vec![json!({"type": "Hostname", "address": name})];
+    addresses.extend(
+        ips.iter()
+            .map(|ip| json!({"type": "InternalIP", "address": ip})),
+    );
+    let mut all_labels = serde_json::Map::new();
+    all_labels.insert("kubernetes.io/hostname".into(), name.into());
+    all_labels.insert("kubernetes.io/os".into(), "linux".into());
+    for (key, value) in labels {
+        all_labels.insert(key.clone(), value.as_str().into());
+    }
+    let now = Timestamp::now().strftime("%FT%TZ").to_string();
+    let node: Node = serde_json::from_value(json!({
+        "metadata": {"name": name, "labels": all_labels},
+        "status": {
+            "addresses": addresses,
+            "conditions": [{
+                "type": "Ready", "status": "True", "reason": "KubeletReady",
+                "message": "a simulated kubelet, without containers",
+                "lastHeartbeatTime": now, "lastTransitionTime": now,
+            }],
+            "nodeInfo": {
+                "machineID": name, "systemUUID": name, "bootID": name,
+                "kernelVersion": "none", "osImage": "simulated", "architecture": "amd64",
+                "containerRuntimeVersion": "none://", "kubeletVersion": "v1.33.0",
+                "kubeProxyVersion": "", "operatingSystem": "linux",
+            },
+        },
+    }))?;
+    Api::all(client.clone())
+        .create(&PostParams::default(), &node)
+        .await
+        .map_err(|error| anyhow!(describe(&error)))
+        .with_context(|| format!("cannot make Node {name}"))?;
+    Ok(())
+}
+
+/// Posts a request for a serving certificate.
+pub(super) async fn post(
+    client: &Client,
+    pem: String,
+    usages: &[&str],
+) -> kube::Result<CertificateSigningRequest> {
+    let request = json!({
+        "metadata": {"generateName": "csr-"},
+        "spec": {
+            "request": ByteString(pem.into_bytes()),
+            "signerName": KUBELET_SERVING_SIGNER,
+            "usages": usages,
+        },
+    });
+    let request = serde_json::from_value(request).map_err(kube::Error::SerdeError)?;
+    requests(client)
+        .create(&PostParams::default(), &request)
+        .await
+}
+
+pub(super) fn requests(client: &Client) -> Api<CertificateSigningRequest> {
+    Api::all(client.clone())
+}
+
+/// Whether the kubelet can stop waiting: with a certificate, after a refusal, or for nothing.
+fn is_settled(request: Option<&CertificateSigningRequest>) -> bool {
+    let Some(request) = request else { return true };
+    let Some(status) = &request.status else {
+        return false;
+    };
+    let refused = |wanted: &str| matches!(wanted, "Denied" | "Failed");
+    let mut conditions = status.conditions.iter().flatten();
+    status.certificate.is_some() || conditions.any(|condition| refused(&condition.type_))
+}
+
+/// When the certificate begins and ends; an error if it is not for this key.
+fn verified(pem: &ByteString, key: &KeyPair) -> Result<(Timestamp, Timestamp)> {
+    let der = CertificateDer::from_pem_slice(&pem.0).context("the certificate's PEM")?;
+    let (_, certificate) =
+        X509Certificate::from_der(&der).map_err(|error| anyhow!("the certificate: {error}"))?;
+    anyhow::ensure!(
+        certificate.public_key().raw == key.subject_public_key_info(),
+        "the certificate is for another key"
+    );
+    let valid = certificate.validity();
+    Ok((
+        Timestamp::from_second(valid.not_before.timestamp())?,
+        Timestamp::from_second(valid.not_after.timestamp())?,
+    ))
+}

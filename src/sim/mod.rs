@@ -1,0 +1,12 @@
+//! A cluster in the box: for a demonstration, for benchmarks and for tests, on loopback only.
+
+pub mod api;
+pub mod attacker;
+pub mod fleet;
+pub mod forgery;
+pub mod kubelet;
+pub mod latency;
+pub mod random;
+pub mod request;
+pub mod scene;
+pub mod signer;

@@ -1,0 +1,73 @@
+//! What a daemon knows of a cluster of simulated kubelets, without the cluster: for measuring and
+//! testing the judge alone.
+
+use anyhow::{Context, Result};
+use jiff::{SignedDuration, Timestamp};
+
+use super::fleet;
+use crate::csr::names::{NodeName, San};
+use crate::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Requestor};
+use crate::evidence::{Evidence, IdentityKind, Node, NodeAddress, Sources};
+
+/// The address of the Service `kubernetes`.
+pub const SERVICE: &str = "10.96.0.1";
+
+/// The evidence of a cluster with so many nodes. Number 1 came last: it is the one that asks.
+pub fn evidence(nodes: usize, now: Timestamp) -> Result<Evidence> {
+    let ago = |minutes: i64| now - SignedDuration::from_mins(minutes);
+    let mut evidence = Evidence {
+        sources: Sources::all_synced(now),
+        ..Evidence::default()
+    };
+    for index in 1..=nodes {
+        let name = fleet::name(index);
+        let ip = fleet::address(index).to_string();
+        let pods = format!("10.{}.{}.0/24", index / 256 % 64, index % 256);
+        evidence.nodes.apply(Node {
+            name: NodeName::parse(&name).context("a name")?,
+            uid: format!("uid-of-{name}"),
+            created: ago(if index == 1 { 30 } else { 60 }),
+            terminating: false,
+            lost: false,
+            control_plane: false,
+            uninitialized: false,
+            addresses: [("Hostname", name.as_str()), ("InternalIP", ip.as_str())]
+                .into_iter()
+                .filter_map(|(kind, text)| NodeAddress::parse(kind, text))
+                .collect(),
+            addresses_since: ago(30),
+            pod_cidrs: vec![pods.parse().context("a network")?],
+            provider_id: None,
+        });
+    }
+    let protected = &mut evidence.protected;
+    let service = San::from_host_text(SERVICE).context("an address")?;
+    let origin = "Service default/kubernetes";
+    protected.set_sans(origin, IdentityKind::Service, vec![service]);
+    let networks = vec!["10.96.0.0/12".parse().context("a network")?];
+    protected.set_networks("ServiceCIDR kubernetes", IdentityKind::Service, networks);
+    Ok(evidence)
+}
+
+/// The API object of a request by this node, but for the request itself.
+pub fn object(node: &str, usages: &[&str], now: Timestamp) -> Object {
+    let texts = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
+    Object {
+        name: "csr-x7k2p".into(),
+        uid: "2f0f3c9e-6d3a-4a39-9a2c-0f6f0a1b2c3d".into(),
+        resource_version: "12345".into(),
+        created: now,
+        terminating: false,
+        signer: KUBELET_SERVING_SIGNER.into(),
+        requestor: Requestor {
+            username: format!("system:node:{node}"),
+            uid: String::new(),
+            groups: texts(&["system:nodes", "system:authenticated"]),
+            credential_ids: vec![format!("X509SHA256={}", "3f".repeat(32))],
+        },
+        usages: texts(usages),
+        expiration_seconds: None,
+        settled: None,
+        kept: Kept::default(),
+    }
+}

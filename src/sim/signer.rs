@@ -1,0 +1,222 @@
+//! Signs approved requests for serving certificates, as the controller-manager does
+//! (`pkg/controller/certificates/signer`): what a request has approved, whoever approved it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::certificates::v1::{
+    CertificateSigningRequest, CertificateSigningRequestCondition,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Client;
+use kube::api::PostParams;
+use kube::runtime::watcher;
+use rcgen::{
+    CertificateSigningRequestParams, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
+    KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
+};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::mpsc;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::api::Authority;
+use super::kubelet::requests;
+use crate::cluster::watch::{Change, follow};
+use crate::csr::KUBELET_SERVING_SIGNER;
+
+/// How long a certificate lives unless the request wants it shorter.
+pub const LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Certificates begin so much in the past, for clocks that are late.
+const BACKDATED: Duration = Duration::from_secs(5 * 60);
+/// The shortest life.
+const SHORTEST: Duration = Duration::from_secs(10 * 60);
+/// Requests that are signed at the same time.
+const HANDS: usize = 32;
+/// Tries for a request that others write meanwhile.
+const TRIES: usize = 5;
+
+/// Signs until the future is dropped. Certificates live at most `lifetime`.
+pub async fn run(client: Client, authority: &Authority, lifetime: Duration) {
+    let (sender, receiver) = mpsc::channel(HANDS);
+    let ours = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
+    let config = watcher::Config::default().fields(&ours);
+    let watch = follow(requests(&client), config, |change| {
+        let sender = sender.clone();
+        async move {
+            match change {
+                Change::Seen(request) if is_due(&request) => sender.send(request).await.is_ok(),
+                Change::Seen(_)
+                | Change::Gone(_)
+                | Change::Restarted
+                | Change::Complete
+                | Change::Failed(_) => true,
+            }
+        }
+    });
+    let approved = futures::stream::unfold(receiver, |mut receiver| async {
+        Some((receiver.recv().await?, receiver))
+    });
+    let work = approved.for_each_concurrent(HANDS, |request| {
+        let client = client.clone();
+        async move {
+            if let Err(error) = settle(&client, authority, lifetime, request).await {
+                tracing::warn!("cannot sign: {error:#}");
+            }
+        }
+    });
+    futures::future::join(watch, work).await;
+}
+
+/// Whether it is approved, and nothing came of it yet.
+fn is_due(request: &CertificateSigningRequest) -> bool {
+    let Some(status) = &request.status else {
+        return false;
+    };
+    let has = |wanted: &str| {
+        let mut conditions = status.conditions.iter().flatten();
+        conditions.any(|condition| condition.type_ == wanted)
+    };
+    status.certificate.is_none() && has("Approved") && !has("Denied") && !has("Failed")
+}
+
+/// Writes the certificate, or why there is none.
+async fn settle(
+    client: &Client,
+    authority: &Authority,
+    lifetime: Duration,
+    mut request: CertificateSigningRequest,
+) -> Result<()> {
+    let name = request.metadata.name.clone().unwrap_or_default();
+    let signed = certificate(&request, authority, lifetime);
+    for _ in 0..TRIES {
+        let status = request.status.get_or_insert_default();
+        match &signed {
+            Ok(pem) => status.certificate = Some(ByteString(pem.clone().into_bytes())),
+            Err(why) => status
+                .conditions
+                .get_or_insert_default()
+                .push(failed(&format!("{why:#}"))),
+        }
+        let post = PostParams::default();
+        match requests(client)
+            .replace_status(&name, &post, &request)
+            .await
+        {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                match requests(client).get_opt(&name).await? {
+                    Some(fresh) if is_due(&fresh) => request = fresh,
+                    _ => return Ok(()),
+                }
+            }
+            Err(error) => return Err(error).context(name),
+        }
+    }
+    Err(anyhow!("{name}: others write it all the time"))
+}
+
+fn failed(why: &str) -> CertificateSigningRequestCondition {
+    let now = Some(Time(Timestamp::now()));
+    CertificateSigningRequestCondition {
+        type_: "Failed".into(),
+        status: "True".into(),
+        reason: Some("SignerValidationFailure".into()),
+        message: Some(why.to_owned()),
+        last_update_time: now.clone(),
+        last_transition_time: now,
+    }
+}
+
+/// The certificate: subject, names and key are copied, all else is the signer's own.
+fn certificate(
+    request: &CertificateSigningRequest,
+    authority: &Authority,
+    lifetime: Duration,
+) -> Result<String> {
+    let spec = &request.spec;
+    let pem = std::str::from_utf8(&spec.request.0).context("the request is no text")?;
+    let mut asked = CertificateSigningRequestParams::from_pem(pem)?;
+    let usages = spec.usages.as_deref().unwrap_or_default();
+    check(&asked, usages)?;
+
+    let (_, issuer) = X509Certificate::from_der(authority.der())
+        .map_err(|error| anyhow!("the authority's certificate: {error}"))?;
+    let now = Timestamp::now().as_second();
+    let wanted = spec.expiration_seconds.map_or(lifetime, |seconds| {
+        Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+    });
+    let life = wanted.min(lifetime).max(SHORTEST);
+    let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    let ends = now
+        .saturating_add(seconds(life))
+        .saturating_sub(seconds(BACKDATED));
+    let ends = ends.min(issuer.validity().not_after.timestamp());
+
+    let at = |second: i64| {
+        let since = Duration::from_secs(u64::try_from(second).unwrap_or_default());
+        date_time_ymd(1970, 1, 1) + since
+    };
+    let params = &mut asked.params;
+    params.not_before = at(now.saturating_sub(seconds(BACKDATED)));
+    params.not_after = at(ends);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    if usages.iter().any(|usage| usage == "key encipherment") {
+        params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
+    }
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.use_authority_key_identifier_extension = true;
+    let mut serial = [0; 16];
+    SystemRandom::new()
+        .fill(&mut serial)
+        .map_err(|_| anyhow!("no random numbers"))?;
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+    Ok(asked.signed_by(authority.issuer())?.pem())
+}
+
+/// `ValidateKubeletServingCSR` in `pkg/apis/certificates/helpers.go`, with its words.
+fn check(asked: &CertificateSigningRequestParams, usages: &[String]) -> Result<()> {
+    let subject = &asked.params.distinguished_name;
+    let text = |kind: &DnType| match subject.get(kind) {
+        Some(DnValue::PrintableString(text)) => text.as_str().to_owned(),
+        Some(DnValue::Utf8String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    ensure!(
+        text(&DnType::OrganizationName) == "system:nodes",
+        "subject organization is not system:nodes"
+    );
+    let names = &asked.params.subject_alt_names;
+    let is_host = |name: &SanType| matches!(name, SanType::DnsName(_) | SanType::IpAddress(_));
+    ensure!(
+        names.iter().any(is_host),
+        "DNS or IP subjectAltName is required"
+    );
+    for name in names {
+        ensure!(
+            !matches!(name, SanType::Rfc822Name(_)),
+            "email subjectAltNames are not allowed"
+        );
+        ensure!(
+            !matches!(name, SanType::URI(_)),
+            "URI subjectAltNames are not allowed"
+        );
+    }
+    let mut usages: Vec<&str> = usages.iter().map(String::as_str).collect();
+    usages.sort_unstable();
+    usages.dedup();
+    ensure!(
+        usages == ["digital signature", "server auth"]
+            || usages == ["digital signature", "key encipherment", "server auth"],
+        "usages did not match [digital signature key encipherment server auth]"
+    );
+    ensure!(
+        text(&DnType::CommonName).starts_with("system:node:"),
+        "subject common name does not begin with system:node: "
+    );
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! One question, to whoever can answer it.
+
+use std::time::Duration;
+
+use super::dns::Dns;
+use super::serving_certificate::ServingCertificates;
+use crate::evidence::{Answer, Source};
+use crate::finding::Question;
+use crate::policy::Policy;
+
+/// How long a source that cannot be set up is left alone.
+const BROKEN_HOLDS: Duration = Duration::from_secs(10);
+
+/// Who is asked.
+pub fn asked(question: &Question) -> Source {
+    match question {
+        Question::Addresses(_) | Question::Names(_) => Source::Dns,
+        Question::Certificate(..) => Source::ServingCertificates,
+    }
+}
+
+/// Asks, as the policy wants it, and says how long the answer holds. Who could not be set up has
+/// failed to answer.
+pub async fn ask(
+    question: &Question,
+    policy: &Policy,
+    dns: Option<Result<Dns, String>>,
+    kubelets: Result<ServingCertificates, String>,
+) -> (Answer, Duration) {
+    let broken = |why: String| (Answer::Failed(why), BROKEN_HOLDS);
+    match (question, dns, kubelets) {
+        (Question::Addresses(name), Some(Ok(dns)), _) => dns.addresses(name).await,
+        (Question::Names(ip), Some(Ok(dns)), _) => dns.names(*ip).await,
+        (Question::Addresses(_) | Question::Names(_), Some(Err(why)), _) => broken(why),
+        (Question::Addresses(_) | Question::Names(_), None, _) => broken("no resolver".into()),
+        (Question::Certificate(node, ip), _, Ok(kubelets)) => {
+            let asked = policy.spec.sources.serving_certificate.clone();
+            kubelets.read(&asked.unwrap_or_default(), node, *ip).await
+        }
+        (Question::Certificate(..), _, Err(why)) => broken(why),
+    }
+}

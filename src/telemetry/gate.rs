@@ -1,0 +1,201 @@
+//! Who may read the metrics, if not everybody: whoever has a token whose holder may `get` the path
+//! `/metrics`. Only grants are kept, so that a flood of wrong tokens pushes none of them out.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use kube::Client;
+use ring::digest::{SHA256, digest};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::cluster::access::{Access, may_get};
+use crate::finding::shown;
+
+/// What is read.
+const PATH: &str = "/metrics";
+/// How long a grant holds. So long a right that was taken away still counts.
+const HOLDS: Duration = Duration::from_secs(60);
+/// Grants that are kept.
+const MOST: usize = 64;
+/// The longest token that is looked at, in bytes.
+const LONGEST_TOKEN: usize = 16 * 1024;
+/// Tokens that the API server is asked about at the same time.
+const AT_ONCE: usize = 4;
+/// How long a token may wait for that.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Lets in whom the API server knows and allows.
+pub struct Gate {
+    client: Client,
+    granted: Mutex<Grants>,
+    asking: Semaphore,
+    /// Whether the last question had no answer: said once.
+    fails: AtomicBool,
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No token, or nobody's.
+    Unauthenticated,
+    /// This user may not.
+    Forbidden(String),
+    /// Nobody could say.
+    Unknown,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Refusal::Unauthenticated => {
+                let how = [(header::WWW_AUTHENTICATE, "Bearer")];
+                let why = "expected a token that the API server knows (Authorization: Bearer)\n";
+                (StatusCode::UNAUTHORIZED, how, why).into_response()
+            }
+            Refusal::Forbidden(user) => {
+                let user = shown(user.as_bytes());
+                let why = format!("{user} may not get the nonResourceURL {PATH}\n");
+                (StatusCode::FORBIDDEN, why).into_response()
+            }
+            Refusal::Unknown => {
+                let why = "the API server cannot be asked whether this token may\n";
+                (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
+            }
+        }
+    }
+}
+
+impl Gate {
+    /// A gate that asks the API server.
+    pub fn new(client: Client) -> Gate {
+        Gate {
+            client,
+            granted: Mutex::default(),
+            asking: Semaphore::new(AT_ONCE),
+            fails: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the sender of these headers may read the metrics.
+    pub async fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let token = bearer(headers).ok_or(Refusal::Unauthenticated)?;
+        let key = Key::of(token);
+        if self.grants(|grants| grants.holds(&key, Instant::now())) {
+            return Ok(());
+        }
+        let Ok(Ok(_turn)) = timeout(PATIENCE, self.asking.acquire()).await else {
+            return Err(Refusal::Unknown);
+        };
+        let answer = may_get(&self.client, token, PATH).await;
+        let failed = self.fails.swap(answer.is_err(), Ordering::Relaxed);
+        match answer {
+            Ok(Access::Granted) => {
+                self.grants(|grants| {
+                    grants.add(key, Instant::now());
+                    true
+                });
+                Ok(())
+            }
+            Ok(Access::Unauthenticated) => Err(Refusal::Unauthenticated),
+            Ok(Access::Forbidden(user)) => Err(Refusal::Forbidden(user)),
+            Err(why) => {
+                if !failed {
+                    tracing::warn!("cannot ask who may read the metrics: {why}");
+                }
+                Err(Refusal::Unknown)
+            }
+        }
+    }
+
+    fn grants(&self, with: impl FnOnce(&mut Grants) -> bool) -> bool {
+        self.granted
+            .lock()
+            .is_ok_and(|mut grants| with(&mut grants))
+    }
+}
+
+/// The token of `Authorization: Bearer …` (RFC 6750, 2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    let fits = !token.is_empty() && token.len() <= LONGEST_TOKEN;
+    (scheme.eq_ignore_ascii_case("bearer") && fits).then_some(token)
+}
+
+/// A digest, so that no token is kept.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+struct Key(Vec<u8>);
+
+impl Key {
+    fn of(token: &str) -> Key {
+        Key(digest(&SHA256, token.as_bytes()).as_ref().to_vec())
+    }
+}
+
+/// Grants, and until when each holds.
+#[derive(Debug, Default)]
+struct Grants(HashMap<Key, Instant>);
+
+impl Grants {
+    fn holds(&self, key: &Key, now: Instant) -> bool {
+        self.0.get(key).is_some_and(|until| now < *until)
+    }
+
+    fn add(&mut self, key: Key, now: Instant) {
+        self.0.retain(|_, until| now < *until);
+        if self.0.len() >= MOST
+            && let Some(first) = self.0.iter().min_by_key(|(_, until)| **until)
+        {
+            let first = first.0.clone();
+            self.0.remove(&first);
+        }
+        self.0.insert(key, now + HOLDS);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_holds_for_a_minute_and_only_so_many_are_kept() {
+        let begun = Instant::now();
+        let mut grants = Grants::default();
+        grants.add(Key::of("first"), begun);
+        assert!(grants.holds(&Key::of("first"), begun + HOLDS - Duration::from_secs(1)));
+        assert!(!grants.holds(&Key::of("first"), begun + HOLDS));
+        assert!(!grants.holds(&Key::of("firs"), begun));
+        for one in 0..MOST {
+            let later = Duration::from_millis(u64::try_from(one).unwrap() + 1);
+            grants.add(Key::of(&format!("{one}")), begun + later);
+        }
+        assert_eq!(grants.0.len(), MOST);
+        assert!(!grants.holds(&Key::of("first"), begun));
+        grants.add(Key::of("late"), begun + 2 * HOLDS);
+        assert_eq!(grants.0.len(), 1);
+    }
+
+    #[test]
+    fn only_a_bearer_token_is_one() {
+        let token = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(token("Bearer abc"), Some("abc".into()));
+        assert_eq!(token("bearer  abc"), Some("abc".into()));
+        for wrong in ["abc", "Basic abc", "Bearer", "Bearer ", "Bearerabc"] {
+            assert_eq!(token(wrong), None, "{wrong}");
+        }
+        let long = format!("Bearer {}", "a".repeat(LONGEST_TOKEN + 1));
+        assert_eq!(token(&long), None);
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+}

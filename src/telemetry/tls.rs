@@ -1,0 +1,185 @@
+//! HTTPS for the server: a certificate that is read again when its files change, and handshakes
+//! that hold up nobody else.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use axum::serve::Listener;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::sources::file;
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Handshakes at the same time. One more ends the oldest: whoever opens connections and says
+/// nothing keeps no probe waiting.
+const HANDSHAKES: usize = 128;
+
+/// Where the certificate and its key are, and what they held last.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    chain: PathBuf,
+    key: PathBuf,
+    texts: (String, String),
+    shown: Arc<Shown>,
+}
+
+/// The certificate that is shown now.
+#[derive(Debug)]
+struct Shown(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.read().ok().map(|shown| shown.clone())
+    }
+}
+
+impl Certificate {
+    /// Reads both files, in PEM.
+    pub fn read(chain: PathBuf, key: PathBuf) -> Result<Certificate> {
+        let texts = texts(&chain, &key).map_err(|why| anyhow!("{why}"))?;
+        let pair = pair(&texts).map_err(|why| {
+            let (chain, key) = (chain.display(), key.display());
+            anyhow!("{chain} and {key}: {why}")
+        })?;
+        Ok(Certificate {
+            chain,
+            key,
+            texts,
+            shown: Arc::new(Shown(RwLock::new(Arc::new(pair)))),
+        })
+    }
+
+    /// How connections are made that show it.
+    fn config(&self) -> ServerConfig {
+        let mut config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_cert_resolver(self.shown.clone());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config
+    }
+
+    /// Shows another certificate when the files hold one. Does not end.
+    async fn follow(self) {
+        let (chain, key) = self.texts.clone();
+        let renew = |_: Result<String, String>| {
+            self.renew();
+            std::future::ready(true)
+        };
+        tokio::join!(
+            file::follow(self.chain.clone(), chain, renew),
+            file::follow(self.key.clone(), key, renew),
+        );
+    }
+
+    fn renew(&self) {
+        let read = texts(&self.chain, &self.key).and_then(|texts| pair(&texts));
+        match (read, self.shown.0.write()) {
+            (Ok(pair), Ok(mut shown)) => {
+                *shown = Arc::new(pair);
+                tracing::info!("the certificate of the HTTPS server was read anew");
+            }
+            (Err(why), _) => tracing::warn!(
+                "the certificate of the HTTPS server cannot be used, the last one stays: {why}"
+            ),
+            (Ok(_), Err(_)) => {}
+        }
+    }
+}
+
+fn texts(chain: &std::path::Path, key: &std::path::Path) -> Result<(String, String), String> {
+    Ok((file::read(chain)?, file::read(key)?))
+}
+
+/// The error never holds any of the key.
+fn pair((chain, key): &(String, String)) -> Result<CertifiedKey, String> {
+    let chain = CertificateDer::pem_slice_iter(chain.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("the certificate: {error}"))?;
+    if chain.is_empty() {
+        return Err("expected certificates in PEM, found none".into());
+    }
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+        .map_err(|_| "expected a private key in PEM, found none".to_owned())?;
+    let provider = rustls::crypto::ring::default_provider();
+    CertifiedKey::from_der(chain, key, &provider)
+        .map_err(|error| format!("certificate and key do not go together: {error}"))
+}
+
+/// Connections whose handshake is done.
+pub(super) struct TlsListener {
+    address: SocketAddr,
+    streams: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
+}
+
+impl TlsListener {
+    /// Takes connections from here, until it is dropped, and follows the certificate's files.
+    pub(super) fn start(listener: TcpListener, certificate: Certificate) -> Result<TlsListener> {
+        let address = listener.local_addr()?;
+        let acceptor = TlsAcceptor::from(Arc::new(certificate.config()));
+        let (sender, streams) = mpsc::channel(1);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = accept_all(listener, acceptor, sender.clone()) => {}
+                () = certificate.follow() => {}
+                () = sender.closed() => {}
+            }
+        });
+        Ok(TlsListener { address, streams })
+    }
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        match self.streams.recv().await {
+            Some(accepted) => accepted,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+async fn accept_all(
+    mut listener: TcpListener,
+    acceptor: TlsAcceptor,
+    sender: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
+) {
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let (stream, peer) = Listener::accept(&mut listener).await;
+        open.retain(|handshake| !handshake.is_finished());
+        if open.len() >= HANDSHAKES
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
+        let (acceptor, sender) = (acceptor.clone(), sender.clone());
+        let handshake = tokio::spawn(async move {
+            if let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                // An error means that nobody serves any more.
+                let _ = sender.send((stream, peer)).await;
+            }
+        });
+        open.push_back(handshake.abort_handle());
+    }
+}

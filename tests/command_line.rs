@@ -1,0 +1,190 @@
+//! The command line itself: help that fits a terminal, completions that a real shell takes, manual
+//! pages that a real `man` shows, and the plugin's manifest.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_csr-warden");
+
+fn csr_warden(args: &[&str]) -> Output {
+    Command::new(PROGRAM).args(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Every command, as its words: those that help lists, and so on below them.
+fn commands() -> Vec<Vec<String>> {
+    let mut all = vec![Vec::new()];
+    let mut at = 0;
+    while at < all.len() {
+        let words: Vec<String> = all[at].clone();
+        let args: Vec<&str> = words.iter().map(String::as_str).collect();
+        let help = stdout(&csr_warden(&[&args, ["--help"].as_slice()].concat()));
+        let listed = help
+            .lines()
+            .skip_while(|line| *line != "Commands:")
+            .skip(1)
+            .take_while(|line| !line.is_empty())
+            .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+            .filter_map(|line| line.split_whitespace().next())
+            .filter(|name| *name != "help");
+        for name in listed {
+            all.push([words.clone(), vec![name.to_owned()]].concat());
+        }
+        at += 1;
+    }
+    all
+}
+
+#[test]
+fn help_fits_a_terminal_and_has_no_colours_in_a_pipe() {
+    let commands = commands();
+    assert!(commands.len() > 8, "{commands:?}");
+    for words in commands {
+        for flag in ["--help", "-h"] {
+            let mut args: Vec<&str> = words.iter().map(String::as_str).collect();
+            args.push(flag);
+            let help = stdout(&csr_warden(&args));
+            assert!(!help.contains('\x1b'), "{args:?}");
+            for line in help.lines() {
+                assert!(line.chars().count() <= 80, "{args:?}: {line}");
+            }
+        }
+    }
+}
+
+/// A bash that has read the script is asked as it asks itself when Tab is pressed.
+#[test]
+fn bash_completes_commands_and_flags() {
+    let script = stdout(&csr_warden(&["completion", "bash"]));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), script).unwrap();
+    let completed = |words: &[&str]| -> Vec<String> {
+        let line = words.join(" ");
+        let list: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+        let last = words.len() - 1;
+        let ask = format!(
+            "source {}\nCOMP_WORDS=({})\nCOMP_CWORD={last}\nCOMP_LINE='{line}'\n\
+             COMP_POINT=${{#COMP_LINE}}\n\
+             f=$(complete -p csr-warden | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n\
+             $f csr-warden '{}' '{}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            file.path().display(),
+            list.join(" "),
+            words[last],
+            words[last - 1],
+        );
+        let output = Command::new("bash")
+            .args(["--norc", "-c", &ask])
+            .output()
+            .unwrap();
+        let found = stdout(&output);
+        found.split_whitespace().map(str::to_owned).collect()
+    };
+    assert_eq!(completed(&["csr-warden", "doc"]), ["doctor"]);
+    assert_eq!(completed(&["csr-warden", "policy", "val"]), ["validate"]);
+    assert_eq!(
+        completed(&["csr-warden", "doctor", "--no-imp"]),
+        ["--no-impersonation"]
+    );
+}
+
+#[test]
+fn every_shell_has_a_script_with_every_command() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = stdout(&csr_warden(&["completion", shell]));
+        for command in ["run", "check", "policy", "doctor"] {
+            assert!(script.contains(command), "{shell}: {command}");
+        }
+    }
+}
+
+#[test]
+fn every_command_has_a_page_that_man_shows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    stdout(&csr_warden(&["man", path]));
+    for words in commands() {
+        let words = words.join("-");
+        let page = match words.as_str() {
+            "" => "csr-warden.1".to_owned(),
+            words => format!("csr-warden-{words}.1"),
+        };
+        let file = dir.path().join(&page);
+        assert!(file.exists(), "{page}");
+        if let Some(shown) = shown(&file) {
+            assert!(shown.contains("SYNOPSIS"), "{page}: {shown}");
+        }
+    }
+    let page = stdout(&csr_warden(&["man"]));
+    let same = std::fs::read_to_string(dir.path().join("csr-warden.1")).unwrap();
+    assert_eq!(page, same);
+}
+
+/// As `man` shows it; `None` if it is not installed.
+fn shown(page: &Path) -> Option<String> {
+    let output = Command::new("man")
+        .args(["--warnings=w", "-P", "cat", "-l"])
+        .arg(page)
+        .env("MANWIDTH", "80")
+        .env("TERM", "dumb")
+        .output()
+        .ok()?;
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    // A container's `man` may be a script that says that there are no pages.
+    if complaints.contains("minimized") || !output.status.success() {
+        return None;
+    }
+    assert!(complaints.is_empty(), "{}: {complaints}", page.display());
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// krew takes the archive's files and links `bin` under the plugin's name
+/// (<https://krew.sigs.k8s.io/docs/developer-guide/plugin-manifest>).
+#[test]
+fn the_plugins_manifest_names_what_a_release_has() {
+    let text = std::fs::read_to_string("deploy/krew/csr-warden.yaml").unwrap();
+    let manifest: Value = serde_saphyr::from_str(&text).unwrap();
+    assert_eq!(
+        manifest["apiVersion"],
+        "krew.googlecontainertools.github.com/v1alpha2"
+    );
+    assert_eq!(manifest["kind"], "Plugin");
+    assert_eq!(manifest["metadata"]["name"], "csr-warden");
+    let spec = &manifest["spec"];
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(spec["version"], format!("v{version}"));
+    // krew's own limit.
+    assert!(spec["shortDescription"].as_str().unwrap().len() <= 50);
+    let platforms = spec["platforms"].as_array().unwrap();
+    assert!(!platforms.is_empty());
+    for platform in platforms {
+        assert_eq!(platform["bin"], "csr-warden");
+        let labels = &platform["selector"]["matchLabels"];
+        let (os, arch) = (
+            labels["os"].as_str().unwrap(),
+            labels["arch"].as_str().unwrap(),
+        );
+        let uri = platform["uri"].as_str().unwrap();
+        let archive = format!("v{version}/csr-warden-{os}-{arch}.tar.gz");
+        assert!(uri.ends_with(&archive), "{uri} does not end with {archive}");
+        let sum = format!("SHA256_{}_{}", os.to_uppercase(), arch.to_uppercase());
+        let given = platform["sha256"].as_str().unwrap();
+        let is_sum = given.len() == 64 && given.bytes().all(|b| b.is_ascii_hexdigit());
+        assert!(
+            is_sum || given == sum,
+            "{given}: a checksum, or {sum} before there is a release"
+        );
+    }
+}

@@ -1,0 +1,126 @@
+//! The embedded API server is held to the original: the same requests go to both, and what clients
+//! see of the answers must be equal.
+
+mod kubectl;
+mod objects;
+mod record;
+mod requests;
+mod rights;
+mod watches;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use csr_warden::sim::api::{Options as SimOptions, Server};
+use kube::Client;
+use kube::config::{Config, KubeConfigOptions};
+use serde_json::Value;
+
+use crate::harness::assets::Assets;
+use crate::harness::cluster::{Cluster, Options};
+use crate::{Case, Needs};
+use record::{Record, Users};
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new(
+            "conformance_of_the_embedded_api_server",
+            Needs::Nothing,
+            same_answers,
+        ),
+        Case::new(
+            "conformance_kubectl_on_the_embedded_api_server",
+            Needs::Nothing,
+            kubectl::works,
+        ),
+        Case::new(
+            "conformance_daemon_on_the_embedded_api_server",
+            Needs::Nothing,
+            kubectl::daemon_approves,
+        ),
+    ]
+}
+
+/// Everybody who asks, with a credential each.
+const USERS: [(&str, &str, &[&str]); 4] = [
+    ("admin", "kubernetes-admin", &["system:masters"]),
+    ("node", "system:node:conf-1", &["system:nodes"]),
+    ("other", "system:node:conf-2", &["system:nodes"]),
+    ("jane", "jane", &[]),
+];
+
+/// Fewer would hold the stand-in to too little.
+const LEAST: usize = 60;
+
+async fn same_answers(assets: Arc<Assets>) -> Result<()> {
+    let options = Options {
+        signer: false,
+        ..Options::default()
+    };
+    let cluster = Cluster::start(&assets, options).await?;
+    let mut real = Users::new();
+    for (short, user, groups) in USERS {
+        real.insert(short, cluster.client_for(user, groups).await?);
+    }
+    let server = Server::start(SimOptions::default()).await?;
+    let mut embedded = Users::new();
+    for (short, user, groups) in USERS {
+        embedded.insert(short, client(&server, user, groups).await?);
+    }
+    let (real, embedded) = (observe(&real).await?, observe(&embedded).await?);
+    compare(&real, &embedded)
+}
+
+async fn client(server: &Server, user: &str, groups: &[&str]) -> Result<Client> {
+    let kubeconfig = server.kubeconfig(user, groups)?;
+    let mut config =
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.proxy_url = None;
+    Ok(Client::try_from(config)?)
+}
+
+/// All cases, one after the other, as each rests on what those before have left.
+async fn observe(users: &Users) -> Result<BTreeMap<String, Value>> {
+    let mut record = Record::new(users);
+    objects::observe(&mut record).await.context("objects")?;
+    requests::observe(&mut record).await.context("requests")?;
+    rights::observe(&mut record).await.context("rights")?;
+    watches::observe(&mut record).await.context("watches")?;
+    Ok(record.facts)
+}
+
+/// Prints the table; an error with every difference if there is one.
+fn compare(real: &BTreeMap<String, Value>, embedded: &BTreeMap<String, Value>) -> Result<()> {
+    let mut different = Vec::new();
+    for (name, expected) in real {
+        let found = embedded.get(name).unwrap_or(&Value::Null);
+        let verdict = if found == expected {
+            "same"
+        } else {
+            "DIFFERENT"
+        };
+        println!("{verdict:<10}{name}");
+        if found != expected {
+            different.push(format!(
+                "{name}\n  original: {expected}\n  embedded: {found}"
+            ));
+        }
+    }
+    println!("{} cases, {} differences", real.len(), different.len());
+    ensure!(different.is_empty(), "\n{}", different.join("\n"));
+    ensure!(
+        real.len() == embedded.len() && real.len() >= LEAST,
+        "expected at least {LEAST} cases on each, found {} and {}",
+        real.len(),
+        embedded.len()
+    );
+    Ok(())
+}
+
+/// A kubeconfig file for a client of the embedded server.
+fn write_kubeconfig(server: &Server, user: &str, groups: &[&str], file: &Path) -> Result<()> {
+    let kubeconfig = serde_json::to_string(&server.kubeconfig(user, groups)?)?;
+    std::fs::write(file, kubeconfig).context("write a kubeconfig")
+}

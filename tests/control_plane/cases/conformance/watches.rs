@@ -1,0 +1,210 @@
+//! Watches: where they begin, what they say and how they end.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::record::{Answer, MERGE, NODES, Record, TABLE, mask};
+
+pub async fn observe(record: &mut Record<'_>) -> Result<()> {
+    for name in ["watch-a", "watch-b"] {
+        record.post("admin", NODES, &node(name, "w")).await?;
+    }
+    beginnings(record).await?;
+    changes(record).await?;
+    selections(record).await?;
+    refusals(record).await?;
+    let set = format!("{NODES}?labelSelector=set");
+    record.delete("admin", &set).await?;
+    Ok(())
+}
+
+fn node(name: &str, set: &str) -> Value {
+    json!({"metadata": {"name": name, "labels": {"set": set}}})
+}
+
+/// The lines of a watch.
+fn events(answer: &Answer) -> Result<Vec<Value>> {
+    let line = |line: &str| serde_json::from_str(line).context("a line of a watch");
+    answer.text.lines().map(line).collect()
+}
+
+/// Types and names in their order; of a bookmark whether it ends the initial events.
+fn shown(answer: &Answer) -> Result<Value> {
+    let shown = |event: &Value| {
+        let metadata = &event["object"]["metadata"];
+        let end = &metadata["annotations"]["k8s.io/initial-events-end"];
+        match event["type"].as_str() {
+            Some("BOOKMARK") => json!(["BOOKMARK", event["object"]["kind"], end]),
+            Some("ERROR") => {
+                let status = &event["object"];
+                let message = mask(status["message"].as_str().unwrap_or_default());
+                json!(["ERROR", status["code"], status["reason"], message])
+            }
+            _ => json!([event["type"], event["object"]["kind"], metadata["name"]]),
+        }
+    };
+    let events: Vec<Value> = events(answer)?.iter().map(shown).collect();
+    Ok(json!([answer.code, events]))
+}
+
+fn path(query: &str) -> String {
+    format!("{NODES}?watch=true&labelSelector=set%3Dw&{query}")
+}
+
+async fn beginnings(record: &mut Record<'_>) -> Result<()> {
+    let now = record
+        .get("admin", &format!("{NODES}?labelSelector=set%3Dw"))
+        .await?
+        .version();
+    let initial = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+    let after = format!("resourceVersion={now}&timeoutSeconds=1");
+    for (name, query) in [
+        ("watch: without a version", "timeoutSeconds=1"),
+        (
+            "watch: of anything recent",
+            "resourceVersion=0&timeoutSeconds=1",
+        ),
+        ("watch: after a version, nothing", after.as_str()),
+        (
+            "watch: a streaming list",
+            &format!("{initial}&allowWatchBookmarks=true&timeoutSeconds=1"),
+        ),
+        (
+            "watch: a streaming list of at least a version",
+            &format!("{initial}&allowWatchBookmarks=true&resourceVersion={now}&timeoutSeconds=1"),
+        ),
+        (
+            "watch: no bookmark so soon",
+            &format!("resourceVersion={now}&allowWatchBookmarks=true&timeoutSeconds=4"),
+        ),
+    ] {
+        let answer = record.get("admin", &path(query)).await?;
+        record.note(name, shown(&answer)?)?;
+    }
+    let old = "resourceVersion=1&timeoutSeconds=1";
+    let answer = record.get("admin", &path(old)).await?;
+    record.note("watch: of what is forgotten", shown(&answer)?)?;
+    let streaming = format!("{initial}&allowWatchBookmarks=true&timeoutSeconds=1");
+    let answer = record.get("admin", &path(&streaming)).await?;
+    let last = events(&answer)?.pop().context("a bookmark")?;
+    let version = |value: &Value| value.as_str().and_then(|text| text.parse::<u64>().ok());
+    let bookmark = version(&last["object"]["metadata"]["resourceVersion"]);
+    record.note(
+        "watch: the bookmark is no older than the list",
+        json!(bookmark >= now.parse().ok()),
+    )
+}
+
+/// A watch from now on, and what is done while it runs.
+async fn changes(record: &mut Record<'_>) -> Result<()> {
+    let now = record.get("admin", NODES).await?.version();
+    record.post("admin", NODES, &node("watch-c", "w")).await?;
+    let label = json!({"metadata": {"labels": {"x": "1"}}});
+    let one = format!("{NODES}/watch-c");
+    record.patch("admin", &one, MERGE, &label).await?;
+    record.patch("admin", &one, MERGE, &label).await?;
+    let away = json!({"metadata": {"labels": {"set": "elsewhere"}}});
+    record.patch("admin", &one, MERGE, &away).await?;
+    let back = json!({"metadata": {"labels": {"set": "w"}}});
+    record.patch("admin", &one, MERGE, &back).await?;
+    let last = record.get("admin", &one).await?.version();
+    record.delete("admin", &one).await?;
+    let query = path(&format!("resourceVersion={now}&timeoutSeconds=1"));
+    let answer = record.get("admin", &query).await?;
+    record.note("watch: all that has happened, in order", shown(&answer)?)?;
+    let versions: Vec<u64> = events(&answer)?
+        .iter()
+        .filter_map(|event| {
+            event["object"]["metadata"]["resourceVersion"]
+                .as_str()?
+                .parse()
+                .ok()
+        })
+        .collect();
+    record.note(
+        "watch: versions grow, also of what goes",
+        json!([
+            versions.len(),
+            versions.is_sorted_by(|a, b| a < b),
+            versions.last() > last.parse().ok().as_ref(),
+        ]),
+    )?;
+    // And live: the watch runs while things are done.
+    let now = record.get("admin", NODES).await?.version();
+    let query = path(&format!("resourceVersion={now}&timeoutSeconds=3"));
+    let doing = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        record.post("admin", NODES, &node("watch-d", "w")).await?;
+        record.delete("admin", &format!("{NODES}/watch-d")).await
+    };
+    let (answer, done) = tokio::join!(record.get("admin", &query), doing);
+    done?;
+    let answer = answer?;
+    record.note("watch: live", shown(&answer)?)
+}
+
+async fn selections(record: &mut Record<'_>) -> Result<()> {
+    let one = format!("{NODES}?watch=true&fieldSelector=metadata.name%3Dwatch-a&timeoutSeconds=1");
+    let answer = record.get("admin", &one).await?;
+    record.note("watch: one name", shown(&answer)?)?;
+    let headers = [("accept", TABLE)];
+    let answer = record
+        .send(
+            "admin",
+            "GET",
+            &path("timeoutSeconds=1"),
+            &headers,
+            Vec::new(),
+        )
+        .await?;
+    let rows = |event: &Value| {
+        let columns = event["object"]["columnDefinitions"].as_array();
+        json!([
+            event["type"],
+            event["object"]["kind"],
+            columns.map_or(0, Vec::len),
+            event["object"]["rows"][0]["cells"][0],
+        ])
+    };
+    let shown: Vec<Value> = events(&answer)?.iter().map(rows).collect();
+    record.note("watch: tables", json!(shown))?;
+    let answer = record
+        .get("node", &one.replace("watch-a", "conf-1"))
+        .await?;
+    record.note("watch: a node sees its Node", self::shown(&answer)?)?;
+    let answer = record.get("node", &one).await?;
+    record.note("watch: a node does not see another", answer.refusal())
+}
+
+async fn refusals(record: &mut Record<'_>) -> Result<()> {
+    for (name, query) in [
+        ("watch: a version that is none", "resourceVersion=x"),
+        (
+            "watch: initial events without a rule",
+            "sendInitialEvents=true",
+        ),
+        (
+            "watch: a rule without initial events",
+            "resourceVersionMatch=NotOlderThan",
+        ),
+        (
+            "watch: another rule",
+            "sendInitialEvents=true&resourceVersionMatch=Exact&resourceVersion=5",
+        ),
+        (
+            "watch: a field that cannot be selected by",
+            "fieldSelector=spec.podCIDR%3Dx",
+        ),
+    ] {
+        let answer = record
+            .get(
+                "admin",
+                &format!("{NODES}?watch=true&timeoutSeconds=1&{query}"),
+            )
+            .await?;
+        record.note(name, answer.parts(&["/status"]))?;
+    }
+    Ok(())
+}

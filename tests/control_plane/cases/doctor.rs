@@ -1,0 +1,344 @@
+//! `csr-warden doctor` on clusters that are well and on some that are not; what it says mends them is
+//! done as it says it.
+
+mod surroundings;
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::scene::{SOON, Scene};
+use crate::harness::assets::Assets;
+use crate::harness::cluster::{Cluster, Options};
+use crate::harness::install::Installation;
+use crate::harness::kubelet_port::KubeletPort;
+use crate::harness::netns;
+use crate::{BINARY, Case, Needs};
+use surroundings::{Given, Kubelet};
+
+const SCHEMA: &str = include_str!("../../../docs/schemas/doctor.json");
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("doctor_healthy", Needs::OwnNetwork, healthy),
+        Case::new("doctor_fresh_and_misspelled", Needs::OwnNetwork, fresh),
+        Case::new("doctor_blindly_approved", Needs::OwnNetwork, blind),
+        Case::new("kubectl_plugin", Needs::Nothing, plugin),
+    ]
+}
+
+/// What `doctor` said.
+struct Said {
+    code: i32,
+    report: Value,
+}
+
+impl Said {
+    fn codes(&self) -> Vec<&str> {
+        let mut codes: Vec<&str> = self.findings().map(|f| text(&f["code"])).collect();
+        codes.sort_unstable();
+        codes
+    }
+
+    fn findings(&self) -> impl Iterator<Item = &Value> {
+        let checks = self.report["checks"].as_array().into_iter().flatten();
+        checks.flat_map(|check| check["findings"].as_array().into_iter().flatten())
+    }
+
+    fn finding(&self, code: &str) -> Result<&Value> {
+        let found = self.findings().find(|finding| finding["code"] == code);
+        found.with_context(|| format!("{code} among {:?}", self.codes()))
+    }
+
+    /// The commands that mend a finding, without those that go on a node.
+    fn mend(&self, code: &str) -> Result<String> {
+        let blocks = self.finding(code)?["mend"].as_array().context("mend")?;
+        let block = blocks.iter().map(text).find(|one| one.contains("kubectl"));
+        Ok(block.context("a command")?.to_owned())
+    }
+
+    fn expect(&self, code: i32, codes: &[&str]) -> Result<()> {
+        let mut codes = codes.to_vec();
+        codes.sort_unstable();
+        ensure!(
+            self.codes() == codes && self.code == code,
+            "expected {code} {codes:?}, found {} {:?}\n{:#}",
+            self.code,
+            self.codes(),
+            self.report
+        );
+        Ok(())
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+async fn run(kubeconfig: &Path, args: &[&str]) -> Result<Output> {
+    let mut command = Command::new(BINARY);
+    command.args(["doctor", "--timeout=20", "--kubeconfig"]);
+    command.arg(kubeconfig).args(args);
+    Ok(tokio::task::spawn_blocking(move || command.output()).await??)
+}
+
+/// What it says as JSON, held against the schema; and its text against the width of a terminal.
+async fn doctor(kubeconfig: &Path) -> Result<Said> {
+    let output = run(kubeconfig, &[]).await?;
+    let shown = String::from_utf8(output.stdout)?;
+    ensure!(!shown.contains('\x1b'), "colours without a terminal");
+    for line in shown.lines() {
+        ensure!(line.chars().count() <= 80, "wider than 80: {line}\n{shown}");
+    }
+    if std::env::var_os("CSR_WARDEN_TEST_SHOW").is_some() {
+        eprintln!("{shown}");
+    }
+    let output = run(kubeconfig, &["-o", "json"]).await?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let report: Value = serde_json::from_slice(&output.stdout).context(stderr.into_owned())?;
+    let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA)?)?;
+    let wrong: Vec<String> = schema.iter_errors(&report).map(|e| e.to_string()).collect();
+    ensure!(wrong.is_empty(), "{wrong:?}");
+    Ok(Said {
+        code: output.status.code().context("a code")?,
+        report,
+    })
+}
+
+/// Does what the finding says, as a person who pastes it into a shell.
+async fn mend(cluster: &Cluster, said: &Said, code: &str) -> Result<()> {
+    surroundings::shell(cluster, &said.mend(code)?).await?;
+    let after = doctor(cluster.admin_kubeconfig()).await?;
+    ensure!(
+        !after.codes().contains(&code),
+        "{code} after\n{}",
+        said.mend(code)?
+    );
+    Ok(())
+}
+
+const ADDRESSES: [Ipv4Addr; 5] = [
+    Ipv4Addr::new(10, 78, 0, 1),
+    Ipv4Addr::new(10, 78, 0, 2),
+    Ipv4Addr::new(10, 78, 0, 3),
+    Ipv4Addr::new(10, 78, 0, 4),
+    Ipv4Addr::new(10, 78, 0, 5),
+];
+
+fn options() -> Options {
+    for address in ADDRESSES {
+        netns::add(address).expect("an address");
+    }
+    Options {
+        // As kubeadm has it: names of nodes are in no DNS here.
+        api_server_args: vec!["--kubelet-preferred-address-types=InternalIP".into()],
+        ..Options::default()
+    }
+}
+
+async fn healthy(assets: Arc<Assets>) -> Result<()> {
+    let options = Options {
+        verify_kubelets: true,
+        ..options()
+    };
+    let cluster = Cluster::start(&assets, options).await?;
+    let scene = Scene {
+        installation: Installation::apply(&cluster, Path::new(BINARY)).await?,
+        admin: cluster.admin(),
+        cluster,
+    };
+    let mut daemon = scene.installation.start("csr-warden", &[])?;
+    daemon.wait_ready(SOON).await?;
+    let given = Given::new(&scene.cluster);
+    given.kubelet_config("serverTLSBootstrap: true\n").await?;
+    given
+        .api_server_pod(&["--kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt"])
+        .await?;
+    let mut ports = Vec::new();
+    for (name, ip) in [("n1", ADDRESSES[0]), ("n2", ADDRESSES[1])] {
+        let kubelet = Kubelet::join(&scene.cluster, name, ip).await?;
+        ports.push(kubelet.serve(&scene.cluster, &[ip], false).await?);
+    }
+    let said = doctor(scene.cluster.admin_kubeconfig()).await?;
+    said.expect(0, &[])?;
+    ensure!(said.report["severity"] == "ok", "{:#}", said.report);
+
+    // A port that is closed is no problem of the cluster; what is behind it is not known.
+    drop(ports.pop());
+    let said = doctor(scene.cluster.admin_kubeconfig()).await?;
+    said.expect(0, &["KubeletConfigUnseen", "KubeletUnreachable"])?;
+    ensure!(said.finding("KubeletUnreachable")?["objects"] == serde_json::json!(["n2"]));
+
+    // Whoever may read nothing is told which right is missing, and nothing is said to be wrong.
+    let stranger = scene.cluster.kubeconfig_for("stranger", &[])?;
+    let said = doctor(&stranger).await?;
+    ensure!(said.code == 0, "{:#}", said.report);
+    ensure!(said.report["severity"] == "unknown", "{:#}", said.report);
+    let rights = said.findings().filter(|one| one["code"] == "RightMissing");
+    ensure!(rights.count() >= 8, "{:?}", said.codes());
+    ensure!(said.codes().contains(&"NodeRestrictionUnknown"));
+    // Nodes cannot be listed, and the commands that are shown give the right to.
+    let nodes = said
+        .findings()
+        .find(|one| text(&one["what"]).contains("list nodes"))
+        .context("nodes")?;
+    for block in nodes["mend"].as_array().into_iter().flatten() {
+        let block = text(block).replace("NAME", "stranger");
+        surroundings::shell(&scene.cluster, &block).await?;
+    }
+    let said = doctor(&stranger).await?;
+    ensure!(said.report["nodes"] == 2, "{:#}", said.report);
+
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    let said = doctor(scene.cluster.admin_kubeconfig()).await?;
+    ensure!(said.codes().contains(&"WardenSilent"), "{:?}", said.codes());
+    ensure!(said.code == 1);
+    Ok(())
+}
+
+async fn fresh(assets: Arc<Assets>) -> Result<()> {
+    let cluster = Cluster::start(&assets, options()).await?;
+    let given = Given::new(&cluster);
+    given.kubelet_config("").await?;
+    given.api_server_pod(&["--allow-privileged=true"]).await?;
+    let mut ports = Vec::new();
+    for (name, ip) in [("n1", ADDRESSES[0]), ("n2", ADDRESSES[1])] {
+        Kubelet::join(&cluster, name, ip).await?;
+        ports.push(surroundings::self_signed(ip).await?);
+    }
+    let others = [
+        "ApiServerDoesNotVerify",
+        "KubeletBootstrapOff",
+        "KubeletSelfSigned",
+        "WardenAbsent",
+    ];
+    let with = |code: &'static str| [&[code], others.as_slice()].concat();
+    let said = doctor(cluster.admin_kubeconfig()).await?;
+    said.expect(1, &with("BootstrapOff"))?;
+    mend(&cluster, &said, "BootstrapOff").await?;
+
+    for wrong in [
+        "serverTLSBoostrap",
+        "serverTlsBootstrap",
+        "serverTLSBootstap",
+    ] {
+        given.kubelet_config(&format!("{wrong}: true\n")).await?;
+        let said = doctor(cluster.admin_kubeconfig()).await?;
+        said.expect(1, &with("BootstrapMisspelled"))?;
+        mend(&cluster, &said, "BootstrapMisspelled").await?;
+    }
+    given.kubelet_config("serverTLSBootstrap: false\n").await?;
+    let said = doctor(cluster.admin_kubeconfig()).await?;
+    said.expect(1, &with("BootstrapOff"))?;
+    mend(&cluster, &said, "BootstrapOff").await?;
+    given
+        .kubelet_config("serverTLSBootstrap: \"true\"\n")
+        .await?;
+    let said = doctor(cluster.admin_kubeconfig()).await?;
+    said.expect(1, &with("KubeletConfigUnreadable"))?;
+    Ok(())
+}
+
+async fn blind(assets: Arc<Assets>) -> Result<()> {
+    let options = Options {
+        node_restriction: false,
+        ..options()
+    };
+    let cluster = Cluster::start(&assets, options).await?;
+    let given = Given::new(&cluster);
+    given.blind_approver().await?;
+    given.careless_metrics().await?;
+    // One got what it asked for, one got an address that is not its own, one has nothing yet.
+    let mut ports = Vec::new();
+    let right = Kubelet::join(&cluster, "n1", ADDRESSES[0]).await?;
+    ports.push(right.serve(&cluster, &[ADDRESSES[0]], true).await?);
+    let wrong = Kubelet::join(&cluster, "n2", ADDRESSES[1]).await?;
+    let stolen = Ipv4Addr::new(10, 96, 0, 1);
+    ports.push(wrong.serve(&cluster, &[stolen], true).await?);
+    let none = Kubelet::join(&cluster, "n3", ADDRESSES[2]).await?;
+    ports.push(KubeletPort::without_certificate(none.port).await?);
+    let said = doctor(cluster.admin_kubeconfig()).await?;
+    let expected = [
+        "ApiServerUnseen",
+        "ApprovedByOthers",
+        "AutoscalerWithoutMetrics",
+        "KubeletConfigAbsent",
+        "KubeletNoCertificate",
+        "KubeletWrongNames",
+        "MayApprove",
+        "MetricsServerInsecure",
+        "NodeRestrictionOff",
+        "OtherApprover",
+        "WardenAbsent",
+    ];
+    said.expect(1, &expected)?;
+    let wrong = said.finding("KubeletWrongNames")?;
+    ensure!(wrong["objects"] == serde_json::json!(["n2"]), "{wrong}");
+    ensure!(text(&wrong["what"]).contains("10.96.0.1"), "{wrong}");
+    for code in ["OtherApprover", "MayApprove", "MetricsServerInsecure"] {
+        mend(&cluster, &said, code).await?;
+    }
+
+    // Nothing is written, also not by the dry run.
+    let labels = cluster.kubectl(&["get", "nodes", "-o", "yaml"]).await?;
+    ensure!(!labels.contains("csr-warden"), "{labels}");
+    let without = run(
+        cluster.admin_kubeconfig(),
+        &["--no-impersonation", "-o", "json"],
+    );
+    let report: Value = serde_json::from_slice(&without.await?.stdout)?;
+    let unknown = report.to_string().contains("NodeRestrictionUnknown");
+    ensure!(unknown, "{report:#}");
+
+    // A server that does not answer is an error, and is told in one sentence.
+    let mut cluster = cluster;
+    cluster.api_server.kill()?;
+    let output = run(cluster.admin_kubeconfig(), &[]).await?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(2), "{stderr}");
+    ensure!(
+        stderr.contains("the API server cannot be reached"),
+        "{stderr}"
+    );
+    Ok(())
+}
+
+/// kubectl finds the program on the PATH under the name of a plugin.
+async fn plugin(assets: Arc<Assets>) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    std::os::unix::fs::symlink(BINARY, dir.path().join("kubectl-csr_warden"))?;
+    let kubectl = |args: &[&str]| -> Result<(bool, String)> {
+        let output = Command::new(&assets.kubectl)
+            .args(args)
+            .env("PATH", dir.path())
+            .output()?;
+        let mut said = output.stdout;
+        said.extend(output.stderr);
+        Ok((output.status.success(), String::from_utf8(said)?))
+    };
+    let (good, help) = kubectl(&["csr-warden", "--help"])?;
+    ensure!(
+        good && help.contains("Usage: kubectl csr-warden <COMMAND>"),
+        "{help}"
+    );
+    let (good, help) = kubectl(&["csr-warden", "doctor", "--help"])?;
+    ensure!(
+        good && help.contains("Usage: kubectl csr-warden doctor"),
+        "{help}"
+    );
+    let (good, policy) = kubectl(&["csr-warden", "policy", "show", "strict"])?;
+    ensure!(good && policy.contains("name: strict"), "{policy}");
+    let (_, listed) = kubectl(&["plugin", "list"])?;
+    ensure!(listed.contains("kubectl-csr_warden"), "{listed}");
+    let (good, wrong) = kubectl(&["csr-warden", "no-such-command"])?;
+    ensure!(
+        !good && wrong.contains("Usage: kubectl csr-warden"),
+        "{wrong}"
+    );
+    Ok(())
+}

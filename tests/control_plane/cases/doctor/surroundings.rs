@@ -1,0 +1,230 @@
+//! What `doctor` finds in a cluster: kubelets, kubeadm's ConfigMap, the API server's Pod, other
+//! approvers, metrics-server and an autoscaler.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::harness::cluster::Cluster;
+use crate::harness::kubelet_port::{KubeletPort, request};
+use crate::harness::node_user::{Ask, NodeUser, issued, later_than};
+
+/// The kubelet's own port, so that addresses tell the nodes apart.
+const PORT: u16 = 10250;
+
+/// A node that has joined.
+pub struct Kubelet {
+    user: NodeUser,
+    /// Where it listens.
+    pub port: SocketAddr,
+}
+
+impl Kubelet {
+    /// Its Node, as a kubelet writes it.
+    pub async fn join(cluster: &Cluster, name: &str, ip: Ipv4Addr) -> Result<Kubelet> {
+        let user = NodeUser::new(cluster, name).await?;
+        let created = user.register().await?;
+        user.report(&[format!("Hostname {name}"), format!("InternalIP {ip}")])
+            .await?;
+        let port = json!({"status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": PORT}}}});
+        let port = port.to_string();
+        cluster
+            .kubectl(&["patch", "node", name, "--subresource=status", "-p", &port])
+            .await?;
+        later_than(&cluster.admin(), created).await?;
+        Ok(Kubelet {
+            user,
+            port: (ip, PORT).into(),
+        })
+    }
+
+    /// Asks for a certificate, and shows it once the signer has signed it. If `by_hand`, a person
+    /// approves whatever it is; else it is csr-warden's to do.
+    pub async fn serve(
+        &self,
+        cluster: &Cluster,
+        ips: &[Ipv4Addr],
+        by_hand: bool,
+    ) -> Result<KubeletPort> {
+        let name = &self.user.name;
+        let (pem, key) = request(name, &[name], ips)?;
+        let asked = format!("csr-{name}");
+        self.user.post(&Ask::new(&asked, pem)).await?;
+        if by_hand {
+            cluster.kubectl(&["certificate", "approve", &asked]).await?;
+        }
+        let chain = issued(&cluster.admin(), &asked).await?;
+        KubeletPort::start(self.port, &chain, &key, true).await
+    }
+}
+
+/// What a kubelet shows without serverTLSBootstrap.
+pub async fn self_signed(ip: Ipv4Addr) -> Result<KubeletPort> {
+    let own = rcgen::generate_simple_self_signed([ip.to_string()])?;
+    let key = own.signing_key.serialize_pem();
+    KubeletPort::start((ip, PORT).into(), own.cert.pem().as_bytes(), &key, false).await
+}
+
+/// Makes things be there.
+pub struct Given<'a>(&'a Cluster);
+
+impl<'a> Given<'a> {
+    pub fn new(cluster: &'a Cluster) -> Given<'a> {
+        Given(cluster)
+    }
+
+    /// As kubeadm writes it, with one line more.
+    pub async fn kubelet_config(&self, line: &str) -> Result<()> {
+        let text = format!(
+            "apiVersion: kubelet.config.k8s.io/v1beta1\nauthentication:\n  x509:\n    \
+             clientCAFile: /etc/kubernetes/pki/ca.crt\ncgroupDriver: systemd\n\
+             kind: KubeletConfiguration\nrotateCertificates: true\n{line}"
+        );
+        let map = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "kubelet-config", "namespace": "kube-system"},
+            "data": {"kubelet": text},
+        });
+        self.apply(&map).await
+    }
+
+    /// The static Pod that kubeadm makes for an API server, with these flags.
+    pub async fn api_server_pod(&self, flags: &[&str]) -> Result<()> {
+        let mut command = vec!["kube-apiserver"];
+        command.extend(flags);
+        self.apply(&json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": "default", "namespace": "kube-system"},
+        }))
+        .await?;
+        let labels = json!({"component": "kube-apiserver", "tier": "control-plane"});
+        self.apply(&json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": "kube-apiserver-n0",
+                "namespace": "kube-system",
+                "labels": labels,
+            },
+            "spec": {"containers": [{"name": "a", "image": "kube-apiserver", "command": command}]},
+        }))
+        .await
+    }
+
+    /// An approver that looks at nothing, with its rights.
+    pub async fn blind_approver(&self) -> Result<()> {
+        let image = "registry.example/kubelet-serving-cert-approver:1";
+        self.apply(&deployment("approver", image, &[])).await?;
+        let group = "certificates.k8s.io";
+        self.apply(&json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": "approver"},
+            "rules": [
+                {
+                    "apiGroups": [group],
+                    "resources": ["certificatesigningrequests/approval"],
+                    "verbs": ["update"],
+                },
+                {
+                    "apiGroups": [group],
+                    "resources": ["signers"],
+                    "resourceNames": ["kubernetes.io/kubelet-serving"],
+                    "verbs": ["approve"],
+                },
+            ],
+        }))
+        .await?;
+        self.apply(&json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "approver"},
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": "approver",
+            },
+            "subjects": [
+                {"kind": "ServiceAccount", "name": "approver", "namespace": "kube-system"},
+            ],
+        }))
+        .await
+    }
+
+    /// metrics-server as many install it, and an autoscaler that gets nothing from it.
+    pub async fn careless_metrics(&self) -> Result<()> {
+        let image = "registry.example/metrics-server:v0.9.0";
+        let args = ["--secure-port=10250", "--kubelet-insecure-tls", "--v=2"];
+        self.apply(&deployment("metrics-server", image, &args))
+            .await?;
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+        self.apply(&json!({
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"scaleTargetRef": target, "maxReplicas": 4},
+        }))
+        .await?;
+        let condition = json!({"status": {
+            "currentMetrics": [],
+            "desiredReplicas": 0,
+            "conditions": [{
+                "type": "ScalingActive",
+                "status": "False",
+                "reason": "FailedGetResourceMetric",
+                "message": "unable to get metrics for resource cpu",
+            }],
+        }});
+        let condition = condition.to_string();
+        let patch = [
+            "patch",
+            "hpa",
+            "web",
+            "--subresource=status",
+            "--type=merge",
+        ];
+        self.0
+            .kubectl(&[&patch, ["-p", &condition].as_slice()].concat())
+            .await?;
+        Ok(())
+    }
+
+    async fn apply(&self, object: &Value) -> Result<()> {
+        self.0.apply(&object.to_string()).await
+    }
+}
+
+fn deployment(name: &str, image: &str, args: &[&str]) -> Value {
+    let labels = json!({"app": name});
+    let container = json!({"name": "main", "image": image, "args": args});
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "kube-system"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    })
+}
+
+/// Pastes commands into a shell of an administrator who has kubectl.
+pub async fn shell(cluster: &Cluster, script: &str) -> Result<()> {
+    let kubectl = cluster.kubectl_path();
+    let folder = kubectl.parent().context("kubectl's folder")?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new("sh");
+    command
+        .args(["-euc", script])
+        .env("PATH", format!("{}:{path}", folder.display()))
+        .env("KUBECONFIG", cluster.admin_kubeconfig())
+        .env("HOME", cluster.dir());
+    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{script}\n{stderr}");
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! The Pods that the chart renders, run with what it renders for them and nothing else: arguments,
+//! variables, ServiceAccount and ConfigMap.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::scene::SOON;
+use crate::forge::Recipe;
+use crate::harness::assets::Assets;
+use crate::harness::cluster::{Cluster, Options};
+use crate::harness::manifests::{chart, objects};
+use crate::harness::node_user::{Ask, NodeUser, later_than, settled};
+use crate::harness::{decisions, netns, pod};
+use crate::{BINARY, Case, Needs};
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("pod_of_the_chart", Needs::OwnNetwork, of_the_chart),
+        Case::new("pod_while_bootstrapping", Needs::OwnNetwork, bootstrapping),
+    ]
+}
+
+async fn cluster(assets: &Assets) -> Result<Cluster> {
+    let options = Options {
+        advertise: Some(netns::ADDRESS),
+        ..Options::default()
+    };
+    Cluster::start(assets, options).await
+}
+
+async fn node(cluster: &Cluster, name: &str, ip: &str) -> Result<NodeUser> {
+    let user = NodeUser::new(cluster, name).await?;
+    let created = user.register().await?;
+    let addresses = [format!("Hostname {name}"), format!("InternalIP {ip}")];
+    user.report(&addresses).await?;
+    later_than(&cluster.admin(), created).await?;
+    Ok(user)
+}
+
+async fn ask(user: &NodeUser, request: &str, ip: &str) -> Result<()> {
+    let pem = Recipe::genuine(&user.name, &[&user.name], &[ip.parse()?]).pem();
+    user.post(&Ask::new(request, pem)).await.map(drop)
+}
+
+/// A policy and an inventory from the values are what is judged by.
+async fn of_the_chart(assets: Arc<Assets>) -> Result<()> {
+    let cluster = cluster(&assets).await?;
+    let dir = tempfile::tempdir()?;
+    let values = dir.path().join("values.json");
+    let inventory = json!({"nodes": [{"name": "n1", "addresses": ["10.0.0.1"]}]});
+    let policy = json!({
+        "name": "mine",
+        "spec": {"proof": {"ipAddresses": {"allOf": ["Inventory"]}}},
+    });
+    let text = json!({"policy": policy, "inventory": inventory, "replicas": 2}).to_string();
+    std::fs::write(&values, text)?;
+    let text = chart(&assets, &[&format!("--values={}", values.display())])?;
+    cluster.apply(&text).await?;
+    let objects = objects(&text)?;
+    let binary = Path::new(BINARY);
+    let mut daemon = pod::start(&cluster, binary, &objects, "pod-1", netns::ADDRESS).await?;
+    daemon.wait_ready(SOON).await?;
+    let digest = "csr_warden_policy_info{name=\"mine\"";
+    ensure!(daemon.metric(digest).await? == 1, "another policy");
+
+    let listed = node(&cluster, "n1", "10.0.0.1").await?;
+    ask(&listed, "listed", "10.0.0.1").await?;
+    settled(&cluster.admin(), "listed", "Approved").await?;
+    let unlisted = node(&cluster, "n2", "10.0.0.2").await?;
+    ask(&unlisted, "unlisted", "10.0.0.2").await?;
+    decisions::expect(daemon.stdout(), "unlisted", "Wait", &["SanUncorroborated"]).await?;
+    let lease = ["get", "lease/csr-warden", "-n", "kube-system", "-o", "name"];
+    ensure!(cluster.kubectl(&lease).await?.contains("csr-warden"));
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    for word in ["forbidden", "permission", "WARN", "ERROR"] {
+        let lines = daemon.stderr().containing(word);
+        ensure!(lines.is_empty(), "{lines:#?}");
+    }
+    Ok(())
+}
+
+/// There are no Services yet: the API server is reached at the node's own address.
+async fn bootstrapping(assets: Arc<Assets>) -> Result<()> {
+    let cluster = cluster(&assets).await?;
+    let (_, port) = cluster.server().rsplit_once(':').unwrap_or_default();
+    let port = format!("--set=bootstrap.enabled=true,apiServer.port={port}");
+    let text = chart(&assets, &[&port])?;
+    cluster.apply(&text).await?;
+    let objects = objects(&text)?;
+    ensure!(!objects.keys().any(|key| key.starts_with("Service ")));
+    let binary = Path::new(BINARY);
+    let mut daemon = pod::start(&cluster, binary, &objects, "pod-1", netns::ADDRESS).await?;
+    daemon.wait_ready(SOON).await?;
+    ensure!(daemon.address().to_string() == "127.0.0.1:8089");
+    let first = node(&cluster, "n1", "10.0.0.1").await?;
+    ask(&first, "first", "10.0.0.1").await?;
+    settled(&cluster.admin(), "first", "Approved").await?;
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! GET over HTTPS, with a token or without; and the certificate that is shown.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustls::client::Resumption;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::GLANCE;
+use super::daemon::{Answer, read_answer};
+
+/// How long one exchange may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A server, and whom it is believed to be by.
+pub struct Https {
+    address: SocketAddr,
+    connector: TlsConnector,
+}
+
+impl Https {
+    /// Believes what this authority has signed, for the server's IP address.
+    pub fn new(address: SocketAddr, authority: &Path) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(authority)?)?;
+        let mut config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        // A resumed session shows no certificate, and the old one would be taken for it.
+        config.resumption = Resumption::disabled();
+        Ok(Self {
+            address,
+            connector: TlsConnector::from(Arc::new(config)),
+        })
+    }
+
+    /// One GET: the answer and the certificate in DER.
+    pub async fn get(&self, path: &str, token: Option<&str>) -> Result<(Answer, Vec<u8>)> {
+        timeout(PATIENCE, self.exchange(path, token)).await?
+    }
+
+    async fn exchange(&self, path: &str, token: Option<&str>) -> Result<(Answer, Vec<u8>)> {
+        let stream = TcpStream::connect(self.address).await?;
+        let name = ServerName::from(self.address.ip());
+        let mut stream = self.connector.connect(name, stream).await?;
+        let shown = stream.get_ref().1.peer_certificates();
+        let shown = shown.and_then(<[_]>::first).context("no certificate")?;
+        let shown = shown.to_vec();
+        let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\n{}Connection: close\r\n\r\n",
+            self.address,
+            authorization.unwrap_or_default()
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        Ok((read_answer(answer)?, shown))
+    }
+
+    /// Waits for an answer with this status.
+    pub async fn wait(
+        &self,
+        path: &str,
+        token: Option<&str>,
+        status: u16,
+        deadline: Duration,
+    ) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let answer = self.get(path, token).await;
+            if answer.as_ref().is_ok_and(|(one, _)| one.status == status) {
+                return Ok(());
+            }
+            if begun.elapsed() > deadline {
+                bail!("{path} is not answered with {status}: {answer:?}");
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A kubelet's port: shows one certificate to whoever comes, and says with what configuration the
+//! kubelet runs. And what a kubelet asks to be signed.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Result;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsAcceptor;
+
+/// The record with which Go refuses a connection if it has no certificate: alert, TLS 1.2, two
+/// bytes, fatal, internal_error.
+const INTERNAL_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
+
+/// A listening port. Dropping it closes it.
+pub struct KubeletPort(AbortHandle);
+
+impl Drop for KubeletPort {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl KubeletPort {
+    /// Shows this chain, and says in `/configz` whether `serverTLSBootstrap` is on.
+    pub async fn start(
+        at: SocketAddr,
+        chain_pem: &[u8],
+        key_pem: &str,
+        bootstrap: bool,
+    ) -> Result<Self> {
+        let chain = CertificateDer::pem_slice_iter(chain_pem).collect::<Result<Vec<_>, _>>()?;
+        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())?;
+        let config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind(at).await?;
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let mut stream = acceptor.accept(stream).await?;
+                    let mut request = Vec::new();
+                    while !request.ends_with(b"\r\n\r\n") {
+                        request.push(stream.read_u8().await?);
+                    }
+                    stream.write_all(configz(bootstrap).as_bytes()).await?;
+                    stream.shutdown().await
+                });
+            }
+        });
+        Ok(Self(task.abort_handle()))
+    }
+
+    /// Has no certificate.
+    pub async fn without_certificate(at: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind(at).await?;
+        let task = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    // Closing before the greeting is read would reset the connection.
+                    let _ = stream.read(&mut [0; 4096]).await?;
+                    stream.write_all(&INTERNAL_ERROR).await?;
+                    stream.shutdown().await
+                });
+            }
+        });
+        Ok(Self(task.abort_handle()))
+    }
+}
+
+/// The answer of a kubelet, which leaves out what is false.
+fn configz(bootstrap: bool) -> String {
+    let field = if bootstrap {
+        r#","serverTLSBootstrap":true"#
+    } else {
+        ""
+    };
+    let body = format!(r#"{{"kubeletconfig":{{"enableServer":true{field}}}}}"#);
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// A key, and a request of a node for these names with it.
+pub fn request(node: &str, dns: &[&str], ips: &[Ipv4Addr]) -> Result<(String, String)> {
+    use rcgen::{DnType, DnValue, SanType};
+    let key = rcgen::KeyPair::generate()?;
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    let printable = |text: &str| anyhow::Ok(DnValue::PrintableString(text.try_into()?));
+    let subject = &mut params.distinguished_name;
+    subject.push(DnType::OrganizationName, printable("system:nodes")?);
+    subject.push(
+        DnType::CommonName,
+        printable(&format!("system:node:{node}"))?,
+    );
+    for name in dns {
+        let name = (*name).try_into()?;
+        params.subject_alt_names.push(SanType::DnsName(name));
+    }
+    let ips = ips.iter().map(|ip| SanType::IpAddress((*ip).into()));
+    params.subject_alt_names.extend(ips);
+    Ok((params.serialize_request(&key)?.pem()?, key.serialize_pem()))
+}

@@ -1,0 +1,133 @@
+//! The Pod of a rendered Deployment as a process: its arguments and variables, its ServiceAccount's
+//! token and its ConfigMap at the very paths that the kubelet would mount them at, in a mount namespace
+//! of its own. Needs the network namespace of [`super::netns`] too, since its ports are the Pod's.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use super::cluster::Cluster;
+use super::daemon::Daemon;
+use super::manifests::Objects;
+use super::process::Launch;
+
+/// What Kubernetes says where the API server is, if the Pod does not.
+const HOST: &str = "KUBERNETES_SERVICE_HOST";
+const PORT: &str = "KUBERNETES_SERVICE_PORT";
+/// Replaces folders by empty ones of its own and fills them: `run` leads to what the kubelet mounts,
+/// `etc` to the ConfigMap. The rest of the arguments is the program.
+const ENTER: &str = r#"
+set -e
+account=$1; config=$2; shift 2
+mount -t tmpfs tmpfs /run
+mkdir -p /run/secrets/kubernetes.io/serviceaccount
+mount --bind "$account" /run/secrets/kubernetes.io/serviceaccount
+mount -t tmpfs tmpfs /etc
+if [ -n "$config" ]; then
+    mkdir /etc/csr-warden
+    mount --bind "$config" /etc/csr-warden
+fi
+exec "$@"
+"#;
+
+/// Starts `binary` as the Deployment's only container, on a node that has this address.
+///
+/// `name` is for its log and is the Pod's name.
+pub async fn start(
+    cluster: &Cluster,
+    binary: &Path,
+    objects: &Objects,
+    name: &str,
+    node: Ipv4Addr,
+) -> Result<Daemon> {
+    let deployment = objects
+        .get("Deployment kube-system/csr-warden")
+        .context("no Deployment")?;
+    let pod = &deployment["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let account = account(cluster, pod, name).await?;
+    let config = config(cluster, pod, objects, name)?;
+
+    let server = cluster.server().rsplit_once(':').context("a port")?.1;
+    let mut variables = vec![
+        (HOST.to_owned(), node.to_string()),
+        (PORT.to_owned(), server.to_owned()),
+        ("HOSTNAME".to_owned(), name.to_owned()),
+    ];
+    for variable in container["env"].as_array().into_iter().flatten() {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let field = variable.pointer("/valueFrom/fieldRef/fieldPath");
+        let value = match (text(&variable["value"]), field.and_then(Value::as_str)) {
+            (Some(value), _) => value,
+            (None, Some("status.hostIP")) => node.to_string(),
+            (None, other) => bail!("a variable from {other:?}"),
+        };
+        variables.push((text(&variable["name"]).context("a name")?, value));
+    }
+    let args = container["args"].as_array().context("args")?;
+    let args: Vec<&str> = args.iter().filter_map(Value::as_str).collect();
+    // Where the probes, and so the test, ask.
+    let port = container["ports"][0]["containerPort"]
+        .as_u64()
+        .context("a port")?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port)?));
+
+    let mut launch = Launch::new(name, Path::new("unshare"), cluster.dir())
+        .talking()
+        .args(["--mount", "--", "sh", "-c", ENTER, "sh"])
+        .args([account.as_os_str()])
+        .args([config.as_deref().unwrap_or(Path::new("")).as_os_str()])
+        .args([binary.as_os_str()])
+        .args(args);
+    for (name, value) in variables {
+        launch = launch.env(name, value);
+    }
+    Daemon::launch(launch, address)
+}
+
+/// What the kubelet mounts for the Pod's ServiceAccount, if the Pod wants it.
+async fn account(cluster: &Cluster, pod: &Value, name: &str) -> Result<PathBuf> {
+    ensure!(pod["automountServiceAccountToken"] == true, "no token");
+    let account = pod["serviceAccountName"].as_str().context("an account")?;
+    let create = ["create", "token", account, "--namespace=kube-system"];
+    let token = cluster.kubectl(&create).await?;
+    let folder = cluster.dir().join(format!("{name}-account"));
+    std::fs::create_dir(&folder)?;
+    std::fs::write(folder.join("token"), token.trim())?;
+    std::fs::write(folder.join("namespace"), "kube-system")?;
+    std::fs::copy(cluster.authority().pair().cert, folder.join("ca.crt"))?;
+    Ok(folder)
+}
+
+/// The ConfigMap that the Pod mounts, as a folder.
+fn config(
+    cluster: &Cluster,
+    pod: &Value,
+    objects: &Objects,
+    name: &str,
+) -> Result<Option<PathBuf>> {
+    let mounts = &pod["containers"][0]["volumeMounts"];
+    let (Some([mount]), Some([volume])) = (
+        mounts.as_array().map(Vec::as_slice),
+        pod["volumes"].as_array().map(Vec::as_slice),
+    ) else {
+        ensure!(mounts.is_null() && pod["volumes"].is_null(), "{pod}");
+        return Ok(None);
+    };
+    ensure!(mount["name"] == volume["name"], "{mount} of {volume}");
+    ensure!(mount["mountPath"] == "/etc/csr-warden", "{mount}");
+    let map = volume["configMap"]["name"]
+        .as_str()
+        .context("a ConfigMap")?;
+    let map = &objects
+        .get(&format!("ConfigMap kube-system/{map}"))
+        .context("no such ConfigMap")?;
+    let folder = cluster.dir().join(format!("{name}-config"));
+    std::fs::create_dir(&folder)?;
+    for (file, text) in map["data"].as_object().context("data")? {
+        std::fs::write(folder.join(file), text.as_str().context("text")?)?;
+    }
+    Ok(Some(folder))
+}

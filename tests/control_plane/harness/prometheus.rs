@@ -1,0 +1,154 @@
+//! A Prometheus that scrapes csr-warden every half second, with the rules that are shipped.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use super::daemon::http_get;
+use super::process::{Launch, Process};
+use super::{GLANCE, ports};
+
+const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring/rules.yaml");
+
+/// A running Prometheus. Dropping it ends it.
+pub struct Prometheus {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl Prometheus {
+    /// Starts it; `scrape` is what its configuration says of the job beside name and targets.
+    pub fn start(dir: &Path, target: SocketAddr, scrape: &Value) -> Result<Self> {
+        let [port] = ports::free::<1>()?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut job = json!({
+            "job_name": "csr-warden",
+            "static_configs": [
+                {"targets": [target.to_string()], "labels": {"namespace": "kube-system"}},
+            ],
+        });
+        if let (Some(job), Some(more)) = (job.as_object_mut(), scrape.as_object()) {
+            job.extend(more.clone());
+        }
+        let config = json!({
+            "global": {"scrape_interval": "500ms", "evaluation_interval": "500ms"},
+            "rule_files": [RULES],
+            "scrape_configs": [job],
+        });
+        // JSON is YAML.
+        let file = dir.join("prometheus.yaml");
+        std::fs::write(&file, config.to_string())?;
+        let launch = Launch::new("prometheus", Path::new("prometheus"), dir).args([
+            format!("--config.file={}", file.display()),
+            format!("--storage.tsdb.path={}", dir.join("prometheus").display()),
+            format!("--web.listen-address={address}"),
+            "--log.level=warn".into(),
+        ]);
+        Ok(Self {
+            process: Process::spawn(launch)?,
+            address,
+        })
+    }
+
+    /// The end of its log.
+    pub fn log_tail(&self) -> String {
+        self.process.log_tail()
+    }
+
+    async fn get(&self, path: &str) -> Result<Value> {
+        let answer = http_get(self.address, path).await?;
+        ensure!(answer.status == 200, "{path}: {answer:?}");
+        let body: Value = serde_json::from_str(&answer.body)?;
+        Ok(at(&body, "/data").clone())
+    }
+
+    /// The values of a query now, without those that are no number.
+    pub async fn query(&self, expr: &str) -> Result<Vec<(Value, f64)>> {
+        let data = self
+            .get(&format!("/api/v1/query?query={}", encoded(expr)))
+            .await?;
+        let mut values = Vec::new();
+        for series in at(&data, "/result").as_array().context("result")? {
+            let value: f64 = at(series, "/value/1").as_str().context("value")?.parse()?;
+            if !value.is_nan() {
+                values.push((at(series, "/metric").clone(), value));
+            }
+        }
+        Ok(values)
+    }
+
+    /// Waits until a query has a value.
+    pub async fn wait_value(&mut self, expr: &str, deadline: Duration) -> Result<f64> {
+        let begun = Instant::now();
+        loop {
+            self.process.must_run()?;
+            let values = self.query(expr).await;
+            if let Ok([(_, value), ..]) = values.as_deref() {
+                return Ok(*value);
+            }
+            if begun.elapsed() > deadline {
+                bail!("no value after {deadline:?}: {expr}: {values:?}");
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// The alerts that fire, each with its annotations.
+    pub async fn firing(&self) -> Result<Vec<Value>> {
+        let data = self.get("/api/v1/alerts").await?;
+        let alerts = at(&data, "/alerts").as_array().context("alerts")?.iter();
+        Ok(alerts
+            .filter(|alert| at(alert, "/state") == "firing")
+            .cloned()
+            .collect())
+    }
+
+    /// Rules whose evaluation fails, each with the error.
+    pub async fn broken_rules(&self) -> Result<Vec<String>> {
+        let data = self.get("/api/v1/rules").await?;
+        let mut broken = Vec::new();
+        for group in at(&data, "/groups").as_array().context("groups")? {
+            for rule in at(group, "/rules").as_array().context("rules")? {
+                if at(rule, "/health") != "ok" {
+                    broken.push(format!("{}: {}", at(rule, "/name"), at(rule, "/lastError")));
+                }
+            }
+        }
+        Ok(broken)
+    }
+
+    /// Health and last error of the target.
+    pub async fn target(&self) -> Result<(String, String)> {
+        let data = self.get("/api/v1/targets").await?;
+        let target = at(&data, "/activeTargets/0");
+        let text = |key: &str| {
+            target
+                .get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        Ok((text("health"), text("lastError")))
+    }
+}
+
+/// What stands there; null if nothing does.
+fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
+}
+
+/// RFC 3986, 2.1: all but what is never reserved.
+fn encoded(text: &str) -> String {
+    let mut url = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            url.push(char::from(byte));
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    url
+}

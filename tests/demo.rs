@@ -1,0 +1,156 @@
+//! The demonstration as somebody without a terminal sees it, and what it leaves running.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use assert_cmd::cargo::CommandCargoExt as _;
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use kube::api::{Api, ListParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+fn demo(args: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("csr-warden").unwrap();
+    command.arg("demo").args(args).stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn every_kubelet_is_served_and_every_forgery_denied() {
+    let output = demo(&["--nodes", "10", "--attackers", "5", "--seed", "1"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}\n{text}", output.status);
+    for sentence in [
+        "10 of 10 kubelets have their serving certificate",
+        "5 of 5 forgeries denied, 0 approved",
+    ] {
+        assert!(text.contains(sentence), "no `{sentence}` in\n{text}");
+    }
+    let (told, summary) = text.split_once("denied as").expect("a table of reasons");
+    let codes: Vec<&str> = told
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("denied in "))
+        .filter_map(|rest| rest.split_once(": "))
+        .map(|(_, code)| code)
+        .collect();
+    assert_eq!(codes.len(), 5, "{text}");
+    for code in codes {
+        assert!(summary.contains(code), "no {code} in\n{summary}");
+    }
+    for index in 1..=10 {
+        let served = format!("node-{index} served in ");
+        assert!(told.contains(&served), "no `{served}` in\n{text}");
+    }
+    assert!(!text.contains('\x1b'), "styles without a terminal\n{text}");
+    let longest = text.lines().map(|line| line.chars().count()).max();
+    assert!(longest <= Some(80), "{longest:?} columns\n{text}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_forgeries() {
+    let forgeries = || -> Vec<String> {
+        let output = demo(&["--nodes", "1", "--attackers", "16", "--seed", "7"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{}\n{text}", output.status);
+        let mut said: Vec<String> = text
+            .lines()
+            .filter_map(|line| Some(line.split_once(" s  rogue-")?.1.to_owned()))
+            .collect();
+        said.sort();
+        said
+    };
+    let once = forgeries();
+    assert_eq!(once.len(), 16, "{once:?}");
+    assert_eq!(once, forgeries());
+}
+
+/// Ended whatever happens, by its own id.
+struct Kept(Child);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn what_is_kept_can_be_used_until_it_is_interrupted() {
+    let mut command = demo(&["--nodes", "3", "--attackers", "2", "--keep"]);
+    let mut kept = Kept(command.stdout(Stdio::piped()).spawn().unwrap());
+    let lines = BufReader::new(kept.0.stdout.take().unwrap()).lines();
+    let mut kubeconfig = None;
+    for line in lines.map_while(Result::ok) {
+        if let Some(path) = line.trim().strip_prefix("export KUBECONFIG=") {
+            kubeconfig = Some(PathBuf::from(path));
+        }
+        if line.starts_with("Ctrl-C ends it") {
+            break;
+        }
+    }
+    let kubeconfig = kubeconfig.expect("a kubeconfig");
+    let mode = std::fs::metadata(&kubeconfig).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let requests = requests(&kubeconfig);
+    let has = |wanted: &str| {
+        let conditions = |request: &&CertificateSigningRequest| {
+            let status = request.status.clone().unwrap_or_default();
+            let mut conditions = status.conditions.into_iter().flatten();
+            conditions.any(|condition| condition.type_ == wanted)
+        };
+        requests.iter().filter(conditions).count()
+    };
+    assert_eq!((has("Approved"), has("Denied")), (3, 2));
+    if let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS") {
+        let kubectl = |args: &[&str]| {
+            let output = Command::new(Path::new(&assets).join("kubectl"))
+                .arg("--kubeconfig")
+                .arg(&kubeconfig)
+                .arg("--cache-dir")
+                .arg(kubeconfig.with_file_name("cache"))
+                .args(args)
+                .output()
+                .unwrap();
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "kubectl {args:?}: {error}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let listed = kubectl(&["get", "csr"]);
+        assert_eq!(listed.matches("Approved,Issued").count(), 3, "{listed}");
+        assert_eq!(listed.matches("Denied").count(), 2, "{listed}");
+        assert!(kubectl(&["get", "nodes", "-o", "wide"]).contains("10.128.0.2"));
+    }
+
+    let pid = i32::try_from(kept.0.id()).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGINT).unwrap();
+    let status = kept.0.wait().unwrap();
+    assert!(status.success(), "{status}");
+    assert!(!kubeconfig.parent().unwrap().exists());
+}
+
+fn requests(kubeconfig: &Path) -> Vec<CertificateSigningRequest> {
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+        let options = KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .unwrap();
+        let client = kube::Client::try_from(config).unwrap();
+        let api: Api<CertificateSigningRequest> = Api::all(client);
+        api.list(&ListParams::default()).await.unwrap().items
+    })
+}

@@ -1,0 +1,66 @@
+//! What `/metrics` shows: every family there is, and how to read the text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use csr_warden::csr::{Object, Request};
+use csr_warden::evidence::{Evidence, Sources};
+use csr_warden::finding::Code;
+use csr_warden::policy::default_policy;
+use csr_warden::telemetry::metrics::Metrics;
+use jiff::Timestamp;
+
+/// Every family that the daemon has, each with a sample: one without is not exposed.
+pub fn exposed() -> String {
+    let policy = default_policy().unwrap();
+    let metrics = Metrics::new(&policy);
+    let now = Timestamp::now();
+    let evidence = Evidence {
+        sources: Sources::all_synced(now),
+        ..Evidence::default()
+    };
+    let object = Object {
+        name: "csr-1".into(),
+        uid: "1".into(),
+        resource_version: "1".into(),
+        created: now,
+        terminating: false,
+        signer: "example.org/other".into(),
+        requestor: csr_warden::csr::Requestor::default(),
+        usages: Vec::new(),
+        expiration_seconds: None,
+        settled: None,
+        kept: csr_warden::csr::Kept::default(),
+    };
+    let request = Request::read(object, b"");
+    metrics.judged(&csr_warden::judge(&request, &policy, &evidence, now));
+    metrics.show_pending([(Code::NodeMissing, 1)].into_iter(), Duration::ZERO);
+    metrics.wrote("written", Some(Duration::ZERO));
+    metrics.show_leader(|| true);
+    metrics.encode()
+}
+
+/// Name as in a query, type and labels of each family.
+pub fn families(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let mut families = BTreeMap::new();
+    let mut current = String::new();
+    for line in text.lines() {
+        if let Some(family) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = family.split_once(' ').unwrap();
+            let ending = match kind {
+                "counter" => "_total",
+                "info" => "_info",
+                _ => "",
+            };
+            current = format!("{name}{ending}");
+            families.insert(current.clone(), (kind.to_owned(), BTreeSet::new()));
+        } else if !line.starts_with('#') {
+            let labels = line.split_once('{').map_or("", |(_, rest)| rest);
+            let labels = labels.split('}').next().unwrap().split("\",");
+            let names = labels.filter_map(|label| Some(label.split_once('=')?.0.to_owned()));
+            let known = &mut families.get_mut(&current).expect("a family").1;
+            known.extend(names.filter(|name| name != "le"));
+        }
+    }
+    families
+}

@@ -1,0 +1,73 @@
+//! The queries of `deploy/monitoring`: of the alerts, and of the dashboard as Grafana sends them.
+
+use serde_json::Value;
+
+const RULES: &str = include_str!("../../deploy/monitoring/rules.yaml");
+const DASHBOARD: &str = include_str!("../../deploy/monitoring/dashboard.json");
+
+/// A query and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// The alert's name, or the panel's title.
+    pub of: String,
+    /// PromQL, with the variables of Grafana.
+    pub expr: String,
+    /// How Grafana names a series, if it does.
+    pub legend: String,
+}
+
+/// The alerts, each with all that stands in the rules file.
+pub fn alerts() -> Vec<Value> {
+    let file: Value = serde_saphyr::from_str(RULES).expect("rules.yaml");
+    let groups = file["groups"].as_array().expect("groups").clone();
+    let rules = groups.iter().flat_map(|group| group["rules"].as_array());
+    rules.flatten().cloned().collect()
+}
+
+/// The dashboard.
+pub fn dashboard() -> Value {
+    serde_json::from_str(DASHBOARD).expect("dashboard.json")
+}
+
+/// Every query of the alerts.
+pub fn of_alerts() -> Vec<Query> {
+    let query = |rule: &Value| Query {
+        of: text(&rule["alert"]),
+        expr: text(&rule["expr"]),
+        legend: String::new(),
+    };
+    alerts().iter().map(query).collect()
+}
+
+/// Every query of the dashboard's panels.
+pub fn of_dashboard() -> Vec<Query> {
+    let dashboard = dashboard();
+    let mut queries = Vec::new();
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            queries.push(Query {
+                of: text(&panel["title"]),
+                expr: text(&target["expr"]),
+                legend: text(&target["legendFormat"]),
+            });
+        }
+    }
+    queries
+}
+
+/// The query with Grafana's variables replaced, as it does before it sends one.
+pub fn rendered(expr: &str, window: &str) -> String {
+    let expr = expr
+        .replace("$__rate_interval", window)
+        .replace("$__range", window)
+        .replace("$job", ".+");
+    assert!(
+        !expr.contains('$'),
+        "a variable that nobody renders: {expr}"
+    );
+    expr
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
