@@ -134,6 +134,21 @@ fn a_wrong_file_is_told_where_and_what_was_expected() {
             "expected a path such as `.status.nodeRef.name`",
         ),
         (
+            format!("{head}spec:\n  protected:\n    networks: ['::ffff:10.0.0.0/104']\n"),
+            "spec.protected.networks: expected its IPv4 form `10.0.0.0/8`, found \
+             `::ffff:10.0.0.0/104`",
+        ),
+        (
+            format!("{head}spec:\n  names:\n    networks: ['::ffff:10.1.2.3/128']\n"),
+            "spec.names.networks: expected its IPv4 form `10.1.2.3/32`, found",
+        ),
+        (
+            "apiVersion: csr-warden/v1\nkind: Inventory\n\
+             patterns: [{nodes: 'a-*', networks: ['::ffff:10.0.0.0/104']}]\n"
+                .into(),
+            "patterns.networks: expected its IPv4 form 10.0.0.0/8, found `::ffff:10.0.0.0/104`",
+        ),
+        (
             "apiVersion: csr-warden/v1\nkind: Inventory\nnodes: [{name: a, addresses: [x]}]\n".into(),
             "nodes.addresses of a: expected an IP address, found `x`",
         ),

@@ -179,10 +179,14 @@ impl Intake {
         let object: K = typed(object)?;
         self.given.insert(source);
         let protects = object.protects();
-        let origin = object.origin();
+        if let Some(why) = protects.unread {
+            bail!("{why}");
+        }
         let protected = &mut self.evidence.protected;
-        protected.set_sans(&origin, K::IDENTITY, protects.sans);
-        protected.set_networks(&origin, K::IDENTITY, protects.networks);
+        for part in protects.parts {
+            protected.set_sans(&part.origin, part.kind, part.sans);
+            protected.set_networks(&part.origin, part.kind, part.networks);
+        }
         self.servers.extend(protects.servers);
         Ok(())
     }

@@ -47,11 +47,12 @@ impl ApiServer {
     }
 
     /// An endpoint of the Service `kubernetes`.
-    pub fn endpoint(ip: IpAddr, port: u16) -> ApiServer {
-        ApiServer {
-            host: ip.to_string(),
-            port,
-        }
+    pub fn endpoint(san: &San, port: u16) -> ApiServer {
+        let host = match san {
+            San::Ip(ip) => ip.to_string(),
+            San::Dns(name) => name.to_string(),
+        };
+        ApiServer { host, port }
     }
 
     /// What protects the names in its certificate, as people are told of it.

@@ -1,7 +1,5 @@
 //! The API's objects that say which names and addresses are not any node's.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -10,32 +8,42 @@ use kube::config::Kubeconfig;
 use kube::{Resource, ResourceExt};
 
 use super::certificates::ApiServer;
+use super::error::innermost;
 use crate::csr::names::San;
-use crate::evidence::IdentityKind;
+use crate::evidence::{IdentityKind, Source, unmapped};
 
 /// Namespace and name of the API server's Service.
 pub const KUBERNETES_SERVICE: (&str, &str) = ("default", "kubernetes");
 /// Namespace and name of the ConfigMap that tells joining nodes where the API server is.
 pub const CLUSTER_INFO: (&str, &str) = ("kube-public", "cluster-info");
-/// Endpoints that are asked for their certificates at most.
-const MOST_ENDPOINTS: usize = 64;
 
 /// What one object protects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Protects {
+    /// Names, addresses and networks.
+    pub parts: Vec<Part>,
+    /// API servers whose certificates say more.
+    pub servers: Vec<ApiServer>,
+    /// What it names beside these and cannot be read, if there is such: what is protected is not
+    /// known then.
+    pub unread: Option<String>,
+}
+
+/// What is protected for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Who says so, for a person.
+    pub origin: String,
+    /// What the names, addresses and networks are.
+    pub kind: IdentityKind,
     /// Names and addresses.
     pub sans: Vec<San>,
     /// Networks.
     pub networks: Vec<IpNet>,
-    /// API servers whose certificates say more.
-    pub servers: Vec<ApiServer>,
 }
 
 /// An object that protects something.
 pub trait ProtectingObject: Resource<DynamicType = ()> + Sized {
-    /// What the names and addresses are.
-    const IDENTITY: IdentityKind;
-
     /// What it protects.
     fn protects(&self) -> Protects;
 
@@ -47,98 +55,292 @@ pub trait ProtectingObject: Resource<DynamicType = ()> + Sized {
             None => format!("{kind} {}", self.name_any()),
         }
     }
+
+    /// What is wrong, with the object that it is wrong in.
+    fn told(&self, wrong: Option<String>) -> Option<String> {
+        wrong.map(|wrong| format!("{}: {wrong}", self.origin()))
+    }
+
+    /// These names and addresses, for the reason that this object is there.
+    fn part(&self, kind: IdentityKind, sans: Vec<San>) -> Part {
+        Part {
+            origin: self.origin(),
+            kind,
+            sans,
+            networks: Vec::new(),
+        }
+    }
+}
+
+/// Why this source is not whole without any object, if it is not. The API server makes it, and makes it again:
+/// whoever sees none looks too early, or at something else.
+pub fn none_of(source: Source) -> Option<String> {
+    let object = match source {
+        Source::KubernetesService => "Service default/kubernetes",
+        Source::ServiceCidrs => "ServiceCIDR",
+        // An API server that listens on a loopback address has no EndpointSlice, and not every
+        // cluster is made by kubeadm.
+        Source::ApiServerEndpoints | Source::ClusterInfo => return None,
+        Source::Nodes
+        | Source::Requests
+        | Source::ApiServerCertificates
+        | Source::Inventory
+        | Source::Machines
+        | Source::Dns
+        | Source::ServingCertificates => return None,
+    };
+    Some(format!("there is no {object}, which every cluster has"))
+}
+
+/// Reads each of these texts. The first that cannot be read is told as what it should have been.
+fn each<'a, T>(
+    texts: impl Iterator<Item = &'a String>,
+    expected: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> (Vec<T>, Option<String>) {
+    let mut all = Vec::new();
+    let mut unread = None;
+    for text in texts {
+        match read(text) {
+            Some(one) => all.push(one),
+            None => {
+                unread.get_or_insert_with(|| format!("expected {expected}, found `{text}`"));
+            }
+        }
+    }
+    (all, unread)
 }
 
 impl ProtectingObject for Service {
-    const IDENTITY: IdentityKind = IdentityKind::Service;
-
     fn protects(&self) -> Protects {
         let spec = self.spec.clone().unwrap_or_default();
         let ips = spec.cluster_ips.unwrap_or_default();
+        let ips = ips
+            .iter()
+            .chain(&spec.cluster_ip)
+            // What the API has for a Service without an address.
+            .filter(|ip| !ip.is_empty() && *ip != "None")
+            .chain(spec.external_ips.iter().flatten());
+        let (sans, unread) = each(ips, "an IP address", San::from_ip_text);
+        let status = self.status.as_ref();
+        let balancer = status.and_then(|status| status.load_balancer.as_ref());
+        let ingress = balancer.into_iter().flat_map(|all| all.ingress.iter());
+        let hosts = ingress
+            .flatten()
+            .flat_map(|one| one.ip.iter().chain(&one.hostname));
+        let expected = "a load balancer's name or IP address";
+        let (balancers, unread_balancer) = each(hosts, expected, San::from_host_text);
+        let mut parts = vec![self.part(IdentityKind::Service, sans)];
+        if !balancers.is_empty() {
+            parts.push(Part {
+                origin: format!("load balancer of {}", self.origin()),
+                ..self.part(IdentityKind::ApiServerIdentity, balancers)
+            });
+        }
         Protects {
-            sans: ips
-                .iter()
-                .chain(&spec.cluster_ip)
-                .chain(spec.external_ips.iter().flatten())
-                .filter_map(|ip| San::from_ip_text(ip))
-                .collect(),
-            ..Protects::default()
+            parts,
+            servers: Vec::new(),
+            unread: self.told(unread.or(unread_balancer)),
         }
     }
 }
 
 impl ProtectingObject for EndpointSlice {
-    const IDENTITY: IdentityKind = IdentityKind::ApiServerEndpoint;
-
     fn protects(&self) -> Protects {
-        let addresses: Vec<IpAddr> = self
+        let addresses = self
             .endpoints
             .iter()
-            .flat_map(|endpoint| &endpoint.addresses)
-            .filter_map(|address| address.parse().ok())
-            .collect();
+            .flat_map(|endpoint| &endpoint.addresses);
+        // Those of address type FQDN are names.
+        let (sans, unread) = each(addresses, "a name or IP address", San::from_host_text);
         let ports: Vec<u16> = self
             .ports
             .iter()
             .flatten()
             .filter_map(|port| port.port.and_then(|port| u16::try_from(port).ok()))
             .collect();
-        let servers = addresses.iter().flat_map(|ip| {
-            let server = |port: &u16| ApiServer::endpoint(*ip, *port);
+        let servers = sans.iter().flat_map(|san| {
+            let server = |port: &u16| ApiServer::endpoint(san, *port);
             ports.iter().map(server)
         });
         Protects {
-            servers: servers.take(MOST_ENDPOINTS).collect(),
-            sans: addresses
-                .iter()
-                .map(|ip| San::Ip(ip.to_canonical()))
-                .collect(),
-            networks: Vec::new(),
+            servers: servers.collect(),
+            unread: self.told(unread),
+            parts: vec![self.part(IdentityKind::ApiServerEndpoint, sans)],
         }
     }
 }
 
 impl ProtectingObject for ServiceCIDR {
-    const IDENTITY: IdentityKind = IdentityKind::Service;
-
     fn protects(&self) -> Protects {
         let cidrs = self.spec.as_ref().and_then(|spec| spec.cidrs.as_deref());
+        let network = |text: &str| {
+            let network: IpNet = text.parse().ok()?;
+            Some(unmapped(&network).unwrap_or(network))
+        };
+        let (networks, unread) = each(cidrs.unwrap_or_default().iter(), "a network", network);
+        let part = Part {
+            networks,
+            ..self.part(IdentityKind::Service, Vec::new())
+        };
         Protects {
-            networks: cidrs
-                .unwrap_or_default()
-                .iter()
-                .filter_map(|network| network.parse().ok())
-                .collect(),
-            ..Protects::default()
+            parts: vec![part],
+            servers: Vec::new(),
+            unread: self.told(unread),
         }
     }
 }
 
 impl ProtectingObject for ConfigMap {
-    const IDENTITY: IdentityKind = IdentityKind::ApiServerIdentity;
-
-    /// The servers of the kubeconfig that kubeadm publishes. Other ConfigMaps, and a kubeconfig
-    /// that cannot be read, protect nothing.
+    /// The servers of the kubeconfig that kubeadm publishes. Others keep other things in a ConfigMap
+    /// of this name, which protect nothing.
     fn protects(&self) -> Protects {
-        let kubeconfig = self
-            .data
-            .as_ref()
-            .and_then(|data| data.get("kubeconfig"))
-            .and_then(|text| Kubeconfig::from_yaml(text).ok());
-        let clusters = kubeconfig
-            .map(|kubeconfig| kubeconfig.clusters)
-            .unwrap_or_default();
+        let text = self.data.as_ref().and_then(|data| data.get("kubeconfig"));
+        let read = text.map(|text| Kubeconfig::from_yaml(text));
+        let (clusters, broken) = match read {
+            None => (Vec::new(), None),
+            Some(Ok(kubeconfig)) => (kubeconfig.clusters, None),
+            Some(Err(why)) => {
+                // The lines after the first show the text.
+                let why = innermost(&why);
+                let why = why.lines().next().unwrap_or_default();
+                (Vec::new(), Some(format!("its kubeconfig: {why}")))
+            }
+        };
+        let servers: Vec<String> = clusters
+            .into_iter()
+            .filter_map(|named| named.cluster?.server)
+            .collect();
+        let expected = "a server's URL in its kubeconfig";
+        let (sans, unread) = each(servers.iter(), expected, |server| {
+            let url: http::Uri = server.parse().ok()?;
+            let host = url.host()?.trim_start_matches('[').trim_end_matches(']');
+            San::from_host_text(host)
+        });
         Protects {
-            sans: clusters
-                .into_iter()
-                .filter_map(|named| named.cluster?.server)
-                .filter_map(|server| {
-                    let url: http::Uri = server.parse().ok()?;
-                    let host = url.host()?.trim_start_matches('[').trim_end_matches(']');
-                    San::from_host_text(host)
-                })
-                .collect(),
-            ..Protects::default()
+            parts: vec![self.part(IdentityKind::ApiServerIdentity, sans)],
+            servers: Vec::new(),
+            unread: self.told(broken.or(unread)),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn protects<K: ProtectingObject + DeserializeOwned>(object: Value) -> Protects {
+        serde_json::from_value::<K>(object).unwrap().protects()
+    }
+
+    fn texts(protects: &Protects) -> Vec<String> {
+        let sans = protects.parts.iter().flat_map(|part| &part.sans);
+        sans.map(San::to_string).collect()
+    }
+
+    fn cluster_info(kubeconfig: &str) -> Protects {
+        protects::<ConfigMap>(json!({
+            "metadata": {"namespace": "kube-public", "name": "cluster-info"},
+            "data": {"kubeconfig": kubeconfig},
+        }))
+    }
+
+    #[test]
+    fn a_cluster_info_that_cannot_be_read_is_named() {
+        let of = |server: &str| format!("clusters: [{{name: a, cluster: {{server: '{server}'}}}}]");
+        for broken in [
+            "clusters: [",
+            "clusters: 7",
+            &of("https://a b"),
+            &of("https://a_b!"),
+        ] {
+            let why = cluster_info(broken).unread;
+            let named = why.as_ref().is_some_and(|why| {
+                why.starts_with("ConfigMap kube-public/cluster-info: ") && !why.contains('\n')
+            });
+            assert!(named, "{broken}: {why:?}");
+        }
+        for (server, expected) in [
+            ("https://api.example:6443", "DNS:api.example"),
+            ("https://[fd00::1]:6443", "IP:fd00::1"),
+            ("https://10.0.0.1", "IP:10.0.0.1"),
+        ] {
+            let read = cluster_info(&of(server));
+            assert_eq!((texts(&read), read.unread), (vec![expected.into()], None));
+        }
+        let other = json!({"metadata": {"name": "cluster-info"}, "data": {"other": "["}});
+        let read = protects::<ConfigMap>(other);
+        assert_eq!((texts(&read), read.unread), (Vec::new(), None));
+    }
+
+    #[test]
+    fn endpoints_may_be_names_and_as_many_as_there_are() {
+        let many: Vec<Value> = (1..=200)
+            .map(|last| json!({"addresses": [format!("10.0.0.{last}")]}))
+            .collect();
+        let slice = |endpoints: Value| {
+            protects::<EndpointSlice>(json!({
+                "metadata": {"namespace": "default", "name": "kubernetes"},
+                "addressType": "IPv4",
+                "endpoints": endpoints,
+                "ports": [{"port": 6443}],
+            }))
+        };
+        let read = slice(json!(many));
+        assert_eq!((texts(&read).len(), read.servers.len()), (200, 200));
+        let named = slice(json!([{"addresses": ["Api.Example."]}]));
+        assert_eq!(texts(&named), ["DNS:api.example"]);
+        let urls: Vec<String> = named.servers.iter().map(ApiServer::url).collect();
+        assert_eq!(urls, ["https://api.example:6443"]);
+        let unread = slice(json!([{"addresses": ["*"]}])).unread;
+        assert_eq!(
+            unread.as_deref(),
+            Some("EndpointSlice default/kubernetes: expected a name or IP address, found `*`")
+        );
+    }
+
+    #[test]
+    fn a_load_balancer_of_the_service_is_an_api_servers() {
+        let read = protects::<Service>(json!({
+            "metadata": {"namespace": "default", "name": "kubernetes"},
+            "spec": {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"]},
+            "status": {"loadBalancer": {"ingress": [
+                {"ip": "192.0.2.7"}, {"hostname": "lb.example"},
+            ]}},
+        }));
+        let kinds: Vec<_> = read
+            .parts
+            .iter()
+            .map(|part| (part.kind, part.sans.len()))
+            .collect();
+        let expected = [
+            (IdentityKind::Service, 2),
+            (IdentityKind::ApiServerIdentity, 2),
+        ];
+        assert_eq!(kinds, expected);
+        let own = "IP:10.96.0.1";
+        assert_eq!(texts(&read), [own, own, "IP:192.0.2.7", "DNS:lb.example"]);
+        assert_eq!(read.unread, None);
+    }
+
+    #[test]
+    fn networks_of_services_are_held_as_ipv4_where_they_are() {
+        let read = |network: &str| {
+            protects::<ServiceCIDR>(json!({
+                "metadata": {"name": "a"},
+                "spec": {"cidrs": [network]},
+            }))
+        };
+        let read_as_ipv4 = read("::ffff:10.96.0.0/108");
+        let networks = read_as_ipv4.parts.iter().flat_map(|part| &part.networks);
+        let networks: Vec<_> = networks.map(IpNet::to_string).collect();
+        assert_eq!(networks, ["10.96.0.0/12"]);
+        let unread = read("10.96.0.0").unread;
+        let expected = "ServiceCIDR a: expected a network, found `10.96.0.0`";
+        assert_eq!(unread.as_deref(), Some(expected));
     }
 }

@@ -2,8 +2,10 @@
 
 mod asking;
 mod book;
+mod certificates;
 mod feeds;
 mod parking;
+mod protecting;
 mod queue;
 mod reconciler;
 mod setup;
@@ -30,6 +32,7 @@ use crate::cluster::approval::Outcome;
 use crate::cluster::connection::Connection;
 use crate::cluster::events::Events;
 use crate::cluster::lease::Leadership;
+use crate::cluster::protected::Part;
 use crate::cluster::watch::Change;
 use crate::csr::Object;
 use crate::evidence::{Answer, Node, Source};
@@ -284,15 +287,23 @@ impl Controller {
                 tracing::info!(nodes = inventory.len(), "inventory read anew");
                 self.reconciler.inventory_seen(*inventory, now);
             }
-            Input::Protected {
-                origin,
-                kind,
-                sans,
-                networks,
-            } => self
-                .reconciler
-                .protected(&origin, kind, sans, networks, now),
+            Input::Protected(part) => {
+                let Part {
+                    origin,
+                    kind,
+                    sans,
+                    networks,
+                } = part;
+                self.reconciler
+                    .protected(&origin, kind, sans, networks, now);
+            }
             Input::Unprotected(origin) => self.reconciler.unprotected(&origin, now),
+            Input::Certificates(demand, said) => {
+                // Of what a policy asked for that is not in force any more.
+                if demand == self.settings.policy.spec.protected.endpoint_certificates {
+                    self.take(*said);
+                }
+            }
             Input::Synced(source) => {
                 if self.reconciler.source_synced(source, now) {
                     tracing::info!(source = source.as_str(), "{} synced", source.as_str());

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::networks::unmapped;
 use crate::csr::names::{DnsName, NodeName, San};
 use crate::yaml;
 
@@ -214,6 +215,10 @@ impl Pattern {
             return Err(wrong("patterns.nodes", expected, &pattern.nodes));
         }
         for network in &pattern.networks {
+            if let Some(ipv4) = unmapped(network) {
+                let expected = format!("its IPv4 form {ipv4}");
+                return Err(wrong("patterns.networks", &expected, &network.to_string()));
+            }
             if *network != network.trunc() {
                 let expected = format!("a network without host bits, such as {}", network.trunc());
                 return Err(wrong("patterns.networks", &expected, &network.to_string()));

@@ -16,7 +16,7 @@ pub use inventory::{
 };
 pub use keys::Keys;
 pub use machines::{Machine, MachineLink, Machines};
-pub use networks::Networks;
+pub use networks::{Networks, unmapped};
 pub use nodes::{AddressType, Node, NodeAddress, Nodes};
 pub use protected::{Identity, IdentityKind, Protected, reserved};
 pub use sources::{Source, SourceState, Sources};

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// Networks, each with the owners that claim it.
 #[derive(Debug)]
@@ -65,6 +65,18 @@ impl<T: PartialEq> Networks<T> {
     }
 }
 
+/// The IPv4 network that an IPv4-mapped IPv6 one (RFC 4291, 2.5.5.2) stands for; `None` if it is
+/// none. An address is compared as IPv4 wherever it can be, so the mapped form holds no address.
+pub fn unmapped(network: &IpNet) -> Option<IpNet> {
+    let IpNet::V6(v6) = network else {
+        return None;
+    };
+    let address = v6.addr().to_ipv4_mapped()?;
+    let prefix = v6.prefix_len().checked_sub(96)?;
+    let v4 = Ipv4Net::new(address, prefix).ok()?;
+    Some(IpNet::V4(v4.trunc()))
+}
+
 fn length(network: &IpNet) -> (bool, u8) {
     (network.addr().is_ipv6(), network.prefix_len())
 }
@@ -96,5 +108,26 @@ mod tests {
         assert_eq!(at(&networks, "10.1.2.3"), ["b"]);
         assert!(at(&networks, "10.1.3.3").is_empty());
         assert_eq!(networks.lengths.len(), 2);
+    }
+
+    #[test]
+    fn only_what_lies_in_the_mapped_addresses_has_an_ipv4_form() {
+        for (network, expected) in [
+            ("::ffff:10.0.0.0/104", Some("10.0.0.0/8")),
+            ("::ffff:10.1.2.3/104", Some("10.0.0.0/8")),
+            ("::ffff:10.0.0.1/128", Some("10.0.0.1/32")),
+            ("::ffff:0:0/96", Some("0.0.0.0/0")),
+            ("::ffff:0:0/95", None),
+            ("::/0", None),
+            ("fd00::/8", None),
+            ("10.0.0.0/8", None),
+        ] {
+            let found = unmapped(&network.parse().unwrap());
+            assert_eq!(
+                found,
+                expected.map(|text| text.parse().unwrap()),
+                "{network}"
+            );
+        }
     }
 }

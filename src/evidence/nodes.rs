@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::networks::Networks;
+use super::networks::{Networks, unmapped};
 use crate::csr::names::{NodeName, San};
 
 /// The type of a Node's address, as Kubernetes spells it.
@@ -126,6 +126,9 @@ impl Nodes {
     /// addresses of the same Node keeps its age. Returns whether anything changed, and the
     /// names and addresses that are claimed differently now.
     pub fn apply(&mut self, mut node: Node) -> bool {
+        for network in &mut node.pod_cidrs {
+            *network = unmapped(network).unwrap_or(*network);
+        }
         node.pod_cidrs.retain(is_plausible);
         if let Some(old) = self.by_name.get(node.name.as_str()) {
             if old.uid == node.uid && old.addresses == node.addresses {

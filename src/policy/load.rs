@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::{API_VERSION, IndependentSource, KIND, Policy, Reaction};
 use crate::csr::names::{DnsName, NodeName, San};
+use crate::evidence::unmapped;
 use crate::yaml;
 
 macro_rules! shipped {
@@ -274,6 +275,10 @@ fn domains(field: &'static str, found: &[String]) -> Result<(), PolicyError> {
 
 fn networks(field: &'static str, found: &[ipnet::IpNet]) -> Result<(), PolicyError> {
     for network in found {
+        if let Some(ipv4) = unmapped(network) {
+            let expected = format!("its IPv4 form `{ipv4}`");
+            require(false, field, &expected, &network.to_string())?;
+        }
         let expected = format!("a network without host bits, such as `{}`", network.trunc());
         let exact = *network == network.trunc();
         require(exact, field, &expected, &network.to_string())?;

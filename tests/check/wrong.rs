@@ -74,6 +74,12 @@ fn a_bad_file_is_one_sentence() {
     );
     case.assert_bad_file("empty.txt", "hello", &["kind ``"]);
     case.assert_bad_file(
+        "cluster-info.yaml",
+        "kind: ConfigMap\nmetadata: {namespace: kube-public, name: cluster-info}\n\
+         data: {kubeconfig: \"clusters: 7\"}\n",
+        &["ConfigMap kube-public/cluster-info: its kubeconfig: "],
+    );
+    case.assert_bad_file(
         "pod.yaml",
         "kind: Pod\n",
         &["CertificateSigningRequest", "`Pod`"],

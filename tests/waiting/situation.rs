@@ -10,7 +10,7 @@ use csr_warden::policy::{Corroboration, Policy, Reaction};
 use csr_warden::{Judgement, judge};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::judge::cluster::{AnswerSpec, MachineSpec, NodeSpec, QuestionSpec};
+use crate::judge::cluster::{AnswerSpec, MachineSpec, NodeSpec, ProtectedSpec, QuestionSpec};
 use crate::judge::now;
 use crate::judge::policies::Base;
 use crate::judge::vector::{Vector, forged};
@@ -104,10 +104,15 @@ impl Situation {
         if self.vector.machines.is_some() && !these.iter().any(is_machine) {
             self.put_machines_right("");
         }
-        if !these.iter().any(|thing| matches!(thing, Awaited::Time(_))) {
+        let waits_for_time = these.iter().any(|thing| matches!(thing, Awaited::Time(_)));
+        if !waits_for_time {
             self.now += SignedDuration::from_mins(1);
         }
-        self.vector.protected.clear();
+        // What was protected until lately goes with time and nothing else.
+        let goes_with_time = |part: &ProtectedSpec| part.until.is_some();
+        self.vector
+            .protected
+            .retain(|part| waits_for_time && goes_with_time(part));
         self.vector.keys.clear();
     }
 

@@ -21,7 +21,7 @@ use crate::cli::intake::{Intake, Taken, typed};
 use crate::cli::observations::Unread;
 use crate::cluster::certificates::{ApiServer, CertificateReader};
 use crate::cluster::objects::SlimRequest;
-use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE};
+use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, none_of};
 use crate::csr::KUBELET_SERVING_SIGNER;
 use crate::csr::names::NodeName;
 use crate::evidence::{IdentityKind, Source, Sources};
@@ -102,6 +102,11 @@ impl Unfinished {
             Ok(objects) => objects,
             Err(why) => return self.failed(source, &why, intake),
         };
+        if objects.is_empty()
+            && let Some(why) = none_of(source)
+        {
+            return self.failed(source, &why, intake);
+        }
         for object in objects {
             if let Some((node, port)) = kubelet_port(&object) {
                 self.kubelet_ports.insert(node, port);

@@ -13,7 +13,7 @@ use crate::csr::names::{NodeName, San};
 use crate::csr::{LARGEST_REQUEST, Object, Request, Settled};
 use crate::evidence::{Answer, IdentityKind, Inventory, Machine, Machines, Node, Source};
 use crate::finding::Question;
-use crate::policy::{Enforcement, Policy};
+use crate::policy::{Demand, Enforcement, Policy};
 
 impl Reconciler {
     /// Requests are going to be listed anew.
@@ -161,6 +161,11 @@ impl Reconciler {
         }
         if before.spec.sources != self.policy.spec.sources {
             self.evidence.answers.clear();
+        }
+        let demand = |policy: &Policy| policy.spec.protected.endpoint_certificates;
+        if demand(&before) == Demand::Optional && demand(&self.policy) == Demand::Required {
+            // What could be left out before may be missing.
+            self.evidence.sources.forget(Source::ApiServerCertificates);
         }
         if before.spec != self.policy.spec {
             // Nobody may ask them any more; whoever does is heard of again.

@@ -105,6 +105,23 @@ fn machines_stay_if_only_something_else_changes() {
     assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
 }
 
+/// Under the policy before, certificates of endpoints could be missing, and nobody has looked since.
+#[test]
+fn certificates_that_are_required_now_must_be_there_first() {
+    let required = |demand: &str| {
+        policy(&format!(
+            "  protected: {{endpointCertificates: {demand}}}\n"
+        ))
+    };
+    let mut scene = Scene::under(required("Optional"));
+    scene.policy_becomes(required("Required"));
+    assert_eq!(scene.says(), [Code::SourceUnready]);
+    let source = Source::ApiServerCertificates;
+    scene.reconciler.source_synced(source, scene.now);
+    scene.policy_becomes(required("Required"));
+    assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
+}
+
 #[test]
 fn an_inventory_that_is_read_anew_wakes() {
     let listed = |ip: &str| {

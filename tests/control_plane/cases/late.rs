@@ -11,11 +11,12 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
+use super::vectors::surroundings::endpoint_slice;
 use crate::forge::Recipe;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options};
 use crate::harness::daemon::Daemon;
-use crate::harness::decisions;
+use crate::harness::decisions::{self, Decision};
 use crate::harness::install::Installation;
 use crate::harness::node_user::{Ask, NodeUser, is_untouched, later_than, settled};
 use crate::{BINARY, Case, Needs};
@@ -35,6 +36,11 @@ pub fn cases() -> Vec<Case> {
             "a_request_without_its_node_is_dropped",
             Needs::Nothing,
             a_request_without_its_node_is_dropped,
+        ),
+        Case::new(
+            "what_was_protected_lately_is_not_free",
+            Needs::Nothing,
+            what_was_protected_lately_is_not_free,
         ),
     ]
 }
@@ -93,6 +99,16 @@ impl Scene<'_> {
     async fn waits(&self, user: &NodeUser, ips: &[&str], codes: &[&str]) -> Result<()> {
         user.post(&genuine(&user.name, ips)?).await?;
         decisions::expect(self.daemon.stdout(), &user.name, "Wait", codes).await
+    }
+
+    /// Posts a request of this name, and waits for what csr-warden says of it first.
+    async fn first_decision(&self, user: &NodeUser, request: &str, ip: &str) -> Result<Decision> {
+        let mut ask = genuine(&user.name, &[ip])?;
+        ask.metadata = json!({"name": request});
+        user.post(&ask).await?;
+        let said = |line: &str| decisions::parse(line).filter(|said| said.request == request);
+        let found = self.daemon.stdout().find(SOON, said).await;
+        found.with_context(|| format!("{request}: nothing was decided"))
     }
 
     /// Waits for the approval, which must come at once.
@@ -336,4 +352,58 @@ async fn a_request_without_its_node_is_dropped(assets: Arc<Assets>) -> Result<()
     settled(&admin, "early-again", "Approved").await?;
     daemon.sigterm(Duration::from_secs(5)).await?;
     Ok(())
+}
+
+/// An API server that is restarted is in no EndpointSlice for a while. Its address is denied while it
+/// is there, and after that it is nobody's yet.
+async fn what_was_protected_lately_is_not_free(assets: Arc<Assets>) -> Result<()> {
+    const STAYS: &str = "10.3.0.1";
+    const LEAVES: &str = "10.3.0.2";
+    let cluster = Cluster::start(&assets, Options::default()).await?;
+    let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
+    // Before csr-warden begins: it judges nothing before it has listed this.
+    cluster.apply(&other_api_servers(&[STAYS, LEAVES])).await?;
+    let mut daemon = installation.start("csr-warden", &[])?;
+    daemon.wait_ready(SOON).await?;
+    let scene = Scene {
+        cluster: &cluster,
+        admin: cluster.admin(),
+        daemon: &daemon,
+    };
+    let address = format!("InternalIP {LEAVES}");
+    let user = scene.node("claims", &["Hostname claims", &address]).await?;
+    let first = scene.first_decision(&user, "while-there", LEAVES).await?;
+    ensure!(is_denied_as_endpoint(&first), "{first:?}");
+
+    cluster.apply(&other_api_servers(&[STAYS])).await?;
+    let begun = Instant::now();
+    let mut asked = 0;
+    // Requests and EndpointSlices come over two watches.
+    let decision = loop {
+        asked += 1;
+        let name = format!("while-away-{asked}");
+        let decision = scene.first_decision(&user, &name, LEAVES).await?;
+        if begun.elapsed() > SOON || !is_denied_as_endpoint(&decision) {
+            break decision;
+        }
+    };
+    ensure!(
+        decision.verdict == "Wait" && decision.codes == ["SanProtectedLately"],
+        "{decision:?}"
+    );
+    let requests: Api<CertificateSigningRequest> = Api::all(cluster.admin());
+    let waits = requests.get(&decision.request).await?;
+    ensure!(is_untouched(&waits), "{:?}", waits.status);
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    Ok(())
+}
+
+fn is_denied_as_endpoint(decision: &Decision) -> bool {
+    decision.verdict == "Deny" && decision.codes == ["SanApiServerEndpoint"]
+}
+
+/// The EndpointSlice of API servers that this cluster does not start. Without a port none has to show
+/// its certificate.
+fn other_api_servers(addresses: &[&str]) -> String {
+    endpoint_slice("others", "IPv4", &json!(addresses), &json!([])).to_string()
 }

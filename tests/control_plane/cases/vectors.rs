@@ -11,7 +11,7 @@ mod plan;
 mod refusal;
 mod requestor;
 mod scene;
-mod surroundings;
+pub mod surroundings;
 mod tally;
 mod world;
 

@@ -125,7 +125,8 @@ impl Surroundings {
     }
 }
 
-fn endpoint_slice(name: &str, kind: &str, addresses: &Value, ports: &Value) -> Value {
+/// An EndpointSlice of the Service `kubernetes`.
+pub fn endpoint_slice(name: &str, kind: &str, addresses: &Value, ports: &Value) -> Value {
     json!({
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",

@@ -1,0 +1,308 @@
+//! What the API servers are called, read off the certificates that they show now.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use kube::Config;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::feeds::{InForce, Input, Inputs};
+use crate::cluster::certificates::{ApiServer, CertificateReader};
+use crate::cluster::protected::Part;
+use crate::cluster::watch::{Backoff, jitter};
+use crate::evidence::{IdentityKind, Source};
+use crate::policy::Demand;
+
+/// How often certificates are read again, without a reason.
+const READ_AGAIN: Duration = Duration::from_secs(600);
+/// Handshakes at the same time, however many endpoints there are.
+const HANDSHAKES_AT_ONCE: usize = 64;
+
+/// Reads the certificate of every API server, again when the endpoints or the policy change, and
+/// from time to time.
+pub(super) async fn read_certificates(
+    config: Config,
+    mut policy: watch::Receiver<InForce>,
+    mut endpoints: watch::Receiver<Option<BTreeSet<ApiServer>>>,
+    inputs: Inputs,
+) {
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    let mut known: BTreeSet<ApiServer> = BTreeSet::new();
+    let mut read: BTreeSet<ApiServer> = BTreeSet::new();
+    // Whether it was said that all was read once.
+    let mut whole = false;
+    let configured = ApiServer::configured(&config);
+    loop {
+        // Which servers there are is only known once the endpoints have been listed.
+        let listed = match endpoints.wait_for(Option::is_some).await {
+            Ok(listed) => listed.clone(),
+            Err(_) => return,
+        };
+        endpoints.mark_unchanged();
+        let demand = {
+            let in_force = policy.borrow_and_update();
+            in_force.policy.spec.protected.endpoint_certificates
+        };
+        let servers: BTreeSet<ApiServer> = listed
+            .into_iter()
+            .flatten()
+            .chain(configured.clone())
+            .collect();
+        for gone in known.difference(&servers) {
+            let _ = inputs.send(Input::Unprotected(gone.origin())).await;
+        }
+        read.retain(|server| servers.contains(server));
+        known.clone_from(&servers);
+        let decisive =
+            |server: &ApiServer| demand == Demand::Required || Some(server) == configured.as_ref();
+        let say = |said: Input| inputs.send(Input::Certificates(demand, Box::new(said)));
+
+        // What a new one protects is unknown from now on, not when a handshake has failed.
+        let unread = servers
+            .iter()
+            .find(|server| decisive(server) && !read.contains(*server));
+        if let Some(server) = unread.filter(|_| whole) {
+            whole = false;
+            let why = format!("{}: its certificate has not been read yet", server.url());
+            let said = Input::Incomplete(Source::ApiServerCertificates, why);
+            if say(said).await.is_err() {
+                return;
+            }
+        }
+        let failures = tokio::select! {
+            failures = read_all(&config, &servers, &mut read, &inputs) => failures,
+            go_on = changed(&mut endpoints, &mut policy) => if go_on {
+                continue;
+            } else {
+                return;
+            },
+        };
+        let failures = failures
+            .into_iter()
+            .filter(|(server, _)| server.as_ref().is_none_or(decisive));
+        let message = outcome(failures.collect(), &read);
+        whole = !matches!(message, Input::Incomplete(..));
+        let pause = if matches!(message, Input::Synced(_)) {
+            backoff.reset();
+            READ_AGAIN + jitter(READ_AGAIN / 5)
+        } else {
+            backoff.pause()
+        };
+        if say(message).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = sleep(pause) => {}
+            go_on = changed(&mut endpoints, &mut policy) => if !go_on {
+                return;
+            },
+            () = inputs.closed() => return,
+        }
+    }
+}
+
+/// Waits for other endpoints or another policy. Returns whether both can still change.
+async fn changed(
+    endpoints: &mut watch::Receiver<Option<BTreeSet<ApiServer>>>,
+    policy: &mut watch::Receiver<InForce>,
+) -> bool {
+    tokio::select! {
+        changed = endpoints.changed() => changed.is_ok(),
+        changed = policy.changed() => changed.is_ok(),
+    }
+}
+
+/// What is to be said of all certificates together. One that was never read goes before those that
+/// were: what it protects is not known, however long ago the others were read.
+fn outcome(failures: Vec<(Option<ApiServer>, String)>, read: &BTreeSet<ApiServer>) -> Input {
+    let source = Source::ApiServerCertificates;
+    let (known, unknown): (Vec<_>, Vec<_>) = failures
+        .into_iter()
+        .partition(|(server, _)| server.as_ref().is_some_and(|server| read.contains(server)));
+    match (unknown.into_iter().next(), known.into_iter().next()) {
+        (Some((_, why)), _) => Input::Incomplete(source, why),
+        (None, Some((_, why))) => Input::Failed(source, why),
+        (None, None) => Input::Synced(source),
+    }
+}
+
+/// Reads all certificates, those first that were never read. Returns what failed; without
+/// a server, nothing could be read.
+async fn read_all(
+    config: &Config,
+    servers: &BTreeSet<ApiServer>,
+    succeeded: &mut BTreeSet<ApiServer>,
+    inputs: &Inputs,
+) -> Vec<(Option<ApiServer>, String)> {
+    let reader = match CertificateReader::new(config) {
+        Ok(reader) => reader,
+        Err(why) => return vec![(None, why)],
+    };
+    let (known, new): (Vec<_>, Vec<_>) = servers
+        .iter()
+        .cloned()
+        .partition(|server| succeeded.contains(server));
+    let reads = new.into_iter().chain(known).map(|server| {
+        let reader = reader.clone();
+        async move {
+            let read = reader.read(&server).await;
+            let known_by = read.and_then(|certificate| server.known_by(&certificate));
+            (server, known_by)
+        }
+    });
+    let mut reads = stream::iter(reads).buffer_unordered(HANDSHAKES_AT_ONCE);
+    let mut failures = Vec::new();
+    while let Some((server, result)) = reads.next().await {
+        match result {
+            Ok(sans) => {
+                let message = Input::Protected(Part {
+                    origin: server.origin(),
+                    kind: IdentityKind::ApiServerIdentity,
+                    sans,
+                    networks: Vec::new(),
+                });
+                let _ = inputs.send(message).await;
+                succeeded.insert(server);
+            }
+            Err(why) => failures.push((Some(server), why)),
+        }
+    }
+    failures
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::csr::names::San;
+    use crate::policy::default_policy;
+
+    /// Handshakes fail in any order, and one that was read before must not hide one that was not.
+    #[test]
+    fn a_certificate_that_was_never_read_is_told_whichever_fails_first() {
+        let server = |last: u8| ApiServer::endpoint(&San::Ip([10, 0, 0, last].into()), 6443);
+        let failed = |last| (Some(server(last)), "refused".to_owned());
+        let read = BTreeSet::from([server(1)]);
+        for failures in [vec![failed(1), failed(2)], vec![failed(2), failed(1)]] {
+            let said = outcome(failures, &read);
+            assert!(matches!(said, Input::Incomplete(..)), "{said:?}");
+        }
+        let said = outcome(vec![failed(1)], &read);
+        assert!(matches!(said, Input::Failed(..)), "{said:?}");
+        let said = outcome(vec![(None, "no CA".into())], &read);
+        assert!(matches!(said, Input::Incomplete(..)), "{said:?}");
+        assert!(matches!(outcome(Vec::new(), &read), Input::Synced(_)));
+    }
+
+    /// An API server that shows this certificate; where it listens.
+    async fn serve(pair: &rcgen::CertifiedKey<rcgen::KeyPair>) -> ApiServer {
+        let key = PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der());
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![pair.cert.der().clone()], key.into())
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = listen().await;
+        let server = at(&listener);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = acceptor.accept(stream).await;
+            }
+        });
+        server
+    }
+
+    async fn listen() -> TcpListener {
+        TcpListener::bind(("127.0.0.1", 0)).await.unwrap()
+    }
+
+    fn at(listener: &TcpListener) -> ApiServer {
+        let address = listener.local_addr().unwrap();
+        ApiServer::endpoint(&San::Ip(address.ip()), address.port())
+    }
+
+    fn in_force(demand: Demand) -> InForce {
+        let mut policy = default_policy().unwrap();
+        policy.spec.protected.endpoint_certificates = demand;
+        InForce {
+            policy: Arc::new(policy),
+            generation: 0,
+        }
+    }
+
+    /// What is said next of all of them, under which demand.
+    async fn said(inputs: &mut mpsc::Receiver<Input>) -> (Demand, Input) {
+        loop {
+            if let Input::Certificates(demand, said) = inputs.recv().await.unwrap() {
+                return (demand, *said);
+            }
+        }
+    }
+
+    fn lacks(said: &(Demand, Input), server: &ApiServer, words: &str) -> bool {
+        matches!(said, (Demand::Required, Input::Incomplete(_, why))
+            if why.starts_with(&server.url()) && why.contains(words))
+    }
+
+    #[tokio::test]
+    async fn a_new_endpoint_is_missed_until_its_certificate_was_read() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let names = ["kubernetes.default.svc".to_owned()];
+        let pair = rcgen::generate_simple_self_signed(names).unwrap();
+        let (own, other) = (serve(&pair).await, serve(&pair).await);
+        let mut config = Config::new(own.url().parse().unwrap());
+        config.root_cert = Some(vec![pair.cert.der().to_vec()]);
+
+        let (policy, policies) = watch::channel(in_force(Demand::Required));
+        let (endpoints, listed) = watch::channel(Some(BTreeSet::new()));
+        let (sender, mut inputs) = mpsc::channel(16);
+        tokio::spawn(read_certificates(config, policies, listed, sender));
+        let first = said(&mut inputs).await;
+        assert!(matches!(first.1, Input::Synced(_)), "{first:?}");
+
+        // It takes the connection and says nothing, and nobody waits for that.
+        let listener = listen().await;
+        let silent = at(&listener);
+        endpoints.send_replace(Some(BTreeSet::from([silent.clone()])));
+        let new = said(&mut inputs).await;
+        assert!(lacks(&new, &silent, "has not been read yet"), "{new:?}");
+        endpoints.send_replace(Some(BTreeSet::from([other])));
+        let whole = said(&mut inputs).await;
+        assert!(matches!(whole.1, Input::Synced(_)), "{whole:?}");
+
+        // Nobody listens there any more.
+        drop(listener);
+        policy.send_replace(in_force(Demand::Optional));
+        endpoints.send_replace(Some(BTreeSet::from([silent.clone()])));
+        let optional = loop {
+            let said = said(&mut inputs).await;
+            if said.0 == Demand::Optional {
+                break said;
+            }
+        };
+        assert!(matches!(optional.1, Input::Synced(_)), "{optional:?}");
+        policy.send_replace(in_force(Demand::Required));
+        let required = loop {
+            let said = said(&mut inputs).await;
+            if said.0 == Demand::Required {
+                break said;
+            }
+        };
+        assert!(
+            lacks(&required, &silent, "has not been read yet"),
+            "{required:?}"
+        );
+        let refused = said(&mut inputs).await;
+        assert!(lacks(&refused, &silent, "refused"), "{refused:?}");
+    }
+}

@@ -1,0 +1,294 @@
+//! The watches on the objects that say what is protected: what each protects goes on as input, and
+//! the API servers among it to whoever reads their certificates.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+use kube::api::Api;
+use kube::runtime::watcher;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use super::feeds::{Input, Inputs};
+use crate::cluster::certificates::ApiServer;
+use crate::cluster::protected::{ProtectingObject, Protects, none_of};
+use crate::cluster::watch::{Change, follow};
+use crate::evidence::Source;
+
+/// Follows the objects of one kind that protect something. `servers` is told of all API servers
+/// among them.
+pub(super) async fn follow_protecting<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    source: Source,
+    inputs: Inputs,
+    servers: Option<watch::Sender<Option<BTreeSet<ApiServer>>>>,
+) where
+    K: ProtectingObject + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let known = Arc::new(Mutex::new(Objects::default()));
+    follow(api, config, |change| {
+        let inputs = inputs.clone();
+        let servers = servers.clone();
+        let known = known.clone();
+        async move {
+            let messages = match known.lock() {
+                Ok(mut known) => known.change(change, source, &servers),
+                Err(_) => return false,
+            };
+            for message in messages {
+                if inputs.send(message).await.is_err() {
+                    return false;
+                }
+            }
+            true
+        }
+    })
+    .await;
+}
+
+/// The objects of one kind that are there.
+#[derive(Default)]
+struct Objects {
+    known: BTreeMap<String, Known>,
+    listed: BTreeSet<String>,
+    listing: bool,
+    /// What was said last of all of them together.
+    lacking: Option<String>,
+}
+
+/// What has to be remembered of an object.
+struct Known {
+    /// What it protects goes by these.
+    origins: BTreeSet<String>,
+    servers: Vec<ApiServer>,
+    /// What it names that cannot be read.
+    unread: Option<String>,
+}
+
+impl Objects {
+    fn change<K: ProtectingObject>(
+        &mut self,
+        change: Change<K>,
+        source: Source,
+        servers: &Option<watch::Sender<Option<BTreeSet<ApiServer>>>>,
+    ) -> Vec<Input> {
+        let mut messages = Vec::new();
+        match change {
+            Change::Restarted => {
+                self.listing = true;
+                self.listed.clear();
+            }
+            Change::Seen(object) => messages = self.seen(&object, source),
+            Change::Gone(object) => {
+                if let Some(known) = self.known.remove(&object.origin()) {
+                    messages.extend(known.origins.into_iter().map(Input::Unprotected));
+                }
+                messages.extend(self.change_of_state(source));
+            }
+            Change::Complete => {
+                self.listing = false;
+                let listed = std::mem::take(&mut self.listed);
+                let gone = self
+                    .known
+                    .extract_if(.., |origin, _| !listed.contains(origin));
+                let origins = gone.flat_map(|(_, known)| known.origins);
+                messages.extend(origins.map(Input::Unprotected));
+                messages.push(self.state(source));
+            }
+            Change::Failed(why) => messages.push(Input::Failed(source, why)),
+        }
+        if let Some(sender) = servers
+            && !self.listing
+        {
+            let all = self.known.values().flat_map(|known| &known.servers);
+            let all = Some(all.cloned().collect());
+            sender.send_if_modified(|before| {
+                *before != all && {
+                    *before = all;
+                    true
+                }
+            });
+        }
+        messages
+    }
+
+    fn seen<K: ProtectingObject>(&mut self, object: &K, source: Source) -> Vec<Input> {
+        let Protects {
+            parts,
+            servers,
+            unread,
+        } = object.protects();
+        let origins: BTreeSet<String> = parts.iter().map(|part| part.origin.clone()).collect();
+        let origin = object.origin();
+        self.listed.insert(origin.clone());
+        let known = Known {
+            origins: origins.clone(),
+            servers,
+            unread,
+        };
+        let before = self.known.insert(origin, known);
+        let before = before.map(|known| known.origins).unwrap_or_default();
+        let gone = before.difference(&origins).cloned();
+        let gone = gone.map(Input::Unprotected);
+        let mut messages: Vec<Input> = gone.collect();
+        messages.extend(parts.into_iter().map(Input::Protected));
+        messages.extend(self.change_of_state(source));
+        messages
+    }
+
+    /// How the source is, if that has changed while nothing is being listed.
+    fn change_of_state(&mut self, source: Source) -> Option<Input> {
+        let has_changed = !self.listing && self.lacking != self.lacks(source);
+        has_changed.then(|| self.state(source))
+    }
+
+    fn state(&mut self, source: Source) -> Input {
+        self.lacking = self.lacks(source);
+        match &self.lacking {
+            Some(why) => Input::Incomplete(source, why.clone()),
+            None => Input::Synced(source),
+        }
+    }
+
+    /// Why these are not all that is protected, if they cannot be.
+    fn lacks(&self, source: Source) -> Option<String> {
+        if self.known.is_empty()
+            && let Some(why) = none_of(source)
+        {
+            return Some(why);
+        }
+        self.known.values().find_map(|known| known.unread.clone())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unreachable, clippy::unwrap_used)]
+mod tests {
+    use k8s_openapi::api::core::v1::{ConfigMap, Service};
+    use k8s_openapi::api::networking::v1::ServiceCIDR;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What the last of these changes says of the source.
+    fn said<K: ProtectingObject>(
+        objects: &mut Objects,
+        source: Source,
+        changes: Vec<Change<K>>,
+    ) -> Option<Input> {
+        let all = changes
+            .into_iter()
+            .flat_map(|change| objects.change(change, source, &None));
+        all.last()
+            .filter(|last| matches!(last, Input::Synced(_) | Input::Incomplete(..)))
+    }
+
+    fn object<K: DeserializeOwned>(object: Value) -> K {
+        serde_json::from_value(object).unwrap()
+    }
+
+    /// Asserts that nothing is whole without such an object, from the first list on.
+    fn assert_needed<K: ProtectingObject + DeserializeOwned>(
+        source: Source,
+        one: Value,
+        why: &str,
+    ) {
+        let mut objects = Objects::default();
+        let none = vec![Change::<K>::Restarted, Change::Complete];
+        let lacks = |input: Option<Input>| match input {
+            Some(Input::Incomplete(of, said)) => assert!(of == source && said == why, "{said}"),
+            other => assert!(matches!(other, Some(Input::Incomplete(..))), "{other:?}"),
+        };
+        lacks(said(&mut objects, source, none));
+        let seen = |one: &Value| vec![Change::Seen(object::<K>(one.clone()))];
+        let synced = said(&mut objects, source, seen(&one));
+        assert!(matches!(synced, Some(Input::Synced(_))), "{synced:?}");
+        let again = said(&mut objects, source, seen(&one));
+        assert!(again.is_none(), "no news, but {again:?}");
+        let gone = vec![Change::Gone(object::<K>(one.clone()))];
+        lacks(said(&mut objects, source, gone));
+        let listed = vec![
+            Change::Restarted,
+            Change::Seen(object::<K>(one)),
+            Change::Complete,
+        ];
+        let synced = said(&mut objects, source, listed);
+        assert!(matches!(synced, Some(Input::Synced(_))), "{synced:?}");
+        let none = vec![Change::<K>::Restarted, Change::Complete];
+        lacks(said(&mut objects, source, none));
+    }
+
+    #[test]
+    fn what_every_cluster_has_is_missing_and_not_empty() {
+        assert_needed::<Service>(
+            Source::KubernetesService,
+            json!({
+                "metadata": {"namespace": "default", "name": "kubernetes"},
+                "spec": {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"]},
+            }),
+            "there is no Service default/kubernetes, which every cluster has",
+        );
+        assert_needed::<ServiceCIDR>(
+            Source::ServiceCidrs,
+            json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/12"]}}),
+            "there is no ServiceCIDR, which every cluster has",
+        );
+    }
+
+    #[test]
+    fn a_cluster_without_cluster_info_has_said_so() {
+        let none = vec![Change::<ConfigMap>::Restarted, Change::Complete];
+        let synced = said(&mut Objects::default(), Source::ClusterInfo, none);
+        assert!(matches!(synced, Some(Input::Synced(_))), "{synced:?}");
+    }
+
+    /// While it cannot be read nothing is known of it, and what it said before is not enough.
+    #[test]
+    fn a_cluster_info_that_breaks_is_missed_until_it_is_mended() {
+        let with = |kubeconfig: &str| {
+            let object = object::<ConfigMap>(json!({
+                "metadata": {"namespace": "kube-public", "name": "cluster-info"},
+                "data": {"kubeconfig": kubeconfig},
+            }));
+            Change::Seen(object)
+        };
+        let mut objects = Objects::default();
+        let good = "clusters: [{name: a, cluster: {server: 'https://api.example'}}]";
+        let listed = vec![Change::Restarted, with("["), Change::Complete];
+        for changes in [listed, vec![with(good), with("[")]] {
+            let broken = said(&mut objects, Source::ClusterInfo, changes);
+            let Some(Input::Incomplete(Source::ClusterInfo, why)) = broken else {
+                unreachable!("{broken:?}");
+            };
+            assert!(
+                why.starts_with("ConfigMap kube-public/cluster-info: "),
+                "{why}"
+            );
+        }
+        let mended = said(&mut objects, Source::ClusterInfo, vec![with(good)]);
+        assert!(matches!(mended, Some(Input::Synced(_))), "{mended:?}");
+    }
+
+    /// A load balancer that is taken off is told by its own name, which nobody else tells.
+    #[test]
+    fn a_load_balancer_that_goes_is_unprotected() {
+        let with = |ingress: Value| {
+            let object = object::<Service>(json!({
+                "metadata": {"namespace": "default", "name": "kubernetes"},
+                "spec": {"clusterIP": "10.96.0.1"},
+                "status": {"loadBalancer": {"ingress": ingress}},
+            }));
+            Change::Seen(object)
+        };
+        let mut objects = Objects::default();
+        let source = Source::KubernetesService;
+        objects.change(with(json!([{"ip": "192.0.2.7"}])), source, &None);
+        let said = objects.change(with(json!([])), source, &None);
+        let gone = "load balancer of Service default/kubernetes";
+        assert!(
+            matches!(&said[..], [Input::Unprotected(origin), Input::Protected(_)] if origin == gone)
+        );
+    }
+}
