@@ -28,8 +28,8 @@ const TRIES: usize = 3;
 /// Flags of `approve`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 all is approved, 1 something is (to be) denied, 3 something waits or is\n\
-    ignored, 2 error. `enforcement` of a policy is for the daemon: here the flags say\n\
+    after_help = "Exit codes: 0 all is approved, 1 something is (to be) denied, 3 something waits or is \
+    ignored, 2 error. `enforcement` of a policy is for the daemon: here the flags say \
     what is written.\n\n\
     Examples:\n  csr-warden approve --dry-run\n  csr-warden approve --yes csr-x7k2p csr-2xq9v"
 )]

@@ -29,7 +29,7 @@ pub(super) struct CheckArgs {
     /// request. `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Policy file, or `default` or `strict`
+    /// Policy file, or the name of one that ships
     #[arg(long, env = "CSR_WARDEN_POLICY", value_name = "FILE")]
     policy: Option<String>,
     /// Who asks, for a bare PEM request: a Node's name or a whole user name

@@ -20,7 +20,7 @@ use crate::sources::serving_certificate::authorities;
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 no problem, 1 problems, 2 error.\n\n\
-    Nothing is written. To see whether NodeRestriction is on, another Node is patched\n\
+    Nothing is written. To see whether NodeRestriction is on, another Node is patched \
     as one node, with dryRun=All; leave that out with --no-impersonation.")]
 pub(super) struct DoctorArgs {
     #[command(flatten)]

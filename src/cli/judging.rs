@@ -17,7 +17,7 @@ use crate::sources::serving_certificate::authorities;
 /// The policy, and where its independent sources are.
 #[derive(Clone, Debug, Args)]
 pub(super) struct JudgingArgs {
-    /// Policy file, or `default` or `strict`
+    /// Policy file, or the name of one that ships
     #[arg(long, env = "CSR_WARDEN_POLICY", value_name = "FILE")]
     policy: Option<String>,
     /// Inventory file: which names and addresses each node has

@@ -29,8 +29,8 @@ const SOON: SignedDuration = SignedDuration::from_hours(24);
 /// Flags of `status`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "STATE is the verdict of a pending request (Approve, Deny, Wait, Ignore), else\n\
-    what has become of it (Approved, Issued, Denied, Failed). Certificates are known\n\
+    after_help = "STATE is the verdict of a pending request (Approve, Deny, Wait, Ignore), else \
+    what has become of it (Approved, Issued, Denied, Failed). Certificates are known \
     from requests, which the cluster keeps for an hour after they were issued.\n\n\
     Examples:\n  csr-warden status\n  csr-warden status --watch -o wide"
 )]

@@ -26,10 +26,10 @@ use crate::{Decision, Judgement};
 /// Flags of `audit`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 all would be approved, 1 something would be denied, 3 something would\n\
-    not be approved, 2 error. The cluster keeps requests for an hour after they were\n\
-    issued: --dial shows what is in use beyond that. It connects to the port of each\n\
-    Node's kubelet, at the address that the Node claims, and sends nothing but a\n\
+    after_help = "Exit codes: 0 all would be approved, 1 something would be denied, 3 something would \
+    not be approved, 2 error. The cluster keeps requests for an hour after they were \
+    issued: --dial shows what is in use beyond that. It connects to the port of each \
+    Node's kubelet, at the address that the Node claims, and sends nothing but a \
     TLS handshake.\n\n\
     Examples:\n  csr-warden audit\n  csr-warden audit --dial -o wide"
 )]

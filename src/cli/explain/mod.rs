@@ -32,7 +32,7 @@ use crate::{Decision, Judgement};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit codes: 0 approve, 1 deny, 3 wait or ignore, 2 error.\n\n\
-    A request that is decided or old is ignored; what it would get as a new one is\n\
+    A request that is decided or old is ignored; what it would get as a new one is \
     told with it. --save writes all that the verdict rests on, for `csr-warden check`.\n\n\
     Examples:\n  csr-warden explain csr-x7k2p\n  \
     csr-warden explain csr-x7k2p --save csr-x7k2p"
