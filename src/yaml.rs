@@ -1,33 +1,97 @@
 //! The administrator's files: YAML, with errors that say where, what was expected, and what was
 //! probably meant.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_saphyr::Error;
+use serde_json::Value;
+use serde_saphyr::{DuplicateKeyPolicy, Error};
 
-/// Reads a document of at most `largest` bytes.
-pub(crate) fn read<T: DeserializeOwned>(text: &str, largest: usize) -> Result<T, String> {
+/// Reads a document of at most `largest` bytes that has this kind.
+pub(crate) fn read<T: DeserializeOwned>(
+    text: &str,
+    largest: usize,
+    (api_version, kind): (&str, &str),
+) -> Result<T, String> {
     if text.len() > largest {
         return Err(format!(
             "expected at most {largest} bytes, found {}",
             text.len()
         ));
     }
-    serde_saphyr::from_str(text).map_err(|error| describe(error.without_snippet()))
+    serde_saphyr::from_str(text).map_err(|error| {
+        // Fields are only wrong in a document of the right kind.
+        let of_another = kind_of(text, api_version, &[kind]).err();
+        of_another.unwrap_or_else(|| describe(&error))
+    })
 }
 
-fn describe(error: &Error) -> String {
-    let meant = if let Error::SerdeUnknownField {
-        field, expected, ..
-    } = error
-    {
-        nearest(field, expected)
-    } else if let Error::SerdeUnknownVariant {
-        variant, expected, ..
-    } = error
-    {
-        nearest(variant, expected)
-    } else {
-        None
+/// What every document says of itself. It may be anything: that it is wrong is for us to say.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    api_version: Option<Value>,
+    kind: Option<Value>,
+}
+
+/// Which of these kinds a document has; else why it has none of them.
+pub(crate) fn kind_of<'a>(
+    text: &str,
+    api_version: &str,
+    kinds: &[&'a str],
+) -> Result<&'a str, String> {
+    if is_empty(text) {
+        return Err("the file is empty".to_owned());
+    }
+    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::FirstWins };
+    let head: Head =
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| describe(&error))?;
+    let is = |found: &Option<Value>, expected: &str| {
+        found.as_ref().and_then(Value::as_str) == Some(expected)
+    };
+    let Some(kind) = kinds.iter().find(|kind| is(&head.kind, kind)) else {
+        let names: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
+        return Err(wrong("kind", &names.join(" or "), head.kind.as_ref()));
+    };
+    if !is(&head.api_version, api_version) {
+        let expected = format!("`{api_version}`");
+        return Err(wrong("apiVersion", &expected, head.api_version.as_ref()));
+    }
+    Ok(kind)
+}
+
+/// Whether there is nothing but blanks and comments.
+fn is_empty(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim);
+    lines.all(|line| line.is_empty() || line.starts_with('#') || line == "---")
+}
+
+fn wrong(field: &str, expected: &str, found: Option<&Value>) -> String {
+    match found {
+        None => format!("{field}: expected {expected}, found none"),
+        Some(Value::String(found)) => format!("{field}: expected {expected}, found `{found}`"),
+        Some(found) => format!("{field}: expected {expected}, found `{found}`"),
+    }
+}
+
+/// One sentence for what is wrong, with its place, and what was probably meant.
+pub(crate) fn describe(error: &Error) -> String {
+    let error = error.without_snippet();
+    let meant = match error {
+        Error::SerdeUnknownField {
+            field, expected, ..
+        } => nearest(field, expected),
+        Error::SerdeUnknownVariant {
+            variant, expected, ..
+        } => nearest(variant, expected),
+        // The library's own sentence is for programmers.
+        Error::DuplicateMappingKey {
+            key: Some(key),
+            location,
+        } => {
+            let (line, column) = (location.line(), location.column());
+            return format!("`{key}` stands here a second time, at line {line}, column {column}");
+        }
+        _ => None,
     };
     match meant {
         Some(meant) => format!("{error}; did you mean `{meant}`?"),
@@ -55,5 +119,24 @@ mod tests {
         assert_eq!(nearest("nodename", &fields), Some("nodeName"));
         assert_eq!(nearest("independentSource", &fields), None);
         assert_eq!(nearest("anything", &[]), None);
+    }
+
+    #[test]
+    fn a_kind_is_looked_at_before_anything_else() {
+        let kind = |text: &str| kind_of(text, "a/v1", &["One", "Other"]);
+        for (text, expected) in [
+            ("apiVersion: a/v1\nkind: Other\nb: 1\nb: 2\n", Ok("Other")),
+            ("{kind: One, apiVersion: a/v1}", Ok("One")),
+            ("b: 1", Err("kind: expected `One` or `Other`, found none")),
+            ("kind: ''", Err("kind: expected `One` or `Other`, found ``")),
+            ("kind: 7", Err("kind: expected `One` or `Other`, found `7`")),
+            (
+                "kind: One\napiVersion: a/v2",
+                Err("apiVersion: expected `a/v1`, found `a/v2`"),
+            ),
+            ("\n# of no use\n---\n", Err("the file is empty")),
+        ] {
+            assert_eq!(kind(text), expected.map_err(str::to_owned), "{text}");
+        }
     }
 }

@@ -10,6 +10,7 @@
 use std::path::Path;
 
 use assert_cmd::Command;
+use csr_warden::evidence::Inventory;
 use csr_warden::policy::{self, SHIPPED};
 use serde_json::Value;
 
@@ -163,6 +164,23 @@ fn a_wrong_file_is_told_where_and_what_was_expected() {
                 .into(),
             "did you mean `dnsSuffixes`?",
         ),
+        (
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: mine}\ndata: {a: b}\n".into(),
+            "kind: expected `Policy` or `Inventory`, found `ConfigMap`",
+        ),
+        (
+            head.replace("v1", "v2") + "spec: {}\n",
+            "apiVersion: expected `csr-warden/v1`, found `csr-warden/v2`",
+        ),
+        (
+            "spec: {}\n".into(),
+            "kind: expected `Policy` or `Inventory`, found none",
+        ),
+        (
+            format!("{head}spec: {{}}\nspec: {{}}\n"),
+            "file.yaml: `spec` stands here a second time, at line 5, column 1\n",
+        ),
+        ("# nothing\n".into(), "file.yaml: the file is empty\n"),
     ] {
         let file = folder.path().join("file.yaml");
         std::fs::write(&file, &text).unwrap();
@@ -170,6 +188,70 @@ fn a_wrong_file_is_told_where_and_what_was_expected() {
         assert_eq!((code, stdout.as_str()), (2, ""), "{text}");
         assert!(stderr.contains(expected), "{text}\n  {stderr}");
     }
+}
+
+#[test]
+fn what_is_left_out_is_as_in_the_default_policy() {
+    let head = "apiVersion: csr-warden/v1\nkind: Policy\nmetadata: {name: mine}\n";
+    let default = policy::default_policy().unwrap().spec;
+    let schema = std::fs::read_to_string(SCHEMAS[0].1).unwrap();
+    let schema = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
+    for spec in ["", "spec:\n", "spec: {}\n", "spec: {proof: {}}\n"] {
+        let text = format!("{head}{spec}");
+        let read = policy::parse(&text).unwrap_or_else(|why| panic!("{spec}: {why}"));
+        assert_eq!(read.spec, default, "{spec}");
+        assert!(schema.is_valid(&as_json(&text)), "{spec}");
+    }
+}
+
+#[test]
+fn every_file_is_validated_whatever_is_wrong_with_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let bad = folder.path().join("bad.yaml");
+    std::fs::write(&bad, "kind: Pod\n").unwrap();
+    let good = "policies/strict.yaml";
+    let args = ["policy", "validate", "absent.yaml", path(&bad), good];
+    let (code, stdout, stderr) = csr_warden(&args);
+    assert_eq!(code, 2);
+    assert!(
+        stdout.starts_with("policies/strict.yaml: policy strict ("),
+        "{stdout}"
+    );
+    let lines: Vec<&str> = stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{stderr}");
+    assert!(lines[0].contains("cannot read absent.yaml"), "{stderr}");
+    assert!(lines[1].contains("found `Pod`"), "{stderr}");
+}
+
+#[test]
+fn standard_input_is_validated_as_a_file_is() {
+    let validated = |text: &str| {
+        let mut command = Command::cargo_bin("csr-warden").unwrap();
+        let command = command.args(["policy", "validate", "-"]);
+        command.write_stdin(text).assert()
+    };
+    let said = validated(SHIPPED[0].1).success();
+    let said = String::from_utf8(said.get_output().stdout.clone()).unwrap();
+    assert!(
+        said.starts_with("standard input: policy default ("),
+        "{said}"
+    );
+    let said = validated("").code(2);
+    assert_eq!(
+        String::from_utf8(said.get_output().stderr.clone()).unwrap(),
+        "csr-warden: standard input: the file is empty\n"
+    );
+}
+
+#[test]
+fn one_file_given_as_another_is_told_what_it_is() {
+    let inventory = std::fs::read_to_string("examples/inventory.yaml").unwrap();
+    for (name, text) in SHIPPED {
+        let why = Inventory::parse(text).unwrap_err().to_string();
+        assert_eq!(why, "kind: expected `Inventory`, found `Policy`", "{name}");
+    }
+    let why = policy::parse(&inventory).unwrap_err().to_string();
+    assert_eq!(why, "kind: expected `Policy`, found `Inventory`");
 }
 
 #[test]

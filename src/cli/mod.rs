@@ -98,13 +98,16 @@ pub fn main() -> ExitCode {
         Command::Completion(args) => completion::completion(&args),
         Command::Man(args) => man::man(&args),
     };
-    result.unwrap_or_else(|error| {
-        let for_person = std::io::stderr().is_terminal();
-        let line = told(&format!("csr-warden: {error:#}"), for_person);
-        // If nothing can be written, the exit code still says it.
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
-        ExitCode::from(2)
-    })
+    result.unwrap_or_else(|error| complain(&error))
+}
+
+/// Tells of an error; the exit code that says so too.
+fn complain(error: &anyhow::Error) -> ExitCode {
+    let for_person = std::io::stderr().is_terminal();
+    let line = told(&format!("csr-warden: {error:#}"), for_person);
+    // If nothing can be written, the exit code still says it.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+    ExitCode::from(2)
 }
 
 /// The command line; help shows the way in which we were called.

@@ -3,16 +3,17 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 use schemars::Schema;
 
-use crate::evidence::{Inventory, InventoryFile};
-use crate::policy::{Policy, SHIPPED, parse, shipped};
+use crate::evidence::{INVENTORY_KIND, Inventory, InventoryFile};
+use crate::policy::{API_VERSION, KIND, Policy, SHIPPED, parse, shipped};
 use crate::telemetry::audit;
+use crate::yaml;
 
 /// The policy that is used if none is named.
 const DEFAULT: &str = "default";
@@ -55,7 +56,7 @@ enum PolicyCommand {
     },
     /// Say whether files are policies and inventories that can be used
     Validate {
-        /// Policies and inventories
+        /// Policies and inventories. `-` is standard input
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
@@ -86,13 +87,17 @@ pub(super) fn policy(args: &PolicyArgs) -> Result<ExitCode> {
                 found.ok_or_else(|| anyhow!("expected one of {expected}, found `{name}`"))?;
             (*text).to_owned()
         }
-        PolicyCommand::Validate { files } => files.iter().map(validate).collect::<Result<_>>()?,
+        PolicyCommand::Validate { files } => return validate_all(files),
         PolicyCommand::Schema { kind } => schema(*kind)?,
     };
+    write(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(text: &str) -> Result<()> {
     std::io::stdout()
         .write_all(text.as_bytes())
-        .context("cannot write")?;
-    Ok(ExitCode::SUCCESS)
+        .context("cannot write")
 }
 
 /// Each name with the first sentence of the head comment, which says for whom it is.
@@ -106,13 +111,29 @@ fn listed() -> String {
     text
 }
 
-fn validate(file: &PathBuf) -> Result<String> {
-    let shown = file.display();
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
-    let is_inventory = text
-        .lines()
-        .any(|line| line.trim_end() == "kind: Inventory");
-    if is_inventory {
+/// Says of each file what it is, or what is wrong with it.
+fn validate_all(files: &[PathBuf]) -> Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for file in files {
+        match validate(file) {
+            Ok(said) => write(&said)?,
+            Err(error) => code = super::complain(&error),
+        }
+    }
+    Ok(code)
+}
+
+fn validate(file: &Path) -> Result<String> {
+    let (shown, text) = if file == Path::new("-") {
+        let text = std::io::read_to_string(std::io::stdin());
+        ("standard input".to_owned(), text)
+    } else {
+        (file.display().to_string(), std::fs::read_to_string(file))
+    };
+    let text = text.with_context(|| format!("cannot read {shown}"))?;
+    let kind = yaml::kind_of(&text, API_VERSION, &[KIND, INVENTORY_KIND])
+        .map_err(|why| anyhow!("{shown}: {why}"))?;
+    if kind == INVENTORY_KIND {
         let inventory = Inventory::parse(&text).map_err(|why| anyhow!("{shown}: {why}"))?;
         let nodes = inventory.len();
         return Ok(format!("{shown}: an inventory of {nodes} nodes\n"));

@@ -15,7 +15,7 @@ use crate::yaml;
 /// The `apiVersion` of an inventory.
 const API_VERSION: &str = "csr-warden/v1";
 /// The `kind` of an inventory.
-const KIND: &str = "Inventory";
+pub(crate) const KIND: &str = "Inventory";
 /// Largest inventory that is read, in bytes: more than Kubernetes keeps in a ConfigMap.
 const LARGEST: usize = 4 * 1024 * 1024;
 
@@ -106,14 +106,15 @@ pub struct Inventory {
 impl Inventory {
     /// Reads an inventory and checks all of it.
     pub fn parse(text: &str) -> Result<Inventory, InventoryError> {
-        let file: InventoryFile = yaml::read(text, LARGEST).map_err(InventoryError)?;
+        let file: InventoryFile =
+            yaml::read(text, LARGEST, (API_VERSION, KIND)).map_err(InventoryError)?;
         Inventory::from_file(&file)
     }
 
     fn from_file(file: &InventoryFile) -> Result<Inventory, InventoryError> {
         for (field, expected, found) in [
-            ("apiVersion", API_VERSION, &file.api_version),
             ("kind", KIND, &file.kind),
+            ("apiVersion", API_VERSION, &file.api_version),
         ] {
             if found != expected {
                 return Err(wrong(field, &format!("`{expected}`"), found));

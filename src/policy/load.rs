@@ -44,7 +44,8 @@ pub enum PolicyError {
 
 /// Reads a policy and checks all of it.
 pub fn parse(text: &str) -> Result<Policy, PolicyError> {
-    let mut policy: Policy = yaml::read(text, LARGEST).map_err(PolicyError::Shape)?;
+    let mut policy: Policy =
+        yaml::read(text, LARGEST, (API_VERSION, KIND)).map_err(PolicyError::Shape)?;
     check(&policy)?;
     policy.digest = digest(text);
     Ok(policy)
@@ -73,8 +74,8 @@ fn digest(text: &str) -> String {
 
 fn check(policy: &Policy) -> Result<(), PolicyError> {
     let spec = &policy.spec;
-    one_of("apiVersion", API_VERSION, &policy.api_version)?;
     one_of("kind", KIND, &policy.kind)?;
+    one_of("apiVersion", API_VERSION, &policy.api_version)?;
     require(
         NodeName::parse(&policy.metadata.name).is_some(),
         "metadata.name",
