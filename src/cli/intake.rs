@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, anyhow, bail};
 use jiff::Timestamp;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::api::DynamicObject;
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
+use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde_json::Value;
 
 use super::observations::Observations;
@@ -102,6 +105,10 @@ impl Intake {
                 items.into_iter().try_for_each(|item| self.take(item))
             }
             "CertificateSigningRequest" => {
+                let encoded = object.pointer("/spec/request").and_then(Value::as_str);
+                if encoded.is_some_and(|text| !is_base64(text)) {
+                    bail!("{kind} `{}`: spec.request is no base64", place.1);
+                }
                 let (object, encoded) = typed::<SlimRequest>(object)?.split();
                 self.take_request(Taken { object, encoded });
                 Ok(())
@@ -133,6 +140,9 @@ impl Intake {
                 self.evidence.inventory = Some(Inventory::parse(&object.to_string())?);
                 self.given.insert(Source::Inventory);
                 Ok(())
+            }
+            "Policy" if text_at(&object, "/apiVersion").starts_with("csr-warden/") => {
+                bail!("expected a request or evidence, found a Policy: name it with --policy")
             }
             "Observations" => Observations::read(object)?.give(self),
             other => self.take_machine(other, object),
@@ -199,6 +209,11 @@ pub(super) fn typed<T: DeserializeOwned>(object: Value) -> Result<T> {
         text_at(&object, "/metadata/name"),
     );
     serde_json::from_value(object).map_err(|error| anyhow!("{kind} `{name}`: {error}"))
+}
+
+/// The decoder's own error does not say what was expected.
+fn is_base64(text: &str) -> bool {
+    ByteString::deserialize(StrDeserializer::<ValueError>::new(text)).is_ok()
 }
 
 /// The text at this place; empty if there is none.

@@ -11,6 +11,7 @@ use crate::cluster::certificates::sans_of_pem;
 use crate::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Request, Requestor};
 use crate::evidence::{Evidence, IdentityKind, Source, Sources};
 use crate::policy::{IndependentSource, Spec};
+use crate::yaml;
 
 /// What the files held.
 pub(super) struct Offline {
@@ -87,7 +88,7 @@ impl Offline {
             return self.read_pem(file, &text, terms);
         }
         let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
-            .map_err(|error| anyhow!("expected YAML, JSON or PEM: {}", error.without_snippet()))?;
+            .map_err(|error| anyhow!("expected YAML, JSON or PEM: {}", yaml::describe(&error)))?;
         for document in documents {
             self.intake.take(document)?;
         }

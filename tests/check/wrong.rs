@@ -99,7 +99,17 @@ fn a_bad_file_is_one_sentence() {
     case.assert_bad_file(
         "base64.yaml",
         &base64,
-        &["CertificateSigningRequest `csr-1`"],
+        &["CertificateSigningRequest `csr-1`: spec.request is no base64\n"],
+    );
+    case.assert_bad_file(
+        "policy.yaml",
+        include_str!("../../policies/strict.yaml"),
+        &["found a Policy: name it with --policy"],
+    );
+    case.assert_bad_file(
+        "twice.yaml",
+        "kind: Node\nkind: Node\n",
+        &["expected YAML, JSON or PEM: `kind` stands here a second time, at line 2, column 1\n"],
     );
     case.file("latin1.yaml", "");
     std::fs::write(case.dir.path().join("latin1.yaml"), b"kind: \xe9\n").unwrap();
