@@ -152,5 +152,8 @@ async fn load(target: &Target) -> Result<Config> {
     Config::from_kubeconfig(&options)
         .await
         .map_err(|error| anyhow::anyhow!(innermost(&error)))
-        .context("not inside of a cluster, and there is no usable kubeconfig (--kubeconfig)")
+        .context(
+            "not inside of a cluster, and there is no usable kubeconfig (--kubeconfig, KUBECONFIG \
+             or ~/.kube/config)",
+        )
 }

@@ -13,7 +13,13 @@ pub fn describe(error: &kube::Error) -> String {
             code => format!("the API server answered {code}: {}", status.message),
         };
     }
-    format!("the API server cannot be reached: {}", innermost(error))
+    let cause = innermost(error);
+    if cause.ends_with("UnknownIssuer") {
+        return "the API server cannot be reached: its certificate is signed by no CA that the \
+                kubeconfig or the ServiceAccount names"
+            .into();
+    }
+    format!("the API server cannot be reached: {cause}")
 }
 
 /// One sentence for an error of a watch on the objects at this path.
@@ -78,6 +84,18 @@ mod tests {
     use kube::core::Status;
 
     use super::*;
+
+    /// As the TLS library hands it up.
+    #[test]
+    fn an_unknown_issuer_is_told_in_words() {
+        let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let error = kube::Error::Service(std::io::Error::other(tls).into());
+        assert_eq!(
+            describe(&error),
+            "the API server cannot be reached: its certificate is signed by no CA that the \
+             kubeconfig or the ServiceAccount names"
+        );
+    }
 
     #[test]
     fn a_server_that_is_too_old_is_told_so() {

@@ -101,7 +101,10 @@ async fn wrong_flags(_: Arc<Assets>) -> Result<()> {
     )?;
     refuses(&["--log-level=wat"], &["--log-level", "wat"])?;
     refuses(&["--concurrency=0"], &["--concurrency", "1..=256"])?;
-    refuses(&[], &["not inside of a cluster", "--kubeconfig"])
+    refuses(
+        &[],
+        &["not inside of a cluster", "--kubeconfig", "~/.kube/config"],
+    )
 }
 
 /// `KUBECONFIG` is a list: files that are not there are passed over, unless none is.
