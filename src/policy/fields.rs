@@ -25,15 +25,6 @@ fields! {
     protected_networks: Vec<IpNet> = networks("spec.protected.networks")
 }
 
-/// A section whose name stands there with nothing below it says as little as one left out.
-pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
 fn duration<'de, D: Deserializer<'de>>(
     deserializer: D,
     field: &str,

@@ -32,9 +32,7 @@ pub struct Policy {
     pub kind: String,
     /// Its name.
     pub metadata: Metadata,
-    /// What it says; if it is left out, all is as in the default policy.
-    #[serde(default, deserialize_with = "fields::or_default")]
-    #[schemars(with = "Option<Spec>", extend("default" = {}))]
+    /// What it says. It must be there, if only as `{}`: half a file must not be the default policy.
     pub spec: Spec,
     /// The first 12 hexadecimal digits of the SHA-256 of the file; set when it is read.
     #[serde(skip)]
