@@ -76,7 +76,7 @@ fn one_is_one_and_none_is_not_told_of() {
         assert!(!none.contains(absent), "`{absent}` in\n{none}");
     }
     let one = said("1");
-    assert!(one.contains("1 attacker with a stolen"), "{one}");
+    assert!(one.contains("and 1 attacker with a\n"), "{one}");
     assert!(one.contains("1 of 1 forgery denied, 0 approved"), "{one}");
 }
 
