@@ -123,11 +123,15 @@ fn every_command_has_a_page_that_man_shows() {
         };
         let file = dir.path().join(&page);
         assert!(file.exists(), "{page}");
+        let source = std::fs::read_to_string(&file).unwrap();
+        assert!(!source.contains("EXTRA"), "{page}: {source}");
         if let Some(shown) = shown(&file) {
             assert!(shown.contains("SYNOPSIS"), "{page}: {shown}");
         }
     }
     let page = stdout(&csr_warden(&["man"]));
+    let doctor = std::fs::read_to_string(dir.path().join("csr-warden-doctor.1")).unwrap();
+    assert!(doctor.contains(".SH NOTES\nExit codes"), "{doctor}");
     let same = std::fs::read_to_string(dir.path().join("csr-warden.1")).unwrap();
     assert_eq!(page, same);
 }

@@ -54,6 +54,33 @@ fn every_kubelet_is_served_and_every_forgery_denied() {
 }
 
 #[test]
+fn one_is_one_and_none_is_not_told_of() {
+    let said = |attackers: &str| {
+        let output = demo(&["--nodes", "1", "--attackers", attackers])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{}\n{text}", output.status);
+        text
+    };
+    let none = said("0");
+    assert!(
+        none.contains("1 kubelet asks for its serving certificate\n"),
+        "{none}"
+    );
+    assert!(
+        none.contains("1 of 1 kubelet has its serving certificate"),
+        "{none}"
+    );
+    for absent in ["kubelets", "attacker", "forger"] {
+        assert!(!none.contains(absent), "`{absent}` in\n{none}");
+    }
+    let one = said("1");
+    assert!(one.contains("and 1 attacker with a\n"), "{one}");
+    assert!(one.contains("1 of 1 forgery denied, 0 approved"), "{one}");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_forgeries() {
     let forgeries = || -> Vec<String> {
         let output = demo(&["--nodes", "1", "--attackers", "16", "--seed", "7"])
@@ -89,7 +116,13 @@ fn what_is_kept_can_be_used_until_it_is_interrupted() {
     let mut kept = Kept(command.stdout(Stdio::piped()).spawn().unwrap());
     let lines = BufReader::new(kept.0.stdout.take().unwrap()).lines();
     let mut kubeconfig = None;
+    let mut invitation = String::new();
     for line in lines.map_while(Result::ok) {
+        if kubeconfig.is_some() && !line.contains("export PATH=") {
+            assert!(line.chars().count() <= 80, "{line}");
+            invitation.push_str(&line);
+            invitation.push('\n');
+        }
         if let Some(path) = line.trim().strip_prefix("export KUBECONFIG=") {
             kubeconfig = Some(PathBuf::from(path));
         }
@@ -98,6 +131,22 @@ fn what_is_kept_can_be_used_until_it_is_interrupted() {
         }
     }
     let kubeconfig = kubeconfig.expect("a kubeconfig");
+    for command in ["status", "explain NAME", "audit"] {
+        let line = format!("\n  csr-warden {command}\n");
+        assert!(invitation.contains(&line), "no `{command}` in {invitation}");
+    }
+    // Without a Lease of its own it would stand by and show nothing.
+    assert!(invitation.contains("run --enforcement DryRun --lease-name look"));
+    for command in ["status", "audit"] {
+        let output = Command::cargo_bin("csr-warden")
+            .unwrap()
+            .arg(command)
+            .env("KUBECONFIG", &kubeconfig)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("node-3"), "{command}: {text}");
+    }
     let mode = std::fs::metadata(&kubeconfig).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 

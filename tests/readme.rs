@@ -35,7 +35,7 @@ const COMMANDS: [(&str, By); 12] = [
         ),
     ),
     (
-        "kubectl apply -k .",
+        "kubectl apply --server-side -k .",
         By::Test(
             MANIFESTS,
             "apply(&cluster, Kustomization::new(example)?.path())",

@@ -91,6 +91,8 @@ pub struct Candidate {
     /// Whether an update with our name was ever sent. Before that, our name in the Lease is
     /// somebody else's doing, and whoever led before may not know yet.
     claimed: bool,
+    /// The other replica that holds it, as last seen.
+    other: Option<String>,
 }
 
 impl Candidate {
@@ -112,6 +114,7 @@ impl Candidate {
             leading,
             seen: None,
             claimed: false,
+            other: None,
         }
     }
 
@@ -223,9 +226,26 @@ impl Candidate {
         let free = holder(&lease).is_none();
         let expired = since.elapsed() >= lease_duration(&lease);
         if ours || free || expired {
+            self.other = None;
             self.take(Some(lease), sent).await?;
+        } else {
+            self.stands_by(&lease);
         }
         Ok(())
+    }
+
+    /// Says who leads, once for each holder: else nobody knows why this one does nothing.
+    fn stands_by(&mut self, lease: &Lease) {
+        let holder = holder(lease);
+        if holder == self.other.as_deref() {
+            return;
+        }
+        self.other = holder.map(str::to_owned);
+        tracing::info!(
+            lease = self.name,
+            holder = self.other,
+            "another replica leads, this one stands by"
+        );
     }
 
     async fn take(&mut self, lease: Option<Lease>, sent: Instant) -> Result<(), String> {

@@ -53,20 +53,38 @@ impl Drop for KubeconfigFile {
 }
 
 /// What to try. Paths are not broken, so that they can be copied.
-pub(super) fn invitation(kubeconfig: &Path, metrics: &str) -> String {
+pub(super) fn invitation(kubeconfig: &Path, program: &Path, metrics: &str) -> String {
+    let file = program.file_name().unwrap_or("csr-warden".as_ref());
+    let name = file.display();
+    let directory = program.parent().unwrap_or(Path::new("."));
     format!(
         "
 It goes on running. In another terminal:
 
   export KUBECONFIG={}
+  export PATH=\"{}:$PATH\"
 
+  {name} status
+  {name} explain NAME
+  {name} audit
   kubectl get csr
   kubectl get nodes -o wide
   kubectl get events
-  csr-warden run --enforcement DryRun --log-format text --bind-address 127.0.0.1:0
   curl http://{metrics}/metrics
+  {name} run --enforcement DryRun --lease-name look \\
+    --log-format text --bind-address 127.0.0.1:0
+
+NAME is that of a request, which `status` shows. The last is a second daemon,
+which would only say what it would do; until somebody asks anew it leads its own
+Lease and waits.
+
+The embedded API server reads no protobuf yet: kubectl's `certificate approve`,
+`auth can-i`, and `apply` without `--validate=false` do not work against it.
+The addresses of its Nodes (10.128.0.x) are not of this machine: `{name}
+doctor` and `{name} audit --dial` would dial whoever has them.
 
 Ctrl-C ends it and removes everything.",
-        kubeconfig.display()
+        kubeconfig.display(),
+        directory.display()
     )
 }

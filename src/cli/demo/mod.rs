@@ -174,11 +174,7 @@ impl Cast<'_> {
         let mut choices = Choices::new(args.seed);
         let kubelets = self.kubelets(args, &mut choices).await?;
         let strikes = self.strikes(args, &mut choices).await?;
-        screen.event(&[&format!(
-            "{} kubelets ask for serving certificates, and {} attackers with stolen kubelet \
-             credentials ask for what is not theirs",
-            args.nodes, args.attackers
-        )]);
+        screen.event(&[&tally::cast(args.nodes, args.attackers)]);
         let _ = come.send(kubelets);
 
         let mut tally = Tally::new(args.nodes.into(), args.attackers.into());
@@ -192,7 +188,8 @@ impl Cast<'_> {
                 .kubeconfig("kubernetes-admin", &["system:masters"])?;
             let file = KubeconfigFile::create(&kubeconfig)?;
             let metrics = self.metrics.to_string();
-            screen.line(&keep::invitation(file.path(), &metrics));
+            let program = std::env::current_exe().context("cannot tell where this program is")?;
+            screen.line(&keep::invitation(file.path(), &program, &metrics));
             // Whoever ends it drops this, and the file with it.
             std::future::pending::<()>().await;
         }

@@ -93,16 +93,19 @@ impl Tally {
             0 => screen.styled(Style::Good, "none approved"),
             some => screen.styled(Style::Bad, &format!("{some} APPROVED")),
         };
-        vec![
+        let mut lines = vec![
             String::new(),
             format!("  kubelets   {bar} {served} of {} served", self.nodes),
             format!("  waited     {latency}"),
-            format!(
+        ];
+        if self.attackers > 0 {
+            lines.push(format!(
                 "  forgeries  {} of {} denied, {approved}",
                 self.denied(),
                 self.attackers
-            ),
-        ]
+            ));
+        }
+        lines
     }
 
     /// How it went.
@@ -114,7 +117,11 @@ impl Tally {
         } else {
             Style::Bad
         };
-        let sentence = format!("{served} of {nodes} kubelets have their serving certificate");
+        let kubelets = match nodes {
+            1 => "kubelet has its",
+            _ => "kubelets have their",
+        };
+        let sentence = format!("{served} of {nodes} {kubelets} serving certificate");
         lines.push(screen.styled(style, &sentence));
         if !self.latencies.is_empty() {
             lines.push(format!("  {}, from asking to having it", self.latencies));
@@ -126,20 +133,31 @@ impl Tally {
         if !missing.is_empty() {
             lines.push(wrap(&format!("without: {}", missing.join(" ")), "  ", "  "));
         }
+        if self.attackers > 0 {
+            lines.push(self.forgeries(screen));
+        }
+        lines.extend(self.others());
+        lines.extend(self.reasons(screen));
+        lines.join("\n")
+    }
+
+    /// How many were denied, and how many approved.
+    fn forgeries(&self, screen: &Screen) -> String {
         let (denied, attackers) = (self.denied(), self.attackers);
         let style = if self.approved == 0 {
             Style::Good
         } else {
             Style::Bad
         };
+        let forgeries = match attackers {
+            1 => "forgery",
+            _ => "forgeries",
+        };
         let sentence = format!(
-            "{denied} of {attackers} forgeries denied, {} approved",
+            "{denied} of {attackers} {forgeries} denied, {} approved",
             self.approved
         );
-        lines.push(screen.styled(style, &sentence));
-        lines.extend(self.others());
-        lines.extend(self.reasons(screen));
-        lines.join("\n")
+        screen.styled(style, &sentence)
     }
 
     /// Forgeries that were neither denied nor approved.
@@ -191,6 +209,20 @@ impl Tally {
         lines.push("Each row is one of docs/verdicts.md.".into());
         lines
     }
+}
+
+/// Who asks for what.
+pub(super) fn cast(kubelets: u16, attackers: u16) -> String {
+    let kubelets = match kubelets {
+        1 => "1 kubelet asks for its serving certificate".to_owned(),
+        many => format!("{many} kubelets ask for serving certificates"),
+    };
+    let attackers = match attackers {
+        0 => return kubelets,
+        1 => "1 attacker with a stolen kubelet credential asks".to_owned(),
+        many => format!("{many} attackers with stolen kubelet credentials ask"),
+    };
+    format!("{kubelets}, and {attackers} for what is not theirs")
 }
 
 /// What came of one forgery, a sentence for each line.

@@ -59,7 +59,7 @@ pub(super) fn warden(facts: &Facts) -> Checked {
                 "there is neither a Deployment nor a Lease of csr-warden",
             )
             .mend("# with a kustomization.yaml as the README has it (Install it)")
-            .mend("kubectl apply -k ."),
+            .mend("kubectl apply --server-side -k ."),
         ),
         (Ok(None), None) => {}
         (Err(why), _) => findings.push(unread(why, "whether csr-warden leads")),
