@@ -112,6 +112,10 @@ pub async fn approve(assets: Arc<Assets>) -> Result<()> {
         "{:?}",
         denied.status
     );
+    admin(&scene, &["status"])
+        .await?
+        .exits(APPROVE)?
+        .says(&["worker-3 forged Denied", "SanClusterName"])?;
 
     // Addresses that must have stood for a moment are looked at again after that.
     let patient = scene.cluster.dir().join("patient.yaml");
