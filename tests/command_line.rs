@@ -65,6 +65,23 @@ fn help_fits_a_terminal_and_has_no_colours_in_a_pipe() {
     }
 }
 
+/// What can only be a slip is refused before a cluster is asked.
+#[test]
+fn what_says_nothing_is_refused() {
+    for args in [
+        ["doctor", "--nodes", "0"].as_slice(),
+        &["explain", ""],
+        &["explain", "csr/"],
+        &["explain", "node/worker-1"],
+        &["approve", "--yes", "csr-x7k2p", "a/b"],
+    ] {
+        let output = csr_warden(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.starts_with("error: invalid value"), "{args:?}: {told}");
+    }
+}
+
 /// A bash that has read the script is asked as it asks itself when Tab is pressed.
 #[test]
 fn bash_completes_commands_and_flags() {

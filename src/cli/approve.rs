@@ -15,6 +15,7 @@ use super::check::exit_code;
 use super::live::{Known, LiveArgs, Look, Lookout};
 use super::observations::Unread;
 use super::render::{ShownFinding, Whole, note, print, whole, wrap};
+use super::request_name::request_name;
 use super::table::{age, table};
 use super::target::block_on;
 use crate::cluster::approval::{self, Outcome};
@@ -35,7 +36,7 @@ const TRIES: usize = 3;
 )]
 pub(super) struct ApproveArgs {
     /// Names of the requests that are looked at [default: all that are pending]
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = request_name)]
     names: Vec<String>,
     #[command(flatten)]
     live: LiveArgs,
@@ -69,7 +70,7 @@ pub(super) struct Approved {
     time: Timestamp,
     /// Whether nothing was to be written.
     dry_run: bool,
-    /// The pending requests, the oldest first.
+    /// The requests that are pending or were named, the oldest first.
     items: Vec<Item>,
     /// Sources that could not be read.
     unread: Vec<Unread>,
@@ -157,8 +158,10 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
         for item in planned {
             let still = judged.iter().find(|one| one.request.object.uid == item.uid);
             match still {
-                Some(one) => write(item, one, &look, &lookout).await,
-                None => item.overtaken = Some("it is decided or gone by now".into()),
+                Some(one) if one.request.object.is_open() => {
+                    write(item, one, &look, &lookout).await;
+                }
+                Some(_) | None => item.overtaken = Some("it is decided or gone by now".into()),
             }
             if for_person {
                 print(&item.told())?;
@@ -202,7 +205,7 @@ struct Judged {
     judgement: Judgement,
 }
 
-/// Judges what is pending, the oldest first. A key that is approved is in use from then on: of two
+/// Judges what is pending, or named, the oldest first. A key that is approved is in use from then on: of two
 /// nodes that ask with the same one only the first gets it.
 async fn judge_pending(lookout: &mut Lookout, names: &[String]) -> Result<(Look, Vec<Judged>)> {
     let mut look = lookout.look().await?;
@@ -210,8 +213,10 @@ async fn judge_pending(lookout: &mut Lookout, names: &[String]) -> Result<(Look,
     let requests: Vec<Request> = look
         .requests
         .iter()
-        .filter(|known| names.is_empty() || is_named(known))
-        .filter(|known| known.taken.object.is_open())
+        .filter(|known| match names {
+            [] => known.taken.object.is_open(),
+            _ => is_named(known),
+        })
         .map(|known| known.taken.read())
         .collect();
     look.ask(lookout, &requests).await;
@@ -230,18 +235,24 @@ async fn judge_pending(lookout: &mut Lookout, names: &[String]) -> Result<(Look,
     Ok((look, judged))
 }
 
-/// An error if somebody has asked for a request that cannot be approved any more.
+/// An error if somebody has asked for a request that is not there, or for none that can be approved
+/// still. One that was decided meanwhile keeps nobody from the others.
 fn check_names(look: &Look, names: &[String]) -> Result<()> {
+    let mut decided = None;
+    let mut pending = false;
     for name in names {
         let known = look.requests.iter().find(|k| k.taken.object.name == *name);
         match known {
             None => bail!("there is no request `{name}` for a kubelet's serving certificate"),
-            Some(known) if !known.taken.object.is_open() => {
-                let state = super::explain::state(known.taken.object.settled).to_lowercase();
-                bail!("request `{name}` is {state} already: expected one that is pending");
+            Some(known) if known.taken.object.is_open() => pending = true,
+            Some(known) => {
+                decided.get_or_insert((name, known.taken.object.settled));
             }
-            Some(_) => {}
         }
+    }
+    if let (Some((name, settled)), false) = (decided, pending) {
+        let state = super::explain::state(settled).to_lowercase();
+        bail!("request `{name}` is {state} already: expected one that is pending");
     }
     Ok(())
 }

@@ -20,7 +20,8 @@ pub(super) fn change(finding: &Finding, now: Timestamp) -> String {
     match finding.effect {
         Effect::Ignore => ignored(finding.code).to_owned(),
         Effect::Deny if BY_POLICY.contains(&finding.code) => {
-            "Another policy would allow the next such request; this one stays denied.".to_owned()
+            "Another policy would allow such a request. By this one it would be denied, for good."
+                .to_owned()
         }
         Effect::Deny => "Nothing can change this: the kubelet has to ask anew.".to_owned(),
         Effect::Wait => waits(finding, now),

@@ -26,7 +26,8 @@ pub(super) struct DoctorArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
     /// Look at only so many nodes' kubelets, spread over the list [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N",
+          value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     nodes: Option<usize>,
     /// Kubelets that are asked at the same time, 1 to 1024
     #[arg(long, default_value_t = 64, value_name = "N",

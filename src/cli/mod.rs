@@ -19,6 +19,7 @@ mod observations;
 mod offline;
 mod policy;
 mod render;
+mod request_name;
 mod run;
 mod schemas;
 mod serving;

@@ -12,13 +12,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::explain::state;
-use super::live::{Issued, Known, LiveArgs, Look, Lookout};
+use super::live::{Decided, Issued, Known, LiveArgs, Look, Lookout};
 use super::observations::Unread;
 use super::render::{ShownFinding, Whole, note, print, whole};
 use super::table::{age, span, table};
 use super::target::block_on;
 use crate::csr::names::NodeName;
 use crate::csr::{Request, Settled};
+use crate::evidence::Source;
 use crate::finding::shown;
 
 /// Open requests of one requestor that are shown, the newest: more say nothing new.
@@ -80,8 +81,8 @@ pub(super) struct Statuses {
 pub(super) struct Status {
     /// The node's name; none if somebody else has asked.
     node: Option<String>,
-    /// Whether there is such a Node.
-    node_exists: bool,
+    /// Whether there is such a Node; nothing if Nodes could not be read.
+    node_exists: Option<bool>,
     /// The request's name.
     request: Option<String>,
     /// The user name of who asked.
@@ -92,6 +93,8 @@ pub(super) struct Status {
     /// When the request was made.
     #[schemars(with = "Option<String>")]
     created: Option<Timestamp>,
+    /// The condition because of which it is `Denied` or `Failed`.
+    decided: Option<Decided>,
     /// What was found of a pending request, each with what would change it.
     findings: Vec<ShownFinding>,
     /// Pending requests of the same requestor, this one among them.
@@ -208,6 +211,7 @@ fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
     let by_requestor = by_requestor(look);
     let mut with_request: BTreeSet<NodeName> = BTreeSet::new();
     let mut items = Vec::new();
+    let nodes_read = look.read.contains(&Source::Nodes);
     for known in chosen(look) {
         let object = &known.taken.object;
         let node = object.requestor.node();
@@ -217,18 +221,23 @@ fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
             .is_open()
             .then(|| look.judge(&known.taken.read(), &lookout.policy));
         let findings = judgement.as_ref();
+        let state = match &judgement {
+            Some(judgement) => judgement.verdict.decision().as_str(),
+            None if object.terminating => "Ignore",
+            None => state(object.settled),
+        };
+        let node_exists = node
+            .as_ref()
+            .is_some_and(|node| look.evidence.nodes.get(node.as_str()).is_some());
         items.push(Status {
-            node_exists: node
-                .as_ref()
-                .is_some_and(|node| look.evidence.nodes.get(node.as_str()).is_some()),
+            node_exists: nodes_read.then_some(node_exists),
             node: node.as_ref().map(ToString::to_string),
             request: Some(object.name.clone()),
             requestor: Some(shown(username.as_bytes())),
-            state: match &judgement {
-                Some(judgement) => judgement.verdict.decision().as_str(),
-                None if object.terminating => "Ignore",
-                None => state(object.settled),
-            },
+            state,
+            decided: matches!(state, "Denied" | "Failed")
+                .then(|| known.story.condition(state).cloned())
+                .flatten(),
             created: Some(object.created),
             findings: findings
                 .map(|judgement| ShownFinding::explained(judgement, look.now))
@@ -243,10 +252,11 @@ fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
     others.sort();
     items.extend(others.into_iter().map(|name| Status {
         node: Some(name.to_string()),
-        node_exists: true,
+        node_exists: Some(true),
         request: None,
         requestor: None,
         state: "None",
+        decided: None,
         created: None,
         findings: Vec::new(),
         pending: 0,
@@ -287,7 +297,7 @@ impl Status {
     fn row(&self, now: Timestamp, wide: bool) -> Vec<String> {
         let none = || "<none>".to_owned();
         let name = match (&self.node, &self.requestor) {
-            (Some(node), _) if !self.node_exists => format!("{node} (no Node)"),
+            (Some(node), _) if self.node_exists == Some(false) => format!("{node} (no Node)"),
             (Some(node), _) => node.clone(),
             (None, Some(requestor)) => requestor.clone(),
             (None, None) => none(),
@@ -323,8 +333,15 @@ impl Status {
         row
     }
 
-    /// The decisive findings: first those that have led to the state.
+    /// The decisive findings: first those that have led to the state. Of what was decided, what the
+    /// condition says.
     fn reason(&self, wide: bool) -> String {
+        if let Some(decided) = &self.decided {
+            return match (wide, decided.message.as_str()) {
+                (false, _) | (true, "") => decided.reason.clone(),
+                (true, message) => format!("{}: {message}", decided.reason),
+            };
+        }
         let decisive = |finding: &&ShownFinding| finding.effect == self.state;
         let mut decisive = self.findings.iter().filter(decisive);
         let Some(first) = decisive.next() else {

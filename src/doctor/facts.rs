@@ -140,6 +140,8 @@ pub(super) enum Proxied {
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) name: String,
+    /// Whether a node has asked.
+    pub(super) of_node: bool,
     pub(super) created: Timestamp,
     pub(super) state: State,
 }

@@ -3,6 +3,7 @@
 mod save;
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,7 +21,8 @@ use tokio::time::timeout;
 use super::check::exit_code;
 use super::live::{Decided, Issued, Known, LiveArgs, Look, Lookout, Story};
 use super::observations::Unread;
-use super::render::{Shown, Whole, note, print, whole, wrap};
+use super::render::{Shown, Whole, print, whole, wrap};
+use super::request_name::request_name;
 use super::table::age;
 use super::target::block_on;
 use crate::cluster::connection::WRITE_DEADLINE;
@@ -39,6 +41,7 @@ use crate::{Decision, Judgement};
 )]
 pub(super) struct ExplainArgs {
     /// Name of the CertificateSigningRequest
+    #[arg(value_parser = request_name)]
     name: String,
     #[command(flatten)]
     live: LiveArgs,
@@ -143,12 +146,15 @@ async fn explain_now(args: &ExplainArgs) -> Result<ExitCode> {
     };
     if let Some(dir) = &args.save {
         let command = save::save(dir, &look, &lookout, &known, &object, args.as_new)?;
-        let told = format!("saved in {}; to repeat it there: {command}", dir.display());
+        let told = save::told(dir, &command);
         match args.output {
             Output::Text => {
-                let _ = write!(text, "\n{}\n", wrap(&told, ""));
+                let _ = write!(text, "\n{told}");
             }
-            Output::Json | Output::Yaml => note(&[told]),
+            // Not broken into lines that would have to be joined again.
+            Output::Json | Output::Yaml => {
+                let _ = std::io::stderr().write_all(told.as_bytes());
+            }
         }
     }
     print(&text)?;

@@ -23,7 +23,7 @@ pub(super) fn check_folder(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes it. Returns the command that repeats the verdict.
+/// Writes it. Returns the command that repeats the verdict, in two parts.
 pub(super) fn save(
     dir: &Path,
     look: &Look,
@@ -31,7 +31,7 @@ pub(super) fn save(
     known: &Known,
     object: &Value,
     as_new: bool,
-) -> Result<String> {
+) -> Result<[String; 2]> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let write = |name: &str, text: &str| {
         let path = dir.join(name);
@@ -52,15 +52,37 @@ pub(super) fn save(
         files.push("inventory.yaml");
     }
     let files = files.join(" ");
-    let mut command = format!(
-        "csr-warden check {files} --policy policy.yaml --now {}",
-        look.now
-    );
+    let mut flags = format!("--policy policy.yaml --now {}", look.now);
     if as_new {
-        command.push_str(" --as-new");
+        flags.push_str(" --as-new");
     }
-    write("README.md", &readme(known, look, &command))?;
+    let command = [format!("csr-warden check {files}"), flags];
+    write("README.md", &readme(known, look, &command.join(" ")))?;
     Ok(command)
+}
+
+/// Where it is, and what to paste into a shell, on lines that no terminal breaks.
+pub(super) fn told(dir: &Path, command: &[String; 2]) -> String {
+    let dir = dir.display().to_string();
+    let [check, flags] = command;
+    format!(
+        "saved in {dir}; to repeat it:\n\n  cd {}\n  {check} \\\n    {flags}\n",
+        quoted(&dir)
+    )
+}
+
+/// As a shell takes it for one word that is no flag.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@".contains(c);
+    let path = if path.starts_with('-') {
+        format!("./{path}")
+    } else {
+        path.to_owned()
+    };
+    if path.chars().all(plain) {
+        return path;
+    }
+    format!("'{}'", path.replace('\'', "'\\''"))
 }
 
 fn yaml(object: &Value) -> Result<String> {
@@ -94,4 +116,20 @@ fn readme(known: &Known, look: &Look, command: &str) -> String {
          It holds names and addresses of the cluster, and no private key.\n",
         object.name, look.now
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_can_be_pasted() {
+        let command = ["csr-warden check a b".to_owned(), "--now x".to_owned()];
+        assert_eq!(
+            told(Path::new("a b's"), &command),
+            "saved in a b's; to repeat it:\n\n  cd 'a b'\\''s'\n  csr-warden check a b \\\n    --now x\n"
+        );
+        assert_eq!(quoted("x/csr-1"), "x/csr-1");
+        assert_eq!(quoted("-x"), "./-x");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::configuration::turn_on;
 use super::{count, shown, unread};
@@ -14,6 +14,8 @@ use crate::doctor::report::{Check, Checked, Finding};
 
 const REQUESTS: &str = "kubectl get csr \\\n  \
                         --field-selector=spec.signerName=kubernetes.io/kubelet-serving";
+/// Of a certificate for years a tenth is no hurry.
+const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 const RESTART: &str = "# on each of these nodes\nsystemctl restart kubelet";
 
 pub(super) fn kubelets(facts: &Facts) -> Checked {
@@ -26,6 +28,11 @@ pub(super) fn kubelets(facts: &Facts) -> Checked {
     };
     if total == 0 {
         let finding = Finding::new(Code::NoNodes, "there is no Node").mend("kubectl get nodes");
+        return Checked::new(Check::Kubelets, None, vec![finding]);
+    }
+    if facts.kubelets.is_empty() {
+        let what = "which certificates kubelets show is not known: none was looked at";
+        let finding = Finding::new(Code::ReadFailed, what).mend("csr-warden doctor");
         return Checked::new(Check::Kubelets, None, vec![finding]);
     }
     let now = facts.server_now();
@@ -93,7 +100,7 @@ fn judge(node: &str, certificate: &Certificate, now: Timestamp) -> Vec<(Code, St
     if !left.is_positive() {
         let since = format!("{} ago", shown(left.abs()));
         wrong.push((Code::KubeletCertificateExpired, since));
-    } else if left < whole / 10 {
+    } else if left < (whole / 10).min(SOON) {
         let left = format!("in {}", shown(left));
         wrong.push((Code::KubeletCertificateExpiresSoon, left));
     }

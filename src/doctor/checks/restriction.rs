@@ -30,8 +30,12 @@ pub(super) fn restriction(facts: &Facts) -> Checked {
         }
         Restriction::Untried(why) => {
             let what = format!("whether one node may write another's Node was not tried: {why}");
-            let finding = Finding::new(Code::NodeRestrictionUnknown, what)
-                .mend("# your own rights to try it")
+            let mut finding = Finding::new(Code::NodeRestrictionUnknown, what)
+                .mend("# your own rights to try it");
+            if facts.nodes.is_err() {
+                finding = finding.mend("kubectl auth can-i list nodes");
+            }
+            let finding = finding
                 .mend("kubectl auth can-i impersonate users")
                 .mend("kubectl auth can-i impersonate groups");
             (None, vec![finding])

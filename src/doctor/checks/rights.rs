@@ -36,6 +36,10 @@ pub(super) fn rights(facts: &Facts) -> Checked {
     if administrators > 0 {
         seen.push(format!("who is bound to cluster-admin ({administrators})"));
     }
+    // An authorizer that is not RBAC does not say whom it lets.
+    if seen.is_empty() && others.is_empty() {
+        seen.push("nobody by RBAC".to_owned());
+    }
     let seen = (!seen.is_empty()).then(|| seen.join(", "));
     if others.is_empty() {
         return Checked::new(Check::Rights, seen, Vec::new());

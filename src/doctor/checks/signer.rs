@@ -119,11 +119,18 @@ pub(super) fn requests(facts: &Facts) -> Checked {
         }
     };
     let now = facts.server_now();
-    let waiting = |request: &&Request| request.state == State::Pending;
+    // Of what others ask people decide, and they take their time.
+    let waiting = |request: &&Request| request.of_node && request.state == State::Pending;
     let mut pending: Vec<&Request> = requests.iter().filter(waiting).collect();
     pending.sort_by_key(|request| request.created);
     let Some(oldest) = pending.first() else {
-        return Checked::new(Check::Requests, Some("none waits".into()), Vec::new());
+        let others = requests.iter().any(|one| one.state == State::Pending);
+        let seen = if others {
+            "none of a node waits"
+        } else {
+            "none waits"
+        };
+        return Checked::new(Check::Requests, Some(seen.into()), Vec::new());
     };
     let age = now.duration_since(oldest.created);
     let what = format!(
@@ -136,7 +143,7 @@ pub(super) fn requests(facts: &Facts) -> Checked {
     }
     let finding = Finding::new(Code::RequestsPending, what)
         .mend("# what is asked for, and why it waits")
-        .mend(format!("kubectl describe csr {}", oldest.name))
+        .mend(format!("csr-warden explain {}", oldest.name))
         .mend("kubectl logs -n kube-system deployment/csr-warden")
         .about(pending.iter().map(|request| request.name.clone()));
     Checked::new(Check::Requests, None, vec![finding])

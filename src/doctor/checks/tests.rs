@@ -66,6 +66,7 @@ fn workload(name: &str, image: &str, args: &[&str]) -> Workload {
 fn asked(name: &str, created: Timestamp, state: State) -> Request {
     Request {
         name: name.into(),
+        of_node: true,
         created,
         state,
     }
@@ -179,6 +180,20 @@ fn what_kubelets_show() {
     assert_eq!(
         of_certificate(|shown| (shown.not_before, shown.not_after) = (ago(899), ago(-101))),
         []
+    );
+    // Of ten years the tenth is one; a month counts.
+    let (day, years) = (86_400, 9 * 365 * 86_400);
+    assert_eq!(
+        of_certificate(|shown| {
+            (shown.not_before, shown.not_after) = (ago(years), ago(-31 * day));
+        }),
+        []
+    );
+    assert_eq!(
+        of_certificate(|shown| {
+            (shown.not_before, shown.not_after) = (ago(years), ago(-29 * day));
+        }),
+        [Code::KubeletCertificateExpiresSoon]
     );
     assert_eq!(
         of_certificate(|shown| shown.sans.clear()),
@@ -313,6 +328,23 @@ fn a_key_with_a_quote_is_in_no_command() {
 fn requests_and_the_signer() {
     assert_eq!(of_request(ago(60), State::Pending), []);
     assert_eq!(of_request(ago(61), State::Pending), [Code::RequestsPending]);
+    // The oldest one of a node is what people are sent to.
+    let mut facts = well();
+    let other = Request {
+        of_node: false,
+        ..asked("csr-other", ago(900), State::Pending)
+    };
+    facts.requests = Ok(vec![other]);
+    assert_eq!(report(&facts).codes(), []);
+    facts.requests.as_mut().unwrap().extend([
+        asked("csr-new", ago(61), State::Pending),
+        asked("csr-old", ago(90), State::Pending),
+    ]);
+    let told = report(&facts);
+    let mut findings = told.checks.iter().flat_map(|checked| &checked.findings);
+    let finding = findings.next().unwrap();
+    assert_eq!(finding.objects, ["csr-old", "csr-new"]);
+    assert_eq!(finding.mend[1], "csr-warden explain csr-old");
     let approved = |since| State::Approved {
         since,
         by: ApprovedBy::Warden,
@@ -405,6 +437,11 @@ fn who_else_approves() {
     };
     assert_eq!(may("Group ops", false), [Code::MayApprove]);
     assert_eq!(may("Group ops", true), []);
+    let mut facts = well();
+    facts.approvers = Ok(Vec::new());
+    let told = report(&facts);
+    assert_eq!(told.codes(), []);
+    assert!(told.checks.iter().all(|checked| checked.seen.is_some()));
     // The name alone is nothing: anybody who has a namespace can take it.
     assert_eq!(
         may("ServiceAccount tenant/csr-warden", false),
@@ -443,6 +480,11 @@ fn the_rest() {
             facts.kubelets = Vec::new();
         }),
         [Code::NoNodes]
+    );
+    // Whoever has looked at nothing has seen nothing that is right.
+    assert_eq!(
+        found(|facts| facts.kubelets = Vec::new()),
+        [Code::ReadFailed]
     );
     for flag in ["--kubelet-insecure-tls", "--kubelet-insecure-tls=true"] {
         let careless = workload("m", "x/metrics-server:1", &[flag]);

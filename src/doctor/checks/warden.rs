@@ -20,7 +20,7 @@ pub(super) fn warden(facts: &Facts) -> Checked {
             let holder = lease.holder.as_deref().unwrap_or_default();
             // What follows is for telling processes apart.
             let host = holder.split('_').next().unwrap_or(holder);
-            seen = Some(format!("{host} leads"));
+            seen = Some(format!("Lease held by {host}"));
         }
         (Ok(_), Some(ours)) if ours.ready > 0 && is_unelected(ours) => {
             seen = Some(format!("{} runs, without leader election", ours.shown()));

@@ -78,10 +78,9 @@ pub(super) async fn gather(
         workloads::autoscalers(&reader),
     );
     let warden = objects::warden_lease(&reader, &workloads).await;
-    let names: Vec<String> = nodes.iter().flatten().map(|n| n.name.clone()).collect();
     let (kubelets, restriction) = tokio::join!(
         kubelets::kubelets(&reader, connection, options, nodes.as_deref(), progress),
-        restriction::restriction(connection, options, &names),
+        restriction::restriction(connection, options, nodes.as_deref()),
     );
     Ok(Facts {
         server: connection.server(),

@@ -8,7 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{Api, ListParams};
 
 use super::access::{Reader, Right};
-use crate::csr::KUBELET_SERVING_SIGNER;
+use crate::csr::names::NodeName;
+use crate::csr::{KUBELET_SERVING_SIGNER, NODE_USER_PREFIX};
 use crate::doctor::facts::{ApprovedBy, Known, Lease, Node, Request, State, Workload};
 
 /// Where a kubelet listens if its Node does not say.
@@ -65,6 +66,8 @@ fn request(request: CertificateSigningRequest) -> Option<Request> {
     let created = meta
         .creation_timestamp
         .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let username = request.spec.username.unwrap_or_default();
+    let node = username.strip_prefix(NODE_USER_PREFIX);
     let managed = meta.managed_fields.unwrap_or_default();
     let status = request.status.unwrap_or_default();
     let conditions = status.conditions.unwrap_or_default();
@@ -99,6 +102,7 @@ fn request(request: CertificateSigningRequest) -> Option<Request> {
     };
     Some(Request {
         name: meta.name?,
+        of_node: node.and_then(NodeName::parse).is_some(),
         created,
         state,
     })

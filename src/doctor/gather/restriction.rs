@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::Node as FullNode;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -13,7 +13,7 @@ use super::access::status;
 use crate::cluster::connection::Connection;
 use crate::cluster::error::describe;
 use crate::csr::{NODE_USER_PREFIX, NODES_GROUP};
-use crate::doctor::facts::Restriction;
+use crate::doctor::facts::{Node, Restriction, Unread};
 
 /// Asks as this node if there is no second one.
 const NOBODY: &str = "csr-warden-doctor";
@@ -23,15 +23,17 @@ const CANNOT_IMPERSONATE: &str = "cannot impersonate";
 pub(super) async fn restriction(
     connection: &Connection,
     options: &Options,
-    nodes: &[String],
+    nodes: Result<&[Node], &Unread>,
 ) -> Restriction {
     if !options.impersonate {
         return Restriction::Untried("--no-impersonation was given".into());
     }
-    let Some(victim) = nodes.first() else {
-        return Restriction::Untried("there is no Node to try it on".into());
+    let (victim, thief) = match nodes {
+        Err(_) => return Restriction::Untried("Nodes could not be listed".into()),
+        Ok([]) => return Restriction::Untried("there is no Node to try it on".into()),
+        Ok([victim]) => (&victim.name, NOBODY),
+        Ok([victim, thief, ..]) => (&victim.name, thief.name.as_str()),
     };
-    let thief = nodes.get(1).map_or(NOBODY, String::as_str);
     match client(connection, thief, options.deadline) {
         Ok(client) => attempt(&client, victim, options.deadline).await,
         Err(why) => Restriction::Untried(why),
@@ -54,7 +56,7 @@ fn client(connection: &Connection, node: &str, deadline: Duration) -> Result<Cli
 
 /// Addresses stand in the status and labels in the Node itself, and each is admitted by itself.
 async fn attempt(client: &Client, victim: &str, deadline: Duration) -> Restriction {
-    let nodes: Api<Node> = Api::all(client.clone());
+    let nodes: Api<FullNode> = Api::all(client.clone());
     let params = PatchParams {
         dry_run: true,
         ..PatchParams::default()

@@ -93,6 +93,13 @@ pub async fn approve(assets: Arc<Assets>) -> Result<()> {
     admin(&scene, &["approve", "--yes", "proven"])
         .await?
         .fails(&["request `proven` is issued already"])?;
+    // What was decided meanwhile keeps nobody from the rest.
+    ask_for(&one, "also", "10.0.0.1", &[], &[]).await?;
+    admin(&scene, &["approve", "--yes", "csr/proven", "csr/also"])
+        .await?
+        .exits(WAIT)?
+        .says(&["leave proven", "RequestSettled", "Approved also"])?;
+    issued(&scene.admin, "also").await?;
 
     // A denial is written if it is asked for.
     admin(&scene, &["approve", "--yes", "--deny"])
@@ -105,6 +112,10 @@ pub async fn approve(assets: Arc<Assets>) -> Result<()> {
         "{:?}",
         denied.status
     );
+    admin(&scene, &["status"])
+        .await?
+        .exits(APPROVE)?
+        .says(&["worker-3 forged Denied", "SanClusterName"])?;
 
     // Addresses that must have stood for a moment are looked at again after that.
     let patient = scene.cluster.dir().join("patient.yaml");

@@ -77,6 +77,14 @@ pub async fn rights(assets: Arc<Assets>) -> Result<()> {
         status.code == 0 && status.stderr.contains(told),
         "{status:#?}"
     );
+    // Nor is a Node called missing that nobody could see.
+    ensure!(
+        status.stdout.contains("worker-1") && !status.stdout.contains("no Node"),
+        "{status:#?}"
+    );
+    let status = run(&reader, &["status", "-o", "json"]).await?;
+    let status = status.json("status")?;
+    ensure!(status["items"][0]["nodeExists"].is_null(), "{status}");
 
     // Everything may be read, nothing written.
     let rights = [

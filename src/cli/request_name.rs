@@ -1,0 +1,52 @@
+//! Names of requests on the command line.
+
+/// What kubectl writes and takes before a name and a slash.
+const RESOURCES: [&str; 5] = [
+    "csr",
+    "certificatesigningrequest",
+    "certificatesigningrequests",
+    "certificatesigningrequest.certificates.k8s.io",
+    "certificatesigningrequests.certificates.k8s.io",
+];
+
+/// The name alone, of `NAME` or `csr/NAME`.
+pub(super) fn request_name(text: &str) -> Result<String, String> {
+    let name = match text.split_once('/') {
+        Some((resource, name)) if RESOURCES.contains(&resource) => name,
+        _ => text,
+    };
+    // What the API server takes as a name of anything.
+    if matches!(name, "" | "." | "..") || name.contains(['/', '%']) {
+        return Err("expected the name of a CertificateSigningRequest, such as csr-x7k2p".into());
+    }
+    Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_taken_as_kubectl_writes_them() {
+        for text in [
+            "csr-x7k2p",
+            "csr/csr-x7k2p",
+            "certificatesigningrequests/csr-x7k2p",
+            "certificatesigningrequest.certificates.k8s.io/csr-x7k2p",
+        ] {
+            assert_eq!(request_name(text).as_deref(), Ok("csr-x7k2p"), "{text}");
+        }
+        for text in [
+            "",
+            "csr/",
+            "node/x",
+            "csr/a/b",
+            "csr/csr/a",
+            "/a",
+            "..",
+            "a%2fb",
+        ] {
+            assert!(request_name(text).is_err(), "{text}");
+        }
+    }
+}
