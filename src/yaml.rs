@@ -76,22 +76,27 @@ fn wrong(field: &str, expected: &str, found: Option<&Value>) -> String {
 /// One sentence for what is wrong, with its place, and what was probably meant.
 pub(crate) fn describe(error: &Error) -> String {
     let error = error.without_snippet();
-    let meant = match error {
-        Error::SerdeUnknownField {
-            field, expected, ..
-        } => nearest(field, expected),
-        Error::SerdeUnknownVariant {
-            variant, expected, ..
-        } => nearest(variant, expected),
-        // The library's own sentence is for programmers.
-        Error::DuplicateMappingKey {
-            key: Some(key),
-            location,
-        } => {
-            let (line, column) = (location.line(), location.column());
-            return format!("`{key}` stands here a second time, at line {line}, column {column}");
-        }
-        _ => None,
+    // The library's own sentence is for programmers.
+    if let Error::DuplicateMappingKey {
+        key: Some(key),
+        location,
+    } = error
+    {
+        let (line, column) = (location.line(), location.column());
+        return format!("`{key}` stands here a second time, at line {line}, column {column}");
+    }
+    let meant = if let Error::SerdeUnknownField {
+        field, expected, ..
+    } = error
+    {
+        nearest(field, expected)
+    } else if let Error::SerdeUnknownVariant {
+        variant, expected, ..
+    } = error
+    {
+        nearest(variant, expected)
+    } else {
+        None
     };
     match meant {
         Some(meant) => format!("{error}; did you mean `{meant}`?"),

@@ -197,7 +197,11 @@ fn a_policy_without_a_spec_is_none() {
     let head = "apiVersion: csr-warden/v1\nkind: Policy\nmetadata: {name: mine}\n";
     let default = policy::default_policy().unwrap().spec;
     for spec in ["spec: {}\n", "spec: {proof: {}}\n"] {
-        assert_eq!(policy::parse(&format!("{head}{spec}")).unwrap().spec, default, "{spec}");
+        assert_eq!(
+            policy::parse(&format!("{head}{spec}")).unwrap().spec,
+            default,
+            "{spec}"
+        );
     }
     for spec in ["", "spec:\n"] {
         policy::parse(&format!("{head}{spec}")).unwrap_err();
