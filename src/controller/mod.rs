@@ -312,19 +312,23 @@ impl Controller {
             }
             Input::Failed(source, why) => {
                 self.metrics.source_failed(source);
-                if self.reconciler.source_failed(source, &why, now) {
+                let news = self.reconciler.source_failed(source, &why, now);
+                // Before it is told: who reads the line finds it in the metrics too.
+                self.show();
+                if news {
                     let name = source.as_str();
                     tracing::warn!(source = name, "{name} cannot be read: {why}");
                 }
-                self.show();
             }
             Input::Incomplete(source, why) => {
                 self.metrics.source_failed(source);
-                if self.reconciler.source_incomplete(source, &why, now) {
+                let news = self.reconciler.source_incomplete(source, &why, now);
+                // Before it is told: who reads the line finds it in the metrics too.
+                self.show();
+                if news {
                     let name = source.as_str();
                     tracing::warn!(source = name, "{name} cannot be read completely: {why}");
                 }
-                self.show();
             }
         }
     }

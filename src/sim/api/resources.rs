@@ -81,7 +81,7 @@ const NAMESPACED: Resource = Resource {
 };
 
 /// All of them; the first of a group leads it in discovery.
-pub(super) static RESOURCES: [Resource; 19] = [
+pub(super) static RESOURCES: [Resource; 20] = [
     Resource {
         plural: "configmaps",
         singular: "configmap",
@@ -208,6 +208,15 @@ pub(super) static RESOURCES: [Resource; 19] = [
         subresources: &["status"],
         canonical: typed::<networking::v1::ServiceCIDR>,
         ..CLUSTER
+    },
+    Resource {
+        group: "networking.k8s.io",
+        plural: "networkpolicies",
+        singular: "networkpolicy",
+        kind: "NetworkPolicy",
+        short: &["netpol"],
+        canonical: typed::<networking::v1::NetworkPolicy>,
+        ..NAMESPACED
     },
     Resource {
         group: "policy",

@@ -68,6 +68,7 @@ fn columns(resource: &Resource) -> &'static [Column] {
         "leases" => &[("Name", false), ("Holder", false), ("Age", false)],
         "configmaps" => &[("Name", false), ("Data", false), ("Age", false)],
         "servicecidrs" => &[("Name", false), ("CIDRs", false), ("Age", false)],
+        "networkpolicies" => &[("Name", false), ("Pod-Selector", false), ("Age", false)],
         "clusterroles" | "roles" => &[("Name", false), ("Created At", false)],
         _ => &[("Name", false), ("Age", false)],
     }
@@ -107,6 +108,15 @@ fn cells(resource: &Resource, name: &str, object: &Map<String, Value>) -> Vec<Va
                 .filter_map(Value::as_str)
                 .collect();
             vec![name.into(), cidrs.join(",").into(), age.into()]
+        }
+        "networkpolicies" => {
+            let labels = at(object, &["spec", "podSelector", "matchLabels"]);
+            let labels = labels.and_then(Value::as_object).into_iter().flatten();
+            let labels: Vec<String> = labels
+                .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+                .collect();
+            let labels = labels.join(",");
+            vec![name.into(), or(&labels, "<none>").into(), age.into()]
         }
         "clusterroles" | "roles" => vec![name.into(), created.into()],
         _ => vec![name.into(), age.into()],
