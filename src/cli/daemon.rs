@@ -1,5 +1,6 @@
 //! The daemon put together from its parts, the same way for every command that runs it.
 
+#[cfg(feature = "sim")]
 use std::net::SocketAddr;
 use std::sync::Arc;
 
