@@ -32,6 +32,19 @@ pub enum Skip {
     ProtectedLately,
 }
 
+impl Skip {
+    /// Whether other cases show on a cluster what these vectors are about.
+    pub fn has_other_cases(self) -> bool {
+        match self {
+            Self::IndependentSource | Self::SourceDown | Self::ProtectedLately => true,
+            Self::RequestDated
+            | Self::SameSecond
+            | Self::AlwaysAuthenticated
+            | Self::ProtectedLess => false,
+        }
+    }
+}
+
 /// One request to be posted.
 pub struct Post<'a> {
     /// Its name.
