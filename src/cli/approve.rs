@@ -341,7 +341,7 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
 }
 
 /// Asks a person. Without one, that is an error.
-fn ask(question: &str) -> Result<bool> {
+pub(super) fn ask(question: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         bail!("expected --yes or --dry-run, since there is nobody to ask on standard input");
     }

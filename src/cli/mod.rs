@@ -2,6 +2,8 @@
 
 mod approve;
 mod audit;
+#[cfg(feature = "sim")]
+mod bench;
 mod change;
 mod check;
 mod colour;
@@ -72,6 +74,9 @@ enum Command {
     /// Show it at work: a cluster in this process, with kubelets and attackers
     #[cfg(feature = "sim")]
     Demo(demo::DemoArgs),
+    /// Measure the judge, or the whole way beside a client that approves blindly
+    #[cfg(feature = "sim")]
+    Bench(bench::BenchArgs),
     /// Show the policies that ship, their schema, and check one's own
     Policy(policy::PolicyArgs),
     /// Say whether a cluster is set up for kubelets that can be verified, and how to mend it
@@ -94,6 +99,8 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => audit::audit(&args),
         #[cfg(feature = "sim")]
         Command::Demo(args) => demo::demo(&args),
+        #[cfg(feature = "sim")]
+        Command::Bench(args) => bench::bench(&args),
         Command::Policy(args) => policy::policy(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completion(args) => completion::completion(&args),

@@ -4,6 +4,8 @@ use schemars::{Schema, schema_for};
 
 use super::approve::Approved;
 use super::audit::Audited;
+#[cfg(feature = "sim")]
+use super::bench::{Benchmark, JudgeBenchmark};
 use super::explain::Explanation;
 use super::observations::Observations;
 use super::render::Shown;
@@ -18,5 +20,9 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("approve", schema_for!(Approved)),
         ("audit", schema_for!(Audited)),
         ("observations", schema_for!(Observations)),
+        #[cfg(feature = "sim")]
+        ("bench", schema_for!(Benchmark)),
+        #[cfg(feature = "sim")]
+        ("bench-judge", schema_for!(JudgeBenchmark)),
     ]
 }

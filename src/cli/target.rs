@@ -20,6 +20,25 @@ pub(super) struct ClusterArgs {
 }
 
 impl ClusterArgs {
+    /// The cluster of this kubeconfig's current context.
+    #[cfg(feature = "sim")]
+    pub(super) fn of_file(kubeconfig: &std::path::Path) -> ClusterArgs {
+        ClusterArgs {
+            kubeconfig: Some(kubeconfig.to_owned()),
+            context: None,
+        }
+    }
+
+    /// The flags that name the same cluster to another process; the environment is its own too.
+    #[cfg(feature = "sim")]
+    pub(super) fn words(&self) -> Vec<std::ffi::OsString> {
+        let kubeconfig = self.kubeconfig.iter();
+        let kubeconfig = kubeconfig.flat_map(|path| ["--kubeconfig".into(), path.into()]);
+        let context = self.context.iter();
+        let context = context.flat_map(|name| ["--context".into(), name.into()]);
+        kubeconfig.chain(context).collect()
+    }
+
     /// Whether a kubeconfig is named, so that a Pod's own surroundings say nothing.
     pub(super) fn names_a_file(&self) -> bool {
         !self.kubeconfigs().is_empty()

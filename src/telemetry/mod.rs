@@ -5,6 +5,6 @@ pub mod audit;
 pub mod gate;
 pub mod health;
 pub mod metrics;
-mod process;
+pub mod process;
 pub mod server;
 pub mod tls;

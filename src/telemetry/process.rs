@@ -1,6 +1,7 @@
-//! The metrics of the process itself, by their usual names, from `/proc/self`.
+//! What a process uses, from `/proc`; of our own as metrics, by their usual names.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus_client::collector::Collector;
@@ -8,8 +9,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-/// Clock ticks in a second; the kernel shows times in this unit on every architecture.
-const TICKS: f64 = 100.0;
+/// A clock tick; the kernel shows times in this unit on every architecture.
+const TICK: Duration = Duration::from_millis(10);
+const OURSELVES: &str = "self";
 
 #[derive(Debug)]
 pub(super) struct ProcessCollector {
@@ -37,15 +39,16 @@ impl Collector for ProcessCollector {
             "When the process started, in seconds since 1970",
             self.started.as_duration().as_secs_f64(),
         )?;
-        if let Some(bytes) = status_kib("VmRSS:").map(|kib| kib * 1024.0) {
+        if let Some(kib) = memory_kib(OURSELVES, "VmRSS:") {
+            let bytes = f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) * 1024.0;
             gauge("process_resident_memory_bytes", "Resident memory", bytes)?;
         }
         if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
             let count = u32::try_from(files.count()).unwrap_or(u32::MAX);
             gauge("process_open_fds", "Open files", f64::from(count))?;
         }
-        if let Some(seconds) = cpu_seconds() {
-            let counter = ConstCounter::new(seconds);
+        if let Some(used) = cpu_time(OURSELVES) {
+            let counter = ConstCounter::new(used.as_secs_f64());
             let metric = encoder.encode_descriptor(
                 "process_cpu_seconds",
                 "User and system time",
@@ -58,19 +61,20 @@ impl Collector for ProcessCollector {
     }
 }
 
-/// A line of `/proc/self/status`, in KiB.
-fn status_kib(name: &str) -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+/// A line of the status of a process (its number, or `self`), in KiB.
+pub fn memory_kib(process: &str, name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with(name))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Fields 14 and 15 of `/proc/self/stat`, counted after the name, which may hold spaces.
-fn cpu_seconds() -> Option<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+/// The processor time of a process, user and system: fields 14 and 15 of its `stat`, counted after
+/// the name, which may hold spaces.
+pub fn cpu_time(process: &str) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(11);
-    let user: f64 = fields.next()?.parse().ok()?;
-    let system: f64 = fields.next()?.parse().ok()?;
-    Some((user + system) / TICKS)
+    let user: u32 = fields.next()?.parse().ok()?;
+    let system: u32 = fields.next()?.parse().ok()?;
+    Some(TICK * user.checked_add(system)?)
 }

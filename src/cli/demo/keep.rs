@@ -9,15 +9,15 @@ use anyhow::{Context, Result};
 use kube::config::Kubeconfig;
 
 /// A kubeconfig in a directory of its own, which nobody else may read. Dropping it removes both.
-pub(super) struct KubeconfigFile {
+pub(in crate::cli) struct KubeconfigFile {
     directory: PathBuf,
     path: PathBuf,
 }
 
 impl KubeconfigFile {
-    /// Writes it into a new directory where temporary files are.
-    pub(super) fn create(kubeconfig: &Kubeconfig) -> Result<KubeconfigFile> {
-        let name = format!("csr-warden-demo-{}", std::process::id());
+    /// Writes it into a new directory where temporary files are; `what` is in its name.
+    pub(in crate::cli) fn create(what: &str, kubeconfig: &Kubeconfig) -> Result<KubeconfigFile> {
+        let name = format!("csr-warden-{what}-{}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         // Fails if it is there: whoever made it could read what is put into it.
         DirBuilder::new()
@@ -40,7 +40,7 @@ impl KubeconfigFile {
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::cli) fn path(&self) -> &Path {
         &self.path
     }
 }

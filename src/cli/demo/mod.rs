@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tracing_subscriber::EnvFilter;
 
-use self::keep::KubeconfigFile;
+pub(super) use self::keep::KubeconfigFile;
 use self::screen::Screen;
 use self::tally::Tally;
 use super::daemon::{Daemon, Plan};
@@ -186,7 +186,7 @@ impl Cast<'_> {
             let kubeconfig = self
                 .server
                 .kubeconfig("kubernetes-admin", &["system:masters"])?;
-            let file = KubeconfigFile::create(&kubeconfig)?;
+            let file = KubeconfigFile::create("demo", &kubeconfig)?;
             let metrics = self.metrics.to_string();
             let program = std::env::current_exe().context("cannot tell where this program is")?;
             screen.line(&keep::invitation(file.path(), &program, &metrics));

@@ -1,0 +1,136 @@
+//! `csr-warden bench cluster` on a real control plane, with the rights that the manifests give.
+//!
+//!     cargo bench --bench scale
+//!     cargo bench --bench scale -- --nodes 1000,5000,15000 --write
+//!
+//! Nothing is asserted: this is for reading. Without a signer (the default) only the approver is
+//! measured; `--signer` lets the controller-manager sign meanwhile.
+
+#![allow(missing_docs, unreachable_pub, dead_code)]
+
+#[path = "../tests/control_plane/harness/mod.rs"]
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr)]
+mod harness;
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use clap::Parser;
+use harness::assets::Assets;
+use harness::cluster::{Cluster, Options};
+use harness::install::Installation;
+
+/// The program under test, built with the same profile.
+const BINARY: &str = env!("CARGO_BIN_EXE_csr-warden");
+/// The page with the figures.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
+/// What stands before and behind the figures in it.
+const MARKS: [&str; 2] = ["<!-- figures -->\n", "<!-- end of figures -->\n"];
+
+#[derive(Debug, Clone, Parser)]
+struct Flags {
+    /// How many Nodes there are, one column each
+    #[arg(long, default_value = "2000")]
+    nodes: String,
+    /// How often each approver has a backlog of its own
+    #[arg(long, default_value = "2")]
+    rounds: String,
+    /// Lets the controller-manager sign while requests are approved
+    #[arg(long)]
+    signer: bool,
+    /// Writes the figures, and those of the judge alone, into docs/performance.md
+    #[arg(long)]
+    write: bool,
+    /// `cargo bench` says so
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    // `cargo test --benches` only wants to know that it can be built.
+    if !flags.bench {
+        say("run it with `cargo bench --bench scale`\n");
+        return ExitCode::SUCCESS;
+    }
+    match start(&flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("scale: {error:#}\n"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start(flags: &Flags) -> Result<()> {
+    let assets = Assets::find().map_err(|missing| anyhow!("{missing}"))?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("the TLS library has been set up already"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(measure(flags, &assets))
+}
+
+async fn measure(flags: &Flags, assets: &Assets) -> Result<()> {
+    let options = Options {
+        signer: flags.signer,
+        ..Options::default()
+    };
+    let cluster = Cluster::start(assets, options).await?;
+    let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
+    let args: [&OsStr; 10] = [
+        "cluster".as_ref(),
+        "--yes".as_ref(),
+        "--kubeconfig".as_ref(),
+        cluster.admin_kubeconfig().as_ref(),
+        "--daemon-kubeconfig".as_ref(),
+        installation.kubeconfig().as_ref(),
+        "--nodes".as_ref(),
+        flags.nodes.as_ref(),
+        "--rounds".as_ref(),
+        flags.rounds.as_ref(),
+    ];
+    let whole_way = bench(&args)?;
+    say(&whole_way);
+    if flags.write {
+        let judge = bench(&["judge".as_ref()])?;
+        say(&format!("\n{judge}"));
+        write(&whole_way, &judge)?;
+    }
+    Ok(())
+}
+
+/// What `csr-warden bench` prints.
+fn bench(args: &[&OsStr]) -> Result<String> {
+    let output = Command::new(BINARY)
+        .arg("bench")
+        .args(args)
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "csr-warden bench has failed");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn write(whole_way: &str, judge: &str) -> Result<()> {
+    let page = std::fs::read_to_string(PAGE)?;
+    let [begin, end] = MARKS;
+    let (before, rest) = page.split_once(begin).context("no mark of figures")?;
+    let (_, after) = rest.split_once(end).context("no end of figures")?;
+    // The port says nothing to others.
+    let (_, whole_way) = whole_way.split_once(' ').context("no server")?;
+    let processors = std::thread::available_parallelism()?;
+    let text = format!(
+        "{before}{begin}\nOn {processors} processors, with all that runs on them:\n\n\
+         ```text\nkube-apiserver {whole_way}```\n\n```text\n{judge}```\n\n{end}{after}"
+    );
+    Ok(std::fs::write(PAGE, text)?)
+}
+
+fn say(text: &str) {
+    let _ = write!(std::io::stdout().lock(), "{text}");
+}

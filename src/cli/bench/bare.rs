@@ -1,0 +1,95 @@
+//! The client to compare with: it sends each object back with a condition and looks at nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use k8s_openapi::api::certificates::v1::{
+    CertificateSigningRequest, CertificateSigningRequestCondition,
+};
+use kube::api::PostParams;
+use kube::{Client, Config};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::crowd;
+use crate::cluster::error::describe;
+use crate::sim::latency::Latencies;
+
+/// Approves all that is pending; how many, and how long the writes took. The list is taken before,
+/// as the daemon's time begins when it has listed too.
+pub(super) async fn drain(config: &Config, connections: usize) -> Result<(usize, Duration)> {
+    let lister = Client::try_from(config.clone())?;
+    let mut requests = crowd::requests(&lister).list(&crowd::ours()).await?.items;
+    requests.iter_mut().for_each(approve);
+    let count = requests.len();
+    let requests = Arc::new(requests);
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut clients = Vec::new();
+    for _ in 0..connections {
+        clients.push(Client::try_from(config.clone())?);
+    }
+    let begun = Instant::now();
+    let mut workers = JoinSet::new();
+    for client in clients {
+        let (requests, next) = (requests.clone(), next.clone());
+        workers.spawn(async move {
+            while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+                put(&client, request).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(worker) = workers.join_next().await {
+        worker??;
+    }
+    Ok((count, begun.elapsed()))
+}
+
+/// Posts so many requests, `rate` in a second, and approves each; how long each write took.
+pub(super) async fn steady(
+    client: &Client,
+    nodes: usize,
+    rate: u16,
+    count: usize,
+) -> Result<Latencies> {
+    let mut ticks = interval(Duration::from_secs(1) / u32::from(rate));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut took = Vec::with_capacity(count);
+    for index in 0..count {
+        ticks.tick().await;
+        let node = index % nodes + 1;
+        let mut request = crowd::post(client, node, crowd::genuine(node)?).await?;
+        approve(&mut request);
+        let begun = Instant::now();
+        put(client, &request).await?;
+        took.push(begun.elapsed());
+    }
+    Ok(took.into_iter().collect())
+}
+
+async fn put(client: &Client, request: &CertificateSigningRequest) -> Result<()> {
+    let name = request.metadata.name.as_deref().unwrap_or_default();
+    crowd::requests(client)
+        .replace_subresource("approval", name, &PostParams::default(), request)
+        .await
+        .map_err(|error| {
+            anyhow!(
+                "the bare client cannot approve {name}: {}",
+                describe(&error)
+            )
+        })?;
+    Ok(())
+}
+
+fn approve(request: &mut CertificateSigningRequest) {
+    let condition = CertificateSigningRequestCondition {
+        type_: "Approved".into(),
+        status: "True".into(),
+        reason: Some("Benchmark".into()),
+        message: Some("approved blindly by a benchmark".into()),
+        ..CertificateSigningRequestCondition::default()
+    };
+    request.status.get_or_insert_default().conditions = Some(vec![condition]);
+}

@@ -1,0 +1,182 @@
+//! Nodes that are only there to be measured with, and their requests: made by somebody who may
+//! impersonate them.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::runtime::wait::{await_condition, conditions::is_deleted};
+use kube::{Client, ResourceExt};
+use rcgen::KeyPair;
+use serde_json::json;
+
+use crate::cluster::error::describe;
+use crate::csr::KUBELET_SERVING_SIGNER;
+use crate::sim::request::Template;
+
+/// Nodes' names begin so, and those of their requests.
+const PREFIX: &str = "csr-warden-bench-";
+/// What all that is made here is labelled with.
+const LABEL: &str = "csr-warden-bench";
+/// Requests that are on their way at the same time.
+const HANDS: usize = 32;
+
+/// The name of Node number `index`, from 1.
+fn name(index: usize) -> String {
+    format!("{PREFIX}{index}")
+}
+
+/// The address of Node number `index`: 198.18.0.1 and on (RFC 2544, for benchmarks).
+fn address(index: usize) -> IpAddr {
+    let first = Ipv4Addr::new(198, 18, 0, 0).to_bits();
+    Ipv4Addr::from_bits(first + u32::try_from(index).unwrap_or_default()).into()
+}
+
+fn labelled() -> ListParams {
+    ListParams::default().labels(LABEL)
+}
+
+/// All requests that were made here.
+pub(super) fn ours() -> ListParams {
+    labelled()
+}
+
+/// Makes the Nodes with these numbers. They have none of the labels that Pods are placed by.
+pub(super) async fn make_nodes(
+    client: &Client,
+    numbers: impl IntoIterator<Item = usize>,
+) -> Result<()> {
+    let api: Api<Node> = Api::all(client.clone());
+    let make = |index| {
+        let api = api.clone();
+        async move {
+            let name = name(index);
+            let node: Node = serde_json::from_value(json!({
+                "metadata": {"name": name, "labels": {LABEL: "true"}},
+                "status": {"addresses": [
+                    {"type": "Hostname", "address": name},
+                    {"type": "InternalIP", "address": address(index)},
+                ]},
+            }))?;
+            api.create(&PostParams::default(), &node)
+                .await
+                .map_err(|error| anyhow!(describe(&error)))
+                .with_context(|| format!("cannot make Node {name}"))?;
+            anyhow::Ok(())
+        }
+    };
+    stream::iter(numbers)
+        .map(make)
+        .buffer_unordered(HANDS)
+        .try_collect()
+        .await
+}
+
+/// A request as the kubelet of Node number `index` makes it, in PEM.
+pub(super) fn genuine(index: usize) -> Result<String> {
+    let name = name(index);
+    Template::genuine(&name, std::slice::from_ref(&name), &[address(index)])
+        .pem(&KeyPair::generate()?)
+}
+
+/// A request of Node number `index` for a name that no node may have, in PEM.
+pub(super) fn forged(index: usize, key: &KeyPair) -> Result<String> {
+    let dns = [name(index), "kubernetes.default.svc".to_owned()];
+    Template::genuine(&name(index), &dns, &[address(index)]).pem(key)
+}
+
+/// Posts a request as Node number `index`: user name, groups and credential are those that it would
+/// have itself.
+pub(super) async fn post(
+    client: &Client,
+    index: usize,
+    pem: String,
+) -> Result<CertificateSigningRequest> {
+    let user = format!("system:node:{}", name(index));
+    let body = json!({
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": {"generateName": PREFIX, "labels": {LABEL: "true"}},
+        "spec": {
+            "request": ByteString(pem.into_bytes()),
+            "signerName": KUBELET_SERVING_SIGNER,
+            "usages": ["digital signature", "server auth"],
+        },
+    });
+    let request = http::Request::post("/apis/certificates.k8s.io/v1/certificatesigningrequests")
+        .header("Content-Type", "application/json")
+        .header("Impersonate-User", &user)
+        .header("Impersonate-Group", "system:nodes")
+        .header("Impersonate-Group", "system:authenticated")
+        .header(
+            "Impersonate-Extra-authentication.kubernetes.io%2Fcredential-id",
+            format!("X509SHA256={index:064x}"),
+        )
+        .body(body.to_string().into_bytes())?;
+    let stored: CertificateSigningRequest = client
+        .request(request)
+        .await
+        .map_err(|error| anyhow!(describe(&error)))
+        .context("cannot post a request")?;
+    ensure!(
+        stored.spec.username.as_ref() == Some(&user),
+        "the API server took a request of {user} as that of {:?}: may we impersonate?",
+        stored.spec.username
+    );
+    Ok(stored)
+}
+
+/// Posts one genuine request for each Node, and sees that nobody else decides them.
+pub(super) async fn post_backlog(client: &Client, nodes: usize) -> Result<()> {
+    stream::iter(1..=nodes)
+        .map(async |index| post(client, index, genuine(index)?).await.map(drop))
+        .buffer_unordered(HANDS)
+        .try_collect::<()>()
+        .await?;
+    for request in requests(client).list(&ours()).await?.items {
+        let conditions = request.status.and_then(|status| status.conditions);
+        if let Some(condition) = conditions.iter().flatten().next() {
+            bail!(
+                "somebody else decides requests here ({}: {}): stop that first; csr-warden with \
+                 `kubectl -n kube-system scale deployment csr-warden --replicas=0`",
+                condition.type_,
+                condition.reason.as_deref().unwrap_or_default()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Deletes all requests that were made here, and waits until they are gone.
+pub(super) async fn clear_requests(client: &Client) -> Result<()> {
+    gone(&requests(client)).await
+}
+
+/// Deletes all that was made here.
+pub(super) async fn clear(client: &Client) -> Result<()> {
+    clear_requests(client).await?;
+    gone(&Api::<Node>::all(client.clone())).await
+}
+
+async fn gone<K>(api: &Api<K>) -> Result<()>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    let all = labelled();
+    api.delete_collection(&DeleteParams::default(), &all)
+        .await?;
+    // Most are gone by now; whatever has a finalizer goes a little later.
+    for left in api.list_metadata(&all).await?.items {
+        let uid = left.uid().unwrap_or_default();
+        await_condition(api.clone(), &left.name_any(), is_deleted(&uid)).await?;
+    }
+    Ok(())
+}
+
+pub(super) fn requests(client: &Client) -> Api<CertificateSigningRequest> {
+    Api::all(client.clone())
+}

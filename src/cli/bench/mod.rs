@@ -1,0 +1,236 @@
+//! `csr-warden bench`: what judging costs, and how the daemon fares beside a client that approves
+//! blindly, on the embedded API server or on a given cluster.
+
+mod bare;
+mod crowd;
+mod judge;
+mod report;
+mod settling;
+mod warden;
+mod way;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use kube::Client;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::report::Report;
+pub(super) use self::report::{Benchmark, JudgeBenchmark};
+use self::warden::Credentials;
+use self::way::{Field, Plan};
+use super::approve::ask;
+use super::demo::KubeconfigFile;
+use super::render::{Whole, print, whole};
+use super::target::{ClusterArgs, block_on};
+use crate::sim::api::{Options, Server};
+
+/// Flags of `bench`.
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+    /// How it is written
+    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT",
+          global = true)]
+    output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// The judge alone: one request is read and judged, beside so many Nodes
+    Judge(JudgeArgs),
+    /// The whole way, on an API server in this process
+    Sim(SimArgs),
+    /// The whole way, on a cluster for tests: makes Nodes and requests, and deletes them
+    Cluster(OnClusterArgs),
+}
+
+#[derive(Debug, Args)]
+struct JudgeArgs {
+    /// How many Nodes there are, one column each
+    #[arg(long, value_name = "N,…", value_delimiter = ',',
+          default_values_t = [1_000, 5_000, 15_000],
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    nodes: Vec<u32>,
+}
+
+#[derive(Debug, Args)]
+struct SimArgs {
+    /// How many Nodes there are, one column each
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1_000],
+          value_parser = clap::value_parser!(u32).range(1..=30_000))]
+    nodes: Vec<u32>,
+    #[command(flatten)]
+    plan: PlanArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "For a cluster that nobody needs: each Node that it makes is one for every controller\n\
+    there is, and each certificate is signed. Its Nodes are called csr-warden-bench-N and have\n\
+    addresses of 198.18.0.0/15 (RFC 2544). Nobody else may approve meanwhile; a cluster with a\n\
+    cloud controller deletes Nodes of which its cloud knows nothing."
+)]
+struct OnClusterArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Kubeconfig file that the daemon runs with, if not the same; its ServiceAccount's, say
+    #[arg(long, value_name = "FILE")]
+    daemon_kubeconfig: Option<std::path::PathBuf>,
+    /// How many Nodes there are, one column each
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [200],
+          value_parser = clap::value_parser!(u32).range(1..=30_000))]
+    nodes: Vec<u32>,
+    /// Do not ask before writing
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    plan: PlanArgs,
+}
+
+/// What is done on the whole way.
+#[derive(Clone, Debug, Args)]
+pub(super) struct PlanArgs {
+    /// How often each approver has a backlog of its own
+    #[arg(long, default_value_t = 2, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=20))]
+    rounds: u16,
+    /// Connections that the bare client tries
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1, 8, 32],
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    connections: Vec<u16>,
+    /// Conditions that the daemon writes at the same time
+    #[arg(long, default_value_t = 32, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: u16,
+    /// Requests per second where they come steadily; 0 leaves that out
+    #[arg(long, default_value_t = 50, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(0..=1000))]
+    rate: u16,
+    /// For how long they do, in seconds
+    #[arg(long, default_value_t = 10, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=600))]
+    seconds: u16,
+    /// Forged requests of one node that come at once beside them; 0 leaves that out
+    #[arg(long, default_value_t = 2_000, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(0..=20_000))]
+    flood: u16,
+}
+
+impl PlanArgs {
+    fn plan(&self, nodes: &[u32]) -> Plan {
+        let number = |nodes: &u32| usize::try_from(*nodes).unwrap_or(usize::MAX);
+        let mut nodes: Vec<usize> = nodes.iter().map(number).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        Plan {
+            nodes,
+            rounds: self.rounds.into(),
+            connections: self.connections.iter().map(|&n| n.into()).collect(),
+            concurrency: self.concurrency,
+            rate: self.rate,
+            seconds: self.seconds,
+            flood: self.flood.into(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+    Yaml,
+}
+
+/// Measures, and tells what was measured. Nothing is held against a target: that is for the reader.
+pub(super) fn bench(args: &BenchArgs) -> Result<ExitCode> {
+    match &args.what {
+        What::Judge(of) => {
+            let nodes: Vec<usize> = of.nodes.iter().map(|&n| n as usize).collect();
+            show(&judge::measure(&nodes)?, args.output)
+        }
+        What::Sim(of) => {
+            let report = block_on(interruptible(on_sim(of)))?;
+            report.map_or(Ok(interrupted()), |report| show(&report, args.output))
+        }
+        What::Cluster(of) => {
+            let report = block_on(on_cluster(of))?;
+            report.map_or(Ok(interrupted()), |report| show(&report, args.output))
+        }
+    }
+}
+
+fn show(report: &(impl Report + Serialize), output: Output) -> Result<ExitCode> {
+    match output {
+        Output::Text => print(&report.text())?,
+        Output::Json => print(&whole(report, Whole::Json)?)?,
+        Output::Yaml => print(&whole(report, Whole::Yaml)?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn on_sim(args: &SimArgs) -> Result<Benchmark> {
+    let server = Server::start(Options::default()).await?;
+    let kubeconfig = server.kubeconfig("kubernetes-admin", &["system:masters"])?;
+    let file = KubeconfigFile::create("bench", &kubeconfig)?;
+    let cluster = ClusterArgs::of_file(file.path());
+    let connection = cluster.connect().await?;
+    let field = Field {
+        server: "the embedded API server".into(),
+        config: connection.config,
+        credentials: Credentials::from(&cluster),
+    };
+    field.measure(&args.plan.plan(&args.nodes)).await
+}
+
+/// `None` if it was interrupted; what it made is deleted in any case.
+async fn on_cluster(args: &OnClusterArgs) -> Result<Option<Benchmark>> {
+    let connection = args.cluster.connect().await?;
+    let plan = args.plan.plan(&args.nodes);
+    if !args.yes {
+        if !std::io::stdin().is_terminal() {
+            bail!("expected --yes, since there is nobody to ask on standard input");
+        }
+        let most = plan.nodes.last().copied().unwrap_or_default();
+        let question = format!(
+            "Make {most} Nodes and many requests on {}, and delete them? [y/N] ",
+            connection.server()
+        );
+        if !ask(&question)? {
+            bail!("nothing was written");
+        }
+    }
+    let client = Client::try_from(connection.config.clone())?;
+    let credentials = match &args.daemon_kubeconfig {
+        Some(path) => Credentials::from(&ClusterArgs::of_file(path)),
+        None => Credentials::from(&args.cluster),
+    };
+    let field = Field {
+        server: connection.server(),
+        config: connection.config,
+        credentials,
+    };
+    let measured = interruptible(field.measure(&plan)).await;
+    crowd::clear(&client).await.context("cannot clean up")?;
+    measured
+}
+
+/// `None` if SIGINT or SIGTERM came first.
+async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::select! {
+        done = work => done.map(Some),
+        _ = terminate.recv() => Ok(None),
+        _ = interrupt.recv() => Ok(None),
+    }
+}
+
+/// The exit code of a program that was interrupted.
+fn interrupted() -> ExitCode {
+    ExitCode::from(130)
+}

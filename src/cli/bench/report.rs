@@ -1,0 +1,360 @@
+//! What was measured, for people and for programs.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::super::table::table;
+use crate::sim::latency::{Latencies, shown};
+
+/// What people read.
+pub(super) trait Report {
+    /// A table no wider than a terminal, as long as it has few columns.
+    fn text(&self) -> String;
+}
+
+/// A time in microseconds.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub(super) struct Micros(u64);
+
+impl From<Duration> for Micros {
+    fn from(duration: Duration) -> Micros {
+        Micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+impl Micros {
+    fn text(self) -> String {
+        shown(Duration::from_micros(self.0))
+    }
+}
+
+/// How long each of many took.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Times {
+    /// How many there were.
+    count: usize,
+    /// Half of them took at most so many microseconds.
+    median: Micros,
+    /// 99 of 100 took at most so many microseconds.
+    p99: Micros,
+}
+
+impl From<&Latencies> for Times {
+    fn from(all: &Latencies) -> Times {
+        Times {
+            count: all.len(),
+            median: all.percentile(50).into(),
+            p99: all.percentile(99).into(),
+        }
+    }
+}
+
+impl Times {
+    fn text(self) -> String {
+        format!("{}, {}", self.median.text(), self.p99.text())
+    }
+
+    fn median_to(self, other: Times) -> String {
+        ratio(self.median.0, other.median.0)
+    }
+
+    fn p99_to_median_of(self, other: Times) -> String {
+        ratio(self.p99.0, other.median.0)
+    }
+}
+
+/// The judge alone.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::cli) struct JudgeBenchmark {
+    /// One for each request and number of Nodes.
+    pub(super) judged: Vec<Judged>,
+}
+
+/// One request, read and judged again and again.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Judged {
+    /// What it is.
+    pub(super) request: &'static str,
+    /// `Approve` or `Deny`.
+    pub(super) verdict: &'static str,
+    /// How many Nodes there were.
+    pub(super) nodes: usize,
+    /// Half of the judgements took at most so many microseconds.
+    pub(super) median: Micros,
+    /// 99 of 100 took at most so many microseconds.
+    pub(super) p99: Micros,
+    /// Judgements in one second, one after the other.
+    pub(super) per_second: f64,
+}
+
+impl Report for JudgeBenchmark {
+    fn text(&self) -> String {
+        let rows: Vec<Vec<String>> = self
+            .judged
+            .iter()
+            .map(|one| {
+                vec![
+                    one.request.to_owned(),
+                    one.verdict.to_owned(),
+                    grouped(one.nodes),
+                    one.median.text(),
+                    one.p99.text(),
+                    per_second(one.per_second),
+                ]
+            })
+            .collect();
+        let header = ["REQUEST", "VERDICT", "NODES", "MEDIAN", "99%", "RATE"];
+        table(&header, &rows, false)
+    }
+}
+
+/// The whole way.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::cli) struct Benchmark {
+    /// Which API server.
+    pub(super) server: String,
+    /// What it says that it is.
+    pub(super) version: String,
+    /// Conditions that csr-warden wrote at the same time, at most.
+    pub(super) concurrency: u16,
+    /// One for each number of Nodes.
+    pub(super) runs: Vec<Run>,
+}
+
+/// What was measured with so many Nodes.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Run {
+    /// How many Nodes there were; in a backlog each has one request.
+    pub(super) nodes: usize,
+    /// What a client reached that approves without looking, with so many connections.
+    pub(super) bare: Vec<Bare>,
+    /// What csr-warden did.
+    pub(super) warden: Warden,
+    /// Requests that came steadily.
+    pub(super) steady: Option<Steady>,
+    /// The same, beside a node that posts many at once.
+    pub(super) flood: Option<Flood>,
+}
+
+/// A client that sends each whole object back with a condition, blindly.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Bare {
+    /// How many connections it had.
+    pub(super) connections: usize,
+    /// Conditions that it wrote in a second.
+    pub(super) per_second: f64,
+}
+
+/// csr-warden with a backlog.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Warden {
+    /// From its start to being ready, with the backlog there.
+    pub(super) ready_after: Micros,
+    /// Conditions that it wrote in a second, from being ready to the last.
+    pub(super) per_second: f64,
+    /// Processor time that it used for each request, start included.
+    pub(super) cpu_per_request: Option<Micros>,
+    /// Its resident memory in KiB with the Nodes and no requests.
+    pub(super) resident_kib: Option<u64>,
+    /// The most that it had.
+    pub(super) peak_kib: Option<u64>,
+}
+
+/// Requests that came steadily.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Steady {
+    /// How many came in a second.
+    pub(super) rate: u16,
+    /// Round trips of a bare client's writes, at the same rate.
+    pub(super) bare_put: Times,
+    /// From a request being there to its condition being seen.
+    pub(super) settled: Times,
+}
+
+/// Requests that came steadily beside many of one node.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Flood {
+    /// How many forged requests the one node posted.
+    pub(super) requests: usize,
+    /// The others: from a request being there to its condition being seen.
+    pub(super) settled: Times,
+}
+
+impl Run {
+    /// The best rate of the bare client.
+    fn best(&self) -> f64 {
+        self.bare
+            .iter()
+            .map(|one| one.per_second)
+            .fold(0.0, f64::max)
+    }
+}
+
+impl Report for Benchmark {
+    fn text(&self) -> String {
+        let mut rows: Vec<Vec<String>> = Vec::new();
+        let mut row = |name: &str, cell: &dyn Fn(&Run) -> Option<String>| {
+            let cells: Vec<Option<String>> = self.runs.iter().map(cell).collect();
+            if cells.iter().any(Option::is_some) {
+                let cells = cells.into_iter().map(Option::unwrap_or_default);
+                rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
+            }
+        };
+        row("start to ready", &|run| Some(run.warden.ready_after.text()));
+        let connections = |run: &Run| run.bare.iter().map(|one| one.connections).collect();
+        let connections: Vec<usize> = self.runs.first().map(connections).unwrap_or_default();
+        for (index, count) in connections.into_iter().enumerate() {
+            let plural = if count == 1 { "" } else { "s" };
+            row(
+                &format!("bare client, {count} connection{plural}"),
+                &|run| Some(per_second(run.bare.get(index)?.per_second)),
+            );
+        }
+        row("csr-warden, backlog", &|run| {
+            Some(per_second(run.warden.per_second))
+        });
+        row("  to the best bare client", &|run| {
+            Some(format!("{:.2}", run.warden.per_second / run.best()))
+        });
+        row("  processor, each request", &|run| {
+            Some(run.warden.cpu_per_request?.text())
+        });
+        row("  memory before the backlog", &|run| {
+            Some(mib(run.warden.resident_kib?))
+        });
+        row("  memory at its peak", &|run| {
+            Some(mib(run.warden.peak_kib?))
+        });
+        row("bare PUT: median, 99%", &|run| {
+            Some(run.steady?.bare_put.text())
+        });
+        row("settled, steady: median, 99%", &|run| {
+            Some(run.steady?.settled.text())
+        });
+        row("  to the median of a bare PUT", &|run| {
+            let steady = run.steady?;
+            let (median, p99) = (
+                steady.settled.median_to(steady.bare_put),
+                steady.settled.p99_to_median_of(steady.bare_put),
+            );
+            Some(format!("{median}, {p99}"))
+        });
+        row("settled, beside a flood", &|run| {
+            Some(run.flood?.settled.text())
+        });
+        row("  to the median without it", &|run| {
+            Some(run.flood?.settled.median_to(run.steady?.settled))
+        });
+        let columns: Vec<String> = self
+            .runs
+            .iter()
+            .map(|run| format!("{} NODES", grouped(run.nodes)))
+            .collect();
+        let header: Vec<&str> = std::iter::once("")
+            .chain(columns.iter().map(String::as_str))
+            .collect();
+        format!(
+            "{} {}\n\n{}",
+            self.server,
+            self.version,
+            table(&header, &rows, false)
+        )
+    }
+}
+
+fn ratio(of: u64, to: u64) -> String {
+    let number = |micros: u64| Duration::from_micros(micros).as_secs_f64();
+    format!("{:.2}", number(of) / number(to.max(1)))
+}
+
+fn per_second(rate: f64) -> String {
+    format!("{rate:.0}/s")
+}
+
+fn mib(kib: u64) -> String {
+    format!("{}.{} MiB", kib / 1024, kib % 1024 * 10 / 1024)
+}
+
+/// 15000 as 15,000.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(median: u64, p99: u64) -> Times {
+        Times {
+            count: 3,
+            median: Micros(median),
+            p99: Micros(p99),
+        }
+    }
+
+    fn run(nodes: usize, steady: Option<Steady>) -> Run {
+        let bare = |connections, per_second| Bare {
+            connections,
+            per_second,
+        };
+        Run {
+            nodes,
+            bare: vec![bare(1, 700.0), bare(32, 1000.0)],
+            warden: Warden {
+                ready_after: Micros(48_000),
+                per_second: 1200.0,
+                cpu_per_request: Some(Micros(310)),
+                resident_kib: Some(9_000),
+                peak_kib: None,
+            },
+            steady,
+            flood: None,
+        }
+    }
+
+    #[test]
+    fn what_was_left_out_has_no_line() {
+        let steady = Steady {
+            rate: 50,
+            bare_put: times(1_000, 2_000),
+            settled: times(1_500, 4_000),
+        };
+        let benchmark = Benchmark {
+            server: "here".into(),
+            version: "v1.36.2".into(),
+            concurrency: 32,
+            runs: vec![run(1_000, None), run(15_000, Some(steady))],
+        };
+        let text = benchmark.text();
+        assert!(text.contains("1,000 NODES   15,000 NODES"), "{text}");
+        assert!(text.contains("bare client, 1 connection "), "{text}");
+        assert!(text.contains("bare client, 32 connections"), "{text}");
+        assert!(text.contains("1.20"), "{text}");
+        assert!(text.contains("1.50, 4.00"), "{text}");
+        assert!(text.contains("8.7 MiB"), "{text}");
+        assert!(!text.contains("peak") && !text.contains("flood"), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+    }
+}

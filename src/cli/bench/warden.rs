@@ -1,0 +1,157 @@
+//! csr-warden under measurement: this program as `run`, in a process of its own.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use kube::{Client, Config};
+use tokio::time::sleep;
+
+use super::super::target::ClusterArgs;
+use crate::telemetry::process;
+
+/// Between two looks at it.
+const GLANCE: Duration = Duration::from_millis(5);
+/// How long it may take to become ready, or to write one more condition.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The conditions that it has written, in its metrics.
+const WRITTEN: &str = "csr_warden_writes_total{result=\"written\"} ";
+
+/// How it reaches the cluster.
+pub(super) struct Credentials(Vec<OsString>);
+
+impl From<&ClusterArgs> for Credentials {
+    fn from(cluster: &ClusterArgs) -> Credentials {
+        Credentials(cluster.words())
+    }
+}
+
+/// A running daemon. Dropping it kills it: it holds no Lease.
+pub(super) struct Warden {
+    child: Child,
+    http: Client,
+    started: Instant,
+}
+
+impl Drop for Warden {
+    fn drop(&mut self) {
+        // One that has ended already cannot be killed, and need not be.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Warden {
+    /// Starts it with the default policy, unelected.
+    pub(super) fn start(credentials: &Credentials, concurrency: u16) -> Result<Warden> {
+        let address = free_port()?;
+        let program = std::env::current_exe().context("cannot tell where this program is")?;
+        let child = Command::new(program)
+            .arg("run")
+            .args(&credentials.0)
+            .args(["--leader-elect=false", "--policy=default"])
+            .args(["--log-format=text", "--log-level=error"])
+            .arg(format!("--bind-address={address}"))
+            .arg(format!("--concurrency={concurrency}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("cannot start csr-warden")?;
+        let config = Config::new(format!("http://{address}").parse()?);
+        Ok(Warden {
+            child,
+            http: Client::try_from(config)?,
+            started: Instant::now(),
+        })
+    }
+
+    /// Waits until it is ready; how long that took since it was started.
+    pub(super) async fn ready(&mut self) -> Result<Duration> {
+        while self.get("/readyz").await.is_none() {
+            self.must_run()?;
+            if self.started.elapsed() > PATIENCE {
+                bail!("csr-warden is not ready after {} s", PATIENCE.as_secs());
+            }
+            sleep(GLANCE).await;
+        }
+        Ok(self.started.elapsed())
+    }
+
+    /// Waits until it has written so many conditions. From the last look at which it had written
+    /// none to the first at which it had written all.
+    pub(super) async fn drains(&mut self, count: usize) -> Result<(Duration, Duration)> {
+        let mut idle = self.started;
+        let mut last = (0, Instant::now());
+        loop {
+            let looked = Instant::now();
+            let written = self.written().await?;
+            if written == 0 {
+                idle = looked;
+            }
+            if written >= count {
+                return Ok((idle - self.started, looked - idle));
+            }
+            if written > last.0 {
+                last = (written, looked);
+            }
+            self.must_run()?;
+            if last.1.elapsed() > PATIENCE {
+                bail!(
+                    "csr-warden has written {written} of {count} conditions, and no other for {} s",
+                    PATIENCE.as_secs()
+                );
+            }
+            sleep(GLANCE).await;
+        }
+    }
+
+    async fn written(&self) -> Result<usize> {
+        let metrics = self.get("/metrics").await.unwrap_or_default();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(WRITTEN));
+        value.map_or(Ok(0), |value| {
+            value.parse().with_context(|| format!("{WRITTEN}{value}"))
+        })
+    }
+
+    /// The body of what is answered with 200.
+    async fn get(&self, path: &str) -> Option<String> {
+        let request = http::Request::get(path).body(Vec::new()).ok()?;
+        self.http.request_text(request).await.ok()
+    }
+
+    fn must_run(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("csr-warden has ended: {status}");
+        }
+        Ok(())
+    }
+
+    /// Its resident memory in KiB, where the system tells.
+    pub(super) fn resident_kib(&self) -> Option<u64> {
+        process::memory_kib(&self.process(), "VmRSS:")
+    }
+
+    /// The most that it ever had.
+    pub(super) fn peak_kib(&self) -> Option<u64> {
+        process::memory_kib(&self.process(), "VmHWM:")
+    }
+
+    /// The processor time that it has used.
+    pub(super) fn processor(&self) -> Option<Duration> {
+        process::cpu_time(&self.process())
+    }
+
+    fn process(&self) -> String {
+        self.child.id().to_string()
+    }
+}
+
+/// A port of this machine that nobody has. Somebody could take it before it is used; then the
+/// daemon says so.
+fn free_port() -> Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .context("no free port")
+}

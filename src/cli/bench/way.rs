@@ -1,0 +1,206 @@
+//! The whole way: requests are posted, and csr-warden and a bare client approve them in turn.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::{Client, Config};
+use rcgen::KeyPair;
+
+use super::super::render::note;
+use super::report::{Bare, Benchmark, Flood, Run, Steady, Warden as Drained};
+use super::settling::Observer;
+use super::warden::{Credentials, Warden};
+use super::{bare, crowd};
+
+/// Nodes that ask steadily, beside one that floods.
+const STEADY_NODES: usize = 50;
+/// Requests of the flooding node that are on their way at the same time.
+const FLOODERS: usize = 16;
+
+/// What is done.
+pub(super) struct Plan {
+    /// How many Nodes there are, the fewest first.
+    pub(super) nodes: Vec<usize>,
+    /// How often each approver has a backlog of its own.
+    pub(super) rounds: usize,
+    /// Connections that the bare client tries.
+    pub(super) connections: Vec<usize>,
+    /// Conditions that the daemon writes at the same time.
+    pub(super) concurrency: u16,
+    /// Requests per second where they come steadily; none if 0.
+    pub(super) rate: u16,
+    /// For how many seconds they do.
+    pub(super) seconds: u16,
+    /// Requests of the flooding node; none if 0.
+    pub(super) flood: usize,
+}
+
+/// Where it is done.
+pub(super) struct Field {
+    /// Which API server, for the report.
+    pub(super) server: String,
+    /// Somebody who may make Nodes, impersonate them, and approve.
+    pub(super) config: Config,
+    /// How the daemon reaches it.
+    pub(super) credentials: Credentials,
+}
+
+impl Field {
+    /// Measures it all. Nodes and requests are left to be deleted.
+    pub(super) async fn measure(&self, plan: &Plan) -> Result<Benchmark> {
+        let client = Client::try_from(self.config.clone())?;
+        let version = client
+            .apiserver_version()
+            .await
+            .context("cannot ask the API server for its version")?
+            .git_version;
+        let mut runs = Vec::new();
+        let mut made = 0;
+        for &nodes in &plan.nodes {
+            told(&format!("making {} Nodes", nodes - made));
+            crowd::make_nodes(&client, made + 1..=nodes).await?;
+            made = nodes;
+            runs.push(self.run(&client, plan, nodes).await?);
+        }
+        Ok(Benchmark {
+            server: self.server.clone(),
+            version,
+            concurrency: plan.concurrency,
+            runs,
+        })
+    }
+
+    async fn run(&self, client: &Client, plan: &Plan, nodes: usize) -> Result<Run> {
+        let mut bare: Vec<Vec<f64>> = vec![Vec::new(); plan.connections.len()];
+        let mut drained = Vec::new();
+        for round in 1..=plan.rounds {
+            told(&format!(
+                "{nodes} Nodes: backlog {round} of {}",
+                plan.rounds
+            ));
+            for (rates, &connections) in bare.iter_mut().zip(&plan.connections) {
+                crowd::post_backlog(client, nodes).await?;
+                let (count, took) = bare::drain(&self.config, connections).await?;
+                rates.push(per_second(count, took));
+                crowd::clear_requests(client).await?;
+            }
+            let resident_kib = self.idle(plan).await?;
+            crowd::post_backlog(client, nodes).await?;
+            drained.push(self.drain(plan, nodes, resident_kib).await?);
+            crowd::clear_requests(client).await?;
+        }
+        let bare = plan.connections.iter().zip(bare);
+        let (steady, flood) = self.steadily(client, plan, nodes).await?;
+        Ok(Run {
+            nodes,
+            bare: bare
+                .map(|(&connections, rates)| Bare {
+                    connections,
+                    per_second: mean(&rates),
+                })
+                .collect(),
+            warden: typical(&drained).context("no round")?,
+            steady,
+            flood,
+        })
+    }
+
+    /// The daemon's memory, in KiB, when it has read the Nodes and there are no requests.
+    async fn idle(&self, plan: &Plan) -> Result<Option<u64>> {
+        let mut warden = Warden::start(&self.credentials, plan.concurrency)?;
+        warden.ready().await?;
+        Ok(warden.resident_kib())
+    }
+
+    async fn drain(&self, plan: &Plan, count: usize, resident_kib: Option<u64>) -> Result<Drained> {
+        let mut warden = Warden::start(&self.credentials, plan.concurrency)?;
+        let (idle, took) = warden.drains(count).await?;
+        let processor = warden.processor();
+        let each = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+        Ok(Drained {
+            ready_after: idle.into(),
+            per_second: per_second(count, took),
+            cpu_per_request: processor.map(|all| (all / each).into()),
+            resident_kib,
+            peak_kib: warden.peak_kib(),
+        })
+    }
+
+    async fn steadily(
+        &self,
+        client: &Client,
+        plan: &Plan,
+        nodes: usize,
+    ) -> Result<(Option<Steady>, Option<Flood>)> {
+        if plan.rate == 0 {
+            return Ok((None, None));
+        }
+        let asking = nodes.min(STEADY_NODES);
+        let count = usize::from(plan.rate) * usize::from(plan.seconds);
+        told(&format!("{nodes} Nodes: {} requests per second", plan.rate));
+        let put = bare::steady(client, asking, plan.rate, count).await?;
+        crowd::clear_requests(client).await?;
+
+        let mut warden = Warden::start(&self.credentials, plan.concurrency)?;
+        warden.ready().await?;
+        let mut observer = Observer::new(client);
+        let settled = observer.steady(client, asking, plan.rate, count).await?;
+        let steady = Steady {
+            rate: plan.rate,
+            bare_put: (&put).into(),
+            settled: (&settled).into(),
+        };
+        crowd::clear_requests(client).await?;
+        if plan.flood == 0 || nodes <= asking {
+            return Ok((Some(steady), None));
+        }
+        told(&format!("{nodes} Nodes: one of them floods"));
+        let flooding = flood(client, asking + 1, plan.flood);
+        let asked = observer.steady(client, asking, plan.rate, count);
+        let ((), settled) = tokio::try_join!(flooding, asked)?;
+        crowd::clear_requests(client).await?;
+        let flood = Flood {
+            requests: plan.flood,
+            settled: (&settled).into(),
+        };
+        Ok((Some(steady), Some(flood)))
+    }
+}
+
+/// Posts so many forged requests of one Node as fast as the server takes them.
+async fn flood(client: &Client, node: usize, count: usize) -> Result<()> {
+    let pem = crowd::forged(node, &KeyPair::generate()?)?;
+    stream::iter(0..count)
+        .map(|_| crowd::post(client, node, pem.clone()))
+        .buffer_unordered(FLOODERS)
+        .map_ok(drop)
+        .try_collect()
+        .await
+}
+
+/// What lies in the middle of several rounds by its rate, with the most memory of all.
+fn typical(rounds: &[Drained]) -> Option<Drained> {
+    let mut by_rate = rounds.to_vec();
+    by_rate.sort_by(|one, other| one.per_second.total_cmp(&other.per_second));
+    let middle = by_rate.get(by_rate.len() / 2)?;
+    Some(Drained {
+        per_second: mean(&rounds.iter().map(|one| one.per_second).collect::<Vec<_>>()),
+        peak_kib: rounds.iter().filter_map(|one| one.peak_kib).max(),
+        ..*middle
+    })
+}
+
+fn per_second(count: usize, took: Duration) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / took.as_secs_f64()
+}
+
+fn mean(rates: &[f64]) -> f64 {
+    let count = u32::try_from(rates.len()).unwrap_or(u32::MAX).max(1);
+    rates.iter().sum::<f64>() / f64::from(count)
+}
+
+/// Where it is: it takes a while.
+fn told(what: &str) {
+    note(&[format!("{what} …")]);
+}
