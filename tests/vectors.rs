@@ -15,9 +15,10 @@ mod judge;
 use std::collections::{BTreeMap, BTreeSet};
 
 use csr_warden::Decision;
+use csr_warden::csr::{LARGEST_REQUEST, Request};
 use csr_warden::finding::Code;
 use judge::policies::Base;
-use judge::vector::{Outcome, Vector};
+use judge::vector::{Outcome, Vector, forged};
 use judge::{document, rows};
 
 const LEAST: usize = 200;
@@ -44,6 +45,28 @@ fn every_vector_is_judged_as_it_says() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+/// What tells that a key is in use reads the same key that is judged, and none where there is none.
+#[test]
+fn the_key_of_a_request_is_that_which_is_judged() {
+    let mut keys = 0;
+    for vector in Vector::all() {
+        let pem = forged(&vector.request);
+        let read = Request::read(vector.object(), pem.as_bytes());
+        let key = Request::key_of(pem.as_bytes());
+        if vector.expected(Base::Default).verdict == Decision::Approve {
+            let judged = read.content.map(|content| content.key);
+            assert_eq!(key, judged, "row {} `{}`", vector.row, vector.title);
+            keys += usize::from(key.is_some());
+        }
+    }
+    assert!(keys > 50, "{keys}");
+    assert_eq!(Request::key_of(b"no request"), None);
+    let long = [b'\n'; LARGEST_REQUEST + 1];
+    let genuine = forged(&Vector::all()[0].request);
+    let padded = [long.as_slice(), genuine.as_bytes()].concat();
+    assert_eq!(Request::key_of(&padded), None);
 }
 
 #[test]
