@@ -16,6 +16,7 @@ mod explain;
 mod intake;
 mod judging;
 mod live;
+mod logging;
 mod man;
 mod observations;
 mod offline;

@@ -6,11 +6,14 @@ use anyhow::{Context, Result, anyhow};
 use clap::{ArgAction, Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::colour;
 use super::daemon::{Daemon, Plan};
 use super::judging::JudgingArgs;
+use super::logging::messages;
 use super::policy::PolicyFile;
 use super::serving::ServingArgs;
 use super::target::{ClusterArgs, block_on};
@@ -135,24 +138,26 @@ async fn serve(args: RunArgs, policy: Policy, policy_file: Option<PolicyFile>) -
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
 
 fn start_logging(format: LogFormat, level: LogLevel) -> Result<()> {
-    let level = match level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-    };
-    let filter = EnvFilter::try_new(format!("{level},kube=off,hyper=off,rustls=off"))
-        .context("cannot log")?;
+    let filter = messages(match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    });
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(std::io::stderr)
         .with_target(false)
         .log_internal_errors(false);
     let started = match format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => builder
-            .with_ansi(colour::wanted(&std::io::stderr()))
-            .try_init(),
+        LogFormat::Json => {
+            let lines = builder.json().flatten_event(true).finish();
+            lines.with(filter).try_init()
+        }
+        LogFormat::Text => {
+            let lines = builder.with_ansi(colour::wanted(&std::io::stderr()));
+            lines.finish().with(filter).try_init()
+        }
     };
     started.map_err(|error| anyhow!("cannot log: {error}"))
 }

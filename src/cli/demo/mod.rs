@@ -22,12 +22,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 pub(super) use self::keep::KubeconfigFile;
 use self::screen::Screen;
 use self::tally::Tally;
 use super::daemon::{Daemon, Plan};
+use super::logging::messages;
 use super::policy;
 use super::serving::ServingArgs;
 use super::target::block_on;
@@ -371,14 +374,14 @@ async fn approved_forgeries(client: &Client) -> Result<usize> {
 
 /// The daemon's warnings go where everything else goes.
 fn start_logging(screen: &Screen) -> Result<()> {
-    let filter = EnvFilter::try_new("warn,kube=off,hyper=off,rustls=off").context("cannot log")?;
     let screen = screen.clone();
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
         .with_writer(move || screen.clone())
         .with_target(false)
         .with_ansi(false)
         .log_internal_errors(false)
+        .finish()
+        .with(messages(LevelFilter::WARN))
         .try_init()
         .map_err(|error| anyhow!("cannot log: {error}"))
 }
