@@ -85,7 +85,9 @@ async fn measure(flags: &Flags, assets: &Assets) -> Result<()> {
     create(&cluster, flags.nodes).await?;
     say(&format!("{} Nodes, {} Machines", flags.nodes, flags.nodes));
     let listed = listed(&cluster).await?;
-    say(&format!("  a bare list of the Machines takes {listed:.2} s"));
+    say(&format!(
+        "  a bare list of the Machines takes {listed:.2} s"
+    ));
     let mut without = Vec::new();
     let mut with = Vec::new();
     for _ in 0..flags.rounds {

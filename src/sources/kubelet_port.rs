@@ -1,24 +1,24 @@
 //! The certificate on a kubelet's port, whoever has signed it: for people who look at what is in use.
 //! It is evidence for nothing.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
+    SignatureScheme,
 };
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::cluster::error::innermost;
-
-/// How long one handshake may take.
-const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Who has signed a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,16 +29,39 @@ pub enum Trust {
     Other(String),
 }
 
-/// Looks at kubelets' ports.
+/// Why a port showed no certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotShown {
+    /// A kubelet is there and has none yet: Go answers so if its `GetCertificate` has none to give.
+    HasNone,
+    /// Anything else.
+    Failed(String),
+}
+
+impl fmt::Display for NotShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotShown::HasNone => f.write_str("it has no certificate to show"),
+            NotShown::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Looks at kubelets' ports. Nothing is sent but the handshake, so nothing is lost if it is somebody
+/// else's.
+#[derive(Clone)]
 pub struct KubeletPorts {
     tls: TlsConnector,
-    verifier: Arc<WebPkiServerVerifier>,
+    /// `None` without any CA.
+    verifier: Option<Arc<WebPkiServerVerifier>>,
+    deadline: Duration,
 }
 
 impl KubeletPorts {
-    /// Tells certificates of these CAs, in DER, from others.
+    /// Tells certificates of these CAs, in DER, from others. One handshake may take so long.
     pub fn new<'a>(
         authorities: impl IntoIterator<Item = &'a [u8]>,
+        deadline: Duration,
     ) -> Result<KubeletPorts, String> {
         let mut roots = RootCertStore::empty();
         for der in authorities {
@@ -49,53 +72,86 @@ impl KubeletPorts {
         let verifier = WebPkiServerVerifier::builder(Arc::new(roots))
             .build()
             .map_err(|error| format!("the CA of kubelets: {error}"))?;
-        let config = ClientConfig::builder()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(verifier.clone())))
-            .with_no_client_auth();
         Ok(KubeletPorts {
-            tls: TlsConnector::from(Arc::new(config)),
-            verifier,
+            verifier: Some(verifier),
+            ..KubeletPorts::without_authority(deadline)
         })
     }
 
-    /// The certificate that is shown there, by somebody who has its key. The error says why there is
-    /// none.
-    pub async fn look_at(
-        &self,
-        at: SocketAddr,
-    ) -> Result<(CertificateDer<'static>, Trust), String> {
-        let chain = timeout(DEADLINE, self.handshake(at))
+    /// Takes every certificate for that of somebody else.
+    pub fn without_authority(deadline: Duration) -> KubeletPorts {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_no_client_auth();
+        KubeletPorts {
+            tls: TlsConnector::from(Arc::new(config)),
+            verifier: None,
+            deadline,
+        }
+    }
+
+    /// The certificate that is shown there and those behind it, by somebody who has its key.
+    pub async fn look_at(&self, at: SocketAddr) -> Result<Chain, NotShown> {
+        let silent = format!("no answer within {} s", self.deadline.as_secs());
+        timeout(self.deadline, self.handshake(at))
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} s", DEADLINE.as_secs())))?;
-        let (first, others) = chain.split_first().ok_or("it showed no certificate")?;
+            .unwrap_or(Err(NotShown::Failed(silent)))
+    }
+
+    async fn handshake(&self, at: SocketAddr) -> Result<Chain, NotShown> {
+        let tcp = TcpStream::connect(at)
+            .await
+            .map_err(|error| NotShown::Failed(error.to_string()))?;
         let name = ServerName::IpAddress(at.ip().into());
-        let now = UnixTime::now();
-        let verified = self
-            .verifier
-            .verify_server_cert(first, others, &name, &[], now);
-        let trust = match verified {
+        let stream = self.tls.connect(name, tcp).await.map_err(|error| {
+            if is_no_certificate(&error) {
+                NotShown::HasNone
+            } else {
+                NotShown::Failed(innermost(&error))
+            }
+        })?;
+        let (_, session) = stream.get_ref();
+        let chain = session.peer_certificates().unwrap_or_default();
+        let (first, behind) = chain.split_first().ok_or(NotShown::HasNone)?;
+        Ok(Chain {
+            first: first.clone().into_owned(),
+            behind: behind.iter().map(|one| one.clone().into_owned()).collect(),
+        })
+    }
+
+    /// Who has signed it, as of a moment, whatever its names are.
+    pub fn signed_by(&self, chain: &Chain, then: UnixTime) -> Trust {
+        let Some(verifier) = &self.verifier else {
+            return Trust::Other("no CA of the cluster is known".into());
+        };
+        // Names are looked at last, so that any does.
+        let name = ServerName::IpAddress(IpAddr::from([0, 0, 0, 0]).into());
+        match verifier.verify_server_cert(&chain.first, &chain.behind, &name, &[], then) {
             Ok(_) => Trust::OfCluster,
             Err(error) if is_of_cluster(&error) => Trust::OfCluster,
             Err(error) => Trust::Other(error.to_string()),
-        };
-        Ok((first.clone(), trust))
+        }
     }
+}
 
-    async fn handshake(&self, at: SocketAddr) -> Result<Vec<CertificateDer<'static>>, String> {
-        let tcp = TcpStream::connect(at)
-            .await
-            .map_err(|error| error.to_string())?;
-        let name = ServerName::IpAddress(at.ip().into());
-        let stream = self
-            .tls
-            .connect(name, tcp)
-            .await
-            .map_err(|error| innermost(&error))?;
-        let (_, session) = stream.get_ref();
-        let chain = session.peer_certificates().unwrap_or_default();
-        Ok(chain.iter().map(|one| one.clone().into_owned()).collect())
-    }
+/// What a port showed.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// The server's own.
+    pub first: CertificateDer<'static>,
+    behind: Vec<CertificateDer<'static>>,
+}
+
+fn is_no_certificate(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(
+        inner,
+        Some(rustls::Error::AlertReceived(
+            AlertDescription::InternalError
+        ))
+    )
 }
 
 /// Names are looked at after signatures: who is refused for these is of the cluster's CA.
@@ -109,9 +165,9 @@ fn is_of_cluster(error: &rustls::Error) -> bool {
     )
 }
 
-/// Takes every certificate, of whoever proves to have its key.
+/// Takes any certificate whose key the peer has.
 #[derive(Debug)]
-struct AnyCertificate(Arc<WebPkiServerVerifier>);
+struct AnyCertificate(Arc<CryptoProvider>);
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
@@ -131,7 +187,12 @@ impl ServerCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -140,10 +201,15 @@ impl ServerCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

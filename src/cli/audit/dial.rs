@@ -1,8 +1,10 @@
 //! The certificates that kubelets show now, one handshake with each.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use futures::StreamExt;
+use rustls::pki_types::UnixTime;
 
 use super::{Item, Subject};
 use crate::cli::live::{Issued, Look};
@@ -12,6 +14,8 @@ use crate::csr::{KUBELET_SERVING_SIGNER, Kept, NODE_USER_PREFIX, NODES_GROUP, Ob
 use crate::evidence::{Node, reserved};
 use crate::sources::kubelet_port::{KubeletPorts, Trust};
 
+/// How long one handshake may take.
+const DEADLINE: Duration = Duration::from_secs(5);
 /// Handshakes at the same time.
 const AT_ONCE: usize = 32;
 /// Where kubelets listen unless they are told otherwise.
@@ -19,7 +23,7 @@ const DEFAULT_PORT: u16 = 10250;
 
 /// Every Node's kubelet.
 pub(super) async fn dial(look: &Look, authorities: &[Vec<u8>]) -> Vec<Subject> {
-    let ports = KubeletPorts::new(authorities.iter().map(Vec::as_slice));
+    let ports = KubeletPorts::new(authorities.iter().map(Vec::as_slice), DEADLINE);
     let nodes = look.evidence.nodes.iter();
     let dialled = nodes.map(|node| {
         let ports = &ports;
@@ -30,11 +34,11 @@ pub(super) async fn dial(look: &Look, authorities: &[Vec<u8>]) -> Vec<Subject> {
                 (Err(why), _) => note(node, None, why),
                 (Ok(at), Err(why)) => note(node, Some(at), why.clone()),
                 (Ok(at), Ok(ports)) => match ports.look_at(at).await {
-                    Err(why) => note(node, Some(at), why),
-                    Ok((certificate, trust)) => {
-                        let issued = Issued::of(&certificate);
-                        let mut subject = match trust {
-                            Trust::OfCluster => of_certificate(look, node, at, &certificate),
+                    Err(why) => note(node, Some(at), why.to_string()),
+                    Ok(chain) => {
+                        let issued = Issued::of(&chain.first);
+                        let mut subject = match ports.signed_by(&chain, UnixTime::now()) {
+                            Trust::OfCluster => of_certificate(look, node, at, &chain.first),
                             Trust::Other(why) => {
                                 let why = format!("not signed by the cluster's CA: {why}");
                                 note(node, Some(at), why)

@@ -1,92 +1,45 @@
-//! One handshake with a kubelet. Whatever certificate it shows is taken and looked at afterwards:
-//! nothing is sent to it, so nothing is lost if it is somebody else's.
+//! One handshake with a kubelet. Whatever certificate it shows is taken and looked at afterwards.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
-    SignatureScheme,
-};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
+use rustls::pki_types::UnixTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::cluster::certificates::sans;
-use crate::cluster::error::innermost;
 use crate::doctor::facts::{Certificate, Dialled, SignedBy};
+use crate::sources::kubelet_port::{Chain, KubeletPorts, NotShown, Trust};
 
 /// Reads what kubelets show.
 #[derive(Clone)]
 pub(super) struct Dialler {
-    tls: TlsConnector,
-    /// `None` without any authority.
-    cluster: Option<Arc<WebPkiServerVerifier>>,
-    deadline: Duration,
+    ports: KubeletPorts,
 }
 
 impl Dialler {
-    /// Certificates signed by one of these authorities, in DER, are the cluster's.
+    /// Certificates signed by one of these authorities, in DER, are the cluster's; none is where one
+    /// of them cannot be read.
     pub(super) fn new(authorities: &[Vec<u8>], deadline: Duration) -> Dialler {
-        let mut roots = RootCertStore::empty();
-        // One that cannot be read verifies nothing.
-        roots.add_parsable_certificates(authorities.iter().cloned().map(CertificateDer::from));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let cluster =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-        let tls = ClientConfig::builder()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-            .with_no_client_auth();
+        let ports = KubeletPorts::new(authorities.iter().map(Vec::as_slice), deadline);
         Dialler {
-            tls: TlsConnector::from(Arc::new(tls)),
-            cluster: cluster.ok(),
-            deadline,
+            ports: ports.unwrap_or_else(|_| KubeletPorts::without_authority(deadline)),
         }
     }
 
     pub(super) async fn dial(&self, address: IpAddr, port: u16) -> Dialled {
-        match timeout(self.deadline, self.handshake(address, port)).await {
-            Ok(dialled) => dialled,
-            Err(_) => Dialled::Failed(format!("no answer within {} s", self.deadline.as_secs())),
-        }
-    }
-
-    async fn handshake(&self, address: IpAddr, port: u16) -> Dialled {
-        let tcp = match TcpStream::connect(SocketAddr::new(address, port)).await {
-            Ok(tcp) => tcp,
-            Err(error) => return Dialled::Failed(error.to_string()),
-        };
-        let name = ServerName::IpAddress(address.into());
-        let stream = match self.tls.connect(name, tcp).await {
-            Ok(stream) => stream,
-            Err(error) if has_no_certificate(&error) => return Dialled::NoCertificate,
-            Err(error) => return Dialled::Failed(innermost(&error)),
-        };
-        let (_, session) = stream.get_ref();
-        match session.peer_certificates() {
-            Some([leaf, chain @ ..]) => match self.read(address, leaf, chain) {
+        match self.ports.look_at(SocketAddr::new(address, port)).await {
+            Ok(chain) => match self.read(address, &chain) {
                 Ok(certificate) => Dialled::Certificate(Box::new(certificate)),
                 Err(why) => Dialled::Failed(why),
             },
-            Some([]) | None => Dialled::NoCertificate,
+            Err(NotShown::HasNone) => Dialled::NoCertificate,
+            Err(NotShown::Failed(why)) => Dialled::Failed(why),
         }
     }
 
-    fn read(
-        &self,
-        address: IpAddr,
-        leaf: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
-    ) -> Result<Certificate, String> {
-        let (_, parsed) = X509Certificate::from_der(leaf)
+    fn read(&self, address: IpAddr, chain: &Chain) -> Result<Certificate, String> {
+        let (_, parsed) = X509Certificate::from_der(&chain.first)
             .map_err(|error| format!("the certificate cannot be read: {error}"))?;
         let time = |seconds: i64| {
             Timestamp::from_second(seconds)
@@ -94,7 +47,7 @@ impl Dialler {
         };
         let validity = parsed.validity();
         let not_after = time(validity.not_after.timestamp())?;
-        let signed_by = if self.signed_by_cluster(address, leaf, chain, not_after) {
+        let signed_by = if self.signed_by_cluster(chain, not_after) {
             SignedBy::Cluster
         } else if signs_itself(&parsed) {
             SignedBy::Itself
@@ -109,46 +62,16 @@ impl Dialler {
             signed_by,
             not_before: time(validity.not_before.timestamp())?,
             not_after,
-            sans: sans(leaf)?.into_iter().collect(),
+            sans: sans(&chain.first)?.into_iter().collect(),
         })
     }
 
-    /// Whether there is a way to an authority, whatever its names, and as of a moment at which the
-    /// certificate still held.
-    fn signed_by_cluster(
-        &self,
-        address: IpAddr,
-        leaf: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
-        not_after: Timestamp,
-    ) -> bool {
-        let Some(cluster) = &self.cluster else {
-            return false;
-        };
+    /// Whether there is a way to an authority, as of a moment at which the certificate still held.
+    fn signed_by_cluster(&self, chain: &Chain, not_after: Timestamp) -> bool {
         let last = u64::try_from(not_after.as_second()).unwrap_or_default();
         let then = UnixTime::since_unix_epoch(Duration::from_secs(last.saturating_sub(1)));
-        let name = ServerName::IpAddress(address.into());
-        match cluster.verify_server_cert(leaf, chain, &name, &[], then) {
-            // Names are looked at last.
-            Ok(_)
-            | Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => true,
-            Err(_) => false,
-        }
+        self.ports.signed_by(chain, then) == Trust::OfCluster
     }
-}
-
-/// Go answers so if its `GetCertificate` has none to give.
-fn has_no_certificate(error: &std::io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| {
-        matches!(
-            inner.downcast_ref::<rustls::Error>(),
-            Some(rustls::Error::AlertReceived(
-                AlertDescription::InternalError
-            ))
-        )
-    })
 }
 
 /// A kubelet without serverTLSBootstrap makes an authority `NAME-ca@SECONDS` and signs `NAME@SECONDS`
@@ -162,53 +85,4 @@ fn signs_itself(certificate: &X509Certificate<'_>) -> bool {
     let name = names.next().and_then(|name| name.as_str().ok());
     name.and_then(|name| name.rsplit_once("-ca@"))
         .is_some_and(|(_, time)| !time.is_empty() && time.bytes().all(|b| b.is_ascii_digit()))
-}
-
-/// Takes any certificate whose key the peer has.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _dialled: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
