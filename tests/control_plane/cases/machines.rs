@@ -48,13 +48,13 @@ pub fn definition(group: &str, version: &str, kind: &str) -> Value {
     })
 }
 
-struct Machines {
+pub struct Machines {
     api: Api<DynamicObject>,
     resource: ApiResource,
 }
 
 impl Machines {
-    async fn install(
+    pub async fn install(
         scene: &Scene,
         group: &str,
         version: &str,
@@ -170,12 +170,12 @@ async fn machines(assets: Arc<Assets>) -> Result<()> {
 }
 
 /// One that the policies name, as its controller fills it for a node.
-struct MachineOf {
-    policy: &'static str,
-    group: &'static str,
-    version: &'static str,
-    kind: &'static str,
-    namespace: &'static str,
+pub struct MachineOf {
+    pub policy: &'static str,
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub namespace: &'static str,
     of: fn(&str, &str, &str) -> Value,
 }
 
@@ -183,7 +183,7 @@ fn addresses(ip: &str) -> Value {
     json!([{"type": "InternalIP", "address": ip}])
 }
 
-const KINDS: [MachineOf; 4] = [
+pub const KINDS: [MachineOf; 4] = [
     MachineOf {
         policy: "cluster-api",
         group: "cluster.x-k8s.io",
