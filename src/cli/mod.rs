@@ -11,6 +11,7 @@ mod daemon;
 mod demo;
 mod doctor;
 mod explain;
+mod format;
 mod intake;
 mod judging;
 mod live;

@@ -8,15 +8,16 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::check::exit_code;
+use super::format::TableFormat;
 use super::live::{Decided, Issued, Known, LiveArgs};
 use super::observations::Unread;
-use super::render::{ShownFinding, Whole, note, print, whole, wrap};
+use super::render::{ShownFinding, note, print, wrap};
 use super::table::{age, table};
 use super::target::block_on;
 use crate::csr::Request;
@@ -40,16 +41,8 @@ pub(super) struct AuditArgs {
     #[arg(long)]
     dial: bool,
     /// How it is written
-    #[arg(short, long, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Wide,
-    Json,
-    Yaml,
+    #[arg(short, long, value_enum, default_value_t = TableFormat::Table, value_name = "FORMAT")]
+    output: TableFormat,
 }
 
 /// All that was looked at.
@@ -131,13 +124,8 @@ async fn audit_now(args: &AuditArgs) -> Result<ExitCode> {
         policy: lookout.policy.metadata.name.clone(),
         policy_digest: lookout.policy.digest.clone(),
     };
-    let text = match args.output {
-        Output::Table => audited.text(false, args.dial),
-        Output::Wide => audited.text(true, args.dial),
-        Output::Json => whole(&audited, Whole::Json)?,
-        Output::Yaml => whole(&audited, Whole::Yaml)?,
-    };
-    print(&text)?;
+    let write = |wide| audited.text(wide, args.dial);
+    print(&args.output.write(&audited, write)?)?;
     note(&look.told());
     Ok(exit_code(&decisions))
 }
@@ -207,14 +195,10 @@ impl Item {
             (Some(program), true) => format!("{program} ({})", one.reason),
             _ => one.reason.clone(),
         });
-        let decisive = |finding: &&ShownFinding| Some(finding.effect) == self.verdict;
-        let mut decisive = self.findings.iter().filter(decisive);
-        let why = match (decisive.next(), &self.note) {
-            (Some(first), _) if wide => format!("{}: {}", first.code, first.detail),
-            (Some(first), _) => match decisive.count() {
-                0 => first.code.to_owned(),
-                more => format!("{} +{more}", first.code),
-            },
+        let verdict = self.verdict.unwrap_or_default();
+        let why = match (ShownFinding::decisive(&self.findings, verdict), &self.note) {
+            (Some((first, _)), _) if wide => format!("{}: {}", first.code, first.detail),
+            (Some((first, more)), _) => first.counted(more),
             (None, Some(note)) => note.clone(),
             (None, None) => String::new(),
         };

@@ -86,7 +86,7 @@ fn well() -> Facts {
         nodes: Ok(vec![Node {
             name: "n1".into(),
             address: Some(ADDRESS),
-            port: 10250,
+            port: Some(10250),
         }]),
         kubelets: vec![Kubelet {
             node: "n1".into(),

@@ -121,7 +121,13 @@ pub(super) fn config(
             .allow_unauthenticated()
             .build()
             .context("the verifier of client certificates")?;
-    let (certificate, key) = authority.serving(dns, addresses)?;
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let addresses: Vec<IpAddr> = addresses.iter().copied().chain([loopback]).collect();
+    let pair = authority.serving("kube-apiserver", dns, &addresses)?;
+    let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes())
+        .context("the API server's certificate")?;
+    let key =
+        PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).context("the API server's key")?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(clients)

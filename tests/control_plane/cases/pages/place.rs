@@ -219,10 +219,6 @@ impl Place {
         let user = NodeUser::new(&self.cluster, name).await?;
         if self.lacks("node", name).await? {
             let created = user.register().await?;
-            let port = json!({"status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET}}}});
-            let patch = Patch::Merge(port);
-            let api: Api<k8s_openapi::api::core::v1::Node> = Api::all(user.client().clone());
-            api.patch_status(name, &PatchParams::default(), &patch).await?;
             let addresses = [format!("Hostname {name}"), format!("InternalIP {ip}")];
             user.report(&addresses).await?;
             later_than(&self.cluster.admin(), created).await?;
