@@ -23,7 +23,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Parser;
 use csr_warden::sim::attacker::{self, Fate};
 use csr_warden::sim::forgery::{Forgery, Surroundings, Trick};
-use csr_warden::sim::latency::shown;
+use csr_warden::sim::latency::{Latencies, shown};
 use csr_warden::sim::random::Choices;
 use harness::assets::Assets;
 use harness::cluster::{Cluster, Options, START_DEADLINE};
