@@ -192,13 +192,19 @@ impl Shown {
 
 /// Sentences that differ in one word alone as one, with all of these words.
 fn together(sentences: &[&str]) -> Vec<String> {
-    let words: Vec<Vec<&str>> = sentences.iter().map(|one| one.split(' ').collect()).collect();
+    let words: Vec<Vec<&str>> = sentences
+        .iter()
+        .map(|one| one.split(' ').collect())
+        .collect();
     let Some((first, others)) = words.split_first() else {
         return Vec::new();
     };
     let differ = |other: &Vec<&str>| -> Vec<usize> {
         let pairs = first.iter().zip(other).enumerate();
-        pairs.filter(|(_, (a, b))| a != b).map(|(at, _)| at).collect()
+        pairs
+            .filter(|(_, (a, b))| a != b)
+            .map(|(at, _)| at)
+            .collect()
     };
     let mut places: Vec<usize> = others.iter().flat_map(differ).collect();
     places.dedup();

@@ -128,8 +128,7 @@ pub(super) fn config(
     let pair = authority.serving("kube-apiserver", dns, &addresses)?;
     let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes())
         .context("the API server's certificate")?;
-    let key =
-        PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).context("the API server's key")?;
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).context("the API server's key")?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(clients)

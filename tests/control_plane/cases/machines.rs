@@ -1,14 +1,15 @@
 //! Machines: absent, late, incomplete, contradicting, and of every kind that has a policy.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use anyhow::{Context as _, Result, ensure};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
 use super::scene::{SOON, Scene};
+use crate::harness::GLANCE;
 use crate::harness::assets::Assets;
 use crate::{Case, Needs};
 
@@ -72,6 +73,12 @@ impl Machines {
             .await?;
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         let api = Api::namespaced_with(scene.admin.clone(), namespace, &resource);
+        // Its storage comes after it is established.
+        let begun = Instant::now();
+        while let Err(error) = api.list(&ListParams::default()).await {
+            ensure!(begun.elapsed() < SOON, "{name}: {error}");
+            tokio::time::sleep(GLANCE).await;
+        }
         Ok(Machines { api, resource })
     }
 

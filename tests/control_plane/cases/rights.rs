@@ -3,6 +3,7 @@
 mod components;
 mod roles;
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -102,7 +103,7 @@ struct Place {
     cluster: Cluster,
     installation: Installation,
     fleet: Fleet,
-    forged: u32,
+    forged: Cell<u32>,
 }
 
 impl Place {
@@ -114,14 +115,14 @@ impl Place {
             cluster,
             installation,
             fleet,
-            forged: 0,
+            forged: Cell::new(0),
         })
     }
 
     /// Posts a request that must be denied: it has no names.
-    async fn forge(&mut self) -> Result<String> {
-        self.forged += 1;
-        let name = format!("forged-{}", self.forged);
+    async fn forge(&self) -> Result<String> {
+        self.forged.set(self.forged.get() + 1);
+        let name = format!("forged-{}", self.forged.get());
         let user = "system:node:node-1";
         let pem = pki::request(user, &["system:nodes"])?;
         let request: CertificateSigningRequest = serde_json::from_value(json!({
@@ -206,7 +207,7 @@ async fn are_missed(assets: Arc<Assets>) -> Result<()> {
             let what = || format!("{name} without {rule:?}");
             let replica = format!("without-{name}-{index}");
             let mut daemon = place.installation.start(&replica, &[])?;
-            let missed = missed(&mut place, &mut daemon, told(rule)?).await;
+            let missed = missed(&place, &mut daemon, told(rule)?).await;
             missed.with_context(what)?;
 
             // The same process goes on once it may.
@@ -222,7 +223,7 @@ async fn are_missed(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-async fn missed(place: &mut Place, daemon: &mut Daemon, told: Told) -> Result<()> {
+async fn missed(place: &Place, daemon: &mut Daemon, told: Told) -> Result<()> {
     const MISSING: &str = "a permission is missing";
     match told {
         Told::Source(source) => {

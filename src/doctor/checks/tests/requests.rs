@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::super::report;
-use super::{ago, asked, found, well, workload};
+use super::{ago, asked, found, lease, well, workload};
 use crate::doctor::code::Code;
 use crate::doctor::facts::{ApprovedBy, Approver, Lease, Request, State, Workload};
 

@@ -2,7 +2,7 @@
 //! they use, csr-warden with a Pod that has its log.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -146,7 +146,11 @@ impl Place {
         let installation = Installation::apply(&self.cluster, Path::new(BINARY)).await?;
         let mut manifests = vec![
             config_map("kubelet-config", "kubelet", "kind: KubeletConfiguration\n"),
-            config_map("kubeadm-config", "ClusterConfiguration", "kind: ClusterConfiguration\n"),
+            config_map(
+                "kubeadm-config",
+                "ClusterConfiguration",
+                "kind: ClusterConfiguration\n",
+            ),
             json!({
                 "apiVersion": "v1", "kind": "Endpoints",
                 "metadata": {"name": "csr-warden", "namespace": "kube-system"},
@@ -252,7 +256,9 @@ async fn kubelets(cluster: &Cluster) -> Result<Vec<KubeletPort>> {
         };
         let name = container.rsplit('/').next().unwrap_or_default();
         let log = std::fs::read_to_string(logs.join(format!("{name}.log"))).unwrap_or_default();
-        let tail = query.split('&').find_map(|one| one.strip_prefix("tailLines="));
+        let tail = query
+            .split('&')
+            .find_map(|one| one.strip_prefix("tailLines="));
         match tail.and_then(|tail| tail.parse::<usize>().ok()) {
             Some(tail) => {
                 let lines: Vec<&str> = log.lines().collect();
@@ -266,7 +272,10 @@ async fn kubelets(cluster: &Cluster) -> Result<Vec<KubeletPort>> {
         let pair = cluster
             .authority()
             .serving(&format!("kubelet-{ip}"), &[], &[ip.into()])?;
-        let (chain, key) = (std::fs::read(pair.cert)?, std::fs::read_to_string(pair.key)?);
+        let (chain, key) = (
+            std::fs::read(pair.cert)?,
+            std::fs::read_to_string(pair.key)?,
+        );
         let at = SocketAddr::from((ip, KUBELET));
         kubelets.push(KubeletPort::answering(at, &chain, &key, answer.clone()).await?);
     }

@@ -4,13 +4,34 @@ use std::collections::BTreeSet;
 
 /// Commands that do not simply run and succeed here, by how they begin.
 pub const EXCEPTIONS: &[(&str, How)] = &[
-    ("sudo ", How::Elsewhere("it is for a node with systemd and a kubelet")),
-    ("systemctl ", How::Elsewhere("it is for a node with systemd")),
-    ("journalctl ", How::Elsewhere("it is for a node with systemd")),
-    ("ls -l /var/lib/kubelet", How::Elsewhere("it is for a node with a kubelet")),
-    ("kubeadm ", How::Elsewhere("kubeadm is not built here; tests/enable.rs reads its file")),
-    ("cd deploy/enable/ansible", How::Elsewhere("of what follows, cases/enabling runs the same")),
-    ("ansible-playbook ", How::Elsewhere("cases/enabling runs the playbook")),
+    (
+        "sudo ",
+        How::Elsewhere("it is for a node with systemd and a kubelet"),
+    ),
+    (
+        "systemctl ",
+        How::Elsewhere("it is for a node with systemd"),
+    ),
+    (
+        "journalctl ",
+        How::Elsewhere("it is for a node with systemd"),
+    ),
+    (
+        "ls -l /var/lib/kubelet",
+        How::Elsewhere("it is for a node with a kubelet"),
+    ),
+    (
+        "kubeadm ",
+        How::Elsewhere("kubeadm is not built here; tests/enable.rs reads its file"),
+    ),
+    (
+        "cd deploy/enable/ansible",
+        How::Elsewhere("of what follows, cases/enabling runs the same"),
+    ),
+    (
+        "ansible-playbook ",
+        How::Elsewhere("cases/enabling runs the playbook"),
+    ),
     (
         "helm upgrade --install metrics-server",
         How::Elsewhere("its chart is not here; tests/enable.rs reads the values"),
@@ -27,8 +48,14 @@ pub const EXCEPTIONS: &[(&str, How)] = &[
         "kubectl get apiservice v1beta1.metrics.k8s.io",
         How::Elsewhere("there is no metrics-server"),
     ),
-    ("csr-warden explain", How::Exits(&[1, 3], "the verdict is in the exit code")),
-    ("csr-warden doctor", How::Exits(&[1], "a cluster for tests has problems")),
+    (
+        "csr-warden explain",
+        How::Exits(&[1, 3], "the verdict is in the exit code"),
+    ),
+    (
+        "csr-warden doctor",
+        How::Exits(&[1], "a cluster for tests has problems"),
+    ),
     (
         "kubectl logs -n kube-system deployment/csr-warden | grep 'cannot be read'",
         How::Exits(&[1], "all can be read"),
@@ -112,7 +139,8 @@ impl Block {
             match met.map(|index| &EXCEPTIONS[index].1) {
                 Some(How::Elsewhere(_)) => continue,
                 Some(How::Exits(codes, _)) => {
-                    let codes: Vec<String> = codes.iter().map(|code| format!("$? = {code}")).collect();
+                    let codes: Vec<String> =
+                        codes.iter().map(|code| format!("$? = {code}")).collect();
                     let codes = codes.join(" -o ");
                     script += &format!("{} || [ {codes} ]\n", filled(command));
                 }

@@ -36,7 +36,8 @@ impl Use {
             return Ok(Self::Metrics);
         }
         let kind = KINDS.iter().find(|kind| kind.policy == component);
-        let kind = kind.with_context(|| format!("nothing here uses the component `{component}`"))?;
+        let kind =
+            kind.with_context(|| format!("nothing here uses the component `{component}`"))?;
         Ok(Self::Machines(kind))
     }
 }
