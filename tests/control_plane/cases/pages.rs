@@ -24,7 +24,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// In this order: what changes the API server's rules and what removes csr-warden comes last.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 10] = [
     "install",
     "metrics",
     "enable",
@@ -35,7 +35,6 @@ const ORDER: [&str; 11] = [
     "coming-from-others",
     "hardening",
     "upgrade",
-    "commands",
 ];
 
 async fn run(assets: Arc<Assets>) -> Result<()> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::json;
 use tokio::task::AbortHandle;
@@ -155,7 +156,9 @@ impl Place {
                 "apiVersion": "v1", "kind": "Endpoints",
                 "metadata": {"name": "csr-warden", "namespace": "kube-system"},
                 "subsets": [{
-                    "addresses": [{"ip": CONTROL}],
+                    "addresses": [{"ip": CONTROL, "targetRef": {
+                        "kind": "Pod", "namespace": "kube-system", "name": "csr-warden",
+                    }}],
                     "ports": [{"name": "http", "port": METRICS}],
                 }],
             }),
@@ -179,6 +182,12 @@ impl Place {
         for manifest in manifests {
             self.cluster.apply(&manifest.to_string()).await?;
         }
+        // The API server reaches a Service only at the address of a Pod.
+        let pods = Api::<Pod>::namespaced(self.cluster.admin(), "kube-system");
+        let status = json!({"status": {"podIP": CONTROL, "podIPs": [{"ip": CONTROL}]}});
+        let params = PatchParams::default();
+        pods.patch_status("csr-warden", &params, &Patch::Merge(status))
+            .await?;
         let at = SocketAddr::from((CONTROL, METRICS));
         let mut daemon = installation.start_at("csr-warden", at, &[])?;
         daemon.wait_ready(SOON).await?;

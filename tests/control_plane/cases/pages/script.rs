@@ -162,13 +162,14 @@ fn filled(command: &str) -> String {
 
 /// `NAME` alone, not in `NAMES` or in the heading `NAME:`.
 fn by_words(text: &str, word: &str, value: &str) -> String {
-    let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut parts = text.split(word).peekable();
     let mut replaced = String::new();
     while let Some(part) = parts.next() {
         replaced += part;
         if let Some(next) = parts.peek() {
-            let alone = !replaced.ends_with(in_word) && !next.starts_with(in_word);
+            let heading = next.starts_with(':');
+            let alone = !replaced.ends_with(in_word) && !next.starts_with(in_word) && !heading;
             replaced += if alone { value } else { word };
         }
     }
