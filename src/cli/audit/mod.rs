@@ -24,6 +24,9 @@ use crate::csr::Request;
 use crate::finding::shown;
 use crate::{Decision, Judgement};
 
+/// Nodes that are named in one sentence; the machine-readable forms name all.
+const MOST_NAMED: usize = 5;
+
 /// Flags of `audit`.
 #[derive(Debug, Args)]
 #[command(
@@ -224,7 +227,9 @@ impl Item {
 impl Audited {
     fn text(&self, wide: bool, dialled: bool) -> String {
         let mut text = String::new();
-        if !self.items.is_empty() {
+        // Why something cannot be judged is a sentence, for which a narrow table has no room.
+        let is_row = |item: &&Item| wide || item.note.is_none();
+        if self.items.iter().any(|item| is_row(&item)) {
             let mut header = vec!["VERDICT", "NODE", "REQUEST", "APPROVED BY", "AGE"];
             if dialled {
                 header = vec!["VERDICT", "NODE", "REQUEST OR PORT", "APPROVED BY", "AGE"];
@@ -233,17 +238,38 @@ impl Audited {
                 header.push("UNTIL");
             }
             header.push("REASON");
-            let rows: Vec<Vec<String>> = self
-                .items
-                .iter()
-                .map(|item| item.row(self.time, wide))
-                .collect();
+            let rows = self.items.iter().filter(is_row);
+            let rows: Vec<Vec<String>> = rows.map(|item| item.row(self.time, wide)).collect();
             text = table(&header, &rows, wide);
             text.push('\n');
+        }
+        if !wide {
+            for (note, nodes) in self.noted() {
+                let _ = writeln!(text, "{}\n", wrap(&format!("{nodes}: {note}"), ""));
+            }
         }
         // Writing to a String does not fail.
         let _ = writeln!(text, "{}", wrap(&self.summary(dialled), ""));
         text
+    }
+
+    /// Why some cannot be judged, and at which nodes.
+    fn noted(&self) -> BTreeMap<&str, String> {
+        let mut noted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for item in &self.items {
+            if let Some(note) = &item.note {
+                noted.entry(note).or_default().push(&item.node);
+            }
+        }
+        let shown = |nodes: Vec<&str>| {
+            let first: Vec<&str> = nodes.iter().take(MOST_NAMED).copied().collect();
+            match nodes.len().saturating_sub(MOST_NAMED) {
+                0 => first.join(", "),
+                more => format!("{} and {more} more", first.join(", ")),
+            }
+        };
+        let noted = noted.into_iter();
+        noted.map(|(note, nodes)| (note, shown(nodes))).collect()
     }
 
     fn summary(&self, dialled: bool) -> String {

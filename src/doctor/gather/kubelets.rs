@@ -104,7 +104,7 @@ async fn proxied(reader: &Reader, node: &str) -> Proxied {
     } else if status.code == 403 {
         Proxied::Forbidden(message.clone())
     } else {
-        Proxied::Failed(message.clone())
+        Proxied::Failed(describe(&error))
     }
 }
 
