@@ -81,8 +81,8 @@ Lease and waits.
 
 The embedded API server reads no protobuf yet: kubectl's `certificate approve`,
 `auth can-i`, and `apply` without `--validate=false` do not work against it.
-Its kubelets are simulated and have no port, so nobody can dial them: `{name}
-doctor` and `{name} audit --dial` say so.
+Its kubelets are simulated and have no port to dial: `{name} doctor` and
+`{name} audit --dial` say so.
 
 Ctrl-C ends it and removes everything.",
         kubeconfig.display(),
