@@ -83,6 +83,33 @@ fn what_says_nothing_is_refused() {
 }
 
 /// A bash that has read the script is asked as it asks itself when Tab is pressed.
+/// Of several clusters people want to know which one it was.
+#[test]
+fn a_cluster_that_cannot_be_reached_is_named() {
+    let server = "https://127.0.0.1:1";
+    let kubeconfig = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "test",
+        "clusters": [{"name": "test", "cluster": {"server": server}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "users": [{"name": "test", "user": {"token": "none"}}],
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kubeconfig");
+    std::fs::write(&file, kubeconfig.to_string()).unwrap();
+    for command in ["status", "audit", "doctor", "approve", "explain csr-x7k2p"] {
+        let output = Command::new(PROGRAM)
+            .args(command.split(' '))
+            .arg("--kubeconfig")
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        let why = "the API server cannot be reached: Connection refused\n";
+        assert!(error.contains(server) && error.ends_with(why), "{error}");
+    }
+}
+
 #[test]
 fn bash_completes_commands_and_flags() {
     let script = stdout(&csr_warden(&["completion", "bash"]));

@@ -131,21 +131,29 @@ fn what_is_kept_can_be_used_until_it_is_interrupted() {
         }
     }
     let kubeconfig = kubeconfig.expect("a kubeconfig");
-    for command in ["status", "explain NAME", "audit"] {
+    for command in ["status", "explain NAME", "audit --dial", "doctor"] {
         let line = format!("\n  csr-warden {command}\n");
         assert!(invitation.contains(&line), "no `{command}` in {invitation}");
     }
     // Without a Lease of its own it would stand by and show nothing.
     assert!(invitation.contains("run --enforcement DryRun --lease-name look"));
-    for command in ["status", "audit"] {
+    let no_port = "its Node names no port of a kubelet";
+    for (command, says) in [
+        ("status", "node-3"),
+        ("audit", "node-3"),
+        ("audit --dial", no_port),
+        ("doctor", no_port),
+    ] {
         let output = Command::cargo_bin("csr-warden")
             .unwrap()
-            .arg(command)
+            .args(command.split(' '))
             .env("KUBECONFIG", &kubeconfig)
             .output()
             .unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(text.contains("node-3"), "{command}: {text}");
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(output.status.success(), "{command}: {text}");
+        assert!(text.contains(says), "{command}: {text}");
     }
     let mode = std::fs::metadata(&kubeconfig).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

@@ -23,12 +23,12 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Parser;
 use csr_warden::sim::attacker::{self, Fate};
 use csr_warden::sim::forgery::{Forgery, Surroundings, Trick};
-use csr_warden::sim::latency::shown;
+use csr_warden::sim::latency::{Latencies, shown};
 use csr_warden::sim::random::Choices;
 use harness::assets::Assets;
 use harness::cluster::{Cluster, Options, START_DEADLINE};
 use harness::daemon::Daemon;
-use harness::fleet::{self, Fleet, percentile};
+use harness::fleet::{self, Fleet};
 use harness::install::Installation;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::Api;
@@ -252,10 +252,12 @@ async fn summary(screen: Screen, cluster: &Cluster, fleet: &Fleet, fates: &[Fate
         fleet.names().len()
     ));
     if !issued.is_empty() {
+        let waits: Latencies = issued
+            .iter()
+            .map(|one| Duration::from_secs_f64(one.millis / 1e3))
+            .collect();
         screen.line(&format!(
-            "latency             median {:.0} ms, 99% below {:.0} ms, from start to certificate",
-            percentile(&issued, 50),
-            percentile(&issued, 99)
+            "latency             {waits}, from start to certificate"
         ));
     }
     screen.line(&format!(

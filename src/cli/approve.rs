@@ -6,15 +6,16 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::check::exit_code;
+use super::format::TextFormat;
 use super::live::{Known, LiveArgs, Look, Lookout};
 use super::observations::Unread;
-use super::render::{ShownFinding, Whole, note, print, whole, wrap};
+use super::render::{ShownFinding, note, print, wrap};
 use super::request_name::request_name;
 use super::table::{age, table};
 use super::target::block_on;
@@ -50,15 +51,8 @@ pub(super) struct ApproveArgs {
     #[arg(long)]
     deny: bool,
     /// How it is written
-    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Text,
-    Json,
-    Yaml,
+    #[arg(short, long, value_enum, default_value_t = TextFormat::Text, value_name = "FORMAT")]
+    output: TextFormat,
 }
 
 /// What was to be done, and what was.
@@ -116,7 +110,7 @@ pub(super) fn approve(args: &ApproveArgs) -> Result<ExitCode> {
 
 async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
     let mut lookout = args.live.lookout(false).await?;
-    let for_person = args.output == Output::Text;
+    let for_person = args.output == TextFormat::Text;
     let (mut look, mut judged) = judge_pending(&mut lookout, &args.names).await?;
     check_names(&look, &args.names)?;
     let stands = lookout.policy.spec.proof.addresses_stable_for;
@@ -168,11 +162,8 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
             }
         }
     }
-    match args.output {
-        Output::Text => {}
-        Output::Json => print(&whole(&approved, Whole::Json)?)?,
-        Output::Yaml => print(&whole(&approved, Whole::Yaml)?)?,
-    }
+    // People were told as it went.
+    print(&args.output.write(&approved, String::new)?)?;
     let failed = approved.items.iter().filter_map(|item| {
         let why = item.failure.as_ref()?;
         Some(format!("{}: {why}", item.request))

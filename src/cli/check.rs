@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jiff::Timestamp;
 
+use super::format::TextFormat;
 use super::offline::{self, Terms};
 use super::{policy, render};
 use crate::csr::{NODE_USER_PREFIX, Requestor};
@@ -48,15 +49,8 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "RFC3339", value_parser = time)]
     now: Option<Timestamp>,
     /// How the verdict is written
-    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Text,
-    Json,
-    Yaml,
+    #[arg(short, long, value_enum, default_value_t = TextFormat::Text, value_name = "FORMAT")]
+    output: TextFormat,
 }
 
 /// Judges every request in the files.
@@ -91,9 +85,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
         ));
     }
     let text = match args.output {
-        Output::Text => render::text(&shown, &not_given),
-        Output::Json => render::json(&shown)?,
-        Output::Yaml => render::yaml(&shown)?,
+        TextFormat::Text => render::text(&shown, &not_given),
+        TextFormat::Json => render::json(&shown)?,
+        TextFormat::Yaml => render::yaml(&shown)?,
     };
     std::io::stdout()
         .write_all(text.as_bytes())

@@ -9,9 +9,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::colour::Paint;
+use super::format::TextFormat;
 use super::target::{ClusterArgs, block_on};
 use crate::doctor::{Options, Progress, Report, Severity, examine};
 use crate::sources::file;
@@ -44,15 +45,8 @@ pub(super) struct DoctorArgs {
     #[arg(long)]
     no_impersonation: bool,
     /// How the report is written
-    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Text,
-    Json,
-    Yaml,
+    #[arg(short, long, value_enum, default_value_t = TextFormat::Text, value_name = "FORMAT")]
+    output: TextFormat,
 }
 
 /// Looks at the cluster, and says what is wrong.
@@ -76,11 +70,8 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
         let progress = Progress::default();
         progress::shown(&progress, examine(&connection, &options, &progress)).await
     })?;
-    let text = match args.output {
-        Output::Text => text::text(&report, Paint::on(&std::io::stdout())),
-        Output::Json => serde_json::to_string_pretty(&report)? + "\n",
-        Output::Yaml => serde_saphyr::to_string(&report)?,
-    };
+    let for_people = || text::text(&report, Paint::on(&std::io::stdout()));
+    let text = args.output.write(&report, for_people)?;
     std::io::stdout()
         .write_all(text.as_bytes())
         .context("cannot write the report")?;

@@ -13,6 +13,7 @@ mod daemon;
 mod demo;
 mod doctor;
 mod explain;
+mod format;
 mod intake;
 mod judging;
 mod live;
@@ -122,7 +123,9 @@ fn complain(error: &anyhow::Error) -> ExitCode {
 /// The command line; help shows the way in which we were called.
 fn parse() -> Cli {
     let called = std::env::args_os().next();
-    let mut command = Cli::command();
+    // Help names the variables, and not what they hold.
+    let mut command =
+        Cli::command().mut_subcommands(|one| one.mut_args(|arg| arg.hide_env_values(true)));
     if called.is_some_and(|path| Path::new(&path).file_name() == Some(PLUGIN.0.as_ref())) {
         command = command.bin_name(PLUGIN.1);
     }

@@ -79,6 +79,28 @@ impl ShownFinding {
         }
     }
 
+    /// The first of those that have led to this verdict, and how many more there are.
+    pub(super) fn decisive<'a>(
+        findings: &'a [ShownFinding],
+        verdict: &str,
+    ) -> Option<(&'a ShownFinding, usize)> {
+        let mut decisive = findings.iter().filter(|finding| finding.effect == verdict);
+        Some((decisive.next()?, decisive.count()))
+    }
+
+    /// Its code and how many more there are, for a cell of a table.
+    pub(super) fn counted(&self, more: usize) -> String {
+        match more {
+            0 => self.code.to_owned(),
+            more => format!("{} +{more}", self.code),
+        }
+    }
+
+    /// Whether it says the same of something else.
+    fn is_like(&self, other: &ShownFinding) -> bool {
+        (self.code, self.effect, &self.change) == (other.code, other.effect, &other.change)
+    }
+
     /// The findings of a judgement, each with what would change it.
     pub(super) fn explained(judgement: &Judgement, now: Timestamp) -> Vec<ShownFinding> {
         let with_change = |finding| ShownFinding {
@@ -137,13 +159,18 @@ impl Shown {
             "{}  {}  {}",
             self.verdict, self.request, self.requestor
         );
-        for finding in &self.findings {
-            let _ = write!(text, "\n  {}: {}", finding.code, finding.effect);
-            if finding.change.is_some() {
-                let _ = write!(text, " (row {})", finding.row);
+        for alike in self.findings.chunk_by(ShownFinding::is_like) {
+            let Some(first) = alike.first() else { continue };
+            let _ = write!(text, "\n  {}: {}", first.code, first.effect);
+            if first.change.is_some() {
+                let _ = write!(text, " (row {})", first.row);
             }
-            let _ = writeln!(text, "\n{}", wrap(&finding.detail, "    "));
-            if let Some(change) = &finding.change {
+            let details: Vec<&str> = alike.iter().map(|one| one.detail.as_str()).collect();
+            let _ = writeln!(text);
+            for detail in together(&details) {
+                let _ = writeln!(text, "{}", wrap(&detail, "    "));
+            }
+            if let Some(change) = &first.change {
                 let _ = writeln!(text, "{}", wrap(change, "    "));
             }
         }
@@ -161,6 +188,44 @@ impl Shown {
         let _ = writeln!(text, "\n  policy {} ({})", self.policy, self.policy_digest);
         text
     }
+}
+
+/// Sentences that differ in one word alone as one, with all of these words.
+fn together(sentences: &[&str]) -> Vec<String> {
+    let words: Vec<Vec<&str>> = sentences
+        .iter()
+        .map(|one| one.split(' ').collect())
+        .collect();
+    let Some((first, others)) = words.split_first() else {
+        return Vec::new();
+    };
+    let differ = |other: &Vec<&str>| -> Vec<usize> {
+        let pairs = first.iter().zip(other).enumerate();
+        pairs
+            .filter(|(_, (a, b))| a != b)
+            .map(|(at, _)| at)
+            .collect()
+    };
+    let mut places: Vec<usize> = others.iter().flat_map(differ).collect();
+    places.dedup();
+    let same_length = others.iter().all(|other| other.len() == first.len());
+    let at = match places.as_slice() {
+        [at] if same_length => *at,
+        _ => return sentences.iter().map(|&one| one.to_owned()).collect(),
+    };
+    let mut different: Vec<&str> = Vec::new();
+    for word in words.iter().filter_map(|words| words.get(at)) {
+        if !different.contains(word) {
+            different.push(word);
+        }
+    }
+    let last = different.pop().unwrap_or_default();
+    let listed = format!("{} and {last}", different.join(", "));
+    let mut one: Vec<&str> = first.clone();
+    if let Some(word) = one.get_mut(at) {
+        *word = &listed;
+    }
+    vec![one.join(" ")]
 }
 
 /// All judgements for people, and at the end what they were made without.
@@ -250,4 +315,23 @@ pub(super) fn wrap(text: &str, indent: &str) -> String {
         // Names stay whole, so that they can be searched for and copied.
         .word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::fill(text, options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_that_differ_in_one_word_are_one() {
+        let listed = |san: &str| format!("the inventory does not list {san} at Node n1");
+        let both = [listed("DNS:n1"), listed("IP:10.0.0.1")];
+        let both: Vec<&str> = both.iter().map(String::as_str).collect();
+        assert_eq!(together(&both), [listed("DNS:n1 and IP:10.0.0.1")]);
+        assert_eq!(together(&["a b", "c b", "d b"]), ["a, c and d b"]);
+        assert_eq!(together(&["a b", "c d"]), ["a b", "c d"]);
+        assert_eq!(together(&["a b", "a c", "d b"]), ["a b", "a c", "d b"]);
+        assert_eq!(together(&["a b", "a b c"]), ["a b", "a b c"]);
+        assert_eq!(together(&["a b"]), ["a b"]);
+        assert_eq!(together(&[]), Vec::<String>::new());
+    }
 }

@@ -6,15 +6,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::explain::state;
+use super::format::TableFormat;
 use super::live::{Decided, Issued, Known, LiveArgs, Look, Lookout};
 use super::observations::Unread;
-use super::render::{ShownFinding, Whole, note, print, whole};
+use super::render::{ShownFinding, note, print};
 use super::table::{age, span, table};
 use super::target::block_on;
 use crate::csr::names::NodeName;
@@ -46,16 +47,8 @@ pub(super) struct StatusArgs {
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
     /// How it is written
-    #[arg(short, long, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Wide,
-    Json,
-    Yaml,
+    #[arg(short, long, value_enum, default_value_t = TableFormat::Table, value_name = "FORMAT")]
+    output: TableFormat,
 }
 
 /// All nodes and requests.
@@ -126,20 +119,18 @@ async fn show(args: &StatusArgs) -> Result<()> {
             Err(error) => return Err(error),
         };
         first = false;
-        let text = match args.output {
-            Output::Table => statuses.table(false),
-            Output::Wide => statuses.table(true),
-            Output::Json => whole(&statuses, Whole::Json)?,
-            Output::Yaml => format!("---\n{}", whole(&statuses, Whole::Yaml)?),
-        };
+        let mut text = args.output.write(&statuses, |wide| statuses.table(wide))?;
         let unread = statuses.unread.iter();
         let notes: Vec<String> = unread
             .map(|unread| format!("{} cannot be read: {}", unread.source, unread.why))
             .collect();
         if !args.watch {
-            print(text.trim_start_matches("---\n"))?;
+            print(&text)?;
             note(&notes);
             return Ok(());
+        }
+        if args.output == TableFormat::Yaml {
+            text.insert_str(0, "---\n");
         }
         // Ages change with every look; that alone is no news for a log.
         let now = statuses.fingerprint();
@@ -342,18 +333,13 @@ impl Status {
                 (true, message) => format!("{}: {message}", decided.reason),
             };
         }
-        let decisive = |finding: &&ShownFinding| finding.effect == self.state;
-        let mut decisive = self.findings.iter().filter(decisive);
-        let Some(first) = decisive.next() else {
-            return String::new();
-        };
-        if wide {
-            let change = first.change.as_deref().unwrap_or_default();
-            return format!("{}: {}. {change}", first.code, first.detail);
-        }
-        match decisive.count() {
-            0 => first.code.to_owned(),
-            more => format!("{} +{more}", first.code),
+        match ShownFinding::decisive(&self.findings, self.state) {
+            None => String::new(),
+            Some((first, _)) if wide => {
+                let change = first.change.as_deref().unwrap_or_default();
+                format!("{}: {}. {change}", first.code, first.detail)
+            }
+            Some((first, more)) => first.counted(more),
         }
     }
 }

@@ -50,8 +50,21 @@ fn cut(cell: &str, width: usize) -> String {
     if cell.chars().count() <= width {
         return cell.to_owned();
     }
-    let head: String = cell.chars().take(width.saturating_sub(1)).collect();
-    head + "…"
+    let head = |width: usize| -> String {
+        let head: String = cell.chars().take(width.saturating_sub(1)).collect();
+        head + "…"
+    };
+    match counted(cell) {
+        Some(more) if more.len() + 1 < width => head(width - more.len()) + more,
+        Some(_) | None => head(width),
+    }
+}
+
+/// The end that says how many more there are, such as ` +2`: it is not cut off.
+fn counted(cell: &str) -> Option<&str> {
+    let (before, number) = cell.rsplit_once(" +")?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| cell.get(before.len()..))?
 }
 
 /// An age as kubectl writes it (apimachinery `duration.HumanDuration`).
@@ -103,6 +116,16 @@ mod tests {
             wide.contains(&long) && wide.contains(&"x".repeat(60)),
             "{wide}"
         );
+    }
+
+    #[test]
+    fn how_many_more_is_not_cut_off() {
+        assert_eq!(cut("SanApiServerIdentity +1", 12), "SanApiSe… +1");
+        assert_eq!(cut("SanApiServerIdentity +12", 13), "SanApiSe… +12");
+        assert_eq!(cut("SanApiServerIdentity", 12), "SanApiServe…");
+        assert_eq!(cut("a + b is no count of it", 12), "a + b is no…");
+        assert_eq!(cut("abcdef +1", 4), "abc…");
+        assert_eq!(cut("abcdef +1", 5), "a… +1");
     }
 
     #[test]

@@ -77,7 +77,8 @@ impl Connection {
 
     /// The API server's address, for messages.
     pub fn server(&self) -> String {
-        self.config.cluster_url.to_string()
+        let url = self.config.cluster_url.to_string();
+        url.trim_end_matches('/').to_owned()
     }
 }
 

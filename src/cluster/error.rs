@@ -4,12 +4,18 @@ use std::error::Error;
 
 use kube::runtime::watcher;
 
+/// What an API server says of a path that it does not know at all.
+const NO_SUCH_PATH: &str = "404 page not found";
+
 /// One sentence for an error of the client, with the innermost cause.
 pub fn describe(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return match status.code {
             401 => "the API server does not accept the credential (401 Unauthorized)".into(),
             403 => format!("a permission is missing: {}", status.message),
+            404 if status.message.trim() == NO_SUCH_PATH => {
+                "the API server does not serve it (404)".into()
+            }
             code => format!("the API server answered {code}: {}", status.message),
         };
     }
@@ -19,6 +25,8 @@ pub fn describe(error: &kube::Error) -> String {
                 kubeconfig or the ServiceAccount names"
             .into();
     }
+    // The number is for programs.
+    let (cause, _) = cause.split_once(" (os error ").unwrap_or((&cause, ""));
     format!("the API server cannot be reached: {cause}")
 }
 

@@ -76,8 +76,8 @@ pub(super) struct Node {
     pub(super) name: String,
     /// Where its kubelet is dialled: the first InternalIP.
     pub(super) address: Option<std::net::IpAddr>,
-    /// The kubelet's port.
-    pub(super) port: u16,
+    /// The kubelet's port, if the Node names one: every kubelet writes it there.
+    pub(super) port: Option<u16>,
 }
 
 /// What a kubelet showed.

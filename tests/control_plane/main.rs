@@ -58,23 +58,31 @@ pub enum Needs {
     Ansible,
     /// A Prometheus, as Debian's package has it.
     Prometheus,
+    /// An address of its own, and the programs that pages for administrators take for granted.
+    Tools,
 }
 
 impl Needs {
     fn own_network(self) -> bool {
         match self {
-            Self::OwnNetwork | Self::Ansible => true,
+            Self::OwnNetwork | Self::Ansible | Self::Tools => true,
             Self::Nothing | Self::Prometheus => false,
         }
     }
 
     fn missing_program(self) -> Option<String> {
-        let (program, from) = match self {
-            Self::Nothing | Self::OwnNetwork => return None,
-            Self::Ansible => ("ansible-playbook", "pip install ansible-core"),
-            Self::Prometheus => ("prometheus", "Debian's package prometheus"),
+        let programs: &[_] = match self {
+            Self::Nothing | Self::OwnNetwork => &[],
+            Self::Ansible => &[("ansible-playbook", "pip install ansible-core")],
+            Self::Prometheus => &[("prometheus", "Debian's package prometheus")],
+            Self::Tools => &[
+                ("bash", "Debian's package bash"),
+                ("jq", "Debian's package jq"),
+                ("openssl", "Debian's package openssl"),
+            ],
         };
-        (!in_path(program)).then(|| format!("no `{program}` to run: {from} has it"))
+        let missing = programs.iter().find(|(program, _)| !in_path(program));
+        missing.map(|(program, from)| format!("no `{program}` to run: {from} has it"))
     }
 }
 

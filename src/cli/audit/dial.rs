@@ -18,8 +18,6 @@ use crate::sources::kubelet_port::{KubeletPorts, Trust};
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Handshakes at the same time.
 const AT_ONCE: usize = 32;
-/// Where kubelets listen unless they are told otherwise.
-const DEFAULT_PORT: u16 = 10250;
 
 /// Every Node's kubelet.
 pub(super) async fn dial(look: &Look, authorities: &[Vec<u8>]) -> Vec<Subject> {
@@ -28,8 +26,12 @@ pub(super) async fn dial(look: &Look, authorities: &[Vec<u8>]) -> Vec<Subject> {
     let dialled = nodes.map(|node| {
         let ports = &ports;
         async move {
-            let port = look.kubelet_ports.get(&node.name).copied();
-            let at = address(node).map(|ip| SocketAddr::new(ip, port.unwrap_or(DEFAULT_PORT)));
+            let at = address(node).and_then(|ip| {
+                let port = look.kubelet_ports.get(&node.name).copied();
+                // Every kubelet writes one, but simulated ones that listen nowhere.
+                let port = port.ok_or("not dialled: its Node names no port of a kubelet")?;
+                Ok(SocketAddr::new(ip, port))
+            });
             match (at, ports) {
                 (Err(why), _) => note(node, None, why),
                 (Ok(at), Err(why)) => note(node, Some(at), why.clone()),

@@ -8,20 +8,24 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::check::exit_code;
+use super::format::TableFormat;
 use super::live::{Decided, Issued, Known, LiveArgs};
 use super::observations::Unread;
-use super::render::{ShownFinding, Whole, note, print, whole, wrap};
+use super::render::{ShownFinding, note, print, wrap};
 use super::table::{age, table};
 use super::target::block_on;
 use crate::csr::Request;
 use crate::finding::shown;
 use crate::{Decision, Judgement};
+
+/// Nodes that are named in one sentence; the machine-readable forms name all.
+const MOST_NAMED: usize = 5;
 
 /// Flags of `audit`.
 #[derive(Debug, Args)]
@@ -40,16 +44,8 @@ pub(super) struct AuditArgs {
     #[arg(long)]
     dial: bool,
     /// How it is written
-    #[arg(short, long, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Wide,
-    Json,
-    Yaml,
+    #[arg(short, long, value_enum, default_value_t = TableFormat::Table, value_name = "FORMAT")]
+    output: TableFormat,
 }
 
 /// All that was looked at.
@@ -131,13 +127,8 @@ async fn audit_now(args: &AuditArgs) -> Result<ExitCode> {
         policy: lookout.policy.metadata.name.clone(),
         policy_digest: lookout.policy.digest.clone(),
     };
-    let text = match args.output {
-        Output::Table => audited.text(false, args.dial),
-        Output::Wide => audited.text(true, args.dial),
-        Output::Json => whole(&audited, Whole::Json)?,
-        Output::Yaml => whole(&audited, Whole::Yaml)?,
-    };
-    print(&text)?;
+    let write = |wide| audited.text(wide, args.dial);
+    print(&args.output.write(&audited, write)?)?;
     note(&look.told());
     Ok(exit_code(&decisions))
 }
@@ -207,14 +198,10 @@ impl Item {
             (Some(program), true) => format!("{program} ({})", one.reason),
             _ => one.reason.clone(),
         });
-        let decisive = |finding: &&ShownFinding| Some(finding.effect) == self.verdict;
-        let mut decisive = self.findings.iter().filter(decisive);
-        let why = match (decisive.next(), &self.note) {
-            (Some(first), _) if wide => format!("{}: {}", first.code, first.detail),
-            (Some(first), _) => match decisive.count() {
-                0 => first.code.to_owned(),
-                more => format!("{} +{more}", first.code),
-            },
+        let verdict = self.verdict.unwrap_or_default();
+        let why = match (ShownFinding::decisive(&self.findings, verdict), &self.note) {
+            (Some((first, _)), _) if wide => format!("{}: {}", first.code, first.detail),
+            (Some((first, more)), _) => first.counted(more),
             (None, Some(note)) => note.clone(),
             (None, None) => String::new(),
         };
@@ -240,7 +227,9 @@ impl Item {
 impl Audited {
     fn text(&self, wide: bool, dialled: bool) -> String {
         let mut text = String::new();
-        if !self.items.is_empty() {
+        // Why something cannot be judged is a sentence, for which a narrow table has no room.
+        let is_row = |item: &&Item| wide || item.note.is_none();
+        if self.items.iter().any(|item| is_row(&item)) {
             let mut header = vec!["VERDICT", "NODE", "REQUEST", "APPROVED BY", "AGE"];
             if dialled {
                 header = vec!["VERDICT", "NODE", "REQUEST OR PORT", "APPROVED BY", "AGE"];
@@ -249,17 +238,38 @@ impl Audited {
                 header.push("UNTIL");
             }
             header.push("REASON");
-            let rows: Vec<Vec<String>> = self
-                .items
-                .iter()
-                .map(|item| item.row(self.time, wide))
-                .collect();
+            let rows = self.items.iter().filter(is_row);
+            let rows: Vec<Vec<String>> = rows.map(|item| item.row(self.time, wide)).collect();
             text = table(&header, &rows, wide);
             text.push('\n');
+        }
+        if !wide {
+            for (note, nodes) in self.noted() {
+                let _ = writeln!(text, "{}\n", wrap(&format!("{nodes}: {note}"), ""));
+            }
         }
         // Writing to a String does not fail.
         let _ = writeln!(text, "{}", wrap(&self.summary(dialled), ""));
         text
+    }
+
+    /// Why some cannot be judged, and at which nodes.
+    fn noted(&self) -> BTreeMap<&str, String> {
+        let mut noted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for item in &self.items {
+            if let Some(note) = &item.note {
+                noted.entry(note).or_default().push(&item.node);
+            }
+        }
+        let shown = |nodes: Vec<&str>| {
+            let first: Vec<&str> = nodes.iter().take(MOST_NAMED).copied().collect();
+            match nodes.len().saturating_sub(MOST_NAMED) {
+                0 => first.join(", "),
+                more => format!("{} and {more} more", first.join(", ")),
+            }
+        };
+        let noted = noted.into_iter();
+        noted.map(|(note, nodes)| (note, shown(nodes))).collect()
     }
 
     fn summary(&self, dialled: bool) -> String {

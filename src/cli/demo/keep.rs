@@ -66,7 +66,8 @@ It goes on running. In another terminal:
 
   {name} status
   {name} explain NAME
-  {name} audit
+  {name} audit --dial
+  {name} doctor
   kubectl get csr
   kubectl get nodes -o wide
   kubectl get events
@@ -80,8 +81,8 @@ Lease and waits.
 
 The embedded API server reads no protobuf yet: kubectl's `certificate approve`,
 `auth can-i`, and `apply` without `--validate=false` do not work against it.
-The addresses of its Nodes (10.128.0.x) are not of this machine: `{name}
-doctor` and `{name} audit --dial` would dial whoever has them.
+Its kubelets are simulated and have no port to dial: `{name} doctor` and
+`{name} audit --dial` say so.
 
 Ctrl-C ends it and removes everything.",
         kubeconfig.display(),

@@ -38,7 +38,7 @@ pub(super) fn text(report: &Report, paint: Paint) -> String {
 }
 
 fn head(report: &Report) -> String {
-    let mut parts = vec![report.server.trim_end_matches('/').to_owned()];
+    let mut parts = vec![report.server.clone()];
     parts.extend(
         report
             .version

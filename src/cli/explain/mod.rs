@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::api::{Api, DynamicObject};
@@ -19,9 +19,10 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::check::exit_code;
+use super::format::TextFormat;
 use super::live::{Decided, Issued, Known, LiveArgs, Look, Lookout, Story};
 use super::observations::Unread;
-use super::render::{Shown, Whole, print, whole, wrap};
+use super::render::{Shown, print, wrap};
 use super::request_name::request_name;
 use super::table::age;
 use super::target::block_on;
@@ -52,15 +53,8 @@ pub(super) struct ExplainArgs {
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
     /// How the verdict is written
-    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Text,
-    Json,
-    Yaml,
+    #[arg(short, long, value_enum, default_value_t = TextFormat::Text, value_name = "FORMAT")]
+    output: TextFormat,
 }
 
 /// A request, its verdict and what led to it.
@@ -139,20 +133,16 @@ async fn explain_now(args: &ExplainArgs) -> Result<ExitCode> {
             protected: look.evidence.protected.iter().count(),
         },
     };
-    let mut text = match args.output {
-        Output::Text => explanation.text(),
-        Output::Json => whole(&explanation, Whole::Json)?,
-        Output::Yaml => whole(&explanation, Whole::Yaml)?,
-    };
+    let mut text = args.output.write(&explanation, || explanation.text())?;
     if let Some(dir) = &args.save {
         let command = save::save(dir, &look, &lookout, &known, &object, args.as_new)?;
         let told = save::told(dir, &command);
         match args.output {
-            Output::Text => {
+            TextFormat::Text => {
                 let _ = write!(text, "\n{told}");
             }
             // Not broken into lines that would have to be joined again.
-            Output::Json | Output::Yaml => {
+            TextFormat::Json | TextFormat::Yaml => {
                 let _ = std::io::stderr().write_all(told.as_bytes());
             }
         }

@@ -37,7 +37,10 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
     let client = lookout.connection.watches.clone();
     let mut requests = match requests(&client).await {
         Ok(requests) => requests,
-        Err(why) => bail!("CertificateSigningRequests cannot be read: {why}"),
+        Err(why) => bail!(
+            "CertificateSigningRequests cannot be read from {}: {why}",
+            lookout.connection.server()
+        ),
     };
     // The first node that had a key stays its owner.
     requests.sort_by(|one, other| age_and_name(one).cmp(&age_and_name(other)));

@@ -1,5 +1,10 @@
 //! Facts made by hand, and what is concluded from them.
 
+mod kubelets;
+mod metrics;
+mod requests;
+mod server;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,8 +13,8 @@ use super::report;
 use crate::csr::names::San;
 use crate::doctor::code::{Code, Severity};
 use crate::doctor::facts::{
-    ApiServer, ApprovedBy, Approver, Autoscaler, Certificate, Clock, Container, Dialled, Facts,
-    Kubelet, Lease, Node, Proxied, Request, Restriction, SignedBy, State, Unread, Workload,
+    ApiServer, ApprovedBy, Approver, Certificate, Clock, Container, Dialled, Facts, Kubelet, Lease,
+    Node, Proxied, Request, Restriction, SignedBy, State, Unread, Workload,
 };
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
@@ -86,7 +91,7 @@ fn well() -> Facts {
         nodes: Ok(vec![Node {
             name: "n1".into(),
             address: Some(ADDRESS),
-            port: 10250,
+            port: Some(10250),
         }]),
         kubelets: vec![Kubelet {
             node: "n1".into(),
@@ -138,16 +143,6 @@ fn of_kubelet(dialled: Dialled, proxied: Proxied) -> Vec<Code> {
     })
 }
 
-fn of_certificate(change: impl FnOnce(&mut Certificate)) -> Vec<Code> {
-    let mut certificate = certificate();
-    change(&mut certificate);
-    of_kubelet(shows(certificate), Proxied::Bootstrap(true))
-}
-
-fn of_request(created: Timestamp, state: State) -> Vec<Code> {
-    found(|facts| facts.requests = Ok(vec![asked("csr-1", created, state)]))
-}
-
 #[test]
 fn nothing_is_found_where_all_is_well() {
     let report = report(&well());
@@ -160,347 +155,6 @@ fn nothing_is_found_where_all_is_well() {
             checked.check
         );
     }
-}
-
-#[test]
-fn what_kubelets_show() {
-    assert_eq!(
-        of_certificate(|shown| shown.signed_by = SignedBy::Other("CN=x".into())),
-        [Code::KubeletOtherAuthority]
-    );
-    assert_eq!(
-        of_certificate(|shown| shown.not_after = ago(0)),
-        [Code::KubeletCertificateExpired]
-    );
-    // A tenth of a thousand seconds.
-    assert_eq!(
-        of_certificate(|shown| (shown.not_before, shown.not_after) = (ago(901), ago(-99))),
-        [Code::KubeletCertificateExpiresSoon]
-    );
-    assert_eq!(
-        of_certificate(|shown| (shown.not_before, shown.not_after) = (ago(899), ago(-101))),
-        []
-    );
-    // Of ten years the tenth is one; a month counts.
-    let (day, years) = (86_400, 9 * 365 * 86_400);
-    assert_eq!(
-        of_certificate(|shown| {
-            (shown.not_before, shown.not_after) = (ago(years), ago(-31 * day));
-        }),
-        []
-    );
-    assert_eq!(
-        of_certificate(|shown| {
-            (shown.not_before, shown.not_after) = (ago(years), ago(-29 * day));
-        }),
-        [Code::KubeletCertificateExpiresSoon]
-    );
-    assert_eq!(
-        of_certificate(|shown| shown.sans.clear()),
-        [Code::KubeletWrongNames]
-    );
-    assert_eq!(
-        of_certificate(|shown| shown.common_name = "system:node:n2".into()),
-        [Code::KubeletOfAnother]
-    );
-    let all_at_once = of_certificate(|shown| {
-        shown.sans.clear();
-        shown.not_after = ago(1);
-    });
-    assert_eq!(
-        all_at_once,
-        [Code::KubeletCertificateExpired, Code::KubeletWrongNames]
-    );
-    assert_eq!(
-        of_kubelet(Dialled::NoCertificate, Proxied::NoCertificate),
-        [Code::KubeletNoCertificate]
-    );
-}
-
-#[test]
-fn the_api_server_sees_what_cannot_be_seen_from_here() {
-    let closed = || Dialled::Failed("timed out".into());
-    assert_eq!(
-        of_kubelet(closed(), Proxied::NoCertificate),
-        [Code::KubeletNoCertificate]
-    );
-    assert_eq!(
-        of_kubelet(closed(), Proxied::NotTrusted("x509: …".into())),
-        [Code::KubeletNotTrusted]
-    );
-    assert_eq!(
-        of_kubelet(closed(), Proxied::Bootstrap(true)),
-        [Code::KubeletUnreachable]
-    );
-    assert_eq!(
-        of_kubelet(shows(certificate()), Proxied::NotTrusted("x509: …".into())),
-        [Code::KubeletNotTrusted]
-    );
-}
-
-#[test]
-fn whether_the_api_server_verifies_shows_in_what_it_does() {
-    let hidden = |proxied: Proxied| {
-        found(|facts| {
-            facts.api_servers = Ok(Vec::new());
-            let mut own = certificate();
-            own.signed_by = SignedBy::Itself;
-            facts.kubelets = vec![Kubelet {
-                node: "n1".into(),
-                dialled: shows(own),
-                proxied,
-            }];
-        })
-    };
-    assert_eq!(
-        hidden(Proxied::Bootstrap(true)),
-        [Code::KubeletSelfSigned, Code::ApiServerDoesNotVerify]
-    );
-    assert_eq!(
-        hidden(Proxied::NotTrusted("x509: …".into())),
-        [Code::KubeletSelfSigned]
-    );
-    assert_eq!(
-        found(|facts| facts.api_servers = Ok(Vec::new())),
-        [Code::ApiServerUnseen]
-    );
-    assert_eq!(
-        found(|facts| facts.api_servers.as_mut().unwrap()[0].args.clear()),
-        [Code::ApiServerDoesNotVerify]
-    );
-}
-
-#[test]
-fn what_kubelets_are_told() {
-    let map = |text: &str| found(|facts| facts.kubelet_config = Ok(Some(text.into())));
-    assert_eq!(map("a: b\n"), [Code::BootstrapOff]);
-    assert_eq!(map("serverTLSBootstrap: false\n"), [Code::BootstrapOff]);
-    for wrong in [
-        "serverTLSBoostrap",
-        "serverTLSbootstrap",
-        "serverTlsBootstrap",
-        "serverTLSBootsrap",
-        "serverTLSBootStrapp",
-        "ServerTLSBootstrap",
-    ] {
-        assert_eq!(
-            map(&format!("{wrong}: true\n")),
-            [Code::BootstrapMisspelled]
-        );
-    }
-    // Other keys of a kubelet are not near.
-    for other in ["serverTLSMinVersion", "tlsCertFile", "serializeImagePulls"] {
-        assert_eq!(
-            map(&format!("{other}: true\n")),
-            [Code::BootstrapOff],
-            "{other}"
-        );
-    }
-    for wrong in ["serverTLSBootstrap: \"true\"\n", "{", "- a\n", ""] {
-        assert_eq!(map(wrong), [Code::KubeletConfigUnreadable], "{wrong}");
-    }
-    assert_eq!(
-        found(|facts| facts.kubelet_config = Ok(None)),
-        [Code::KubeletConfigAbsent]
-    );
-    assert_eq!(
-        of_kubelet(shows(certificate()), Proxied::Bootstrap(false)),
-        [Code::KubeletBootstrapOff]
-    );
-    assert_eq!(
-        of_kubelet(shows(certificate()), Proxied::Forbidden("no".into())),
-        [Code::KubeletConfigUnseen]
-    );
-}
-
-/// A key stands in a command that people paste into a shell.
-#[test]
-fn a_key_with_a_quote_is_in_no_command() {
-    let mut facts = well();
-    facts.kubelet_config = Ok(Some("\"serverTLS';Bootstrap\": true\n".into()));
-    let report = report(&facts);
-    assert_eq!(report.codes(), [Code::BootstrapMisspelled]);
-    let mut findings = report.checks.iter().flat_map(|checked| &checked.findings);
-    assert!(findings.all(|finding| !finding.mend.concat().contains("';")));
-}
-
-#[test]
-fn requests_and_the_signer() {
-    assert_eq!(of_request(ago(60), State::Pending), []);
-    assert_eq!(of_request(ago(61), State::Pending), [Code::RequestsPending]);
-    // The oldest one of a node is what people are sent to.
-    let mut facts = well();
-    let other = Request {
-        of_node: false,
-        ..asked("csr-other", ago(900), State::Pending)
-    };
-    facts.requests = Ok(vec![other]);
-    assert_eq!(report(&facts).codes(), []);
-    facts.requests.as_mut().unwrap().extend([
-        asked("csr-new", ago(61), State::Pending),
-        asked("csr-old", ago(90), State::Pending),
-    ]);
-    let told = report(&facts);
-    let mut findings = told.checks.iter().flat_map(|checked| &checked.findings);
-    let finding = findings.next().unwrap();
-    assert_eq!(finding.objects, ["csr-old", "csr-new"]);
-    assert_eq!(finding.mend[1], "csr-warden explain csr-old");
-    let approved = |since| State::Approved {
-        since,
-        by: ApprovedBy::Warden,
-    };
-    assert_eq!(of_request(ago(900), approved(ago(60))), []);
-    assert_eq!(
-        of_request(ago(900), approved(ago(61))),
-        [Code::SignerSilent]
-    );
-    assert_eq!(of_request(ago(900), State::Denied), []);
-    let failed = State::Failed { why: "x".into() };
-    assert_eq!(of_request(ago(900), failed), [Code::SignerRefuses]);
-    let by = ApprovedBy::Other("kubectl".into());
-    assert_eq!(
-        of_request(ago(900), State::Issued { by }),
-        [Code::ApprovedByOthers]
-    );
-    assert_eq!(
-        found(|facts| facts.controller_manager = Ok(Some(Lease {
-            renewed: Some(ago(31)),
-            ..lease()
-        }))),
-        [Code::ControllerManagerSilent]
-    );
-    assert_eq!(found(|facts| facts.controller_manager = Ok(None)), []);
-}
-
-#[test]
-fn whether_csr_warden_runs() {
-    let stale = Lease {
-        renewed: Some(ago(31)),
-        ..lease()
-    };
-    let free = Lease {
-        holder: None,
-        ..lease()
-    };
-    for lease in [Some(stale), Some(free), None] {
-        assert_eq!(
-            found(|facts| facts.warden = Ok(lease)),
-            [Code::WardenSilent]
-        );
-    }
-    assert_eq!(
-        found(|facts| {
-            facts.warden = Ok(None);
-            facts.workloads = Ok(Vec::new());
-        }),
-        [Code::WardenAbsent]
-    );
-    let unelected = workload(
-        "csr-warden",
-        "csr-warden:1",
-        &["run", "--leader-elect=false"],
-    );
-    assert_eq!(
-        found(|facts| {
-            facts.warden = Ok(None);
-            facts.workloads = Ok(vec![unelected]);
-        }),
-        []
-    );
-}
-
-#[test]
-fn who_else_approves() {
-    let runs = |one: Workload| found(|facts| facts.workloads.as_mut().unwrap().push(one));
-    for image in [
-        "ghcr.io/postfinance/kubelet-csr-approver:v1.2.3",
-        "kubelet-serving-cert-approver@sha256:ab",
-        "registry:5000/rubber-stamp",
-    ] {
-        assert_eq!(
-            runs(workload("x", image, &[])),
-            [Code::OtherApprover],
-            "{image}"
-        );
-    }
-    let mut asleep = workload("kubelet-csr-approver", "x", &[]);
-    asleep.wanted = 0;
-    assert_eq!(runs(asleep), []);
-    let may = |subject: &str, administrator| {
-        found(|facts| {
-            facts.approvers.as_mut().unwrap().push(Approver {
-                subject: subject.into(),
-                administrator,
-                bindings: ["b".to_owned()].into(),
-            });
-        })
-    };
-    assert_eq!(may("Group ops", false), [Code::MayApprove]);
-    assert_eq!(may("Group ops", true), []);
-    let mut facts = well();
-    facts.approvers = Ok(Vec::new());
-    let told = report(&facts);
-    assert_eq!(told.codes(), []);
-    assert!(told.checks.iter().all(|checked| checked.seen.is_some()));
-    // The name alone is nothing: anybody who has a namespace can take it.
-    assert_eq!(
-        may("ServiceAccount tenant/csr-warden", false),
-        [Code::MayApprove]
-    );
-}
-
-#[test]
-fn the_rest() {
-    assert_eq!(
-        found(|facts| facts.service_cidrs = Ok(false)),
-        [Code::ServerTooOld]
-    );
-    let skew = |seconds| {
-        found(|facts| {
-            facts.clock = Ok(Clock {
-                ahead: SignedDuration::from_secs(seconds),
-                give_or_take: SignedDuration::from_secs(1),
-            });
-        })
-    };
-    assert_eq!(skew(6), []);
-    assert_eq!(skew(7), [Code::ClockSkew]);
-    assert_eq!(skew(-7), [Code::ClockSkew]);
-    assert_eq!(
-        found(|facts| facts.restriction = Restriction::Accepted("n1".into())),
-        [Code::NodeRestrictionOff]
-    );
-    assert_eq!(
-        found(|facts| facts.restriction = Restriction::Untried("x".into())),
-        [Code::NodeRestrictionUnknown]
-    );
-    assert_eq!(
-        found(|facts| {
-            facts.nodes = Ok(Vec::new());
-            facts.kubelets = Vec::new();
-        }),
-        [Code::NoNodes]
-    );
-    // Whoever has looked at nothing has seen nothing that is right.
-    assert_eq!(
-        found(|facts| facts.kubelets = Vec::new()),
-        [Code::ReadFailed]
-    );
-    for flag in ["--kubelet-insecure-tls", "--kubelet-insecure-tls=true"] {
-        let careless = workload("m", "x/metrics-server:1", &[flag]);
-        assert_eq!(
-            found(|facts| facts.workloads.as_mut().unwrap().push(careless)),
-            [Code::MetricsServerInsecure]
-        );
-    }
-    let blind = Autoscaler {
-        name: "default/web".into(),
-        message: "x".into(),
-    };
-    assert_eq!(
-        found(|facts| facts.autoscalers = Ok(vec![blind])),
-        [Code::AutoscalerWithoutMetrics]
-    );
 }
 
 /// What cannot be read is unknown, never wrong, and never well.

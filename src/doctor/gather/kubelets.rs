@@ -47,9 +47,10 @@ pub(super) async fn kubelets(
     let mut kubelets: Vec<Kubelet> = futures::stream::iter(chosen)
         .map(|node| async {
             let dialled = async {
-                match node.address {
-                    Some(address) => dialler.dial(address, node.port).await,
-                    None => Dialled::Failed("its Node has no InternalIP".into()),
+                match (node.address, node.port) {
+                    (Some(address), Some(port)) => dialler.dial(address, port).await,
+                    (None, _) => Dialled::Failed("its Node has no InternalIP".into()),
+                    (_, None) => Dialled::Failed("its Node names no port of a kubelet".into()),
                 }
             };
             let (dialled, proxied) = tokio::join!(dialled, proxied(reader, &node.name));
@@ -103,7 +104,7 @@ async fn proxied(reader: &Reader, node: &str) -> Proxied {
     } else if status.code == 403 {
         Proxied::Forbidden(message.clone())
     } else {
-        Proxied::Failed(message.clone())
+        Proxied::Failed(describe(&error))
     }
 }
 
@@ -133,7 +134,7 @@ mod tests {
             .map(|i| Node {
                 name: i.to_string(),
                 address: None,
-                port: 10250,
+                port: Some(10250),
             })
             .collect();
         let names = |most| -> Vec<&str> {

@@ -13,7 +13,7 @@ mod workloads;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use super::facts::Facts;
@@ -62,7 +62,9 @@ pub(super) async fn gather(
     };
     // First, and alone: whoever cannot ask this cannot ask anything, and the clock is compared
     // while nothing else is going on.
-    let (version, clock) = server::version(&reader).await?;
+    let version = server::version(&reader).await;
+    let (version, clock) =
+        version.with_context(|| format!("{} cannot be looked at", connection.server()))?;
     let nodes = objects::nodes(&reader);
     let (nodes, service_cidrs, kubelet_config, requests, controller_manager) = tokio::join!(
         nodes,

@@ -12,8 +12,6 @@ use crate::csr::names::NodeName;
 use crate::csr::{KUBELET_SERVING_SIGNER, NODE_USER_PREFIX};
 use crate::doctor::facts::{ApprovedBy, Known, Lease, Node, Request, State, Workload};
 
-/// Where a kubelet listens if its Node does not say.
-const KUBELET_PORT: u16 = 10250;
 /// What the message of our own condition begins with.
 const OUR_MESSAGE: &str = "csr-warden, policy ";
 
@@ -39,7 +37,7 @@ fn node(node: FullNode) -> Option<Node> {
     Some(Node {
         name: node.metadata.name?,
         address,
-        port: port.unwrap_or(KUBELET_PORT),
+        port,
     })
 }
 

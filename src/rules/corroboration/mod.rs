@@ -58,11 +58,14 @@ pub(super) fn check(
         }
     }
     let must = asked.all_of.iter().filter(|source| absent.contains(source));
-    let none = !enough && asked.any_of.iter().all(|source| absent.contains(source));
-    let may = asked.any_of.iter().filter(|_| none);
-    for source in must.chain(may) {
+    let mut missing: Vec<String> = must.map(|source| format!("{source:?}")).collect();
+    if !enough && asked.any_of.iter().all(|source| absent.contains(source)) {
+        let any: Vec<String> = asked.any_of.iter().map(|one| format!("{one:?}")).collect();
+        missing.push(any.join(" or "));
+    }
+    for source in missing {
         let name = &case.policy.metadata.name;
-        let why = format!("policy {name} asks {source:?} about {san}, which is not configured");
+        let why = format!("no {source} is configured, which policy {name} asks about {san}");
         findings.wait(Code::SanUncorroborated, vec![Awaited::Policy], why);
     }
     vouched

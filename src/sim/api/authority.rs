@@ -1,6 +1,6 @@
 //! The cluster's certificate authority, and what it signs.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 
 /// A certificate and its key, both in PEM.
 #[derive(Clone)]
@@ -58,46 +58,40 @@ impl Authority {
     pub fn client(&self, user: &str, groups: &[&str]) -> Result<Pair> {
         let mut params = params(user, groups)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let (certificate, key) = self.sign(params)?;
-        Ok(Pair {
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-        })
+        self.sign(params)
     }
 
-    /// The API server's own certificate, in DER.
-    pub(super) fn serving(
-        &self,
-        dns: &[String],
-        addresses: &[IpAddr],
-    ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
-        let mut params = params("kube-apiserver", &[])?;
+    /// A serving certificate of this common name for these names and addresses.
+    pub fn serving(&self, name: &str, dns: &[String], addresses: &[IpAddr]) -> Result<Pair> {
+        let mut params = params(name, &[])?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         for name in dns {
             let name = name.as_str().try_into()?;
             params.subject_alt_names.push(SanType::DnsName(name));
         }
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let addresses = addresses.iter().copied().chain([loopback]);
-        params
-            .subject_alt_names
-            .extend(addresses.map(SanType::IpAddress));
-        let (certificate, key) = self.sign(params)?;
-        let key = PrivateKeyDer::try_from(key.serialize_der())
-            .map_err(|error| anyhow::anyhow!("the API server's key: {error}"))?;
-        Ok((certificate.der().clone(), key))
+        let addresses = addresses.iter().copied().map(SanType::IpAddress);
+        params.subject_alt_names.extend(addresses);
+        self.sign(params)
     }
 
-    fn sign(&self, mut params: CertificateParams) -> Result<(rcgen::Certificate, KeyPair)> {
+    fn sign(&self, mut params: CertificateParams) -> Result<Pair> {
         params.key_usages = vec![
             KeyUsagePurpose::DigitalSignature,
             KeyUsagePurpose::KeyEncipherment,
         ];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok((certificate, key))
+        Ok(Pair {
+            certificate: params.signed_by(&key, &self.issuer)?.pem(),
+            key: key.serialize_pem(),
+        })
     }
+}
+
+/// A request for signing with a key that is thrown away, in PEM, for a user in at most two groups.
+pub fn request(user: &str, groups: &[&str]) -> Result<String> {
+    let request = params(user, groups)?.serialize_request(&KeyPair::generate()?)?;
+    Ok(request.pem()?)
 }
 
 fn params(common_name: &str, organizations: &[&str]) -> Result<CertificateParams> {

@@ -33,6 +33,6 @@ mod watch;
 mod write;
 
 pub use authn::User;
-pub use authority::Authority;
+pub use authority::{Authority, Pair, request};
 pub use faults::{Fault, Faults};
 pub use server::{Options, Server};

@@ -1,12 +1,14 @@
 //! Connections: TLS on loopback, with a client certificate for those who have one.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
@@ -111,7 +113,7 @@ impl Listener for TlsListener {
 pub(super) fn config(
     authority: &Authority,
     dns: &[String],
-    addresses: &[std::net::IpAddr],
+    addresses: &[IpAddr],
 ) -> Result<Arc<ServerConfig>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
@@ -121,7 +123,12 @@ pub(super) fn config(
             .allow_unauthenticated()
             .build()
             .context("the verifier of client certificates")?;
-    let (certificate, key) = authority.serving(dns, addresses)?;
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let addresses: Vec<IpAddr> = addresses.iter().copied().chain([loopback]).collect();
+    let pair = authority.serving("kube-apiserver", dns, &addresses)?;
+    let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes())
+        .context("the API server's certificate")?;
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).context("the API server's key")?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(clients)

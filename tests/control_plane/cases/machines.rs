@@ -1,14 +1,15 @@
 //! Machines: absent, late, incomplete, contradicting, and of every kind that has a policy.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use anyhow::{Context as _, Result, ensure};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
 use super::scene::{SOON, Scene};
+use crate::harness::GLANCE;
 use crate::harness::assets::Assets;
 use crate::{Case, Needs};
 
@@ -48,13 +49,13 @@ pub fn definition(group: &str, version: &str, kind: &str) -> Value {
     })
 }
 
-struct Machines {
+pub struct Machines {
     api: Api<DynamicObject>,
     resource: ApiResource,
 }
 
 impl Machines {
-    async fn install(
+    pub async fn install(
         scene: &Scene,
         group: &str,
         version: &str,
@@ -72,6 +73,12 @@ impl Machines {
             .await?;
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         let api = Api::namespaced_with(scene.admin.clone(), namespace, &resource);
+        // Its storage comes after it is established.
+        let begun = Instant::now();
+        while let Err(error) = api.list(&ListParams::default()).await {
+            ensure!(begun.elapsed() < SOON, "{name}: {error}");
+            tokio::time::sleep(GLANCE).await;
+        }
         Ok(Machines { api, resource })
     }
 
@@ -170,12 +177,12 @@ async fn machines(assets: Arc<Assets>) -> Result<()> {
 }
 
 /// One that the policies name, as its controller fills it for a node.
-struct MachineOf {
-    policy: &'static str,
-    group: &'static str,
-    version: &'static str,
-    kind: &'static str,
-    namespace: &'static str,
+pub struct MachineOf {
+    pub policy: &'static str,
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub namespace: &'static str,
     of: fn(&str, &str, &str) -> Value,
 }
 
@@ -183,7 +190,7 @@ fn addresses(ip: &str) -> Value {
     json!([{"type": "InternalIP", "address": ip}])
 }
 
-const KINDS: [MachineOf; 4] = [
+pub const KINDS: [MachineOf; 4] = [
     MachineOf {
         policy: "cluster-api",
         group: "cluster.x-k8s.io",

@@ -20,6 +20,7 @@ mod machines;
 mod manifests;
 mod messages;
 mod monitoring;
+mod pages;
 mod pod;
 mod reloads;
 mod rendered;
@@ -55,6 +56,7 @@ pub fn all() -> Vec<Case> {
         rights::cases(),
         manifests::cases(),
         monitoring::cases(),
+        pages::cases(),
         enabling::cases(),
         rendered::cases(),
         pod::cases(),

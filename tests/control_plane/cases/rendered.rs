@@ -29,7 +29,7 @@ struct Variant {
 }
 
 /// Every overlay, every component, and some together.
-const VARIANTS: [Variant; 11] = [
+const VARIANTS: [Variant; 14] = [
     Variant {
         name: "base",
         kustomization: "resources: [deploy/base]",
@@ -105,6 +105,36 @@ const VARIANTS: [Variant; 11] = [
         kustomization: "resources: [deploy/base]\ncomponents: [deploy/components/gardener]",
         values: &["--set=machines={gardener}"],
     },
+    Variant {
+        name: "metrics-tls, while the cluster comes up",
+        kustomization: "resources: [deploy/overlays/bootstrap]\n\
+                        components: [deploy/components/metrics-tls]",
+        values: &["--set=bootstrap.enabled=true,metrics.tls.secretName=csr-warden-tls"],
+    },
+    Variant {
+        name: "metrics-auth and strict",
+        kustomization: "resources: [deploy/overlays/strict]\n\
+                        components: [deploy/components/metrics-auth]\n\
+                        configMapGenerator:\n  \
+                        - name: csr-warden\n    \
+                        namespace: kube-system\n    \
+                        behavior: replace\n    \
+                        files: [inventory.yaml]",
+        values: &[
+            "--set=policy.name=strict,metrics.tls.secretName=csr-warden-tls",
+            "--set=metrics.auth.enabled=true",
+            "--values=inventory.yaml",
+        ],
+    },
+    Variant {
+        name: "a ServiceMonitor, with metrics-auth",
+        kustomization: "resources: [deploy/base, deploy/monitoring/service-monitor.yaml]\n\
+                        components: [deploy/components/metrics-auth]",
+        values: &[
+            "--set=metrics.tls.secretName=csr-warden-tls,metrics.auth.enabled=true",
+            "--set=monitoring.serviceMonitor.enabled=true",
+        ],
+    },
 ];
 
 const INVENTORY: &str = include_str!("../../../examples/inventory.yaml");
@@ -160,6 +190,7 @@ fn comparable(text: &str) -> Result<Objects> {
 /// Each variant is the same both ways, object by object, and is taken as a trial and for good.
 async fn same(assets: Arc<Assets>) -> Result<()> {
     let cluster = Cluster::start(&assets, Options::default()).await?;
+    operator(&cluster).await?;
     for variant in &VARIANTS {
         let texts = [variant.kustomized(&assets)?, variant.charted(&assets)?];
         let [kustomized, charted] = [comparable(&texts[0])?, comparable(&texts[1])?];
@@ -184,6 +215,21 @@ async fn same(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
+/// The kinds of the Prometheus Operator.
+async fn operator(cluster: &Cluster) -> Result<()> {
+    for kind in ["ServiceMonitor", "PodMonitor", "PrometheusRule"] {
+        let definition = definition("monitoring.coreos.com", "v1", kind);
+        cluster.apply(&definition.to_string()).await?;
+        let crd = format!(
+            "crd/{}",
+            definition["metadata"]["name"].as_str().context("name")?
+        );
+        let wait = ["wait", "--for=condition=Established", "--timeout=60s", &crd];
+        cluster.kubectl(&wait).await?;
+    }
+    Ok(())
+}
+
 /// As a trial and for good; a warning is a failure too.
 async fn apply(cluster: &Cluster, name: &str, manifests: &str) -> Result<()> {
     for dry_run in ["server", "none"] {
@@ -198,7 +244,7 @@ async fn apply(cluster: &Cluster, name: &str, manifests: &str) -> Result<()> {
 }
 
 /// Values that cannot be meant, and what is said of them.
-const WRONG: [(&[&str], &str); 14] = [
+const WRONG: [(&[&str], &str); 16] = [
     (
         &["--set=replica=2"],
         "additional properties 'replica' not allowed",
@@ -252,6 +298,17 @@ const WRONG: [(&[&str], &str); 14] = [
     (
         &["--set=bootstrap.enabled=true,monitoring.serviceMonitor.enabled=true"],
         "needs the Service",
+    ),
+    (
+        &["--set=metrics.auth.enabled=true"],
+        "set metrics.tls.secretName",
+    ),
+    (
+        &[
+            "--set=metrics.auth.enabled=true,metrics.tls.secretName=a",
+            "--set=monitoring.podMonitor.enabled=true",
+        ],
+        "set monitoring.podMonitor.authorization",
     ),
 ];
 
@@ -312,6 +369,13 @@ async fn installed(assets: Arc<Assets>) -> Result<()> {
 
 /// Every value of the chart, none as it is by default.
 fn other_values() -> Value {
+    let monitor = json!({
+        "enabled": true,
+        "labels": {"release": "p"},
+        "interval": "15s",
+        "tlsConfig": {"insecureSkipVerify": true},
+        "authorization": {"credentials": {"name": "token", "key": "token"}},
+    });
     json!({
         "image": {
             "repository": "registry.example.org/csr-warden",
@@ -349,9 +413,10 @@ fn other_values() -> Value {
         "resources": {"requests": {"cpu": "20m"}, "limits": {"memory": "128Mi"}},
         "service": {"enabled": false, "annotations": {"example.org/e": "f"}},
         "networkPolicy": {"enabled": false, "egressPorts": [{"protocol": "UDP", "port": 53}]},
+        "metrics": {"tls": {"secretName": "tls"}, "auth": {"enabled": true}},
         "monitoring": {
-            "serviceMonitor": {"enabled": true, "labels": {"release": "p"}, "interval": "15s"},
-            "podMonitor": {"enabled": true, "labels": {"release": "p"}, "interval": "15s"},
+            "serviceMonitor": monitor,
+            "podMonitor": monitor,
             "prometheusRule": {"enabled": true, "labels": {"release": "p"}},
         },
     })
@@ -379,16 +444,7 @@ fn pointers(path: &str, value: &Value, into: &mut Vec<String>) {
 async fn every_value(assets: Arc<Assets>) -> Result<()> {
     const DEFAULTS: &str = include_str!("../../../deploy/helm/csr-warden/values.yaml");
     let cluster = Cluster::start(&assets, Options::default()).await?;
-    for kind in ["ServiceMonitor", "PodMonitor", "PrometheusRule"] {
-        let definition = definition("monitoring.coreos.com", "v1", kind);
-        cluster.apply(&definition.to_string()).await?;
-        let crd = format!(
-            "crd/{}",
-            definition["metadata"]["name"].as_str().context("name")?
-        );
-        let wait = ["wait", "--for=condition=Established", "--timeout=60s", &crd];
-        cluster.kubectl(&wait).await?;
-    }
+    operator(&cluster).await?;
     let defaults: Value = serde_saphyr::from_str(DEFAULTS)?;
     let all = other_values();
     // Some exclude each other: what a value does is seen in at least one of these surroundings.

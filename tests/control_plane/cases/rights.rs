@@ -1,20 +1,23 @@
 //! Each right that the manifests grant is needed, and its absence is told; all of them are enough.
 
+mod components;
+mod roles;
+
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::Api;
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::discovery::ApiResource;
-use serde_json::{Value, json};
+use kube::api::{DeleteParams, ListParams, PostParams};
+use roles::Role;
+use serde_json::json;
 
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options};
@@ -27,18 +30,23 @@ use crate::{BINARY, Case, Needs};
 const SOON: Duration = Duration::from_secs(60);
 const END: Duration = Duration::from_secs(5);
 const USER: &str = "system:serviceaccount:kube-system:csr-warden";
-/// Kind, namespace and name of what the manifests grant.
-const ROLES: [(&str, Option<&str>, &str); 4] = [
-    ("ClusterRole", None, "csr-warden"),
-    ("Role", Some("kube-system"), "csr-warden-lease"),
-    ("Role", Some("default"), "csr-warden-api-server"),
-    ("Role", Some("kube-public"), "csr-warden-cluster-info"),
+/// Namespace and name of what the manifests grant.
+const ROLES: [(Option<&str>, &str); 4] = [
+    (None, "csr-warden"),
+    (Some("kube-system"), "csr-warden-lease"),
+    (Some("default"), "csr-warden-api-server"),
+    (Some("kube-public"), "csr-warden-cluster-info"),
 ];
 
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("rights_are_enough", Needs::Nothing, are_enough),
         Case::new("rights_are_missed_by_name", Needs::Nothing, are_missed),
+        Case::new(
+            "rights_of_components_are_missed_by_name",
+            Needs::Nothing,
+            components::are_missed,
+        ),
     ]
 }
 
@@ -95,7 +103,7 @@ struct Place {
     cluster: Cluster,
     installation: Installation,
     fleet: Fleet,
-    forged: u32,
+    forged: Cell<u32>,
 }
 
 impl Place {
@@ -107,14 +115,14 @@ impl Place {
             cluster,
             installation,
             fleet,
-            forged: 0,
+            forged: Cell::new(0),
         })
     }
 
     /// Posts a request that must be denied: it has no names.
-    async fn forge(&mut self) -> Result<String> {
-        self.forged += 1;
-        let name = format!("forged-{}", self.forged);
+    async fn forge(&self) -> Result<String> {
+        self.forged.set(self.forged.get() + 1);
+        let name = format!("forged-{}", self.forged.get());
         let user = "system:node:node-1";
         let pem = pki::request(user, &["system:nodes"])?;
         let request: CertificateSigningRequest = serde_json::from_value(json!({
@@ -167,64 +175,6 @@ impl Place {
             tokio::time::sleep(GLANCE).await;
         }
     }
-
-    fn role(&self, (kind, namespace, _): (&str, Option<&str>, &str)) -> Api<DynamicObject> {
-        let mut resource = ApiResource::erase::<k8s_openapi::api::rbac::v1::Role>(&());
-        kind.clone_into(&mut resource.kind);
-        resource.plural = format!("{}s", kind.to_lowercase());
-        match namespace {
-            Some(namespace) => Api::namespaced_with(self.cluster.admin(), namespace, &resource),
-            None => Api::all_with(self.cluster.admin(), &resource),
-        }
-    }
-
-    async fn set_rules(
-        &self,
-        role: (&str, Option<&str>, &str),
-        rules: &[PolicyRule],
-    ) -> Result<()> {
-        let patch = Patch::Merge(json!({"rules": rules}));
-        let api = self.role(role);
-        api.patch(role.2, &PatchParams::default(), &patch).await?;
-        Ok(())
-    }
-
-    /// Waits until the API server's own view of the roles has come after.
-    async fn wait_allowed(
-        &self,
-        rule: &PolicyRule,
-        namespace: Option<&str>,
-        allowed: bool,
-    ) -> Result<()> {
-        let first = |list: &Option<Vec<String>>| list.as_ref().and_then(|l| l.first().cloned());
-        let resource = first(&rule.resources).unwrap_or_default();
-        let (resource, part) = match resource.split_once('/') {
-            Some((resource, part)) => (resource.to_owned(), Some(part.to_owned())),
-            None => (resource, None),
-        };
-        let review: SubjectAccessReview = serde_json::from_value(json!({"spec": {
-            "user": USER,
-            "groups": ["system:serviceaccounts", "system:authenticated"],
-            "resourceAttributes": {
-                "verb": rule.verbs.first(), "group": first(&rule.api_groups),
-                "resource": resource, "subresource": part,
-                "name": first(&rule.resource_names), "namespace": namespace,
-            },
-        }}))?;
-        let api: Api<SubjectAccessReview> = Api::all(self.cluster.admin());
-        let begun = Instant::now();
-        loop {
-            let answer = api.create(&PostParams::default(), &review).await?;
-            if answer
-                .status
-                .is_some_and(|status| status.allowed == allowed)
-            {
-                return Ok(());
-            }
-            ensure!(begun.elapsed() < SOON, "{rule:?} is not {allowed}");
-            tokio::time::sleep(GLANCE).await;
-        }
-    }
 }
 
 async fn are_enough(assets: Arc<Assets>) -> Result<()> {
@@ -246,41 +196,34 @@ async fn are_enough(assets: Arc<Assets>) -> Result<()> {
 
 async fn are_missed(assets: Arc<Assets>) -> Result<()> {
     let mut place = Place::start(&assets).await?;
-    for role in ROLES {
-        let object = place.role(role).get(role.2).await?;
-        let rules: Value = object.data.get("rules").context("rules")?.clone();
-        let rules = apart(serde_json::from_value(rules)?);
+    for (namespace, name) in ROLES {
+        let role = Role::new(&place.cluster, namespace, name);
+        let rules = apart(role.rules().await?);
         for (index, rule) in rules.iter().enumerate() {
             let mut fewer = rules.clone();
             fewer.remove(index);
-            place.set_rules(role, &fewer).await?;
-            place.wait_allowed(rule, role.1, false).await?;
-            let what = format!("{} without {rule:?}", role.2);
-            let name = format!("without-{}-{index}", role.2);
-            let mut daemon = place.installation.start(&name, &[])?;
-            let missed = missed(&mut place, &mut daemon, told(rule)?).await;
-            missed.with_context(|| what.clone())?;
+            role.set(&fewer).await?;
+            role.wait_allowed(USER, rule, false).await?;
+            let what = || format!("{name} without {rule:?}");
+            let replica = format!("without-{name}-{index}");
+            let mut daemon = place.installation.start(&replica, &[])?;
+            let missed = missed(&place, &mut daemon, told(rule)?).await;
+            missed.with_context(what)?;
 
             // The same process goes on once it may.
-            place.set_rules(role, &rules).await?;
-            place.wait_allowed(rule, role.1, true).await?;
-            daemon
-                .wait_ready(SOON)
-                .await
-                .with_context(|| what.clone())?;
+            role.set(&rules).await?;
+            role.wait_allowed(USER, rule, true).await?;
+            daemon.wait_ready(SOON).await.with_context(what)?;
             place.fleet.rotate_all()?;
-            place
-                .fleet
-                .wait_all_issued(SOON)
-                .await
-                .with_context(|| what.clone())?;
+            let issued = place.fleet.wait_all_issued(SOON).await;
+            issued.with_context(what)?;
             daemon.sigterm(END).await?;
         }
     }
     Ok(())
 }
 
-async fn missed(place: &mut Place, daemon: &mut Daemon, told: Told) -> Result<()> {
+async fn missed(place: &Place, daemon: &mut Daemon, told: Told) -> Result<()> {
     const MISSING: &str = "a permission is missing";
     match told {
         Told::Source(source) => {

@@ -288,11 +288,3 @@ fn tail_of_errors(process: &Process) -> String {
         .unwrap_or_default()
         .join("\n")
 }
-
-/// The value below which `percent` of the waits are, in milliseconds.
-pub fn percentile(issued: &[Issued], percent: usize) -> f64 {
-    let mut millis: Vec<f64> = issued.iter().map(|i| i.millis).collect();
-    millis.sort_by(f64::total_cmp);
-    let rank = (millis.len() * percent).div_ceil(100).saturating_sub(1);
-    millis.get(rank).copied().unwrap_or(f64::NAN)
-}

@@ -62,7 +62,11 @@ impl Installation {
     /// Starts a replica; `name` is for its log.
     pub fn start(&self, name: &str, args: &[&str]) -> Result<Daemon> {
         let [port] = ports::free::<1>()?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        self.start_at(name, SocketAddr::from(([127, 0, 0, 1], port)), args)
+    }
+
+    /// The same with its HTTP server at this address.
+    pub fn start_at(&self, name: &str, address: SocketAddr, args: &[&str]) -> Result<Daemon> {
         let kubeconfig = self.kubeconfig.to_str().context("a path that is no text")?;
         let bind = address.to_string();
         let mut all = vec!["run", "--kubeconfig", kubeconfig, "--bind-address", &bind];

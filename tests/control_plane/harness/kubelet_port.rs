@@ -1,5 +1,5 @@
 //! A kubelet's port: shows one certificate to whoever comes, and says with what configuration the
-//! kubelet runs. And what a kubelet asks to be signed.
+//! kubelet runs, or what a test wants it to. And what a kubelet asks to be signed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -33,6 +33,16 @@ impl KubeletPort {
         key_pem: &str,
         bootstrap: bool,
     ) -> Result<Self> {
+        Self::answering(at, chain_pem, key_pem, move |_| configz(bootstrap)).await
+    }
+
+    /// Shows this chain, and answers each path, with its query, with a body.
+    pub async fn answering(
+        at: SocketAddr,
+        chain_pem: &[u8],
+        key_pem: &str,
+        answer: impl Fn(&str) -> String + Clone + Send + 'static,
+    ) -> Result<Self> {
         let chain = CertificateDer::pem_slice_iter(chain_pem).collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())?;
         let config = rustls::ServerConfig::builder()
@@ -42,14 +52,16 @@ impl KubeletPort {
         let listener = TcpListener::bind(at).await?;
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let acceptor = acceptor.clone();
+                let (acceptor, answer) = (acceptor.clone(), answer.clone());
                 tokio::spawn(async move {
                     let mut stream = acceptor.accept(stream).await?;
                     let mut request = Vec::new();
                     while !request.ends_with(b"\r\n\r\n") {
                         request.push(stream.read_u8().await?);
                     }
-                    stream.write_all(configz(bootstrap).as_bytes()).await?;
+                    let request = String::from_utf8_lossy(&request);
+                    let path = request.split(' ').nth(1).unwrap_or_default();
+                    stream.write_all(whole(&answer(path)).as_bytes()).await?;
                     stream.shutdown().await
                 });
             }
@@ -81,7 +93,11 @@ fn configz(bootstrap: bool) -> String {
     } else {
         ""
     };
-    let body = format!(r#"{{"kubeletconfig":{{"enableServer":true{field}}}}}"#);
+    format!(r#"{{"kubeletconfig":{{"enableServer":true{field}}}}}"#)
+}
+
+/// An answer with this body. Its type matters to nobody who asks here.
+fn whole(body: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
          connection: close\r\n\r\n{body}",

@@ -117,7 +117,9 @@ pub async fn report(client: &Client, node: &str, addresses: &[impl AsRef<str>]) 
     };
     let list = addresses.iter().map(|text| entry(text.as_ref()));
     let list: Vec<Value> = list.collect::<Result<_>>()?;
-    let patch = Patch::Merge(json!({"status": {"addresses": list}}));
+    // With the kubelet's port, as a kubelet writes both.
+    let port = json!({"kubeletEndpoint": {"Port": 10250}});
+    let patch = Patch::Merge(json!({"status": {"addresses": list, "daemonEndpoints": port}}));
     Api::<Node>::all(client.clone())
         .patch_status(node, &PatchParams::default(), &patch)
         .await

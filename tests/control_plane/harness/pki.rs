@@ -3,16 +3,15 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
-};
+use anyhow::{Context as _, Result};
+use csr_warden::sim::api;
+pub use csr_warden::sim::api::request;
+use rcgen::KeyPair;
 use serde_json::json;
 
 /// The certificate authority of a cluster, and the directory that it writes to.
 pub struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
+    authority: api::Authority,
     dir: PathBuf,
 }
 
@@ -28,21 +27,14 @@ pub struct Pair {
 impl Authority {
     /// A new authority: `ca.crt` and `ca.key` in `dir`.
     pub fn create(dir: &Path) -> Result<Self> {
-        let mut params = params("kubernetes", &[])?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![
-            KeyUsagePurpose::DigitalSignature,
-            KeyUsagePurpose::KeyEncipherment,
-            KeyUsagePurpose::KeyCertSign,
-        ];
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
         let authority = Self {
-            issuer,
+            authority: api::Authority::new()?,
             dir: dir.to_owned(),
         };
         let pair = authority.pair();
-        write(&pair.cert, &authority.issuer.pem())?;
-        write(&pair.key, &authority.issuer.key().serialize_pem())?;
+        write(&pair.cert, &authority.pem())?;
+        let key = authority.authority.issuer().key();
+        write(&pair.key, &key.serialize_pem())?;
         Ok(authority)
     }
 
@@ -56,45 +48,26 @@ impl Authority {
 
     /// The authority's certificate in PEM.
     pub fn pem(&self) -> String {
-        self.issuer.pem()
+        self.authority.pem()
     }
 
     /// A serving certificate, `NAME.crt` and `NAME.key`.
     pub fn serving(&self, name: &str, dns: &[String], ips: &[IpAddr]) -> Result<Pair> {
-        let mut params = params(name, &[])?;
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        for name in dns {
-            params
-                .subject_alt_names
-                .push(SanType::DnsName(name.as_str().try_into()?));
-        }
-        params
-            .subject_alt_names
-            .extend(ips.iter().copied().map(SanType::IpAddress));
-        self.sign(name, params)
+        self.write(name, &self.authority.serving(name, dns, ips)?)
     }
 
     /// A client certificate, `NAME.crt` and `NAME.key`, of a user in at most two groups.
     pub fn client(&self, name: &str, user: &str, groups: &[&str]) -> Result<Pair> {
-        let mut params = params(user, groups)?;
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(name, params)
+        self.write(name, &self.authority.client(user, groups)?)
     }
 
-    fn sign(&self, name: &str, mut params: CertificateParams) -> Result<Pair> {
-        params.key_usages = vec![
-            KeyUsagePurpose::DigitalSignature,
-            KeyUsagePurpose::KeyEncipherment,
-        ];
-        params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate()?;
-        let cert = params.signed_by(&key, &self.issuer)?;
+    fn write(&self, name: &str, signed: &api::Pair) -> Result<Pair> {
         let pair = Pair {
             cert: self.dir.join(format!("{name}.crt")),
             key: self.dir.join(format!("{name}.key")),
         };
-        write(&pair.cert, &cert.pem())?;
-        write(&pair.key, &key.serialize_pem())?;
+        write(&pair.cert, &signed.certificate)?;
+        write(&pair.key, &signed.key)?;
         Ok(pair)
     }
 
@@ -141,42 +114,6 @@ impl Authority {
         write(&pair.key, &key.serialize_pem())?;
         Ok(pair)
     }
-}
-
-/// A certificate signing request in PEM with a key that is thrown away.
-pub fn request(user: &str, groups: &[&str]) -> Result<String> {
-    Ok(params(user, groups)?
-        .serialize_request(&KeyPair::generate()?)?
-        .pem()?)
-}
-
-fn params(common_name: &str, organizations: &[&str]) -> Result<CertificateParams> {
-    let mut params = CertificateParams::default();
-    // Whatever the authority signs ends with the authority: years, so that no test meets it.
-    let year = i32::from(
-        jiff::Timestamp::now()
-            .to_zoned(jiff::tz::TimeZone::UTC)
-            .year(),
-    );
-    params.not_before = date_time_ymd(year - 1, 1, 1);
-    params.not_after = date_time_ymd(year + 10, 1, 1);
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    // rcgen keeps one value for each type of attribute; spelling the type differently gives a second.
-    let types = [
-        DnType::OrganizationName,
-        DnType::CustomDnType(vec![2, 5, 4, 10]),
-    ];
-    ensure!(
-        organizations.len() <= types.len(),
-        "at most two groups, not {organizations:?}"
-    );
-    for (organization, kind) in organizations.iter().zip(types) {
-        params.distinguished_name.push(kind, *organization);
-    }
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
-    Ok(params)
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {

@@ -43,4 +43,10 @@
 {{- if and .Values.bootstrap.enabled (eq .Values.placement "AnyNode") (not .Values.apiServer.host) }}
 {{- fail "with bootstrap.enabled and placement AnyNode there is no API server on the Pod's node: set apiServer.host to an address that nodes reach it at" }}
 {{- end }}
+{{- if and .Values.metrics.auth.enabled (not .Values.metrics.tls.secretName) }}
+{{- fail "metrics.auth asks for tokens, which must not travel in plain text: set metrics.tls.secretName" }}
+{{- end }}
+{{- if and .Values.metrics.auth.enabled .Values.monitoring.podMonitor.enabled (not .Values.monitoring.podMonitor.authorization) }}
+{{- fail "a PodMonitor cannot show the token of Prometheus itself: with metrics.auth set monitoring.podMonitor.authorization to the Secret of one" }}
+{{- end }}
 {{- end }}

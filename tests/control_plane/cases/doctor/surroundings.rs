@@ -28,11 +28,6 @@ impl Kubelet {
         let created = user.register().await?;
         user.report(&[format!("Hostname {name}"), format!("InternalIP {ip}")])
             .await?;
-        let port = json!({"status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": PORT}}}});
-        let port = port.to_string();
-        cluster
-            .kubectl(&["patch", "node", name, "--subresource=status", "-p", &port])
-            .await?;
         later_than(&cluster.admin(), created).await?;
         Ok(Kubelet {
             user,

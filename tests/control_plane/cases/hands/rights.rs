@@ -30,8 +30,11 @@ pub async fn rights(assets: Arc<Assets>) -> Result<()> {
     let one = scene.node("worker-1", &["10.0.0.1"]).await?;
     ask_for(&one, "proven", "10.0.0.1", &[], &[]).await?;
     ask_for(&one, "forged", "10.0.0.1", &[], &["127.0.0.1"]).await?;
+    let server = scene.cluster.server();
     let missing = [
-        "CertificateSigningRequests cannot be read: a permission is missing",
+        &format!(
+            "CertificateSigningRequests cannot be read from {server}: a permission is missing"
+        ),
         "\"stranger\" cannot list resource \"certificatesigningrequests\"",
     ];
     let stranger = scene.cluster.kubeconfig_for("stranger", &[])?;

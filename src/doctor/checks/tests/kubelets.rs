@@ -1,0 +1,158 @@
+//! What is concluded from what kubelets show, and are told.
+
+use super::super::report;
+use super::{ago, certificate, found, of_kubelet, shows, well};
+use crate::doctor::code::Code;
+use crate::doctor::facts::{Certificate, Dialled, Proxied, SignedBy};
+
+fn of_certificate(change: impl FnOnce(&mut Certificate)) -> Vec<Code> {
+    let mut certificate = certificate();
+    change(&mut certificate);
+    of_kubelet(shows(certificate), Proxied::Bootstrap(true))
+}
+
+#[test]
+fn what_kubelets_show() {
+    assert_eq!(
+        of_certificate(|shown| shown.signed_by = SignedBy::Other("CN=x".into())),
+        [Code::KubeletOtherAuthority]
+    );
+    assert_eq!(
+        of_certificate(|shown| shown.not_after = ago(0)),
+        [Code::KubeletCertificateExpired]
+    );
+    // A tenth of a thousand seconds.
+    assert_eq!(
+        of_certificate(|shown| (shown.not_before, shown.not_after) = (ago(901), ago(-99))),
+        [Code::KubeletCertificateExpiresSoon]
+    );
+    assert_eq!(
+        of_certificate(|shown| (shown.not_before, shown.not_after) = (ago(899), ago(-101))),
+        []
+    );
+    // Of ten years the tenth is one; a month counts.
+    let (day, years) = (86_400, 9 * 365 * 86_400);
+    assert_eq!(
+        of_certificate(|shown| {
+            (shown.not_before, shown.not_after) = (ago(years), ago(-31 * day));
+        }),
+        []
+    );
+    assert_eq!(
+        of_certificate(|shown| {
+            (shown.not_before, shown.not_after) = (ago(years), ago(-29 * day));
+        }),
+        [Code::KubeletCertificateExpiresSoon]
+    );
+    assert_eq!(
+        of_certificate(|shown| shown.sans.clear()),
+        [Code::KubeletWrongNames]
+    );
+    assert_eq!(
+        of_certificate(|shown| shown.common_name = "system:node:n2".into()),
+        [Code::KubeletOfAnother]
+    );
+    let all_at_once = of_certificate(|shown| {
+        shown.sans.clear();
+        shown.not_after = ago(1);
+    });
+    assert_eq!(
+        all_at_once,
+        [Code::KubeletCertificateExpired, Code::KubeletWrongNames]
+    );
+    assert_eq!(
+        of_kubelet(Dialled::NoCertificate, Proxied::NoCertificate),
+        [Code::KubeletNoCertificate]
+    );
+}
+
+#[test]
+fn the_api_server_sees_what_cannot_be_seen_from_here() {
+    let closed = || Dialled::Failed("timed out".into());
+    assert_eq!(
+        of_kubelet(closed(), Proxied::NoCertificate),
+        [Code::KubeletNoCertificate]
+    );
+    assert_eq!(
+        of_kubelet(closed(), Proxied::NotTrusted("x509: …".into())),
+        [Code::KubeletNotTrusted]
+    );
+    assert_eq!(
+        of_kubelet(closed(), Proxied::Bootstrap(true)),
+        [Code::KubeletUnreachable]
+    );
+    assert_eq!(
+        of_kubelet(shows(certificate()), Proxied::NotTrusted("x509: …".into())),
+        [Code::KubeletNotTrusted]
+    );
+}
+
+#[test]
+fn without_kubelets_nothing_was_seen() {
+    assert_eq!(
+        found(|facts| {
+            facts.nodes = Ok(Vec::new());
+            facts.kubelets = Vec::new();
+        }),
+        [Code::NoNodes]
+    );
+    // Whoever has looked at nothing has seen nothing that is right.
+    assert_eq!(
+        found(|facts| facts.kubelets = Vec::new()),
+        [Code::ReadFailed]
+    );
+}
+
+#[test]
+fn what_kubelets_are_told() {
+    let map = |text: &str| found(|facts| facts.kubelet_config = Ok(Some(text.into())));
+    assert_eq!(map("a: b\n"), [Code::BootstrapOff]);
+    assert_eq!(map("serverTLSBootstrap: false\n"), [Code::BootstrapOff]);
+    for wrong in [
+        "serverTLSBoostrap",
+        "serverTLSbootstrap",
+        "serverTlsBootstrap",
+        "serverTLSBootsrap",
+        "serverTLSBootStrapp",
+        "ServerTLSBootstrap",
+    ] {
+        assert_eq!(
+            map(&format!("{wrong}: true\n")),
+            [Code::BootstrapMisspelled]
+        );
+    }
+    // Other keys of a kubelet are not near.
+    for other in ["serverTLSMinVersion", "tlsCertFile", "serializeImagePulls"] {
+        assert_eq!(
+            map(&format!("{other}: true\n")),
+            [Code::BootstrapOff],
+            "{other}"
+        );
+    }
+    for wrong in ["serverTLSBootstrap: \"true\"\n", "{", "- a\n", ""] {
+        assert_eq!(map(wrong), [Code::KubeletConfigUnreadable], "{wrong}");
+    }
+    assert_eq!(
+        found(|facts| facts.kubelet_config = Ok(None)),
+        [Code::KubeletConfigAbsent]
+    );
+    assert_eq!(
+        of_kubelet(shows(certificate()), Proxied::Bootstrap(false)),
+        [Code::KubeletBootstrapOff]
+    );
+    assert_eq!(
+        of_kubelet(shows(certificate()), Proxied::Forbidden("no".into())),
+        [Code::KubeletConfigUnseen]
+    );
+}
+
+/// A key stands in a command that people paste into a shell.
+#[test]
+fn a_key_with_a_quote_is_in_no_command() {
+    let mut facts = well();
+    facts.kubelet_config = Ok(Some("\"serverTLS';Bootstrap\": true\n".into()));
+    let report = report(&facts);
+    assert_eq!(report.codes(), [Code::BootstrapMisspelled]);
+    let mut findings = report.checks.iter().flat_map(|checked| &checked.findings);
+    assert!(findings.all(|finding| !finding.mend.concat().contains("';")));
+}

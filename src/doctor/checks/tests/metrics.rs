@@ -1,0 +1,24 @@
+//! What is concluded of metrics.
+
+use super::{found, workload};
+use crate::doctor::code::Code;
+use crate::doctor::facts::Autoscaler;
+
+#[test]
+fn who_does_not_verify_and_who_gets_none() {
+    for flag in ["--kubelet-insecure-tls", "--kubelet-insecure-tls=true"] {
+        let careless = workload("m", "x/metrics-server:1", &[flag]);
+        assert_eq!(
+            found(|facts| facts.workloads.as_mut().unwrap().push(careless)),
+            [Code::MetricsServerInsecure]
+        );
+    }
+    let blind = Autoscaler {
+        name: "default/web".into(),
+        message: "x".into(),
+    };
+    assert_eq!(
+        found(|facts| facts.autoscalers = Ok(vec![blind])),
+        [Code::AutoscalerWithoutMetrics]
+    );
+}

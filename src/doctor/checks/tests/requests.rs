@@ -1,0 +1,137 @@
+//! What is concluded from requests, who approves them and who signs.
+
+use jiff::Timestamp;
+
+use super::super::report;
+use super::{ago, asked, found, lease, well, workload};
+use crate::doctor::code::Code;
+use crate::doctor::facts::{ApprovedBy, Approver, Lease, Request, State, Workload};
+
+fn of_request(created: Timestamp, state: State) -> Vec<Code> {
+    found(|facts| facts.requests = Ok(vec![asked("csr-1", created, state)]))
+}
+
+#[test]
+fn requests_and_the_signer() {
+    assert_eq!(of_request(ago(60), State::Pending), []);
+    assert_eq!(of_request(ago(61), State::Pending), [Code::RequestsPending]);
+    // The oldest one of a node is what people are sent to.
+    let mut facts = well();
+    let other = Request {
+        of_node: false,
+        ..asked("csr-other", ago(900), State::Pending)
+    };
+    facts.requests = Ok(vec![other]);
+    assert_eq!(report(&facts).codes(), []);
+    facts.requests.as_mut().unwrap().extend([
+        asked("csr-new", ago(61), State::Pending),
+        asked("csr-old", ago(90), State::Pending),
+    ]);
+    let told = report(&facts);
+    let mut findings = told.checks.iter().flat_map(|checked| &checked.findings);
+    let finding = findings.next().unwrap();
+    assert_eq!(finding.objects, ["csr-old", "csr-new"]);
+    assert_eq!(finding.mend[1], "csr-warden explain csr-old");
+    let approved = |since| State::Approved {
+        since,
+        by: ApprovedBy::Warden,
+    };
+    assert_eq!(of_request(ago(900), approved(ago(60))), []);
+    assert_eq!(
+        of_request(ago(900), approved(ago(61))),
+        [Code::SignerSilent]
+    );
+    assert_eq!(of_request(ago(900), State::Denied), []);
+    let failed = State::Failed { why: "x".into() };
+    assert_eq!(of_request(ago(900), failed), [Code::SignerRefuses]);
+    let by = ApprovedBy::Other("kubectl".into());
+    assert_eq!(
+        of_request(ago(900), State::Issued { by }),
+        [Code::ApprovedByOthers]
+    );
+    assert_eq!(
+        found(|facts| facts.controller_manager = Ok(Some(Lease {
+            renewed: Some(ago(31)),
+            ..lease()
+        }))),
+        [Code::ControllerManagerSilent]
+    );
+    assert_eq!(found(|facts| facts.controller_manager = Ok(None)), []);
+}
+
+#[test]
+fn whether_csr_warden_runs() {
+    let stale = Lease {
+        renewed: Some(ago(31)),
+        ..lease()
+    };
+    let free = Lease {
+        holder: None,
+        ..lease()
+    };
+    for lease in [Some(stale), Some(free), None] {
+        assert_eq!(
+            found(|facts| facts.warden = Ok(lease)),
+            [Code::WardenSilent]
+        );
+    }
+    assert_eq!(
+        found(|facts| {
+            facts.warden = Ok(None);
+            facts.workloads = Ok(Vec::new());
+        }),
+        [Code::WardenAbsent]
+    );
+    let unelected = workload(
+        "csr-warden",
+        "csr-warden:1",
+        &["run", "--leader-elect=false"],
+    );
+    assert_eq!(
+        found(|facts| {
+            facts.warden = Ok(None);
+            facts.workloads = Ok(vec![unelected]);
+        }),
+        []
+    );
+}
+
+#[test]
+fn who_else_approves() {
+    let runs = |one: Workload| found(|facts| facts.workloads.as_mut().unwrap().push(one));
+    for image in [
+        "ghcr.io/postfinance/kubelet-csr-approver:v1.2.3",
+        "kubelet-serving-cert-approver@sha256:ab",
+        "registry:5000/rubber-stamp",
+    ] {
+        assert_eq!(
+            runs(workload("x", image, &[])),
+            [Code::OtherApprover],
+            "{image}"
+        );
+    }
+    let mut asleep = workload("kubelet-csr-approver", "x", &[]);
+    asleep.wanted = 0;
+    assert_eq!(runs(asleep), []);
+    let may = |subject: &str, administrator| {
+        found(|facts| {
+            facts.approvers.as_mut().unwrap().push(Approver {
+                subject: subject.into(),
+                administrator,
+                bindings: ["b".to_owned()].into(),
+            });
+        })
+    };
+    assert_eq!(may("Group ops", false), [Code::MayApprove]);
+    assert_eq!(may("Group ops", true), []);
+    let mut facts = well();
+    facts.approvers = Ok(Vec::new());
+    let told = report(&facts);
+    assert_eq!(told.codes(), []);
+    assert!(told.checks.iter().all(|checked| checked.seen.is_some()));
+    // The name alone is nothing: anybody who has a namespace can take it.
+    assert_eq!(
+        may("ServiceAccount tenant/csr-warden", false),
+        [Code::MayApprove]
+    );
+}

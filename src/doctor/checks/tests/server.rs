@@ -1,0 +1,70 @@
+//! What is concluded of the API server.
+
+use jiff::SignedDuration;
+
+use super::{certificate, found, shows};
+use crate::doctor::code::Code;
+use crate::doctor::facts::{Clock, Kubelet, Proxied, Restriction, SignedBy};
+
+#[test]
+fn how_old_it_is_and_what_time_it_has() {
+    assert_eq!(
+        found(|facts| facts.service_cidrs = Ok(false)),
+        [Code::ServerTooOld]
+    );
+    let skew = |seconds| {
+        found(|facts| {
+            facts.clock = Ok(Clock {
+                ahead: SignedDuration::from_secs(seconds),
+                give_or_take: SignedDuration::from_secs(1),
+            });
+        })
+    };
+    assert_eq!(skew(6), []);
+    assert_eq!(skew(7), [Code::ClockSkew]);
+    assert_eq!(skew(-7), [Code::ClockSkew]);
+}
+
+#[test]
+fn whether_the_api_server_verifies_shows_in_what_it_does() {
+    let hidden = |proxied: Proxied| {
+        found(|facts| {
+            facts.api_servers = Ok(Vec::new());
+            let mut own = certificate();
+            own.signed_by = SignedBy::Itself;
+            facts.kubelets = vec![Kubelet {
+                node: "n1".into(),
+                dialled: shows(own),
+                proxied,
+            }];
+        })
+    };
+    assert_eq!(
+        hidden(Proxied::Bootstrap(true)),
+        [Code::KubeletSelfSigned, Code::ApiServerDoesNotVerify]
+    );
+    assert_eq!(
+        hidden(Proxied::NotTrusted("x509: …".into())),
+        [Code::KubeletSelfSigned]
+    );
+    assert_eq!(
+        found(|facts| facts.api_servers = Ok(Vec::new())),
+        [Code::ApiServerUnseen]
+    );
+    assert_eq!(
+        found(|facts| facts.api_servers.as_mut().unwrap()[0].args.clear()),
+        [Code::ApiServerDoesNotVerify]
+    );
+}
+
+#[test]
+fn whether_a_node_may_write_another() {
+    assert_eq!(
+        found(|facts| facts.restriction = Restriction::Accepted("n1".into())),
+        [Code::NodeRestrictionOff]
+    );
+    assert_eq!(
+        found(|facts| facts.restriction = Restriction::Untried("x".into())),
+        [Code::NodeRestrictionUnknown]
+    );
+}

@@ -1,0 +1,102 @@
+//! The commands of `docs/`, run as they stand there: each `sh` block of each page is a script.
+//!
+//! They meet a real API server and the programs that they name. What a Deployment would run runs as a
+//! process beside it, and a stand-in for a kubelet hands its log to `kubectl logs`.
+
+mod place;
+mod script;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use place::Place;
+use script::{Block, EXCEPTIONS, How, blocks};
+
+use crate::harness::assets::Assets;
+use crate::harness::manifests::ROOT;
+use crate::{Case, Needs};
+
+pub fn cases() -> Vec<Case> {
+    vec![Case::new("pages_have_commands_that_run", Needs::Tools, run)]
+}
+
+/// In this order: what changes the API server's rules and what removes csr-warden comes last.
+const ORDER: [&str; 10] = [
+    "install",
+    "metrics",
+    "enable",
+    "audit",
+    "doctor",
+    "runbooks",
+    "troubleshooting",
+    "coming-from-others",
+    "hardening",
+    "upgrade",
+];
+
+async fn run(assets: Arc<Assets>) -> Result<()> {
+    let mut left: BTreeSet<String> = pages()?;
+    let mut used = BTreeSet::new();
+    let mut place = Place::start(&assets).await?;
+    for page in ORDER {
+        left.remove(page);
+        let text = std::fs::read_to_string(format!("{ROOT}/docs/{page}.md"))?;
+        place.begin(page, &text).await?;
+        for block in blocks(&text) {
+            place.refresh().await?;
+            let script = block.script(&mut used);
+            place.run(page, &block, &script).await?;
+        }
+    }
+    for page in left {
+        let text = std::fs::read_to_string(format!("{ROOT}/docs/{page}.md"))?;
+        let found = blocks(&text).into_iter().next();
+        let Block { line, .. } = match found {
+            Some(block) => block,
+            None => continue,
+        };
+        anyhow::bail!("docs/{page}.md has commands (line {line}) and is not in the order here");
+    }
+    for (index, (begins, how)) in EXCEPTIONS.iter().enumerate() {
+        let why = match how {
+            How::Elsewhere(why) | How::Exits(_, why) => why,
+        };
+        ensure!(
+            used.contains(&index),
+            "no page has a command `{begins}`, which is an exception here: {why}"
+        );
+    }
+    Ok(())
+}
+
+fn pages() -> Result<BTreeSet<String>> {
+    let mut pages = BTreeSet::new();
+    for entry in std::fs::read_dir(Path::new(ROOT).join("docs"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        pages.extend(name.strip_suffix(".md").map(str::to_owned));
+    }
+    Ok(pages)
+}
+
+impl Place {
+    /// Runs one block; every command in it must succeed.
+    async fn run(&self, page: &str, block: &Block, script: &str) -> Result<()> {
+        let mut command = Command::new("bash");
+        // As a person's shell, but it stops at the first failure.
+        command.args(["-e", "-u", "-o", "pipefail", "-c", script]);
+        self.surround(&mut command);
+        let output = tokio::task::spawn_blocking(move || command.output()).await??;
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "docs/{page}.md, line {}: {}\n{script}\n--- stdout\n{stdout}\n--- stderr\n{stderr}",
+            block.line,
+            output.status,
+        );
+        Ok(())
+    }
+}
