@@ -1,6 +1,7 @@
 //! Signs approved requests for serving certificates, as the controller-manager does
 //! (`pkg/controller/certificates/signer`): what a request has approved, whoever approved it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -44,7 +45,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Signs until the future is dropped. Certificates live at most `lifetime`.
-pub async fn run(client: Client, authority: &Authority, lifetime: Duration) {
+pub async fn run(client: Client, authority: Arc<Authority>, lifetime: Duration) {
     let (sender, receiver) = mpsc::channel(HANDS);
     let ours = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
     let config = watcher::Config::default().fields(&ours);
@@ -65,9 +66,9 @@ pub async fn run(client: Client, authority: &Authority, lifetime: Duration) {
         Some((receiver.recv().await?, receiver))
     });
     let work = approved.for_each_concurrent(HANDS, |request| {
-        let client = client.clone();
+        let (client, authority) = (client.clone(), authority.clone());
         async move {
-            settle(&client, authority, lifetime, request).await;
+            settle(&client, &authority, lifetime, request).await;
         }
     });
     futures::future::join(watch, work).await;
@@ -128,8 +129,9 @@ async fn write(
             .push(failed(&format!("{why:#}"))),
     }
     let post = PostParams::default();
-    let replaced = requests(client).replace_status(&name, &post, &request);
-    replaced.await.map(|_| ())
+    let api = requests(client);
+    api.replace_status(&name, &post, &request).await?;
+    Ok(())
 }
 
 fn failed(why: &str) -> CertificateSigningRequestCondition {

@@ -97,7 +97,7 @@ impl Stage {
         }
         let authority = server.ca().clone();
         let signing = tokio::spawn(async move {
-            signer::run(client, &authority, signer::LIFETIME).await;
+            signer::run(client, authority, signer::LIFETIME).await;
         });
         Ok(Self {
             replicas: Vec::new(),
