@@ -35,7 +35,7 @@ use ordeal::Seen;
 /// Cases of the embedded API server that run at the same time: they wait most of the time.
 const AT_ONCE: usize = 10;
 /// The same with many kubelets, and of the real control plane.
-const AT_ONCE_WITH_MANY: usize = 3;
+const AT_ONCE_WITH_MANY: usize = 6;
 const REAL_AT_ONCE: usize = 2;
 
 type Run = Box<dyn Fn(Numbers) -> Pin<Box<dyn Future<Output = Result<Seen>>>> + Send + Sync>;

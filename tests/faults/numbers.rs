@@ -51,15 +51,15 @@ impl Numbers {
     };
 
     const EVERYTHING: Self = Self {
-        kubelets: 200,
+        kubelets: 100,
         forgeries: 16,
-        fault: Duration::from_secs(30),
+        fault: Duration::from_secs(15),
         pause: Duration::from_secs(60),
-        beyond_the_lease: Duration::from_secs(40),
+        beyond_the_lease: Duration::from_secs(30),
         patience: Duration::from_secs(300),
         requests: 15_000,
         rotating: 2_000,
-        day: Duration::from_secs(480),
+        day: Duration::from_secs(300),
     };
 }
 

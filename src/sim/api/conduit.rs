@@ -72,7 +72,7 @@ impl Line {
             stream,
             number,
             seen,
-            changes: changes.boxed(),
+            changes: changes.fuse().boxed(),
         }
     }
 }

@@ -46,14 +46,11 @@ async fn jump(numbers: Numbers, ahead: SignedDuration) -> Result<Seen> {
         stage.server()?.set_clock(SignedDuration::ZERO);
         Ok(())
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
-        during,
-    )
-    .await
+    let terms = Terms {
+        impostors_look_older: ahead.is_negative(),
+        ..Terms::default()
+    };
+    endure(&mut stage, &numbers, numbers.fault, terms, during).await
 }
 
 /// What counts is when the Lease was seen to change, not what is written in it.

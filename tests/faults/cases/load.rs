@@ -18,7 +18,7 @@ use crate::Case;
 use crate::harness::manifests;
 use crate::numbers::Numbers;
 use crate::ordeal::{Seen, all_served, end, memory, no_forgery_passed, settled_memory};
-use crate::population::{Kubelets, Strikes};
+use crate::population::{Kubelets, Strikes, VICTIMS};
 use crate::stage::Stage;
 
 const DEPLOYMENT: &str = include_str!("../../../deploy/base/deployment.yaml");
@@ -64,7 +64,8 @@ async fn memory_limit(numbers: Numbers) -> Result<Seen> {
     let admin = stage.admin()?;
     stage.replicas[0].pause()?;
     let begun = Instant::now();
-    let posts = (1..=numbers.requests).map(|index| post(&admin, index));
+    let all = 1..=VICTIMS + numbers.requests;
+    let posts = all.map(|index| post(&admin, index));
     let mut posts = futures::stream::iter(posts).buffer_unordered(HANDS);
     while let Some(posted) = posts.next().await {
         posted?;
@@ -111,6 +112,9 @@ async fn post(admin: &Client, index: usize) -> Result<()> {
         ]},
     });
     as_kubelet(admin, &name, "/api/v1/nodes", &node).await?;
+    if index <= VICTIMS {
+        return Ok(());
+    }
     let template = Template::genuine(&name, std::slice::from_ref(&name), &[address]);
     let request = json!({
         "apiVersion": "certificates.k8s.io/v1",
