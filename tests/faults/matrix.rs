@@ -1,12 +1,10 @@
 //! `docs/faults.md`: written from what a run saw, never by hand.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::Case;
 use crate::numbers::Numbers;
@@ -14,32 +12,38 @@ use crate::ordeal::Seen;
 
 const HEAD: &str = include_str!("matrix.md");
 
-/// By the name of the case.
-static SEEN: Mutex<BTreeMap<&'static str, Seen>> = Mutex::new(BTreeMap::new());
+/// What a case saw last, so that one can be run again alone.
+fn record(case: &str) -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    dir.join(format!("faults-{case}.json"))
+}
 
-/// Takes down what a case saw.
-pub fn note(case: &'static str, seen: Seen) {
-    SEEN.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(case, seen);
+/// Takes down what a case saw; nothing if it did not hold.
+pub fn note(case: &str, seen: Option<&Seen>) -> Result<()> {
+    match seen {
+        Some(seen) => std::fs::write(record(case), serde_json::to_vec(seen)?)?,
+        None => {
+            let _ = std::fs::remove_file(record(case));
+        }
+    }
+    Ok(())
 }
 
 fn page() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md")
 }
 
-/// Writes the page, of all cases there are.
+/// Writes the page, of all cases there are; none may have failed when it was run last.
 pub fn write(cases: &[Case]) -> Result<()> {
-    let seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     let numbers = Numbers::of_this_run();
     let mut text = HEAD
         .replace("{kubelets}", &numbers.kubelets.to_string())
         .replace("{forgeries}", &numbers.forgeries.to_string());
     for case in cases {
         let (ground, _) = case.name.split_once('_').unwrap_or_default();
-        let seen = seen.get(case.name);
-        ensure!(seen.is_some(), "{} was not run", case.name);
-        let Some(seen) = seen else { continue };
+        let seen = std::fs::read(record(case.name))
+            .with_context(|| format!("{} has not held yet: run it", case.name))?;
+        let seen: Seen = serde_json::from_slice(&seen)?;
         let (before, after) = seen.memory;
         let note = if seen.note.is_empty() {
             String::new()

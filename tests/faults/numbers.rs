@@ -59,7 +59,7 @@ impl Numbers {
         patience: Duration::from_secs(300),
         requests: 15_000,
         rotating: 2_000,
-        day: Duration::from_secs(300),
+        day: Duration::from_secs(240),
     };
 }
 

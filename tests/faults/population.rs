@@ -203,15 +203,6 @@ impl Strikes {
 
     /// Waits until each is denied or refused, and counts them; one that is approved is an error.
     pub async fn denied(&mut self, patience: Duration) -> Result<usize> {
-        let (denied, undecided) = self.settle(patience).await?;
-        if undecided > 0 {
-            bail!("{undecided} forgeries are undecided after {patience:?}, {denied} denied");
-        }
-        Ok(denied)
-    }
-
-    /// The same, and how many are undecided after this time.
-    pub async fn settle(&mut self, patience: Duration) -> Result<(usize, usize)> {
         let mut denied = 0;
         let all = async {
             while let Some(struck) = self.0.join_next().await {
@@ -224,8 +215,8 @@ impl Strikes {
             Ok(())
         };
         match timeout(patience, all).await {
-            Ok(done) => done.map(|()| (denied, 0)),
-            Err(_) => Ok((denied, self.0.len())),
+            Ok(done) => done.map(|()| denied),
+            Err(_) => bail!("{} forgeries are undecided, {denied} denied", self.0.len()),
         }
     }
 }

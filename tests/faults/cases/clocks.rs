@@ -12,6 +12,7 @@ use kube::api::PostParams;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use super::load::register;
 use crate::Case;
 use crate::numbers::Numbers;
 use crate::ordeal::{Seen, Terms, endure};
@@ -39,6 +40,13 @@ pub fn cases() -> Vec<Case> {
 
 async fn jump(numbers: Numbers, ahead: SignedDuration) -> Result<Seen> {
     let mut stage = Stage::embedded().await?;
+    // Nodes that stand for an hour: one that is younger than its request is waited for.
+    stage.server()?.set_clock(SignedDuration::from_hours(-1));
+    let admin = stage.admin()?;
+    for index in 1..=numbers.kubelets - numbers.kubelets.div_ceil(10) {
+        register(&admin, index).await?;
+    }
+    stage.server()?.set_clock(SignedDuration::ZERO);
     stage.start(&["one"], &[]).await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         stage.server()?.set_clock(ahead);
@@ -46,11 +54,14 @@ async fn jump(numbers: Numbers, ahead: SignedDuration) -> Result<Seen> {
         stage.server()?.set_clock(SignedDuration::ZERO);
         Ok(())
     };
-    let terms = Terms {
-        impostors_look_older: ahead.is_negative(),
-        ..Terms::default()
-    };
-    endure(&mut stage, &numbers, numbers.fault, terms, during).await
+    endure(
+        &mut stage,
+        &numbers,
+        numbers.fault,
+        Terms::default(),
+        during,
+    )
+    .await
 }
 
 /// What counts is when the Lease was seen to change, not what is written in it.

@@ -128,7 +128,6 @@ async fn two_leaders(numbers: Numbers) -> Result<Seen> {
     let terms = Terms {
         measured: Some(1),
         lease_is_edited: true,
-        ..Terms::default()
     };
     let lasts = numbers.fault.max(3 * EVERY);
     let seen = endure(&mut stage, &numbers, lasts, terms, during).await?;

@@ -35,13 +35,13 @@ pub fn cases() -> Vec<Case> {
             "a fleet of thousands asks at the same moment",
             memory_limit,
         )
-        .alone(),
+        .heavy(),
         Case::new(
             "embedded_rotation",
             "a day in minutes: two replicas, lives shorter in proportion, a random fault every few seconds",
             rotation,
         )
-        .alone(),
+        .heavy(),
     ]
 }
 
@@ -101,20 +101,11 @@ async fn memory_limit(numbers: Numbers) -> Result<Seen> {
 }
 
 async fn post(admin: &Client, index: usize) -> Result<()> {
-    let (name, address) = (fleet::name(index), fleet::address(index));
-    let node = json!({
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": name},
-        "status": {"addresses": [
-            {"type": "Hostname", "address": name},
-            {"type": "InternalIP", "address": address},
-        ]},
-    });
-    as_kubelet(admin, &name, "/api/v1/nodes", &node).await?;
+    register(admin, index).await?;
     if index <= VICTIMS {
         return Ok(());
     }
+    let (name, address) = (fleet::name(index), fleet::address(index));
     let template = Template::genuine(&name, std::slice::from_ref(&name), &[address]);
     let request = json!({
         "apiVersion": "certificates.k8s.io/v1",
@@ -128,6 +119,21 @@ async fn post(admin: &Client, index: usize) -> Result<()> {
     });
     let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
     as_kubelet(admin, &name, requests, &request).await
+}
+
+/// Makes the Node of this kubelet.
+pub(super) async fn register(admin: &Client, index: usize) -> Result<()> {
+    let (name, address) = (fleet::name(index), fleet::address(index));
+    let node = json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name},
+        "status": {"addresses": [
+            {"type": "Hostname", "address": name},
+            {"type": "InternalIP", "address": address},
+        ]},
+    });
+    as_kubelet(admin, &name, "/api/v1/nodes", &node).await
 }
 
 async fn as_kubelet(admin: &Client, node: &str, path: &str, object: &Value) -> Result<()> {
