@@ -114,7 +114,8 @@ impl Kubelet {
     }
 }
 
-/// Makes a Node with these InternalIPs, as a kubelet does.
+/// Makes a Node with these InternalIPs, as a kubelet does. One that is there already is its own, of a
+/// try whose answer was lost.
 pub(super) async fn register(
     client: &Client,
     name: &str,
@@ -150,12 +151,16 @@ pub(super) async fn register(
             },
         },
     }))?;
-    Api::all(client.clone())
+    let made = Api::all(client.clone())
         .create(&PostParams::default(), &node)
-        .await
-        .map_err(|error| anyhow!(describe(&error)))
-        .with_context(|| format!("cannot make Node {name}"))?;
-    Ok(())
+        .await;
+    match made {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
+        Err(error) => {
+            Err(anyhow!(describe(&error))).with_context(|| format!("cannot make Node {name}"))
+        }
+    }
 }
 
 /// Posts a request for a serving certificate.

@@ -1,6 +1,7 @@
 //! Signs approved requests for serving certificates, as the controller-manager does
 //! (`pkg/controller/certificates/signer`): what a request has approved, whoever approved it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -20,11 +21,13 @@ use rcgen::{
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::api::Authority;
 use super::kubelet::requests;
-use crate::cluster::watch::{Change, follow};
+use crate::cluster::error::describe;
+use crate::cluster::watch::{Backoff, Change, follow};
 use crate::csr::KUBELET_SERVING_SIGNER;
 
 /// How long a certificate lives unless the request wants it shorter.
@@ -35,11 +38,14 @@ const BACKDATED: Duration = Duration::from_secs(5 * 60);
 const SHORTEST: Duration = Duration::from_secs(10 * 60);
 /// Requests that are signed at the same time.
 const HANDS: usize = 32;
-/// Tries for a request that others write meanwhile.
-const TRIES: usize = 5;
+/// How long one write may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The pauses between tries, doubled from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Signs until the future is dropped. Certificates live at most `lifetime`.
-pub async fn run(client: Client, authority: &Authority, lifetime: Duration) {
+pub async fn run(client: Client, authority: Arc<Authority>, lifetime: Duration) {
     let (sender, receiver) = mpsc::channel(HANDS);
     let ours = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
     let config = watcher::Config::default().fields(&ours);
@@ -60,11 +66,9 @@ pub async fn run(client: Client, authority: &Authority, lifetime: Duration) {
         Some((receiver.recv().await?, receiver))
     });
     let work = approved.for_each_concurrent(HANDS, |request| {
-        let client = client.clone();
+        let (client, authority) = (client.clone(), authority.clone());
         async move {
-            if let Err(error) = settle(&client, authority, lifetime, request).await {
-                tracing::warn!("cannot sign: {error:#}");
-            }
+            settle(&client, &authority, lifetime, request).await;
         }
     });
     futures::future::join(watch, work).await;
@@ -82,41 +86,52 @@ fn is_due(request: &CertificateSigningRequest) -> bool {
     status.certificate.is_none() && has("Approved") && !has("Denied") && !has("Failed")
 }
 
-/// Writes the certificate, or why there is none.
+/// Writes the certificate, or why there is none; again, until it is written or nobody waits for it.
 async fn settle(
     client: &Client,
     authority: &Authority,
     lifetime: Duration,
-    mut request: CertificateSigningRequest,
-) -> Result<()> {
+    request: CertificateSigningRequest,
+) {
     let name = request.metadata.name.clone().unwrap_or_default();
     let signed = certificate(&request, authority, lifetime);
-    for _ in 0..TRIES {
-        let status = request.status.get_or_insert_default();
-        match &signed {
-            Ok(pem) => status.certificate = Some(ByteString(pem.clone().into_bytes())),
-            Err(why) => status
-                .conditions
-                .get_or_insert_default()
-                .push(failed(&format!("{why:#}"))),
-        }
-        let post = PostParams::default();
-        match requests(client)
-            .replace_status(&name, &post, &request)
-            .await
-        {
-            Ok(_) => return Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 409 => {
-                match requests(client).get_opt(&name).await? {
-                    Some(fresh) if is_due(&fresh) => request = fresh,
-                    _ => return Ok(()),
-                }
-            }
-            Err(error) => return Err(error).context(name),
-        }
+    let mut due = Some(request);
+    let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
+    while let Some(request) = due.take() {
+        let written = timeout(PATIENCE, write(client, request.clone(), &signed)).await;
+        let error = match written {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => describe(&error),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        tracing::debug!("cannot sign {name}: {error}");
+        sleep(backoff.pause()).await;
+        // Others write it too, and a write may have arrived although no answer has.
+        due = match timeout(PATIENCE, requests(client).get_opt(&name)).await {
+            Ok(Ok(fresh)) => fresh.filter(is_due),
+            Ok(Err(_)) | Err(_) => Some(request),
+        };
     }
-    Err(anyhow!("{name}: others write it all the time"))
+}
+
+async fn write(
+    client: &Client,
+    mut request: CertificateSigningRequest,
+    signed: &Result<String>,
+) -> kube::Result<()> {
+    let name = request.metadata.name.clone().unwrap_or_default();
+    let status = request.status.get_or_insert_default();
+    match signed {
+        Ok(pem) => status.certificate = Some(ByteString(pem.clone().into_bytes())),
+        Err(why) => status
+            .conditions
+            .get_or_insert_default()
+            .push(failed(&format!("{why:#}"))),
+    }
+    let post = PostParams::default();
+    let api = requests(client);
+    api.replace_status(&name, &post, &request).await?;
+    Ok(())
 }
 
 fn failed(why: &str) -> CertificateSigningRequestCondition {

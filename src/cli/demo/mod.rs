@@ -135,7 +135,7 @@ async fn play(
     tokio::select! {
         ended = cast.story(args, come, told, &good) => ended?,
         ended = daemon.run(stopped) => ended.context("the daemon has stopped")?,
-        () = signer::run(client, server.ca(), signer::LIFETIME) => {}
+        () = signer::run(client, server.ca().clone(), signer::LIFETIME) => {}
         () = kubelets => {}
         () = told_to_end => {}
     }

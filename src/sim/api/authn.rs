@@ -109,6 +109,14 @@ impl Tokens {
             .insert(token.to_owned(), Arc::new(user));
     }
 
+    /// Takes this token no more.
+    pub(super) fn revoke(&self, token: &str) {
+        self.users
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(token);
+    }
+
     fn user(&self, token: &str) -> Option<Arc<User>> {
         self.users
             .lock()

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::clock::Clock;
 use super::metadata;
 use super::store::{Expected, Store};
 
@@ -89,7 +90,7 @@ fn put(store: &Store, storage: &'static str, namespace: &str, name: &str, object
     metadata::of(&mut object, |metadata| {
         metadata.insert("name".into(), name.into());
         metadata.insert("uid".into(), metadata::uid().into());
-        metadata.insert("creationTimestamp".into(), metadata::now().into());
+        metadata.insert("creationTimestamp".into(), Clock::default().now().into());
         if !namespace.is_empty() {
             metadata.insert("namespace".into(), namespace.into());
         }

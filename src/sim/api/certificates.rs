@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::authn::User;
 use super::encoding::{at, text};
 use super::failure::{Cause, Failure};
+use super::pkcs10;
 use super::resources::Resource;
-use super::{metadata, pkcs10};
 
 const USAGES: [&str; 23] = [
     "any",
@@ -60,7 +60,12 @@ pub(super) fn created(user: &User, object: &mut Map<String, Value>) {
 }
 
 /// Leaves of an update what this part of the object may change.
-pub(super) fn updated(subresource: &str, old: &Map<String, Value>, new: &mut Map<String, Value>) {
+pub(super) fn updated(
+    subresource: &str,
+    old: &Map<String, Value>,
+    new: &mut Map<String, Value>,
+    now: &str,
+) {
     let old_status = old.get("status").cloned().unwrap_or_else(|| json!({}));
     let keep_spec = |new: &mut Map<String, Value>| {
         if let Some(spec) = old.get("spec") {
@@ -71,7 +76,7 @@ pub(super) fn updated(subresource: &str, old: &Map<String, Value>, new: &mut Map
     match subresource {
         "approval" => {
             let mut conditions = conditions(new).to_vec();
-            stamp(&mut conditions, self::conditions(old));
+            stamp(&mut conditions, self::conditions(old), now);
             let mut status = old_status;
             if let Value::Object(status) = &mut status {
                 status.remove("conditions");
@@ -86,7 +91,7 @@ pub(super) fn updated(subresource: &str, old: &Map<String, Value>, new: &mut Map
             for kind in APPROVAL {
                 preserve(kind, self::conditions(old), &mut conditions);
             }
-            stamp(&mut conditions, self::conditions(old));
+            stamp(&mut conditions, self::conditions(old), now);
             if let Some(Value::Object(status)) = new.get_mut("status") {
                 status.remove("conditions");
                 if !conditions.is_empty() {
@@ -135,8 +140,7 @@ fn preserve(kind: &str, old: &[Value], new: &mut [Value]) {
 }
 
 /// Times that nobody has written.
-fn stamp(new: &mut [Value], old: &[Value]) {
-    let now = metadata::now();
+fn stamp(new: &mut [Value], old: &[Value], now: &str) {
     for condition in new {
         let kind = field(condition, "type").to_owned();
         let status = field(condition, "status").to_owned();
@@ -150,11 +154,8 @@ fn stamp(new: &mut [Value], old: &[Value]) {
                 condition.insert(key.into(), value);
             }
         };
-        fill("lastUpdateTime", now.as_str().into());
-        fill(
-            "lastTransitionTime",
-            since.unwrap_or_else(|| now.as_str().into()),
-        );
+        fill("lastUpdateTime", now.into());
+        fill("lastTransitionTime", since.unwrap_or_else(|| now.into()));
     }
 }
 

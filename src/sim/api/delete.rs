@@ -108,7 +108,7 @@ fn remove_key(
             return Ok(Outcome::Waits(stored));
         }
         metadata::of(&mut object, |metadata| {
-            metadata.insert("deletionTimestamp".into(), metadata::now().into());
+            metadata.insert("deletionTimestamp".into(), call.shared.clock.now().into());
             metadata.insert("deletionGracePeriodSeconds".into(), 0.into());
         });
         let expected = Expected::Version(stored.version);

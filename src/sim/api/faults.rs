@@ -22,6 +22,8 @@ pub enum Fault {
     Unavailable,
     /// A watch is cut off after this many events.
     DropWatch(usize),
+    /// Each event of a watch is sent this much later.
+    Late(Duration),
     /// Each event of a watch is sent twice.
     Duplicate,
     /// Neighbouring events of a watch change places, if both are there.
@@ -35,7 +37,7 @@ impl Fault {
     pub(super) fn is_of_watches(&self) -> bool {
         matches!(
             self,
-            Fault::DropWatch(_) | Fault::Duplicate | Fault::Reorder
+            Fault::DropWatch(_) | Fault::Late(_) | Fault::Duplicate | Fault::Reorder
         )
     }
 }

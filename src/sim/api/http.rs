@@ -12,12 +12,14 @@ use tokio::sync::watch;
 
 use super::authn::{self, Tokens, User};
 use super::authz::{self, Attributes, Decision};
+use super::clock::Clock;
 use super::failure::Failure;
 use super::faults::{Fault, Roulette};
+use super::journal::Journal;
 use super::path::{self, Query, ResourcePath, Target};
 use super::selectors::Selector;
 use super::server::wait_for;
-use super::store::Store;
+use super::store::{Store, Stored};
 use super::tls::Peer;
 use super::{delete, discovery, read, reviews, write};
 
@@ -25,12 +27,24 @@ use super::{delete, discovery, read, reviews, write};
 const LARGEST_BODY: usize = 3 * 1024 * 1024;
 
 /// What all requests share.
+#[derive(Clone)]
 pub(super) struct Shared {
     pub(super) store: Arc<Store>,
-    pub(super) tokens: Tokens,
-    pub(super) roulette: Roulette,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) roulette: Arc<Roulette>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) journal: Option<Arc<Journal>>,
     pub(super) node_restriction: bool,
     pub(super) ended: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// Takes down a write, if a journal is kept.
+    pub(super) fn record(&self, call: &Call, stored: &Stored) {
+        if let Some(journal) = &self.journal {
+            journal.record(call, stored);
+        }
+    }
 }
 
 /// A request for a resource, with everything that is known of it.
@@ -229,7 +243,7 @@ async fn befall(shared: &Shared, fault: &Fault, target: &Target) -> Result<(), F
             return Err(Failure::retry(503, "ServiceUnavailable", message, 0));
         }
         Fault::Compact => shared.store.forget(),
-        Fault::DropWatch(_) | Fault::Duplicate | Fault::Reorder => {}
+        Fault::DropWatch(_) | Fault::Late(_) | Fault::Duplicate | Fault::Reorder => {}
     }
     Ok(())
 }

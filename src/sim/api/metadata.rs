@@ -1,6 +1,5 @@
 //! What the server itself writes into `metadata`, and what it demands of it.
 
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::encoding::{at, text};
@@ -50,14 +49,6 @@ pub(super) fn uid() -> String {
     .join("-")
 }
 
-/// Now, to the second.
-pub(super) fn now() -> String {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second())
-        .unwrap_or(now)
-        .to_string()
-}
-
 /// Changes `metadata`, which is made if it is not there.
 pub(super) fn of(object: &mut Map<String, Value>, change: impl FnOnce(&mut Map<String, Value>)) {
     let mut metadata = match object.remove("metadata") {
@@ -87,6 +78,7 @@ pub(super) fn created(
     resource: &Resource,
     namespace: &str,
     object: &mut Map<String, Value>,
+    now: &str,
 ) -> Result<String, Failure> {
     if !text(object, &["metadata", "resourceVersion"]).is_empty() {
         return Err(Failure::unhandled(
@@ -106,7 +98,7 @@ pub(super) fn created(
     of(object, |metadata| {
         metadata.insert("name".into(), name.clone().into());
         metadata.insert("uid".into(), uid().into());
-        metadata.insert("creationTimestamp".into(), now().into());
+        metadata.insert("creationTimestamp".into(), now.into());
         for key in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
             metadata.remove(key);
         }

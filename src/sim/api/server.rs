@@ -1,19 +1,24 @@
 //! The server as its owner sees it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use axum::Router;
+use jiff::SignedDuration;
+use rustls::ServerConfig;
 use serde_json::json;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::authn::{Tokens, User};
+use super::authn::User;
 use super::authority::{self, Authority};
+use super::conduit::Line;
 use super::faults::{Faults, Roulette};
 use super::http::{self, Shared};
+use super::journal::Entry;
 use super::store::Store;
 use super::tls::{self, Peer, TlsListener};
 use super::{bootstrap, resources};
@@ -31,6 +36,8 @@ pub struct Options {
     pub history: usize,
     /// A kubelet may write only to its own Node, and ask only for its own name.
     pub node_restriction: bool,
+    /// Who writes Leases and approvals is kept, to be asked for.
+    pub journal: bool,
 }
 
 impl Default for Options {
@@ -40,15 +47,23 @@ impl Default for Options {
             faults: Faults::default(),
             history: 4096,
             node_restriction: true,
+            journal: false,
         }
     }
 }
 
 /// A running API server. Dropping it ends it.
 pub struct Server {
-    url: String,
-    authority: Authority,
-    shared: Arc<Shared>,
+    address: SocketAddr,
+    authority: Arc<Authority>,
+    certificate: watch::Sender<Arc<ServerConfig>>,
+    line: Arc<Line>,
+    shared: Shared,
+    life: Life,
+}
+
+/// From a start to the end that follows.
+struct Life {
     ending: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
@@ -56,52 +71,41 @@ pub struct Server {
 impl Server {
     /// Starts one, with the objects that every cluster has; it serves when this returns.
     pub async fn start(options: Options) -> Result<Server> {
-        let authority = Authority::new()?;
+        let authority = Arc::new(Authority::new()?);
         let (listener, address) = tls::listen(options.port).await?;
-        let names = ["", ".default", ".default.svc", ".default.svc.cluster.local"];
-        let mut dns: Vec<String> = names.map(|end| format!("kubernetes{end}")).into();
-        dns.push("localhost".into());
-        let service = IpAddr::V4(Ipv4Addr::from(bootstrap::SERVICE));
-        let config = tls::config(&authority, &dns, &[service])?;
-
         let store = Arc::new(Store::new(options.history));
         bootstrap::fill(&store, address.port(), &authority.pem());
         store.forget();
-        let (ending, ended) = watch::channel(false);
-        let shared = Arc::new(Shared {
+        let shared = Shared {
             store,
-            tokens: Tokens::default(),
-            roulette: Roulette::new(options.faults),
+            tokens: Arc::default(),
+            roulette: Arc::new(Roulette::new(options.faults)),
+            clock: Arc::default(),
+            journal: options.journal.then(Arc::default),
             node_restriction: options.node_restriction,
-            ended: ended.clone(),
-        });
-        let router = Router::new()
-            .fallback(http::serve)
-            .with_state(Arc::clone(&shared))
-            .into_make_service_with_connect_info::<Peer>();
-        let listener = TlsListener::new(listener, config);
-        let serving = tokio::spawn(async move {
-            let shutdown = wait_for(ended);
-            let served = axum::serve(listener, router).with_graceful_shutdown(shutdown);
-            // It ends only when told to.
-            let _ = served.await;
-        });
+            // Of each life another.
+            ended: watch::channel(true).1,
+        };
+        let certificate = watch::channel(certificate(&authority)?).0;
+        let line = Arc::new(Line::new());
+        let life = Life::begin(listener, &certificate, &line, &shared);
         Ok(Server {
-            url: format!("https://{address}"),
+            address,
             authority,
+            certificate,
+            line,
             shared,
-            ending,
-            serving,
+            life,
         })
     }
 
     /// `https://127.0.0.1:PORT`.
-    pub fn url(&self) -> &str {
-        &self.url
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
     }
 
     /// The cluster's authority: signs for clients, and for kubelets if the signer uses it.
-    pub fn ca(&self) -> &Authority {
+    pub fn ca(&self) -> &Arc<Authority> {
         &self.authority
     }
 
@@ -112,13 +116,23 @@ impl Server {
             "client-certificate-data": authority::encode(&pair.certificate),
             "client-key-data": authority::encode(&pair.key),
         });
-        authority::kubeconfig(&self.url, &self.authority.pem(), &credential)
+        authority::kubeconfig(&self.url(), &self.authority.pem(), &credential)
     }
 
     /// A kubeconfig with a bearer token of this user in any groups.
     pub fn kubeconfig_for_token(&self, user: User) -> Result<kube::config::Kubeconfig> {
-        let credential = json!({"token": self.shared.tokens.issue(user)});
-        authority::kubeconfig(&self.url, &self.authority.pem(), &credential)
+        let credential = json!({"token": self.token(user)});
+        authority::kubeconfig(&self.url(), &self.authority.pem(), &credential)
+    }
+
+    /// A bearer token of this user in any groups.
+    pub fn token(&self, user: User) -> String {
+        self.shared.tokens.issue(user)
+    }
+
+    /// Takes this token no more.
+    pub fn revoke(&self, token: &str) {
+        self.shared.tokens.revoke(token);
     }
 
     /// From now on this goes wrong, and nothing else.
@@ -148,14 +162,66 @@ impl Server {
             .map_or(0, |page| page.objects.len())
     }
 
+    /// Ends every connection with a reset.
+    pub fn reset_connections(&self) {
+        self.line.reset();
+    }
+
+    /// Loses every connection: it stays open and carries nothing any more, as behind a router that
+    /// has forgotten it. New ones work.
+    pub fn lose_connections(&self) {
+        self.line.lose();
+    }
+
+    /// Stops, as a process does on SIGSTOP: connections come about and nothing is answered.
+    pub fn freeze(&self) {
+        self.line.freeze(true);
+    }
+
+    /// Goes on where it stopped.
+    pub fn thaw(&self) {
+        self.line.freeze(false);
+    }
+
+    /// Shows another certificate of the same authority on every new connection.
+    pub fn rotate_certificate(&self) -> Result<()> {
+        self.certificate.send_replace(certificate(&self.authority)?);
+        Ok(())
+    }
+
+    /// Lets its clock be so much ahead of the machine's; behind it if that is negative.
+    pub fn set_clock(&self, ahead: SignedDuration) {
+        self.shared.clock.set_ahead(ahead);
+    }
+
+    /// Who has written Leases and approvals, if [`Options::journal`] is set.
+    pub fn journal(&self) -> Vec<Entry> {
+        let journal = self.shared.journal.as_ref();
+        journal.map(|journal| journal.entries()).unwrap_or_default()
+    }
+
+    /// Ends at once, as a process does on SIGKILL. What it has stored stays, as in etcd.
+    pub async fn kill(&mut self) {
+        self.life.serving.abort();
+        self.line.reset();
+        self.life.ending.send_replace(true);
+        // Until the port is free.
+        let _ = (&mut self.life.serving).await;
+    }
+
+    /// Starts again after [`Server::kill`], on the same port.
+    pub async fn revive(&mut self) -> Result<()> {
+        let (listener, _) = tls::listen(Some(self.address.port())).await?;
+        self.life = Life::begin(listener, &self.certificate, &self.line, &self.shared);
+        Ok(())
+    }
+
     /// Ends it and waits until its connections have.
     pub async fn stop(mut self) {
-        self.ending.send_replace(true);
-        if tokio::time::timeout(FAREWELL, &mut self.serving)
-            .await
-            .is_err()
-        {
-            self.serving.abort();
+        self.life.ending.send_replace(true);
+        let serving = &mut self.life.serving;
+        if tokio::time::timeout(FAREWELL, serving).await.is_err() {
+            self.life.serving.abort();
         }
     }
 }
@@ -163,8 +229,44 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Connections and watches end by themselves when they hear of it.
-        self.ending.send_replace(true);
+        self.life.ending.send_replace(true);
     }
+}
+
+impl Life {
+    fn begin(
+        listener: TcpListener,
+        certificate: &watch::Sender<Arc<ServerConfig>>,
+        line: &Arc<Line>,
+        shared: &Shared,
+    ) -> Life {
+        let (ending, ended) = watch::channel(false);
+        let shared = Shared {
+            ended: ended.clone(),
+            ..shared.clone()
+        };
+        let router = Router::new()
+            .fallback(http::serve)
+            .with_state(Arc::new(shared))
+            .into_make_service_with_connect_info::<Peer>();
+        let listener = TlsListener::new(listener, certificate.subscribe(), Arc::clone(line));
+        let serving = tokio::spawn(async move {
+            let shutdown = wait_for(ended);
+            let served = axum::serve(listener, router).with_graceful_shutdown(shutdown);
+            // It ends only when told to.
+            let _ = served.await;
+        });
+        Life { ending, serving }
+    }
+}
+
+/// A new serving certificate, and the rest of the server's side of TLS.
+fn certificate(authority: &Authority) -> Result<Arc<ServerConfig>> {
+    let names = ["", ".default", ".default.svc", ".default.svc.cluster.local"];
+    let mut dns: Vec<String> = names.map(|end| format!("kubernetes{end}")).into();
+    dns.push("localhost".into());
+    let service = IpAddr::V4(Ipv4Addr::from(bootstrap::SERVICE));
+    tls::config(authority, &dns, &[service])
 }
 
 /// Until the server is to end, or is no more.

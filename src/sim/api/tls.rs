@@ -11,13 +11,14 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::authn::{User, by_certificate};
 use super::authority::Authority;
+use super::conduit::{Conduit, Line};
 
 /// A client that says nothing for so long is no client.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -38,7 +39,7 @@ impl Connected<IncomingStream<'_, TlsListener>> for Peer {
 
 /// Connections after their handshake. Handshakes go on side by side.
 pub(super) struct TlsListener {
-    connections: mpsc::Receiver<(TlsStream<TcpStream>, Peer)>,
+    connections: mpsc::Receiver<(TlsStream<Conduit>, Peer)>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
@@ -49,9 +50,13 @@ impl Drop for TlsListener {
 }
 
 impl TlsListener {
-    pub(super) fn new(listener: TcpListener, config: Arc<ServerConfig>) -> TlsListener {
+    pub(super) fn new(
+        listener: TcpListener,
+        config: watch::Receiver<Arc<ServerConfig>>,
+        line: Arc<Line>,
+    ) -> TlsListener {
         let (send, connections) = mpsc::channel(BACKLOG);
-        let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(config), send));
+        let accepting = tokio::spawn(accept(listener, config, line, send));
         TlsListener {
             connections,
             accepting,
@@ -61,8 +66,9 @@ impl TlsListener {
 
 async fn accept(
     listener: TcpListener,
-    acceptor: TlsAcceptor,
-    send: mpsc::Sender<(TlsStream<TcpStream>, Peer)>,
+    config: watch::Receiver<Arc<ServerConfig>>,
+    line: Arc<Line>,
+    send: mpsc::Sender<(TlsStream<Conduit>, Peer)>,
 ) {
     loop {
         let stream = match listener.accept().await {
@@ -73,9 +79,12 @@ async fn accept(
                 continue;
             }
         };
-        let (acceptor, send) = (acceptor.clone(), send.clone());
+        let _ = stream.set_nodelay(true);
+        let stream = line.carry(stream);
+        let (config, line, send) = (config.clone(), Arc::clone(&line), send.clone());
         tokio::spawn(async move {
-            let _ = stream.set_nodelay(true);
+            line.flows().await;
+            let acceptor = TlsAcceptor::from(Arc::clone(&config.borrow()));
             let shaken = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
             let Ok(Ok(stream)) = shaken else {
                 return;
@@ -94,7 +103,7 @@ async fn accept(
 }
 
 impl Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
+    type Io = TlsStream<Conduit>;
     type Addr = Peer;
 
     async fn accept(&mut self) -> (Self::Io, Peer) {

@@ -102,6 +102,7 @@ impl Watch {
         let state = State {
             watch: self,
             ready,
+            late: VecDeque::new(),
             end,
             bookmark,
         };
@@ -180,6 +181,8 @@ impl Watch {
 struct State {
     watch: Watch,
     ready: VecDeque<Bytes>,
+    /// Events that are late, and when they come.
+    late: VecDeque<(Instant, Arc<Event>)>,
     end: Instant,
     bookmark: Option<Instant>,
 }
@@ -196,18 +199,24 @@ impl State {
             {
                 return None;
             }
-            let bookmark = self.bookmark;
-            let due = async {
-                match bookmark {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let due = until(self.bookmark);
+            let late = until(self.late.front().map(|(at, _)| *at));
             tokio::select! {
-                event = self.watch.subscription.events.recv() => self.take(event?),
+                event = self.watch.subscription.events.recv() => match self.watch.fault {
+                    Some(Fault::Late(time)) => self.late.push_back((Instant::now() + time, event?)),
+                    _ => self.take(event?),
+                },
+                () = late => {
+                    if let Some((_, event)) = self.late.pop_front() {
+                        self.take(event);
+                    }
+                }
                 () = due => {
-                    // Everything up to this version is in the queue already.
+                    // Everything up to this version is in the queues already.
                     let version = self.watch.shared.store.version();
+                    while let Some((_, event)) = self.late.pop_front() {
+                        self.take(event);
+                    }
                     while let Ok(event) = self.watch.subscription.events.try_recv() {
                         self.take(event);
                     }
@@ -222,7 +231,7 @@ impl State {
         }
     }
 
-    /// Turns an event, and those that wait behind it, into lines.
+    /// Turns an event, or two that change places, into lines.
     fn take(&mut self, event: Arc<Event>) {
         let mut events = vec![event];
         if self.watch.fault == Some(Fault::Reorder)
@@ -246,5 +255,13 @@ impl State {
                 self.watch.sent = self.watch.sent.saturating_add(1);
             }
         }
+    }
+}
+
+/// Until this moment; for ever if there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -168,7 +168,7 @@ fn insert(call: &Call, object: Map<String, Value>) -> Result<Inserted, Failure> 
     let mut taken = String::new();
     for _ in 0..TRIES_OF_NAMES {
         let mut object = object.clone();
-        let name = metadata::created(resource, namespace, &mut object)?;
+        let name = metadata::created(resource, namespace, &mut object, &call.shared.clock.now())?;
         admission::create(call, &name, &mut object)?;
         if resource.kind == "CertificateSigningRequest" {
             certificates::created(&call.user, &mut object);
@@ -183,7 +183,10 @@ fn insert(call: &Call, object: Map<String, Value>) -> Result<Inserted, Failure> 
             .store
             .put(resource.plural, &key, Expected::Absent, object)
         {
-            Ok(stored) => return Ok(Ok(stored)),
+            Ok(stored) => {
+                call.shared.record(call, &stored);
+                return Ok(Ok(stored));
+            }
             Err(Clash) => taken = name,
         }
         if !generated {
@@ -273,7 +276,7 @@ fn change(
         admission::update(call, &old, &object)?;
         if resource.kind == "CertificateSigningRequest" {
             let subresource = call.path.subresource.as_str();
-            certificates::updated(subresource, &old, &mut object);
+            certificates::updated(subresource, &old, &mut object, &call.shared.clock.now());
             certificates::check(resource, name, &object, Some((subresource, &old)))?;
             admission::approve(call, &old)?;
         }
@@ -294,7 +297,10 @@ fn change(
             }
         };
         match stored {
-            Ok(stored) => return written(call, StatusCode::OK, &stored),
+            Ok(stored) => {
+                call.shared.record(call, &stored);
+                return written(call, StatusCode::OK, &stored);
+            }
             Err(Clash) if named && call.verb == "update" => break,
             Err(Clash) => {}
         }

@@ -1,15 +1,15 @@
 //! The administrator's files, read anew when Kubernetes swaps them: the inventory and the policy.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::scene::{SOON, Scene};
 use crate::harness::GLANCE;
 use crate::harness::assets::Assets;
+use crate::harness::volume::ConfigMapVolume;
 use crate::{Case, Needs};
 
 pub fn cases() -> Vec<Case> {
@@ -17,43 +17,6 @@ pub fn cases() -> Vec<Case> {
         Case::new("sources_inventory", Needs::Nothing, inventory),
         Case::new("sources_policy_is_read_anew", Needs::Nothing, policy),
     ]
-}
-
-/// A folder as the kubelet mounts a ConfigMap: each file is a link into a folder that is swapped.
-struct ConfigMapVolume {
-    folder: PathBuf,
-    swaps: u32,
-}
-
-impl ConfigMapVolume {
-    fn new(folder: PathBuf, file: &str, text: &str) -> Result<Self> {
-        std::fs::create_dir(&folder)?;
-        std::os::unix::fs::symlink(Path::new("..data").join(file), folder.join(file))?;
-        let mut volume = Self { folder, swaps: 0 };
-        volume.swap(file, text)?;
-        Ok(volume)
-    }
-
-    /// As `AtomicWriter` of the kubelet does it: a new folder, a new link, and a rename.
-    fn swap(&mut self, file: &str, text: &str) -> Result<()> {
-        self.swaps += 1;
-        let version = format!("..version_{}", self.swaps);
-        std::fs::create_dir(self.folder.join(&version))?;
-        std::fs::write(self.folder.join(&version).join(file), text)?;
-        let fresh = self.folder.join("..data_tmp");
-        std::os::unix::fs::symlink(&version, &fresh)?;
-        std::fs::rename(fresh, self.folder.join("..data"))?;
-        if self.swaps > 1 {
-            let old = format!("..version_{}", self.swaps - 1);
-            std::fs::remove_dir_all(self.folder.join(old))?;
-        }
-        Ok(())
-    }
-
-    fn path(&self, file: &str) -> Result<String> {
-        let path = self.folder.join(file);
-        Ok(path.to_str().context("a path that is no text")?.to_owned())
-    }
 }
 
 fn listing(nodes: &Value) -> String {

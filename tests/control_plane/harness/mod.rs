@@ -30,6 +30,7 @@ pub mod ports;
 pub mod process;
 pub mod prometheus;
 mod signer;
+pub mod volume;
 
 use std::time::Duration;
 

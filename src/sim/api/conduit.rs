@@ -1,0 +1,137 @@
+//! What lies between the server and its clients: connections that can be held up, broken and lost.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+/// How connections fare. Each has a number, in the order in which they came.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weather {
+    /// Nothing is read and nothing written.
+    frozen: bool,
+    /// Those with a smaller number end with a reset.
+    reset_below: u64,
+    /// Those with a smaller number stay open and carry nothing any more.
+    lost_below: u64,
+    /// The number of the next one.
+    next: u64,
+}
+
+/// All connections of a server.
+pub(super) struct Line {
+    weather: watch::Sender<Weather>,
+}
+
+impl Line {
+    pub(super) fn new() -> Line {
+        Line {
+            weather: watch::channel(Weather::default()).0,
+        }
+    }
+
+    pub(super) fn freeze(&self, frozen: bool) {
+        self.weather.send_modify(|weather| weather.frozen = frozen);
+    }
+
+    pub(super) fn reset(&self) {
+        self.weather
+            .send_modify(|weather| weather.reset_below = weather.next);
+    }
+
+    pub(super) fn lose(&self) {
+        self.weather
+            .send_modify(|weather| weather.lost_below = weather.next);
+    }
+
+    /// Waits until connections are read, as a process that is stopped accepts nobody.
+    pub(super) async fn flows(&self) {
+        let mut seen = self.weather.subscribe();
+        // The sender is here.
+        let _ = seen.wait_for(|weather| !weather.frozen).await;
+    }
+
+    /// A new connection.
+    pub(super) fn carry(&self, stream: TcpStream) -> Conduit {
+        let mut number = 0;
+        self.weather.send_modify(|weather| {
+            number = weather.next;
+            weather.next = number.saturating_add(1);
+        });
+        let seen = self.weather.subscribe();
+        let changes = stream::unfold(seen.clone(), |mut seen| async {
+            seen.changed().await.ok()?;
+            Some(((), seen))
+        });
+        Conduit {
+            stream,
+            number,
+            seen,
+            changes: changes.fuse().boxed(),
+        }
+    }
+}
+
+/// One connection.
+pub(super) struct Conduit {
+    stream: TcpStream,
+    number: u64,
+    seen: watch::Receiver<Weather>,
+    changes: BoxStream<'static, ()>,
+}
+
+impl Conduit {
+    /// Ready if bytes may pass.
+    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Until it is pending, so that a change wakes whoever waits.
+        while let Poll::Ready(Some(())) = self.changes.poll_next_unpin(context) {}
+        let weather = *self.seen.borrow();
+        if self.number < weather.reset_below {
+            // With this the kernel sends a reset in the place of an orderly end.
+            let _ =
+                socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO));
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if weather.frozen || self.number < weather.lost_below {
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Conduit {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.poll_open(context))?;
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Conduit {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_open(context))?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_open(context))?;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_open(context))?;
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,74 @@
+//! Who may write and who has written: all updates of Leases and of approvals, in their order.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::authn::User;
+use super::encoding::text;
+use super::http::Call;
+use super::store::Stored;
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// A Lease, as `NAMESPACE/NAME`, which has this holder from now on; nobody if it is empty.
+    Lease {
+        /// Which.
+        key: String,
+        /// Who holds it.
+        holder: String,
+    },
+    /// The conditions of the request of this name.
+    Approval(String),
+}
+
+/// One write.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The version that it made: entries are in the order of these.
+    pub version: u64,
+    /// Whose credential it was sent with.
+    pub by: Arc<User>,
+    /// What it was.
+    pub deed: Deed,
+}
+
+/// The entries so far.
+#[derive(Default)]
+pub(super) struct Journal(Mutex<Vec<Entry>>);
+
+impl Journal {
+    /// Takes down a write, if it is one of those that matter.
+    pub(super) fn record(&self, call: &Call, stored: &Stored) {
+        let deed = match (call.path.resource.plural, call.path.subresource.as_str()) {
+            ("leases", "") => Deed::Lease {
+                key: stored.key.clone(),
+                holder: text(&stored.object(), &["spec", "holderIdentity"]).to_owned(),
+            },
+            ("certificatesigningrequests", "approval") => Deed::Approval(stored.key.clone()),
+            _ => return,
+        };
+        let entry = Entry {
+            version: stored.version,
+            by: Arc::clone(&call.user),
+            deed,
+        };
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(entry);
+    }
+
+    /// All of them, in the order in which they took effect.
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        let mut all = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        // Two writes at the same time are taken down in any order.
+        all.sort_by_key(|entry| entry.version);
+        // A write that changes nothing is none.
+        all.dedup_by_key(|entry| entry.version);
+        all
+    }
+}

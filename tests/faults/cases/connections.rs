@@ -1,0 +1,169 @@
+//! An API server that is gone or stands still, and connections that break.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::{Instant, sleep};
+
+use crate::Case;
+use crate::numbers::Numbers;
+use crate::ordeal::{Seen, Terms, endure};
+use crate::stage::Stage;
+
+/// How often connections are reset.
+const EVERY: Duration = Duration::from_millis(500);
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new(
+            "embedded_half_open",
+            "every connection stays open and carries nothing any more; new ones work",
+            half_open,
+        ),
+        Case::new(
+            "embedded_token_rotated",
+            "the token's file has another token, and the old one is refused at once",
+            token_rotated,
+        ),
+        Case::new(
+            "embedded_api_server_paused",
+            "the API server stands still: connections come about, and nobody answers",
+            paused,
+        ),
+        Case::new(
+            "embedded_api_server_killed",
+            "the API server is gone, and comes back with what it had stored",
+            killed,
+        ),
+        Case::new(
+            "embedded_resets",
+            "every connection is reset, twice a second",
+            resets,
+        ),
+        Case::new(
+            "embedded_certificate_rotated",
+            "the API server has another serving certificate and resets every connection, twice a second",
+            certificate_rotated,
+        ),
+    ]
+}
+
+async fn half_open(numbers: Numbers) -> Result<Seen> {
+    let mut stage = Stage::embedded().await?;
+    stage.start(&["one"], &[]).await?;
+    let during = async |stage: &mut Stage, lasts: Duration| {
+        stage.server()?.lose_connections();
+        sleep(lasts).await;
+        Ok(())
+    };
+    endure(
+        &mut stage,
+        &numbers,
+        numbers.fault,
+        Terms::default(),
+        during,
+    )
+    .await
+}
+
+async fn token_rotated(numbers: Numbers) -> Result<Seen> {
+    let mut stage = Stage::embedded().await?;
+    stage.start(&["one"], &[]).await?;
+    let during = async |stage: &mut Stage, lasts: Duration| {
+        stage.renew_token("one")?;
+        // As an API server that ends a connection whose credential is gone.
+        stage.server()?.drop_watches();
+        sleep(lasts).await;
+        Ok(())
+    };
+    endure(
+        &mut stage,
+        &numbers,
+        numbers.fault,
+        Terms::default(),
+        during,
+    )
+    .await
+}
+
+async fn paused(numbers: Numbers) -> Result<Seen> {
+    let mut stage = Stage::embedded().await?;
+    stage.start(&["one"], &[]).await?;
+    let during = async |stage: &mut Stage, lasts: Duration| {
+        stage.server()?.freeze();
+        sleep(lasts).await;
+        stage.server()?.thaw();
+        Ok(())
+    };
+    endure(
+        &mut stage,
+        &numbers,
+        numbers.pause,
+        Terms::default(),
+        during,
+    )
+    .await
+}
+
+async fn killed(numbers: Numbers) -> Result<Seen> {
+    let mut stage = Stage::embedded().await?;
+    stage.start(&["one"], &[]).await?;
+    let during = async |stage: &mut Stage, lasts: Duration| {
+        let server = stage.server()?;
+        server.kill().await;
+        sleep(lasts).await;
+        server.revive().await
+    };
+    endure(
+        &mut stage,
+        &numbers,
+        numbers.fault,
+        Terms::default(),
+        during,
+    )
+    .await
+}
+
+async fn resets(numbers: Numbers) -> Result<Seen> {
+    let mut stage = Stage::embedded().await?;
+    stage.start(&["one"], &[]).await?;
+    let during = async |stage: &mut Stage, lasts: Duration| {
+        let until = Instant::now() + lasts;
+        while Instant::now() < until {
+            stage.server()?.reset_connections();
+            sleep(EVERY).await;
+        }
+        Ok(())
+    };
+    endure(
+        &mut stage,
+        &numbers,
+        numbers.fault,
+        Terms::default(),
+        during,
+    )
+    .await
+}
+
+async fn certificate_rotated(numbers: Numbers) -> Result<Seen> {
+    let mut stage = Stage::embedded().await?;
+    stage.start(&["one"], &[]).await?;
+    let during = async |stage: &mut Stage, lasts: Duration| {
+        let until = Instant::now() + lasts;
+        while Instant::now() < until {
+            let server = stage.server()?;
+            server.rotate_certificate()?;
+            server.reset_connections();
+            sleep(EVERY).await;
+        }
+        Ok(())
+    };
+    endure(
+        &mut stage,
+        &numbers,
+        numbers.fault,
+        Terms::default(),
+        during,
+    )
+    .await
+}

@@ -1,0 +1,252 @@
+//! Many at once, and a day of rotation with something going wrong all the time.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use csr_warden::sim::api::{Fault, Faults, Server};
+use csr_warden::sim::fleet;
+use csr_warden::sim::random::Choices;
+use csr_warden::sim::request::Template;
+use futures::StreamExt as _;
+use k8s_openapi::ByteString;
+use kube::Client;
+use rcgen::KeyPair;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::Case;
+use crate::harness::manifests;
+use crate::numbers::Numbers;
+use crate::ordeal::{Seen, all_served, end, memory, no_forgery_passed, settled_memory};
+use crate::population::{Kubelets, Strikes, VICTIMS};
+use crate::stage::Stage;
+
+const DEPLOYMENT: &str = include_str!("../../../deploy/base/deployment.yaml");
+/// Requests that are posted at the same time.
+const HANDS: usize = 16;
+/// How often each kubelet renews its certificate in the day.
+const RENEWALS: f64 = 5.0;
+const SEED: u64 = 24;
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new(
+            "embedded_memory_limit",
+            "a fleet of thousands asks at the same moment",
+            memory_limit,
+        )
+        .heavy(),
+        Case::new(
+            "embedded_rotation",
+            "a day in minutes: two replicas, lives shorter in proportion, a random fault every few seconds",
+            rotation,
+        )
+        .heavy(),
+    ]
+}
+
+/// The Deployment's, in KiB.
+fn limit() -> Result<u64> {
+    let objects = manifests::objects(DEPLOYMENT)?;
+    let deployment = objects.values().next().context("a Deployment")?;
+    let limit = deployment.pointer("/spec/template/spec/containers/0/resources/limits/memory");
+    let limit = limit.and_then(Value::as_str).context("a limit")?;
+    let mib: u64 = limit.strip_suffix("Mi").context("in Mi")?.parse()?;
+    Ok(mib * 1024)
+}
+
+/// All ask while the daemon stands still, as a fleet does whose approver was away. There are no
+/// connections of theirs: an administrator sends each request in the kubelet's name.
+async fn memory_limit(numbers: Numbers) -> Result<Seen> {
+    let mut stage = Stage::embedded().await?;
+    stage.start(&["one"], &[]).await?;
+    let before = memory(&stage, 0)?;
+    let admin = stage.admin()?;
+    stage.replicas[0].pause()?;
+    let begun = Instant::now();
+    let all = 1..=VICTIMS + numbers.requests;
+    let posts = all.map(|index| post(&admin, index));
+    let mut posts = futures::stream::iter(posts).buffer_unordered(HANDS);
+    while let Some(posted) = posts.next().await {
+        posted?;
+    }
+    drop(posts);
+    let mut strikes = Strikes::begin(&stage, numbers.forgeries, Duration::ZERO, SEED).await?;
+    stage.replicas[0].resume()?;
+    let ended = Instant::now();
+    let served = all_served(&stage, numbers.patience).await?;
+    let recovered = ended.elapsed();
+    ensure!(served == numbers.requests, "{served} served");
+    let denied = strikes.denied(numbers.patience).await?;
+    no_forgery_passed(&stage).await?;
+    stage.only_leaders_wrote()?;
+    let after = memory(&stage, 0)?;
+    let (peak, limit) = (stage.replicas[0].peak_resident_kib()?, limit()?);
+    ensure!(peak < limit, "{peak} KiB at most, allowed are {limit} KiB");
+    end(&mut stage).await?;
+    let mib = |kib: u64| kib as f64 / 1024.0;
+    Ok(Seen {
+        lasted: ended - begun,
+        served,
+        denied,
+        recovered,
+        memory: (before, after),
+        note: format!(
+            "{} Nodes and as many requests of theirs; at most {:.1} MiB, the Deployment allows {:.0}",
+            numbers.requests,
+            mib(peak),
+            mib(limit)
+        ),
+    })
+}
+
+async fn post(admin: &Client, index: usize) -> Result<()> {
+    register(admin, index).await?;
+    if index <= VICTIMS {
+        return Ok(());
+    }
+    let (name, address) = (fleet::name(index), fleet::address(index));
+    let template = Template::genuine(&name, std::slice::from_ref(&name), &[address]);
+    let request = json!({
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": {"generateName": "csr-"},
+        "spec": {
+            "request": ByteString(template.pem(&KeyPair::generate()?)?.into_bytes()),
+            "signerName": "kubernetes.io/kubelet-serving",
+            "usages": ["digital signature", "server auth"],
+        },
+    });
+    let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    as_kubelet(admin, &name, requests, &request).await
+}
+
+/// Makes the Node of this kubelet.
+pub(super) async fn register(admin: &Client, index: usize) -> Result<()> {
+    let (name, address) = (fleet::name(index), fleet::address(index));
+    let node = json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name},
+        "status": {"addresses": [
+            {"type": "Hostname", "address": name},
+            {"type": "InternalIP", "address": address},
+        ]},
+    });
+    as_kubelet(admin, &name, "/api/v1/nodes", &node).await
+}
+
+async fn as_kubelet(admin: &Client, node: &str, path: &str, object: &Value) -> Result<()> {
+    let request = http::Request::post(path)
+        .header("content-type", "application/json")
+        .header("impersonate-user", format!("system:node:{node}"))
+        .header("impersonate-group", "system:nodes")
+        .body(object.to_string().into_bytes())?;
+    admin
+        .request::<Value>(request)
+        .await
+        .with_context(|| format!("{path} as {node}"))?;
+    Ok(())
+}
+
+async fn rotation(numbers: Numbers) -> Result<Seen> {
+    let mut stage = Stage::embedded().await?;
+    stage.start(&["one", "two"], &[]).await?;
+    let kubelets = Kubelets::new(&stage, numbers.rotating).await?;
+    let mut grown = kubelets.ask(0..kubelets.count(), numbers.day / 10);
+    grown.served(numbers.patience).await?;
+    // Both: whoever leads at the end.
+    let before = [memory(&stage, 0)?, memory(&stage, 1)?];
+
+    let until = Instant::now() + numbers.day;
+    let mut strikes = Strikes::begin(&stage, numbers.forgeries, numbers.day, SEED).await?;
+    let life = numbers.day.div_f64(RENEWALS);
+    let faults = misfortunes(&mut stage, until);
+    let (rotated, faults) = tokio::join!(kubelets.rotate(life, until, SEED), faults);
+    let (rotated, (faults, ended)) = (rotated?, faults?);
+    let served = all_served(&stage, numbers.patience).await?;
+    let recovered = ended.elapsed();
+    ensure!(served >= rotated + kubelets.count(), "{served} served");
+    let denied = strikes.denied(numbers.patience).await?;
+    no_forgery_passed(&stage).await?;
+    stage.only_leaders_wrote()?;
+    let leader = stage.leader().await?;
+    let after = settled_memory(&stage, leader, before[leader]).await?;
+    end(&mut stage).await?;
+    Ok(Seen {
+        lasted: numbers.day,
+        served,
+        denied,
+        recovered,
+        memory: (before[leader], after),
+        note: format!(
+            "{} kubelets renewed {rotated} certificates during {faults} faults",
+            kubelets.count()
+        ),
+    })
+}
+
+/// One fault after the other, each for a moment, until then. How many, and when the last has ended.
+async fn misfortunes(stage: &mut Stage, until: Instant) -> Result<(usize, Instant)> {
+    let mut choices = Choices::new(SEED);
+    let mut count = 0;
+    while Instant::now() < until {
+        let lasts = Duration::from_millis(1_000 + 250 * choices.below(17) as u64);
+        let which = choices.below(KINDS.len() + 5);
+        match which.checked_sub(KINDS.len()) {
+            None => {
+                let server = stage.server()?;
+                let fault = KINDS[which].clone();
+                server.set_faults(Faults::default().with(fault, 0.5, "", ""));
+                server.drop_watches();
+                sleep(lasts).await;
+                server.set_faults(Faults::default());
+                server.drop_watches();
+            }
+            Some(0) => {
+                let server = stage.server()?;
+                server.kill().await;
+                sleep(lasts).await;
+                server.revive().await?;
+            }
+            Some(1) => {
+                stage.server()?.freeze();
+                sleep(lasts).await;
+                stage.server()?.thaw();
+            }
+            Some(2) => repeated(stage.server()?, lasts, Server::reset_connections).await,
+            Some(3) => repeated(stage.server()?, lasts, Server::compact).await,
+            Some(_) => {
+                let leader = stage.leader().await?;
+                stage.replicas[leader].pause()?;
+                sleep(lasts).await;
+                stage.replicas[leader].resume()?;
+            }
+        }
+        count += 1;
+        // As long as it was bad, it is well.
+        sleep(lasts).await;
+    }
+    Ok((count, Instant::now()))
+}
+
+const KINDS: [Fault; 9] = [
+    Fault::Delay(Duration::from_secs(1)),
+    Fault::TooManyRequests(1),
+    Fault::Internal,
+    Fault::Unavailable,
+    Fault::Conflict,
+    Fault::DropWatch(3),
+    Fault::Late(Duration::from_secs(1)),
+    Fault::Duplicate,
+    Fault::Reorder,
+];
+
+async fn repeated(server: &Server, lasts: Duration, fault: impl Fn(&Server)) {
+    let until = Instant::now() + lasts;
+    while Instant::now() < until {
+        fault(server);
+        server.drop_watches();
+        sleep(Duration::from_millis(500)).await;
+    }
+}

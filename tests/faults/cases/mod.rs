@@ -1,0 +1,29 @@
+//! The faults, by where they are. Those that take longest come first, as they run side by side.
+
+mod answers;
+mod clocks;
+mod connections;
+mod files;
+mod leaders;
+mod load;
+mod real;
+mod watches;
+
+use crate::Case;
+
+/// Every case there is.
+pub fn all() -> Vec<Case> {
+    [
+        connections::cases(),
+        leaders::cases(),
+        answers::cases(),
+        watches::cases(),
+        clocks::cases(),
+        files::cases(),
+        load::cases(),
+        real::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,0 +1,157 @@
+//! csr-warden under every fault that a cluster can have: on the embedded API server in every test run,
+//! with few kubelets; with `CSR_WARDEN_FAULTS=all` with many, on a real control plane too, and then
+//! `docs/faults.md` is written from what was seen.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod cases;
+#[path = "../control_plane/harness/mod.rs"]
+mod harness;
+mod matrix;
+mod numbers;
+mod ordeal;
+mod population;
+mod stage;
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use futures::FutureExt as _;
+use harness::process::take_last_words;
+use libtest_mimic::{Arguments, Failed, Trial};
+use numbers::Numbers;
+use ordeal::Seen;
+
+/// Cases of the embedded API server that run at the same time: they wait most of the time.
+const AT_ONCE: usize = 10;
+/// The same with many kubelets, and of the real control plane.
+const AT_ONCE_WITH_MANY: usize = 6;
+const HEAVY_AT_ONCE: usize = 1;
+const REAL_AT_ONCE: usize = 2;
+
+type Run = Box<dyn Fn(Numbers) -> Pin<Box<dyn Future<Output = Result<Seen>>>> + Send + Sync>;
+
+/// One fault on one kind of cluster, which is the first word of its name.
+pub struct Case {
+    pub name: &'static str,
+    /// What happens, for people.
+    pub fault: &'static str,
+    /// It takes the whole machine.
+    pub heavy: bool,
+    run: Run,
+}
+
+impl Case {
+    pub fn new<F>(
+        name: &'static str,
+        fault: &'static str,
+        run: impl Fn(Numbers) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Seen>> + 'static,
+    {
+        Self {
+            name,
+            fault,
+            heavy: false,
+            run: Box::new(move |numbers| Box::pin(run(numbers))),
+        }
+    }
+
+    pub fn heavy(mut self) -> Self {
+        self.heavy = true;
+        self
+    }
+
+    fn is_real(&self) -> bool {
+        self.name.starts_with("real_")
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("the only provider");
+    let everything = numbers::everything();
+
+    // Each group after the one before, by how many of its cases run at the same time.
+    let group = |at_once: usize, belongs: fn(&Case) -> bool| {
+        let threads = arguments.test_threads.unwrap_or(at_once);
+        let arguments = Arguments {
+            test_threads: Some(threads),
+            ..arguments.clone()
+        };
+        let trials = cases::all().into_iter().filter(belongs).map(trial);
+        (arguments, trials.collect::<Vec<Trial>>())
+    };
+    let groups = if everything {
+        vec![
+            group(AT_ONCE_WITH_MANY, |case| !case.is_real() && !case.heavy),
+            group(HEAVY_AT_ONCE, |case| !case.is_real() && case.heavy),
+            group(REAL_AT_ONCE, Case::is_real),
+        ]
+    } else {
+        let mut few = group(AT_ONCE, |case| !case.is_real());
+        few.1.push(Trial::test("docs_name_every_case", || {
+            Ok(matrix::names_every_case(&cases::all())?)
+        }));
+        vec![few]
+    };
+    let mut failed = false;
+    for (arguments, trials) in groups {
+        failed |= libtest_mimic::run(&arguments, trials).has_failed();
+    }
+    if everything
+        && !failed
+        && !arguments.list
+        && let Err(error) = matrix::write(&cases::all())
+    {
+        eprintln!("docs/faults.md is not written: {error:#}");
+        failed = true;
+    }
+    ExitCode::from(u8::from(failed))
+}
+
+fn trial(case: Case) -> Trial {
+    let name = case.name;
+    Trial::test(name, move || {
+        let seen = run(&case);
+        if numbers::everything() {
+            matrix::note(name, seen.as_ref().ok())?;
+        }
+        seen.map(|_| ())
+    })
+}
+
+/// Runs one case on a runtime of its own; if it fails, the ends of all logs are shown.
+fn run(case: &Case) -> Result<Seen, Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let begun = std::time::Instant::now();
+    let outcome = (case.run)(Numbers::of_this_run());
+    let outcome = runtime.block_on(AssertUnwindSafe(outcome).catch_unwind());
+    let took = begun.elapsed();
+    match outcome {
+        Ok(Ok(seen)) => {
+            eprintln!("{} in {took:.0?}: {seen:?}", case.name);
+            Ok(seen)
+        }
+        Ok(Err(error)) => {
+            let logs = take_last_words();
+            Err(format!("after {took:.0?}: {error:#}\n\nlogs:\n{logs}").into())
+        }
+        Err(_) => Err("panicked, see above".into()),
+    }
+}
