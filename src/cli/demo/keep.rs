@@ -78,8 +78,6 @@ NAME is that of a request, which `status` shows. The last is a second daemon,
 which would only say what it would do; until somebody asks anew it leads its own
 Lease and waits.
 
-The embedded API server reads no protobuf yet: kubectl's `certificate approve`,
-`auth can-i`, and `apply` without `--validate=false` do not work against it.
 The addresses of its Nodes (10.128.0.x) are not of this machine: `{name}
 doctor` and `{name} audit --dial` would dial whoever has them.
 

@@ -109,7 +109,8 @@ impl Tokens {
             .insert(token.to_owned(), Arc::new(user));
     }
 
-    fn user(&self, token: &str) -> Option<Arc<User>> {
+    /// Whose token it is.
+    pub(super) fn user(&self, token: &str) -> Option<Arc<User>> {
         self.users
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -152,8 +152,8 @@ async fn handle(shared: Arc<Shared>, peer: Peer, request: Request) -> Result<Res
                 return Err(Failure::not_allowed());
             }
             let body = read_body(body).await?;
-            let body = write::parse(&content_type(&parts), &body)?;
-            reviews::answer(&shared.store, &user, kind, &namespace, body)
+            let review = reviews::read(kind, &content_type(&parts), &body)?;
+            reviews::answer(&shared, &user, kind, &namespace, review)
         }
         Target::Resource(path) => {
             let call = Call {

@@ -4,7 +4,9 @@ use std::mem;
 
 use serde_json::{Map, Value};
 
+use super::body;
 use super::failure::Failure;
+use super::protobuf::Expected;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -52,10 +54,7 @@ impl Patch {
             Kind::Strategic => serde_json::from_slice(body)
                 .map(Patch::Strategic)
                 .map_err(wrong),
-            Kind::Apply => {
-                let object = super::write::parse("application/yaml", body)?;
-                Ok(Patch::Strategic(Value::Object(object)))
-            }
+            Kind::Apply => Ok(Patch::Strategic(Value::Object(applied(body)?))),
         }
     }
 
@@ -71,6 +70,15 @@ impl Patch {
         }
         Ok(object)
     }
+}
+
+/// The object that is applied.
+pub(super) fn applied(body: &[u8]) -> Result<Map<String, Value>, Failure> {
+    let expected = Expected {
+        api_version: "",
+        kind: "",
+    };
+    body::parse("application/yaml", body, expected)
 }
 
 /// By what the things of a list are told apart (`patchMergeKey` of the types).
