@@ -56,15 +56,47 @@ pub(super) fn read(call: &Call) -> Result<Typed, Failure> {
     };
     let validation = Validation::parse(call)?;
     let object = parse(&call.content_type, &call.body, expected)?;
-    let mut complaints = Vec::new();
-    // Nobody writes protobuf by hand, and it has no names that could be wrong.
-    if validation != Validation::Ignore && call.content_type != protobuf::MEDIA_TYPE {
-        if call.content_type != "application/yaml" {
-            complaints = fields::duplicates(&call.body);
+    match call.content_type.as_str() {
+        // It has no names of fields that could be wrong.
+        protobuf::MEDIA_TYPE => check(call, Validation::Ignore, object, Vec::new()),
+        // Fields that are given twice have been refused.
+        "application/yaml" => check(call, validation, object, Vec::new()),
+        _ if validation == Validation::Ignore => check(call, validation, object, Vec::new()),
+        _ => {
+            let twice = fields::duplicates(&call.body).into_iter();
+            let twice = twice.map(|path| format!("duplicate field {path:?}"));
+            check(call, validation, object, twice.collect())
         }
-        return check(call, validation, object, complaints);
     }
-    check(call, Validation::Ignore, object, complaints)
+}
+
+/// The object that is applied by the server. It has no unknown fields, whoever wants it.
+pub(super) fn applied(call: &Call) -> Result<Map<String, Value>, Failure> {
+    let resource = call.path.resource;
+    let api_version = resource.api_version();
+    let expected = Expected {
+        api_version: &api_version,
+        kind: resource.kind,
+    };
+    let object = parse("application/yaml", &call.body, expected)?;
+    let unknown = fields::unknown(&object, &canonical(resource, object.clone())?);
+    if unknown.is_empty() {
+        return Ok(object);
+    }
+    let place = format!("{}/{}", call.path.namespace, call.path.name);
+    let group = format!("{}/{}", resource.group, resource.version);
+    let undeclared: Vec<String> = unknown
+        .iter()
+        .map(|path| format!(".{path}: field not declared in schema"))
+        .collect();
+    let undeclared = match undeclared.as_slice() {
+        [only] => only.clone(),
+        several => format!("errors:\n  {}", several.join("\n  ")),
+    };
+    Err(Failure::unhandled(format!(
+        "failed to create typed patch object ({place}; {group}, Kind={}): {undeclared}",
+        resource.kind
+    )))
 }
 
 /// An object that a patch has made.
@@ -83,7 +115,8 @@ fn check(
     let warnings = match validation {
         Validation::Ignore => Vec::new(),
         Validation::Warn | Validation::Strict => {
-            complaints.splice(0..0, fields::unknown(&given, &canonical));
+            let unknown = fields::unknown(&given, &canonical);
+            complaints.extend(unknown.iter().map(|path| format!("unknown field {path:?}")));
             complaints
         }
     };

@@ -220,6 +220,9 @@ impl Failure {
         failure.details.insert("kind".into(), kind.into());
         failure.details.insert("group".into(), "meta.k8s.io".into());
         failure
+            .details
+            .insert("causes".into(), json!([cause.shown()]));
+        failure
     }
 
     /// 400.

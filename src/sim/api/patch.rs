@@ -4,9 +4,7 @@ use std::mem;
 
 use serde_json::{Map, Value};
 
-use super::body;
 use super::failure::Failure;
-use super::protobuf::Expected;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -51,10 +49,10 @@ impl Patch {
             Kind::Merge => serde_json::from_slice(body)
                 .map(Patch::Merge)
                 .map_err(wrong),
-            Kind::Strategic => serde_json::from_slice(body)
+            // What is applied may be YAML too, and is read as any object.
+            Kind::Strategic | Kind::Apply => serde_json::from_slice(body)
                 .map(Patch::Strategic)
                 .map_err(wrong),
-            Kind::Apply => Ok(Patch::Strategic(Value::Object(applied(body)?))),
         }
     }
 
@@ -70,15 +68,6 @@ impl Patch {
         }
         Ok(object)
     }
-}
-
-/// The object that is applied.
-pub(super) fn applied(body: &[u8]) -> Result<Map<String, Value>, Failure> {
-    let expected = Expected {
-        api_version: "",
-        kind: "",
-    };
-    body::parse("application/yaml", body, expected)
 }
 
 /// By what the things of a list are told apart (`patchMergeKey` of the types).

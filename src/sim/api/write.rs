@@ -10,6 +10,7 @@ use super::body::Typed;
 use super::encoding::{self, at, text};
 use super::failure::{Cause, Failure};
 use super::http::{Accept, Call, json_bytes, json_value};
+use super::patch::Patch;
 use super::store::{Clash, Expected, Stored};
 use super::{admission, body, certificates, fields, metadata, patch, table};
 
@@ -114,17 +115,20 @@ pub(super) fn patch(call: &Call) -> Result<Response, Failure> {
     let resource = call.path.resource;
     let kind = patch::Kind::parse(&call.content_type)?;
     let key = call.key(&call.path.name);
-    if kind == patch::Kind::Apply {
+    let patch = if kind == patch::Kind::Apply {
         if call.parameter("fieldManager").is_empty() {
             let cause = Cause::required("fieldManager", "is required for apply patch");
             return Err(Failure::invalid_options("PatchOptions", &cause));
         }
+        let object = body::applied(call)?;
         let absent = call.shared.store.get(resource.plural, &key).is_none();
         if absent && call.path.subresource.is_empty() {
-            return made(call, body::patched(call, patch::applied(&call.body)?)?);
+            return made(call, body::patched(call, object)?);
         }
-    }
-    let patch = patch::Patch::parse(kind, &call.body)?;
+        Patch::Strategic(Value::Object(object))
+    } else {
+        Patch::parse(kind, &call.body)?
+    };
     change(call, |stored| {
         let shown = encoding::named(resource, stored.object());
         let Value::Object(patched) = patch.apply(shown)? else {

@@ -110,7 +110,8 @@ messages! {
         error: String = (string, tag = "4");
     }
     NodeRuntimeHandler {
-        name: String = (string, tag = "1");
+        // Empty for the default handler, and said all the same.
+        name: Option<String> = (string, optional, tag = "1");
         features: Option<NodeRuntimeHandlerFeatures> = (message, optional, tag = "2");
     }
     NodeRuntimeHandlerFeatures {

@@ -133,7 +133,11 @@ fn a_part_of_a_body_is_refused_or_read() {
     let body = approval();
     for length in 0..body.len() {
         let part = body.get(..length).unwrap();
-        assert_eq!(read(part, REQUEST).unwrap_err().code, 400, "{length}");
+        match read(part, REQUEST) {
+            // The envelope says what is in it before it has it.
+            Ok(object) => assert_eq!(object.get("metadata"), None, "{length}"),
+            Err(failure) => assert_eq!(failure.code, 400, "{length}"),
+        }
     }
 }
 
