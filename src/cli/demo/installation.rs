@@ -34,7 +34,10 @@ pub(super) async fn install(admin: &Config) -> Result<Config> {
         .create_token_request(NAME, &PostParams::default(), &TokenRequest::default())
         .await
         .context("cannot get a token for the ServiceAccount")?;
-    let token = issued.status.context("a token request without an answer")?.token;
+    let token = issued
+        .status
+        .context("a token request without an answer")?
+        .token;
     let auth_info: AuthInfo = serde_json::from_value(json!({"token": token}))?;
     let mut config = admin.clone();
     config.auth_info = auth_info;

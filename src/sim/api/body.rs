@@ -1,5 +1,6 @@
 //! What a request brings: bytes, then an object, then one of its type, as it is stored.
 
+use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
 
 use super::encoding::text;
@@ -123,7 +124,7 @@ fn check(
     if validation == Validation::Strict && !warnings.is_empty() {
         let why = format!("strict decoding error: {}", warnings.join(", "));
         return Err(if call.verb == "patch" {
-            Failure::strict_patch(&why)
+            Failure::strict_patch(&String::from_utf8_lossy(&call.body), &why)
         } else {
             Failure::of_other_type(resource, &why)
         });
@@ -198,6 +199,7 @@ fn defaults(resource: &Resource, object: &mut Map<String, Value>) {
         "CertificateSigningRequest" => {
             object.entry("status").or_insert_with(|| json!({}));
         }
+        "Secret" => secret(object),
         "Namespace" => {
             object.insert("status".into(), json!({"phase": "Active"}));
             let name = text(object, &["metadata", "name"]).to_owned();
@@ -209,5 +211,19 @@ fn defaults(resource: &Resource, object: &mut Map<String, Value>) {
             });
         }
         _ => {}
+    }
+}
+
+/// Text is there to be written, and read as data.
+fn secret(object: &mut Map<String, Value>) {
+    object.entry("type").or_insert_with(|| "Opaque".into());
+    let Some(Value::Object(texts)) = object.remove("stringData") else {
+        return;
+    };
+    if let Value::Object(data) = object.entry("data").or_insert_with(|| json!({})) {
+        for (key, text) in texts {
+            let bytes = text.as_str().unwrap_or_default().as_bytes().to_owned();
+            data.insert(key, json!(ByteString(bytes)));
+        }
     }
 }

@@ -182,6 +182,15 @@ impl Failure {
         Failure::new(403, "Forbidden", message).about(resource, name)
     }
 
+    /// 403 for a question.
+    pub(super) fn forbidden_review(plural: &str, group: &str, why: &str) -> Failure {
+        let message = format!("{plural}.{group} is forbidden: {why}");
+        let mut failure = Failure::new(403, "Forbidden", message);
+        failure.details.insert("group".into(), group.into());
+        failure.details.insert("kind".into(), plural.into());
+        failure
+    }
+
     /// 403 for what is no resource.
     pub(super) fn forbidden_path(why: &str) -> Failure {
         Failure::new(403, "Forbidden", format!("forbidden: {why}"))
@@ -239,11 +248,13 @@ impl Failure {
     }
 
     /// 422 for a patch of fields that there are not.
-    pub(super) fn strict_patch(why: &str) -> Failure {
-        let cause = Cause::invalid("patch", &Value::Null, why);
+    pub(super) fn strict_patch(patch: &str, why: &str) -> Failure {
+        let cause = Cause::invalid("patch", &patch.into(), why);
         let message = format!(" \"\" is invalid: {}: {}", cause.field, cause.message);
         let mut failure = Failure::new(422, "Invalid", message);
-        failure.details.insert("causes".into(), json!([cause.shown()]));
+        failure
+            .details
+            .insert("causes".into(), json!([cause.shown()]));
         failure
     }
 

@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn what_is_given_twice_is_named_by_its_place() {
-        let json = br#"{"a": {"b": 1, "b": [], "b": {}}, "c": [0, {"d": "", "d": null}], "a": 1.5}"#;
+        let json =
+            br#"{"a": {"b": 1, "b": [], "b": {}}, "c": [0, {"d": "", "d": null}], "a": 1.5}"#;
         assert_eq!(duplicates(json), ["a", "a.b", "c[1].d"]);
         assert!(duplicates(b"{").is_empty());
     }

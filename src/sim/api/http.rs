@@ -302,7 +302,11 @@ fn allow(
     let why = wanted.refusal(user, &reason);
     Err(match target {
         Target::Resource(path) => Failure::forbidden(path.resource, &wanted.name, &why),
-        Target::Review(..) | Target::Other(_) => Failure::forbidden_path(&why),
+        Target::Review(kind, _) => {
+            let (plural, group) = reviews::place(kind);
+            Failure::forbidden_review(plural, group, &why)
+        }
+        Target::Other(_) => Failure::forbidden_path(&why),
     })
 }
 

@@ -58,11 +58,18 @@ fn of(group: &'static str) -> Value {
         };
         let all = format!("/{}{namespace}/{}", place(group), resource.plural);
         let one = format!("{all}/{{name}}");
-        for part in resource.subresources.iter().filter(|part| **part != "token") {
+        for part in resource
+            .subresources
+            .iter()
+            .filter(|part| **part != "token")
+        {
             let operations = operations(resource, &["get", "put", "patch"]);
             paths.insert(format!("{one}/{part}"), operations);
         }
-        paths.insert(one, operations(resource, &["get", "put", "patch", "delete"]));
+        paths.insert(
+            one,
+            operations(resource, &["get", "put", "patch", "delete"]),
+        );
         paths.insert(all, operations(resource, &["get", "post", "delete"]));
     }
     let mut schemas = generator.take_definitions(true);
@@ -93,9 +100,7 @@ fn kind(resource: &Resource) -> Value {
 
 /// What is sent is not described: kubectl knows by itself how to merge what is built in.
 fn operations(resource: &Resource, methods: &[&str]) -> Value {
-    let parameter = |name: &str| {
-        json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}})
-    };
+    let parameter = |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
     let writing = ["dryRun", "fieldManager", "fieldValidation"].map(parameter);
     let operation = |method: &&str| {
         let writes = ["patch", "post", "put"].contains(method);

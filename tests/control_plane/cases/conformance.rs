@@ -80,7 +80,9 @@ async fn same_answers(assets: Arc<Assets>) -> Result<()> {
     }
     let encoded = protobuf::encode(&real).await?;
     let real = observe(&real, &encoded).await.context("the original")?;
-    let embedded = observe(&embedded, &encoded).await.context("the embedded one")?;
+    let embedded = observe(&embedded, &encoded)
+        .await
+        .context("the embedded one")?;
     compare(&real, &embedded, LEAST)
 }
 
@@ -100,7 +102,9 @@ async fn observe(users: &Users, encoded: &[Encoded]) -> Result<BTreeMap<String, 
     lists::observe(&mut record).await.context("lists")?;
     deletions::observe(&mut record).await.context("deletions")?;
     formats::observe(&mut record).await.context("formats")?;
-    protobuf::observe(&mut record, encoded).await.context("protobuf")?;
+    protobuf::observe(&mut record, encoded)
+        .await
+        .context("protobuf")?;
     fields::observe(&mut record).await.context("fields")?;
     requests::observe(&mut record).await.context("requests")?;
     rights::observe(&mut record).await.context("rights")?;

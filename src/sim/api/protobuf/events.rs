@@ -1,9 +1,9 @@
 //! Both versions of events (`k8s.io/api/core/v1`, `k8s.io/api/events/v1`).
 
 use super::core::ObjectReference;
+use super::messages;
 use super::meta::ObjectMeta;
 use super::values::{MicroTime, Time};
-use super::messages;
 
 messages! {
     Event {

@@ -1,8 +1,8 @@
 //! Leases (`k8s.io/api/coordination/v1`).
 
+use super::messages;
 use super::meta::ObjectMeta;
 use super::values::MicroTime;
-use super::messages;
 
 messages! {
     Lease {

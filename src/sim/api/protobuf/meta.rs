@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::values::{FieldsV1, Time};
 use super::messages;
+use super::values::{FieldsV1, Time};
 
 messages! {
     ObjectMeta {

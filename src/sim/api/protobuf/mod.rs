@@ -57,7 +57,10 @@ fn base64_values<S: Serializer>(
     map: &BTreeMap<String, Vec<u8>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(map.iter().map(|(key, bytes)| (key, ByteString(bytes.clone()))))
+    serializer.collect_map(
+        map.iter()
+            .map(|(key, bytes)| (key, ByteString(bytes.clone()))),
+    )
 }
 
 /// `runtime.Unknown`: what is inside, and as bytes.
@@ -177,9 +180,7 @@ fn message(api_version: &str, kind: &str) -> Option<Decode> {
         ("networking.k8s.io/v1", "ServiceCIDR") => json::<networking::ServiceCIDR>,
         ("policy/v1", "PodDisruptionBudget") => json::<networking::PodDisruptionBudget>,
         ("rbac.authorization.k8s.io/v1", "ClusterRole") => json::<roles::ClusterRole>,
-        ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding") => {
-            json::<roles::ClusterRoleBinding>
-        }
+        ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding") => json::<roles::ClusterRoleBinding>,
         ("rbac.authorization.k8s.io/v1", "Role") => json::<roles::Role>,
         ("rbac.authorization.k8s.io/v1", "RoleBinding") => json::<roles::RoleBinding>,
         _ => return None,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::messages;
 use super::meta::{Condition, LabelSelector, ObjectMeta};
 use super::values::{IntOrString, Time};
-use super::messages;
 
 messages! {
     NetworkPolicy {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::messages;
 use super::meta::ObjectMeta;
 use super::values::{Quantity, Time};
-use super::messages;
 
 messages! {
     Node {

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use super::messages;
 use super::meta::{FieldSelectorRequirement, LabelSelectorRequirement, ObjectMeta};
 use super::values::ExtraValue;
-use super::messages;
 
 messages! {
     SelfSubjectAccessReview {

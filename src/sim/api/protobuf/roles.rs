@@ -1,7 +1,7 @@
 //! Roles and who has them (`k8s.io/api/rbac/v1`).
 
-use super::meta::{LabelSelector, ObjectMeta};
 use super::messages;
+use super::meta::{LabelSelector, ObjectMeta};
 
 messages! {
     ClusterRole {

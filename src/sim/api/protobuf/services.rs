@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::core::ObjectReference;
+use super::messages;
 use super::meta::{Condition, ObjectMeta};
 use super::values::IntOrString;
-use super::messages;
 
 messages! {
     Service {

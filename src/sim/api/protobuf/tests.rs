@@ -76,7 +76,10 @@ fn numbers_with_units_and_ports_are_read() {
         kind: "Node",
     };
     let node = read(&envelope("v1", "Node", node), expected).unwrap();
-    assert_eq!(node.get("status"), Some(&json!({"capacity": {"cpu": "1500m"}})));
+    assert_eq!(
+        node.get("status"),
+        Some(&json!({"capacity": {"cpu": "1500m"}}))
+    );
 
     let port = |content: &[u8]| {
         let port = field(4, content);

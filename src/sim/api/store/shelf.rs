@@ -72,7 +72,10 @@ impl Shelf {
     }
 
     /// What has changed since a version, as it was then.
-    pub(super) fn at(&self, version: u64) -> Result<BTreeMap<String, Option<Arc<Stored>>>, Forgotten> {
+    pub(super) fn at(
+        &self,
+        version: u64,
+    ) -> Result<BTreeMap<String, Option<Arc<Stored>>>, Forgotten> {
         if version < self.forgotten {
             return Err(Forgotten {
                 oldest: self.forgotten,

@@ -21,7 +21,12 @@ pub(in crate::sim::api) struct Stored {
 }
 
 impl Stored {
-    pub(super) fn new(storage: &str, key: &str, version: u64, mut object: Map<String, Value>) -> Stored {
+    pub(super) fn new(
+        storage: &str,
+        key: &str,
+        version: u64,
+        mut object: Map<String, Value>,
+    ) -> Stored {
         if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
             metadata.insert("resourceVersion".into(), version.to_string().into());
         }

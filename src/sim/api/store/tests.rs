@@ -76,8 +76,7 @@ fn a_watch_of_one_name_hears_of_that_alone_and_leaves_nothing() {
         selector: Selector::parse("", "metadata.name=b").unwrap(),
         ..Scope::default()
     };
-    let (_, present, mut subscription) =
-        store.watch("nodes", false, &scope, From::Now).unwrap();
+    let (_, present, mut subscription) = store.watch("nodes", false, &scope, From::Now).unwrap();
     assert!(present.is_empty());
     for key in ["a", "b"] {
         store

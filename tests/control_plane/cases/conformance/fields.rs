@@ -20,7 +20,10 @@ async fn creating(record: &mut Record<'_>) -> Result<()> {
     }});
     for (name, parameter) in [
         ("fields: unknown ones, strictly", "fieldValidation=Strict"),
-        ("fields: unknown ones, with a warning", "fieldValidation=Warn"),
+        (
+            "fields: unknown ones, with a warning",
+            "fieldValidation=Warn",
+        ),
         ("fields: unknown ones, ignored", "fieldValidation=Ignore"),
         ("fields: unknown ones, by default", "x=y"),
         ("fields: no such validation", "fieldValidation=Surprise"),
@@ -76,7 +79,11 @@ async fn changing(record: &mut Record<'_>) -> Result<()> {
     for (name, kind, patch) in [
         ("fields: a merge patch", MERGE, json!({"date": {"b": "2"}})),
         ("fields: a JSON patch", JSON_PATCH, add),
-        ("fields: a strategic patch", STRATEGIC, json!({"date": {"b": "2"}})),
+        (
+            "fields: a strategic patch",
+            STRATEGIC,
+            json!({"date": {"b": "2"}}),
+        ),
     ] {
         let answer = record.patch("admin", &strict, kind, &patch).await?;
         let refused = json!([answer.code, answer.at("/reason"), answer.causes()]);
@@ -129,7 +136,11 @@ async fn documents(record: &mut Record<'_>) -> Result<()> {
         };
         let fields = |schema: Value| {
             let properties = schema["properties"].as_object().cloned();
-            let mut fields: Vec<String> = properties.unwrap_or_default().into_iter().map(|(k, _)| k).collect();
+            let mut fields: Vec<String> = properties
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(k, _)| k)
+                .collect();
             fields.sort();
             fields
         };

@@ -43,7 +43,12 @@ pub async fn says_the_same(assets: Arc<Assets>) -> Result<()> {
 
     let server = Server::start(Default::default()).await?;
     let kubeconfig = dir.path().join("embedded.conf");
-    write_kubeconfig(&server, "kubernetes-admin", &["system:masters"], &kubeconfig)?;
+    write_kubeconfig(
+        &server,
+        "kubernetes-admin",
+        &["system:masters"],
+        &kubeconfig,
+    )?;
     let mut embedded = Session::new(&assets, dir.path(), kubeconfig);
     for (name, request) in NODES {
         let client = client(&server, &node(name), &["system:nodes"]).await?;
@@ -55,13 +60,15 @@ pub async fn says_the_same(assets: Arc<Assets>) -> Result<()> {
     compare(&real.said, &embedded.said, LEAST)
 }
 
-const NODES: [(&str, &str); 3] = [("node-1", "csr-1"), ("node-2", "csr-2"), ("node-3", "csr-3")];
+const NODES: [(&str, &str); 3] = [
+    ("node-1", "csr-1"),
+    ("node-2", "csr-2"),
+    ("node-3", "csr-3"),
+];
 
 /// What files hold, by their names.
 fn write_files(dir: &Path) -> Result<()> {
-    let map = |data: Value| {
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "map"}, "data": data})
-    };
+    let map = |data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "map"}, "data": data});
     let mut wrong = map(json!({"a": "1"}));
     wrong["date"] = json!({"a": "1"});
     let pem = pki::request("system:node:node-9", &["system:nodes"])?;
@@ -136,7 +143,10 @@ impl Session {
     /// given.
     async fn say(&mut self, code: i32, args: &[&str]) -> Result<()> {
         let (found, stdout, stderr) = self.run(args).await?;
-        ensure!(found == code, "kubectl {args:?}: expected {code}, found {found}\n{stderr}");
+        ensure!(
+            found == code,
+            "kubectl {args:?}: expected {code}, found {found}\n{stderr}"
+        );
         let name = format!("{:02} kubectl {}", self.said.len(), args.join(" "));
         // The original gives rules and warnings in any order.
         let (mut stdout, mut stderr) = (lines(&stdout), lines(&stderr));
@@ -161,13 +171,29 @@ impl Session {
         for args in [
             &["get", "csr"][..],
             &["get", "csr", "-o", "wide"],
-            &["get", "csr", "csr-1", "-o", "jsonpath={.spec.username} {.spec.usages}"],
+            &[
+                "get",
+                "csr",
+                "csr-1",
+                "-o",
+                "jsonpath={.spec.username} {.spec.usages}",
+            ],
             &["get", "csr", "-o", "name"],
-            &["get", "csr", "--field-selector", "spec.signerName=example.com/other"],
+            &[
+                "get",
+                "csr",
+                "--field-selector",
+                "spec.signerName=example.com/other",
+            ],
             &["describe", "csr", "csr-1"],
             &["get", "nodes"],
             &["get", "nodes", "-o", "wide"],
-            &["get", "nodes", "-o", "custom-columns=N:.metadata.name,A:.status.addresses[*].address"],
+            &[
+                "get",
+                "nodes",
+                "-o",
+                "custom-columns=N:.metadata.name,A:.status.addresses[*].address",
+            ],
             &["describe", "node", "node-1"],
             &["get", "configmaps", "-w", "--request-timeout=2s"],
         ] {
@@ -182,9 +208,20 @@ impl Session {
             &["certificate", "approve", "csr-1"],
             &["certificate", "deny", "csr-2"],
             &["get", "csr"],
-            &["get", "csr", "csr-1", "-o", "jsonpath={.status.conditions[*]['type','reason']}"],
+            &[
+                "get",
+                "csr",
+                "csr-1",
+                "-o",
+                "jsonpath={.status.conditions[*]['type','reason']}",
+            ],
             &["describe", "csr", "csr-2"],
-            &["wait", "--for=condition=Approved", "csr/csr-1", "--timeout=5s"],
+            &[
+                "wait",
+                "--for=condition=Approved",
+                "csr/csr-1",
+                "--timeout=5s",
+            ],
             &["create", "-f", "csr.json"],
             &["certificate", "approve", "-f", "csr.json"],
         ] {
@@ -206,11 +243,25 @@ impl Session {
         let approval = "certificatesigningrequests.certificates.k8s.io/approval";
         for args in [
             &["auth", "can-i", "update", approval][..],
-            &["auth", "can-i", "create", "csr", "--as", "system:node:x", "--as-group", "system:nodes"],
+            &[
+                "auth",
+                "can-i",
+                "create",
+                "csr",
+                "--as",
+                "system:node:x",
+                "--as-group",
+                "system:nodes",
+            ],
             &["auth", "can-i", "get", "/version", "--as", "jane"],
             &["auth", "can-i", "--list"],
             &["auth", "can-i", "--list", "--as", "jane"],
-            &["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"],
+            &[
+                "auth",
+                "whoami",
+                "-o",
+                "jsonpath={.status.userInfo.username}",
+            ],
             &["auth", "reconcile", "-f", "role.json"],
             &["auth", "reconcile", "-f", "role.json"],
         ] {
@@ -219,8 +270,15 @@ impl Session {
         for args in [
             &["auth", "can-i", "get", "nodes", "--as", "jane"][..],
             &["auth", "can-i", "get", "/metrics", "--as", "jane"],
-            &["auth", "can-i", "--list", "--as", "system:anonymous", "--as-group",
-                "system:unauthenticated"],
+            &[
+                "auth",
+                "can-i",
+                "--list",
+                "--as",
+                "system:anonymous",
+                "--as-group",
+                "system:unauthenticated",
+            ],
             &["get", "nodes", "--as", "jane"],
         ] {
             self.say(1, args).await?;
@@ -239,20 +297,49 @@ impl Session {
             &["apply", "-f", "map.json"],
             &["apply", "-f", "changed.json", "--dry-run=server"],
             &["apply", "-f", "changed.json"],
-            &["apply", "view-last-applied", "-f", "changed.json", "-o", "json"],
+            &[
+                "apply",
+                "view-last-applied",
+                "-f",
+                "changed.json",
+                "-o",
+                "json",
+            ],
             &["get", "configmap", "map", "-o", "jsonpath={.data}"],
             &["replace", "-f", "map.json"],
             &["get", "configmap", "map", "-o", "jsonpath={.data}"],
-            &["apply", "--server-side", "--force-conflicts", "-f", "changed.json"],
+            &[
+                "apply",
+                "--server-side",
+                "--force-conflicts",
+                "-f",
+                "changed.json",
+            ],
             &["apply", "--server-side", "-f", "changed.json"],
             &["label", "node", "node-1", "a=b"],
             &["label", "node", "node-1", "a=b"],
             &["label", "node", "node-1", "a=c", "--overwrite"],
             &["annotate", "node", "node-1", "example.com/note=x y"],
             &["annotate", "csr", "csr-1", "example.com/note=x"],
-            &["patch", "node", "node-1", "-p", r#"{"metadata": {"labels": {"c": "3"}}}"#],
-            &["patch", "node", "node-1", "--type", "merge", "-p", r#"{"spec": {"unschedulable": true}}"#],
-            &["patch", "node", "node-1", "--type", "json", "-p", json_patch],
+            &[
+                "patch",
+                "node",
+                "node-1",
+                "-p",
+                r#"{"metadata": {"labels": {"c": "3"}}}"#,
+            ],
+            &[
+                "patch",
+                "node",
+                "node-1",
+                "--type",
+                "merge",
+                "-p",
+                r#"{"spec": {"unschedulable": true}}"#,
+            ],
+            &[
+                "patch", "node", "node-1", "--type", "json", "-p", json_patch,
+            ],
             &["uncordon", "node-1"],
             &["cordon", "node-1"],
             &["taint", "node", "node-1", "a=b:NoSchedule"],
@@ -260,7 +347,13 @@ impl Session {
             &["get", "node", "node-1", "-o", "jsonpath={.spec.taints}"],
             &["apply", "-k", base],
             &["apply", "-k", base],
-            &["get", "clusterrole", "csr-warden", "-o", "jsonpath={.rules[*].resources}"],
+            &[
+                "get",
+                "clusterrole",
+                "csr-warden",
+                "-o",
+                "jsonpath={.rules[*].resources}",
+            ],
         ] {
             self.say(0, args).await?;
         }
@@ -269,9 +362,16 @@ impl Session {
             &["create", "-f", "wrong.json"],
             &["apply", "-f", "wrong.json"],
             &["label", "node", "node-1", "a=d"],
-            &["patch", "node", "node-1", "-p", r#"{"spec": {"surprise": 1}}"#],
+            &[
+                "patch",
+                "node",
+                "node-1",
+                "-p",
+                r#"{"spec": {"surprise": 1}}"#,
+            ],
         ] {
-            self.say(if args.contains(&"patch") { 0 } else { 1 }, args).await?;
+            self.say(if args.contains(&"patch") { 0 } else { 1 }, args)
+                .await?;
         }
         Ok(())
     }
@@ -283,13 +383,49 @@ impl Session {
             &["create", "configmap", "made", "--from-literal=a=b"],
             &["create", "secret", "generic", "made", "--from-literal=a=b"],
             &["create", "serviceaccount", "made"],
-            &["create", "service", "externalname", "made", "--external-name=example.com"],
-            &["create", "role", "made", "--verb=get", "--resource=configmaps"],
-            &["create", "rolebinding", "made", "--role=made", "--serviceaccount=default:made"],
-            &["create", "clusterrole", "made", "--verb=get", "--resource=nodes"],
-            &["create", "clusterrolebinding", "made", "--clusterrole=made", "--user=made"],
+            &[
+                "create",
+                "service",
+                "externalname",
+                "made",
+                "--external-name=example.com",
+            ],
+            &[
+                "create",
+                "role",
+                "made",
+                "--verb=get",
+                "--resource=configmaps",
+            ],
+            &[
+                "create",
+                "rolebinding",
+                "made",
+                "--role=made",
+                "--serviceaccount=default:made",
+            ],
+            &[
+                "create",
+                "clusterrole",
+                "made",
+                "--verb=get",
+                "--resource=nodes",
+            ],
+            &[
+                "create",
+                "clusterrolebinding",
+                "made",
+                "--clusterrole=made",
+                "--user=made",
+            ],
             &["get", "secret", "made", "-o", "jsonpath={.data} {.type}"],
-            &["get", "rolebinding", "made", "-o", "jsonpath={.subjects} {.roleRef}"],
+            &[
+                "get",
+                "rolebinding",
+                "made",
+                "-o",
+                "jsonpath={.subjects} {.roleRef}",
+            ],
             &["get", "roles,clusterrolebindings", "made", "-o", "name"],
         ] {
             self.say(0, args).await?;
@@ -319,7 +455,10 @@ impl Session {
             (&["api-resources"], "CertificateSigningRequest"),
             (&["get", "services,events", "-A"], "service/kubernetes"),
             (&["explain", "csr.spec"], "expirationSeconds"),
-            (&["explain", "node.status.addresses", "--recursive"], "NodeAddress"),
+            (
+                &["explain", "node.status.addresses", "--recursive"],
+                "NodeAddress",
+            ),
         ] {
             let (code, stdout, stderr) = self.run(args).await?;
             ensure!(
@@ -331,7 +470,8 @@ impl Session {
     }
 }
 
-/// Lines without what differs by nature: numbers, times, ages, and the width of columns.
+/// Lines without what differs by nature: numbers, times, ages, the width of columns, and how Go shows a
+/// value that is refused.
 fn lines(text: &str) -> Vec<String> {
     let is_age = |word: &str| {
         let ends = |c: char| ['s', 'm', 'h', 'd'].contains(&c);
@@ -340,11 +480,27 @@ fn lines(text: &str) -> Vec<String> {
             && word.chars().all(|c| c.is_ascii_digit() || ends(c))
     };
     let line = |line: &str| -> String {
+        let mut line = line.to_owned();
+        let refused = "Invalid value: \"";
+        if let Some((before, after)) = line.split_once(refused)
+            && let Some((_, why)) = after.split_once("\": ")
+        {
+            line = format!("{before}{refused}\": {why}");
+        }
         let words = line.split_whitespace();
-        let words = words.map(|word| if is_age(word) { "AGE".to_owned() } else { mask(word) });
+        let words = words.map(|word| {
+            if is_age(word) {
+                "AGE".to_owned()
+            } else {
+                mask(word)
+            }
+        });
         words.collect::<Vec<_>>().join(" ")
     };
-    let lines = text.lines().map(line).filter(|line| !line.contains("CreationTimestamp"));
+    let lines = text
+        .lines()
+        .map(line)
+        .filter(|line| !line.contains("CreationTimestamp"));
     lines.collect()
 }
 
@@ -366,4 +522,3 @@ pub async fn node_asks(client: &Client, node: &str, name: &str) -> Result<()> {
     Ask::new(name, pem).post(client).await?;
     Ok(())
 }
-

@@ -48,7 +48,11 @@ pub async fn observe(record: &mut Record<'_>, encoded: &[Encoded]) -> Result<()>
         let version = given["apiVersion"].as_str().unwrap_or_default();
         record.note(
             &format!("protobuf: {version} {kind}"),
-            json!([answer.code, answer.at("/message"), part(given, &answer.body)]),
+            json!([
+                answer.code,
+                answer.at("/message"),
+                part(given, &answer.body)
+            ]),
         )?;
     }
     wrong(record, encoded).await?;
@@ -89,11 +93,23 @@ async fn wrong(record: &mut Record<'_>, encoded: &[Encoded]) -> Result<()> {
         ("only the prefix", MAPS, b"k8s\0".to_vec()),
         ("no prefix", MAPS, map.get(4..).unwrap_or_default().to_vec()),
         ("JSON", MAPS, b"{}".to_vec()),
-        ("half an envelope", MAPS, map.get(..40).unwrap_or_default().to_vec()),
-        ("half an object", MAPS, envelope("v1", "ConfigMap", &[0x0a, 0x7f, 0x0a])),
+        (
+            "half an envelope",
+            MAPS,
+            map.get(..40).unwrap_or_default().to_vec(),
+        ),
+        (
+            "half an object",
+            MAPS,
+            envelope("v1", "ConfigMap", &[0x0a, 0x7f, 0x0a]),
+        ),
         ("an object of another kind", NODES, map.clone()),
         ("an object of another group", LEASES, map.clone()),
-        ("a kind that there is not", MAPS, envelope("v1", "Surprise", &[])),
+        (
+            "a kind that there is not",
+            MAPS,
+            envelope("v1", "Surprise", &[]),
+        ),
     ];
     for (name, path, body) in broken {
         let answer = send(record, "POST", path, body).await?;
@@ -108,9 +124,15 @@ async fn wrong(record: &mut Record<'_>, encoded: &[Encoded]) -> Result<()> {
     let body = [b"k8s\0".to_vec(), message(2, &unnamed)].concat();
     let path = format!("{MAPS}?dryRun=All&fieldValidation=Strict");
     let answer = send(record, "POST", &path, body).await?;
-    record.note("protobuf: no kind, and unknown fields", answer.parts(&["/metadata/name"]))?;
+    record.note(
+        "protobuf: no kind, and unknown fields",
+        answer.parts(&["/metadata/name"]),
+    )?;
     let answer = send(record, "PATCH", &format!("{MAPS}/conf-pb"), map).await?;
-    record.note("protobuf: a patch", json!([answer.code, answer.at("/reason")]))
+    record.note(
+        "protobuf: a patch",
+        json!([answer.code, answer.at("/reason")]),
+    )
 }
 
 async fn deleting(record: &mut Record<'_>) -> Result<()> {
@@ -121,7 +143,11 @@ async fn deleting(record: &mut Record<'_>) -> Result<()> {
     let uid = record.get("admin", &path).await?.str("/metadata/uid");
     for (name, version, uid) in [
         ("another uid", "v1", "00000000-0000-4000-8000-000000000000"),
-        ("this uid, by the version of another group", "policy/v1", &uid),
+        (
+            "this uid, by the version of another group",
+            "policy/v1",
+            &uid,
+        ),
     ] {
         // Grace period, preconditions, propagation policy.
         let options = [

@@ -266,7 +266,11 @@ async fn rules(record: &mut Record<'_>) -> Result<()> {
     let path = format!("{REVIEWS}/selfsubjectrulesreviews");
     for (name, user, namespace) in [
         ("review: the rules of an administrator", "admin", "default"),
-        ("review: the rules of somebody with a role", "jane", "default"),
+        (
+            "review: the rules of somebody with a role",
+            "jane",
+            "default",
+        ),
         ("review: the rules of a node", "other", "default"),
         ("review: the rules of no namespace", "jane", ""),
     ] {
@@ -298,7 +302,10 @@ async fn tokens(record: &mut Record<'_>) -> Result<()> {
     record.post("admin", accounts, &named("conf-sa")).await?;
     let path = format!("{accounts}/conf-sa/token");
     let issued = record.post("admin", &path, &json!({})).await?;
-    record.note("token: of a ServiceAccount", json!([issued.code, issued.at("/kind")]))?;
+    record.note(
+        "token: of a ServiceAccount",
+        json!([issued.code, issued.at("/kind")]),
+    )?;
     let reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
     for (name, user, token) in [
         ("token: a good one", "admin", issued.str("/status/token")),
@@ -312,7 +319,10 @@ async fn tokens(record: &mut Record<'_>) -> Result<()> {
             groups.sort_by_key(Value::to_string);
         }
         let who = answer.parts(&["/status/authenticated", "/status/user/username"]);
-        record.note(name, json!([who, groups, answer.at("/status/error").is_string()]))?;
+        record.note(
+            name,
+            json!([who, groups, answer.at("/status/error").is_string()]),
+        )?;
     }
     Ok(())
 }

@@ -26,20 +26,41 @@ pub fn all() -> Result<Vec<(String, Value)>> {
         ("/api/v1/namespaces".to_owned(), namespace()),
         (namespaced("coordination.k8s.io") + "/leases", lease()),
         (namespaced("events.k8s.io") + "/events", new_event()),
-        (namespaced("discovery.k8s.io") + "/endpointslices", endpoint_slice()),
-        (namespaced("networking.k8s.io") + "/networkpolicies", network_policy()),
-        (namespaced("policy") + "/poddisruptionbudgets", disruption_budget()),
+        (
+            namespaced("discovery.k8s.io") + "/endpointslices",
+            endpoint_slice(),
+        ),
+        (
+            namespaced("networking.k8s.io") + "/networkpolicies",
+            network_policy(),
+        ),
+        (
+            namespaced("policy") + "/poddisruptionbudgets",
+            disruption_budget(),
+        ),
         (format!("{rbac}/clusterroles"), cluster_role()),
-        (format!("{rbac}/clusterrolebindings"), binding("ClusterRoleBinding")),
+        (
+            format!("{rbac}/clusterrolebindings"),
+            binding("ClusterRoleBinding"),
+        ),
         (namespaced("rbac.authorization.k8s.io") + "/roles", role()),
-        (namespaced("rbac.authorization.k8s.io") + "/rolebindings", binding("RoleBinding")),
+        (
+            namespaced("rbac.authorization.k8s.io") + "/rolebindings",
+            binding("RoleBinding"),
+        ),
     ];
     for (_, sample) in &mut samples {
         sample["metadata"] = metadata();
     }
     samples.extend([
-        (format!("{rights}/selfsubjectaccessreviews"), self_access_review()),
-        (format!("{rights}/subjectaccessreviews"), access_review("SubjectAccessReview")),
+        (
+            format!("{rights}/selfsubjectaccessreviews"),
+            self_access_review(),
+        ),
+        (
+            format!("{rights}/subjectaccessreviews"),
+            access_review("SubjectAccessReview"),
+        ),
         (
             namespaced("authorization.k8s.io") + "/localsubjectaccessreviews",
             access_review("LocalSubjectAccessReview"),
