@@ -23,7 +23,7 @@ use crate::harness::node_user::Ask;
 use crate::harness::pki;
 
 /// Fewer would hold the stand-in to too little.
-const LEAST: usize = 60;
+const LEAST: usize = 90;
 
 pub async fn says_the_same(assets: Arc<Assets>) -> Result<()> {
     let options = Options {

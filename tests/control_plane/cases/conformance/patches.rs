@@ -37,6 +37,15 @@ pub async fn observe(record: &mut Record<'_>) -> Result<()> {
         "patch: strategic, a list with keys",
         json!([answer.code, list]),
     )?;
+    let more = json!({"status": {
+        "$setElementOrder/addresses": [{"type": "Hostname"}, {"type": "ExternalIP"}],
+        "addresses": [{"type": "ExternalIP", "address": "192.0.2.1"}],
+    }});
+    let answer = record.patch("admin", &status, STRATEGIC, &more).await?;
+    record.note(
+        "patch: strategic, in an order",
+        answer.parts(&["/status/addresses"]),
+    )?;
     let answer = record.patch("admin", &status, MERGE, &addresses).await?;
     record.note("patch: merge, a list", answer.parts(&["/status/addresses"]))?;
     let stale = json!({"metadata": {"resourceVersion": "1", "labels": {"m": "3"}}});
