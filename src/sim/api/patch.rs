@@ -116,7 +116,7 @@ fn strategic_object(target: &mut Map<String, Value>, patch: &Map<String, Value>)
                 from.retain(|one| !gone.contains(one));
             }
         } else if key.starts_with('$') {
-            // Orders come last; retained keys change nothing here.
+            // Orders come last; what keys are kept changes nothing here.
         } else if value.is_null() {
             target.remove(key);
         } else {
@@ -163,6 +163,12 @@ fn reorder(list: &str, before: &[Value], merged: &mut Vec<Value>, order: &[Value
 }
 
 fn strategic_list(field: &str, target: &mut Vec<Value>, patch: &[Value]) {
+    let before = target.clone();
+    merge_list(field, target, patch);
+    reorder(field, &before, target, patch);
+}
+
+fn merge_list(field: &str, target: &mut Vec<Value>, patch: &[Value]) {
     let Some(key) = merge_key(field) else {
         for value in patch {
             if !target.contains(value) {
@@ -254,7 +260,7 @@ mod tests {
             json!({"status": {"addresses": [
                 {"type": "InternalIP", "address": "10.0.0.2"},
                 {"type": "ExternalIP", "address": "192.0.2.1"},
-            ]}, "metadata": {"finalizers": ["x", "y"], "labels": {"b": "2"}}})
+            ]}, "metadata": {"finalizers": ["y", "x"], "labels": {"b": "2"}}})
         );
     }
 }
