@@ -186,6 +186,32 @@ fn what_is_kept_can_be_used_until_it_is_interrupted() {
         assert_eq!(listed.matches("Approved,Issued").count(), 3, "{listed}");
         assert_eq!(listed.matches("Denied").count(), 2, "{listed}");
         assert!(kubectl(&["get", "nodes", "-o", "wide"]).contains("10.128.0.2"));
+        // By hand, of another signer, which csr-warden leaves alone.
+        let directory = kubeconfig.parent().unwrap();
+        let request = directory.join("request.json");
+        std::fs::write(&request, client_request().to_string()).unwrap();
+        kubectl(&["apply", "-f", request.to_str().unwrap()]);
+        assert!(kubectl(&["certificate", "approve", "by-hand"]).contains("approved"));
+        assert!(kubectl(&["get", "csr", "by-hand"]).contains("Approved"));
+        // csr-warden has the rights of deploy/base, and no others.
+        let may = |verb: &str, resource: &str| {
+            let account = "system:serviceaccount:kube-system:csr-warden";
+            let asked = ["auth", "can-i", verb, resource, "--as", account];
+            Command::new(Path::new(&assets).join("kubectl"))
+                .arg("--kubeconfig")
+                .arg(&kubeconfig)
+                .arg("--cache-dir")
+                .arg(kubeconfig.with_file_name("cache"))
+                .args(asked)
+                .output()
+                .unwrap()
+                .status
+                .success()
+        };
+        assert!(may("list", "nodes"));
+        for (verb, resource) in [("get", "secrets"), ("delete", "csr"), ("patch", "nodes")] {
+            assert!(!may(verb, resource), "{verb} {resource}");
+        }
     }
 
     let pid = i32::try_from(kept.0.id()).unwrap();
@@ -193,6 +219,26 @@ fn what_is_kept_can_be_used_until_it_is_interrupted() {
     let status = kept.0.wait().unwrap();
     assert!(status.success(), "{status}");
     assert!(!kubeconfig.parent().unwrap().exists());
+}
+
+/// A request for a client certificate.
+fn client_request() -> serde_json::Value {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    let mut name = rcgen::DistinguishedName::new();
+    name.push(rcgen::DnType::CommonName, "jane");
+    params.distinguished_name = name;
+    let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+    serde_json::json!({
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": {"name": "by-hand"},
+        "spec": {
+            "request": k8s_openapi::ByteString(pem.into_bytes()),
+            "signerName": "kubernetes.io/kube-apiserver-client",
+            "usages": ["client auth"],
+        },
+    })
 }
 
 fn requests(kubeconfig: &Path) -> Vec<CertificateSigningRequest> {

@@ -79,8 +79,6 @@ NAME is that of a request, which `status` shows. The last is a second daemon,
 which would only say what it would do; until somebody asks anew it leads its own
 Lease and waits.
 
-The embedded API server reads no protobuf yet: kubectl's `certificate approve`,
-`auth can-i`, and `apply` without `--validate=false` do not work against it.
 Its kubelets are simulated and have no port to dial: `{name} doctor` and
 `{name} audit --dial` say so.
 

@@ -1,6 +1,7 @@
 //! `csr-warden demo`: a cluster in this process, with kubelets, attackers, and the daemon as `run`
 //! has it, to be looked at.
 
+mod installation;
 mod keep;
 mod screen;
 mod tally;
@@ -112,7 +113,8 @@ async fn play(
     let server = Server::start(Options::default()).await?;
     let admin = config(&server, "kubernetes-admin", &["system:masters"]).await?;
     let client = Client::try_from(admin.clone())?;
-    let daemon = start_daemon(Connection::with(admin)?).await?;
+    let own = installation::install(&admin).await?;
+    let daemon = start_daemon(Connection::with(own)?).await?;
     let cast = Cast {
         screen,
         server: &server,
@@ -173,7 +175,10 @@ impl Cast<'_> {
             self.server.url()
         )]);
         self.health.ready().await;
-        screen.event(&["csr-warden has read it and is ready, as `csr-warden run` would be"]);
+        screen.event(&[
+            "csr-warden has read it and is ready, as `csr-warden run` would be",
+            "with the rights of its ServiceAccount in deploy/base",
+        ]);
         let mut choices = Choices::new(args.seed);
         let kubelets = self.kubelets(args, &mut choices).await?;
         let strikes = self.strikes(args, &mut choices).await?;

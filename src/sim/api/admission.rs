@@ -1,7 +1,7 @@
 //! What is refused although somebody may do it: the limits of nodes (`NodeRestriction`), of
 //! approvers, and of one signer.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::authz;
 use super::encoding::{at, text};
@@ -69,10 +69,26 @@ pub(super) fn create(
             _ => {}
         }
     }
-    if resource.plural == "certificatesigningrequests" {
-        no_masters(call, name, object)?;
+    match resource.plural {
+        "certificatesigningrequests" => no_masters(call, name, object),
+        "nodes" => {
+            not_ready(object);
+            Ok(())
+        }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// A new Node takes no pods until it is ready (`TaintNodesByCondition`).
+fn not_ready(node: &mut Map<String, Value>) {
+    let taint = json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"});
+    let spec = node.entry("spec").or_insert_with(|| json!({}));
+    let Value::Object(spec) = spec else { return };
+    if let Value::Array(taints) = spec.entry("taints").or_insert_with(|| json!([]))
+        && !taints.contains(&taint)
+    {
+        taints.push(taint);
+    }
 }
 
 fn node(call: &Call) -> Option<&str> {

@@ -10,7 +10,9 @@ use x509_parser::prelude::FromDer;
 
 use super::failure::Failure;
 
+const ANONYMOUS: &str = "system:anonymous";
 const AUTHENTICATED: &str = "system:authenticated";
+const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 /// Somebody who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +42,9 @@ impl User {
 
     fn anonymous() -> User {
         User {
-            name: "system:anonymous".into(),
+            name: ANONYMOUS.into(),
             uid: String::new(),
-            groups: vec!["system:unauthenticated".into()],
+            groups: vec![UNAUTHENTICATED.into()],
             extra: BTreeMap::new(),
         }
     }
@@ -117,7 +119,8 @@ impl Tokens {
             .remove(token);
     }
 
-    fn user(&self, token: &str) -> Option<Arc<User>> {
+    /// Whose token it is.
+    pub(super) fn user(&self, token: &str) -> Option<Arc<User>> {
         self.users
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -160,7 +163,12 @@ pub(super) fn impersonated(headers: &HeaderMap) -> Option<User> {
         .filter_map(|value| value.to_str().ok())
         .collect();
     let mut user = User::new(name, &groups);
-    user.groups.dedup();
+    if groups.contains(&AUTHENTICATED) || groups.contains(&UNAUTHENTICATED) {
+        user.groups.pop();
+    } else if name == ANONYMOUS {
+        user.groups.pop();
+        user.groups.push(UNAUTHENTICATED.into());
+    }
     if let Some((namespace, _)) = user.service_account().filter(|_| groups.is_empty()) {
         let all = format!("system:serviceaccounts:{namespace}");
         user.groups

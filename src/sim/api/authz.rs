@@ -1,10 +1,10 @@
-//! Who may do what: administrators, nodes, what everybody may, and the roles in the store.
+//! Who may do what: administrators, nodes, and whoever has a role.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::authn::User;
-use super::store::{Cut, Scope, Store};
+use super::rbac;
+use super::store::Store;
 
 /// What somebody wants to do.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,8 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
-    fn combined(&self) -> String {
+    /// `nodes`, `nodes/status`.
+    pub(super) fn combined(&self) -> String {
         if self.subresource.is_empty() {
             self.resource.clone()
         } else {
@@ -60,11 +61,9 @@ pub(super) enum Decision {
 }
 
 const READ: [&str; 3] = ["get", "list", "watch"];
-const OPEN_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
-const DISCOVERY_PATHS: [&str; 3] = ["/api", "/apis", "/openapi"];
 
 pub(super) fn authorize(store: &Store, user: &User, wanted: &Attributes) -> Decision {
-    if user.is_in("system:masters") || may_everybody(user, wanted) {
+    if user.is_in("system:masters") {
         return Decision::Allowed;
     }
     let mut reason = String::new();
@@ -74,33 +73,10 @@ pub(super) fn authorize(store: &Store, user: &User, wanted: &Attributes) -> Deci
             Decision::Refused(why) => reason = why,
         }
     }
-    if by_role(store, user, wanted) {
+    if rbac::allows(store, user, wanted) {
         return Decision::Allowed;
     }
     Decision::Refused(reason)
-}
-
-/// `system:public-info-viewer`, `system:discovery`, `system:basic-user`.
-fn may_everybody(user: &User, wanted: &Attributes) -> bool {
-    let known = user.is_in("system:authenticated");
-    if !wanted.path.is_empty() {
-        let begins = |open: &&str| {
-            let rest = wanted.path.strip_prefix(*open);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        return wanted.verb == "get"
-            && (OPEN_PATHS.iter().any(|open| wanted.path == *open)
-                || known && DISCOVERY_PATHS.iter().any(begins)
-                || known && OPEN_PATHS.iter().any(begins));
-    }
-    let asks_of_itself = matches!(
-        (wanted.group.as_str(), wanted.resource.as_str()),
-        (
-            "authorization.k8s.io",
-            "selfsubjectaccessreviews" | "selfsubjectrulesreviews"
-        ) | ("authentication.k8s.io", "selfsubjectreviews")
-    );
-    known && wanted.verb == "create" && asks_of_itself
 }
 
 /// The node authorizer (`plugin/pkg/auth/authorizer/node`) for what is served here.
@@ -167,120 +143,6 @@ fn may_node_use_lease(node: &str, wanted: &Attributes) -> Decision {
         return refused("can only access node lease with the same name as the requesting node");
     }
     Decision::Allowed
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Binding {
-    role_ref: RoleRef,
-    #[serde(default)]
-    subjects: Vec<Subject>,
-}
-
-#[derive(Deserialize)]
-struct RoleRef {
-    kind: String,
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Subject {
-    kind: String,
-    name: String,
-    #[serde(default)]
-    namespace: String,
-}
-
-#[derive(Deserialize)]
-struct Role {
-    #[serde(default)]
-    rules: Vec<Rule>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Rule {
-    #[serde(default)]
-    verbs: Vec<String>,
-    #[serde(default)]
-    api_groups: Vec<String>,
-    #[serde(default)]
-    resources: Vec<String>,
-    #[serde(default)]
-    resource_names: Vec<String>,
-    #[serde(default, rename = "nonResourceURLs")]
-    paths: Vec<String>,
-}
-
-impl Subject {
-    fn is(&self, user: &User) -> bool {
-        match self.kind.as_str() {
-            "User" => self.name == user.name,
-            "Group" => user.is_in(&self.name),
-            "ServiceAccount" => {
-                user.service_account() == Some((self.namespace.as_str(), self.name.as_str()))
-            }
-            _ => false,
-        }
-    }
-}
-
-impl Rule {
-    fn allows(&self, wanted: &Attributes) -> bool {
-        let has = |list: &[String], value: &str| list.iter().any(|one| one == "*" || one == value);
-        if !has(&self.verbs, &wanted.verb) {
-            return false;
-        }
-        if !wanted.path.is_empty() {
-            let covers = |path: &String| match path.strip_suffix('*') {
-                Some(prefix) => wanted.path.starts_with(prefix),
-                None => wanted.path == *path,
-            };
-            return self.paths.iter().any(covers);
-        }
-        let combined = wanted.combined();
-        let any = format!("*/{}", wanted.subresource);
-        let resource = has(&self.resources, &combined)
-            || !wanted.subresource.is_empty() && self.resources.contains(&any);
-        has(&self.api_groups, &wanted.group)
-            && resource
-            && (self.resource_names.is_empty() || self.resource_names.contains(&wanted.name))
-    }
-}
-
-/// The RBAC authorizer. There are few roles, so they are read anew each time.
-fn by_role(store: &Store, user: &User, wanted: &Attributes) -> bool {
-    let bound = |storage: &str, namespace: &str| -> Vec<RoleRef> {
-        let scope = Scope {
-            namespace: namespace.to_owned(),
-            ..Scope::default()
-        };
-        let Ok(page) = store.list(storage, &scope, &Cut::default()) else {
-            return Vec::new();
-        };
-        page.objects
-            .iter()
-            .filter_map(|stored| serde_json::from_slice::<Binding>(&stored.body).ok())
-            .filter(|binding| binding.subjects.iter().any(|subject| subject.is(user)))
-            .map(|binding| binding.role_ref)
-            .collect()
-    };
-    let allows = |reference: &RoleRef, namespace: &str| {
-        let (storage, key) = if reference.kind == "Role" {
-            ("roles", format!("{namespace}/{}", reference.name))
-        } else {
-            ("clusterroles", reference.name.clone())
-        };
-        let role = store.get(storage, &key);
-        let role = role.and_then(|stored| serde_json::from_slice::<Role>(&stored.body).ok());
-        role.is_some_and(|role| role.rules.iter().any(|rule| rule.allows(wanted)))
-    };
-    let everywhere = bound("clusterrolebindings", "");
-    everywhere.iter().any(|reference| allows(reference, ""))
-        || !wanted.namespace.is_empty()
-            && bound("rolebindings", &wanted.namespace)
-                .iter()
-                .any(|reference| allows(reference, &wanted.namespace))
 }
 
 /// Whether somebody may use a signer in this way: by its name, or for its whole domain.

@@ -8,8 +8,9 @@ use super::encoding::{self, at, text};
 use super::failure::Failure;
 use super::http::{Call, json_bytes, success};
 use super::metadata;
-use super::store::{Clash, Cut, Expected, Scope, Stored};
-use super::{admission, read, write};
+use super::protobuf::Expected;
+use super::store::{self, Clash, Cut, Scope, Stored};
+use super::{admission, body, read};
 
 const TRIES: usize = 16;
 
@@ -72,7 +73,11 @@ fn options(call: &Call) -> Result<Map<String, Value>, Failure> {
     if call.body.is_empty() {
         return Ok(Map::new());
     }
-    write::parse(&call.content_type, &call.body)
+    let expected = Expected {
+        api_version: "",
+        kind: "DeleteOptions",
+    };
+    body::parse(&call.content_type, &call.body, expected)
 }
 
 fn remove(call: &Call, name: &str, options: &Map<String, Value>) -> Result<Outcome, Failure> {
@@ -111,7 +116,7 @@ fn remove_key(
             metadata.insert("deletionTimestamp".into(), call.shared.clock.now().into());
             metadata.insert("deletionGracePeriodSeconds".into(), 0.into());
         });
-        let expected = Expected::Version(stored.version);
+        let expected = store::Expected::Version(stored.version);
         if let Ok(stored) = store.put(resource.plural, key, expected, object) {
             return Ok(Outcome::Waits(stored));
         }

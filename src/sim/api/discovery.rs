@@ -6,12 +6,13 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
-use super::http::json_value;
+use super::http::{json_bytes, json_value};
+use super::openapi;
 use super::resources::{RESOURCES, REVIEWS, Resource};
 
 /// The version of the API that is served.
 const MINOR: &str = "36";
-const GIT_VERSION: &str = "v1.36.2-csr-warden";
+pub(super) const GIT_VERSION: &str = "v1.36.2-csr-warden";
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 const VERBS: [&str; 8] = [
     "create",
@@ -76,13 +77,21 @@ pub(super) fn answer(parts: &Parts, path: &str) -> Result<Response, Failure> {
             "paths": {},
             "definitions": {},
         })),
-        ["openapi", "v3"] => ok(&json!({"paths": {}})),
-        _ => Ok((StatusCode::NOT_FOUND, "404 page not found\n").into_response()),
+        ["openapi", "v3"] => ok(&openapi::index()),
+        ["openapi", "v3", version @ ..] => match openapi::document(&version.join("/")) {
+            Some(document) => Ok(json_bytes(StatusCode::OK, document)),
+            None => Ok(not_found()),
+        },
+        _ => Ok(not_found()),
     }
 }
 
+fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
+}
+
 /// All groups but the one without a name, in the order of the resources.
-fn groups() -> Vec<&'static str> {
+pub(super) fn groups() -> Vec<&'static str> {
     let resources = RESOURCES.iter().map(|resource| resource.group);
     let reviews = REVIEWS.iter().map(|(_, _, group, _)| *group);
     let mut groups: Vec<&str> = resources.chain(reviews).filter(|g| !g.is_empty()).collect();
@@ -96,7 +105,7 @@ fn group(name: &str) -> Value {
     json!({"name": name, "versions": [version], "preferredVersion": version})
 }
 
-fn of_group(group: &str) -> impl Iterator<Item = &'static Resource> {
+pub(super) fn of_group(group: &str) -> impl Iterator<Item = &'static Resource> {
     RESOURCES
         .iter()
         .filter(move |resource| resource.group == group)

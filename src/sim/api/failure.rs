@@ -73,6 +73,12 @@ impl Cause {
     }
 }
 
+impl Cause {
+    fn shown(&self) -> Value {
+        json!({"reason": self.reason, "message": self.message, "field": self.field})
+    }
+}
+
 impl Failure {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Failure {
         Failure {
@@ -176,6 +182,15 @@ impl Failure {
         Failure::new(403, "Forbidden", message).about(resource, name)
     }
 
+    /// 403 for a question.
+    pub(super) fn forbidden_review(plural: &str, group: &str, why: &str) -> Failure {
+        let message = format!("{plural}.{group} is forbidden: {why}");
+        let mut failure = Failure::new(403, "Forbidden", message);
+        failure.details.insert("group".into(), group.into());
+        failure.details.insert("kind".into(), plural.into());
+        failure
+    }
+
     /// 403 for what is no resource.
     pub(super) fn forbidden_path(why: &str) -> Failure {
         Failure::new(403, "Forbidden", format!("forbidden: {why}"))
@@ -199,12 +214,7 @@ impl Failure {
         let message = format!("{}{group} {name:?} is invalid: {list}", resource.kind);
         let mut failure = Failure::new(422, "Invalid", message).about(resource, name);
         failure.details.insert("kind".into(), resource.kind.into());
-        let causes: Vec<Value> = causes
-            .iter()
-            .map(|cause| {
-                json!({"reason": cause.reason, "message": cause.message, "field": cause.field})
-            })
-            .collect();
+        let causes: Vec<Value> = causes.iter().map(Cause::shown).collect();
         failure.details.insert("causes".into(), causes.into());
         failure
     }
@@ -219,11 +229,33 @@ impl Failure {
         failure.details.insert("kind".into(), kind.into());
         failure.details.insert("group".into(), "meta.k8s.io".into());
         failure
+            .details
+            .insert("causes".into(), json!([cause.shown()]));
+        failure
     }
 
     /// 400.
     pub(super) fn bad_request(message: impl Into<String>) -> Failure {
         Failure::new(400, "BadRequest", message)
+    }
+
+    /// 400 for an object that is not of its type.
+    pub(super) fn of_other_type(resource: &Resource, why: &str) -> Failure {
+        let Resource { kind, version, .. } = resource;
+        Failure::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
+        ))
+    }
+
+    /// 422 for a patch of fields that there are not.
+    pub(super) fn strict_patch(patch: &str, why: &str) -> Failure {
+        let cause = Cause::invalid("patch", &patch.into(), why);
+        let message = format!(" \"\" is invalid: {}: {}", cause.field, cause.message);
+        let mut failure = Failure::new(422, "Invalid", message);
+        failure
+            .details
+            .insert("causes".into(), json!([cause.shown()]));
+        failure
     }
 
     /// 422 for a patch that does not fit.
@@ -268,6 +300,13 @@ impl Failure {
                 "the body of the request was in an unknown format - accepted media types include: \
                  {accepted}"
             ),
+        )
+    }
+
+    /// 415 for a body that is an object in no known format.
+    pub(super) fn unsupported_body() -> Failure {
+        Failure::unsupported_media_type(
+            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
         )
     }
 

@@ -166,8 +166,8 @@ async fn handle(shared: Arc<Shared>, peer: Peer, request: Request) -> Result<Res
                 return Err(Failure::not_allowed());
             }
             let body = read_body(body).await?;
-            let body = write::parse(&content_type(&parts), &body)?;
-            reviews::answer(&shared.store, &user, kind, &namespace, body)
+            let review = reviews::read(kind, &content_type(&parts), &body)?;
+            reviews::answer(&shared, &user, kind, &namespace, review)
         }
         Target::Resource(path) => {
             let call = Call {
@@ -316,7 +316,11 @@ fn allow(
     let why = wanted.refusal(user, &reason);
     Err(match target {
         Target::Resource(path) => Failure::forbidden(path.resource, &wanted.name, &why),
-        Target::Review(..) | Target::Other(_) => Failure::forbidden_path(&why),
+        Target::Review(kind, _) => {
+            let (plural, group) = reviews::place(kind);
+            Failure::forbidden_review(plural, group, &why)
+        }
+        Target::Other(_) => Failure::forbidden_path(&why),
     })
 }
 

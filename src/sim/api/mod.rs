@@ -1,13 +1,14 @@
 //! The embedded API server: a stand-in for kube-apiserver that is held to the original, for the
 //! objects that a cluster of kubelets and their approver need.
 //!
-//! It keeps everything in memory and speaks HTTPS with JSON on 127.0.0.1. A test runs the same
-//! cases against it and against the real one.
+//! It keeps everything in memory and speaks HTTPS on 127.0.0.1; it reads JSON, YAML and protobuf, and
+//! answers in JSON. A test runs the same cases against it and against the real one.
 
 mod admission;
 mod authn;
 mod authority;
 mod authz;
+mod body;
 mod bootstrap;
 mod certificates;
 mod clock;
@@ -18,12 +19,16 @@ mod encoding;
 mod events;
 mod failure;
 mod faults;
+mod fields;
 mod http;
 mod journal;
 mod metadata;
+mod openapi;
 mod patch;
 mod path;
 mod pkcs10;
+mod protobuf;
+mod rbac;
 mod read;
 mod resources;
 mod reviews;

@@ -49,13 +49,10 @@ impl Patch {
             Kind::Merge => serde_json::from_slice(body)
                 .map(Patch::Merge)
                 .map_err(wrong),
-            Kind::Strategic => serde_json::from_slice(body)
+            // What is applied may be YAML too, and is read as any object.
+            Kind::Strategic | Kind::Apply => serde_json::from_slice(body)
                 .map(Patch::Strategic)
                 .map_err(wrong),
-            Kind::Apply => {
-                let object = super::write::parse("application/yaml", body)?;
-                Ok(Patch::Strategic(Value::Object(object)))
-            }
         }
     }
 
@@ -112,13 +109,14 @@ fn strategic_object(target: &mut Map<String, Value>, patch: &Map<String, Value>)
     {
         target.clear();
     }
+    let before = target.clone();
     for (key, value) in patch {
         if let Some(list) = key.strip_prefix("$deleteFromPrimitiveList/") {
             if let (Some(Value::Array(from)), Value::Array(gone)) = (target.get_mut(list), value) {
                 from.retain(|one| !gone.contains(one));
             }
         } else if key.starts_with('$') {
-            // Orders of elements and retained keys change nothing here.
+            // Orders come last; what keys are kept changes nothing here.
         } else if value.is_null() {
             target.remove(key);
         } else {
@@ -126,9 +124,51 @@ fn strategic_object(target: &mut Map<String, Value>, patch: &Map<String, Value>)
             strategic(key, entry, value);
         }
     }
+    for (key, order) in patch {
+        if let Some(list) = key.strip_prefix("$setElementOrder/")
+            && let (Some(Value::Array(merged)), Value::Array(order)) = (target.get_mut(list), order)
+        {
+            let before = before.get(list).and_then(Value::as_array);
+            reorder(list, before.map_or(&[], Vec::as_slice), merged, order);
+        }
+    }
+}
+
+/// What the patch names is in its order; what it doesn't is before that which it was before
+/// (`mergeSortedSlice` of `strategicpatch`).
+fn reorder(list: &str, before: &[Value], merged: &mut Vec<Value>, order: &[Value]) {
+    let key = merge_key(list);
+    let id = |value: &Value| match key {
+        Some(key) => value.get(key).cloned().unwrap_or_default(),
+        None => value.clone(),
+    };
+    let place = |list: &[Value], value: &Value| list.iter().position(|one| id(one) == id(value));
+    let (mut named, others): (Vec<Value>, Vec<Value>) = mem::take(merged)
+        .into_iter()
+        .partition(|value| place(order, value).is_some());
+    named.sort_by_key(|value| place(order, value));
+    let mut others = others.into_iter().peekable();
+    for value in named {
+        let here = place(before, &value);
+        let is_before = |other: &Value| match (place(before, other), here) {
+            (Some(there), Some(here)) => there < here,
+            (_, _) => false,
+        };
+        while let Some(other) = others.next_if(is_before) {
+            merged.push(other);
+        }
+        merged.push(value);
+    }
+    merged.extend(others);
 }
 
 fn strategic_list(field: &str, target: &mut Vec<Value>, patch: &[Value]) {
+    let before = target.clone();
+    merge_list(field, target, patch);
+    reorder(field, &before, target, patch);
+}
+
+fn merge_list(field: &str, target: &mut Vec<Value>, patch: &[Value]) {
     let Some(key) = merge_key(field) else {
         for value in patch {
             if !target.contains(value) {
@@ -182,6 +222,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_list_has_the_order_that_a_patch_gives_it() {
+        let object = json!({"spec": {"taints": [{"key": "a"}, {"key": "b"}, {"key": "c"}]}});
+        let patch = json!({"spec": {
+            "$setElementOrder/taints": [{"key": "d"}, {"key": "c"}, {"key": "a"}],
+            "taints": [{"key": "d"}],
+        }});
+        let patch = Patch::parse(Kind::Strategic, patch.to_string().as_bytes()).unwrap();
+        assert_eq!(
+            patch.apply(object).unwrap(),
+            json!({"spec": {"taints": [
+                {"key": "d"}, {"key": "b"}, {"key": "c"}, {"key": "a"},
+            ]}})
+        );
+    }
+
+    #[test]
     fn a_strategic_patch_merges_lists_by_their_keys() {
         let object = json!({"status": {"addresses": [
             {"type": "InternalIP", "address": "10.0.0.1"},
@@ -204,7 +260,7 @@ mod tests {
             json!({"status": {"addresses": [
                 {"type": "InternalIP", "address": "10.0.0.2"},
                 {"type": "ExternalIP", "address": "192.0.2.1"},
-            ]}, "metadata": {"finalizers": ["x", "y"], "labels": {"b": "2"}}})
+            ]}, "metadata": {"finalizers": ["y", "x"], "labels": {"b": "2"}}})
         );
     }
 }

@@ -4,6 +4,7 @@
 use k8s_openapi::api::{
     apps, certificates, coordination, core, discovery, events, networking, policy, rbac,
 };
+use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -22,6 +23,8 @@ pub(super) struct Resource {
     /// Reads an object strictly enough and writes it as its type has it: unknown fields are
     /// dropped, wrong types are errors.
     pub(super) canonical: fn(Value) -> Result<Value, serde_json::Error>,
+    /// Its schema; those of the types in it are left with the generator.
+    pub(super) schema: fn(&mut SchemaGenerator) -> Schema,
     /// An update of what is not there creates it.
     pub(super) create_on_update: bool,
     /// An update needs no resourceVersion.
@@ -72,6 +75,7 @@ const CLUSTER: Resource = Resource {
     namespaced: false,
     subresources: &[],
     canonical: Ok,
+    schema: SchemaGenerator::subschema_for::<()>,
     create_on_update: false,
     unconditional: true,
 };
@@ -88,6 +92,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         kind: "ConfigMap",
         short: &["cm"],
         canonical: typed::<core::v1::ConfigMap>,
+        schema: SchemaGenerator::subschema_for::<core::v1::ConfigMap>,
         ..NAMESPACED
     },
     Resource {
@@ -96,6 +101,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         kind: "Event",
         short: &["ev"],
         canonical: typed::<core::v1::Event>,
+        schema: SchemaGenerator::subschema_for::<core::v1::Event>,
         create_on_update: true,
         ..NAMESPACED
     },
@@ -106,6 +112,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["ns"],
         subresources: &["status"],
         canonical: typed::<core::v1::Namespace>,
+        schema: SchemaGenerator::subschema_for::<core::v1::Namespace>,
         ..CLUSTER
     },
     Resource {
@@ -115,6 +122,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["no"],
         subresources: &["status"],
         canonical: typed::<core::v1::Node>,
+        schema: SchemaGenerator::subschema_for::<core::v1::Node>,
         ..CLUSTER
     },
     Resource {
@@ -124,6 +132,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["po"],
         subresources: &["status"],
         canonical: typed::<core::v1::Pod>,
+        schema: SchemaGenerator::subschema_for::<core::v1::Pod>,
         ..NAMESPACED
     },
     Resource {
@@ -131,6 +140,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         singular: "secret",
         kind: "Secret",
         canonical: typed::<core::v1::Secret>,
+        schema: SchemaGenerator::subschema_for::<core::v1::Secret>,
         ..NAMESPACED
     },
     Resource {
@@ -140,6 +150,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["sa"],
         subresources: &["token"],
         canonical: typed::<core::v1::ServiceAccount>,
+        schema: SchemaGenerator::subschema_for::<core::v1::ServiceAccount>,
         ..NAMESPACED
     },
     Resource {
@@ -149,6 +160,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["svc"],
         subresources: &["status"],
         canonical: typed::<core::v1::Service>,
+        schema: SchemaGenerator::subschema_for::<core::v1::Service>,
         create_on_update: true,
         ..NAMESPACED
     },
@@ -160,6 +172,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["deploy"],
         subresources: &["status"],
         canonical: typed::<apps::v1::Deployment>,
+        schema: SchemaGenerator::subschema_for::<apps::v1::Deployment>,
         ..NAMESPACED
     },
     Resource {
@@ -170,6 +183,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["csr"],
         subresources: &["approval", "status"],
         canonical: typed::<certificates::v1::CertificateSigningRequest>,
+        schema: SchemaGenerator::subschema_for::<certificates::v1::CertificateSigningRequest>,
         ..CLUSTER
     },
     Resource {
@@ -178,6 +192,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         singular: "lease",
         kind: "Lease",
         canonical: typed::<coordination::v1::Lease>,
+        schema: SchemaGenerator::subschema_for::<coordination::v1::Lease>,
         create_on_update: true,
         unconditional: false,
         ..NAMESPACED
@@ -188,6 +203,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         singular: "endpointslice",
         kind: "EndpointSlice",
         canonical: typed::<discovery::v1::EndpointSlice>,
+        schema: SchemaGenerator::subschema_for::<discovery::v1::EndpointSlice>,
         ..NAMESPACED
     },
     Resource {
@@ -197,6 +213,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         kind: "Event",
         short: &["ev"],
         canonical: typed::<events::v1::Event>,
+        schema: SchemaGenerator::subschema_for::<events::v1::Event>,
         create_on_update: true,
         ..NAMESPACED
     },
@@ -207,6 +224,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         kind: "ServiceCIDR",
         subresources: &["status"],
         canonical: typed::<networking::v1::ServiceCIDR>,
+        schema: SchemaGenerator::subschema_for::<networking::v1::ServiceCIDR>,
         ..CLUSTER
     },
     Resource {
@@ -216,6 +234,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         kind: "NetworkPolicy",
         short: &["netpol"],
         canonical: typed::<networking::v1::NetworkPolicy>,
+        schema: SchemaGenerator::subschema_for::<networking::v1::NetworkPolicy>,
         ..NAMESPACED
     },
     Resource {
@@ -226,6 +245,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["pdb"],
         subresources: &["status"],
         canonical: typed::<policy::v1::PodDisruptionBudget>,
+        schema: SchemaGenerator::subschema_for::<policy::v1::PodDisruptionBudget>,
         ..NAMESPACED
     },
     Resource {
@@ -234,6 +254,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         singular: "clusterrolebinding",
         kind: "ClusterRoleBinding",
         canonical: typed::<rbac::v1::ClusterRoleBinding>,
+        schema: SchemaGenerator::subschema_for::<rbac::v1::ClusterRoleBinding>,
         create_on_update: true,
         ..CLUSTER
     },
@@ -243,6 +264,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         singular: "clusterrole",
         kind: "ClusterRole",
         canonical: typed::<rbac::v1::ClusterRole>,
+        schema: SchemaGenerator::subschema_for::<rbac::v1::ClusterRole>,
         create_on_update: true,
         ..CLUSTER
     },
@@ -252,6 +274,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
         singular: "rolebinding",
         kind: "RoleBinding",
         canonical: typed::<rbac::v1::RoleBinding>,
+        schema: SchemaGenerator::subschema_for::<rbac::v1::RoleBinding>,
         create_on_update: true,
         ..NAMESPACED
     },
@@ -261,16 +284,23 @@ pub(super) static RESOURCES: [Resource; 20] = [
         singular: "role",
         kind: "Role",
         canonical: typed::<rbac::v1::Role>,
+        schema: SchemaGenerator::subschema_for::<rbac::v1::Role>,
         create_on_update: true,
         ..NAMESPACED
     },
 ];
 
 /// What is asked and answered, but never kept: kind, plural, group, namespaced.
-pub(super) const REVIEWS: [(&str, &str, &str, bool); 5] = [
+pub(super) const REVIEWS: [(&str, &str, &str, bool); 6] = [
     (
         "SelfSubjectReview",
         "selfsubjectreviews",
+        "authentication.k8s.io",
+        false,
+    ),
+    (
+        "TokenReview",
+        "tokenreviews",
         "authentication.k8s.io",
         false,
     ),

@@ -9,10 +9,11 @@ use super::authn::User;
 use super::authz::{self, Decision};
 use super::encoding::{at, text};
 use super::failure::Failure;
-use super::http::{Call, json_value};
+use super::http::{Call, Shared, json_value};
+use super::protobuf::Expected;
 use super::resources::REVIEWS;
 use super::store::Store;
-use super::{metadata, write};
+use super::{body, metadata, rbac};
 
 /// Plural and group of a kind of review.
 pub(super) fn place(kind: &str) -> (&'static str, &'static str) {
@@ -20,29 +21,44 @@ pub(super) fn place(kind: &str) -> (&'static str, &'static str) {
     found.map_or(("", ""), |(_, plural, group, _)| (*plural, *group))
 }
 
+/// The question in a body.
+pub(super) fn read(
+    kind: &str,
+    content_type: &str,
+    body: &[u8],
+) -> Result<Map<String, Value>, Failure> {
+    let (_, group) = place(kind);
+    let expected = Expected {
+        api_version: &format!("{group}/v1"),
+        kind,
+    };
+    body::parse(content_type, body, expected)
+}
+
 pub(super) fn answer(
-    store: &Store,
+    shared: &Shared,
     user: &User,
     kind: &'static str,
     namespace: &str,
     mut review: Map<String, Value>,
 ) -> Result<Response, Failure> {
+    let store = &shared.store;
     let (_, group) = place(kind);
     let spec = review.get("spec").cloned().unwrap_or_else(|| json!({}));
     let status = match kind {
-        "SelfSubjectReview" => json!({"userInfo": {
-            "username": user.name,
-            "uid": user.uid,
-            "groups": user.groups,
-            "extra": user.extra,
-        }}),
-        "SelfSubjectRulesReview" => json!({
-            "resourceRules": [],
-            "nonResourceRules": [],
-            "incomplete": true,
-            "evaluationError": "the embedded API server does not list rules",
-        }),
+        "SelfSubjectReview" => json!({"userInfo": identity(user)}),
+        "SelfSubjectRulesReview" => {
+            let namespace = text(&review, &["spec", "namespace"]);
+            if namespace.is_empty() {
+                return Err(Failure::bad_request("no namespace on request"));
+            }
+            rules(store, user, namespace)
+        }
         "SelfSubjectAccessReview" => status(store, user, &spec),
+        "TokenReview" => match shared.tokens.user(text(&review, &["spec", "token"])) {
+            Some(user) => json!({"authenticated": true, "user": identity(&user)}),
+            None => json!({"user": {}, "error": "invalid bearer token"}),
+        },
         _ => {
             let asked = text(&review, &["spec", "user"]);
             let groups = at(&review, &["spec", "groups"]).and_then(Value::as_array);
@@ -74,6 +90,35 @@ pub(super) fn answer(
     Ok(json_value(StatusCode::CREATED, &Value::Object(review)))
 }
 
+fn identity(user: &User) -> Value {
+    json!({
+        "username": user.name,
+        "uid": user.uid,
+        "groups": user.groups,
+        "extra": user.extra,
+    })
+}
+
+/// What somebody may do. The node authorizer has no rules that it could show.
+fn rules(store: &Store, user: &User, namespace: &str) -> Value {
+    let rules = rbac::rules(store, user, namespace);
+    let (of_paths, of_resources): (Vec<_>, Vec<_>) =
+        rules.into_iter().partition(rbac::Rule::is_of_paths);
+    let mut status = json!({
+        "resourceRules": of_resources,
+        "nonResourceRules": of_paths,
+        "incomplete": false,
+    });
+    if user.node().is_some()
+        && let Value::Object(status) = &mut status
+    {
+        status.insert("incomplete".into(), true.into());
+        let why = "node authorizer does not support user rule resolution";
+        status.insert("evaluationError".into(), why.into());
+    }
+    status
+}
+
 fn status(store: &Store, user: &User, spec: &Value) -> Value {
     match authz::authorize(store, user, &authz::attributes_of(spec)) {
         Decision::Allowed => json!({"allowed": true}),
@@ -89,7 +134,11 @@ pub(super) fn token(call: &Call) -> Result<Response, Failure> {
     let (namespace, name) = (&call.path.namespace, &call.path.name);
     let found = call.shared.store.get(resource.plural, &call.key(name));
     let account = found.ok_or_else(|| Failure::not_found(resource, name))?;
-    let mut request = write::parse(&call.content_type, &call.body)?;
+    let expected = Expected {
+        api_version: "authentication.k8s.io/v1",
+        kind: "TokenRequest",
+    };
+    let mut request = body::parse(&call.content_type, &call.body, expected)?;
     let seconds = at(&request, &["spec", "expirationSeconds"])
         .and_then(Value::as_i64)
         .unwrap_or(LASTS);

@@ -4,154 +4,49 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use super::body::Typed;
 use super::encoding::{self, at, text};
-use super::events;
 use super::failure::{Cause, Failure};
 use super::http::{Accept, Call, json_bytes, json_value};
-use super::resources::Resource;
+use super::patch::Patch;
 use super::store::{Clash, Expected, Stored};
-use super::{admission, certificates, metadata, patch, table};
+use super::{admission, body, certificates, fields, metadata, patch, table};
 
 /// How often a write that names no version is tried again.
 const TRIES: usize = 16;
 const TRIES_OF_NAMES: usize = 8;
 
-/// A body as an object.
-pub(super) fn parse(content_type: &str, body: &[u8]) -> Result<Map<String, Value>, Failure> {
-    let value: Value = match content_type {
-        "" | "application/json" => serde_json::from_slice(body).map_err(|error| {
-            Failure::bad_request(format!("the object provided is unrecognized: {error}"))
-        })?,
-        "application/yaml" => yaml(body)?,
-        _ => {
-            return Err(Failure::unsupported_media_type(
-                "application/json, application/yaml",
-            ));
-        }
-    };
-    if let Value::Object(object) = value {
-        Ok(object)
-    } else {
-        Err(Failure::bad_request(
-            "the object provided is unrecognized: expected a JSON object",
-        ))
-    }
-}
-
-fn yaml(body: &[u8]) -> Result<Value, Failure> {
-    let wrong = |error: String| Failure::bad_request(format!("error decoding YAML: {error}"));
-    let text = std::str::from_utf8(body).map_err(|error| wrong(error.to_string()))?;
-    serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))
-}
-
-/// An object as it is stored: of the right kind, its fields of the right types, none unknown.
-fn read(
-    resource: &Resource,
-    mut object: Map<String, Value>,
-) -> Result<Map<String, Value>, Failure> {
-    let api_version = resource.api_version();
-    for (field, expected) in [("kind", resource.kind), ("apiVersion", &api_version)] {
-        let found = text(&object, &[field]);
-        if !found.is_empty() && found != expected {
-            return Err(Failure::bad_request(format!(
-                "{} in version {:?} cannot be handled as a {}: expected {field} {expected:?}, \
-                 found {found:?}",
-                resource.kind, resource.version, resource.kind
-            )));
-        }
-        object.insert(field.into(), expected.into());
-    }
-    let canonical = (resource.canonical)(Value::Object(object)).map_err(|error| {
-        Failure::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: {error}",
-            resource.kind, resource.version, resource.kind
-        ))
-    })?;
-    let Value::Object(mut object) = canonical else {
-        return Err(Failure::internal("a type that is no object"));
-    };
-    object.remove("kind");
-    object.remove("apiVersion");
-    if resource.is_new_event() {
-        object = events::older(object);
-    }
-    defaults(resource, &mut object);
-    Ok(object)
-}
-
-/// What the original shows although nobody has written it.
-fn defaults(resource: &Resource, object: &mut Map<String, Value>) {
-    match resource.kind {
-        "Node" => {
-            let status = object.entry("status").or_insert_with(|| json!({}));
-            if let Value::Object(status) = status {
-                status
-                    .entry("daemonEndpoints")
-                    .or_insert_with(|| json!({"kubeletEndpoint": {"Port": 0}}));
-                status.entry("nodeInfo").or_insert_with(|| {
-                    let keys = [
-                        "architecture",
-                        "bootID",
-                        "containerRuntimeVersion",
-                        "kernelVersion",
-                        "kubeProxyVersion",
-                        "kubeletVersion",
-                        "machineID",
-                        "operatingSystem",
-                        "osImage",
-                        "systemUUID",
-                    ];
-                    keys.iter().map(|key| (*key, "")).collect()
-                });
-            }
-            object.entry("spec").or_insert_with(|| json!({}));
-        }
-        "CertificateSigningRequest" => {
-            object.entry("status").or_insert_with(|| json!({}));
-        }
-        "Namespace" => {
-            object.insert("status".into(), json!({"phase": "Active"}));
-            let name = text(object, &["metadata", "name"]).to_owned();
-            metadata::of(object, |metadata| {
-                let labels = metadata.entry("labels").or_insert_with(|| json!({}));
-                if let Value::Object(labels) = labels {
-                    labels.insert("kubernetes.io/metadata.name".into(), name.into());
-                }
-            });
-        }
-        _ => {}
-    }
-}
-
 /// The answer to a write.
-fn written(call: &Call, status: StatusCode, stored: &Stored) -> Result<Response, Failure> {
+fn written(call: &Call, status: StatusCode, stored: &Stored, warnings: &[String]) -> Response {
     let resource = call.path.resource;
-    match call.accept {
-        Accept::Json => Ok(json_bytes(status, encoding::whole(resource, stored))),
-        Accept::Table => Ok(json_value(status, &table::of_one(call, stored))),
-        Accept::Metadata => Ok(json_value(status, &table::metadata_of(stored))),
-    }
+    let answer = match call.accept {
+        Accept::Json => json_bytes(status, encoding::whole(resource, stored)),
+        Accept::Table => json_value(status, &table::of_one(call, stored)),
+        Accept::Metadata => json_value(status, &table::metadata_of(stored)),
+    };
+    fields::warn(answer, warnings)
 }
 
 /// An object that is shown as if it were stored.
-fn imagined(call: &Call, object: Map<String, Value>) -> Response {
-    json_value(
-        StatusCode::CREATED,
-        &encoding::named(call.path.resource, object),
-    )
+fn imagined(call: &Call, object: Map<String, Value>, warnings: &[String]) -> Response {
+    let shown = encoding::named(call.path.resource, object);
+    fields::warn(json_value(StatusCode::CREATED, &shown), warnings)
 }
 
 /// POST.
 pub(super) fn create(call: &Call) -> Result<Response, Failure> {
-    let resource = call.path.resource;
-    let object = read(resource, parse(&call.content_type, &call.body)?)?;
-    let stored = insert(call, object)?;
-    match stored {
-        Ok(stored) => written(call, StatusCode::CREATED, &stored),
-        Err(shown) => Ok(imagined(call, shown)),
-    }
+    made(call, body::read(call)?)
+}
+
+/// Stores a new object, if it is to be kept, and shows it.
+fn made(call: &Call, typed: Typed) -> Result<Response, Failure> {
+    let Typed { object, warnings } = typed;
+    Ok(match insert(call, object)? {
+        Ok(stored) => written(call, StatusCode::CREATED, &stored, &warnings),
+        Err(shown) => imagined(call, shown, &warnings),
+    })
 }
 
 type Inserted = Result<Arc<Stored>, Map<String, Value>>;
@@ -199,22 +94,18 @@ fn insert(call: &Call, object: Map<String, Value>) -> Result<Inserted, Failure> 
 /// PUT.
 pub(super) fn update(call: &Call) -> Result<Response, Failure> {
     let resource = call.path.resource;
-    let given = read(resource, parse(&call.content_type, &call.body)?)?;
-    let version = text(&given, &["metadata", "resourceVersion"]).to_owned();
-    metadata::same_name(&call.path.name, &given)?;
+    let mut given = body::read(call)?;
+    let version = text(&given.object, &["metadata", "resourceVersion"]).to_owned();
+    metadata::same_name(&call.path.name, &given.object)?;
     let key = call.key(&call.path.name);
     if resource.create_on_update
         && call.path.subresource.is_empty()
         && call.shared.store.get(resource.plural, &key).is_none()
     {
-        let mut given = given;
-        metadata::of(&mut given, |metadata| {
+        metadata::of(&mut given.object, |metadata| {
             metadata.remove("resourceVersion");
         });
-        return match insert(call, given)? {
-            Ok(stored) => written(call, StatusCode::CREATED, &stored),
-            Err(shown) => Ok(imagined(call, shown)),
-        };
+        return made(call, given);
     }
     if version.is_empty() && !resource.unconditional {
         return Err(Failure::unversioned(resource, &call.path.name));
@@ -227,34 +118,33 @@ pub(super) fn patch(call: &Call) -> Result<Response, Failure> {
     let resource = call.path.resource;
     let kind = patch::Kind::parse(&call.content_type)?;
     let key = call.key(&call.path.name);
-    if kind == patch::Kind::Apply {
+    let patch = if kind == patch::Kind::Apply {
         if call.parameter("fieldManager").is_empty() {
             let cause = Cause::required("fieldManager", "is required for apply patch");
             return Err(Failure::invalid_options("PatchOptions", &cause));
         }
+        let object = body::applied(call)?;
         let absent = call.shared.store.get(resource.plural, &key).is_none();
         if absent && call.path.subresource.is_empty() {
-            let object = read(resource, parse("application/yaml", &call.body)?)?;
-            return match insert(call, object)? {
-                Ok(stored) => written(call, StatusCode::CREATED, &stored),
-                Err(shown) => Ok(imagined(call, shown)),
-            };
+            return made(call, body::patched(call, object)?);
         }
-    }
-    let patch = patch::Patch::parse(kind, &call.body)?;
+        Patch::Strategic(Value::Object(object))
+    } else {
+        Patch::parse(kind, &call.body)?
+    };
     change(call, |stored| {
         let shown = encoding::named(resource, stored.object());
         let Value::Object(patched) = patch.apply(shown)? else {
             return Err(Failure::bad_request("the patched object is no object"));
         };
-        read(resource, patched)
+        body::patched(call, patched)
     })
 }
 
 /// Reads, changes and writes; again, as long as others write in between and no version is named.
 fn change(
     call: &Call,
-    new: impl Fn(&Stored) -> Result<Map<String, Value>, Failure>,
+    new: impl Fn(&Stored) -> Result<Typed, Failure>,
 ) -> Result<Response, Failure> {
     let resource = call.path.resource;
     let name = &call.path.name;
@@ -263,7 +153,10 @@ fn change(
         let found = call.shared.store.get(resource.plural, &key);
         let stored = found.ok_or_else(|| Failure::not_found(resource, name))?;
         let old = stored.object();
-        let mut object = new(&stored)?;
+        let Typed {
+            mut object,
+            warnings,
+        } = new(&stored)?;
         let version = text(&object, &["metadata", "resourceVersion"]).to_owned();
         let named = !version.is_empty();
         metadata::in_namespace(resource, &call.path.namespace, &mut object)?;
@@ -282,7 +175,7 @@ fn change(
         }
         if call.dry_run() {
             let shown = encoding::named(resource, object);
-            return Ok(json_value(StatusCode::OK, &shown));
+            return Ok(fields::warn(json_value(StatusCode::OK, &shown), &warnings));
         }
         let stored = match done_with(&object) {
             true => call
@@ -299,7 +192,7 @@ fn change(
         match stored {
             Ok(stored) => {
                 call.shared.record(call, &stored);
-                return written(call, StatusCode::OK, &stored);
+                return Ok(written(call, StatusCode::OK, &stored, &warnings));
             }
             Err(Clash) if named && call.verb == "update" => break,
             Err(Clash) => {}

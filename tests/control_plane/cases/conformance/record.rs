@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 pub type Users = BTreeMap<&'static str, Client>;
 
 pub const NODES: &str = "/api/v1/nodes";
+pub const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 pub const CSRS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 pub const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
 pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -32,6 +33,8 @@ pub struct Answer {
     pub code: u16,
     pub text: String,
     pub body: Value,
+    /// What the headers warn of.
+    pub warnings: Vec<String>,
 }
 
 impl Answer {
@@ -65,7 +68,7 @@ impl Answer {
         })
     }
 
-    fn causes(&self) -> Vec<Value> {
+    pub fn causes(&self) -> Vec<Value> {
         let causes = self.at("/details/causes");
         let causes = causes.as_array().cloned().unwrap_or_default();
         let shown = |cause: &Value| json!([cause["reason"], cause["field"]]);
@@ -151,10 +154,18 @@ impl<'a> Record<'a> {
             .await
             .with_context(|| format!("{method} {path}"))?;
         let code = answer.status().as_u16();
+        let warnings = answer.headers().get_all("warning").iter();
+        let warnings = warnings.map(|value| Ok(value.to_str()?.to_owned()));
+        let warnings = warnings.collect::<Result<_>>()?;
         let bytes = answer.into_body().collect_bytes().await?;
         let text = String::from_utf8(bytes.to_vec())?;
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(Answer { code, text, body })
+        Ok(Answer {
+            code,
+            text,
+            body,
+            warnings,
+        })
     }
 
     pub async fn get(&self, user: &str, path: &str) -> Result<Answer> {

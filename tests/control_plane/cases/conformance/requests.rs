@@ -4,7 +4,7 @@ use anyhow::Result;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
-use super::objects::without_ages;
+use super::lists::without_ages;
 use super::record::{Answer, CSRS, MERGE, Record};
 use crate::forge::fixture::Fixture;
 use crate::harness::pki;

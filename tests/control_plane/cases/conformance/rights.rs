@@ -236,6 +236,8 @@ async fn reviews(record: &mut Record<'_>) -> Result<()> {
         "review: of somebody else",
         answer.parts(&["/status/allowed"]),
     )?;
+    rules(record).await?;
+    tokens(record).await?;
     let whoami = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
     let answer = record.post("node", whoami, &json!({})).await?;
     record.note(
@@ -258,4 +260,69 @@ async fn reviews(record: &mut Record<'_>) -> Result<()> {
         "impersonation: not for everybody",
         answer.parts(&["/reason"]),
     )
+}
+
+async fn rules(record: &mut Record<'_>) -> Result<()> {
+    let path = format!("{REVIEWS}/selfsubjectrulesreviews");
+    for (name, user, namespace) in [
+        ("review: the rules of an administrator", "admin", "default"),
+        (
+            "review: the rules of somebody with a role",
+            "jane",
+            "default",
+        ),
+        ("review: the rules of a node", "other", "default"),
+        ("review: the rules of no namespace", "jane", ""),
+    ] {
+        let review = json!({"spec": {"namespace": namespace}});
+        let answer = record.post(user, &path, &review).await?;
+        // The original gives them in any order.
+        let rules = |path: &str| {
+            let rules = answer.at(path);
+            let mut rules = rules.as_array().cloned().unwrap_or_default();
+            rules.sort_by_key(Value::to_string);
+            rules
+        };
+        record.note(
+            name,
+            json!([
+                answer.code,
+                answer.at("/message"),
+                rules("/status/resourceRules"),
+                rules("/status/nonResourceRules"),
+                answer.at("/status/incomplete"),
+            ]),
+        )?;
+    }
+    Ok(())
+}
+
+async fn tokens(record: &mut Record<'_>) -> Result<()> {
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    record.post("admin", accounts, &named("conf-sa")).await?;
+    let path = format!("{accounts}/conf-sa/token");
+    let issued = record.post("admin", &path, &json!({})).await?;
+    record.note(
+        "token: of a ServiceAccount",
+        json!([issued.code, issued.at("/kind")]),
+    )?;
+    let reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
+    for (name, user, token) in [
+        ("token: a good one", "admin", issued.str("/status/token")),
+        ("token: a bad one", "admin", "words".to_owned()),
+        ("token: nobody's to ask", "jane", "words".to_owned()),
+    ] {
+        let review = json!({"spec": {"token": token}});
+        let answer = record.post(user, reviews, &review).await?;
+        let mut groups = answer.at("/status/user/groups");
+        if let Some(groups) = groups.as_array_mut() {
+            groups.sort_by_key(Value::to_string);
+        }
+        let who = answer.parts(&["/status/authenticated", "/status/user/username"]);
+        record.note(
+            name,
+            json!([who, groups, answer.at("/status/error").is_string()]),
+        )?;
+    }
+    Ok(())
 }

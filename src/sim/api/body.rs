@@ -1,0 +1,229 @@
+//! What a request brings: bytes, then an object, then one of its type, as it is stored.
+
+use k8s_openapi::ByteString;
+use serde_json::{Map, Value, json};
+
+use super::encoding::text;
+use super::failure::Failure;
+use super::fields::{self, Validation};
+use super::http::Call;
+use super::protobuf::{self, Expected};
+use super::resources::Resource;
+use super::{events, metadata};
+
+/// An object of its type: no field is unknown, none is of another type.
+#[derive(Clone, Debug)]
+pub(super) struct Typed {
+    pub(super) object: Map<String, Value>,
+    /// What the client is told although nothing is refused.
+    pub(super) warnings: Vec<String>,
+}
+
+/// A body as an object.
+pub(super) fn parse(
+    content_type: &str,
+    body: &[u8],
+    expected: Expected<'_>,
+) -> Result<Map<String, Value>, Failure> {
+    let value: Value = match content_type {
+        "" | "application/json" => serde_json::from_slice(body).map_err(|error| {
+            Failure::bad_request(format!("the object provided is unrecognized: {error}"))
+        })?,
+        "application/yaml" => yaml(body)?,
+        protobuf::MEDIA_TYPE => return protobuf::read(body, expected),
+        _ => return Err(Failure::unsupported_body()),
+    };
+    if let Value::Object(object) = value {
+        Ok(object)
+    } else {
+        Err(Failure::bad_request(
+            "the object provided is unrecognized: expected a JSON object",
+        ))
+    }
+}
+
+fn yaml(body: &[u8]) -> Result<Value, Failure> {
+    let wrong = |error: String| Failure::bad_request(format!("error decoding YAML: {error}"));
+    let text = std::str::from_utf8(body).map_err(|error| wrong(error.to_string()))?;
+    serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))
+}
+
+/// The object that a request brings.
+pub(super) fn read(call: &Call) -> Result<Typed, Failure> {
+    let api_version = call.path.resource.api_version();
+    let expected = Expected {
+        api_version: &api_version,
+        kind: call.path.resource.kind,
+    };
+    let validation = Validation::parse(call)?;
+    let object = parse(&call.content_type, &call.body, expected)?;
+    match call.content_type.as_str() {
+        // It has no names of fields that could be wrong.
+        protobuf::MEDIA_TYPE => check(call, Validation::Ignore, object, Vec::new()),
+        // Fields that are given twice have been refused.
+        "application/yaml" => check(call, validation, object, Vec::new()),
+        _ if validation == Validation::Ignore => check(call, validation, object, Vec::new()),
+        _ => {
+            let twice = fields::duplicates(&call.body).into_iter();
+            let twice = twice.map(|path| format!("duplicate field {path:?}"));
+            check(call, validation, object, twice.collect())
+        }
+    }
+}
+
+/// The object that is applied by the server. It has no unknown fields, whoever wants it.
+pub(super) fn applied(call: &Call) -> Result<Map<String, Value>, Failure> {
+    let resource = call.path.resource;
+    let api_version = resource.api_version();
+    let expected = Expected {
+        api_version: &api_version,
+        kind: resource.kind,
+    };
+    let object = parse("application/yaml", &call.body, expected)?;
+    let unknown = fields::unknown(&object, &canonical(resource, object.clone())?);
+    if unknown.is_empty() {
+        return Ok(object);
+    }
+    let place = format!("{}/{}", call.path.namespace, call.path.name);
+    let group = format!("{}/{}", resource.group, resource.version);
+    let undeclared: Vec<String> = unknown
+        .iter()
+        .map(|path| format!(".{path}: field not declared in schema"))
+        .collect();
+    let undeclared = match undeclared.as_slice() {
+        [only] => only.clone(),
+        several => format!("errors:\n  {}", several.join("\n  ")),
+    };
+    Err(Failure::unhandled(format!(
+        "failed to create typed patch object ({place}; {group}, Kind={}): {undeclared}",
+        resource.kind
+    )))
+}
+
+/// An object that a patch has made.
+pub(super) fn patched(call: &Call, object: Map<String, Value>) -> Result<Typed, Failure> {
+    check(call, Validation::parse(call)?, object, Vec::new())
+}
+
+fn check(
+    call: &Call,
+    validation: Validation,
+    given: Map<String, Value>,
+    mut complaints: Vec<String>,
+) -> Result<Typed, Failure> {
+    let resource = call.path.resource;
+    let canonical = canonical(resource, given.clone())?;
+    let warnings = match validation {
+        Validation::Ignore => Vec::new(),
+        Validation::Warn | Validation::Strict => {
+            let unknown = fields::unknown(&given, &canonical);
+            complaints.extend(unknown.iter().map(|path| format!("unknown field {path:?}")));
+            complaints
+        }
+    };
+    if validation == Validation::Strict && !warnings.is_empty() {
+        let why = format!("strict decoding error: {}", warnings.join(", "));
+        return Err(if call.verb == "patch" {
+            Failure::strict_patch(&String::from_utf8_lossy(&call.body), &why)
+        } else {
+            Failure::of_other_type(resource, &why)
+        });
+    }
+    Ok(Typed {
+        object: stored(resource, canonical),
+        warnings,
+    })
+}
+
+/// As its type has it, with its kind.
+fn canonical(
+    resource: &Resource,
+    mut object: Map<String, Value>,
+) -> Result<Map<String, Value>, Failure> {
+    let api_version = resource.api_version();
+    for (field, expected) in [("kind", resource.kind), ("apiVersion", &api_version)] {
+        let found = text(&object, &[field]);
+        if !found.is_empty() && found != expected {
+            let why = format!("expected {field} {expected:?}, found {found:?}");
+            return Err(Failure::of_other_type(resource, &why));
+        }
+        object.insert(field.into(), expected.into());
+    }
+    let canonical = (resource.canonical)(Value::Object(object))
+        .map_err(|error| Failure::of_other_type(resource, &error.to_string()))?;
+    match canonical {
+        Value::Object(object) => Ok(object),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(Failure::internal("a type that is no object"))
+        }
+    }
+}
+
+fn stored(resource: &Resource, mut object: Map<String, Value>) -> Map<String, Value> {
+    object.remove("kind");
+    object.remove("apiVersion");
+    if resource.is_new_event() {
+        object = events::older(object);
+    }
+    defaults(resource, &mut object);
+    object
+}
+
+/// What the original shows although nobody has written it.
+fn defaults(resource: &Resource, object: &mut Map<String, Value>) {
+    match resource.kind {
+        "Node" => {
+            let status = object.entry("status").or_insert_with(|| json!({}));
+            if let Value::Object(status) = status {
+                status
+                    .entry("daemonEndpoints")
+                    .or_insert_with(|| json!({"kubeletEndpoint": {"Port": 0}}));
+                status.entry("nodeInfo").or_insert_with(|| {
+                    let keys = [
+                        "architecture",
+                        "bootID",
+                        "containerRuntimeVersion",
+                        "kernelVersion",
+                        "kubeProxyVersion",
+                        "kubeletVersion",
+                        "machineID",
+                        "operatingSystem",
+                        "osImage",
+                        "systemUUID",
+                    ];
+                    keys.iter().map(|key| (*key, "")).collect()
+                });
+            }
+            object.entry("spec").or_insert_with(|| json!({}));
+        }
+        "CertificateSigningRequest" => {
+            object.entry("status").or_insert_with(|| json!({}));
+        }
+        "Secret" => secret(object),
+        "Namespace" => {
+            object.insert("status".into(), json!({"phase": "Active"}));
+            let name = text(object, &["metadata", "name"]).to_owned();
+            metadata::of(object, |metadata| {
+                let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+                if let Value::Object(labels) = labels {
+                    labels.insert("kubernetes.io/metadata.name".into(), name.into());
+                }
+            });
+        }
+        _ => {}
+    }
+}
+
+/// Text is there to be written, and read as data.
+fn secret(object: &mut Map<String, Value>) {
+    object.entry("type").or_insert_with(|| "Opaque".into());
+    let Some(Value::Object(texts)) = object.remove("stringData") else {
+        return;
+    };
+    if let Value::Object(data) = object.entry("data").or_insert_with(|| json!({})) {
+        for (key, text) in texts {
+            let bytes = text.as_str().unwrap_or_default().as_bytes().to_owned();
+            data.insert(key, json!(ByteString(bytes)));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Bodies in protobuf, as typed clients send them (`pkg/runtime/serializer/protobuf` of
+//! apimachinery): `k8s\0`, and in an envelope the object, which becomes the JSON that the server
+//! works on. Messages have the names and numbers of the files `generated.proto` of Kubernetes.
+
+mod certificates;
+mod core;
+mod events;
+mod leases;
+mod meta;
+mod networking;
+mod nodes;
+mod reviews;
+mod roles;
+mod services;
+mod values;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use prost::Message;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::failure::Failure;
+
+/// The media type.
+pub(super) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
+const PREFIX: &[u8] = b"k8s\0";
+
+/// Declares messages: `NAME { FIELD: TYPE = (KIND, tag = "NUMBER"); }`. As in the JSON of Go, what
+/// is empty is left out, and what may be absent is an `Option`.
+macro_rules! messages {
+    ($($message:ident {
+        $($(#[$attribute:meta])* $field:ident: $type:ty = ($($kind:tt)+);)*
+    })*) => {$(
+        #[derive(Clone, PartialEq, prost::Message, serde::Serialize)]
+        #[serde(rename_all = "camelCase")]
+        pub(super) struct $message {$(
+            $(#[$attribute])*
+            #[prost($($kind)+)]
+            #[serde(skip_serializing_if = "super::is_default")]
+            $field: $type,
+        )*}
+    )*};
+}
+use messages;
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    ByteString(bytes.to_owned()).serialize(serializer)
+}
+
+fn base64_values<S: Serializer>(
+    map: &BTreeMap<String, Vec<u8>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(
+        map.iter()
+            .map(|(key, bytes)| (key, ByteString(bytes.clone()))),
+    )
+}
+
+/// `runtime.Unknown`: what is inside, and as bytes.
+#[derive(Clone, PartialEq, Message)]
+struct Envelope {
+    #[prost(message, optional, tag = "1")]
+    type_meta: Option<TypeMeta>,
+    #[prost(bytes = "vec", tag = "2")]
+    raw: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TypeMeta {
+    #[prost(string, tag = "1")]
+    api_version: String,
+    #[prost(string, tag = "2")]
+    kind: String,
+}
+
+/// What a body must be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected<'a> {
+    /// Empty if any will do.
+    pub(super) api_version: &'a str,
+    pub(super) kind: &'a str,
+}
+
+/// A body as JSON.
+pub(super) fn read(body: &[u8], expected: Expected<'_>) -> Result<Map<String, Value>, Failure> {
+    let unrecognized = |why: &str| {
+        Failure::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): {why}",
+            expected.kind
+        ))
+    };
+    let envelope = match body.strip_prefix(PREFIX) {
+        None => {
+            let prefix = PREFIX.escape_ascii();
+            return Err(unrecognized(&format!(
+                "provided data does not appear to be a protobuf message, expected prefix {prefix}"
+            )));
+        }
+        Some([]) => return Err(unrecognized("empty body")),
+        Some(rest) => Envelope::decode(rest).map_err(|error| unrecognized(&error.to_string()))?,
+    };
+    let TypeMeta {
+        mut api_version,
+        mut kind,
+    } = envelope.type_meta.unwrap_or_default();
+    if api_version.is_empty() {
+        expected.api_version.clone_into(&mut api_version);
+    }
+    if kind.is_empty() {
+        expected.kind.clone_into(&mut kind);
+    }
+    let any_version = expected.api_version.is_empty();
+    if kind != expected.kind || !any_version && api_version != expected.api_version {
+        return Err(Failure::bad_request(format!(
+            "{kind} in version {api_version:?} cannot be handled as a {}",
+            expected.kind
+        )));
+    }
+    let decode = message(&api_version, &kind)
+        .ok_or_else(|| Failure::unsupported_media_type("application/json, application/yaml"))?;
+    let object = decode(&envelope.raw).map_err(|why| {
+        Failure::bad_request(format!(
+            "{kind} in version {api_version:?} cannot be handled as a {kind}: {why}"
+        ))
+    })?;
+    let Value::Object(mut object) = object else {
+        return Err(Failure::internal("a message that is no object"));
+    };
+    object.insert("kind".into(), kind.into());
+    object.insert("apiVersion".into(), api_version.into());
+    Ok(object)
+}
+
+type Decode = fn(&[u8]) -> Result<Value, String>;
+
+fn json<M: Message + Default + Serialize>(bytes: &[u8]) -> Result<Value, String> {
+    let message = M::decode(bytes).map_err(|error| error.to_string())?;
+    serde_json::to_value(message).map_err(|error| error.to_string())
+}
+
+/// The message for a kind, if there is one. Pods and what is made of them have none.
+fn message(api_version: &str, kind: &str) -> Option<Decode> {
+    if kind == "DeleteOptions" {
+        return Some(json::<meta::DeleteOptions>);
+    }
+    Some(match (api_version, kind) {
+        ("v1", "ConfigMap") => json::<core::ConfigMap>,
+        ("v1", "Event") => json::<events::Event>,
+        ("v1", "Namespace") => json::<core::Namespace>,
+        ("v1", "Node") => json::<nodes::Node>,
+        ("v1", "Secret") => json::<core::Secret>,
+        ("v1", "Service") => json::<services::Service>,
+        ("v1", "ServiceAccount") => json::<core::ServiceAccount>,
+        ("authentication.k8s.io/v1", "SelfSubjectReview") => json::<reviews::SelfSubjectReview>,
+        ("authentication.k8s.io/v1", "TokenRequest") => json::<reviews::TokenRequest>,
+        ("authentication.k8s.io/v1", "TokenReview") => json::<reviews::TokenReview>,
+        ("authorization.k8s.io/v1", "LocalSubjectAccessReview" | "SubjectAccessReview") => {
+            json::<reviews::SubjectAccessReview>
+        }
+        ("authorization.k8s.io/v1", "SelfSubjectAccessReview") => {
+            json::<reviews::SelfSubjectAccessReview>
+        }
+        ("authorization.k8s.io/v1", "SelfSubjectRulesReview") => {
+            json::<reviews::SelfSubjectRulesReview>
+        }
+        ("certificates.k8s.io/v1", "CertificateSigningRequest") => {
+            json::<certificates::CertificateSigningRequest>
+        }
+        ("coordination.k8s.io/v1", "Lease") => json::<leases::Lease>,
+        ("discovery.k8s.io/v1", "EndpointSlice") => json::<services::EndpointSlice>,
+        ("events.k8s.io/v1", "Event") => json::<events::NewEvent>,
+        ("networking.k8s.io/v1", "NetworkPolicy") => json::<networking::NetworkPolicy>,
+        ("networking.k8s.io/v1", "ServiceCIDR") => json::<networking::ServiceCIDR>,
+        ("policy/v1", "PodDisruptionBudget") => json::<networking::PodDisruptionBudget>,
+        ("rbac.authorization.k8s.io/v1", "ClusterRole") => json::<roles::ClusterRole>,
+        ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding") => json::<roles::ClusterRoleBinding>,
+        ("rbac.authorization.k8s.io/v1", "Role") => json::<roles::Role>,
+        ("rbac.authorization.k8s.io/v1", "RoleBinding") => json::<roles::RoleBinding>,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

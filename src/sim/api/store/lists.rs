@@ -1,0 +1,97 @@
+//! Lists, in parts, of now or as they were.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::scope::Scope;
+use super::stored::Stored;
+use super::{Forgotten, Store};
+
+/// A part of a list.
+pub(in crate::sim::api) struct Page {
+    pub(in crate::sim::api) version: u64,
+    pub(in crate::sim::api) objects: Vec<Arc<Stored>>,
+    /// The key to go on after, if there is more.
+    pub(in crate::sim::api) next: Option<String>,
+    /// How many there are after this page, where that is known.
+    pub(in crate::sim::api) remaining: Option<usize>,
+}
+
+/// Where a page begins and ends, and the version that it shows.
+#[derive(Clone, Debug, Default)]
+pub(in crate::sim::api) struct Cut {
+    pub(in crate::sim::api) after: Option<String>,
+    pub(in crate::sim::api) limit: Option<usize>,
+    pub(in crate::sim::api) version: Option<u64>,
+}
+
+impl Store {
+    /// A part of a list, as it was at `cut.version` or is now.
+    pub(in crate::sim::api) fn list(
+        &self,
+        storage: &str,
+        scope: &Scope,
+        cut: &Cut,
+    ) -> Result<Page, Forgotten> {
+        let inner = self.lock();
+        let version = cut.version.unwrap_or(inner.version);
+        let mut page = Page {
+            version,
+            objects: Vec::new(),
+            next: None,
+            remaining: None,
+        };
+        let Some(shelf) = inner.shelves.get(storage) else {
+            return Ok(page);
+        };
+        let old = (version < inner.version)
+            .then(|| shelf.at(version))
+            .transpose()?;
+        let prefix = if scope.namespace.is_empty() {
+            String::new()
+        } else {
+            format!("{}/", scope.namespace)
+        };
+        let begin = match &cut.after {
+            Some(after) => Bound::Excluded(after.as_str()),
+            None => Bound::Included(prefix.as_str()),
+        };
+        let now = shelf
+            .objects
+            .range::<str, _>((begin, Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(&prefix));
+        let found: Box<dyn Iterator<Item = Arc<Stored>>> = match old {
+            None => Box::new(now.map(|(_, stored)| Arc::clone(stored))),
+            Some(changed) => {
+                let mut then: BTreeMap<String, Arc<Stored>> = now
+                    .map(|(key, stored)| (key.clone(), Arc::clone(stored)))
+                    .collect();
+                for (key, before) in changed {
+                    let in_range = key.starts_with(&prefix)
+                        && cut.after.as_ref().is_none_or(|after| key > *after);
+                    match before {
+                        Some(stored) if in_range => then.insert(key, stored),
+                        _ => then.remove(&key),
+                    };
+                }
+                Box::new(then.into_values())
+            }
+        };
+        let mut found = found.filter(|stored| stored.matches(&scope.selector));
+        let limit = cut.limit.unwrap_or(usize::MAX);
+        page.objects.extend(found.by_ref().take(limit));
+        if let Some(last) = page.objects.last().filter(|_| page.objects.len() == limit) {
+            let remaining = if scope.selector.is_empty() {
+                found.count()
+            } else {
+                found.take(1).count()
+            };
+            if remaining > 0 {
+                page.next = Some(last.key.clone());
+                page.remaining = scope.selector.is_empty().then_some(remaining);
+            }
+        }
+        Ok(page)
+    }
+}

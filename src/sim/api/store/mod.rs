@@ -1,0 +1,168 @@
+//! All objects, one sequence of versions, and what has happened to each kind of late.
+//!
+//! An object is written as bytes once for each version; lists, watches and reads send these.
+
+mod lists;
+mod scope;
+mod shelf;
+mod stored;
+#[cfg(test)]
+mod tests;
+mod watches;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Map, Value};
+
+pub(super) use self::lists::{Cut, Page};
+pub(super) use self::scope::Scope;
+use self::shelf::Shelf;
+pub(super) use self::shelf::{Event, Happened};
+pub(super) use self::stored::Stored;
+pub(super) use self::watches::{From, Subscription};
+
+#[derive(Default)]
+struct Inner {
+    version: u64,
+    next_watcher: u64,
+    shelves: BTreeMap<&'static str, Shelf>,
+}
+
+/// What a write rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    Absent,
+    Version(u64),
+}
+
+/// The object is not as it was expected.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Clash;
+
+/// What happened since is forgotten.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Forgotten {
+    /// The oldest version that could be gone on from.
+    pub(super) oldest: u64,
+}
+
+/// The objects of a cluster.
+pub(super) struct Store {
+    inner: Mutex<Inner>,
+    history: usize,
+}
+
+impl Store {
+    /// An empty one that remembers this many events of each kind.
+    pub(super) fn new(history: usize) -> Store {
+        Store {
+            inner: Mutex::default(),
+            history,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest version.
+    pub(super) fn version(&self) -> u64 {
+        self.lock().version
+    }
+
+    pub(super) fn get(&self, storage: &str, key: &str) -> Option<Arc<Stored>> {
+        self.lock().shelves.get(storage)?.objects.get(key).cloned()
+    }
+
+    /// Writes an object if it is as expected. A write that changes nothing is none.
+    pub(super) fn put(
+        &self,
+        storage: &'static str,
+        key: &str,
+        expected: Expected,
+        object: Map<String, Value>,
+    ) -> Result<Arc<Stored>, Clash> {
+        let mut inner = self.lock();
+        let version = inner.version.saturating_add(1);
+        let shelf = inner.shelves.entry(storage).or_default();
+        let before = shelf.objects.get(key).cloned();
+        let found = before
+            .as_ref()
+            .map_or(Expected::Absent, |stored| Expected::Version(stored.version));
+        if found != expected {
+            return Err(Clash);
+        }
+        if let Some(before) = &before {
+            let same = Stored::new(storage, key, before.version, object.clone());
+            if same.body == before.body {
+                return Ok(Arc::clone(before));
+            }
+        }
+        let stored = Arc::new(Stored::new(storage, key, version, object));
+        shelf.objects.insert(key.to_owned(), Arc::clone(&stored));
+        let happened = if before.is_some() {
+            Happened::Modified
+        } else {
+            Happened::Added
+        };
+        let object = Arc::clone(&stored);
+        shelf.publish(
+            self.history,
+            Event {
+                happened,
+                object,
+                before,
+            },
+        );
+        inner.version = version;
+        Ok(stored)
+    }
+
+    /// Removes an object if it is as expected; `last` is the state that watchers see.
+    pub(super) fn remove(
+        &self,
+        storage: &'static str,
+        key: &str,
+        expected: u64,
+        last: Map<String, Value>,
+    ) -> Result<Arc<Stored>, Clash> {
+        let mut inner = self.lock();
+        let version = inner.version.saturating_add(1);
+        let shelf = inner.shelves.entry(storage).or_default();
+        let Some(before) = shelf.objects.get(key).cloned() else {
+            return Err(Clash);
+        };
+        if before.version != expected {
+            return Err(Clash);
+        }
+        shelf.objects.remove(key);
+        let object = Arc::new(Stored::new(storage, key, version, last));
+        let event = Event {
+            happened: Happened::Deleted,
+            object: Arc::clone(&object),
+            before: Some(before),
+        };
+        shelf.publish(self.history, event);
+        inner.version = version;
+        Ok(object)
+    }
+
+    /// Forgets what has happened until now, as a compaction does.
+    pub(super) fn forget(&self) {
+        let mut inner = self.lock();
+        let version = inner.version;
+        for shelf in inner.shelves.values_mut() {
+            shelf.history.clear();
+            shelf.forgotten = version;
+        }
+    }
+
+    /// Ends every watch.
+    pub(super) fn drop_watchers(&self) {
+        for shelf in self.lock().shelves.values_mut() {
+            shelf.watchers.clear();
+            shelf.watchers_of_key.clear();
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What a list or a watch is about.
+
+use super::super::selectors::Selector;
+use super::shelf::Event;
+use super::stored::Stored;
+
+/// A namespace, and what is selected in it.
+#[derive(Clone, Debug, Default)]
+pub(in crate::sim::api) struct Scope {
+    /// Empty for all.
+    pub(in crate::sim::api) namespace: String,
+    pub(in crate::sim::api) selector: Selector,
+}
+
+impl Scope {
+    pub(in crate::sim::api) fn covers(&self, stored: &Stored) -> bool {
+        (self.namespace.is_empty() || stored.namespace() == self.namespace)
+            && stored.matches(&self.selector)
+    }
+
+    pub(super) fn concerns(&self, event: &Event) -> bool {
+        self.covers(&event.object) || event.before.as_deref().is_some_and(|old| self.covers(old))
+    }
+
+    /// The only key that it can be about, if there is one.
+    pub(super) fn key(&self, namespaced: bool) -> Option<String> {
+        let name = self.selector.name()?;
+        match (namespaced, self.namespace.is_empty()) {
+            (false, _) => Some(name.to_owned()),
+            (true, false) => Some(format!("{}/{name}", self.namespace)),
+            (true, true) => None,
+        }
+    }
+}

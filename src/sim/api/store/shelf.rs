@@ -1,0 +1,90 @@
+//! All objects of one resource, what has happened to them of late, and who watches.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::Forgotten;
+use super::scope::Scope;
+use super::stored::Stored;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sim::api) enum Happened {
+    Added,
+    Modified,
+    Deleted,
+}
+
+/// What has happened to an object.
+#[derive(Debug)]
+pub(in crate::sim::api) struct Event {
+    pub(in crate::sim::api) happened: Happened,
+    /// The state after it; of a deletion, the last state with the version of the deletion.
+    pub(in crate::sim::api) object: Arc<Stored>,
+    /// The state before it.
+    pub(in crate::sim::api) before: Option<Arc<Stored>>,
+}
+
+/// Whom events are sent to.
+pub(super) struct Watcher {
+    pub(super) scope: Scope,
+    pub(super) events: mpsc::Sender<Arc<Event>>,
+}
+
+#[derive(Default)]
+pub(super) struct Shelf {
+    pub(super) objects: BTreeMap<String, Arc<Stored>>,
+    pub(super) history: VecDeque<Arc<Event>>,
+    /// What happened up to this version is forgotten.
+    pub(super) forgotten: u64,
+    pub(super) watchers: BTreeMap<u64, Watcher>,
+    pub(super) watchers_of_key: HashMap<String, BTreeMap<u64, Watcher>>,
+}
+
+impl Shelf {
+    pub(super) fn publish(&mut self, history: usize, event: Event) {
+        let event = Arc::new(event);
+        let send = |watchers: &mut BTreeMap<u64, Watcher>| {
+            // One that is too far behind is let go, as the original does.
+            watchers.retain(|_, watcher| {
+                !watcher.scope.concerns(&event)
+                    || watcher.events.try_send(Arc::clone(&event)).is_ok()
+            });
+        };
+        send(&mut self.watchers);
+        if let Some(watchers) = self.watchers_of_key.get_mut(&event.object.key) {
+            send(watchers);
+        }
+        self.history.push_back(event);
+        while self.history.len() > history {
+            if let Some(event) = self.history.pop_front() {
+                self.forgotten = event.object.version;
+            }
+        }
+    }
+
+    pub(super) fn since(&self, version: u64) -> impl DoubleEndedIterator<Item = &Arc<Event>> {
+        let begin = self
+            .history
+            .partition_point(|event| event.object.version <= version);
+        self.history.iter().skip(begin)
+    }
+
+    /// What has changed since a version, as it was then.
+    pub(super) fn at(
+        &self,
+        version: u64,
+    ) -> Result<BTreeMap<String, Option<Arc<Stored>>>, Forgotten> {
+        if version < self.forgotten {
+            return Err(Forgotten {
+                oldest: self.forgotten,
+            });
+        }
+        // The first change since then knows what was before.
+        let changes = self.since(version).rev();
+        Ok(changes
+            .map(|event| (event.object.key.clone(), event.before.clone()))
+            .collect())
+    }
+}

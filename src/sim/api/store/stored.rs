@@ -1,0 +1,83 @@
+//! One version of one object.
+
+use std::collections::BTreeMap;
+
+use axum::body::Bytes;
+use serde_json::{Map, Value};
+
+use super::super::encoding;
+use super::super::selectors::Selector;
+
+/// One version of one object.
+#[derive(Debug)]
+pub(in crate::sim::api) struct Stored {
+    /// `NAME`, or `NAMESPACE/NAME`.
+    pub(in crate::sim::api) key: String,
+    pub(in crate::sim::api) version: u64,
+    /// JSON without `kind` and `apiVersion`, which its readers may see differently.
+    pub(in crate::sim::api) body: Bytes,
+    labels: BTreeMap<String, String>,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Stored {
+    pub(super) fn new(
+        storage: &str,
+        key: &str,
+        version: u64,
+        mut object: Map<String, Value>,
+    ) -> Stored {
+        if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+            metadata.insert("resourceVersion".into(), version.to_string().into());
+        }
+        let labels = object
+            .get("metadata")
+            .and_then(|metadata| metadata.get("labels"))
+            .and_then(Value::as_object)
+            .map(|labels| {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let pair = |(key, value): (&String, &Value)| (key.clone(), text(value));
+                labels.iter().map(pair).collect()
+            })
+            .unwrap_or_default();
+        let fields = encoding::selectable_fields(storage, &object);
+        Stored {
+            key: key.to_owned(),
+            version,
+            body: Bytes::from(Value::Object(object).to_string()),
+            labels,
+            fields,
+        }
+    }
+
+    /// The object, to be changed.
+    pub(in crate::sim::api) fn object(&self) -> Map<String, Value> {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The same object with another version.
+    pub(in crate::sim::api) fn renumbered(&self, storage: &str, version: u64) -> Stored {
+        Stored::new(storage, &self.key, version, self.object())
+    }
+
+    pub(in crate::sim::api) fn name(&self) -> &str {
+        self.key.rsplit('/').next().unwrap_or_default()
+    }
+
+    pub(in crate::sim::api) fn namespace(&self) -> &str {
+        self.key
+            .split_once('/')
+            .map_or("", |(namespace, _)| namespace)
+    }
+
+    pub(in crate::sim::api) fn matches(&self, selector: &Selector) -> bool {
+        selector.matches(&self.labels, |field| match field {
+            "metadata.name" => self.name(),
+            "metadata.namespace" => self.namespace(),
+            other => {
+                let found = self.fields.iter().find(|(name, _)| *name == other);
+                found.map_or("", |(_, value)| value.as_str())
+            }
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! Watches: where one begins, and how it ends.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::scope::Scope;
+use super::shelf::{Event, Watcher};
+use super::stored::Stored;
+use super::{Forgotten, Store};
+
+/// Events that a watcher may be behind before it is let go.
+const MOST_BEHIND: usize = 16_384;
+
+/// Where a watch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sim::api) enum From {
+    /// With everything that is there now.
+    Now,
+    /// After this version.
+    Version(u64),
+}
+
+/// Whoever watches. Dropping it ends that.
+pub(in crate::sim::api) struct Subscription {
+    pub(in crate::sim::api) events: mpsc::Receiver<Arc<Event>>,
+    store: Arc<Store>,
+    storage: &'static str,
+    place: Place,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut inner = self.store.lock();
+        let Some(shelf) = inner.shelves.get_mut(self.storage) else {
+            return;
+        };
+        match &self.place {
+            Place::General(id) => {
+                shelf.watchers.remove(id);
+            }
+            Place::OfKey(key, id) => {
+                if let Some(watchers) = shelf.watchers_of_key.get_mut(key) {
+                    watchers.remove(id);
+                    if watchers.is_empty() {
+                        shelf.watchers_of_key.remove(key);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone)]
+enum Place {
+    General(u64),
+    OfKey(String, u64),
+}
+
+impl Store {
+    /// Begins a watch; the objects that are there, if they are wanted, and the version they show.
+    pub(in crate::sim::api) fn watch(
+        self: &Arc<Store>,
+        storage: &'static str,
+        namespaced: bool,
+        scope: &Scope,
+        from: From,
+    ) -> Result<(u64, Vec<Arc<Stored>>, Subscription), Forgotten> {
+        let (send, events) = mpsc::channel(MOST_BEHIND);
+        let mut inner = self.lock();
+        let version = inner.version;
+        let id = inner.next_watcher;
+        inner.next_watcher = id.saturating_add(1);
+        let shelf = inner.shelves.entry(storage).or_default();
+        let key = scope.key(namespaced);
+        let mut present = Vec::new();
+        match from {
+            From::Now => {
+                let covered = |stored: &&Arc<Stored>| scope.covers(stored);
+                match &key {
+                    Some(key) => present.extend(shelf.objects.get(key).filter(covered).cloned()),
+                    None => present.extend(shelf.objects.values().filter(covered).cloned()),
+                }
+            }
+            From::Version(version) => {
+                if version < shelf.forgotten {
+                    return Err(Forgotten {
+                        oldest: shelf.forgotten,
+                    });
+                }
+                for event in shelf.since(version).filter(|event| scope.concerns(event)) {
+                    // More than fits is found out by the watcher, which is let go.
+                    let _ = send.try_send(Arc::clone(event));
+                }
+            }
+        }
+        let watcher = Watcher {
+            scope: scope.clone(),
+            events: send,
+        };
+        let place = match key {
+            Some(key) => {
+                let watchers = shelf.watchers_of_key.entry(key.clone()).or_default();
+                watchers.insert(id, watcher);
+                Place::OfKey(key, id)
+            }
+            None => {
+                shelf.watchers.insert(id, watcher);
+                Place::General(id)
+            }
+        };
+        let subscription = Subscription {
+            events,
+            store: Arc::clone(self),
+            storage,
+            place,
+        };
+        Ok((version, present, subscription))
+    }
+}

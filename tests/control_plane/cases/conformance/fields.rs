@@ -1,0 +1,160 @@
+//! Fields that a type does not have, or that are given twice, and where clients learn whether a
+//! server looks for them.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::record::{CSRS, JSON_PATCH, MAPS, MERGE, NODES, Record, STRATEGIC};
+
+pub async fn observe(record: &mut Record<'_>) -> Result<()> {
+    creating(record).await?;
+    changing(record).await?;
+    documents(record).await
+}
+
+async fn creating(record: &mut Record<'_>) -> Result<()> {
+    let surprises = json!({"metadata": {"name": "conf-f"}, "surprise": 1, "spec": {
+        "surprise": {"a": 1}, "taints": [
+            {"key": "a", "effect": "NoSchedule"}, {"key": "b", "effect": "NoSchedule", "more": 2},
+        ],
+    }});
+    for (name, parameter) in [
+        ("fields: unknown ones, strictly", "fieldValidation=Strict"),
+        (
+            "fields: unknown ones, with a warning",
+            "fieldValidation=Warn",
+        ),
+        ("fields: unknown ones, ignored", "fieldValidation=Ignore"),
+        ("fields: unknown ones, by default", "x=y"),
+        ("fields: no such validation", "fieldValidation=Surprise"),
+    ] {
+        let path = format!("{NODES}?dryRun=All&{parameter}");
+        let answer = record.post("admin", &path, &surprises).await?;
+        record.note(name, json!([answer.refusal(), sorted(&answer.warnings)]))?;
+    }
+    let known = json!({"metadata": {"name": "conf-f", "creationTimestamp": null}, "spec": {}});
+    let path = format!("{NODES}?dryRun=All&fieldValidation=Strict");
+    let answer = record.post("admin", &path, &known).await?;
+    record.note("fields: none unknown", answer.parts(&["/metadata/name"]))?;
+    let twice = br#"{"metadata": {"name": "conf-f", "labels": {"a": "1", "a": "2"}},
+        "spec": {"podCIDR": "10.0.0.0/24", "podCIDR": "10.0.1.0/24", "surprise": 1}}"#;
+    let json = [("content-type", "application/json")];
+    for (name, parameter) in [
+        ("fields: twice, strictly", "fieldValidation=Strict"),
+        ("fields: twice, with a warning", "fieldValidation=Warn"),
+    ] {
+        let path = format!("{NODES}?dryRun=All&{parameter}");
+        let answer = record.send("admin", "POST", &path, &json, twice.to_vec());
+        let answer = answer.await?;
+        let kept = answer.parts(&["/metadata/labels/a"]);
+        let said = json!([kept, answer.refusal(), sorted(&answer.warnings)]);
+        record.note(name, said)?;
+    }
+    let yaml = b"{apiVersion: v1, kind: ConfigMap, metadata: {name: conf-f}, date: {a: b}}";
+    let headers = [("content-type", "application/yaml")];
+    let path = format!("{MAPS}?dryRun=All&fieldValidation=Strict");
+    let answer = record.send("admin", "POST", &path, &headers, yaml.to_vec());
+    let answer = answer.await?;
+    record.note("fields: unknown ones in YAML", answer.refusal())
+}
+
+/// The order of what is unknown is left to chance by the original.
+fn sorted(warnings: &[String]) -> Vec<String> {
+    let mut warnings = warnings.to_vec();
+    warnings.sort();
+    warnings
+}
+
+async fn changing(record: &mut Record<'_>) -> Result<()> {
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "conf-f"}, "data": {"a": "1"}});
+    record.post("admin", MAPS, &map).await?;
+    let one = format!("{MAPS}/conf-f");
+    let strict = format!("{one}?fieldValidation=Strict");
+    let mut unknown = map.clone();
+    unknown["date"] = json!({"b": "2"});
+    let answer = record.put("admin", &strict, &unknown).await?;
+    record.note("fields: an update", answer.refusal())?;
+    let add = json!([{"op": "add", "path": "/date", "value": {"b": "2"}}]);
+    for (name, kind, patch) in [
+        ("fields: a merge patch", MERGE, json!({"date": {"b": "2"}})),
+        ("fields: a JSON patch", JSON_PATCH, add),
+        (
+            "fields: a strategic patch",
+            STRATEGIC,
+            json!({"date": {"b": "2"}}),
+        ),
+    ] {
+        let answer = record.patch("admin", &strict, kind, &patch).await?;
+        let refused = json!([answer.code, answer.at("/reason"), answer.causes()]);
+        record.note(&format!("{name}, strictly"), refused)?;
+        let answer = record.patch("admin", &one, kind, &patch).await?;
+        let warned = json!([answer.parts(&["/date", "/data"]), answer.warnings]);
+        record.note(&format!("{name}, with a warning"), warned)?;
+    }
+    let apply = "application/apply-patch+yaml";
+    let by = format!("{one}?fieldManager=conf&force=true");
+    let answer = record.patch("admin", &by, apply, &unknown).await?;
+    record.note(
+        "fields: applied",
+        json!([answer.code, answer.at("/reason"), answer.warnings]),
+    )?;
+    record.delete("admin", &one).await?;
+    Ok(())
+}
+
+/// Which writes say that they take `fieldValidation`, and what requests are made of.
+async fn documents(record: &mut Record<'_>) -> Result<()> {
+    let index = record.get("admin", "/openapi/v3").await?;
+    let certificates = "certificates.k8s.io/v1";
+    for (place, path) in [
+        ("api/v1", format!("{NODES}/{{name}}")),
+        ("api/v1", MAPS.replace("default", "{namespace}") + "/{name}"),
+        ("apis/certificates.k8s.io/v1", format!("{CSRS}/{{name}}")),
+        (
+            "apis/rbac.authorization.k8s.io/v1",
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}".to_owned(),
+        ),
+    ] {
+        let entry = index.at("/paths")[place]["serverRelativeURL"].clone();
+        let url = entry.as_str().unwrap_or_default();
+        let document = record.get("admin", url).await?;
+        let patch = document.at("/paths")[&path]["patch"].clone();
+        let parameters = patch["parameters"].as_array().cloned().unwrap_or_default();
+        let takes = parameters
+            .iter()
+            .any(|one| one["name"] == "fieldValidation" && one["in"] == "query");
+        let kind = &patch["x-kubernetes-group-version-kind"];
+        record.note(&format!("openapi: {path}"), json!([takes, kind]))?;
+        if !place.ends_with(certificates) {
+            continue;
+        }
+        let schemas = document.at("/components/schemas");
+        let of = |end: &str| {
+            let name = format!("io.k8s.api.certificates.v1.CertificateSigningRequest{end}");
+            schemas[&name].clone()
+        };
+        let fields = |schema: Value| {
+            let properties = schema["properties"].as_object().cloned();
+            let mut fields: Vec<String> = properties
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(k, _)| k)
+                .collect();
+            fields.sort();
+            fields
+        };
+        record.note(
+            "openapi: a request",
+            json!([
+                of("")["x-kubernetes-group-version-kind"],
+                fields(of("")),
+                fields(of("Spec")),
+                fields(of("Status")),
+                fields(of("Condition")),
+            ]),
+        )?;
+    }
+    let missing = record.get("admin", "/openapi/v3/apis/surprise/v1").await?;
+    record.note("openapi: no such group", json!(missing.code))
+}

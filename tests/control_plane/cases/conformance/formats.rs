@@ -1,0 +1,50 @@
+//! What bodies and answers may be, and addresses that lead nowhere.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::record::{MAPS, NODES, Record};
+
+pub async fn observe(record: &mut Record<'_>) -> Result<()> {
+    let protobuf = "application/vnd.kubernetes.protobuf";
+    let headers = [("content-type", "text/csv")];
+    let answer = record
+        .send("admin", "POST", NODES, &headers, b"a,b".to_vec())
+        .await?;
+    record.note("formats: a body in another", answer.parts(&["/status"]))?;
+    let headers = [("accept", "text/csv")];
+    let answer = record
+        .send("admin", "GET", NODES, &headers, Vec::new())
+        .await?;
+    record.note("formats: an answer in another", answer.parts(&["/status"]))?;
+    let either = format!("{protobuf}x,application/json");
+    let headers = [("accept", either.as_str())];
+    let answer = record
+        .send("admin", "GET", NODES, &headers, Vec::new())
+        .await?;
+    record.note("formats: the second choice", answer.parts(&["/kind"]))?;
+    for (name, path) in [
+        ("address: no such resource", "/api/v1/surprises"),
+        (
+            "address: no such group",
+            "/apis/surprise.example.com/v1/things",
+        ),
+        (
+            "address: no such version",
+            "/apis/certificates.k8s.io/v9/certificatesigningrequests",
+        ),
+    ] {
+        let answer = record.get("admin", path).await?;
+        record.note(name, json!(answer.code))?;
+    }
+    let answer = record.get("admin", "/readyz").await?;
+    record.note("address: readyz", json!([answer.code, answer.text]))?;
+    let yaml = b"{apiVersion: v1, kind: ConfigMap, metadata: {name: conf-yaml}, data: {a: b}}";
+    let headers = [("content-type", "application/yaml")];
+    let answer = record
+        .send("admin", "POST", MAPS, &headers, yaml.to_vec())
+        .await?;
+    record.note("formats: YAML", answer.parts(&["/data"]))?;
+    record.delete("admin", &format!("{MAPS}/conf-yaml")).await?;
+    Ok(())
+}
