@@ -1,6 +1,7 @@
 //! The Pods that the chart renders, run with what it renders for them and nothing else: arguments,
 //! variables, ServiceAccount and ConfigMap.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::scene::SOON;
 use crate::forge::Recipe;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options};
+use crate::harness::https::Https;
 use crate::harness::manifests::{chart, objects};
 use crate::harness::node_user::{Ask, NodeUser, later_than, settled};
 use crate::harness::{decisions, netns, pod};
@@ -21,6 +23,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("pod_of_the_chart", Needs::OwnNetwork, of_the_chart),
         Case::new("pod_while_bootstrapping", Needs::OwnNetwork, bootstrapping),
+        Case::new("pod_over_https", Needs::OwnNetwork, over_https),
     ]
 }
 
@@ -99,6 +102,51 @@ async fn bootstrapping(assets: Arc<Assets>) -> Result<()> {
     let first = node(&cluster, "n1", "10.0.0.1").await?;
     ask(&first, "first", "10.0.0.1").await?;
     settled(&cluster.admin(), "first", "Approved").await?;
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    Ok(())
+}
+
+/// The certificate is where the flags say, beside the policy; probes need no token, metrics do.
+async fn over_https(assets: Arc<Assets>) -> Result<()> {
+    let cluster = cluster(&assets).await?;
+    let authority = cluster.authority();
+    let pair = authority.serving("metrics", &[], &[Ipv4Addr::LOCALHOST.into()])?;
+    let files = [("cert", &pair.cert), ("key", &pair.key)];
+    let [cert, key] = files.map(|(flag, file)| format!("--{flag}={}", file.display()));
+    let secret = [
+        "create",
+        "secret",
+        "tls",
+        "csr-warden-tls",
+        "-n",
+        "kube-system",
+    ];
+    cluster
+        .kubectl(&[&secret[..], &[&cert, &key]].concat())
+        .await?;
+    let text = chart(
+        &assets,
+        &[
+            "--set=metrics.tls.secretName=csr-warden-tls,metrics.auth.enabled=true",
+            "--set=policy.name=mine,policy.spec.names.max=3",
+        ],
+    )?;
+    cluster.apply(&text).await?;
+    let objects = objects(&text)?;
+    let binary = Path::new(BINARY);
+    let mut daemon = pod::start(&cluster, binary, &objects, "pod-1", netns::ADDRESS).await?;
+    let https = Https::new(daemon.address(), &authority.pair().cert)?;
+    https.wait("/readyz", None, 200, SOON).await?;
+    https.wait("/metrics", None, 401, SOON).await?;
+    let scraper = "system:serviceaccount:kube-system:csr-warden";
+    let bind = "create clusterrolebinding scraper --clusterrole=csr-warden-metrics-reader --user";
+    let bind: Vec<&str> = bind.split(' ').chain([scraper]).collect();
+    cluster.kubectl(&bind).await?;
+    let token = ["create", "token", "csr-warden", "-n", "kube-system"];
+    let token = cluster.kubectl(&token).await?;
+    https
+        .wait("/metrics", Some(token.trim()), 200, SOON)
+        .await?;
     daemon.sigterm(Duration::from_secs(5)).await?;
     Ok(())
 }

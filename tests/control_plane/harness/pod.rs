@@ -1,11 +1,13 @@
 //! The Pod of a rendered Deployment as a process: its arguments and variables, its ServiceAccount's
-//! token and its ConfigMap at the very paths that the kubelet would mount them at, in a mount namespace
+//! token, its ConfigMaps and its Secrets at the very paths that the kubelet would mount them at, in a mount namespace
 //! of its own. Needs the network namespace of [`super::netns`] too, since its ports are the Pod's.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use serde_json::Value;
 
 use super::cluster::Cluster;
@@ -16,19 +18,22 @@ use super::process::Launch;
 /// What Kubernetes says where the API server is, if the Pod does not.
 const HOST: &str = "KUBERNETES_SERVICE_HOST";
 const PORT: &str = "KUBERNETES_SERVICE_PORT";
-/// Replaces folders by empty ones of its own and fills them: `run` leads to what the kubelet mounts,
-/// `etc` to the ConfigMap. The rest of the arguments is the program.
+/// Replaces folders by empty ones of its own and fills them: `run` leads to what the kubelet mounts
+/// for the ServiceAccount, below `etc` are the volumes, each a folder and its path, until `--`. The rest
+/// of the arguments is the program.
 const ENTER: &str = r#"
 set -e
-account=$1; config=$2; shift 2
+account=$1; shift
 mount -t tmpfs tmpfs /run
 mkdir -p /run/secrets/kubernetes.io/serviceaccount
 mount --bind "$account" /run/secrets/kubernetes.io/serviceaccount
 mount -t tmpfs tmpfs /etc
-if [ -n "$config" ]; then
-    mkdir /etc/csr-warden
-    mount --bind "$config" /etc/csr-warden
-fi
+while [ "$1" != -- ]; do
+    mkdir "$2"
+    mount --bind "$1" "$2"
+    shift 2
+done
+shift
 exec "$@"
 "#;
 
@@ -48,7 +53,7 @@ pub async fn start(
     let pod = &deployment["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
     let account = account(cluster, pod, name).await?;
-    let config = config(cluster, pod, objects, name)?;
+    let volumes = volumes(cluster, pod, objects, name).await?;
 
     let server = cluster.server().rsplit_once(':').context("a port")?.1;
     let mut variables = vec![
@@ -78,8 +83,8 @@ pub async fn start(
         .talking()
         .args(["--mount", "--", "sh", "-c", ENTER, "sh"])
         .args([account.as_os_str()])
-        .args([config.as_deref().unwrap_or(Path::new("")).as_os_str()])
-        .args([binary.as_os_str()])
+        .args(volumes.iter().flat_map(|(folder, path)| [folder, path]))
+        .args(["--".as_ref(), binary.as_os_str()])
         .args(args);
     for (name, value) in variables {
         launch = launch.env(name, value);
@@ -101,33 +106,43 @@ async fn account(cluster: &Cluster, pod: &Value, name: &str) -> Result<PathBuf> 
     Ok(folder)
 }
 
-/// The ConfigMap that the Pod mounts, as a folder.
-fn config(
+/// What the Pod mounts, each as a folder with the path of the mount.
+async fn volumes(
     cluster: &Cluster,
     pod: &Value,
     objects: &Objects,
     name: &str,
-) -> Result<Option<PathBuf>> {
-    let mounts = &pod["containers"][0]["volumeMounts"];
-    let (Some([mount]), Some([volume])) = (
-        mounts.as_array().map(Vec::as_slice),
-        pod["volumes"].as_array().map(Vec::as_slice),
-    ) else {
-        ensure!(mounts.is_null() && pod["volumes"].is_null(), "{pod}");
-        return Ok(None);
-    };
-    ensure!(mount["name"] == volume["name"], "{mount} of {volume}");
-    ensure!(mount["mountPath"] == "/etc/csr-warden", "{mount}");
-    let map = volume["configMap"]["name"]
-        .as_str()
-        .context("a ConfigMap")?;
-    let map = &objects
-        .get(&format!("ConfigMap kube-system/{map}"))
-        .context("no such ConfigMap")?;
-    let folder = cluster.dir().join(format!("{name}-config"));
-    std::fs::create_dir(&folder)?;
-    for (file, text) in map["data"].as_object().context("data")? {
-        std::fs::write(folder.join(file), text.as_str().context("text")?)?;
+) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mounts = list(&pod["containers"][0]["volumeMounts"]);
+    let volumes = list(&pod["volumes"]);
+    ensure!(mounts.len() == volumes.len(), "{mounts:?} of {volumes:?}");
+    let mut mounted = Vec::new();
+    for mount in mounts {
+        let named = |volume: &&Value| volume["name"] == mount["name"];
+        let volume = volumes.iter().find(named).context("no such volume")?;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let path = text(&mount["mountPath"]).context("mountPath")?;
+        ensure!(path.starts_with("/etc/"), "{mount}");
+        let folder = text(&mount["name"]).context("name")?;
+        let folder = cluster.dir().join(format!("{name}-{folder}"));
+        std::fs::create_dir(&folder)?;
+        if let Some(map) = volume["configMap"]["name"].as_str() {
+            let map = &objects
+                .get(&format!("ConfigMap kube-system/{map}"))
+                .context("no such ConfigMap")?;
+            for (file, text) in map["data"].as_object().context("data")? {
+                std::fs::write(folder.join(file), text.as_str().context("text")?)?;
+            }
+        } else {
+            let secret = volume["secret"]["secretName"].as_str();
+            let secret = secret.with_context(|| format!("a volume of another kind: {volume}"))?;
+            let api: Api<Secret> = Api::namespaced(cluster.admin(), "kube-system");
+            for (file, bytes) in api.get(secret).await?.data.unwrap_or_default() {
+                std::fs::write(folder.join(file), bytes.0)?;
+            }
+        }
+        mounted.push((folder, PathBuf::from(path)));
     }
-    Ok(Some(folder))
+    Ok(mounted)
 }
