@@ -15,6 +15,7 @@
 mod cases;
 #[path = "../control_plane/harness/mod.rs"]
 mod harness;
+mod limit;
 mod matrix;
 mod numbers;
 mod ordeal;

@@ -67,6 +67,7 @@ pub struct Stage {
     pub ground: Ground,
     admin: Config,
     tokens: BTreeMap<String, String>,
+    shell: Option<String>,
     dir: TempDir,
 }
 
@@ -104,6 +105,7 @@ impl Stage {
             ground: Ground::Embedded { server, signing },
             admin,
             tokens: BTreeMap::new(),
+            shell: None,
             dir: tempfile::tempdir()?,
         })
     }
@@ -124,6 +126,7 @@ impl Stage {
             },
             admin,
             tokens: BTreeMap::new(),
+            shell: None,
             dir: tempfile::tempdir()?,
         })
     }
@@ -150,6 +153,11 @@ impl Stage {
             Ground::Real { link, .. } => Ok(link),
             Ground::Embedded { .. } => bail!("there is no link to the embedded one"),
         }
+    }
+
+    /// Replicas are started by this shell script, to which `"$0" "$@"` is the daemon.
+    pub fn start_by(&mut self, script: String) {
+        self.shell = Some(script);
     }
 
     /// A directory for files.
@@ -189,12 +197,9 @@ impl Stage {
         let file = file.to_str().context("a path that is no text")?;
         let mut all = vec!["run", "--kubeconfig", file, "--bind-address", &bind];
         all.extend_from_slice(args);
-        // With a full disk behind both of its outputs, if that is wanted.
-        let full = ["-c", "exec \"$0\" \"$@\" >/dev/full 2>/dev/full", BINARY];
         let host = [("HOSTNAME", (*name).to_owned())];
-        if let Some(at) = all.iter().position(|arg| *arg == DISK_FULL) {
-            all.remove(at);
-            all.splice(0..0, full);
+        if let Some(script) = &self.shell {
+            all.splice(0..0, ["-c", script, BINARY]);
             return Daemon::start(Path::new("/bin/sh"), name, self.dir(), address, all, host);
         }
         Daemon::start(Path::new(BINARY), name, self.dir(), address, all, host)
@@ -298,9 +303,6 @@ impl Stage {
         Ok(writes)
     }
 }
-
-/// An argument that the daemon never sees: both of its outputs go to a disk that is full.
-pub const DISK_FULL: &str = "disk-full";
 
 /// Whether an attacker sent it.
 pub fn is_forgery(request: &CertificateSigningRequest) -> bool {

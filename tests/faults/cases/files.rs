@@ -11,7 +11,7 @@ use crate::Case;
 use crate::harness::volume::ConfigMapVolume;
 use crate::numbers::Numbers;
 use crate::ordeal::{Seen, Terms, endure};
-use crate::stage::{DISK_FULL, Stage};
+use crate::stage::Stage;
 
 const SOON: Duration = Duration::from_secs(20);
 const POLICY: &str = include_str!("../../../policies/default.yaml");
@@ -95,7 +95,8 @@ async fn broken_and_mended(
 
 async fn disk_full(numbers: Numbers) -> Result<Seen> {
     let mut stage = Stage::embedded().await?;
-    stage.start(&["one"], &[DISK_FULL]).await?;
+    stage.start_by("exec \"$0\" \"$@\" >/dev/full 2>/dev/full".into());
+    stage.start(&["one"], &[]).await?;
     let during = async |_: &mut Stage, lasts: Duration| {
         sleep(lasts).await;
         Ok(())
