@@ -84,7 +84,8 @@ pub(super) fn applied(call: &Call) -> Result<Map<String, Value>, Failure> {
     if unknown.is_empty() {
         return Ok(object);
     }
-    let place = format!("{}/{}", call.path.namespace, call.path.name);
+    let said = |key| text(&object, &["metadata", key]);
+    let place = format!("{}/{}", said("namespace"), said("name"));
     let group = format!("{}/{}", resource.group, resource.version);
     let undeclared: Vec<String> = unknown
         .iter()

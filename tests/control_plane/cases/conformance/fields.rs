@@ -97,7 +97,7 @@ async fn changing(record: &mut Record<'_>) -> Result<()> {
     let answer = record.patch("admin", &by, apply, &unknown).await?;
     record.note(
         "fields: applied",
-        json!([answer.code, answer.at("/reason"), answer.warnings]),
+        json!([answer.code, answer.at("/message"), answer.warnings]),
     )?;
     record.delete("admin", &one).await?;
     Ok(())

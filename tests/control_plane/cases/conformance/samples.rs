@@ -38,6 +38,7 @@ pub fn all() -> Result<Vec<(String, Value)>> {
             namespaced("policy") + "/poddisruptionbudgets",
             disruption_budget(),
         ),
+        (group("networking.k8s.io") + "/servicecidrs", service_cidr()),
         (format!("{rbac}/clusterroles"), cluster_role()),
         (
             format!("{rbac}/clusterrolebindings"),
@@ -66,6 +67,11 @@ pub fn all() -> Result<Vec<(String, Value)>> {
             access_review("LocalSubjectAccessReview"),
         ),
     ]);
+    samples.push((format!("{rights}/selfsubjectrulesreviews"), rules_review()));
+    samples.push((
+        group("authentication.k8s.io") + "/tokenreviews",
+        token_review(),
+    ));
     let dry = |(path, sample)| (format!("{path}?dryRun=All"), sample);
     Ok(samples.into_iter().map(dry).collect())
 }
@@ -245,6 +251,13 @@ fn network_policy() -> Value {
     })
 }
 
+fn service_cidr() -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR",
+        "spec": {"cidrs": ["10.200.0.0/24", "fd00:200::/64"]},
+    })
+}
+
 fn disruption_budget() -> Value {
     json!({
         "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
@@ -307,5 +320,19 @@ fn access_review(kind: &str) -> Value {
                 "resource": "nodes", "subresource": "status", "name": "conf-1",
             },
         },
+    })
+}
+
+fn rules_review() -> Value {
+    json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": "default"},
+    })
+}
+
+fn token_review() -> Value {
+    json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+        "spec": {"token": "words", "audiences": ["a", "b"]},
     })
 }
