@@ -4,6 +4,7 @@
 mod daemon;
 mod deletions;
 mod fields;
+mod files;
 mod formats;
 mod kubectl;
 mod lists;
@@ -14,6 +15,7 @@ mod record;
 mod requests;
 mod rights;
 mod samples;
+mod session;
 mod watches;
 
 use std::collections::BTreeMap;

@@ -1,26 +1,20 @@
 //! The real kubectl: what it says of the embedded API server must be what it says of the original.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use csr_warden::sim::api::Server;
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::record::mask;
-use super::{client, compare, write_kubeconfig};
+use super::session::Session;
+use super::{client, compare, files, write_kubeconfig};
 use crate::forge::Recipe;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options};
 use crate::harness::node_user::Ask;
-use crate::harness::pki;
 
 /// Fewer would hold the stand-in to too little.
 const LEAST: usize = 90;
@@ -32,7 +26,7 @@ pub async fn says_the_same(assets: Arc<Assets>) -> Result<()> {
     };
     let cluster = Cluster::start(&assets, options).await?;
     let dir = tempfile::tempdir()?;
-    write_files(dir.path())?;
+    files::write(dir.path())?;
     let node = |name: &str| format!("system:node:{name}");
     let mut real = Session::new(&assets, dir.path(), cluster.admin_kubeconfig().to_owned());
     for (name, request) in NODES {
@@ -66,98 +60,7 @@ const NODES: [(&str, &str); 3] = [
     ("node-3", "csr-3"),
 ];
 
-/// What files hold, by their names.
-fn write_files(dir: &Path) -> Result<()> {
-    let map = |data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "map"}, "data": data});
-    let mut wrong = map(json!({"a": "1"}));
-    wrong["date"] = json!({"a": "1"});
-    let pem = pki::request("system:node:node-9", &["system:nodes"])?;
-    let request = json!({
-        "apiVersion": "certificates.k8s.io/v1",
-        "kind": "CertificateSigningRequest",
-        "metadata": {"name": "csr-9"},
-        "spec": {
-            "request": ByteString(pem.into_bytes()),
-            "signerName": "kubernetes.io/kubelet-serving",
-            "usages": ["digital signature", "server auth"],
-        },
-    });
-    let mut mistyped = request.clone();
-    mistyped["metadata"]["name"] = "csr-8".into();
-    mistyped["spec"]["expirySeconds"] = 600.into();
-    let role = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-        "metadata": {"name": "reconciled"},
-        "rules": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}],
-    });
-    for (name, object) in [
-        ("map.json", map(json!({"a": "1"}))),
-        ("changed.json", map(json!({"a": "2", "b": "3"}))),
-        ("wrong.json", wrong),
-        ("csr.json", request),
-        ("mistyped.json", mistyped),
-        ("role.json", role),
-    ] {
-        fs::write(dir.join(name), object.to_string())?;
-    }
-    Ok(())
-}
-
-/// What kubectl has said of one server.
-struct Session {
-    program: PathBuf,
-    dir: PathBuf,
-    kubeconfig: PathBuf,
-    said: BTreeMap<String, Value>,
-}
-
 impl Session {
-    fn new(assets: &Assets, dir: &Path, kubeconfig: PathBuf) -> Session {
-        Session {
-            program: assets.kubectl.clone(),
-            dir: dir.to_owned(),
-            kubeconfig,
-            said: BTreeMap::new(),
-        }
-    }
-
-    /// Runs it as administrator in the directory of the files: exit code, stdout, stderr.
-    async fn run(&self, args: &[&str]) -> Result<(i32, String, String)> {
-        let mut command = Command::new(&self.program);
-        command
-            .current_dir(&self.dir)
-            .arg("--kubeconfig")
-            .arg(&self.kubeconfig)
-            .arg("--cache-dir")
-            .arg(self.dir.join("cache"))
-            .args(args);
-        let output = tokio::task::spawn_blocking(move || command.output()).await??;
-        let stdout = String::from_utf8(output.stdout)?;
-        let stderr = String::from_utf8(output.stderr)?;
-        println!("$ kubectl {}\n{stdout}{stderr}", args.join(" "));
-        let code = output.status.code().context("kubectl was killed")?;
-        Ok((code, stdout, stderr))
-    }
-
-    /// One more thing that it says. If it fails on both servers nothing is learned, so the code is
-    /// given.
-    async fn say(&mut self, code: i32, args: &[&str]) -> Result<()> {
-        let (found, stdout, stderr) = self.run(args).await?;
-        ensure!(
-            found == code,
-            "kubectl {args:?}: expected {code}, found {found}\n{stderr}"
-        );
-        let name = format!("{:02} kubectl {}", self.said.len(), args.join(" "));
-        // The original gives rules and warnings in any order.
-        let (mut stdout, mut stderr) = (lines(&stdout), lines(&stderr));
-        if args.contains(&"--list") {
-            stdout.sort();
-        }
-        stderr.sort();
-        self.said.insert(name, json!([stdout, stderr]));
-        Ok(())
-    }
-
     async fn play(&mut self) -> Result<()> {
         self.look().await?;
         self.decide().await?;
@@ -468,40 +371,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-/// Lines without what differs by nature: numbers, times, ages, the width of columns, and how Go shows a
-/// value that is refused.
-fn lines(text: &str) -> Vec<String> {
-    let is_age = |word: &str| {
-        let ends = |c: char| ['s', 'm', 'h', 'd'].contains(&c);
-        word.starts_with(|c: char| c.is_ascii_digit())
-            && word.ends_with(ends)
-            && word.chars().all(|c| c.is_ascii_digit() || ends(c))
-    };
-    let line = |line: &str| -> String {
-        let mut line = line.to_owned();
-        let refused = "Invalid value: \"";
-        if let Some((before, after)) = line.split_once(refused)
-            && let Some((_, why)) = after.split_once("\": ")
-        {
-            line = format!("{before}{refused}\": {why}");
-        }
-        let words = line.split_whitespace();
-        let words = words.map(|word| {
-            if is_age(word) {
-                "AGE".to_owned()
-            } else {
-                mask(word)
-            }
-        });
-        words.collect::<Vec<_>>().join(" ")
-    };
-    let lines = text
-        .lines()
-        .map(line)
-        .filter(|line| !line.contains("CreationTimestamp"));
-    lines.collect()
 }
 
 /// A Node with one address, and a request as its kubelet makes it.
