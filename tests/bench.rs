@@ -42,14 +42,22 @@ fn the_judge_alone() {
 #[test]
 fn the_whole_way_on_the_embedded_api_server() {
     let few = ["--rounds=1", "--rate=20", "--seconds=1", "--flood=20"];
-    let args = [&["sim", "--nodes=5,60", "--connections=1,4"], few.as_slice()].concat();
+    let args = [
+        &["sim", "--nodes=5,60", "--connections=1,4"],
+        few.as_slice(),
+    ]
+    .concat();
     let found = measured(&args, "bench");
     let runs = found["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 2, "{found}");
     for run in runs {
         let rates = run["bare"].as_array().unwrap();
         assert_eq!(rates.len(), 2, "{found}");
-        assert!(rates.iter().all(|bare| bare["perSecond"].as_f64() > Some(0.0)));
+        assert!(
+            rates
+                .iter()
+                .all(|bare| bare["perSecond"].as_f64() > Some(0.0))
+        );
         assert!(run["warden"]["perSecond"].as_f64() > Some(0.0), "{found}");
         assert_eq!(run["steady"]["settled"]["count"], 20, "{found}");
     }

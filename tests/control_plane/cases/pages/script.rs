@@ -49,6 +49,10 @@ pub const EXCEPTIONS: &[(&str, How)] = &[
         How::Elsewhere("there is no metrics-server"),
     ),
     (
+        "csr-warden bench ",
+        How::Elsewhere("it wants a cluster for itself; tests/bench.rs and benches/scale.rs run it"),
+    ),
+    (
         "csr-warden explain",
         How::Exits(&[1, 3], "the verdict is in the exit code"),
     ),
