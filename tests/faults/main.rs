@@ -17,6 +17,7 @@ mod cases;
 mod harness;
 mod limit;
 mod matrix;
+mod misbehaviour;
 mod numbers;
 mod ordeal;
 mod population;
@@ -106,6 +107,10 @@ fn main() -> ExitCode {
         let mut few = group(AT_ONCE, |case| !case.is_real());
         few.1.push(Trial::test("docs_name_every_case", || {
             Ok(matrix::names_every_case(&cases::all())?)
+        }));
+        few.1.push(Trial::test("faults_are_what_they_say", || {
+            let runtime = tokio::runtime::Runtime::new()?;
+            Ok(runtime.block_on(misbehaviour::as_told())?)
         }));
         vec![few]
     };

@@ -16,7 +16,7 @@ use csr_warden::sim::random::Choices;
 use kube::Client;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::stage::{ROGUE, Stage};
 
@@ -101,12 +101,15 @@ impl Kubelets {
                 let mut served = 0;
                 // Those of a grown cluster are of any age.
                 sleep(life.mul_f64(choices.share())).await;
-                while Instant::now() < until {
+                loop {
                     resident.until_served(&places).await;
                     served += 1;
-                    sleep(life.mul_f64(0.7 + 0.2 * choices.share())).await;
+                    let due = Instant::now() + life.mul_f64(0.7 + 0.2 * choices.share());
+                    if due > until {
+                        return served;
+                    }
+                    sleep_until(due).await;
                 }
-                served
             });
         }
         let mut served = 0;
