@@ -25,8 +25,8 @@ pub fn cases() -> Vec<Case> {
 
 /// In this order: what changes the API server's rules and what removes csr-warden comes last.
 const ORDER: [&str; 11] = [
-    "commands",
     "install",
+    "commands",
     "metrics",
     "enable",
     "audit",
