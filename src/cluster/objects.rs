@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use crate::csr::names::NodeName;
-use crate::csr::{Kept, Object, Requestor, Settled};
+use crate::csr::{Kept, LARGEST_REQUEST, Object, Requestor, Settled};
 use crate::evidence;
 
 const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
@@ -141,7 +141,7 @@ struct StatusCondition {
 }
 
 impl SlimRequest {
-    /// The facts of the request and its bytes.
+    /// The facts of the request and its bytes; of too many no more than shows that.
     pub fn split(self) -> (Object, Vec<u8>) {
         let settled = self.settled();
         let kept = Kept {
@@ -168,7 +168,11 @@ impl SlimRequest {
             settled,
             kept,
         };
-        (object, spec.request.0)
+        // One byte too many is as much too large as a megabyte, and many may wait to be looked at.
+        let mut encoded = spec.request.0;
+        encoded.truncate(LARGEST_REQUEST + 1);
+        encoded.shrink_to_fit();
+        (object, encoded)
     }
 
     fn settled(&self) -> Option<Settled> {
@@ -283,4 +287,27 @@ impl SlimNode {
 /// An object without a creation time, as people write them in files, is taken as ancient.
 fn created(time: &Option<Time>) -> Timestamp {
     time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_request_that_is_too_large_little_is_kept() {
+        let bytes = |length: usize| {
+            let request: SlimRequest = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "csr-x7k2p"},
+                "spec": {
+                    "request": ByteString(vec![b'x'; length]),
+                    "signerName": "kubernetes.io/kubelet-serving",
+                },
+            }))
+            .unwrap();
+            request.split().1.len()
+        };
+        assert_eq!(bytes(LARGEST_REQUEST), LARGEST_REQUEST);
+        assert_eq!(bytes(1_000_000), LARGEST_REQUEST + 1);
+    }
 }

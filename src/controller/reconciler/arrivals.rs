@@ -10,7 +10,7 @@ use crate::controller::book::Reading;
 use crate::controller::queue::{Requestor, Uid};
 use crate::controller::turn::Now;
 use crate::csr::names::{NodeName, San};
-use crate::csr::{LARGEST_REQUEST, Object, Request, Settled};
+use crate::csr::{Object, Request, Settled};
 use crate::evidence::{Answer, IdentityKind, Inventory, Machine, Machines, Node, Source};
 use crate::finding::Question;
 use crate::policy::{Demand, Enforcement, Policy};
@@ -41,7 +41,7 @@ impl Reconciler {
     pub(in crate::controller) fn request_seen(
         &mut self,
         object: Object,
-        mut encoded: Vec<u8>,
+        encoded: Vec<u8>,
         now: Now,
     ) {
         let uid: Uid = object.uid.as_str().into();
@@ -58,9 +58,6 @@ impl Reconciler {
         }
         let requestor: Requestor = object.requestor.username.as_str().into();
         let created = object.created;
-        // One byte too many is as much too large as a megabyte.
-        encoded.truncate(LARGEST_REQUEST + 1);
-        encoded.shrink_to_fit();
         let reading = Reading::Unread(Box::new(object), encoded);
         if let Some(oldest) = self.book.put(&uid, reading, now.monotonic) {
             self.dropped += 1;
