@@ -2,7 +2,7 @@
 //! in a mount namespace. Whoever comes by [`Machines::ssh`] finds the same folders.
 
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -56,6 +56,7 @@ pub struct Machines {
 pub struct Machine {
     /// The kubelet; it starts anew on SIGHUP.
     pub kubelet: Process,
+    name: String,
     folder: PathBuf,
 }
 
@@ -113,12 +114,18 @@ impl Machines {
             ]);
         Ok(Machine {
             kubelet: Process::spawn(launch)?,
+            name: name.to_owned(),
             folder,
         })
     }
 }
 
 impl Machine {
+    /// Its name, and its Node's.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What is `/etc/kubernetes` there.
     pub fn kubernetes(&self) -> PathBuf {
         self.folder.join("kubernetes")
