@@ -20,6 +20,7 @@ require (
 	k8s.io/component-helpers v0.36.2
 	k8s.io/cri-api v0.36.2
 	k8s.io/cri-client v0.0.0
+	k8s.io/kubelet v0.36.2
 	k8s.io/kubernetes v1.36.2
 )
 
@@ -184,7 +185,6 @@ require (
 	k8s.io/kube-proxy v0.0.0 // indirect
 	k8s.io/kube-scheduler v0.0.0 // indirect
 	k8s.io/kubectl v0.0.0 // indirect
-	k8s.io/kubelet v0.36.2 // indirect
 	k8s.io/metrics v0.36.2 // indirect
 	k8s.io/mount-utils v0.0.0 // indirect
 	k8s.io/pod-security-admission v0.0.0 // indirect

@@ -29,8 +29,9 @@ use crate::harness::{GLANCE, netns, pod};
 /// 70 to 90 % of the time are over, and the signer dates 5 minutes back.
 pub const CERTIFICATE: &str = "100s";
 
-const CONTROL: (&str, Ipv4Addr) = ("control-1", Ipv4Addr::new(10, 0, 0, 10));
-const WORKER: (&str, Ipv4Addr) = ("node-1", Ipv4Addr::new(10, 0, 0, 11));
+/// The API server is on this one.
+const CONTROL: (&str, Ipv4Addr) = ("control-1", netns::ADDRESS);
+const WORKER: (&str, Ipv4Addr) = ("node-1", Ipv4Addr::new(192, 0, 2, 11));
 const MANIFESTS: &str = include_str!("cluster.yaml");
 const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// What matters of kubeadm's manifest here.

@@ -25,11 +25,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/component-base/configz"
 	cri "k8s.io/cri-client/pkg"
 	fakecri "k8s.io/cri-client/pkg/fake"
+	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 	kubeletapp "k8s.io/kubernetes/cmd/kubelet/app"
 	"k8s.io/kubernetes/cmd/kubelet/app/options"
 	kubeletconfig "k8s.io/kubernetes/pkg/kubelet/apis/config"
+	kubeletscheme "k8s.io/kubernetes/pkg/kubelet/apis/config/scheme"
 	"k8s.io/kubernetes/pkg/kubelet/cm"
 	"k8s.io/kubernetes/pkg/kubelet/kubeletconfig/configfiles"
 	"k8s.io/kubernetes/pkg/kubemark"
@@ -114,6 +117,9 @@ func run(ctx context.Context, s settings) error {
 	}
 	reloadCAs(ctx.Done())
 	kubelet.KubeletDeps.Auth = auth
+	if err := publish(config); err != nil {
+		return err
+	}
 	kubelet.Run(ctx)
 	return errors.New("the kubelet has ended")
 }
@@ -138,6 +144,25 @@ func configuration(ctx context.Context, s settings) (*kubeletconfig.KubeletConfi
 	config.ClusterDNS = nil
 	config.MaxOpenFiles = 1024
 	return config, nil
+}
+
+// publish lets /configz say how the kubelet is configured.
+func publish(config *kubeletconfig.KubeletConfiguration) error {
+	published, err := configz.New("kubeletconfig")
+	if err != nil {
+		return err
+	}
+	scheme, _, err := kubeletscheme.NewSchemeAndCodecs()
+	if err != nil {
+		return err
+	}
+	versioned := &kubeletconfigv1beta1.KubeletConfiguration{}
+	if err := scheme.Convert(config, versioned, nil); err != nil {
+		return err
+	}
+	version := kubeletconfigv1beta1.SchemeGroupVersion
+	versioned.SetGroupVersionKind(version.WithKind("KubeletConfiguration"))
+	return published.Set(versioned)
 }
 
 func clients(s settings, config *kubeletconfig.KubeletConfiguration) (client, heartbeats *kubernetes.Clientset, err error) {
