@@ -126,8 +126,8 @@ impl Machine {
         &self.name
     }
 
-    /// What is `/etc/kubernetes` there.
-    pub fn kubernetes(&self) -> PathBuf {
-        self.folder.join("kubernetes")
+    /// The manifest of the API server there, if it has one.
+    pub fn manifest(&self) -> PathBuf {
+        self.folder.join("kubernetes/manifests/kube-apiserver.yaml")
     }
 }

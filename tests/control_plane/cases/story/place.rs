@@ -27,24 +27,15 @@ use crate::harness::{GLANCE, netns, pod};
 
 /// For how long certificates are issued, so that they rotate while one looks: a kubelet asks anew when
 /// 70 to 90 % of the time are over, and the signer dates 5 minutes back.
-pub const CERTIFICATE: &str = "100s";
+pub const CERTIFICATE: &str = "80s";
 
 /// The API server is on this one.
 const CONTROL: (&str, Ipv4Addr) = ("control-1", netns::ADDRESS);
 const WORKER: (&str, Ipv4Addr) = ("node-1", Ipv4Addr::new(192, 0, 2, 11));
 const MANIFESTS: &str = include_str!("cluster.yaml");
 const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-/// What matters of kubeadm's manifest here.
-const API_SERVER: &str = "\
-apiVersion: v1
-kind: Pod
-metadata: {name: kube-apiserver, namespace: kube-system}
-spec:
-  containers:
-  - command:
-    - kube-apiserver
-    - --client-ca-file=/etc/kubernetes/pki/ca.crt
-";
+/// What matters here of the manifest that kubeadm writes.
+const API_SERVER: &str = include_str!("kube-apiserver.yaml");
 const VERIFY: &str = "--kubelet-certificate-authority=";
 
 pub struct Place {
@@ -89,8 +80,7 @@ impl Place {
         cluster
             .kubectl(&["label", "node", CONTROL.0, label])
             .await?;
-        let manifest = machines[0].kubernetes().join("manifests");
-        std::fs::write(manifest.join("kube-apiserver.yaml"), API_SERVER)?;
+        std::fs::write(machines[0].manifest(), API_SERVER)?;
 
         let home = tempfile::tempdir()?;
         let programs = home.path().join("bin");
@@ -146,9 +136,8 @@ impl Place {
             let pod = pod::start(cluster, Path::new(BINARY), &objects, "csr-warden", CONTROL.1);
             self.daemon = Some(pod.await?);
         }
-        let manifest = self.machines[0].kubernetes();
-        let manifest = manifest.join("manifests/kube-apiserver.yaml");
-        if !self.verifies && std::fs::read_to_string(manifest)?.contains(VERIFY) {
+        let manifest = std::fs::read_to_string(self.machines[0].manifest())?;
+        if !self.verifies && manifest.contains(VERIFY) {
             self.verifies = true;
             let ca = self.cluster.authority().pair().cert;
             let api_server = &mut self.cluster.api_server;
