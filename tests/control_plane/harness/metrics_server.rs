@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::assets::Assets;
 use super::cluster::Cluster;
-use super::process::{Launch, Process};
 use super::ports;
+use super::process::{Launch, Process};
 
 const NAME: &str = "metrics-server";
 const NAMESPACE: &str = "kube-system";

@@ -19,7 +19,7 @@ use crate::{Case, Needs};
 
 /// How long a message may take. metrics-server wants two looks at a kubelet, 10 s apart; a certificate
 /// of [`place::CERTIFICATE`] is renewed within a minute.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// How often a command is tried anew until it says what the page says.
 const AGAIN: Duration = Duration::from_millis(500);
 

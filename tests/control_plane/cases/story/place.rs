@@ -121,7 +121,10 @@ impl Place {
             .env("PATH", std::env::join_paths(paths)?)
             .env("HOME", self.home.path())
             .env("KUBECONFIG", self.cluster.admin_kubeconfig())
-            .env("PROMETHEUS", format!("http://{}", self.prometheus.address()));
+            .env(
+                "PROMETHEUS",
+                format!("http://{}", self.prometheus.address()),
+            );
         let output = tokio::task::spawn_blocking(move || command.output()).await??;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok((output.status.success(), said))
@@ -131,9 +134,17 @@ impl Place {
     /// starts its API server anew.
     pub async fn follow(&mut self, script: &str) -> Result<()> {
         if script.contains("helm install csr-warden") {
-            let (_, text) = self.shell("helm get manifest csr-warden -n kube-system").await?;
+            let (_, text) = self
+                .shell("helm get manifest csr-warden -n kube-system")
+                .await?;
             let (cluster, objects) = (&self.cluster, objects(&text)?);
-            let pod = pod::start(cluster, Path::new(BINARY), &objects, "csr-warden", CONTROL.1);
+            let pod = pod::start(
+                cluster,
+                Path::new(BINARY),
+                &objects,
+                "csr-warden",
+                CONTROL.1,
+            );
             self.daemon = Some(pod.await?);
         }
         let manifest = std::fs::read_to_string(self.machines[0].manifest())?;
@@ -177,7 +188,10 @@ async fn joined(admin: &Client, machine: &mut Machine) -> Result<()> {
         let node = nodes.get_opt(machine.name()).await?;
         let conditions = node.and_then(|node| node.status?.conditions);
         let ready = conditions.iter().flatten();
-        if ready.clone().any(|one| one.type_ == "Ready" && one.status == "True") {
+        if ready
+            .clone()
+            .any(|one| one.type_ == "Ready" && one.status == "True")
+        {
             return Ok(());
         }
         let log = machine.kubelet.log_tail();
@@ -197,7 +211,11 @@ async fn schedule(admin: Client) {
             let (Some(name), Some(namespace)) = (pod.metadata.name, pod.metadata.namespace) else {
                 continue;
             };
-            let node = if namespace == "kube-system" { CONTROL.0 } else { WORKER.0 };
+            let node = if namespace == "kube-system" {
+                CONTROL.0
+            } else {
+                WORKER.0
+            };
             let binding = json!({
                 "metadata": {"name": name}, "target": {"kind": "Node", "name": node},
             });

@@ -38,9 +38,9 @@ func (m machine) ContainerInfoV2(name string, _ cadvisorv2.RequestOptions) (map[
 	return map[string]cadvisorv2.ContainerInfo{name: {Spec: spec, Stats: []*cadvisorv2.ContainerStats{stats}}}, nil
 }
 
-// used is processor time in nanoseconds.
+// used is processor time in nanoseconds. Everybody rounds it up, so it is half a millicore less than asked for.
 func used(millicores uint64, since, now time.Time) uint64 {
-	return uint64(now.Sub(since).Milliseconds()) * millicores * 1000
+	return uint64(now.Sub(since).Milliseconds()) * (millicores*1000 - 500)
 }
 
 func disk() (cadvisorv2.FsInfo, error) {
