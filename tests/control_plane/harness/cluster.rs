@@ -363,10 +363,8 @@ fn api_server(
         let ca = authority.pair().cert;
         format!("--kubelet-certificate-authority={}", ca.display())
     });
-    let mut launch = launch.args(verifies);
-    if options.workloads {
-        launch = launch.args(workloads::api_server(authority, dir)?);
-    }
+    let launch = launch.args(verifies);
+    let launch = launch.args(workloads::api_server(options.workloads, authority, dir)?);
     Ok(launch.args(options.api_server_args.iter().map(String::as_str)))
 }
 
@@ -378,15 +376,6 @@ fn controller_manager(
     kubeconfig: &Path,
 ) -> Launch {
     let ca = authority.pair();
-    let mut controllers = vec![
-        "certificatesigningrequest-signing-controller",
-        "certificatesigningrequest-cleaner-controller",
-    ];
-    let mut more = Vec::new();
-    if options.workloads {
-        controllers.extend(workloads::CONTROLLERS);
-        more = workloads::controller_manager(authority);
-    }
     let launch = Launch::new("kube-controller-manager", &assets.controller_manager, dir).args([
         // An administrator's: the controller-manager's own identity may not write a request's status.
         format!("--kubeconfig={}", kubeconfig.display()),
@@ -394,12 +383,13 @@ fn controller_manager(
         "--secure-port=0".into(),
         format!("--cluster-signing-cert-file={}", ca.cert.display()),
         format!("--cluster-signing-key-file={}", ca.key.display()),
-        format!("--controllers={}", controllers.join(",")),
+        workloads::controllers(options.workloads),
         // With the default it signs 20 requests a second, and a test would measure that.
         "--kube-api-qps=2000".into(),
         "--kube-api-burst=2000".into(),
     ]);
-    launch.args(more).args(
+    let launch = launch.args(workloads::controller_manager(options.workloads, authority));
+    launch.args(
         options
             .signing_duration
             .iter()

@@ -7,8 +7,11 @@ use anyhow::Result;
 
 use super::pki::Authority;
 
-/// The controllers.
-pub const CONTROLLERS: [&str; 5] = [
+const SIGNING: [&str; 2] = [
+    "certificatesigningrequest-signing-controller",
+    "certificatesigningrequest-cleaner-controller",
+];
+const MORE: [&str; 5] = [
     "deployment-controller",
     "replicaset-controller",
     "serviceaccount-controller",
@@ -18,8 +21,17 @@ pub const CONTROLLERS: [&str; 5] = [
 
 const PROXY: &str = "front-proxy-client";
 
+/// The flag that names the controllers: those that sign, and the others if workloads are wanted.
+pub fn controllers(wanted: bool) -> String {
+    let more: &[_] = if wanted { &MORE } else { &[] };
+    format!("--controllers={}", [&SIGNING, more].concat().join(","))
+}
+
 /// Flags for the API server: its certificates for kubelets and for extensions, as kubeadm has them.
-pub fn api_server(authority: &Authority, dir: &Path) -> Result<Vec<String>> {
+pub fn api_server(wanted: bool, authority: &Authority, dir: &Path) -> Result<Vec<String>> {
+    if !wanted {
+        return Ok(Vec::new());
+    }
     let kubelets = authority.client(
         "apiserver-kubelet-client",
         "kube-apiserver-kubelet-client",
@@ -46,8 +58,11 @@ pub fn api_server(authority: &Authority, dir: &Path) -> Result<Vec<String>> {
     ])
 }
 
-/// Flags for the controller-manager.
-pub fn controller_manager(authority: &Authority) -> Vec<String> {
+/// More flags for the controller-manager.
+pub fn controller_manager(wanted: bool, authority: &Authority) -> Vec<String> {
+    if !wanted {
+        return Vec::new();
+    }
     vec![
         format!("--root-ca-file={}", authority.pair().cert.display()),
         "--horizontal-pod-autoscaler-sync-period=5s".into(),
