@@ -5,7 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::csr::Request;
+use crate::csr::{Content, Request};
 use crate::evidence::Evidence;
 use crate::finding::{Awaited, Code, Effect, Findings};
 use crate::policy::Policy;
@@ -176,7 +176,7 @@ pub fn judge(request: &Request, policy: &Policy, evidence: &Evidence, now: Times
         Some(Effect::Deny) => Verdict::Deny(Denial(denied(&case, &found.findings))),
         Some(Effect::Wait) => Verdict::Wait(awaited(&case, &found.findings)),
         // That nothing was found is not enough: each name must have somebody who vouches.
-        None if is_proven(request, &found.proofs) => {
+        None if is_proven(request.content.as_ref(), &found.proofs) => {
             Verdict::Approve(Approval(approved(&case, &found.proofs)))
         }
         None => Verdict::Wait(awaited(&case, &found.findings)),
@@ -188,8 +188,8 @@ pub fn judge(request: &Request, policy: &Policy, evidence: &Evidence, now: Times
     }
 }
 
-fn is_proven(request: &Request, proofs: &[SanProof]) -> bool {
-    request.content.as_ref().is_some_and(|content| {
+fn is_proven(content: Option<&Content>, proofs: &[SanProof]) -> bool {
+    content.is_some_and(|content| {
         !content.sans.is_empty()
             && content.sans.len() == proofs.len()
             && content
@@ -219,18 +219,10 @@ fn denied(case: &Case<'_>, findings: &Findings) -> Condition {
 fn condition(case: &Case<'_>, reason: &'static str, why: &str) -> Condition {
     let object = &case.request.object;
     let policy = case.policy;
-    let mut message = format!(
+    let message = cut(format!(
         "csr-warden, policy {} ({}): {why}",
         policy.metadata.name, policy.digest
-    );
-    if message.len() > LONGEST_MESSAGE {
-        let mut end = LONGEST_MESSAGE;
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        message.truncate(end);
-        message.push('…');
-    }
+    ));
     Condition {
         subject: Subject {
             name: object.name.clone(),
@@ -240,6 +232,15 @@ fn condition(case: &Case<'_>, reason: &'static str, why: &str) -> Condition {
         reason,
         message,
     }
+}
+
+fn cut(mut message: String) -> String {
+    let end = message.floor_char_boundary(LONGEST_MESSAGE);
+    if end < message.len() {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 fn awaited(case: &Case<'_>, findings: &Findings) -> Vec<Awaited> {
@@ -255,4 +256,57 @@ fn awaited(case: &Case<'_>, findings: &Findings) -> Vec<Awaited> {
     awaited.sort();
     awaited.dedup();
     awaited
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::csr::Fingerprint;
+    use crate::csr::names::{DnsName, San};
+
+    fn san(text: &str) -> San {
+        San::Dns(DnsName::parse(text.as_bytes()).unwrap())
+    }
+
+    fn asking(sans: &[&str]) -> Option<Content> {
+        Some(Content {
+            common_name: None,
+            sans: sans.iter().map(|text| san(text)).collect(),
+            asked: sans.len(),
+            key: Fingerprint::of(b"a key"),
+        })
+    }
+
+    fn proof(text: &str, by: &[&str]) -> SanProof {
+        SanProof {
+            san: san(text),
+            vouched_by: by.iter().map(|&text| text.to_owned()).collect(),
+        }
+    }
+
+    /// Whatever the rules let through, this is asked once more.
+    #[test]
+    fn each_name_must_have_somebody_who_vouches() {
+        let both = [proof("a", &["Node"]), proof("b", &["Node"])];
+        assert!(is_proven(asking(&["a", "b"]).as_ref(), &both));
+        assert!(!is_proven(None, &both));
+        assert!(!is_proven(asking(&[]).as_ref(), &[]));
+        assert!(!is_proven(asking(&["a"]).as_ref(), &[]));
+        assert!(!is_proven(asking(&["a"]).as_ref(), &both));
+        assert!(!is_proven(asking(&["a", "b", "c"]).as_ref(), &both));
+        assert!(!is_proven(asking(&["a", "c"]).as_ref(), &both));
+        let nobody = [proof("a", &["Node"]), proof("b", &[])];
+        assert!(!is_proven(asking(&["a", "b"]).as_ref(), &nobody));
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let short = "ä".repeat(LONGEST_MESSAGE / 2);
+        assert_eq!(cut(short.clone()), short);
+        assert_eq!(cut(format!("{short}ä")), format!("{short}…"));
+        let odd = format!("x{short}");
+        let shorter = "ä".repeat(LONGEST_MESSAGE / 2 - 1);
+        assert_eq!(cut(odd), format!("x{shorter}…"));
+    }
 }

@@ -14,9 +14,10 @@ mod judge;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use csr_warden::Decision;
 use csr_warden::csr::{LARGEST_REQUEST, Request};
 use csr_warden::finding::Code;
+use csr_warden::finding::Effect;
+use csr_warden::{Decision, Verdict};
 use judge::policies::Base;
 use judge::vector::{Outcome, Vector, forged};
 use judge::{document, rows};
@@ -45,6 +46,36 @@ fn every_vector_is_judged_as_it_says() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+/// What is written names the first of the findings that deny, and all of them.
+#[test]
+fn a_denial_says_why() {
+    let mut several = 0;
+    for vector in Vector::all() {
+        let judged = vector.judgement(Base::Default);
+        let Verdict::Deny(denial) = &judged.verdict else {
+            continue;
+        };
+        let denying = judged.findings.iter().filter(|f| f.effect == Effect::Deny);
+        let denying: Vec<_> = denying.collect();
+        assert_eq!(
+            denial.reason(),
+            denying[0].code.as_str(),
+            "{}",
+            vector.title
+        );
+        let details: Vec<&str> = denying.iter().map(|f| f.detail.as_str()).collect();
+        let whole = details.join("; ");
+        let said = denial.message();
+        assert!(
+            said.ends_with(&format!("): {whole}")) || said.ends_with('…'),
+            "{said}"
+        );
+        assert!(said.contains("policy default ("), "{said}");
+        several += usize::from(denying.len() > 1);
+    }
+    assert!(several > 10, "{several}");
 }
 
 /// What tells that a key is in use reads the same key that is judged, and none where there is none.

@@ -55,10 +55,16 @@ fn waits(finding: &Finding, now: Timestamp) -> String {
         let nodes = nodes.join(" or ");
         return format!("Changes when {nodes} is gone or gives it up.");
     }
-    format!(
-        "Changes when {}.",
-        reasons(&finding.awaits, now).join(", or ")
-    )
+    let reasons = match finding.awaits.as_slice() {
+        [Awaited::Policy] if finding.code == Code::SanUncorroborated => {
+            "the source is configured, or another policy is in force".to_owned()
+        }
+        [Awaited::Source(source)] if finding.code == Code::SanUncorroborated => {
+            format!("source {source} vouches for it")
+        }
+        awaits => reasons(awaits, now).join(", or "),
+    };
+    format!("Changes when {reasons}.")
 }
 
 /// What the Node has to do, where that is clear.

@@ -56,6 +56,12 @@ impl Connection {
 
     /// With a configuration that has been read; nothing is sent yet.
     pub fn with(config: Config) -> Result<Connection> {
+        // The client takes for granted that there is one.
+        anyhow::ensure!(
+            config.cluster_url.scheme().is_some(),
+            "expected a server such as https://10.0.0.1:6443, found `{}` in the kubeconfig",
+            config.cluster_url
+        );
         let client = |read: Duration| {
             let mut config = config.clone();
             config.connect_timeout = Some(CONNECT_DEADLINE);
@@ -157,4 +163,17 @@ async fn load(target: &Target) -> Result<Config> {
             "not inside of a cluster, and there is no usable kubeconfig (--kubeconfig, KUBECONFIG \
              or ~/.kube/config)",
         )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_without_scheme_is_named() {
+        let config = Config::new("127.0.0.1:6443".parse().unwrap());
+        let error = Connection::with(config).err().unwrap().to_string();
+        assert!(error.contains("found `127.0.0.1:6443`"), "{error}");
+    }
 }

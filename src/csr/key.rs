@@ -203,3 +203,26 @@ fn verify_p521(key: &[u8], signed: &[u8], signature: &[u8]) -> bool {
 fn is_null(parameters: &Option<Any>) -> bool {
     parameters.as_ref().is_some_and(Any::is_null)
 }
+
+#[cfg(test)]
+#[allow(clippy::string_slice)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_read_as_it_is_written() {
+        let fingerprint = Fingerprint::of(b"");
+        let text = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(fingerprint.to_string(), text);
+        assert_eq!(Fingerprint::parse(text), Some(fingerprint));
+        for wrong in [
+            "",
+            "e3",
+            &text[1..],
+            &format!("{text}0"),
+            &text.replace('e', "g"),
+        ] {
+            assert_eq!(Fingerprint::parse(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -261,6 +261,18 @@ impl IndependentSource {
     ];
 }
 
+/// As policies spell it.
+impl fmt::Display for IndependentSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            IndependentSource::Inventory => "Inventory",
+            IndependentSource::Machine => "Machine",
+            IndependentSource::Dns => "DNS",
+            IndependentSource::ServingCertificate => "ServingCertificate",
+        })
+    }
+}
+
 /// What no node may have, beside all that is discovered.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use csr_warden::csr::{KUBELET_SERVING_SIGNER, Object, Request, Requestor, Settled};
 use csr_warden::evidence::{Evidence, Inventory, Machines};
 use csr_warden::finding::Code;
-use csr_warden::{Decision, judge};
+use csr_warden::{Decision, Judgement, judge};
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, de};
 
@@ -200,13 +200,23 @@ impl Vector {
 
     /// What the judge says if this is the request's text.
     pub fn outcome_of(&self, text: &[u8], base: Base) -> Outcome {
-        let request = Request::read(self.object(), text);
-        let policy = base.with(self.policy.as_ref());
-        let judged = judge(&request, &policy, &self.evidence(), now());
+        let judged = self.judged(text, base);
         Outcome {
             verdict: judged.verdict.decision(),
             codes: judged.codes().into_iter().collect(),
         }
+    }
+
+    /// All that the judge says.
+    #[allow(dead_code)]
+    pub fn judgement(&self, base: Base) -> Judgement {
+        self.judged(forged(&self.request).as_bytes(), base)
+    }
+
+    fn judged(&self, text: &[u8], base: Base) -> Judgement {
+        let request = Request::read(self.object(), text);
+        let policy = base.with(self.policy.as_ref());
+        judge(&request, &policy, &self.evidence(), now())
     }
 
     /// The inventory as a file has it, if there is one.

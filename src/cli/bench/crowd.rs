@@ -168,7 +168,8 @@ where
 {
     let all = labelled();
     api.delete_collection(&DeleteParams::default(), &all)
-        .await?;
+        .await
+        .map_err(|error| anyhow!(describe(&error)))?;
     // Most are gone by now; whatever has a finalizer goes a little later.
     for left in api.list_metadata(&all).await?.items {
         let uid = left.uid().unwrap_or_default();

@@ -51,9 +51,8 @@ enum What {
 
 #[derive(Debug, Args)]
 struct JudgeArgs {
-    /// How many Nodes there are, one column each
-    #[arg(long, value_name = "N,…", value_delimiter = ',',
-          default_values_t = [1_000, 5_000, 15_000],
+    /// How many Nodes there are
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1000,5000,15000",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     nodes: Vec<u32>,
 }
@@ -61,7 +60,7 @@ struct JudgeArgs {
 #[derive(Debug, Args)]
 struct SimArgs {
     /// How many Nodes there are, one column each
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1_000],
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1000",
           value_parser = clap::value_parser!(u32).range(1..=30_000))]
     nodes: Vec<u32>,
     #[command(flatten)]
@@ -70,9 +69,9 @@ struct SimArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "For a cluster that nobody needs: each Node that it makes is one for every controller\n\
-    there is, and each certificate is signed. Its Nodes are called csr-warden-bench-N and have\n\
-    addresses of 198.18.0.0/15 (RFC 2544). Nobody else may approve meanwhile; a cluster with a\n\
+    after_help = "For a cluster that nobody needs: each Node that it makes is one for every controller \
+    there is, and each certificate is signed. Its Nodes are called csr-warden-bench-N and have \
+    addresses of 198.18.0.0/15 (RFC 2544). Nobody else may approve meanwhile; a cluster with a \
     cloud controller deletes Nodes of which its cloud knows nothing."
 )]
 struct OnClusterArgs {
@@ -82,7 +81,7 @@ struct OnClusterArgs {
     #[arg(long, value_name = "FILE")]
     daemon_kubeconfig: Option<std::path::PathBuf>,
     /// How many Nodes there are, one column each
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [200],
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "200",
           value_parser = clap::value_parser!(u32).range(1..=30_000))]
     nodes: Vec<u32>,
     /// Do not ask before writing
@@ -100,7 +99,7 @@ pub(super) struct PlanArgs {
           value_parser = clap::value_parser!(u16).range(1..=20))]
     rounds: u16,
     /// Connections that the bare client tries
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1, 8, 32],
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,8,32",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     connections: Vec<u16>,
     /// Conditions that the daemon writes at the same time
@@ -215,8 +214,11 @@ async fn on_cluster(args: &OnClusterArgs) -> Result<Option<Benchmark>> {
         credentials,
     };
     let measured = interruptible(field.measure(&plan)).await;
-    crowd::clear(&client).await.context("cannot clean up")?;
-    measured
+    let cleared = crowd::clear(&client).await.context("cannot clean up");
+    // What went wrong first is what is told.
+    let measured = measured?;
+    cleared?;
+    Ok(measured)
 }
 
 /// `None` if SIGINT or SIGTERM came first.

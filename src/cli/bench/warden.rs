@@ -79,19 +79,22 @@ impl Warden {
         Ok(self.started.elapsed())
     }
 
-    /// Waits until it has written so many conditions. From the last look at which it had written
-    /// none to the first at which it had written all.
+    /// Waits until it has written so many conditions. How long it took to the last look at which it
+    /// had written none, and from there to the first at which it had written all: to a glance.
     pub(super) async fn drains(&mut self, count: usize) -> Result<(Duration, Duration)> {
-        let mut idle = self.started;
+        let mut idle = None;
         let mut last = (0, Instant::now());
         loop {
             let looked = Instant::now();
             let written = self.written().await?;
-            if written == 0 {
-                idle = looked;
-            }
+            let began = match (written, idle) {
+                (Some(1..), Some(began)) => began,
+                (Some(_), _) => *idle.insert(looked),
+                (None, _) => looked,
+            };
+            let written = written.unwrap_or_default();
             if written >= count {
-                return Ok((idle - self.started, looked - idle));
+                return Ok((began - self.started, (looked - began).max(GLANCE)));
             }
             if written > last.0 {
                 last = (written, looked);
@@ -107,12 +110,16 @@ impl Warden {
         }
     }
 
-    async fn written(&self) -> Result<usize> {
-        let metrics = self.get("/metrics").await.unwrap_or_default();
+    /// `None` as long as it does not answer.
+    async fn written(&self) -> Result<Option<usize>> {
+        let Some(metrics) = self.get("/metrics").await else {
+            return Ok(None);
+        };
         let value = metrics.lines().find_map(|line| line.strip_prefix(WRITTEN));
-        value.map_or(Ok(0), |value| {
+        let value = value.map_or(Ok(0), |value| {
             value.parse().with_context(|| format!("{WRITTEN}{value}"))
-        })
+        });
+        value.map(Some)
     }
 
     /// The body of what is answered with 200.

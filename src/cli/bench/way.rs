@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::{Client, Config};
 use rcgen::KeyPair;
@@ -12,6 +12,7 @@ use super::report::{Bare, Benchmark, Flood, Run, Steady, Warden as Drained};
 use super::settling::Observer;
 use super::warden::{Credentials, Warden};
 use super::{bare, crowd};
+use crate::cluster::error::describe;
 
 /// Nodes that ask steadily, beside one that floods.
 const STEADY_NODES: usize = 50;
@@ -50,11 +51,8 @@ impl Field {
     /// Measures it all. Nodes and requests are left to be deleted.
     pub(super) async fn measure(&self, plan: &Plan) -> Result<Benchmark> {
         let client = Client::try_from(self.config.clone())?;
-        let version = client
-            .apiserver_version()
-            .await
-            .context("cannot ask the API server for its version")?
-            .git_version;
+        let version = client.apiserver_version().await;
+        let version = version.map_err(|error| anyhow!("{}: {}", self.server, describe(&error)))?;
         let mut runs = Vec::new();
         let mut made = 0;
         for &nodes in &plan.nodes {
@@ -65,7 +63,7 @@ impl Field {
         }
         Ok(Benchmark {
             server: self.server.clone(),
-            version,
+            version: version.git_version,
             concurrency: plan.concurrency,
             runs,
         })
@@ -136,7 +134,7 @@ impl Field {
         if plan.rate == 0 {
             return Ok((None, None));
         }
-        let asking = nodes.min(STEADY_NODES);
+        let asking = nodes.saturating_sub(1).clamp(1, STEADY_NODES);
         let count = usize::from(plan.rate) * usize::from(plan.seconds);
         told(&format!("{nodes} Nodes: {} requests per second", plan.rate));
         let put = bare::steady(client, asking, plan.rate, count).await?;

@@ -58,9 +58,9 @@ pub(super) fn check(
         }
     }
     let must = asked.all_of.iter().filter(|source| absent.contains(source));
-    let mut missing: Vec<String> = must.map(|source| format!("{source:?}")).collect();
+    let mut missing: Vec<String> = must.map(ToString::to_string).collect();
     if !enough && asked.any_of.iter().all(|source| absent.contains(source)) {
-        let any: Vec<String> = asked.any_of.iter().map(|one| format!("{one:?}")).collect();
+        let any: Vec<String> = asked.any_of.iter().map(ToString::to_string).collect();
         missing.push(any.join(" or "));
     }
     for source in missing {

@@ -24,8 +24,9 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// In this order: what changes the API server's rules and what removes csr-warden comes last.
-const ORDER: [&str; 10] = [
+const ORDER: [&str; 11] = [
     "install",
+    "commands",
     "metrics",
     "enable",
     "audit",
