@@ -60,12 +60,14 @@ pub enum Needs {
     Prometheus,
     /// An address of its own, and the programs that pages for administrators take for granted.
     Tools,
+    /// The same, and a Prometheus.
+    Story,
 }
 
 impl Needs {
     fn own_network(self) -> bool {
         match self {
-            Self::OwnNetwork | Self::Ansible | Self::Tools => true,
+            Self::OwnNetwork | Self::Ansible | Self::Tools | Self::Story => true,
             Self::Nothing | Self::Prometheus => false,
         }
     }
@@ -79,6 +81,12 @@ impl Needs {
                 ("bash", "Debian's package bash"),
                 ("jq", "Debian's package jq"),
                 ("openssl", "Debian's package openssl"),
+            ],
+            Self::Story => &[
+                ("bash", "Debian's package bash"),
+                ("openssl", "Debian's package openssl"),
+                ("prometheus", "Debian's package prometheus"),
+                ("promtool", "Debian's package prometheus"),
             ],
         };
         let missing = programs.iter().find(|(program, _)| !in_path(program));

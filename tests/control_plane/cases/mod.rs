@@ -27,6 +27,7 @@ mod rendered;
 mod rights;
 mod scene;
 mod serving;
+mod story;
 mod vectors;
 mod writes;
 
@@ -61,6 +62,7 @@ pub fn all() -> Vec<Case> {
         rendered::cases(),
         pod::cases(),
         hardening::cases(),
+        story::cases(),
     ]
     .into_iter()
     .flatten()

@@ -30,8 +30,12 @@ pub struct Assets {
     pub reader: PathBuf,
     /// The kubelet's own maker of requests, see `go/asker`.
     pub asker: PathBuf,
+    /// A whole kubelet with made-up containers, see `go/hollow`.
+    pub hollow: PathBuf,
     /// Helm, which is built from a module of its own.
     pub helm: PathBuf,
+    /// metrics-server, which is too.
+    pub metrics_server: PathBuf,
 }
 
 /// Why there is nothing to run.
@@ -62,7 +66,7 @@ struct Program {
     package: &'static str,
 }
 
-const PROGRAMS: [Program; 8] = [
+const PROGRAMS: [Program; 10] = [
     // The API server first: all others share most of its packages.
     Program {
         name: "kube-apiserver",
@@ -100,17 +104,27 @@ const PROGRAMS: [Program; 8] = [
         package: "./asker",
     },
     Program {
+        name: "hollow",
+        module: "go",
+        package: "./hollow",
+    },
+    Program {
         name: "helm",
         // Its libraries of Kubernetes are not of the version that the control plane is.
         module: "go-helm",
         package: "helm.sh/helm/v4/cmd/helm",
+    },
+    Program {
+        name: "metrics-server",
+        module: "go-metrics-server",
+        package: "sigs.k8s.io/metrics-server/cmd/metrics-server",
     },
 ];
 
 impl Assets {
     /// Finds each program in `KUBEBUILDER_ASSETS`, or else builds it with Go, once.
     ///
-    /// The first build takes about six minutes on two cores and fetches Go modules; so this must be
+    /// The first build takes about nine minutes on two cores and fetches Go modules; so this must be
     /// called before [`super::netns::enter`].
     pub fn find() -> Result<Self, Unavailable> {
         let given = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
@@ -134,8 +148,10 @@ impl Assets {
             fleet,
             reader,
             asker,
+            hollow,
             helm,
-        ] = <[PathBuf; 8]>::try_from(files).map_err(|_| broken("eight programs were expected"))?;
+            metrics_server,
+        ] = <[PathBuf; 10]>::try_from(files).map_err(|_| broken("ten programs were expected"))?;
         Ok(Self {
             etcd,
             api_server,
@@ -144,7 +160,9 @@ impl Assets {
             fleet,
             reader,
             asker,
+            hollow,
             helm,
+            metrics_server,
         })
     }
 }
@@ -184,7 +202,7 @@ fn built(program: &Program, bin: &Path) -> Result<PathBuf, Unavailable> {
         return Err(Unavailable::Missing(format!(
             "no `{}` to run: install Go 1.26 or newer, which builds it from source, or set \
              KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, kube-controller-manager, \
-             kubectl, fleet, reader, asker and helm",
+             kubectl, fleet, reader, asker, hollow, helm and metrics-server",
             program.name,
         )));
     }

@@ -18,7 +18,7 @@ use super::dir::Dir;
 use super::etcd::Store;
 use super::pki::Authority;
 use super::process::{Launch, Process};
-use super::{ports, signer};
+use super::{ports, signer, workloads};
 
 /// How long a component may take to become ready; it takes about 3 s.
 pub const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -46,6 +46,8 @@ pub struct Options {
     pub api_server_args: Vec<String>,
     /// Whether the API server verifies kubelets with the cluster's CA.
     pub verify_kubelets: bool,
+    /// Whether Deployments, autoscalers and extensions of the API are served too, see [`workloads`].
+    pub workloads: bool,
     /// Whether the signer and the cleaner run. Without, approved requests stay without certificate.
     pub signer: bool,
 }
@@ -62,6 +64,7 @@ impl Default for Options {
             cluster_domain: "cluster.local".into(),
             api_server_args: Vec::new(),
             verify_kubelets: false,
+            workloads: false,
             signer: true,
         }
     }
@@ -361,6 +364,7 @@ fn api_server(
         format!("--kubelet-certificate-authority={}", ca.display())
     });
     let launch = launch.args(verifies);
+    let launch = launch.args(workloads::api_server(options.workloads, authority, dir)?);
     Ok(launch.args(options.api_server_args.iter().map(String::as_str)))
 }
 
@@ -379,13 +383,12 @@ fn controller_manager(
         "--secure-port=0".into(),
         format!("--cluster-signing-cert-file={}", ca.cert.display()),
         format!("--cluster-signing-key-file={}", ca.key.display()),
-        "--controllers=certificatesigningrequest-signing-controller,\
-         certificatesigningrequest-cleaner-controller"
-            .into(),
+        workloads::controllers(options.workloads),
         // With the default it signs 20 requests a second, and a test would measure that.
         "--kube-api-qps=2000".into(),
         "--kube-api-burst=2000".into(),
     ]);
+    let launch = launch.args(workloads::controller_manager(options.workloads, authority));
     launch.args(
         options
             .signing_duration

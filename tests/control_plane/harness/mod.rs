@@ -20,7 +20,9 @@ pub mod https;
 pub mod install;
 pub mod kubelet_port;
 pub mod link;
+pub mod machine;
 pub mod manifests;
+pub mod metrics_server;
 pub mod netns;
 pub mod node_user;
 pub mod output;
@@ -31,6 +33,7 @@ pub mod process;
 pub mod prometheus;
 mod signer;
 pub mod volume;
+mod workloads;
 
 use std::time::Duration;
 

@@ -1,0 +1,70 @@
+//! What a control plane needs more so that Deployments have Pods, autoscalers read metrics, and the API
+//! server reaches kubelets and extensions.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::pki::Authority;
+
+const SIGNING: [&str; 2] = [
+    "certificatesigningrequest-signing-controller",
+    "certificatesigningrequest-cleaner-controller",
+];
+const MORE: [&str; 5] = [
+    "deployment-controller",
+    "replicaset-controller",
+    "serviceaccount-controller",
+    "root-ca-certificate-publisher-controller",
+    "horizontal-pod-autoscaler-controller",
+];
+
+const PROXY: &str = "front-proxy-client";
+
+/// The flag that names the controllers: those that sign, and the others if workloads are wanted.
+pub fn controllers(wanted: bool) -> String {
+    let more: &[_] = if wanted { &MORE } else { &[] };
+    format!("--controllers={}", [&SIGNING, more].concat().join(","))
+}
+
+/// Flags for the API server: its certificates for kubelets and for extensions, as kubeadm has them.
+pub fn api_server(wanted: bool, authority: &Authority, dir: &Path) -> Result<Vec<String>> {
+    if !wanted {
+        return Ok(Vec::new());
+    }
+    let kubelets = authority.client(
+        "apiserver-kubelet-client",
+        "kube-apiserver-kubelet-client",
+        &["system:masters"],
+    )?;
+    let folder = dir.join("front-proxy");
+    std::fs::create_dir(&folder)?;
+    let front = Authority::create(&folder)?;
+    let proxy = front.client(PROXY, PROXY, &[])?;
+    Ok(vec![
+        format!("--kubelet-client-certificate={}", kubelets.cert.display()),
+        format!("--kubelet-client-key={}", kubelets.key.display()),
+        "--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname".into(),
+        format!("--proxy-client-cert-file={}", proxy.cert.display()),
+        format!("--proxy-client-key-file={}", proxy.key.display()),
+        format!(
+            "--requestheader-client-ca-file={}",
+            front.pair().cert.display()
+        ),
+        format!("--requestheader-allowed-names={PROXY}"),
+        "--requestheader-username-headers=X-Remote-User".into(),
+        "--requestheader-group-headers=X-Remote-Group".into(),
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-".into(),
+    ])
+}
+
+/// More flags for the controller-manager.
+pub fn controller_manager(wanted: bool, authority: &Authority) -> Vec<String> {
+    if !wanted {
+        return Vec::new();
+    }
+    vec![
+        format!("--root-ca-file={}", authority.pair().cert.display()),
+        "--horizontal-pod-autoscaler-sync-period=5s".into(),
+    ]
+}
