@@ -32,7 +32,7 @@ pub(super) fn signer(facts: &Facts) -> Checked {
                 ),
             )
             .mend("kubectl get pods -n kube-system -l component=kube-controller-manager")
-            .mend("kubectl logs -n kube-system -l component=kube-controller-manager"),
+            .mend("kubectl logs -n kube-system -l component=kube-controller-manager --tail=-1"),
         ),
         Err(why) => findings.push(unread(why, "whether kube-controller-manager is alive")),
     }
@@ -82,7 +82,7 @@ fn unsigned(requests: &[Request], now: Timestamp) -> Option<Finding> {
             .about(names)
             .mend("# does it run, and has it --cluster-signing-cert-file and -key-file?")
             .mend("kubectl get pods -n kube-system -l component=kube-controller-manager")
-            .mend("kubectl logs -n kube-system -l component=kube-controller-manager"),
+            .mend("kubectl logs -n kube-system -l component=kube-controller-manager --tail=-1"),
     )
 }
 
