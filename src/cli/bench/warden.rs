@@ -12,8 +12,10 @@ use tokio::time::sleep;
 use super::super::target::ClusterArgs;
 use crate::telemetry::process;
 
-/// Between two looks at it.
+/// Between two looks at whether it is ready.
 const GLANCE: Duration = Duration::from_millis(5);
+/// Between two looks at what it has written: each look costs it some work.
+const LOOK: Duration = Duration::from_millis(25);
 /// How long it may take to become ready, or to write one more condition.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The conditions that it has written, in its metrics.
@@ -80,7 +82,7 @@ impl Warden {
     }
 
     /// Waits until it has written so many conditions. How long it took to the last look at which it
-    /// had written none, and from there to the first at which it had written all: to a glance.
+    /// had written none, and from there to the first at which it had written all.
     pub(super) async fn drains(&mut self, count: usize) -> Result<(Duration, Duration)> {
         let mut idle = None;
         let mut last = (0, Instant::now());
@@ -94,7 +96,7 @@ impl Warden {
             };
             let written = written.unwrap_or_default();
             if written >= count {
-                return Ok((began - self.started, (looked - began).max(GLANCE)));
+                return Ok((began - self.started, (looked - began).max(LOOK)));
             }
             if written > last.0 {
                 last = (written, looked);
@@ -106,7 +108,7 @@ impl Warden {
                     PATIENCE.as_secs()
                 );
             }
-            sleep(GLANCE).await;
+            sleep(LOOK).await;
         }
     }
 
