@@ -70,32 +70,47 @@ impl Field {
     }
 
     async fn run(&self, client: &Client, plan: &Plan, nodes: usize) -> Result<Run> {
-        let mut bare: Vec<Vec<f64>> = vec![Vec::new(); plan.connections.len()];
+        let mut bare = Vec::new();
         let mut drained = Vec::new();
         for round in 1..=plan.rounds {
             told(&format!(
                 "{nodes} Nodes: backlog {round} of {}",
                 plan.rounds
             ));
-            for (rates, &connections) in bare.iter_mut().zip(&plan.connections) {
+            let resident_kib = self.idle(plan).await?;
+            // An API server is slower the more it has had to forget: who was last is first next time.
+            let mut turns: Vec<Option<usize>> = (0..plan.connections.len())
+                .map(Some)
+                .chain([None])
+                .collect();
+            if round % 2 == 0 {
+                turns.reverse();
+            }
+            for turn in turns {
                 crowd::post_backlog(client, nodes).await?;
-                let (count, took) = bare::drain(&self.config, connections).await?;
-                rates.push(per_second(count, took));
+                match turn.and_then(|index| plan.connections.get(index)) {
+                    Some(&connections) => {
+                        let (count, took) = bare::drain(&self.config, connections).await?;
+                        bare.push((connections, per_second(count, took)));
+                    }
+                    None => drained.push(self.drain(plan, nodes, resident_kib).await?),
+                }
                 crowd::clear_requests(client).await?;
             }
-            let resident_kib = self.idle(plan).await?;
-            crowd::post_backlog(client, nodes).await?;
-            drained.push(self.drain(plan, nodes, resident_kib).await?);
-            crowd::clear_requests(client).await?;
         }
-        let bare = plan.connections.iter().zip(bare);
+        let of = |connections: usize| -> Vec<f64> {
+            let rates = bare.iter().filter(|(of, _)| *of == connections);
+            rates.map(|(_, rate)| *rate).collect()
+        };
         let (steady, flood) = self.steadily(client, plan, nodes).await?;
         Ok(Run {
             nodes,
-            bare: bare
-                .map(|(&connections, rates)| Bare {
+            bare: plan
+                .connections
+                .iter()
+                .map(|&connections| Bare {
                     connections,
-                    per_second: mean(&rates),
+                    per_second: mean(&of(connections)),
                 })
                 .collect(),
             warden: typical(&drained).context("no round")?,
