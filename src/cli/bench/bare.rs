@@ -21,7 +21,7 @@ use crate::sim::latency::Latencies;
 /// as the daemon's time begins when it has listed too.
 pub(super) async fn drain(config: &Config, connections: usize) -> Result<(usize, Duration)> {
     let lister = Client::try_from(config.clone())?;
-    let mut requests = crowd::requests(&lister).list(&crowd::ours()).await?.items;
+    let mut requests = crowd::ours(&lister).await?;
     requests.iter_mut().for_each(approve);
     let count = requests.len();
     let requests = Arc::new(requests);

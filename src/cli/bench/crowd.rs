@@ -9,7 +9,6 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
-use kube::runtime::wait::{await_condition, conditions::is_deleted};
 use kube::{Client, ResourceExt};
 use rcgen::KeyPair;
 use serde_json::json;
@@ -20,7 +19,7 @@ use crate::sim::request::Template;
 
 /// Nodes' names begin so, and those of their requests.
 const PREFIX: &str = "csr-warden-bench-";
-/// What all that is made here is labelled with.
+/// What Nodes that are made here are labelled with.
 const LABEL: &str = "csr-warden-bench";
 /// Requests that are on their way at the same time.
 const HANDS: usize = 32;
@@ -36,13 +35,16 @@ fn address(index: usize) -> IpAddr {
     Ipv4Addr::from_bits(first + u32::try_from(index).unwrap_or_default()).into()
 }
 
-fn labelled() -> ListParams {
-    ListParams::default().labels(LABEL)
-}
-
-/// All requests that were made here.
-pub(super) fn ours() -> ListParams {
-    labelled()
+/// All requests that were made here. They have no label, as those of kubelets have none: the daemon
+/// keeps what others add to a request, at the price of a read.
+pub(super) async fn ours(client: &Client) -> Result<Vec<CertificateSigningRequest>> {
+    let of_signer = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
+    let all = requests(client)
+        .list(&ListParams::default().fields(&of_signer))
+        .await
+        .map_err(|error| anyhow!(describe(&error)))?;
+    let is_ours = |request: &CertificateSigningRequest| request.name_any().starts_with(PREFIX);
+    Ok(all.items.into_iter().filter(is_ours).collect())
 }
 
 /// Makes the Nodes with these numbers. They have none of the labels that Pods are placed by.
@@ -100,7 +102,7 @@ pub(super) async fn post(
     let body = json!({
         "apiVersion": "certificates.k8s.io/v1",
         "kind": "CertificateSigningRequest",
-        "metadata": {"generateName": PREFIX, "labels": {LABEL: "true"}},
+        "metadata": {"generateName": PREFIX},
         "spec": {
             "request": ByteString(pem.into_bytes()),
             "signerName": KUBELET_SERVING_SIGNER,
@@ -137,7 +139,7 @@ pub(super) async fn post_backlog(client: &Client, nodes: usize) -> Result<()> {
         .buffer_unordered(HANDS)
         .try_collect::<()>()
         .await?;
-    for request in requests(client).list(&ours()).await?.items {
+    for request in ours(client).await? {
         let conditions = request.status.and_then(|status| status.conditions);
         if let Some(condition) = conditions.iter().flatten().next() {
             bail!(
@@ -151,31 +153,44 @@ pub(super) async fn post_backlog(client: &Client, nodes: usize) -> Result<()> {
     Ok(())
 }
 
-/// Deletes all requests that were made here, and waits until they are gone.
+/// Deletes all requests that were made here.
 pub(super) async fn clear_requests(client: &Client) -> Result<()> {
-    gone(&requests(client)).await
+    let all = ours(client).await?;
+    stream::iter(all)
+        .map(async |request| gone(&requests(client), &request).await)
+        .buffer_unordered(HANDS)
+        .try_collect()
+        .await
 }
 
 /// Deletes all that was made here.
 pub(super) async fn clear(client: &Client) -> Result<()> {
     clear_requests(client).await?;
-    gone(&Api::<Node>::all(client.clone())).await
-}
-
-async fn gone<K>(api: &Api<K>) -> Result<()>
-where
-    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
-{
-    let all = labelled();
-    api.delete_collection(&DeleteParams::default(), &all)
+    let api: Api<Node> = Api::all(client.clone());
+    let all = api
+        .list(&ListParams::default().labels(LABEL))
         .await
         .map_err(|error| anyhow!(describe(&error)))?;
-    // Most are gone by now; whatever has a finalizer goes a little later.
-    for left in api.list_metadata(&all).await?.items {
-        let uid = left.uid().unwrap_or_default();
-        await_condition(api.clone(), &left.name_any(), is_deleted(&uid)).await?;
+    stream::iter(all.items)
+        .map(async |node| gone(&api, &node).await)
+        .buffer_unordered(HANDS)
+        .try_collect()
+        .await
+}
+
+/// Deletes one; that somebody was faster is as good.
+async fn gone<K>(api: &Api<K>, object: &K) -> Result<()>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    match api
+        .delete(&object.name_any(), &DeleteParams::default())
+        .await
+    {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(anyhow!(describe(&error))),
+        Ok(_) => Ok(()),
     }
-    Ok(())
 }
 
 pub(super) fn requests(client: &Client) -> Api<CertificateSigningRequest> {
