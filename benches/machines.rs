@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use clap::Parser;
 use futures::StreamExt as _;
 use futures::stream;
@@ -68,13 +68,7 @@ fn main() -> ExitCode {
 }
 
 fn start(flags: &Flags) -> Result<()> {
-    let assets = Assets::find().map_err(|missing| anyhow!("{missing}"))?;
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("the TLS library has been set up already"))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let (assets, runtime) = harness::prepare()?;
     runtime.block_on(measure(flags, &assets))
 }
 

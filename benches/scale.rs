@@ -17,7 +17,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use harness::assets::Assets;
 use harness::cluster::{Cluster, Options};
@@ -66,13 +66,7 @@ fn main() -> ExitCode {
 }
 
 fn start(flags: &Flags) -> Result<()> {
-    let assets = Assets::find().map_err(|missing| anyhow!("{missing}"))?;
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("the TLS library has been set up already"))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let (assets, runtime) = harness::prepare()?;
     runtime.block_on(measure(flags, &assets))
 }
 

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use csr_warden::sim::attacker::{self, Fate};
 use csr_warden::sim::forgery::{Forgery, Surroundings, Trick};
@@ -64,16 +64,9 @@ fn main() -> ExitCode {
 }
 
 fn story(flags: &Flags) -> Result<ExitCode> {
-    let assets = Assets::find().map_err(|missing| anyhow!("{missing}"))?;
+    let (assets, runtime) = harness::prepare()?;
     let binary = daemon_binary()?;
     let screen = Screen::new();
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("the TLS library has been set up already"))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")?;
     // Whatever ends the story, its processes and files go with it.
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;

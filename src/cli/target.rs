@@ -8,6 +8,10 @@ use clap::Args;
 
 use crate::cluster::connection::{Connection, Target};
 
+/// The exit code of a program that was interrupted.
+#[cfg(feature = "sim")]
+pub(super) const INTERRUPTED: u8 = 130;
+
 /// Flags that name a cluster, as kubectl has them.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ClusterArgs {

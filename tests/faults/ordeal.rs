@@ -47,6 +47,20 @@ pub struct Terms {
     pub lease_is_edited: bool,
 }
 
+/// What one replica, started with no more than it needs, goes through.
+pub async fn one_endures<F>(
+    mut stage: Stage,
+    numbers: &Numbers,
+    lasts: Duration,
+    during: F,
+) -> Result<Seen>
+where
+    F: AsyncFnOnce(&mut Stage, Duration) -> Result<()>,
+{
+    stage.start(&["one"], &[]).await?;
+    endure(&mut stage, numbers, lasts, Terms::default(), during).await
+}
+
 /// Kubelets are served; then, while the fault is in force, all of them ask anew, new ones come and
 /// attackers strike. `during` begins the fault, lets it last and ends it. Afterwards every genuine
 /// request must have its certificate and no forgery, by the same processes, of which only the leader

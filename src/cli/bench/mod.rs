@@ -13,7 +13,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use kube::Client;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,8 +24,9 @@ use self::warden::Credentials;
 use self::way::{Field, Plan};
 use super::approve::ask;
 use super::demo::KubeconfigFile;
-use super::render::{Whole, print, whole};
-use super::target::{ClusterArgs, block_on};
+use super::format::TextFormat;
+use super::render::print;
+use super::target::{ClusterArgs, INTERRUPTED, block_on};
 use crate::sim::api::{Options, Server};
 
 /// Flags of `bench`.
@@ -34,9 +35,9 @@ pub(super) struct BenchArgs {
     #[command(subcommand)]
     what: What,
     /// How it is written
-    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT",
+    #[arg(short, long, value_enum, default_value_t = TextFormat::Text, value_name = "FORMAT",
           global = true)]
-    output: Output,
+    output: TextFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -138,13 +139,6 @@ impl PlanArgs {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Text,
-    Json,
-    Yaml,
-}
-
 /// Measures, and tells what was measured. Nothing is held against a target: that is for the reader.
 pub(super) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     match &args.what {
@@ -154,21 +148,21 @@ pub(super) fn bench(args: &BenchArgs) -> Result<ExitCode> {
         }
         What::Sim(of) => {
             let report = block_on(interruptible(on_sim(of)))?;
-            report.map_or(Ok(interrupted()), |report| show(&report, args.output))
+            report.map_or(Ok(ExitCode::from(INTERRUPTED)), |report| {
+                show(&report, args.output)
+            })
         }
         What::Cluster(of) => {
             let report = block_on(on_cluster(of))?;
-            report.map_or(Ok(interrupted()), |report| show(&report, args.output))
+            report.map_or(Ok(ExitCode::from(INTERRUPTED)), |report| {
+                show(&report, args.output)
+            })
         }
     }
 }
 
-fn show(report: &(impl Report + Serialize), output: Output) -> Result<ExitCode> {
-    match output {
-        Output::Text => print(&report.text())?,
-        Output::Json => print(&whole(report, Whole::Json)?)?,
-        Output::Yaml => print(&whole(report, Whole::Yaml)?)?,
-    }
+fn show(report: &(impl Report + Serialize), output: TextFormat) -> Result<ExitCode> {
+    print(&output.write(report, || report.text())?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -230,9 +224,4 @@ async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<Optio
         _ = terminate.recv() => Ok(None),
         _ = interrupt.recv() => Ok(None),
     }
-}
-
-/// The exit code of a program that was interrupted.
-fn interrupted() -> ExitCode {
-    ExitCode::from(130)
 }

@@ -34,7 +34,7 @@ use super::daemon::{Daemon, Plan};
 use super::logging::messages;
 use super::policy;
 use super::serving::ServingArgs;
-use super::target::block_on;
+use super::target::{INTERRUPTED, block_on};
 use crate::cluster::connection::Connection;
 use crate::cluster::protected::KUBERNETES_SERVICE;
 use crate::controller::Setup;
@@ -65,8 +65,6 @@ const VICTIMS: usize = 8;
 const ROGUE: &str = "rogue-";
 /// Conditions that are written at the same time, as `run` has it.
 const CONCURRENCY: usize = 32;
-/// The exit code of a program that was interrupted.
-const INTERRUPTED: u8 = 130;
 
 /// Flags of `demo`.
 #[derive(Debug, Args)]

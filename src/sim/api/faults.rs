@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::sim::random::Choices;
+
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -80,30 +82,30 @@ impl Faults {
 
 /// The faults in force, and the state of their random numbers.
 pub(super) struct Roulette {
-    faults: Mutex<(Faults, u64)>,
+    faults: Mutex<(Faults, Choices)>,
 }
 
 impl Roulette {
     pub(super) fn new(faults: Faults) -> Roulette {
-        let seed = faults.seed;
+        let choices = Choices::new(faults.seed);
         Roulette {
-            faults: Mutex::new((faults, seed)),
+            faults: Mutex::new((faults, choices)),
         }
     }
 
     pub(super) fn set(&self, faults: Faults) {
-        let seed = faults.seed;
+        let choices = Choices::new(faults.seed);
         let mut held = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        *held = (faults, seed);
+        *held = (faults, choices);
     }
 
     /// The fault that meets this request, if one does.
     pub(super) fn spin(&self, verb: &str, path: &str) -> Option<Fault> {
         let mut held = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        let (faults, state) = &mut *held;
+        let (faults, choices) = &mut *held;
         let meets = |rule: &&Rule| {
             let concerns = path.contains(&rule.path) && (rule.verb.is_empty() || rule.verb == verb);
-            concerns && random(state) < rule.probability
+            concerns && choices.share() < rule.probability
         };
         faults
             .rules
@@ -111,17 +113,6 @@ impl Roulette {
             .find(meets)
             .map(|rule| rule.fault.clone())
     }
-}
-
-/// SplitMix64, as a number from 0 to 1.
-fn random(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^= z >> 31;
-    // 32 bits are enough, and exact.
-    f64::from(u32::try_from(z >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

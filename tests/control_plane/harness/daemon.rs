@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use csr_warden::telemetry::process::{cpu_time, memory_kib};
 
 use super::GLANCE;
 use super::output::Output;
@@ -143,38 +144,26 @@ impl Daemon {
 
     /// Resident memory in KiB.
     pub fn resident_kib(&self) -> Result<u64> {
-        self.memory("VmRSS")
+        self.memory("VmRSS:")
     }
 
     /// The most resident memory that it ever had, in KiB.
     pub fn peak_resident_kib(&self) -> Result<u64> {
-        self.memory("VmHWM")
+        self.memory("VmHWM:")
     }
 
     fn memory(&self, field: &str) -> Result<u64> {
-        let id = self.process.id().context("the daemon is not running")?;
-        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        let kib = line.and_then(|line| line.split_whitespace().next());
-        Ok(kib.with_context(|| format!("no {field}"))?.parse()?)
+        memory_kib(&self.id()?, field).with_context(|| format!("no {field}"))
     }
 
     /// Processor time that it has used, user and system together.
     pub fn cpu_time(&self) -> Result<Duration> {
+        cpu_time(&self.id()?).context("no processor time")
+    }
+
+    fn id(&self) -> Result<String> {
         let id = self.process.id().context("the daemon is not running")?;
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
-        // proc(5): the name in parentheses may hold anything; utime and stime are fields 14 and 15,
-        // in hundredths of a second on every Linux that Rust runs on.
-        let (_, after) = stat.rsplit_once(')').context("no name")?;
-        let ticks: Vec<u64> = after
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .map(str::parse)
-            .collect::<Result<_, _>>()?;
-        Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
+        Ok(id.to_string())
     }
 
     /// Sends SIGTERM and waits until it has ended.

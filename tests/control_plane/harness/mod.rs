@@ -37,5 +37,21 @@ mod workloads;
 
 use std::time::Duration;
 
+use anyhow::{Result, anyhow};
+use assets::Assets;
+use tokio::runtime::Runtime;
+
 /// How often a condition is looked at that cannot be waited for.
 pub const GLANCE: Duration = Duration::from_millis(10);
+
+/// What a program has before it starts a cluster: the binaries, the one TLS library, and a runtime.
+pub fn prepare() -> Result<(Assets, Runtime)> {
+    let assets = Assets::find().map_err(|missing| anyhow!("{missing}"))?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("the TLS library has been set up already"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    Ok((assets, runtime))
+}

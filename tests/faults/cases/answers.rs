@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::Case;
 use crate::numbers::Numbers;
-use crate::ordeal::{Seen, Terms, endure};
+use crate::ordeal::{Seen, one_endures};
 use crate::stage::Stage;
 
 pub fn cases() -> Vec<Case> {
@@ -81,8 +81,7 @@ fn case(name: &'static str, fault: &'static str, faults: fn() -> Faults) -> Case
 }
 
 async fn run(numbers: Numbers, faults: Faults) -> Result<Seen> {
-    let mut stage = Stage::embedded().await?;
-    stage.start(&["one"], &[]).await?;
+    let stage = Stage::embedded().await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         let server = stage.server()?;
         // So that watches meet it too.
@@ -92,12 +91,5 @@ async fn run(numbers: Numbers, faults: Faults) -> Result<Seen> {
         server.set_faults(Faults::default());
         Ok(())
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
-        during,
-    )
-    .await
+    one_endures(stage, &numbers, numbers.fault, during).await
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Case;
 use crate::numbers::Numbers;
-use crate::ordeal::{Seen, Terms, endure};
+use crate::ordeal::{Seen, one_endures};
 use crate::stage::Stage;
 
 /// How often connections are reset.
@@ -49,26 +49,17 @@ pub fn cases() -> Vec<Case> {
 }
 
 async fn half_open(numbers: Numbers) -> Result<Seen> {
-    let mut stage = Stage::embedded().await?;
-    stage.start(&["one"], &[]).await?;
+    let stage = Stage::embedded().await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         stage.server()?.lose_connections();
         sleep(lasts).await;
         Ok(())
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
-        during,
-    )
-    .await
+    one_endures(stage, &numbers, numbers.fault, during).await
 }
 
 async fn token_rotated(numbers: Numbers) -> Result<Seen> {
-    let mut stage = Stage::embedded().await?;
-    stage.start(&["one"], &[]).await?;
+    let stage = Stage::embedded().await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         stage.renew_token("one")?;
         // As an API server that ends a connection whose credential is gone.
@@ -76,57 +67,33 @@ async fn token_rotated(numbers: Numbers) -> Result<Seen> {
         sleep(lasts).await;
         Ok(())
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
-        during,
-    )
-    .await
+    one_endures(stage, &numbers, numbers.fault, during).await
 }
 
 async fn paused(numbers: Numbers) -> Result<Seen> {
-    let mut stage = Stage::embedded().await?;
-    stage.start(&["one"], &[]).await?;
+    let stage = Stage::embedded().await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         stage.server()?.freeze();
         sleep(lasts).await;
         stage.server()?.thaw();
         Ok(())
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.pause,
-        Terms::default(),
-        during,
-    )
-    .await
+    one_endures(stage, &numbers, numbers.pause, during).await
 }
 
 async fn killed(numbers: Numbers) -> Result<Seen> {
-    let mut stage = Stage::embedded().await?;
-    stage.start(&["one"], &[]).await?;
+    let stage = Stage::embedded().await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         let server = stage.server()?;
         server.kill().await;
         sleep(lasts).await;
         server.revive().await
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
-        during,
-    )
-    .await
+    one_endures(stage, &numbers, numbers.fault, during).await
 }
 
 async fn resets(numbers: Numbers) -> Result<Seen> {
-    let mut stage = Stage::embedded().await?;
-    stage.start(&["one"], &[]).await?;
+    let stage = Stage::embedded().await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         let until = Instant::now() + lasts;
         while Instant::now() < until {
@@ -135,19 +102,11 @@ async fn resets(numbers: Numbers) -> Result<Seen> {
         }
         Ok(())
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
-        during,
-    )
-    .await
+    one_endures(stage, &numbers, numbers.fault, during).await
 }
 
 async fn certificate_rotated(numbers: Numbers) -> Result<Seen> {
-    let mut stage = Stage::embedded().await?;
-    stage.start(&["one"], &[]).await?;
+    let stage = Stage::embedded().await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         let until = Instant::now() + lasts;
         while Instant::now() < until {
@@ -158,12 +117,5 @@ async fn certificate_rotated(numbers: Numbers) -> Result<Seen> {
         }
         Ok(())
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
-        during,
-    )
-    .await
+    one_endures(stage, &numbers, numbers.fault, during).await
 }

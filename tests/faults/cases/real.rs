@@ -10,7 +10,7 @@ use crate::Case;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Options, START_DEADLINE};
 use crate::numbers::Numbers;
-use crate::ordeal::{Seen, Terms, endure};
+use crate::ordeal::{Seen, one_endures};
 use crate::stage::Stage;
 
 /// How often connections are reset, or etcd is compacted.
@@ -69,8 +69,7 @@ async fn stage(options: Options) -> Result<Stage> {
 }
 
 async fn api_server_killed(numbers: Numbers) -> Result<Seen> {
-    let mut stage = stage(Options::default()).await?;
-    stage.start(&["one"], &[]).await?;
+    let stage = stage(Options::default()).await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         let cluster = stage.cluster()?;
         cluster.api_server.kill()?;
@@ -78,19 +77,11 @@ async fn api_server_killed(numbers: Numbers) -> Result<Seen> {
         cluster.api_server.start()?;
         cluster.ready(START_DEADLINE).await
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
-        during,
-    )
-    .await
+    one_endures(stage, &numbers, numbers.fault, during).await
 }
 
 async fn api_server_paused(numbers: Numbers) -> Result<Seen> {
-    let mut stage = stage(Options::default()).await?;
-    stage.start(&["one"], &[]).await?;
+    let stage = stage(Options::default()).await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         let cluster = stage.cluster()?;
         cluster.api_server.pause()?;
@@ -98,19 +89,11 @@ async fn api_server_paused(numbers: Numbers) -> Result<Seen> {
         cluster.api_server.resume()?;
         cluster.ready(START_DEADLINE).await
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.pause,
-        Terms::default(),
-        during,
-    )
-    .await
+    one_endures(stage, &numbers, numbers.pause, during).await
 }
 
 async fn etcd_restarted(numbers: Numbers) -> Result<Seen> {
-    let mut stage = stage(Options::default()).await?;
-    stage.start(&["one"], &[]).await?;
+    let stage = stage(Options::default()).await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         let cluster = stage.cluster()?;
         cluster.etcd.kill()?;
@@ -118,23 +101,15 @@ async fn etcd_restarted(numbers: Numbers) -> Result<Seen> {
         cluster.etcd.start()?;
         cluster.ready(START_DEADLINE).await
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
-        during,
-    )
-    .await
+    one_endures(stage, &numbers, numbers.fault, during).await
 }
 
 async fn etcd_compacted(numbers: Numbers) -> Result<Seen> {
-    let mut stage = stage(Options {
+    let stage = stage(Options {
         api_server_args: vec!["--watch-cache=false".into()],
         ..Options::default()
     })
     .await?;
-    stage.start(&["one"], &[]).await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         let etcd = stage.cluster()?.etcd_store();
         let until = Instant::now() + lasts;
@@ -144,43 +119,27 @@ async fn etcd_compacted(numbers: Numbers) -> Result<Seen> {
         }
         Ok(())
     };
-    endure(&mut stage, &numbers, WATCH, Terms::default(), during).await
+    one_endures(stage, &numbers, WATCH, during).await
 }
 
 async fn link_cut(numbers: Numbers) -> Result<Seen> {
-    let mut stage = stage(Options::default()).await?;
-    stage.start(&["one"], &[]).await?;
+    let stage = stage(Options::default()).await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         stage.link()?.cut();
         sleep(lasts).await;
         stage.link()?.mend();
         Ok(())
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
-        during,
-    )
-    .await
+    one_endures(stage, &numbers, numbers.fault, during).await
 }
 
 async fn half_open(numbers: Numbers) -> Result<Seen> {
-    let mut stage = stage(Options::default()).await?;
-    stage.start(&["one"], &[]).await?;
+    let stage = stage(Options::default()).await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         stage.link()?.silence();
         sleep(lasts).await;
         stage.link()?.mend();
         Ok(())
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
-        during,
-    )
-    .await
+    one_endures(stage, &numbers, numbers.fault, during).await
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Case;
 use crate::numbers::Numbers;
-use crate::ordeal::{Seen, Terms, endure};
+use crate::ordeal::{Seen, one_endures};
 use crate::stage::Stage;
 
 /// How often watches are closed, or what has happened is forgotten.
@@ -59,8 +59,7 @@ fn case(name: &'static str, fault: &'static str, each: fn() -> Fault) -> Case {
 }
 
 async fn watched(numbers: Numbers, fault: Fault) -> Result<Seen> {
-    let mut stage = Stage::embedded().await?;
-    stage.start(&["one"], &[]).await?;
+    let stage = Stage::embedded().await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         let server = stage.server()?;
         server.set_faults(Faults::default().with(fault, 1.0, "watch", ""));
@@ -70,19 +69,11 @@ async fn watched(numbers: Numbers, fault: Fault) -> Result<Seen> {
         server.drop_watches();
         Ok(())
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
-        during,
-    )
-    .await
+    one_endures(stage, &numbers, numbers.fault, during).await
 }
 
 async fn repeated(numbers: Numbers, fault: impl Fn(&csr_warden::sim::api::Server)) -> Result<Seen> {
-    let mut stage = Stage::embedded().await?;
-    stage.start(&["one"], &[]).await?;
+    let stage = Stage::embedded().await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         let until = Instant::now() + lasts;
         while Instant::now() < until {
@@ -91,12 +82,5 @@ async fn repeated(numbers: Numbers, fault: impl Fn(&csr_warden::sim::api::Server
         }
         Ok(())
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
-        during,
-    )
-    .await
+    one_endures(stage, &numbers, numbers.fault, during).await
 }
