@@ -4,12 +4,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use futures::TryStreamExt as _;
+use futures::future::ready;
 use jiff::Timestamp;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use kube::api::Api;
 use kube::runtime::wait::await_condition;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use rcgen::KeyPair;
 use tokio::time::{sleep, timeout};
 
@@ -40,19 +43,35 @@ pub enum Fate {
     Refused(String),
 }
 
-/// Waits until the victim's Node is there and older than a Node made now would be: creation times
-/// are whole seconds.
+/// Waits until the victim is served and its Node older than a Node made now would be: creation times
+/// are whole seconds, and whoever claims an address before its owner is served keeps both waiting.
 pub async fn lie_in_wait(client: &Client, forgery: &Forgery) -> Result<()> {
     if !forgery.trick.has_victim() {
         return Ok(());
     }
+    let victim = &forgery.victim.0;
     let nodes: Api<Node> = Api::all(client.clone());
     let is_there = |node: Option<&Node>| node.is_some();
-    let victim = &forgery.victim.0;
     let there = timeout(PATIENCE, await_condition(nodes, victim, is_there));
     let node = there.await.context("the victim does not come")??;
     let created = node.and_then(|node| node.metadata.creation_timestamp);
     let created = created.context("a Node without creation time")?.0;
+
+    let user = format!("system:node:{victim}");
+    let requests = watcher(kubelet::requests(client), watcher::Config::default());
+    let served = requests
+        .applied_objects()
+        .default_backoff()
+        .try_any(|request| {
+            let issued = request
+                .status
+                .is_some_and(|status| status.certificate.is_some());
+            ready(issued && request.spec.username.as_ref() == Some(&user))
+        });
+    timeout(PATIENCE, served)
+        .await
+        .context("the victim is not served")??;
+
     let younger = created + Duration::from_secs(1);
     let left = Duration::try_from(younger.duration_since(Timestamp::now()));
     sleep(left.unwrap_or_default()).await;
