@@ -14,7 +14,7 @@ mod harness;
 
 use std::ffi::OsStr;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -38,6 +38,9 @@ struct Flags {
     /// How often each approver has a backlog of its own
     #[arg(long, default_value = "2")]
     rounds: String,
+    /// The program that is measured, if not the one that this is built with
+    #[arg(long, value_name = "FILE")]
+    daemon: Option<PathBuf>,
     /// Lets the controller-manager sign while requests are approved
     #[arg(long)]
     signer: bool,
@@ -77,7 +80,7 @@ async fn measure(flags: &Flags, assets: &Assets) -> Result<()> {
     };
     let cluster = Cluster::start(assets, options).await?;
     let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
-    let args: [&OsStr; 10] = [
+    let mut args: Vec<&OsStr> = vec![
         "cluster".as_ref(),
         "--yes".as_ref(),
         "--kubeconfig".as_ref(),
@@ -89,6 +92,9 @@ async fn measure(flags: &Flags, assets: &Assets) -> Result<()> {
         "--rounds".as_ref(),
         flags.rounds.as_ref(),
     ];
+    if let Some(daemon) = &flags.daemon {
+        args.extend(["--daemon".as_ref(), daemon.as_os_str()]);
+    }
     let whole_way = bench(&args)?;
     say(&whole_way);
     if flags.write {

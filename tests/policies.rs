@@ -124,8 +124,12 @@ fn a_wrong_file_is_told_where_and_what_was_expected() {
         ),
         (
             format!("{head}spec:\n  proof:\n    nodeName: {{allOf: [Machine]}}\n"),
-            "spec.sources.machines: expected a kind of Machine, since `allOf` under spec.proof \
-             names Machine, found `[]`",
+            "spec.sources.machines: expected a kind of Machine, since spec.proof names Machine, \
+             found `[]`",
+        ),
+        (
+            format!("{head}spec:\n  proof:\n    nodeName: {{anyOf: [DNS]}}\n"),
+            "spec.sources.dns: expected how DNS is asked, since spec.proof names DNS, found `null`",
         ),
         (
             format!(

@@ -1,11 +1,12 @@
 //! The open requests that are known, with a limit for each requestor.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::queue::{Requestor, Uid};
+use super::timeline::Timeline;
 use crate::Decision;
 use crate::csr::{Object, Request};
 use crate::finding::Code;
@@ -49,7 +50,7 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     entries: HashMap<Uid, Entry>,
-    by_requestor: HashMap<Requestor, BTreeSet<(Timestamp, Uid)>>,
+    by_requestor: HashMap<Requestor, Timeline>,
     /// How many wait because of which code.
     waiting: BTreeMap<Code, usize>,
 }
@@ -73,9 +74,9 @@ impl Book {
         };
         self.entries.insert(uid.clone(), entry);
         let of_requestor = self.by_requestor.entry(requestor).or_default();
-        of_requestor.insert((created, uid.clone()));
+        of_requestor.insert(created, uid);
         (of_requestor.len() > MOST_OF_ONE_REQUESTOR)
-            .then(|| of_requestor.first().map(|(_, oldest)| oldest.clone()))
+            .then(|| of_requestor.oldest().map(|(_, oldest)| oldest.clone()))
             .flatten()
     }
 
@@ -108,7 +109,7 @@ impl Book {
         let object = entry.reading.object();
         let requestor = object.requestor.username.as_str();
         if let Some(of_requestor) = self.by_requestor.get_mut(requestor) {
-            of_requestor.remove(&(object.created, uid.clone()));
+            of_requestor.remove(object.created, uid);
             if of_requestor.is_empty() {
                 self.by_requestor.remove(requestor);
             }
@@ -139,7 +140,7 @@ impl Book {
 
     /// The creation of the oldest open request.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
-        let firsts = self.by_requestor.values().filter_map(BTreeSet::first);
+        let firsts = self.by_requestor.values().filter_map(Timeline::oldest);
         firsts.map(|(created, _)| *created).min()
     }
 

@@ -18,6 +18,7 @@ mod setup;
     clippy::wildcard_enum_match_arm
 )]
 mod tests;
+mod timeline;
 mod turn;
 mod writer;
 

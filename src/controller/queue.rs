@@ -1,11 +1,12 @@
 //! Whose turn it is: one place for each requestor however many requests it has, its newest
 //! request first, and no second turn while the first is still being written.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+
+use super::timeline::Timeline;
 
 /// A request's UID.
 pub(super) type Uid = Arc<str>;
@@ -21,7 +22,7 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Place {
-    waiting: BTreeSet<(Reverse<Timestamp>, Uid)>,
+    waiting: Timeline,
     /// A write for this requestor is on its way.
     busy: bool,
     /// It stands in `turns`.
@@ -32,14 +33,14 @@ impl Queue {
     /// Adds a request; nothing happens if it is there already.
     pub(super) fn push(&mut self, requestor: &Requestor, created: Timestamp, uid: &Uid) {
         let place = self.places.entry(requestor.clone()).or_default();
-        place.waiting.insert((Reverse(created), uid.clone()));
+        place.waiting.insert(created, uid);
         self.line_up(requestor);
     }
 
     /// Takes a request out, wherever it stands.
     pub(super) fn remove(&mut self, requestor: &Requestor, created: Timestamp, uid: &Uid) {
         if let Some(place) = self.places.get_mut(requestor) {
-            place.waiting.remove(&(Reverse(created), uid.clone()));
+            place.waiting.remove(created, uid);
             self.forget_if_empty(requestor);
         }
     }
@@ -55,7 +56,7 @@ impl Queue {
             if place.busy {
                 continue;
             }
-            if let Some((_, uid)) = place.waiting.pop_first() {
+            if let Some(uid) = place.waiting.take_newest() {
                 self.line_up(&requestor);
                 self.forget_if_empty(&requestor);
                 return Some(uid);

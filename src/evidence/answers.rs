@@ -64,3 +64,51 @@ impl Answers {
         self.kept.clear();
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn at(second: usize) -> Timestamp {
+        Timestamp::from_second(i64::try_from(second).unwrap()).unwrap()
+    }
+
+    fn question(index: usize) -> Question {
+        Question::Addresses(format!("node-{index}").into())
+    }
+
+    fn nothing() -> Answer {
+        Answer::Nothing("no such name".into())
+    }
+
+    #[test]
+    fn an_answer_holds_until_its_time() {
+        let mut answers = Answers::default();
+        answers.set(question(1), nothing(), at(10));
+        answers.set(question(2), nothing(), at(11));
+        assert_eq!(answers.get(&question(1), at(9)), Some((&nothing(), at(10))));
+        assert_eq!(answers.get(&question(1), at(10)), None);
+        answers.prune(at(10));
+        assert_eq!(answers.kept.len(), 1);
+        assert!(answers.get(&question(2), at(10)).is_some());
+        answers.clear();
+        assert_eq!(answers.get(&question(2), at(10)), None);
+    }
+
+    #[test]
+    fn beyond_the_limit_the_soonest_to_end_goes() {
+        let mut answers = Answers::default();
+        for index in 0..MOST {
+            answers.set(question(index), nothing(), at(1000 + index));
+        }
+        // Known already: nobody has to go.
+        answers.set(question(7), nothing(), at(999_999));
+        assert_eq!(answers.kept.len(), MOST);
+        assert!(answers.get(&question(0), at(1)).is_some());
+        answers.set(question(MOST), nothing(), at(999_999));
+        assert_eq!(answers.kept.len(), MOST);
+        assert!(answers.get(&question(0), at(1)).is_none());
+        assert!(answers.get(&question(7), at(1)).is_some());
+    }
+}

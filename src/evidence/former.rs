@@ -81,3 +81,27 @@ impl Former {
         self.entries.retain(|entry| entry.until > now);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_protected_counts_for_an_hour_and_is_dropped_then() {
+        let san = San::from_host_text("10.0.0.1").unwrap();
+        let since = Timestamp::from_second(1_000_000).unwrap();
+        let after = |seconds| since + SignedDuration::from_secs(seconds);
+        let mut former = Former::default();
+        let kind = IdentityKind::ApiServerEndpoint;
+        former.add(Object::San(san.clone()), kind, "a slice", since);
+        former.add(Object::San(san.clone()), kind, "another", after(1));
+        assert_eq!(former.find(&san, after(3599)).count(), 2);
+        assert_eq!(former.find(&san, after(3600)).count(), 1);
+        former.prune(after(3600));
+        assert_eq!(former.entries.len(), 1);
+        assert_eq!(former.find(&san, since).count(), 1);
+        former.prune(after(3601));
+        assert!(former.entries.is_empty());
+    }
+}

@@ -313,4 +313,25 @@ mod tests {
             assert_eq!(matches(pattern, &name), expected, "{pattern} {name}");
         }
     }
+
+    #[test]
+    fn its_size_is_that_of_what_it_lists() {
+        let head = "apiVersion: csr-warden/v1\nkind: Inventory\n";
+        let of = |rest: &str| {
+            let inventory = Inventory::parse(&format!("{head}{rest}")).unwrap();
+            (inventory.len(), inventory.is_empty())
+        };
+        assert_eq!(of("nodes: []\n"), (0, true));
+        assert_eq!(of("nodes: [{name: a}, {name: b}]\n"), (2, false));
+        assert_eq!(of("patterns: [{nodes: 'a-*'}]\n"), (0, false));
+    }
+
+    #[test]
+    fn an_address_is_of_one_node_and_may_stand_there_twice() {
+        let head = "apiVersion: csr-warden/v1\nkind: Inventory\nnodes:\n";
+        let twice = "- {name: a, addresses: [10.0.0.1, 10.0.0.1]}\n";
+        assert!(Inventory::parse(&format!("{head}{twice}")).is_ok());
+        let other = "- {name: b, addresses: [10.0.0.1]}\n";
+        assert!(Inventory::parse(&format!("{head}{twice}{other}")).is_err());
+    }
 }

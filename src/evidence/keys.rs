@@ -38,3 +38,39 @@ impl Keys {
         self.owners.get(key)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn key(index: usize) -> Fingerprint {
+        Fingerprint::of(&index.to_be_bytes())
+    }
+
+    fn filled(count: usize, nodes: usize) -> Keys {
+        let mut keys = Keys::default();
+        for index in 0..count {
+            keys.remember(key(index), NodeName::parse("a").unwrap(), nodes);
+        }
+        keys
+    }
+
+    #[test]
+    fn the_oldest_keys_are_forgotten_first() {
+        assert!(filled(LEAST, 1).owner(&key(0)).is_some());
+        let keys = filled(LEAST + 1, 1);
+        assert!(keys.owner(&key(0)).is_none());
+        assert!(keys.owner(&key(1)).is_some());
+        assert_eq!((keys.owners.len(), keys.order.len()), (LEAST, LEAST));
+        assert!(filled(LEAST + 1, LEAST).owner(&key(0)).is_some());
+    }
+
+    #[test]
+    fn the_first_node_stays_the_owner() {
+        let mut keys = filled(1, 1);
+        keys.remember(key(0), NodeName::parse("b").unwrap(), 1);
+        assert_eq!(keys.owner(&key(0)).unwrap().as_str(), "a");
+        assert_eq!(keys.order.len(), 1);
+    }
+}

@@ -172,3 +172,86 @@ where
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn machine(key: &str, link: MachineLink, provider_id: Option<&str>) -> Machine {
+        Machine {
+            key: key.into(),
+            link,
+            provider_id: provider_id.map(Into::into),
+            addresses: BTreeSet::from([San::from_host_text("10.0.0.1").unwrap()]),
+            created: Timestamp::UNIX_EPOCH,
+            terminating: false,
+        }
+    }
+
+    fn named(key: &str, node: &str) -> Machine {
+        let node = NodeName::parse(node);
+        machine(key, MachineLink::Name(node), Some("cloud://1"))
+    }
+
+    fn node(name: &str, provider_id: Option<&str>) -> Node {
+        Node {
+            name: NodeName::parse(name).unwrap(),
+            uid: String::new(),
+            created: Timestamp::UNIX_EPOCH,
+            terminating: false,
+            lost: false,
+            control_plane: false,
+            uninitialized: false,
+            addresses: Vec::new(),
+            addresses_since: Timestamp::UNIX_EPOCH,
+            pod_cidrs: Vec::new(),
+            provider_id: provider_id.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn it_is_known_by_all_that_one_waits_for() {
+        let known = named("Machine a", "n").known_by();
+        assert_eq!(known, ["Machine a".into(), "n".into(), "cloud://1".into()]);
+        let by_id = machine("Machine b", MachineLink::ProviderId, None);
+        assert_eq!(by_id.known_by(), ["Machine b".into()]);
+    }
+
+    #[test]
+    fn it_is_another_nodes_by_name_or_by_instance() {
+        let of_n = named("Machine a", "n");
+        assert!(!of_n.is_of_another(&node("n", None)));
+        assert!(!of_n.is_of_another(&node("n", Some("cloud://1"))));
+        assert!(of_n.is_of_another(&node("n", Some("cloud://2"))));
+        assert!(of_n.is_of_another(&node("m", Some("cloud://1"))));
+        let by_id = machine("Machine b", MachineLink::ProviderId, Some("cloud://1"));
+        assert!(!by_id.is_of_another(&node("m", Some("cloud://1"))));
+        assert!(by_id.is_of_another(&node("m", Some("cloud://2"))));
+    }
+
+    #[test]
+    fn one_that_is_gone_is_found_no_more() {
+        let mut machines = Machines::default();
+        let by_id = machine("Machine b", MachineLink::ProviderId, Some("cloud://2"));
+        assert!(machines.is_empty());
+        assert!(machines.apply(named("Machine a", "n")));
+        assert!(!machines.apply(named("Machine a", "n")));
+        assert!(machines.apply(by_id.clone()));
+        assert_eq!((machines.len(), machines.is_empty()), (2, false));
+        let (n, m) = (node("n", None), node("m", Some("cloud://2")));
+        let san = San::from_host_text("10.0.0.1").unwrap();
+        assert_eq!((machines.of(&n).len(), machines.of(&m).len()), (1, 1));
+        assert_eq!(machines.with_address(&san).count(), 2);
+
+        assert!(machines.apply(named("Machine a", "other")));
+        assert!(machines.of(&n).is_empty());
+        assert_eq!(machines.remove("Machine b"), Some(by_id));
+        assert_eq!(machines.remove("Machine b"), None);
+        assert!(machines.of(&m).is_empty());
+        assert_eq!(machines.with_address(&san).count(), 1);
+        assert!(machines.remove("Machine a").is_some());
+        assert!(machines.by_node.is_empty() && machines.by_provider_id.is_empty());
+        assert!(machines.by_address.is_empty() && machines.is_empty());
+    }
+}

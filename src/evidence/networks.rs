@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
+use smallvec::SmallVec;
 
 /// Networks, each with the owners that claim it.
 #[derive(Debug)]
 pub struct Networks<T> {
-    owners: HashMap<IpNet, Vec<T>>,
+    owners: HashMap<IpNet, SmallVec<[T; 1]>>,
     /// How many networks there are of each address family (IPv6?) and prefix length.
     lengths: BTreeMap<(bool, u8), usize>,
 }
@@ -108,6 +109,26 @@ mod tests {
         assert_eq!(at(&networks, "10.1.2.3"), ["b"]);
         assert!(at(&networks, "10.1.3.3").is_empty());
         assert_eq!(networks.lengths.len(), 2);
+    }
+
+    #[test]
+    fn a_network_stays_until_its_last_owner_goes() {
+        let mut networks = Networks::default();
+        let [one, two] = ["10.1.0.0/16", "10.2.0.0/16"].map(|text| text.parse().unwrap());
+        networks.insert(one, "a");
+        networks.insert(one, "b");
+        networks.insert(two, "a");
+        let of_one = |networks: &Networks<&'static str>| -> Vec<&'static str> {
+            let found = networks.containing("10.1.0.1".parse().unwrap());
+            found.map(|(_, owner)| *owner).collect()
+        };
+        networks.remove(one, &"c");
+        networks.remove(one, &"a");
+        assert_eq!(of_one(&networks), ["b"]);
+        networks.remove(two, &"a");
+        assert_eq!(of_one(&networks), ["b"]);
+        networks.remove(one, &"b");
+        assert!(networks.lengths.is_empty() && networks.owners.is_empty());
     }
 
     #[test]

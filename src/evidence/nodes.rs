@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
 use super::networks::{Networks, unmapped};
 use crate::csr::names::{NodeName, San};
@@ -112,13 +113,16 @@ fn is_plausible(network: &IpNet) -> bool {
     network.prefix_len() >= if network.addr().is_ipv4() { 16 } else { 48 }
 }
 
+/// Names of Nodes, mostly of one.
+type Names = SmallVec<[NodeName; 1]>;
+
 /// All Nodes.
 #[derive(Debug, Default)]
 pub struct Nodes {
     by_name: HashMap<NodeName, Node>,
-    claims: HashMap<San, Vec<NodeName>>,
+    claims: HashMap<San, Names>,
     pod_cidrs: Networks<NodeName>,
-    by_provider_id: HashMap<Arc<str>, Vec<NodeName>>,
+    by_provider_id: HashMap<Arc<str>, Names>,
 }
 
 impl Nodes {
@@ -224,5 +228,89 @@ impl Nodes {
         self.pod_cidrs
             .containing(ip)
             .filter_map(|(network, name)| Some((network, self.by_name.get(name)?)))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn node(name: &str, address: &str, since: i64) -> Node {
+        Node {
+            name: NodeName::parse(name).unwrap(),
+            uid: "1".into(),
+            created: at(0),
+            terminating: false,
+            lost: false,
+            control_plane: false,
+            uninitialized: false,
+            addresses: vec![NodeAddress::parse("InternalIP", address).unwrap()],
+            addresses_since: at(since),
+            pod_cidrs: vec!["10.244.1.0/24".parse().unwrap()],
+            provider_id: Some("cloud://1".into()),
+        }
+    }
+
+    #[test]
+    fn addresses_age_as_long_as_they_and_the_node_stay() {
+        let mut nodes = Nodes::default();
+        let since = |nodes: &Nodes| nodes.get("a").unwrap().addresses_since;
+        assert!(nodes.apply(node("a", "10.0.0.1", 1)));
+        assert!(!nodes.apply(node("a", "10.0.0.1", 2)));
+        let lost = Node {
+            lost: true,
+            ..node("a", "10.0.0.1", 3)
+        };
+        assert!(nodes.apply(lost));
+        assert_eq!(since(&nodes), at(1));
+        assert!(nodes.apply(node("a", "10.0.0.2", 4)));
+        assert_eq!(since(&nodes), at(4));
+        let anew = Node {
+            uid: "2".into(),
+            ..node("a", "10.0.0.2", 5)
+        };
+        assert!(nodes.apply(anew));
+        assert_eq!(since(&nodes), at(5));
+    }
+
+    #[test]
+    fn one_that_is_gone_claims_nothing() {
+        let mut nodes = Nodes::default();
+        assert!(nodes.is_empty());
+        nodes.apply(node("a", "10.0.0.1", 1));
+        nodes.apply(node("b", "10.0.0.1", 1));
+        assert_eq!((nodes.len(), nodes.is_empty()), (2, false));
+        let san = San::from_host_text("10.0.0.1").unwrap();
+        let found = |nodes: &Nodes| {
+            let mut names: Vec<Vec<String>> = vec![
+                nodes.iter().map(|node| node.name.to_string()).collect(),
+                nodes
+                    .claimants(&san)
+                    .map(|node| node.name.to_string())
+                    .collect(),
+                nodes
+                    .of_instance("cloud://1")
+                    .map(|node| node.name.to_string())
+                    .collect(),
+            ];
+            let pod = "10.244.1.7".parse().unwrap();
+            let of_pod = nodes
+                .pod_networks(pod)
+                .map(|(_, node)| node.name.to_string());
+            names.push(of_pod.collect());
+            names.iter_mut().for_each(|names| names.sort());
+            names
+        };
+        assert_eq!(found(&nodes), vec![vec!["a", "b"]; 4]);
+        assert_eq!(nodes.remove("a").unwrap().name.as_str(), "a");
+        assert_eq!(nodes.remove("a"), None);
+        assert_eq!(found(&nodes), vec![vec!["b"]; 4]);
+        assert!(nodes.remove("b").is_some());
+        assert!(nodes.claims.is_empty() && nodes.by_provider_id.is_empty());
     }
 }

@@ -211,3 +211,73 @@ fn embeds_ipv4(v6: Ipv6Addr) -> bool {
         [0, 0, 0, 0, 0, 0, _, _] | [0x64, 0xff9b, 0, 0, 0, 0, _, _] | [0x64, 0xff9b, 1, ..]
     )
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const KIND: IdentityKind = IdentityKind::Service;
+
+    fn san(text: &str) -> San {
+        San::from_host_text(text).unwrap()
+    }
+
+    fn network(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn the_same_again_is_no_change() {
+        let mut protected = Protected::default();
+        assert!(protected.set_sans("a", KIND, vec![san("10.0.0.1")]));
+        assert!(!protected.set_sans("a", KIND, vec![san("10.0.0.1")]));
+        assert!(protected.set_sans("a", KIND, vec![san("10.0.0.2")]));
+        assert!(protected.set_networks("a", KIND, vec![network("10.1.0.0/16")]));
+        assert!(!protected.set_networks("a", KIND, vec![network("10.1.0.0/16")]));
+        assert!(protected.set_networks("a", KIND, vec![network("10.2.0.0/16")]));
+        let mut shown: Vec<_> = protected.iter().collect();
+        shown.sort();
+        let expected = [("a", "10.2.0.0/16".to_owned()), ("a", "IP:10.0.0.2".into())];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn only_what_goes_was_protected_until_lately() {
+        let mut protected = Protected::default();
+        let (one, two) = (san("10.0.0.1"), san("10.0.0.2"));
+        let (first, second) = (network("10.1.0.0/16"), network("10.2.0.0/16"));
+        let both = vec![one.clone(), two.clone()];
+        protected.replace("a", KIND, both, vec![first, second], at(1));
+        let former = |protected: &Protected, san: &San| protected.former(san, at(3)).count();
+        assert_eq!(former(&protected, &one), 0);
+        protected.replace("a", KIND, vec![two.clone()], vec![second], at(2));
+        assert_eq!(protected.find(&one).count(), 0);
+        assert_eq!(protected.find(&two).count(), 1);
+        assert_eq!(former(&protected, &one), 1);
+        assert_eq!(former(&protected, &two), 0);
+        assert_eq!(former(&protected, &san("10.1.0.1")), 1);
+        assert_eq!(former(&protected, &san("10.2.0.1")), 0);
+        protected.remove("a", at(2));
+        assert_eq!(former(&protected, &two), 1);
+        protected.prune(at(2 + 3600));
+        assert_eq!(former(&protected, &two), 0);
+    }
+
+    #[test]
+    fn no_node_has_an_address_of_no_host() {
+        for (ip, what) in [
+            ("0.0.0.0", "the unspecified address"),
+            ("::", "the unspecified address"),
+            ("0.0.0.1", "an address of no host"),
+            ("127.0.0.2", "a loopback address"),
+            ("255.255.255.255", "the broadcast address"),
+        ] {
+            assert_eq!(reserved(ip.parse().unwrap()), Some(what), "{ip}");
+        }
+    }
+}

@@ -189,3 +189,52 @@ impl Sources {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn what_is_no_news_is_not_said_again() {
+        let mut sources = Sources::default();
+        assert!(!sources.has(Source::Nodes));
+        assert!(sources.synced(Source::Nodes, at(1)));
+        assert!(!sources.synced(Source::Nodes, at(2)));
+        assert!(sources.failed(Source::Nodes, at(3), "no route"));
+        assert!(!sources.failed(Source::Nodes, at(4), "no route"));
+        assert!(sources.failed(Source::Nodes, at(5), "no reply"));
+        let state = sources.state(Source::Nodes);
+        assert_eq!(state.synced, Some(at(2)));
+        assert_eq!(state.failing, Some((at(3), "no reply".to_owned())));
+        assert!(sources.synced(Source::Nodes, at(6)));
+        assert_eq!(sources.state(Source::Nodes).failing, None);
+        assert!(sources.has(Source::Nodes));
+    }
+
+    #[test]
+    fn what_is_incomplete_was_never_read() {
+        let mut sources = Sources::default();
+        assert!(sources.incomplete(Source::ServiceCidrs, at(1), "none"));
+        assert!(!sources.incomplete(Source::ServiceCidrs, at(2), "none"));
+        assert!(sources.incomplete(Source::ServiceCidrs, at(3), "two"));
+        sources.synced(Source::ServiceCidrs, at(4));
+        sources.failed(Source::ServiceCidrs, at(5), "none");
+        assert!(sources.incomplete(Source::ServiceCidrs, at(6), "none"));
+        assert_eq!(sources.state(Source::ServiceCidrs).synced, None);
+        sources.forget(Source::ServiceCidrs);
+        assert_eq!(sources.state(Source::ServiceCidrs), SourceState::default());
+    }
+
+    #[test]
+    fn offline_everything_is_ready() {
+        let sources = Sources::all_synced(at(1));
+        assert!(sources.unready(Source::ALL, at(1)).is_empty());
+        let unread = Sources::default();
+        assert_eq!(unread.unready(Source::ALL, at(1)).len(), Source::ALL.len());
+    }
+}

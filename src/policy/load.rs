@@ -144,28 +144,41 @@ fn check_machines(policy: &Policy) -> Result<(), PolicyError> {
 
 fn check_sources(policy: &Policy) -> Result<(), PolicyError> {
     let (proof, sources) = (&policy.spec.proof, &policy.spec.sources);
+    let is_there = |source: &IndependentSource| match source {
+        // A flag names it.
+        IndependentSource::Inventory => true,
+        IndependentSource::Machine => !sources.machines.is_empty(),
+        IndependentSource::Dns => sources.dns.is_some(),
+        IndependentSource::ServingCertificate => sources.serving_certificate.is_some(),
+    };
+    // What nothing can fulfil would let every request wait.
     let must = |source| {
         let mut asked = [&proof.ip_addresses, &proof.node_name, &proof.dns_names].into_iter();
-        asked.any(|asked| asked.all_of.contains(&source))
+        let in_any = |any: &[IndependentSource]| any.contains(&source) && !any.iter().any(is_there);
+        asked.any(|asked| asked.all_of.contains(&source) || in_any(&asked.any_of))
     };
-    require(
-        !must(IndependentSource::Machine) || !sources.machines.is_empty(),
-        "spec.sources.machines",
-        "a kind of Machine, since `allOf` under spec.proof names Machine",
-        "[]",
-    )?;
-    require(
-        !must(IndependentSource::Dns) || sources.dns.is_some(),
-        "spec.sources.dns",
-        "how DNS is asked, since `allOf` under spec.proof names DNS",
-        "null",
-    )?;
-    require(
-        !must(IndependentSource::ServingCertificate) || sources.serving_certificate.is_some(),
-        "spec.sources.servingCertificate",
-        "how kubelets are asked, since `allOf` under spec.proof names ServingCertificate",
-        "null",
-    )?;
+    for (source, field, expected, found) in [
+        (
+            IndependentSource::Machine,
+            "spec.sources.machines",
+            "a kind of Machine, since spec.proof names Machine",
+            "[]",
+        ),
+        (
+            IndependentSource::Dns,
+            "spec.sources.dns",
+            "how DNS is asked, since spec.proof names DNS",
+            "null",
+        ),
+        (
+            IndependentSource::ServingCertificate,
+            "spec.sources.servingCertificate",
+            "how kubelets are asked, since spec.proof names ServingCertificate",
+            "null",
+        ),
+    ] {
+        require(is_there(&source) || !must(source), field, expected, found)?;
+    }
     let timeouts = [
         (
             "spec.sources.dns.timeout",

@@ -10,6 +10,7 @@ mod warden;
 mod way;
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -20,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::report::Report;
 pub(super) use self::report::{Benchmark, JudgeBenchmark};
-use self::warden::Credentials;
+use self::warden::Launch;
 use self::way::{Field, Plan};
 use super::approve::ask;
 use super::demo::KubeconfigFile;
@@ -80,7 +81,10 @@ struct OnClusterArgs {
     cluster: ClusterArgs,
     /// Kubeconfig file that the daemon runs with, if not the same; its ServiceAccount's, say
     #[arg(long, value_name = "FILE")]
-    daemon_kubeconfig: Option<std::path::PathBuf>,
+    daemon_kubeconfig: Option<PathBuf>,
+    /// Program that is run as the daemon, if not this one; that of the image, say
+    #[arg(long, value_name = "FILE")]
+    daemon: Option<PathBuf>,
     /// How many Nodes there are, one column each
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "200",
           value_parser = clap::value_parser!(u32).range(1..=30_000))]
@@ -175,7 +179,7 @@ async fn on_sim(args: &SimArgs) -> Result<Benchmark> {
     let field = Field {
         server: "the embedded API server".into(),
         config: connection.config,
-        credentials: Credentials::from(&cluster),
+        launch: Launch::new(None, &cluster)?,
     };
     field.measure(&args.plan.plan(&args.nodes)).await
 }
@@ -198,14 +202,15 @@ async fn on_cluster(args: &OnClusterArgs) -> Result<Option<Benchmark>> {
         }
     }
     let client = Client::try_from(connection.config.clone())?;
-    let credentials = match &args.daemon_kubeconfig {
-        Some(path) => Credentials::from(&ClusterArgs::of_file(path)),
-        None => Credentials::from(&args.cluster),
-    };
+    let own = args.daemon_kubeconfig.as_deref().map(ClusterArgs::of_file);
+    let launch = Launch::new(
+        args.daemon.as_deref(),
+        own.as_ref().unwrap_or(&args.cluster),
+    )?;
     let field = Field {
         server: connection.server(),
         config: connection.config,
-        credentials,
+        launch,
     };
     let measured = interruptible(field.measure(&plan)).await;
     let cleared = crowd::clear(&client).await.context("cannot clean up");

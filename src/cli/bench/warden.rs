@@ -1,7 +1,8 @@
-//! csr-warden under measurement: this program as `run`, in a process of its own.
+//! csr-warden under measurement: a process of its own, of this program or another.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,12 +22,23 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The conditions that it has written, in its metrics.
 const WRITTEN: &str = "csr_warden_writes_total{result=\"written\"} ";
 
-/// How it reaches the cluster.
-pub(super) struct Credentials(Vec<OsString>);
+/// Which program it is, and how it reaches the cluster.
+pub(super) struct Launch {
+    program: PathBuf,
+    credentials: Vec<OsString>,
+}
 
-impl From<&ClusterArgs> for Credentials {
-    fn from(cluster: &ClusterArgs) -> Credentials {
-        Credentials(cluster.words())
+impl Launch {
+    /// This program, unless another is given.
+    pub(super) fn new(program: Option<&Path>, cluster: &ClusterArgs) -> Result<Launch> {
+        let program = match program {
+            Some(program) => program.to_owned(),
+            None => std::env::current_exe().context("cannot tell where this program is")?,
+        };
+        Ok(Launch {
+            program,
+            credentials: cluster.words(),
+        })
     }
 }
 
@@ -47,12 +59,11 @@ impl Drop for Warden {
 
 impl Warden {
     /// Starts it with the default policy, unelected.
-    pub(super) fn start(credentials: &Credentials, concurrency: u16) -> Result<Warden> {
+    pub(super) fn start(launch: &Launch, concurrency: u16) -> Result<Warden> {
         let address = free_port()?;
-        let program = std::env::current_exe().context("cannot tell where this program is")?;
-        let child = Command::new(program)
+        let child = Command::new(&launch.program)
             .arg("run")
-            .args(&credentials.0)
+            .args(&launch.credentials)
             .args(["--leader-elect=false", "--policy=default"])
             .args(["--log-format=text", "--log-level=error"])
             .arg(format!("--bind-address={address}"))
@@ -60,7 +71,7 @@ impl Warden {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
-            .context("cannot start csr-warden")?;
+            .with_context(|| format!("cannot start `{}`", launch.program.display()))?;
         let config = Config::new(format!("http://{address}").parse()?);
         Ok(Warden {
             child,

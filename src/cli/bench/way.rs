@@ -10,7 +10,7 @@ use rcgen::KeyPair;
 use super::super::render::note;
 use super::report::{Bare, Benchmark, Flood, Run, Steady, Warden as Drained};
 use super::settling::Observer;
-use super::warden::{Credentials, Warden};
+use super::warden::{Launch, Warden};
 use super::{bare, crowd};
 use crate::cluster::error::describe;
 
@@ -43,8 +43,8 @@ pub(super) struct Field {
     pub(super) server: String,
     /// Somebody who may make Nodes, impersonate them, and approve.
     pub(super) config: Config,
-    /// How the daemon reaches it.
-    pub(super) credentials: Credentials,
+    /// How the daemon is started.
+    pub(super) launch: Launch,
 }
 
 impl Field {
@@ -121,13 +121,13 @@ impl Field {
 
     /// The daemon's memory, in KiB, when it has read the Nodes and there are no requests.
     async fn idle(&self, plan: &Plan) -> Result<Option<u64>> {
-        let mut warden = Warden::start(&self.credentials, plan.concurrency)?;
+        let mut warden = Warden::start(&self.launch, plan.concurrency)?;
         warden.ready().await?;
         Ok(warden.resident_kib())
     }
 
     async fn drain(&self, plan: &Plan, count: usize, resident_kib: Option<u64>) -> Result<Drained> {
-        let mut warden = Warden::start(&self.credentials, plan.concurrency)?;
+        let mut warden = Warden::start(&self.launch, plan.concurrency)?;
         let (idle, took) = warden.drains(count).await?;
         let processor = warden.processor();
         let each = u32::try_from(count).unwrap_or(u32::MAX).max(1);
@@ -155,7 +155,7 @@ impl Field {
         let put = bare::steady(client, asking, plan.rate, count).await?;
         crowd::clear_requests(client).await?;
 
-        let mut warden = Warden::start(&self.credentials, plan.concurrency)?;
+        let mut warden = Warden::start(&self.launch, plan.concurrency)?;
         warden.ready().await?;
         let mut observer = Observer::new(client);
         let settled = observer.steady(client, asking, plan.rate, count).await?;

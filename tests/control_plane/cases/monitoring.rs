@@ -44,7 +44,7 @@ async fn by_a_real_prometheus(assets: Arc<Assets>) -> Result<()> {
     let mut daemon = scene.installation.start("csr-warden", &[])?;
     daemon.wait_ready(SOON).await?;
     let dir = scene.cluster.dir();
-    let mut prometheus = Prometheus::start(dir, daemon.address(), &json!({}))?;
+    let mut prometheus = Prometheus::start(dir, daemon.address(), &json!({}), Vec::new())?;
     prometheus
         .wait_value("csr_warden_leader == 1", SOON)
         .await?;
@@ -195,7 +195,8 @@ async fn for_those_who_may(assets: Arc<Assets>) -> Result<()> {
         "authorization": {"credentials_file": file},
         "tls_config": {"ca_file": authority.pair().cert},
     });
-    let mut prometheus = Prometheus::start(scene.cluster.dir(), daemon.address(), &scrape)?;
+    let mut prometheus =
+        Prometheus::start(scene.cluster.dir(), daemon.address(), &scrape, Vec::new())?;
     prometheus
         .wait_value("csr_warden_leader == 1", SOON)
         .await?;

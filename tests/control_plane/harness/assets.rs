@@ -9,9 +9,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use ring::digest;
 
+use super::kubernetes;
 use super::process::in_path;
-
-const VERSION: &str = "v1.36.2";
 
 /// What there is to run. All are files that exist.
 #[derive(Clone, Debug)]
@@ -36,6 +35,8 @@ pub struct Assets {
     pub helm: PathBuf,
     /// metrics-server, which is too.
     pub metrics_server: PathBuf,
+    /// prometheus-adapter, which is too.
+    pub prometheus_adapter: PathBuf,
 }
 
 /// Why there is nothing to run.
@@ -66,46 +67,49 @@ struct Program {
     package: &'static str,
 }
 
-const PROGRAMS: [Program; 10] = [
+/// The module whose version of Kubernetes can be another.
+const KUBERNETES: &str = "go";
+
+const PROGRAMS: [Program; 11] = [
     // The API server first: all others share most of its packages.
     Program {
         name: "kube-apiserver",
-        module: "go",
+        module: KUBERNETES,
         package: "k8s.io/kubernetes/cmd/kube-apiserver",
     },
     Program {
         name: "kube-controller-manager",
-        module: "go",
+        module: KUBERNETES,
         package: "k8s.io/kubernetes/cmd/kube-controller-manager",
     },
     Program {
         name: "etcd",
-        module: "go",
+        module: KUBERNETES,
         package: "go.etcd.io/etcd/server/v3",
     },
     Program {
         name: "kubectl",
-        module: "go",
+        module: KUBERNETES,
         package: "k8s.io/kubernetes/cmd/kubectl",
     },
     Program {
         name: "fleet",
-        module: "go",
+        module: KUBERNETES,
         package: "./fleet",
     },
     Program {
         name: "reader",
-        module: "go",
+        module: KUBERNETES,
         package: "./reader",
     },
     Program {
         name: "asker",
-        module: "go",
+        module: KUBERNETES,
         package: "./asker",
     },
     Program {
         name: "hollow",
-        module: "go",
+        module: KUBERNETES,
         package: "./hollow",
     },
     Program {
@@ -119,16 +123,22 @@ const PROGRAMS: [Program; 10] = [
         module: "go-metrics-server",
         package: "sigs.k8s.io/metrics-server/cmd/metrics-server",
     },
+    Program {
+        name: "prometheus-adapter",
+        module: "go-prometheus-adapter",
+        package: "sigs.k8s.io/prometheus-adapter/cmd/adapter",
+    },
 ];
 
 impl Assets {
     /// Finds each program in `KUBEBUILDER_ASSETS`, or else builds it with Go, once.
     ///
-    /// The first build takes about nine minutes on two cores and fetches Go modules; so this must be
+    /// The first build takes about eleven minutes on two cores and fetches Go modules; so this must be
     /// called before [`super::netns::enter`].
     pub fn find() -> Result<Self, Unavailable> {
         let given = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
         let bin = target_dir().join("control-plane").join("bin");
+        let version = kubernetes::version();
         let mut files = Vec::new();
         for program in &PROGRAMS {
             let ready = given
@@ -137,7 +147,7 @@ impl Assets {
                 .filter(|f| f.is_file());
             files.push(match ready {
                 Some(file) => file,
-                None => built(program, &bin)?,
+                None => built(program, &version, &bin)?,
             });
         }
         let [
@@ -151,7 +161,9 @@ impl Assets {
             hollow,
             helm,
             metrics_server,
-        ] = <[PathBuf; 10]>::try_from(files).map_err(|_| broken("ten programs were expected"))?;
+            prometheus_adapter,
+        ] = <[PathBuf; 11]>::try_from(files)
+            .map_err(|_| broken("eleven programs were expected"))?;
         Ok(Self {
             etcd,
             api_server,
@@ -163,6 +175,7 @@ impl Assets {
             hollow,
             helm,
             metrics_server,
+            prometheus_adapter,
         })
     }
 }
@@ -183,57 +196,56 @@ pub fn target_dir() -> PathBuf {
     )
 }
 
-fn go_module(program: &Program) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/control_plane")
-        .join(program.module)
-}
-
-/// The program's file in `bin`, built if it is not there or its source has changed.
-fn built(program: &Program, bin: &Path) -> Result<PathBuf, Unavailable> {
-    let file = bin.join(program.name);
-    let stamp = bin.join(format!("{}.stamp", program.name));
-    let source = fingerprint(program).map_err(Unavailable::Broken)?;
-    let fresh = || file.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|s| s == source);
-    if fresh() {
-        return Ok(file);
-    }
-    if !in_path("go") {
+/// The program's file, built if it is not there or its source has changed.
+fn built(program: &Program, version: &str, bin: &Path) -> Result<PathBuf, Unavailable> {
+    if !in_path("go") && !bin.join(program.name).is_file() {
         return Err(Unavailable::Missing(format!(
             "no `{}` to run: install Go 1.26 or newer, which builds it from source, or set \
              KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, kube-controller-manager, \
-             kubectl, fleet, reader, asker, hollow, helm and metrics-server",
+             kubectl, fleet, reader, asker, hollow, helm, metrics-server and prometheus-adapter",
             program.name,
         )));
     }
-    let build = || -> Result<()> {
-        std::fs::create_dir_all(bin).with_context(|| format!("create `{}`", bin.display()))?;
+    let build = || -> Result<PathBuf> {
+        let (module, bin) = if program.module == KUBERNETES {
+            kubernetes::module(version, bin)?
+        } else {
+            let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control_plane");
+            (tests.join(program.module), bin.to_owned())
+        };
+        let file = bin.join(program.name);
+        let stamp = bin.join(format!("{}.stamp", program.name));
+        let source = fingerprint(program, &module)?;
+        let fresh = || file.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|s| s == source);
+        if fresh() {
+            return Ok(file);
+        }
+        std::fs::create_dir_all(&bin).with_context(|| format!("create `{}`", bin.display()))?;
         // Test programs may start at the same time: one builds, the others wait for it.
         let lock = File::create(bin.join("lock"))?;
         lock.lock().context("lock of the directory of binaries")?;
         if !fresh() {
-            go_build(program, &file)?;
+            go_build(program, version, &module, &file)?;
             std::fs::write(&stamp, &source)?;
         }
-        Ok(())
+        Ok(file)
     };
-    build().map_err(Unavailable::Broken)?;
-    Ok(file)
+    build().map_err(Unavailable::Broken)
 }
 
-fn go_build(program: &Program, file: &Path) -> Result<()> {
+fn go_build(program: &Program, version: &str, module: &Path, file: &Path) -> Result<()> {
     eprintln!("building {} from {} ...", program.name, program.package);
     let begun = Instant::now();
     // Without a version `kubectl version` and others fail to parse their own.
     let flags = format!(
-        "-s -w -X k8s.io/component-base/version.gitVersion={VERSION} \
-         -X k8s.io/client-go/pkg/version.gitVersion={VERSION}"
+        "-s -w -X k8s.io/component-base/version.gitVersion=v{version} \
+         -X k8s.io/client-go/pkg/version.gitVersion=v{version}"
     );
     let status = Command::new("go")
         .args(["build", "-p", "2", "-ldflags", &flags, "-o"])
         .arg(file)
         .arg(program.package)
-        .current_dir(go_module(program))
+        .current_dir(module)
         .status()
         .context("run `go build`")?;
     ensure!(
@@ -251,8 +263,7 @@ fn go_build(program: &Program, file: &Path) -> Result<()> {
 
 /// A digest of what a program is built from: the versions of the modules, and the source if it is
 /// in ours.
-fn fingerprint(program: &Program) -> Result<String> {
-    let module = go_module(program);
+fn fingerprint(program: &Program, module: &Path) -> Result<String> {
     let mut sources = vec![module.join("go.mod")];
     if let Some(folder) = program.package.strip_prefix("./") {
         for entry in std::fs::read_dir(module.join(folder))? {

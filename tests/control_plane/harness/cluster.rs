@@ -211,6 +211,12 @@ impl Cluster {
             .kubeconfig_for_token(&self.fresh_name(), &self.server, token)
     }
 
+    /// A token of this ServiceAccount, which must be there.
+    pub async fn token(&self, namespace: &str, account: &str) -> Result<String> {
+        let token = ["create", "token", account, "-n", namespace];
+        Ok(self.kubectl(&token).await?.trim().to_owned())
+    }
+
     fn fresh_name(&self) -> String {
         format!("client-{}", self.clients.fetch_add(1, Ordering::Relaxed))
     }

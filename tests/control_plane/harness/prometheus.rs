@@ -1,4 +1,4 @@
-//! A Prometheus that scrapes csr-warden every half second, with the rules that are shipped.
+//! A Prometheus that scrapes csr-warden and others every half second, with the rules that are shipped.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,8 +20,14 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts it; `scrape` is what its configuration says of the job beside name and targets.
-    pub fn start(dir: &Path, target: SocketAddr, scrape: &Value) -> Result<Self> {
+    /// Starts it; `scrape` is what its configuration says of the job beside name and targets, `others`
+    /// are the other jobs.
+    pub fn start(
+        dir: &Path,
+        target: SocketAddr,
+        scrape: &Value,
+        others: Vec<Value>,
+    ) -> Result<Self> {
         let [port] = ports::free::<1>()?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut job = json!({
@@ -33,10 +39,12 @@ impl Prometheus {
         if let (Some(job), Some(more)) = (job.as_object_mut(), scrape.as_object()) {
             job.extend(more.clone());
         }
+        let mut jobs = others;
+        jobs.push(job);
         let config = json!({
             "global": {"scrape_interval": "500ms", "evaluation_interval": "500ms"},
             "rule_files": [RULES],
-            "scrape_configs": [job],
+            "scrape_configs": jobs,
         });
         // JSON is YAML.
         let file = dir.join("prometheus.yaml");

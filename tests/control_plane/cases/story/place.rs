@@ -18,9 +18,9 @@ use crate::cases::scene::SOON;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options, START_DEADLINE};
 use crate::harness::daemon::Daemon;
+use crate::harness::extension::Extension;
 use crate::harness::machine::{Machine, Machines};
 use crate::harness::manifests::{ROOT, objects};
-use crate::harness::metrics_server;
 use crate::harness::process::Process;
 use crate::harness::prometheus::Prometheus;
 use crate::harness::{GLANCE, netns, pod};
@@ -42,8 +42,8 @@ pub struct Place {
     // Dropped in this order: whoever asks the cluster goes before it.
     scheduler: AbortHandle,
     daemon: Option<Daemon>,
+    extensions: [Process; 2],
     prometheus: Prometheus,
-    metrics_server: Process,
     machines: [Machine; 2],
     home: tempfile::TempDir,
     verifies: bool,
@@ -66,7 +66,40 @@ impl Place {
         };
         let cluster = Cluster::start(assets, options).await?;
         cluster.apply(MANIFESTS).await?;
-        let metrics_server = metrics_server::start(assets, &cluster).await?;
+        let prometheus = prometheus(&cluster).await?;
+        let metrics_server = Extension {
+            name: "metrics-server",
+            namespace: "kube-system",
+            program: &assets.metrics_server,
+            group: "metrics.k8s.io",
+            kubeconfig: "kubeconfig",
+            places: &[],
+        };
+        let rules = ["get", "configmap", "adapter-config", "-n", "monitoring"];
+        let rules = [&rules[..], &["-o", r"jsonpath={.data.config\.yaml}"]].concat();
+        let adapter_config = cluster.dir().join("adapter.yaml");
+        std::fs::write(&adapter_config, cluster.kubectl(&rules).await?)?;
+        let adapter = Extension {
+            name: "prometheus-adapter",
+            namespace: "monitoring",
+            program: &assets.prometheus_adapter,
+            group: "custom.metrics.k8s.io",
+            kubeconfig: "lister-kubeconfig",
+            places: &[
+                (
+                    "/etc/adapter/config.yaml",
+                    adapter_config.display().to_string(),
+                ),
+                (
+                    "http://prometheus.monitoring.svc:9090",
+                    format!("http://{}", prometheus.address()),
+                ),
+            ],
+        };
+        let extensions = [
+            metrics_server.start(&cluster).await?,
+            adapter.start(&cluster).await?,
+        ];
         let config = ["get", "configmap", "kubelet-config", "-n", "kube-system"];
         let config = [&config[..], &["-o", "jsonpath={.data.kubelet}"]].concat();
         let config = cluster.kubectl(&config).await?;
@@ -97,8 +130,8 @@ impl Place {
         Ok(Self {
             scheduler: tokio::spawn(schedule(cluster.admin())).abort_handle(),
             daemon: None,
-            prometheus: Prometheus::start(cluster.dir(), METRICS, &json!({}))?,
-            metrics_server,
+            extensions,
+            prometheus,
             machines,
             home,
             verifies: false,
@@ -173,10 +206,25 @@ impl Place {
     pub fn logs(&self) -> String {
         let [one, two] = &self.machines;
         let mut logs = vec![one.kubelet.log_tail(), two.kubelet.log_tail()];
-        logs.push(self.metrics_server.log_tail());
+        logs.extend(self.extensions.iter().map(|one| one.log_tail()));
         logs.extend(self.daemon.iter().map(|one| one.process.log_tail()));
         logs.join("\n")
     }
+}
+
+/// A Prometheus that reads kubelets as csr-warden's metrics, and verifies them by the cluster's CA.
+async fn prometheus(cluster: &Cluster) -> Result<Prometheus> {
+    let token = cluster.token("monitoring", "prometheus").await?;
+    let account = cluster.kubeconfig_for_token(&token)?;
+    let kubelets = json!({
+        "job_name": "kubelets",
+        "scheme": "https",
+        "metrics_path": "/metrics/resource",
+        "tls_config": {"ca_file": cluster.authority().pair().cert},
+        "authorization": {"credentials": token},
+        "kubernetes_sd_configs": [{"role": "node", "kubeconfig_file": account}],
+    });
+    Prometheus::start(cluster.dir(), METRICS, &json!({}), vec![kubelets])
 }
 
 /// Waits until a machine's Node is ready.

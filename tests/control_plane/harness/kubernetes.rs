@@ -1,0 +1,106 @@
+//! Which Kubernetes is built: the one that `go/go.mod` pins, or another by `CSR_WARDEN_KUBERNETES`, of
+//! which a module is made beside its programs.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+/// What `go/go.mod` pins.
+const PINNED: &str = "1.36.2";
+const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/control_plane/go");
+
+/// The version that is run, as `1.36.2`.
+pub fn version() -> String {
+    let named = std::env::var("CSR_WARDEN_KUBERNETES").ok();
+    named
+        .filter(|name| !name.is_empty())
+        .unwrap_or(PINNED.into())
+}
+
+/// The Go module of this version and the folder of what is built from it. `built` is where all programs
+/// of the pinned one are.
+pub fn module(version: &str, built: &Path) -> Result<(PathBuf, PathBuf)> {
+    if version == PINNED {
+        return Ok((MODULE.into(), built.into()));
+    }
+    let parts: Vec<&str> = version.split('.').collect();
+    let numbers = parts.iter().all(|part| part.parse::<u16>().is_ok());
+    ensure!(
+        parts.len() == 3 && numbers,
+        "CSR_WARDEN_KUBERNETES: expected a version as 1.35.4, found `{version}`"
+    );
+    let home = built.with_file_name(version);
+    let (module, bin) = (home.join("go"), home.join("bin"));
+    std::fs::create_dir_all(&bin)?;
+    let lock = File::create(home.join("lock"))?;
+    lock.lock()
+        .with_context(|| format!("lock of `{}`", home.display()))?;
+    let text = go_mod(
+        &std::fs::read_to_string(Path::new(MODULE).join("go.mod"))?,
+        version,
+    );
+    let from = home.join("from.mod");
+    if !std::fs::read_to_string(&from).is_ok_and(|made| made == text) {
+        std::fs::create_dir_all(&module)?;
+        std::fs::write(module.join("go.mod"), &text)?;
+        sources(&module)?;
+        tidy(&module)?;
+        std::fs::write(&from, &text)?;
+    }
+    sources(&module)?;
+    Ok((module, bin))
+}
+
+/// What is pinned, of another version: all but Kubernetes and its parts is what Kubernetes itself takes.
+fn go_mod(pinned: &str, version: &str) -> String {
+    let mut text = String::new();
+    let mut in_require = false;
+    for line in pinned.lines() {
+        match line {
+            "require (" => in_require = true,
+            ")" if in_require => in_require = false,
+            _ if in_require => {}
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    // Staging modules have the same numbers but for the first.
+    let part = |version: &str| format!(" v0{}", version.trim_start_matches('1'));
+    let text = text.replace(&part(PINNED), &part(version));
+    format!("{text}\nrequire k8s.io/kubernetes v{version}\n")
+}
+
+/// Our own programs, as they are now.
+fn sources(module: &Path) -> Result<()> {
+    for folder in std::fs::read_dir(MODULE)? {
+        let folder = folder?;
+        if !folder.file_type()?.is_dir() {
+            continue;
+        }
+        let into = module.join(folder.file_name());
+        std::fs::create_dir_all(&into)?;
+        for file in std::fs::read_dir(folder.path())? {
+            let file = file?;
+            std::fs::copy(file.path(), into.join(file.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+fn tidy(module: &Path) -> Result<()> {
+    let status = Command::new("go")
+        .args(["mod", "tidy"])
+        .current_dir(module)
+        .status()
+        .context("run `go mod tidy`")?;
+    ensure!(
+        status.success(),
+        "`go mod tidy` failed in {}: are all parts of this version to be had?",
+        module.display()
+    );
+    Ok(())
+}
