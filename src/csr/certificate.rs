@@ -44,3 +44,67 @@ impl Request {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::csr::names::San;
+    use crate::csr::{Fingerprint, Kept, Requestor};
+    use rcgen::{CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, PublicKeyData as _};
+
+    fn of(change: impl FnOnce(&mut CertificateParams)) -> (KeyPair, Option<Request>) {
+        let mut params = CertificateParams::new(vec!["node-1".to_owned()]).unwrap();
+        let mut name = DistinguishedName::new();
+        name.push(
+            DnType::OrganizationName,
+            rcgen::DnValue::PrintableString("system:nodes".try_into().unwrap()),
+        );
+        name.push(
+            DnType::CommonName,
+            rcgen::DnValue::PrintableString("system:node:node-1".try_into().unwrap()),
+        );
+        params.distinguished_name = name;
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let object = Object {
+            name: "csr-x7k2p".into(),
+            uid: String::new(),
+            resource_version: String::new(),
+            created: jiff::Timestamp::UNIX_EPOCH,
+            terminating: false,
+            signer: String::new(),
+            requestor: Requestor::default(),
+            usages: Vec::new(),
+            expiration_seconds: None,
+            settled: None,
+            kept: Kept::default(),
+        };
+        (key, Request::of_certificate(object, certificate.der()))
+    }
+
+    #[test]
+    fn it_asks_for_what_the_certificate_has() {
+        let (key, request) = of(|_| {});
+        let request = request.unwrap();
+        let content = request.content.unwrap();
+        assert_eq!(content.common_name.as_deref(), Some("system:node:node-1"));
+        assert_eq!(content.sans, [San::from_dns_text("node-1").unwrap()]);
+        assert_eq!(content.key, Fingerprint::of(&key.subject_public_key_info()));
+        assert_eq!(request.findings.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_certificate_authority_is_found() {
+        let (_, request) = of(|params| {
+            params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        });
+        let findings = request.unwrap().findings;
+        assert!(
+            findings
+                .iter()
+                .any(|finding| finding.code == Code::ExtensionExtra)
+        );
+    }
+}

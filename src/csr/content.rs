@@ -263,3 +263,59 @@ fn san(name: &RawName) -> Result<San, (Code, String)> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn codes(text: &[u8]) -> Vec<Code> {
+        let mut findings = Findings::default();
+        assert!(read(text, &mut findings).is_none());
+        findings.iter().map(|finding| finding.code).collect()
+    }
+
+    fn asking_for(names: usize) -> String {
+        let names = (0..names).map(|index| format!("{index:060}.example"));
+        let params = rcgen::CertificateParams::new(names.collect::<Vec<_>>()).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+        // rcgen ends lines as Windows does, on Windows.
+        pem.replace("\r\n", "\n")
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_read() {
+        assert_eq!(codes(&[b'x'; LARGEST_REQUEST]), [Code::PemMissing]);
+        assert_eq!(codes(&[b'x'; LARGEST_REQUEST + 1]), [Code::RequestTooLarge]);
+        assert!(key_of(asking_for(1).as_bytes()).is_some());
+        let large = asking_for(200);
+        assert!(large.len() > LARGEST_REQUEST);
+        assert_eq!(key_of(large.as_bytes()), None);
+    }
+
+    #[test]
+    fn so_many_names_are_looked_at_and_no_more() {
+        let of = |names: u16| {
+            let reading = Reading {
+                names: (0..names)
+                    .map(|index| RawName {
+                        kind: NameKind::Ip,
+                        bytes: [&[10, 0][..], &index.to_be_bytes()].concat(),
+                    })
+                    .collect(),
+                ..Reading::default()
+            };
+            let mut findings = Findings::default();
+            let content = content(&reading, &mut findings);
+            let too_many = findings
+                .iter()
+                .any(|finding| finding.code == Code::SanTooMany);
+            (content.sans.len(), too_many)
+        };
+        assert_eq!(of(511), (511, false));
+        assert_eq!(of(512), (512, false));
+        assert_eq!(of(513), (512, true));
+        assert_eq!(of(514), (512, true));
+    }
+}

@@ -205,9 +205,84 @@ fn is_null(parameters: &Option<Any>) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::string_slice)]
+#[allow(clippy::string_slice, clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use x509_cert::der::asn1::BitString;
+
+    /// Without parameters, with NULL and with an integer.
+    fn identifiers(oid: ObjectIdentifier) -> [AlgorithmIdentifierOwned; 3] {
+        let integer = Any::new(der::Tag::Integer, [1]).unwrap();
+        [None, Some(Any::null()), Some(integer)]
+            .map(|parameters| AlgorithmIdentifierOwned { oid, parameters })
+    }
+
+    const ABSENT: [bool; 3] = [true, false, false];
+    const NULL: [bool; 3] = [false, true, false];
+    const NEVER: [bool; 3] = [false, false, false];
+
+    #[test]
+    fn a_signature_algorithm_has_the_parameters_that_go_gives_it() {
+        use KeyType::{Ed25519, P256, P384, Rsa};
+        for (key, oid, expected) in [
+            (P256, ECDSA_SHA256, ABSENT),
+            (P256, ECDSA_SHA384, ABSENT),
+            (P256, ECDSA_SHA512, NEVER),
+            (P256, RSA_SHA256, NEVER),
+            (P384, ECDSA_SHA256, ABSENT),
+            (P384, ECDSA_SHA384, ABSENT),
+            (Rsa, RSA_SHA256, NULL),
+            (Rsa, RSA_SHA384, NULL),
+            (Rsa, RSA_SHA512, NULL),
+            (Rsa, ED25519, NEVER),
+            (Ed25519, ED25519, ABSENT),
+        ] {
+            let taken = identifiers(oid).map(|one| ring_algorithm(key, &one).is_some());
+            assert_eq!(taken, expected, "{key:?} {oid}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_the_parameters_that_go_gives_it() {
+        let rsa = RsaPublicKey {
+            modulus: UintRef::new(&[0xff; 256]).unwrap(),
+            exponent: UintRef::new(&[1, 0, 1]).unwrap(),
+        };
+        for (oid, bytes, expected) in [
+            (RSA, rsa.to_der().unwrap(), NULL),
+            (ED25519, vec![7; 32], ABSENT),
+            (EC_PUBLIC_KEY, vec![4; 65], NEVER),
+            (ECDSA_SHA256, vec![7; 32], NEVER),
+        ] {
+            let taken = identifiers(oid).map(|algorithm| {
+                let subject_public_key = BitString::from_bytes(&bytes).unwrap();
+                key_type(&SubjectPublicKeyInfoOwned {
+                    algorithm,
+                    subject_public_key,
+                })
+                .is_ok()
+            });
+            assert_eq!(taken, expected, "{oid}");
+        }
+    }
+
+    #[test]
+    fn p521_signs_with_sha512_and_without_parameters() {
+        let key = SubjectPublicKeyInfoOwned {
+            algorithm: AlgorithmIdentifierOwned {
+                oid: EC_PUBLIC_KEY,
+                parameters: Some(Any::encode_from(&P521).unwrap()),
+            },
+            subject_public_key: BitString::from_bytes(&[4; 133]).unwrap(),
+        };
+        let said = |algorithm| verify(&key, &algorithm, b"", b"").unwrap_err().0;
+        let [absent, null, _] = identifiers(ECDSA_SHA512);
+        assert_eq!(said(absent), Code::SignatureInvalid);
+        assert_eq!(said(null), Code::SignatureAlgorithmRefused);
+        let [absent, null, _] = identifiers(ECDSA_SHA384);
+        assert_eq!(said(absent), Code::SignatureAlgorithmRefused);
+        assert_eq!(said(null), Code::SignatureAlgorithmRefused);
+    }
 
     #[test]
     fn a_fingerprint_is_read_as_it_is_written() {

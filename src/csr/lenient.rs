@@ -91,3 +91,17 @@ pub(super) fn raw_name(name: &GeneralName<'_>) -> RawName {
         bytes: bytes.to_vec(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use x509_parser::asn1_rs::Tag;
+
+    #[test]
+    fn a_name_that_is_no_text_is_a_name_still() {
+        let of = |tag| raw_name(&GeneralName::Invalid(Tag(tag), b"\xff"));
+        let kind_and_bytes = |name: RawName| (name.kind, name.bytes);
+        assert_eq!(kind_and_bytes(of(2)), (NameKind::Dns, vec![0xff]));
+        assert_eq!(kind_and_bytes(of(1)), (NameKind::Unreadable, Vec::new()));
+    }
+}

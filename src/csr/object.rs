@@ -93,3 +93,42 @@ impl Object {
         self.signer == KUBELET_SERVING_SIGNER && self.settled.is_none() && !self.terminating
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_is_what_is_ours_and_undecided() {
+        let open = Object {
+            name: "csr-x7k2p".into(),
+            uid: String::new(),
+            resource_version: String::new(),
+            created: Timestamp::UNIX_EPOCH,
+            terminating: false,
+            signer: KUBELET_SERVING_SIGNER.into(),
+            requestor: Requestor::default(),
+            usages: Vec::new(),
+            expiration_seconds: None,
+            settled: None,
+            kept: Kept::default(),
+        };
+        assert!(open.is_open());
+        for closed in [
+            Object {
+                signer: "kubernetes.io/kube-apiserver-client".into(),
+                ..open.clone()
+            },
+            Object {
+                settled: Some(Settled::Approved),
+                ..open.clone()
+            },
+            Object {
+                terminating: true,
+                ..open
+            },
+        ] {
+            assert!(!closed.is_open(), "{closed:?}");
+        }
+    }
+}

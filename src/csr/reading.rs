@@ -96,3 +96,20 @@ pub(super) const OID_COMMON_NAME: &str = "2.5.4.3";
 pub(super) const OID_ORGANIZATION: &str = "2.5.4.10";
 pub(super) const OID_EXTENSION_REQUEST: &str = "1.2.840.113549.1.9.14";
 pub(super) const OID_SUBJECT_ALT_NAME: &str = "2.5.29.17";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_called_as_in_rfc_5280() {
+        let kinds = [NameKind::Email, NameKind::Dns, NameKind::Uri, NameKind::Ip];
+        let names = [
+            "rfc822Name",
+            "dNSName",
+            "uniformResourceIdentifier",
+            "iPAddress",
+        ];
+        assert_eq!(kinds.map(NameKind::as_str), names);
+    }
+}

@@ -15,7 +15,7 @@ use crate::yaml;
 /// The `apiVersion` of an inventory.
 const API_VERSION: &str = "csr-warden/v1";
 /// The `kind` of an inventory.
-pub(crate) const KIND: &str = "Inventory";
+pub const KIND: &str = "Inventory";
 /// Largest inventory that is read, in bytes: more than Kubernetes keeps in a ConfigMap.
 const LARGEST: usize = 4 * 1024 * 1024;
 

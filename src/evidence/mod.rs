@@ -11,7 +11,7 @@ mod protected;
 mod sources;
 
 pub use answers::{Answer, Answers};
-pub(crate) use inventory::KIND as INVENTORY_KIND;
+pub use inventory::KIND as INVENTORY_KIND;
 pub use inventory::{
     Inventory, InventoryError, InventoryFile, InventoryNode, InventoryPattern, Listing,
 };
