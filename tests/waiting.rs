@@ -125,6 +125,20 @@ fn vectors_that_wait_name_what_they_wait_for() {
     assert_eq!(seen, all, "codes that wait, in no vector that does");
 }
 
+/// Its answer would wake the request at once, to be asked again at once.
+#[test]
+fn who_cannot_be_asked_is_left_alone_for_a_while() {
+    let vectors = Vector::all();
+    let failed = vectors
+        .iter()
+        .find(|vector| vector.title == "DNS cannot be asked");
+    for base in Base::ALL {
+        let judged = Situation::new(failed.unwrap(), base).judge();
+        let awaits = awaited(&judged);
+        assert!(matches!(awaits, Some([Awaited::Time(_)])), "{awaits:?}");
+    }
+}
+
 /// A world in which more may be missing than in [`world`].
 fn unsettled() -> impl Strategy<Value = Vector> {
     let policy = prop_oneof![

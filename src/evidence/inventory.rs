@@ -334,4 +334,14 @@ mod tests {
         let other = "- {name: b, addresses: [10.0.0.1]}\n";
         assert!(Inventory::parse(&format!("{head}{twice}{other}")).is_err());
     }
+
+    #[test]
+    fn it_may_be_larger_than_a_config_map_and_not_endless() {
+        let of = |bytes: usize| {
+            let text = "apiVersion: csr-warden/v1\nkind: Inventory\nnodes: []\n# ";
+            Inventory::parse(&format!("{text}{}", "x".repeat(bytes))).is_ok()
+        };
+        assert!(of(2 * 1024 * 1024));
+        assert!(!of(4 * 1024 * 1024));
+    }
 }

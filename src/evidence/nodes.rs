@@ -257,6 +257,19 @@ mod tests {
     }
 
     #[test]
+    fn types_of_addresses_are_spelt_as_kubernetes_does() {
+        for name in [
+            "Hostname",
+            "InternalIP",
+            "ExternalIP",
+            "InternalDNS",
+            "ExternalDNS",
+        ] {
+            assert_eq!(AddressType::parse(name).unwrap().to_string(), name);
+        }
+    }
+
+    #[test]
     fn addresses_age_as_long_as_they_and_the_node_stay() {
         let mut nodes = Nodes::default();
         let since = |nodes: &Nodes| nodes.get("a").unwrap().addresses_since;

@@ -158,3 +158,22 @@ fn shown(sans: &BTreeSet<San>) -> String {
     }
     all.join(", ")
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_addresses_the_first_are_shown() {
+        let of = |count: u8| {
+            let sans =
+                (1..=count).map(|last| San::from_ip_text(&format!("10.0.0.{last}")).unwrap());
+            shown(&sans.collect())
+        };
+        assert_eq!(of(2), "IP:10.0.0.1, IP:10.0.0.2");
+        assert!(of(7).ends_with("IP:10.0.0.7"));
+        assert!(of(8).ends_with("IP:10.0.0.8"));
+        assert!(of(9).ends_with("IP:10.0.0.8, …"));
+    }
+}
