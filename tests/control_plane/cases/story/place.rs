@@ -212,17 +212,17 @@ impl Place {
     }
 }
 
-/// A Prometheus that reads kubelets as csr-warden's metrics, and verifies them by the cluster's CA.
+/// A Prometheus that reads kubelets beside csr-warden, and verifies them by the cluster's CA. Debian's
+/// has no discovery of Nodes.
 async fn prometheus(cluster: &Cluster) -> Result<Prometheus> {
-    let token = cluster.token("monitoring", "prometheus").await?;
-    let account = cluster.kubeconfig_for_token(&token)?;
+    let target = |(name, address): (&str, Ipv4Addr)| json!({"targets": [format!("{address}:10250")], "labels": {"instance": name}});
     let kubelets = json!({
         "job_name": "kubelets",
         "scheme": "https",
         "metrics_path": "/metrics/resource",
         "tls_config": {"ca_file": cluster.authority().pair().cert},
-        "authorization": {"credentials": token},
-        "kubernetes_sd_configs": [{"role": "node", "kubeconfig_file": account}],
+        "authorization": {"credentials": cluster.token("monitoring", "prometheus").await?},
+        "static_configs": [target(CONTROL), target(WORKER)],
     });
     Prometheus::start(cluster.dir(), METRICS, &json!({}), vec![kubelets])
 }
