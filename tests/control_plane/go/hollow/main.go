@@ -19,14 +19,11 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
-	"time"
 
-	"go.opentelemetry.io/otel/trace/noop"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/component-base/configz"
-	cri "k8s.io/cri-client/pkg"
 	fakecri "k8s.io/cri-client/pkg/fake"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 	kubeletapp "k8s.io/kubernetes/cmd/kubelet/app"
@@ -91,8 +88,7 @@ func run(ctx context.Context, s settings) error {
 	if err := runtime.Start(config.ContainerRuntimeEndpoint); err != nil {
 		return err
 	}
-	service, err := cri.NewRemoteRuntimeService(
-		ctx, config.ContainerRuntimeEndpoint, 15*time.Second, noop.NewTracerProvider(), false)
+	service, err := runtimeService(ctx, config.ContainerRuntimeEndpoint)
 	if err != nil {
 		return err
 	}
@@ -162,7 +158,7 @@ func publish(config *kubeletconfig.KubeletConfiguration) error {
 	}
 	version := kubeletconfigv1beta1.SchemeGroupVersion
 	versioned.SetGroupVersionKind(version.WithKind("KubeletConfiguration"))
-	return published.Set(versioned)
+	return set(published, versioned)
 }
 
 func clients(s settings, config *kubeletconfig.KubeletConfiguration) (client, heartbeats *kubernetes.Clientset, err error) {
