@@ -280,11 +280,7 @@ impl Audited {
         let of = |verdict: &str| counts.get(verdict).copied().unwrap_or_default();
         let (all, deny, wait) = (self.items.len(), of("Deny"), of("Wait"));
         let (good, other) = (of("Approve"), of("Ignore") + of(""));
-        let what = if dialled {
-            "Approved or shown"
-        } else {
-            "Approved"
-        };
+        let what = if dialled { "Looked at" } else { "Approved" };
         let mut text = format!(
             "{what}: {all}. By policy {} today {deny} would be denied, {wait} would wait and {good} \
              would be approved",
