@@ -140,6 +140,7 @@ async fn play(flags: &Flags, screen: Screen, assets: &Assets, binary: &Path) -> 
     for (client, forgery) in attackers {
         let admin = cluster.admin();
         strikes.spawn(async move {
+            attacker::victim_approved(&admin, &forgery).await?;
             attacker::lie_in_wait(&admin, &forgery).await?;
             let fate = attacker::strike(&client, &forgery).await?;
             tell(screen, &forgery, &fate);

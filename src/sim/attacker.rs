@@ -43,35 +43,38 @@ pub enum Fate {
     Refused(String),
 }
 
-/// Waits until the victim is served and its Node older than a Node made now would be: creation times
-/// are whole seconds, and whoever claims an address before its owner is served keeps both waiting.
+/// Waits until the victim is approved: whoever claims its address before keeps both waiting.
+pub async fn victim_approved(client: &Client, forgery: &Forgery) -> Result<()> {
+    if !forgery.trick.has_victim() {
+        return Ok(());
+    }
+    let user = format!("system:node:{}", forgery.victim.0);
+    let requests = watcher(kubelet::requests(client), watcher::Config::default());
+    let approved = requests
+        .applied_objects()
+        .default_backoff()
+        .try_any(|request| {
+            let approved = fate(&request, Duration::ZERO) == Some(Fate::Approved);
+            ready(approved && request.spec.username.as_ref() == Some(&user))
+        });
+    let approved = timeout(PATIENCE, approved).await;
+    approved.context("the victim is not approved")??;
+    Ok(())
+}
+
+/// Waits until the victim's Node is there and older than a Node made now would be: creation times
+/// are whole seconds.
 pub async fn lie_in_wait(client: &Client, forgery: &Forgery) -> Result<()> {
     if !forgery.trick.has_victim() {
         return Ok(());
     }
-    let victim = &forgery.victim.0;
     let nodes: Api<Node> = Api::all(client.clone());
     let is_there = |node: Option<&Node>| node.is_some();
+    let victim = &forgery.victim.0;
     let there = timeout(PATIENCE, await_condition(nodes, victim, is_there));
     let node = there.await.context("the victim does not come")??;
     let created = node.and_then(|node| node.metadata.creation_timestamp);
     let created = created.context("a Node without creation time")?.0;
-
-    let user = format!("system:node:{victim}");
-    let requests = watcher(kubelet::requests(client), watcher::Config::default());
-    let served = requests
-        .applied_objects()
-        .default_backoff()
-        .try_any(|request| {
-            let issued = request
-                .status
-                .is_some_and(|status| status.certificate.is_some());
-            ready(issued && request.spec.username.as_ref() == Some(&user))
-        });
-    timeout(PATIENCE, served)
-        .await
-        .context("the victim is not served")??;
-
     let younger = created + Duration::from_secs(1);
     let left = Duration::try_from(younger.duration_since(Timestamp::now()));
     sleep(left.unwrap_or_default()).await;

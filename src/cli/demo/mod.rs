@@ -239,6 +239,7 @@ impl Cast<'_> {
             let admin = self.client.clone();
             strikes.spawn(async move {
                 sleep(delay).await;
+                attacker::victim_approved(&admin, &forgery).await?;
                 attacker::lie_in_wait(&admin, &forgery).await?;
                 let fate = attacker::strike(&Client::try_from(config)?, &forgery).await?;
                 Ok((forgery, fate))
