@@ -49,8 +49,8 @@ impl Request {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::csr::Fingerprint;
     use crate::csr::names::San;
-    use crate::csr::{Fingerprint, Kept, Requestor};
     use rcgen::{CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, PublicKeyData as _};
 
     fn of(change: impl FnOnce(&mut CertificateParams)) -> (KeyPair, Option<Request>) {
@@ -68,20 +68,10 @@ mod tests {
         change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
-        let object = Object {
-            name: "csr-x7k2p".into(),
-            uid: String::new(),
-            resource_version: String::new(),
-            created: jiff::Timestamp::UNIX_EPOCH,
-            terminating: false,
-            signer: String::new(),
-            requestor: Requestor::default(),
-            usages: Vec::new(),
-            expiration_seconds: None,
-            settled: None,
-            kept: Kept::default(),
-        };
-        (key, Request::of_certificate(object, certificate.der()))
+        (
+            key,
+            Request::of_certificate(Object::blank(), certificate.der()),
+        )
     }
 
     #[test]

@@ -95,23 +95,34 @@ impl Object {
 }
 
 #[cfg(test)]
+impl Object {
+    /// A request of which nothing matters.
+    pub(super) fn blank() -> Object {
+        Object {
+            name: "csr-x7k2p".into(),
+            uid: String::new(),
+            resource_version: String::new(),
+            created: Timestamp::UNIX_EPOCH,
+            terminating: false,
+            signer: String::new(),
+            requestor: Requestor::default(),
+            usages: Vec::new(),
+            expiration_seconds: None,
+            settled: None,
+            kept: Kept::default(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn open_is_what_is_ours_and_undecided() {
         let open = Object {
-            name: "csr-x7k2p".into(),
-            uid: String::new(),
-            resource_version: String::new(),
-            created: Timestamp::UNIX_EPOCH,
-            terminating: false,
             signer: KUBELET_SERVING_SIGNER.into(),
-            requestor: Requestor::default(),
-            usages: Vec::new(),
-            expiration_seconds: None,
-            settled: None,
-            kept: Kept::default(),
+            ..Object::blank()
         };
         assert!(open.is_open());
         for closed in [

@@ -196,17 +196,8 @@ mod tests {
 
     fn node(name: &str, provider_id: Option<&str>) -> Node {
         Node {
-            name: NodeName::parse(name).unwrap(),
-            uid: String::new(),
-            created: Timestamp::UNIX_EPOCH,
-            terminating: false,
-            lost: false,
-            control_plane: false,
-            uninitialized: false,
-            addresses: Vec::new(),
-            addresses_since: Timestamp::UNIX_EPOCH,
-            pod_cidrs: Vec::new(),
             provider_id: provider_id.map(Into::into),
+            ..Node::blank(name)
         }
     }
 

@@ -233,6 +233,27 @@ impl Nodes {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+impl Node {
+    /// A Node with nothing but a name.
+    pub(super) fn blank(name: &str) -> Node {
+        Node {
+            name: NodeName::parse(name).unwrap(),
+            uid: String::new(),
+            created: Timestamp::UNIX_EPOCH,
+            terminating: false,
+            lost: false,
+            control_plane: false,
+            uninitialized: false,
+            addresses: Vec::new(),
+            addresses_since: Timestamp::UNIX_EPOCH,
+            pod_cidrs: Vec::new(),
+            provider_id: None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -242,17 +263,12 @@ mod tests {
 
     fn node(name: &str, address: &str, since: i64) -> Node {
         Node {
-            name: NodeName::parse(name).unwrap(),
             uid: "1".into(),
-            created: at(0),
-            terminating: false,
-            lost: false,
-            control_plane: false,
-            uninitialized: false,
             addresses: vec![NodeAddress::parse("InternalIP", address).unwrap()],
             addresses_since: at(since),
             pod_cidrs: vec!["10.244.1.0/24".parse().unwrap()],
             provider_id: Some("cloud://1".into()),
+            ..Node::blank(name)
         }
     }
 

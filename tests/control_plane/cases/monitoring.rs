@@ -176,7 +176,7 @@ async fn for_those_who_may(assets: Arc<Assets>) -> Result<()> {
     ensure!(status(Some("abc")).await? == 401, "nobody's token");
 
     kubectl("create serviceaccount scraper -n default").await?;
-    let token = kubectl("create token scraper -n default").await?;
+    let token = scene.cluster.token("default", "scraper").await?;
     let (answer, _) = https.get("/metrics", Some(&token)).await?;
     ensure!(answer.status == 403, "{answer:?}");
     let user = "system:serviceaccount:default:scraper may not get";
@@ -219,7 +219,7 @@ async fn for_those_who_may(assets: Arc<Assets>) -> Result<()> {
 
     // An error is neither yes nor no.
     kubectl("delete clusterrolebinding csr-warden-metrics-auth").await?;
-    let other = kubectl("create token scraper -n default").await?;
+    let other = scene.cluster.token("default", "scraper").await?;
     https.wait("/metrics", Some(&other), 503, SOON).await?;
     daemon
         .wait_says("cannot ask who may read the metrics: a permission", SOON)

@@ -142,11 +142,8 @@ async fn over_https(assets: Arc<Assets>) -> Result<()> {
     let bind = "create clusterrolebinding scraper --clusterrole=csr-warden-metrics-reader --user";
     let bind: Vec<&str> = bind.split(' ').chain([scraper]).collect();
     cluster.kubectl(&bind).await?;
-    let token = ["create", "token", "csr-warden", "-n", "kube-system"];
-    let token = cluster.kubectl(&token).await?;
-    https
-        .wait("/metrics", Some(token.trim()), 200, SOON)
-        .await?;
+    let token = cluster.token("kube-system", "csr-warden").await?;
+    https.wait("/metrics", Some(&token), 200, SOON).await?;
     daemon.sigterm(Duration::from_secs(5)).await?;
     Ok(())
 }

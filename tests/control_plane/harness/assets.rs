@@ -242,8 +242,7 @@ fn go_build(program: &Program, version: &str, module: &Path, file: &Path) -> Res
          -X k8s.io/client-go/pkg/version.gitVersion=v{version}"
     );
     let status = Command::new("go")
-        .args(["build", "-p", "2", "-tags", kubernetes::tags(version)])
-        .args(["-ldflags", &flags, "-o"])
+        .args(["build", "-p", "2", "-ldflags", &flags, "-o"])
         .arg(file)
         .arg(program.package)
         .current_dir(module)

@@ -217,6 +217,13 @@ impl Cluster {
         Ok(self.kubectl(&token).await?.trim().to_owned())
     }
 
+    /// What a ConfigMap, which must be there, has under this key.
+    pub async fn config_map(&self, namespace: &str, name: &str, key: &str) -> Result<String> {
+        let path = format!("jsonpath={{.data.{}}}", key.replace('.', "\\."));
+        let args = ["get", "configmap", name, "-n", namespace, "-o", &path];
+        self.kubectl(&args).await
+    }
+
     fn fresh_name(&self) -> String {
         format!("client-{}", self.clients.fetch_add(1, Ordering::Relaxed))
     }

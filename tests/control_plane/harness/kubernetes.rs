@@ -19,15 +19,6 @@ pub fn version() -> String {
         .unwrap_or(PINNED.into())
 }
 
-/// The build tag of our own programs for a Kubernetes whose packages were other ones then.
-pub fn tags(version: &str) -> &'static str {
-    let minor = version.split('.').nth(1).and_then(|part| part.parse().ok());
-    match minor {
-        Some(0..36_u16) => "before136",
-        _ => "",
-    }
-}
-
 /// The Go module of this version and the folder of what is built from it. `built` is where all programs
 /// of the pinned one are.
 pub fn module(version: &str, built: &Path) -> Result<(PathBuf, PathBuf)> {

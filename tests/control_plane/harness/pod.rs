@@ -96,11 +96,10 @@ pub async fn start(
 async fn account(cluster: &Cluster, pod: &Value, name: &str) -> Result<PathBuf> {
     ensure!(pod["automountServiceAccountToken"] == true, "no token");
     let account = pod["serviceAccountName"].as_str().context("an account")?;
-    let create = ["create", "token", account, "--namespace=kube-system"];
-    let token = cluster.kubectl(&create).await?;
+    let token = cluster.token("kube-system", account).await?;
     let folder = cluster.dir().join(format!("{name}-account"));
     std::fs::create_dir(&folder)?;
-    std::fs::write(folder.join("token"), token.trim())?;
+    std::fs::write(folder.join("token"), token)?;
     std::fs::write(folder.join("namespace"), "kube-system")?;
     std::fs::copy(cluster.authority().pair().cert, folder.join("ca.crt"))?;
     Ok(folder)

@@ -143,9 +143,9 @@ impl Play {
 }
 
 async fn in_the_cluster(cluster: &Cluster) -> Result<String> {
-    let path = "jsonpath={.data.kubelet}";
-    let args = ["get", "configmap", "kubelet-config", "-n", "kube-system"];
-    cluster.kubectl(&[&args[..], &["-o", path]].concat()).await
+    cluster
+        .config_map("kube-system", "kubelet-config", "kubelet")
+        .await
 }
 
 /// The Deployment as it stands once its Pod is ready: there are no Pods here.

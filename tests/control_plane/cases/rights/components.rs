@@ -137,8 +137,7 @@ impl Place {
 
     /// A token that no daemon has been shown yet.
     async fn token(&self) -> Result<String> {
-        let create = ["create", "token", "scraper", "-n", "default"];
-        Ok(self.scene.cluster.kubectl(&create).await?.trim().to_owned())
+        self.scene.cluster.token("default", "scraper").await
     }
 
     /// Everything at once: nothing is forbidden.

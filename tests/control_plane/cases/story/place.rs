@@ -75,10 +75,9 @@ impl Place {
             kubeconfig: "kubeconfig",
             places: &[],
         };
-        let rules = ["get", "configmap", "adapter-config", "-n", "monitoring"];
-        let rules = [&rules[..], &["-o", r"jsonpath={.data.config\.yaml}"]].concat();
+        let rules = cluster.config_map("monitoring", "adapter-config", "config.yaml");
         let adapter_config = cluster.dir().join("adapter.yaml");
-        std::fs::write(&adapter_config, cluster.kubectl(&rules).await?)?;
+        std::fs::write(&adapter_config, rules.await?)?;
         let adapter = Extension {
             name: "prometheus-adapter",
             namespace: "monitoring",
@@ -100,9 +99,8 @@ impl Place {
             metrics_server.start(&cluster).await?,
             adapter.start(&cluster).await?,
         ];
-        let config = ["get", "configmap", "kubelet-config", "-n", "kube-system"];
-        let config = [&config[..], &["-o", "jsonpath={.data.kubelet}"]].concat();
-        let config = cluster.kubectl(&config).await?;
+        let config = cluster.config_map("kube-system", "kubelet-config", "kubelet");
+        let config = config.await?;
         let all = Machines::new(&cluster)?;
         let start = |(name, address)| all.start(assets, &cluster, name, address, &config);
         let mut machines = [start(CONTROL)?, start(WORKER)?];
