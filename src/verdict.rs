@@ -2,6 +2,7 @@
 //! nothing but these can be written to the API server.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -59,7 +60,7 @@ impl fmt::Display for Decision {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Subject {
     name: String,
-    uid: String,
+    uid: Arc<str>,
     resource_version: String,
 }
 

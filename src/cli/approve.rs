@@ -150,7 +150,9 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
         }
         let planned = approved.items.iter_mut().filter(|item| item.plan.is_some());
         for item in planned {
-            let still = judged.iter().find(|one| one.request.object.uid == item.uid);
+            let still = judged
+                .iter()
+                .find(|one| *one.request.object.uid == *item.uid);
             match still {
                 Some(one) if one.request.object.is_open() => {
                     write(item, one, &look, &lookout).await;
@@ -253,7 +255,7 @@ fn item(one: &Judged, look: &Look, args: &ApproveArgs) -> Item {
     let content = one.request.content.as_ref();
     Item {
         request: object.name.clone(),
-        uid: object.uid.clone(),
+        uid: object.uid.to_string(),
         requestor: shown(object.requestor.username.as_bytes()),
         created: object.created,
         verdict: one.judgement.verdict.decision().as_str(),
@@ -320,7 +322,7 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
             }
         };
         let (object, encoded) = fresh.split();
-        if object.uid != item.uid {
+        if *object.uid != *item.uid {
             item.overtaken = Some("it is gone, and another has its name".into());
             return;
         }

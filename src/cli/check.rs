@@ -107,8 +107,8 @@ fn requestor(name: &str, groups: &[String]) -> Requestor {
         format!("{NODE_USER_PREFIX}{name}")
     };
     Requestor {
-        username,
-        groups: or_default(groups, &["system:nodes", "system:authenticated"]),
+        username: username.into(),
+        groups: or_default(groups, &["system:nodes", "system:authenticated"]).into(),
         ..Requestor::default()
     }
 }

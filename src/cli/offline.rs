@@ -112,13 +112,13 @@ impl Offline {
             .map(|stem| stem.to_string_lossy().into_owned());
         let object = Object {
             name: name.unwrap_or_default(),
-            uid: String::new(),
+            uid: "".into(),
             resource_version: String::new(),
             created: terms.now,
             terminating: false,
-            signer: KUBELET_SERVING_SIGNER.to_owned(),
+            signer: KUBELET_SERVING_SIGNER.into(),
             requestor,
-            usages: terms.usages.clone(),
+            usages: terms.usages.clone().into(),
             expiration_seconds: None,
             settled: None,
             kept: Kept::default(),

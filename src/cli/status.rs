@@ -192,7 +192,7 @@ fn chosen(look: &Look) -> Vec<&Known> {
 fn by_requestor(look: &Look) -> BTreeMap<&str, Vec<&Known>> {
     let mut by_requestor: BTreeMap<&str, Vec<&Known>> = BTreeMap::new();
     for known in look.requests.iter().rev() {
-        let requestor = known.taken.object.requestor.username.as_str();
+        let requestor = &*known.taken.object.requestor.username;
         by_requestor.entry(requestor).or_default().push(known);
     }
     by_requestor
@@ -206,7 +206,7 @@ fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
     for known in chosen(look) {
         let object = &known.taken.object;
         let node = object.requestor.node();
-        let username = object.requestor.username.as_str();
+        let username = &*object.requestor.username;
         let of_one = by_requestor.get(username).map_or(&[][..], Vec::as_slice);
         let judgement = object
             .is_open()

@@ -152,18 +152,18 @@ impl SlimRequest {
         let spec = self.spec;
         let object = Object {
             name: meta.name.unwrap_or_default(),
-            uid: meta.uid.unwrap_or_default(),
+            uid: meta.uid.unwrap_or_default().into(),
             resource_version: meta.resource_version.unwrap_or_default(),
             created: created(&meta.creation_timestamp),
             terminating: meta.deletion_timestamp.is_some(),
-            signer: spec.signer_name,
+            signer: spec.signer_name.into(),
             requestor: Requestor {
-                username: spec.username,
+                username: spec.username.into(),
                 uid: spec.uid,
-                groups: spec.groups,
+                groups: spec.groups.into(),
                 credential_ids: spec.extra.credential_id,
             },
-            usages: spec.usages,
+            usages: spec.usages.into(),
             expiration_seconds: spec.expiration_seconds,
             settled,
             kept,
@@ -257,7 +257,7 @@ impl SlimNode {
         addresses.shrink_to_fit();
         Some(evidence::Node {
             name: NodeName::parse(meta.name.as_deref()?)?,
-            uid: meta.uid.unwrap_or_default(),
+            uid: meta.uid.unwrap_or_default().into(),
             created: created(&meta.creation_timestamp),
             terminating: meta.deletion_timestamp.is_some(),
             lost: self.status.conditions.iter().any(lost),

@@ -1,6 +1,7 @@
 //! The open requests that are known, with a limit for each requestor.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -18,7 +19,7 @@ pub(super) const MOST_OF_ONE_REQUESTOR: usize = 32;
 #[derive(Debug)]
 pub(super) enum Reading {
     /// Its bytes have not been looked at: that is work, and is done when it has its turn.
-    Unread(Box<Object>, Vec<u8>),
+    Unread(Arc<Object>, Vec<u8>),
     /// It has been read.
     Read(Box<Request>),
 }
@@ -46,11 +47,37 @@ pub(super) struct Entry {
     pub(super) failures: u32,
 }
 
-/// All open requests.
+/// What nearly all requests of kubelets have in common, as the last one had it.
+#[derive(Debug, Default)]
+struct Common {
+    signer: Arc<str>,
+    groups: Arc<[String]>,
+    usages: Arc<[String]>,
+}
+
+impl Common {
+    fn share(&mut self, object: &mut Object) {
+        share(&mut self.signer, &mut object.signer);
+        share(&mut self.groups, &mut object.requestor.groups);
+        share(&mut self.usages, &mut object.usages);
+    }
+}
+
+fn share<T: ?Sized + PartialEq>(last: &mut Arc<T>, new: &mut Arc<T>) {
+    if **last == **new {
+        new.clone_from(last);
+    } else {
+        last.clone_from(new);
+    }
+}
+
+/// All open requests. The maps are trees: one of hashes doubles when it is full, and holds both
+/// halves meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    entries: HashMap<Uid, Entry>,
-    by_requestor: HashMap<Requestor, Timeline>,
+    entries: BTreeMap<Uid, Entry>,
+    by_requestor: BTreeMap<Requestor, Timeline>,
+    common: Common,
     /// How many wait because of which code.
     waiting: BTreeMap<Code, usize>,
 }
@@ -58,11 +85,18 @@ pub(super) struct Book {
 impl Book {
     /// Adds a request or its new state. Returns the request that had to make room, if any: it
     /// may be this one.
-    pub(super) fn put(&mut self, uid: &Uid, reading: Reading, now: Instant) -> Option<Uid> {
-        let object = reading.object();
-        let requestor: Requestor = object.requestor.username.as_str().into();
+    pub(super) fn put(
+        &mut self,
+        mut object: Object,
+        encoded: Vec<u8>,
+        now: Instant,
+    ) -> Option<Uid> {
+        self.common.share(&mut object);
+        let uid = object.uid.clone();
+        let requestor = object.requestor.username.clone();
         let created = object.created;
-        if let Some(entry) = self.entries.get_mut(uid) {
+        let reading = Reading::Unread(Arc::new(object), encoded);
+        if let Some(entry) = self.entries.get_mut(&uid) {
             entry.reading = reading;
             return None;
         }
@@ -74,7 +108,7 @@ impl Book {
         };
         self.entries.insert(uid.clone(), entry);
         let of_requestor = self.by_requestor.entry(requestor).or_default();
-        of_requestor.insert(created, uid);
+        of_requestor.insert(created, &uid);
         (of_requestor.len() > MOST_OF_ONE_REQUESTOR)
             .then(|| of_requestor.oldest().map(|(_, oldest)| oldest.clone()))
             .flatten()
@@ -89,7 +123,7 @@ impl Book {
     pub(super) fn request(&mut self, uid: &Uid) -> Option<&Request> {
         let entry = self.entries.get_mut(uid)?;
         if let Reading::Unread(object, bytes) = &entry.reading {
-            let request = Request::read(object.as_ref().clone(), bytes);
+            let request = Request::read(object.clone(), bytes);
             entry.reading = Reading::Read(Box::new(request));
         }
         match &entry.reading {
@@ -107,7 +141,7 @@ impl Book {
     pub(super) fn remove(&mut self, uid: &Uid) -> Option<Entry> {
         let entry = self.entries.remove(uid)?;
         let object = entry.reading.object();
-        let requestor = object.requestor.username.as_str();
+        let requestor = &object.requestor.username;
         if let Some(of_requestor) = self.by_requestor.get_mut(requestor) {
             of_requestor.remove(object.created, uid);
             if of_requestor.is_empty() {

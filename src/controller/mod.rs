@@ -51,6 +51,9 @@ use writer::{Ended, Writer};
 
 /// Turns that are taken in a row before the loop looks at what has happened meanwhile.
 const TURNS_AT_ONCE: usize = 64;
+/// How long nobody is judged because a source has not been heard of yet. Requests are read and judged
+/// once that way, and not told to wait in the first moment; a source that fails holds up no longer.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How long writes may go on after the daemon was told to stop.
 const LAST_WRITES: Duration = Duration::from_millis(2500);
 
@@ -85,6 +88,8 @@ pub struct Controller {
     events: Events,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    /// When it was set up; `None` once turns are taken.
+    begun: Option<Instant>,
     /// No new writes before this: the API server has asked for it.
     paused_until: Option<Instant>,
     /// How writes failed last, until one does not.
@@ -130,6 +135,7 @@ impl Controller {
             events,
             metrics,
             health,
+            begun: Some(Instant::now()),
             paused_until: None,
             failing: None,
         }
@@ -173,7 +179,7 @@ impl Controller {
     /// Takes turns while there are free hands. Returns whether more could be taken at once.
     fn take_turns(&mut self) -> bool {
         let now = Instant::now();
-        if self.paused_until.is_some_and(|until| now < until) {
+        if self.begun.is_some() || self.paused_until.is_some_and(|until| now < until) {
             return false;
         }
         for _ in 0..TURNS_AT_ONCE {
@@ -419,10 +425,14 @@ impl Controller {
         self.show();
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
         let now = Now::read();
         let evidence = self.reconciler.evidence();
         let unready = crate::unready(evidence, now.wall);
+        let patience_ends = |begun: Instant| now.monotonic.duration_since(begun) >= PATIENCE;
+        if unready.is_empty() || self.begun.is_some_and(patience_ends) {
+            self.begun = None;
+        }
         let unready = unready
             .into_iter()
             .map(|(source, why)| (source.as_str().to_owned(), why));

@@ -1,13 +1,15 @@
 //! Requests that wait, and what wakes each of them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
+
+use smallvec::SmallVec;
 
 use super::queue::Uid;
 use crate::finding::{Awaited, Question};
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Bell {
     Node(Arc<str>),
     Machine(Arc<str>),
@@ -16,11 +18,14 @@ enum Bell {
     Policy,
 }
 
+/// Mostly one.
+type Bells = SmallVec<[Bell; 1]>;
+
 /// The parked requests.
 #[derive(Debug, Default)]
 pub(super) struct Parking {
-    parked: HashMap<Uid, (Vec<Bell>, Instant)>,
-    bells: HashMap<Bell, HashSet<Uid>>,
+    parked: BTreeMap<Uid, (Bells, Instant)>,
+    by_bell: BTreeSet<(Bell, Uid)>,
     by_time: BTreeSet<(Instant, Uid)>,
 }
 
@@ -28,7 +33,7 @@ impl Parking {
     /// Parks a request until one of these changes, or until `at` at the latest.
     pub(super) fn park(&mut self, uid: &Uid, awaits: &[Awaited], at: Instant) {
         self.leave(uid);
-        let mut bells = Vec::new();
+        let mut bells = Bells::new();
         for awaited in awaits {
             let bell = match awaited {
                 Awaited::Node(name) => Bell::Node(name.clone()),
@@ -39,10 +44,7 @@ impl Parking {
                 // The caller has made `at` of it.
                 Awaited::Time(_) => continue,
             };
-            self.bells
-                .entry(bell.clone())
-                .or_default()
-                .insert(uid.clone());
+            self.by_bell.insert((bell.clone(), uid.clone()));
             bells.push(bell);
         }
         self.by_time.insert((at, uid.clone()));
@@ -56,34 +58,29 @@ impl Parking {
         };
         self.by_time.remove(&(at, uid.clone()));
         for bell in bells {
-            if let Some(listeners) = self.bells.get_mut(&bell) {
-                listeners.remove(uid);
-                if listeners.is_empty() {
-                    self.bells.remove(&bell);
-                }
-            }
+            self.by_bell.remove(&(bell, uid.clone()));
         }
         true
     }
 
     /// Wakes those that wait for this Node.
     pub(super) fn node_changed(&mut self, name: &Arc<str>) -> Vec<Uid> {
-        self.ring(&Bell::Node(name.clone()))
+        self.ring(Bell::Node(name.clone()))
     }
 
     /// Wakes those that wait for a Machine that is known by this.
     pub(super) fn machine_changed(&mut self, key: &Arc<str>) -> Vec<Uid> {
-        self.ring(&Bell::Machine(key.clone()))
+        self.ring(Bell::Machine(key.clone()))
     }
 
     /// Wakes those that wait for this answer.
     pub(super) fn answered(&mut self, question: &Question) -> Vec<Uid> {
-        self.ring(&Bell::Answer(question.clone()))
+        self.ring(Bell::Answer(question.clone()))
     }
 
     /// Wakes those that wait for any source.
     pub(super) fn source_changed(&mut self) -> Vec<Uid> {
-        self.ring(&Bell::Source)
+        self.ring(Bell::Source)
     }
 
     /// Wakes all.
@@ -104,13 +101,13 @@ impl Parking {
         self.take_out(due)
     }
 
-    fn ring(&mut self, bell: &Bell) -> Vec<Uid> {
+    fn ring(&mut self, bell: Bell) -> Vec<Uid> {
+        let first = (bell, Uid::default());
         let listeners = self
-            .bells
-            .get(bell)
-            .into_iter()
-            .flatten()
-            .cloned()
+            .by_bell
+            .range(&first..)
+            .take_while(|(bell, _)| *bell == first.0)
+            .map(|(_, uid)| uid.clone())
             .collect();
         self.take_out(listeners)
     }
@@ -144,7 +141,7 @@ mod tests {
         assert!(parking.node_changed(&"n1".into()).is_empty());
         assert_eq!(parking.source_changed(), [b]);
         assert_eq!(parking.due(now, 10), [c]);
-        assert!(parking.parked.is_empty() && parking.bells.is_empty());
+        assert!(parking.parked.is_empty() && parking.by_bell.is_empty());
         assert!(parking.by_time.is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! Whose turn it is: one place for each requestor however many requests it has, its newest
 //! request first, and no second turn while the first is still being written.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ pub(super) type Requestor = Arc<str>;
 /// Requests that want to be judged.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    places: HashMap<Requestor, Place>,
+    places: BTreeMap<Requestor, Place>,
     turns: VecDeque<Requestor>,
 }
 

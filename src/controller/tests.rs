@@ -72,7 +72,7 @@ impl Scene {
     /// All decisions that are due, without ending any write.
     fn decisions(&mut self) -> Vec<(String, Decision)> {
         std::iter::from_fn(|| self.turn())
-            .map(|turn| (turn.object.name, turn.judgement.verdict.decision()))
+            .map(|turn| (turn.object.name.clone(), turn.judgement.verdict.decision()))
             .collect()
     }
 }
@@ -81,17 +81,19 @@ fn request(node: &str, number: usize, created: Timestamp) -> (Object, Vec<u8>) {
     let ip: IpAddr = "10.0.0.1".parse().unwrap();
     let object = Object {
         name: format!("csr-{node}-{number}"),
-        uid: format!("uid-{node}-{number}"),
+        uid: format!("uid-{node}-{number}").into(),
         resource_version: "1".into(),
         created,
         terminating: false,
         signer: KUBELET_SERVING_SIGNER.into(),
         requestor: Requestor {
-            username: format!("system:node:{node}"),
-            groups: vec!["system:nodes".into(), "system:authenticated".into()],
+            username: format!("system:node:{node}").into(),
+            groups: ["system:nodes", "system:authenticated"]
+                .map(Into::into)
+                .into(),
             ..Requestor::default()
         },
-        usages: vec!["digital signature".into(), "server auth".into()],
+        usages: ["digital signature", "server auth"].map(Into::into).into(),
         expiration_seconds: None,
         settled: None,
         kept: Kept::default(),
@@ -106,7 +108,7 @@ fn node(name: &str, created: Timestamp) -> Node {
     let address = |kind, text| NodeAddress::parse(kind, text).unwrap();
     Node {
         name: NodeName::parse(name).unwrap(),
-        uid: format!("uid-{name}"),
+        uid: format!("uid-{name}").into(),
         created,
         terminating: false,
         lost: false,
@@ -330,7 +332,7 @@ fn enforcement_limits_what_is_written_and_not_what_is_judged() {
         assert_eq!(turn.judgement.verdict.decision(), Decision::Approve);
         assert_eq!(turn.write.is_some(), approves, "{enforcement}");
         let (mut forged, encoded) = request("b", 1, created);
-        forged.usages.push("client auth".into());
+        forged.usages = ["digital signature", "client auth"].map(Into::into).into();
         scene.reconciler.request_seen(forged, encoded, scene.now);
         let turn = scene.turn().unwrap();
         assert_eq!(turn.judgement.verdict.decision(), Decision::Deny);

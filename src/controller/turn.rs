@@ -1,5 +1,6 @@
 //! One request's turn: when it was, what was judged, what is to be written, what became of it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -43,7 +44,7 @@ pub(super) struct Turn {
     /// The request's UID.
     pub(super) uid: Uid,
     /// The request.
-    pub(super) object: Object,
+    pub(super) object: Arc<Object>,
     /// What was judged.
     pub(super) judgement: Judgement,
     /// When the request was first seen.

@@ -38,7 +38,7 @@ impl Request {
         inspect_names(&reading, &mut findings);
         let content = content(&reading, &mut findings);
         Some(Request {
-            object,
+            object: object.into(),
             content: Some(content),
             findings,
         })

@@ -16,13 +16,15 @@ pub use object::{
     KUBELET_SERVING_SIGNER, Kept, NODE_USER_PREFIX, NODES_GROUP, Object, Requestor, Settled,
 };
 
+use std::sync::Arc;
+
 use crate::finding::Findings;
 
 /// A request, read once; it can be judged again and again without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// What the API server says of it.
-    pub object: Object,
+    pub object: Arc<Object>,
     /// What its bytes ask for, if they could be read at all.
     pub content: Option<Content>,
     /// What is wrong with its bytes. None of this depends on anything outside of them.
@@ -31,7 +33,8 @@ pub struct Request {
 
 impl Request {
     /// Reads a request. The bytes of one that is not open are not looked at.
-    pub fn read(object: Object, encoded: &[u8]) -> Request {
+    pub fn read(object: impl Into<Arc<Object>>, encoded: &[u8]) -> Request {
+        let object = object.into();
         let mut findings = Findings::default();
         let content = object
             .is_open()

@@ -1,5 +1,7 @@
 //! What the API server says of a request: the facts outside of the encoded bytes.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::names::NodeName;
@@ -28,11 +30,11 @@ pub enum Settled {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requestor {
     /// `spec.username`.
-    pub username: String,
+    pub username: Arc<str>,
     /// `spec.uid`; empty if there is none.
     pub uid: String,
     /// `spec.groups`.
-    pub groups: Vec<String>,
+    pub groups: Arc<[String]>,
     /// `spec.extra` of `authentication.kubernetes.io/credential-id`.
     pub credential_ids: Vec<String>,
 }
@@ -49,13 +51,14 @@ impl Requestor {
     }
 }
 
-/// A CertificateSigningRequest, without its encoded bytes.
+/// A CertificateSigningRequest, without its encoded bytes. Thousands can be known at a time, most of
+/// them alike: what they share can be one text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// `metadata.name`.
     pub name: String,
     /// `metadata.uid`.
-    pub uid: String,
+    pub uid: Arc<str>,
     /// `metadata.resourceVersion`.
     pub resource_version: String,
     /// `metadata.creationTimestamp`.
@@ -63,11 +66,11 @@ pub struct Object {
     /// Whether `metadata.deletionTimestamp` is set.
     pub terminating: bool,
     /// `spec.signerName`.
-    pub signer: String,
+    pub signer: Arc<str>,
     /// Who asks.
     pub requestor: Requestor,
     /// `spec.usages`.
-    pub usages: Vec<String>,
+    pub usages: Arc<[String]>,
     /// `spec.expirationSeconds`.
     pub expiration_seconds: Option<i32>,
     /// Whether anything more can happen to it.
@@ -90,7 +93,7 @@ pub struct Kept {
 impl Object {
     /// Whether the request is for the signer of kubelets' serving certificates and still open.
     pub fn is_open(&self) -> bool {
-        self.signer == KUBELET_SERVING_SIGNER && self.settled.is_none() && !self.terminating
+        *self.signer == *KUBELET_SERVING_SIGNER && self.settled.is_none() && !self.terminating
     }
 }
 
@@ -100,13 +103,13 @@ impl Object {
     pub(super) fn blank() -> Object {
         Object {
             name: "csr-x7k2p".into(),
-            uid: String::new(),
+            uid: "".into(),
             resource_version: String::new(),
             created: Timestamp::UNIX_EPOCH,
             terminating: false,
-            signer: String::new(),
+            signer: "".into(),
             requestor: Requestor::default(),
-            usages: Vec::new(),
+            usages: Arc::default(),
             expiration_seconds: None,
             settled: None,
             kept: Kept::default(),

@@ -1,7 +1,7 @@
 //! Many networks with their owners, looked up by address in a time that does not depend on
 //! how many there are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 /// Networks, each with the owners that claim it.
 #[derive(Debug)]
 pub struct Networks<T> {
-    owners: HashMap<IpNet, SmallVec<[T; 1]>>,
+    owners: BTreeMap<IpNet, SmallVec<[T; 1]>>,
     /// How many networks there are of each address family (IPv6?) and prefix length.
     lengths: BTreeMap<(bool, u8), usize>,
 }
@@ -18,7 +18,7 @@ pub struct Networks<T> {
 impl<T> Default for Networks<T> {
     fn default() -> Self {
         Networks {
-            owners: HashMap::new(),
+            owners: BTreeMap::new(),
             lengths: BTreeMap::new(),
         }
     }

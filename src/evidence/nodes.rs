@@ -1,6 +1,6 @@
 //! The Nodes, and an index from each name and address to the Nodes that claim it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ pub struct Node {
     /// `metadata.name`.
     pub name: NodeName,
     /// `metadata.uid`.
-    pub uid: String,
+    pub uid: Box<str>,
     /// `metadata.creationTimestamp`.
     pub created: Timestamp,
     /// Whether `metadata.deletionTimestamp` is set.
@@ -116,13 +116,14 @@ fn is_plausible(network: &IpNet) -> bool {
 /// Names of Nodes, mostly of one.
 type Names = SmallVec<[NodeName; 1]>;
 
-/// All Nodes.
+/// All Nodes. The maps are trees: one of hashes doubles when it is full, and holds both halves
+/// meanwhile.
 #[derive(Debug, Default)]
 pub struct Nodes {
-    by_name: HashMap<NodeName, Node>,
-    claims: HashMap<San, Names>,
+    by_name: BTreeMap<NodeName, Box<Node>>,
+    claims: BTreeMap<San, Names>,
     pod_cidrs: Networks<NodeName>,
-    by_provider_id: HashMap<Arc<str>, Names>,
+    by_provider_id: BTreeMap<Arc<str>, Names>,
 }
 
 impl Nodes {
@@ -138,7 +139,7 @@ impl Nodes {
             if old.uid == node.uid && old.addresses == node.addresses {
                 node.addresses_since = old.addresses_since;
             }
-            if *old == node {
+            if **old == node {
                 return false;
             }
         }
@@ -156,12 +157,12 @@ impl Nodes {
             let of_id = self.by_provider_id.entry(id.clone()).or_default();
             of_id.push(node.name.clone());
         }
-        self.by_name.insert(node.name.clone(), node);
+        self.by_name.insert(node.name.clone(), Box::new(node));
         true
     }
 
     /// Removes the Node of this name. Returns it, if there was one.
-    pub fn remove(&mut self, name: &str) -> Option<Node> {
+    pub fn remove(&mut self, name: &str) -> Option<Box<Node>> {
         let node = self.by_name.remove(name)?;
         for address in &node.addresses {
             if let Some(claimants) = self.claims.get_mut(&address.san) {
@@ -191,17 +192,17 @@ impl Nodes {
             .get(provider_id)
             .into_iter()
             .flatten()
-            .filter_map(|name| self.by_name.get(name))
+            .filter_map(|name| self.get(name.as_str()))
     }
 
     /// The Node of this name.
     pub fn get(&self, name: &str) -> Option<&Node> {
-        self.by_name.get(name)
+        self.by_name.get(name).map(Box::as_ref)
     }
 
-    /// All Nodes, in no order.
+    /// All Nodes, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Node> {
-        self.by_name.values()
+        self.by_name.values().map(Box::as_ref)
     }
 
     /// How many there are.
@@ -220,14 +221,14 @@ impl Nodes {
             .get(san)
             .into_iter()
             .flatten()
-            .filter_map(|name| self.by_name.get(name))
+            .filter_map(|name| self.get(name.as_str()))
     }
 
     /// The Nodes whose pods have their addresses from a network with this address.
     pub fn pod_networks(&self, ip: IpAddr) -> impl Iterator<Item = (IpNet, &Node)> {
         self.pod_cidrs
             .containing(ip)
-            .filter_map(|(network, name)| Some((network, self.by_name.get(name)?)))
+            .filter_map(|(network, name)| Some((network, self.get(name.as_str())?)))
     }
 }
 
@@ -238,7 +239,7 @@ impl Node {
     pub(super) fn blank(name: &str) -> Node {
         Node {
             name: NodeName::parse(name).unwrap(),
-            uid: String::new(),
+            uid: "".into(),
             created: Timestamp::UNIX_EPOCH,
             terminating: false,
             lost: false,

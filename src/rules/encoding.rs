@@ -9,7 +9,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     let username = &case.request.object.requestor.username;
     if let Some(content) = &case.request.content
         && let Some(common_name) = &content.common_name
-        && common_name != username
+        && **common_name != **username
     {
         let detail = format!(
             "expected CN `{}`, found `{}`",

@@ -14,7 +14,7 @@ const OPTIONAL_USAGE: &str = "key encipherment";
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     let object = &case.request.object;
-    if object.signer != KUBELET_SERVING_SIGNER {
+    if *object.signer != *KUBELET_SERVING_SIGNER {
         let detail = format!(
             "expected signer `{KUBELET_SERVING_SIGNER}`, found `{}`",
             shown(object.signer.as_bytes())
@@ -82,7 +82,7 @@ fn check_requestor(case: &Case<'_>, findings: &mut Findings) {
         let detail = format!("expected the requestor in group `{AUTHENTICATED_GROUP}`");
         findings.add(Code::GroupAuthenticatedMissing, detail);
     }
-    for group in &requestor.groups {
+    for group in requestor.groups.iter() {
         if group != NODES_GROUP && group != AUTHENTICATED_GROUP {
             let detail = format!("expected no group `{}`", shown(group.as_bytes()));
             findings.add(Code::GroupsExtra, detail);

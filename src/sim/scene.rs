@@ -25,7 +25,7 @@ pub fn evidence(nodes: usize, now: Timestamp) -> Result<Evidence> {
         let pods = format!("10.{}.{}.0/24", index / 256 % 64, index % 256);
         evidence.nodes.apply(Node {
             name: NodeName::parse(&name).context("a name")?,
-            uid: format!("uid-of-{name}"),
+            uid: format!("uid-of-{name}").into(),
             created: ago(if index == 1 { 30 } else { 60 }),
             terminating: false,
             lost: false,
@@ -60,7 +60,7 @@ pub fn object(node: &str, usages: &[&str], now: Timestamp) -> Object {
         terminating: false,
         signer: KUBELET_SERVING_SIGNER.into(),
         requestor: Requestor {
-            username: format!("system:node:{node}"),
+            username: format!("system:node:{node}").into(),
             uid: String::new(),
             groups: texts(&["system:nodes", "system:authenticated"]),
             credential_ids: vec![format!("X509SHA256={}", "3f".repeat(32))],

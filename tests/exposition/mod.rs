@@ -27,7 +27,7 @@ pub fn exposed() -> String {
         terminating: false,
         signer: "example.org/other".into(),
         requestor: csr_warden::csr::Requestor::default(),
-        usages: Vec::new(),
+        usages: Default::default(),
         expiration_seconds: None,
         settled: None,
         kept: csr_warden::csr::Kept::default(),

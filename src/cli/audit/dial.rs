@@ -99,18 +99,18 @@ fn note(node: &Node, at: Option<SocketAddr>, why: String) -> Subject {
 fn of_certificate(look: &Look, node: &Node, at: SocketAddr, certificate: &[u8]) -> Subject {
     let object = Object {
         name: at.to_string(),
-        uid: String::new(),
+        uid: "".into(),
         resource_version: String::new(),
         created: look.now,
         terminating: false,
-        signer: KUBELET_SERVING_SIGNER.to_owned(),
+        signer: KUBELET_SERVING_SIGNER.into(),
         requestor: Requestor {
-            username: format!("{NODE_USER_PREFIX}{}", node.name),
+            username: format!("{NODE_USER_PREFIX}{}", node.name).into(),
             uid: String::new(),
-            groups: vec![NODES_GROUP.to_owned(), "system:authenticated".to_owned()],
+            groups: [NODES_GROUP, "system:authenticated"].map(Into::into).into(),
             credential_ids: vec!["X509SHA256=".to_owned()],
         },
-        usages: vec!["digital signature".to_owned(), "server auth".to_owned()],
+        usages: ["digital signature", "server auth"].map(Into::into).into(),
         expiration_seconds: None,
         settled: None,
         kept: Kept::default(),

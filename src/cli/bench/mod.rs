@@ -82,9 +82,6 @@ struct OnClusterArgs {
     /// Kubeconfig file that the daemon runs with, if not the same; its ServiceAccount's, say
     #[arg(long, value_name = "FILE")]
     daemon_kubeconfig: Option<PathBuf>,
-    /// Program that is run as the daemon, if not this one; that of the image, say
-    #[arg(long, value_name = "FILE")]
-    daemon: Option<PathBuf>,
     /// How many Nodes there are, one column each
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "200",
           value_parser = clap::value_parser!(u32).range(1..=30_000))]
@@ -123,6 +120,9 @@ pub(super) struct PlanArgs {
     #[arg(long, default_value_t = 2_000, value_name = "N",
           value_parser = clap::value_parser!(u16).range(0..=20_000))]
     flood: u16,
+    /// Program that is run as the daemon, if not this one; that of the image, say
+    #[arg(long, value_name = "FILE")]
+    daemon: Option<PathBuf>,
 }
 
 impl PlanArgs {
@@ -179,7 +179,7 @@ async fn on_sim(args: &SimArgs) -> Result<Benchmark> {
     let field = Field {
         server: "the embedded API server".into(),
         config: connection.config,
-        launch: Launch::new(None, &cluster)?,
+        launch: Launch::new(args.plan.daemon.as_deref(), &cluster)?,
     };
     field.measure(&args.plan.plan(&args.nodes)).await
 }
@@ -204,7 +204,7 @@ async fn on_cluster(args: &OnClusterArgs) -> Result<Option<Benchmark>> {
     let client = Client::try_from(connection.config.clone())?;
     let own = args.daemon_kubeconfig.as_deref().map(ClusterArgs::of_file);
     let launch = Launch::new(
-        args.daemon.as_deref(),
+        args.plan.daemon.as_deref(),
         own.as_ref().unwrap_or(&args.cluster),
     )?;
     let field = Field {

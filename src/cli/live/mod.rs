@@ -58,7 +58,7 @@ pub(super) struct Lookout {
     /// Whether objects are kept as they came.
     keep: bool,
     /// What each Node had when it was seen first with these addresses.
-    since: HashMap<NodeName, (String, Vec<NodeAddress>, Timestamp)>,
+    since: HashMap<NodeName, (Box<str>, Vec<NodeAddress>, Timestamp)>,
 }
 
 /// A request on the cluster.

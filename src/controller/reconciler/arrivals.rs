@@ -6,8 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Reconciler;
-use crate::controller::book::Reading;
-use crate::controller::queue::{Requestor, Uid};
+use crate::controller::queue::Uid;
 use crate::controller::turn::Now;
 use crate::csr::names::{NodeName, San};
 use crate::csr::{Object, Request, Settled};
@@ -44,7 +43,7 @@ impl Reconciler {
         encoded: Vec<u8>,
         now: Now,
     ) {
-        let uid: Uid = object.uid.as_str().into();
+        let uid = object.uid.clone();
         if let Some(listed) = &mut self.listed_requests {
             listed.insert(uid.clone());
         }
@@ -56,10 +55,9 @@ impl Reconciler {
         if known.is_some_and(|known| known.resource_version == object.resource_version) {
             return;
         }
-        let requestor: Requestor = object.requestor.username.as_str().into();
+        let requestor = object.requestor.username.clone();
         let created = object.created;
-        let reading = Reading::Unread(Box::new(object), encoded);
-        if let Some(oldest) = self.book.put(&uid, reading, now.monotonic) {
+        if let Some(oldest) = self.book.put(object, encoded, now.monotonic) {
             self.dropped += 1;
             self.forget(&oldest);
         }

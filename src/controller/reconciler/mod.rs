@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::book::{Book, Reading};
 use super::parking::Parking;
-use super::queue::{Queue, Requestor, Uid};
+use super::queue::{Queue, Uid};
 use super::turn::{Now, Turn, Write, Written};
 use crate::csr::names::NodeName;
 use crate::csr::{Object, Settled};
@@ -149,7 +149,7 @@ impl Reconciler {
             self.remember_key(uid, object);
         }
         self.writing.insert(uid.clone());
-        self.queue.begin(&object.requestor.username.as_str().into());
+        self.queue.begin(&object.requestor.username);
         Some(write)
     }
 
@@ -159,7 +159,7 @@ impl Reconciler {
         let object = &turn.object;
         self.writing.remove(uid);
         let overtaken = self.overtaken.remove(uid);
-        self.queue.end(&object.requestor.username.as_str().into());
+        self.queue.end(&object.requestor.username);
         match written {
             Written::Done => {
                 if approved {
@@ -243,8 +243,8 @@ impl Reconciler {
             }
             if let Some(entry) = self.book.get(&uid) {
                 let object = entry.reading.object();
-                let requestor: Requestor = object.requestor.username.as_str().into();
-                self.queue.push(&requestor, object.created, &uid);
+                self.queue
+                    .push(&object.requestor.username, object.created, &uid);
             }
         }
     }
@@ -253,8 +253,8 @@ impl Reconciler {
         self.parking.leave(uid);
         if let Some(entry) = self.book.remove(uid) {
             let object = entry.reading.object();
-            let requestor: Requestor = object.requestor.username.as_str().into();
-            self.queue.remove(&requestor, object.created, uid);
+            self.queue
+                .remove(&object.requestor.username, object.created, uid);
         }
     }
 
