@@ -176,4 +176,35 @@ mod tests {
         let error = Connection::with(config).err().unwrap().to_string();
         assert!(error.contains("found `127.0.0.1:6443`"), "{error}");
     }
+
+    /// The one JSONPath that the client itself reads: where a command's output has the token.
+    #[tokio::test]
+    async fn a_token_is_found_in_the_output_of_a_command() {
+        let connect = async |path: &str| {
+            let kubeconfig = serde_json::from_value(serde_json::json!({
+                "current-context": "a",
+                "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+                "clusters": [{"name": "a", "cluster": {"server": "https://127.0.0.1"}}],
+                "users": [{"name": "a", "user": {"auth-provider": {"name": "gcp", "config": {
+                    "cmd-path": "echo",
+                    "cmd-args": r#"{"credential":{"token":"t","lasts":3600}}"#,
+                    "token-key": path,
+                }}}}],
+            }));
+            let options = KubeConfigOptions::default();
+            let config = Config::from_custom_kubeconfig(kubeconfig.unwrap(), &options).await;
+            Connection::with(config.unwrap()).map(|_| ())
+        };
+        for path in ["{.credential.token}", "credential.token", "$..token"] {
+            assert!(connect(path).await.is_ok(), "{path}");
+        }
+        for (path, expected) in [
+            ("{.credential.other}", "not found"),
+            ("{.credential.lasts}", "not a string"),
+            ("{.credential[}", "Failed to query"),
+        ] {
+            let error = connect(path).await.unwrap_err().to_string();
+            assert!(error.contains(expected), "{path}: {error}");
+        }
+    }
 }
