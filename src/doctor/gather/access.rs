@@ -1,11 +1,14 @@
-//! Reads with a deadline, page by page, and what is said when one fails.
+//! Reads with a deadline, page by page, and what is said when one fails. Of each object only the
+//! fields in use are decoded.
 
-use std::fmt::Debug;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
-use kube::Client;
-use kube::api::{Api, ListParams};
+use kube::api::{GetParams, ListParams};
+use kube::core::Request;
+use kube::{Client, Resource};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -23,6 +26,35 @@ const MOST: usize = 50_000;
 pub(super) struct Reader {
     pub(super) client: Client,
     pub(super) deadline: Duration,
+}
+
+/// The part of `metadata` that most objects are known by.
+#[derive(Default, Deserialize)]
+pub(super) struct SlimMeta {
+    pub(super) name: Option<String>,
+    pub(super) namespace: Option<String>,
+    pub(super) labels: Option<BTreeMap<String, String>>,
+}
+
+/// One page of a list.
+#[derive(Deserialize)]
+struct Page<K> {
+    #[serde(default)]
+    metadata: PageMeta,
+    items: Option<Vec<K>>,
+}
+
+#[derive(Default, Deserialize)]
+struct PageMeta {
+    r#continue: Option<String>,
+}
+
+/// How many objects a page has, and the token of the next one.
+type Seen = (usize, Option<String>);
+
+/// Where the objects of this kind are, in one namespace or everywhere.
+pub(super) fn path<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String {
+    K::url_path(&(), namespace)
 }
 
 /// The right that a read takes.
@@ -71,42 +103,72 @@ impl Reader {
     }
 
     /// One object; `None` if there is none of that name.
-    pub(super) async fn get<K>(&self, right: Right, api: &Api<K>, name: &str) -> Known<Option<K>>
-    where
-        K: Clone + DeserializeOwned + Debug,
-    {
-        match self.within(right, api.get_opt(name)).await? {
-            Ok(found) => Ok(found),
-            Err(error) => Err(right.failed(&error)),
-        }
+    pub(super) async fn get<K: DeserializeOwned>(
+        &self,
+        right: Right,
+        path: &str,
+        name: &str,
+    ) -> Known<Option<K>> {
+        let request = Request::new(path).get(name, &GetParams::default());
+        let found = match self.text(right, request).await? {
+            Ok(text) => serde_json::from_str(&text).map_err(kube::Error::SerdeError),
+            Err(error) if status(&error) == 404 => return Ok(None),
+            Err(error) => Err(error),
+        };
+        found.map(Some).map_err(|error| right.failed(&error))
     }
 
     /// All objects, each made into what is kept of it as soon as its page is there.
-    pub(super) async fn list<K, T>(
+    pub(super) async fn list<K: DeserializeOwned, T>(
         &self,
         right: Right,
-        api: &Api<K>,
+        path: &str,
         params: ListParams,
         keep: impl Fn(K) -> Option<T>,
-    ) -> Known<Vec<T>>
-    where
-        K: Clone + DeserializeOwned + Debug,
-    {
-        let mut params = params.limit(PAGE);
+    ) -> Known<Vec<T>> {
         let mut kept = Vec::new();
+        let mut take = |text: &str| {
+            let page: Page<K> = serde_json::from_str(text)?;
+            let items = page.items.unwrap_or_default();
+            let seen = items.len();
+            kept.extend(items.into_iter().filter_map(&keep));
+            Ok((seen, page.metadata.r#continue))
+        };
+        self.pages(right, path, params, &mut take).await?;
+        Ok(kept)
+    }
+
+    async fn pages(
+        &self,
+        right: Right,
+        path: &str,
+        params: ListParams,
+        take: &mut dyn FnMut(&str) -> serde_json::Result<Seen>,
+    ) -> Known<()> {
+        let mut params = params.limit(PAGE);
         let mut seen = 0;
         loop {
-            let page = self
-                .within(right, api.list(&params))
-                .await?
-                .map_err(|error| right.failed(&error))?;
-            seen += page.items.len();
-            kept.extend(page.items.into_iter().filter_map(&keep));
-            let next = page.metadata.continue_.filter(|token| !token.is_empty());
-            match next {
+            let page = self.text(right, Request::new(path).list(&params)).await?;
+            let page = page.and_then(|text| take(&text).map_err(kube::Error::SerdeError));
+            let (objects, token) = page.map_err(|error| right.failed(&error))?;
+            seen += objects;
+            match token.filter(|token| !token.is_empty()) {
                 Some(token) if seen < MOST => params.continue_token = Some(token),
-                Some(_) | None => return Ok(kept),
+                Some(_) | None => return Ok(()),
             }
         }
+    }
+
+    /// The text of the answer to a request.
+    pub(super) async fn text(
+        &self,
+        right: Right,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Known<kube::Result<String>> {
+        let answer = async {
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            self.client.request_text(request).await
+        };
+        self.within(right, answer).await
     }
 }

@@ -4,16 +4,55 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Subject};
-use kube::api::{Api, ListParams};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use kube::api::ListParams;
+use serde::Deserialize;
 
-use super::access::{Reader, Right};
+use super::access::{Reader, Right, SlimMeta, path};
 use crate::csr::KUBELET_SERVING_SIGNER;
 use crate::doctor::facts::{Approver, Known};
 
 const GROUP: &str = "certificates.k8s.io";
 /// The ClusterRole that may do everything, and is there for that.
 const EVERYTHING: &str = "cluster-admin";
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Role {
+    metadata: SlimMeta,
+    rules: Option<Vec<Rule>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Rule {
+    api_groups: Option<Vec<String>>,
+    resources: Option<Vec<String>>,
+    resource_names: Option<Vec<String>>,
+    verbs: Option<Vec<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Binding {
+    metadata: SlimMeta,
+    role_ref: RoleRef,
+    subjects: Option<Vec<Subject>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RoleRef {
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Subject {
+    kind: String,
+    name: String,
+    namespace: Option<String>,
+}
 
 /// What a role allows of what it takes to approve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,13 +71,13 @@ impl Allows {
 }
 
 pub(super) async fn approvers(reader: &Reader) -> Known<Vec<Approver>> {
-    let roles: Api<ClusterRole> = Api::all(reader.client.clone());
-    let bindings: Api<ClusterRoleBinding> = Api::all(reader.client.clone());
+    let roles = path::<ClusterRole>(None);
+    let bindings = path::<ClusterRoleBinding>(None);
     let of_roles = Right("list", "clusterroles.rbac.authorization.k8s.io");
     let of_bindings = Right("list", "clusterrolebindings.rbac.authorization.k8s.io");
     let every = ListParams::default;
     let (roles, bindings) = tokio::join!(
-        reader.list(of_roles, &roles, every(), |role| Some((
+        reader.list(of_roles, &roles, every(), |role: Role| Some((
             role.metadata.name?,
             allows(&role.rules.unwrap_or_default())
         ))),
@@ -48,7 +87,7 @@ pub(super) async fn approvers(reader: &Reader) -> Known<Vec<Approver>> {
 }
 
 /// Rights of several roles add up. Requests belong to no namespace, so RoleBindings give none.
-fn conclude(roles: &BTreeMap<String, Allows>, bindings: &[ClusterRoleBinding]) -> Vec<Approver> {
+fn conclude(roles: &BTreeMap<String, Allows>, bindings: &[Binding]) -> Vec<Approver> {
     let mut subjects: BTreeMap<String, (Allows, Approver)> = BTreeMap::new();
     for binding in bindings {
         let gives = roles.get(&binding.role_ref.name).copied();
@@ -88,7 +127,7 @@ fn shown(subject: &Subject) -> String {
     }
 }
 
-fn allows(rules: &[PolicyRule]) -> Allows {
+fn allows(rules: &[Rule]) -> Allows {
     rules.iter().fold(Allows::default(), |sum, rule| {
         let has = |list: &[String], wanted: &[&str]| {
             let mut all = list.iter();
@@ -99,15 +138,16 @@ fn allows(rules: &[PolicyRule]) -> Allows {
         if !has(groups, &[GROUP]) {
             return sum;
         }
+        let verbs = rule.verbs.as_deref().unwrap_or_default();
         let names = rule.resource_names.as_deref().unwrap_or_default();
         let signers = [KUBELET_SERVING_SIGNER, "kubernetes.io/*"];
         sum.or(Allows {
             writes: has(
                 resources,
                 &["certificatesigningrequests/approval", "*/approval"],
-            ) && has(&rule.verbs, &["update", "patch"]),
+            ) && has(verbs, &["update", "patch"]),
             approves: has(resources, &["signers"])
-                && has(&rule.verbs, &["approve"])
+                && has(verbs, &["approve"])
                 && (names.is_empty() || names.iter().any(|name| signers.contains(&name.as_str()))),
         })
     })
@@ -120,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    fn rule(resources: &[&str], verbs: &[&str], names: &[&str]) -> PolicyRule {
+    fn rule(resources: &[&str], verbs: &[&str], names: &[&str]) -> Rule {
         let mut rule = json!({"apiGroups": [GROUP], "resources": resources, "verbs": verbs});
         if !names.is_empty() {
             rule["resourceNames"] = json!(names);
@@ -158,7 +198,7 @@ mod tests {
             approves: !writes,
         };
         let roles = [("w".to_owned(), half(true)), ("a".to_owned(), half(false))].into();
-        let binding = |name: &str, role: &str, user: &str| -> ClusterRoleBinding {
+        let binding = |name: &str, role: &str, user: &str| -> Binding {
             let value: Value = json!({
                 "metadata": {"name": name},
                 "roleRef": {"apiGroup": "x", "kind": "ClusterRole", "name": role},

@@ -1,13 +1,17 @@
 //! Nodes, the configuration for kubelets, requests and Leases.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease as FullLease;
 use k8s_openapi::api::core::v1::{ConfigMap, Node as FullNode};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-use kube::api::{Api, ListParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use kube::api::ListParams;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use super::access::{Reader, Right};
+use super::access::{Reader, Right, SlimMeta, path};
 use crate::csr::names::NodeName;
 use crate::csr::{KUBELET_SERVING_SIGNER, NODE_USER_PREFIX};
 use crate::doctor::facts::{ApprovedBy, Known, Lease, Node, Request, State, Workload};
@@ -15,20 +19,121 @@ use crate::doctor::facts::{ApprovedBy, Known, Lease, Node, Request, State, Workl
 /// What the message of our own condition begins with.
 const OUR_MESSAGE: &str = "csr-warden, policy ";
 
-pub(super) async fn nodes(reader: &Reader) -> Known<Vec<Node>> {
-    let api: Api<FullNode> = Api::all(reader.client.clone());
-    let right = Right("list", "nodes");
-    reader.list(right, &api, ListParams::default(), node).await
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SlimNode {
+    metadata: SlimMeta,
+    status: Option<NodeStatus>,
 }
 
-fn node(node: FullNode) -> Option<Node> {
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct NodeStatus {
+    addresses: Option<Vec<Address>>,
+    daemon_endpoints: Option<DaemonEndpoints>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Address {
+    r#type: String,
+    address: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct DaemonEndpoints {
+    kubelet_endpoint: Option<DaemonEndpoint>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct DaemonEndpoint {
+    #[serde(rename = "Port")]
+    port: i32,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SlimConfigMap {
+    data: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SlimRequest {
+    metadata: RequestMeta,
+    spec: RequestSpec,
+    status: Option<RequestStatus>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RequestMeta {
+    name: Option<String>,
+    creation_timestamp: Option<Time>,
+    managed_fields: Option<Vec<Managed>>,
+}
+
+/// Who wrote what, and when.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Managed {
+    manager: Option<String>,
+    subresource: Option<String>,
+    time: Option<Time>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RequestSpec {
+    username: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RequestStatus {
+    certificate: Option<IgnoredAny>,
+    conditions: Option<Vec<Condition>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Condition {
+    r#type: String,
+    reason: Option<String>,
+    message: Option<String>,
+    last_update_time: Option<Time>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SlimLease {
+    spec: Option<LeaseSpec>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct LeaseSpec {
+    holder_identity: Option<String>,
+    lease_duration_seconds: Option<i32>,
+    renew_time: Option<MicroTime>,
+}
+
+pub(super) async fn nodes(reader: &Reader) -> Known<Vec<Node>> {
+    let right = Right("list", "nodes");
+    let path = path::<FullNode>(None);
+    reader.list(right, &path, ListParams::default(), node).await
+}
+
+fn node(node: SlimNode) -> Option<Node> {
     let status = node.status.unwrap_or_default();
     let internal = |kind: &str| kind == "InternalIP";
     let address = status
         .addresses
         .iter()
         .flatten()
-        .find_map(|entry| internal(&entry.type_).then(|| entry.address.parse().ok())?);
+        .find_map(|entry| internal(&entry.r#type).then(|| entry.address.parse().ok())?);
     let port = status
         .daemon_endpoints
         .and_then(|endpoints| endpoints.kubelet_endpoint)
@@ -44,9 +149,9 @@ fn node(node: FullNode) -> Option<Node> {
 /// The text that kubeadm writes for nodes that join.
 pub(super) async fn kubelet_config(reader: &Reader) -> Known<Option<String>> {
     let right = Right("get", "configmaps");
-    let api: Api<ConfigMap> = Api::namespaced(reader.client.clone(), "kube-system");
-    let found = reader.get(right, &api, "kubelet-config").await?;
-    Ok(found.map(|map| {
+    let path = path::<ConfigMap>(Some("kube-system"));
+    let found = reader.get(right, &path, "kubelet-config").await?;
+    Ok(found.map(|map: SlimConfigMap| {
         let mut data = map.data.unwrap_or_default();
         data.remove("kubelet").unwrap_or_default()
     }))
@@ -54,12 +159,12 @@ pub(super) async fn kubelet_config(reader: &Reader) -> Known<Option<String>> {
 
 pub(super) async fn requests(reader: &Reader) -> Known<Vec<Request>> {
     let right = Right("list", "certificatesigningrequests.certificates.k8s.io");
-    let api: Api<CertificateSigningRequest> = Api::all(reader.client.clone());
+    let path = path::<CertificateSigningRequest>(None);
     let params = ListParams::default().fields(&format!("spec.signerName={KUBELET_SERVING_SIGNER}"));
-    reader.list(right, &api, params, request).await
+    reader.list(right, &path, params, request).await
 }
 
-fn request(request: CertificateSigningRequest) -> Option<Request> {
+fn request(request: SlimRequest) -> Option<Request> {
     let meta = request.metadata;
     let created = meta
         .creation_timestamp
@@ -69,7 +174,7 @@ fn request(request: CertificateSigningRequest) -> Option<Request> {
     let managed = meta.managed_fields.unwrap_or_default();
     let status = request.status.unwrap_or_default();
     let conditions = status.conditions.unwrap_or_default();
-    let find = |name: &str| conditions.iter().find(|condition| condition.type_ == name);
+    let find = |name: &str| conditions.iter().find(|condition| condition.r#type == name);
     let by = |message: &str, reason: &str| {
         if message.starts_with(OUR_MESSAGE) {
             ApprovedBy::Warden
@@ -107,7 +212,7 @@ fn request(request: CertificateSigningRequest) -> Option<Request> {
 }
 
 /// Who wrote to `/approval` last.
-fn writer(managed: &[ManagedFieldsEntry]) -> Option<&str> {
+fn writer(managed: &[Managed]) -> Option<&str> {
     let approvals = managed
         .iter()
         .filter(|entry| entry.subresource.as_deref() == Some("approval"));
@@ -120,9 +225,9 @@ fn writer(managed: &[ManagedFieldsEntry]) -> Option<&str> {
 
 pub(super) async fn lease(reader: &Reader, namespace: &str, name: &str) -> Known<Option<Lease>> {
     let right = Right("get", "leases.coordination.k8s.io");
-    let api: Api<FullLease> = Api::namespaced(reader.client.clone(), namespace);
-    let found = reader.get(right, &api, name).await?;
-    Ok(found.map(|lease| {
+    let path = path::<FullLease>(Some(namespace));
+    let found = reader.get(right, &path, name).await?;
+    Ok(found.map(|lease: SlimLease| {
         let spec = lease.spec.unwrap_or_default();
         let seconds = spec.lease_duration_seconds.unwrap_or(15);
         Lease {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node as FullNode;
 use kube::Client;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, PartialObjectMeta, Patch, PatchParams};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -56,7 +56,7 @@ fn client(connection: &Connection, node: &str, deadline: Duration) -> Result<Cli
 
 /// Addresses stand in the status and labels in the Node itself, and each is admitted by itself.
 async fn attempt(client: &Client, victim: &str, deadline: Duration) -> Restriction {
-    let nodes: Api<FullNode> = Api::all(client.clone());
+    let nodes: Api<PartialObjectMeta<FullNode>> = Api::all(client.clone());
     let params = PatchParams {
         dry_run: true,
         ..PatchParams::default()

@@ -7,12 +7,13 @@ use futures::AsyncReadExt as _;
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::networking::v1::ServiceCIDR;
-use kube::api::{Api, ListParams};
+use kube::api::ListParams;
 use kube::client::Body;
+use kube::core::Request;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::access::{Reader, Right, status};
+use super::access::{Reader, Right, path, status};
 use crate::cluster::error::describe;
 use crate::doctor::facts::{Clock, Known};
 
@@ -86,9 +87,8 @@ fn compare(before: Timestamp, took: std::time::Duration, date: Timestamp) -> Clo
 /// Whether ServiceCIDR objects are served.
 pub(super) async fn service_cidrs(reader: &Reader) -> Known<bool> {
     let right = Right("list", "servicecidrs.networking.k8s.io");
-    let api: Api<ServiceCIDR> = Api::all(reader.client.clone());
-    let params = ListParams::default().limit(1);
-    match reader.within(right, api.list(&params)).await? {
+    let request = Request::new(path::<ServiceCIDR>(None)).list(&ListParams::default().limit(1));
+    match reader.text(right, request).await? {
         Ok(_) => Ok(true),
         Err(error) if status(&error) == 404 => Ok(false),
         Err(error) => Err(right.unread(status(&error) == 403, describe(&error))),

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{Container as FullContainer, Pod, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, ListParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use serde::Deserialize;
 
-use super::access::{Reader, Right};
+use super::access::{Reader, Right, SlimMeta, path};
 use crate::doctor::facts::{ApiServer, Autoscaler, Container, Known, Workload};
 
 const NAME_LABEL: &str = "app.kubernetes.io/name";
@@ -22,33 +22,95 @@ const NO_METRICS: [&str; 2] = [
     "FailedGetContainerResourceMetric",
 ];
 
+/// A Deployment, DaemonSet or StatefulSet.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SlimWorkload {
+    metadata: SlimMeta,
+    spec: Option<WorkloadSpec>,
+    status: Option<WorkloadStatus>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WorkloadSpec {
+    replicas: Option<i32>,
+    template: PodTemplate,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WorkloadStatus {
+    available_replicas: Option<i32>,
+    ready_replicas: Option<i32>,
+    desired_number_scheduled: Option<i32>,
+    number_ready: Option<i32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PodTemplate {
+    metadata: Option<SlimMeta>,
+    spec: Option<PodSpec>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PodSpec {
+    containers: Option<Vec<SlimContainer>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SlimContainer {
+    image: Option<String>,
+    command: Option<Vec<String>>,
+    args: Option<Vec<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SlimPod {
+    metadata: SlimMeta,
+    spec: Option<PodSpec>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SlimAutoscaler {
+    metadata: SlimMeta,
+    status: Option<AutoscalerStatus>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AutoscalerStatus {
+    conditions: Option<Vec<Condition>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    r#type: String,
+    status: String,
+    reason: Option<String>,
+    message: Option<String>,
+}
+
 /// All Deployments, DaemonSets and StatefulSets.
 pub(super) async fn workloads(reader: &Reader) -> Known<Vec<Workload>> {
-    let every = ListParams::default;
-    let (deployments, daemons, sets): (Api<Deployment>, Api<DaemonSet>, Api<StatefulSet>) = (
-        Api::all(reader.client.clone()),
-        Api::all(reader.client.clone()),
-        Api::all(reader.client.clone()),
+    let (deployments, daemons, sets) = (
+        path::<Deployment>(None),
+        path::<DaemonSet>(None),
+        path::<StatefulSet>(None),
     );
+    let list = |resource, path, keep: fn(SlimWorkload) -> Option<Workload>| {
+        reader.list(Right("list", resource), path, ListParams::default(), keep)
+    };
     let (deployments, daemons, sets) = tokio::join!(
-        reader.list(
-            Right("list", "deployments.apps"),
-            &deployments,
-            every(),
-            deployment
-        ),
-        reader.list(
-            Right("list", "daemonsets.apps"),
-            &daemons,
-            every(),
-            daemon_set
-        ),
-        reader.list(
-            Right("list", "statefulsets.apps"),
-            &sets,
-            every(),
-            stateful_set
-        ),
+        list("deployments.apps", &deployments, deployment),
+        list("daemonsets.apps", &daemons, daemon_set),
+        list("statefulsets.apps", &sets, stateful_set),
     );
     let mut all = deployments?;
     all.extend(daemons?);
@@ -56,107 +118,91 @@ pub(super) async fn workloads(reader: &Reader) -> Known<Vec<Workload>> {
     Ok(all)
 }
 
-fn deployment(object: Deployment) -> Option<Workload> {
+fn deployment(object: SlimWorkload) -> Option<Workload> {
     let spec = object.spec?;
     let status = object.status.unwrap_or_default();
     let wanted = spec.replicas.unwrap_or(1);
     let ready = status.available_replicas.unwrap_or(0);
-    workload("deployment", object.metadata, &spec.template, wanted, ready)
+    workload("deployment", object.metadata, spec.template, wanted, ready)
 }
 
-fn daemon_set(object: DaemonSet) -> Option<Workload> {
+fn daemon_set(object: SlimWorkload) -> Option<Workload> {
     let spec = object.spec?;
     let status = object.status.unwrap_or_default();
-    let (wanted, ready) = (status.desired_number_scheduled, status.number_ready);
-    workload("daemonset", object.metadata, &spec.template, wanted, ready)
+    let wanted = status.desired_number_scheduled.unwrap_or(0);
+    let ready = status.number_ready.unwrap_or(0);
+    workload("daemonset", object.metadata, spec.template, wanted, ready)
 }
 
-fn stateful_set(object: StatefulSet) -> Option<Workload> {
+fn stateful_set(object: SlimWorkload) -> Option<Workload> {
     let spec = object.spec?;
     let status = object.status.unwrap_or_default();
     let wanted = spec.replicas.unwrap_or(1);
     let ready = status.ready_replicas.unwrap_or(0);
-    workload(
-        "statefulset",
-        object.metadata,
-        &spec.template,
-        wanted,
-        ready,
-    )
+    workload("statefulset", object.metadata, spec.template, wanted, ready)
 }
 
 fn workload(
     kind: &'static str,
-    meta: ObjectMeta,
-    template: &PodTemplateSpec,
+    meta: SlimMeta,
+    template: PodTemplate,
     wanted: i32,
     ready: i32,
 ) -> Option<Workload> {
-    let label = |labels: Option<&BTreeMap<String, String>>| labels?.get(NAME_LABEL).cloned();
-    let containers = template
-        .spec
-        .as_ref()
-        .map(|spec| spec.containers.as_slice());
+    let label = |labels: Option<BTreeMap<String, String>>| labels?.remove(NAME_LABEL);
     Some(Workload {
         kind,
         namespace: meta.namespace?,
         name: meta.name?,
-        label: label(meta.labels.as_ref()).or_else(|| {
-            let of_pods = template.metadata.as_ref()?;
-            label(of_pods.labels.as_ref())
-        }),
+        label: label(meta.labels).or_else(|| label(template.metadata?.labels)),
         wanted,
         ready,
-        containers: containers
-            .unwrap_or_default()
-            .iter()
-            .map(container)
-            .collect(),
+        containers: containers(template.spec).collect(),
     })
 }
 
-fn container(container: &FullContainer) -> Container {
-    let command = container.command.iter().flatten();
-    Container {
-        image: container.image.clone().unwrap_or_default(),
-        args: command
-            .chain(container.args.iter().flatten())
-            .cloned()
-            .collect(),
-    }
+fn containers(spec: Option<PodSpec>) -> impl Iterator<Item = Container> {
+    let all = spec.and_then(|spec| spec.containers).unwrap_or_default();
+    all.into_iter().map(|container| {
+        let mut args = container.command.unwrap_or_default();
+        args.extend(container.args.unwrap_or_default());
+        Container {
+            image: container.image.unwrap_or_default(),
+            args,
+        }
+    })
 }
 
 /// The API servers that are Pods in kube-system.
 pub(super) async fn api_servers(reader: &Reader) -> Known<Vec<ApiServer>> {
-    let api: Api<Pod> = Api::namespaced(reader.client.clone(), "kube-system");
     let params = ListParams::default().labels(API_SERVER_PODS);
-    let keep = |pod: Pod| {
-        let containers = pod.spec?.containers;
+    let keep = |pod: SlimPod| {
         Some(ApiServer {
             pod: pod.metadata.name?,
-            args: containers
-                .iter()
-                .flat_map(|one| container(one).args)
+            args: containers(Some(pod.spec?))
+                .flat_map(|container| container.args)
                 .collect(),
         })
     };
-    reader.list(Right("list", "pods"), &api, params, keep).await
+    let right = Right("list", "pods");
+    let path = path::<Pod>(Some("kube-system"));
+    reader.list(right, &path, params, keep).await
 }
 
 /// The autoscalers that cannot read figures.
 pub(super) async fn autoscalers(reader: &Reader) -> Known<Vec<Autoscaler>> {
     let right = Right("list", "horizontalpodautoscalers.autoscaling");
-    let api: Api<HorizontalPodAutoscaler> = Api::all(reader.client.clone());
+    let path = path::<HorizontalPodAutoscaler>(None);
     reader
-        .list(right, &api, ListParams::default(), autoscaler)
+        .list(right, &path, ListParams::default(), autoscaler)
         .await
 }
 
-fn autoscaler(object: HorizontalPodAutoscaler) -> Option<Autoscaler> {
+fn autoscaler(object: SlimAutoscaler) -> Option<Autoscaler> {
     let conditions = object.status?.conditions?;
     let fails = conditions.iter().find(|condition| {
         let reason = condition.reason.as_deref().unwrap_or_default();
-        condition.type_ == "ScalingActive"
+        condition.r#type == "ScalingActive"
             && condition.status == "False"
             && NO_METRICS.contains(&reason)
     })?;
