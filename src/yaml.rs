@@ -1,10 +1,57 @@
 //! The administrator's files: YAML, with errors that say where, what was expected, and what was
 //! probably meant.
 
-use serde::Deserialize;
+mod erased;
+
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use serde_saphyr::{DuplicateKeyPolicy, Error};
+use serde_saphyr::{DuplicateKeyPolicy, Error, Options};
+
+use erased::{AnyDeserializer, Erased, Raised, Reader};
+
+/// Reads the one document that the text is.
+pub(crate) fn document<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    document_with(text, Options::default())
+}
+
+fn document_with<T: DeserializeOwned>(text: &str, options: Options) -> Result<T, Error> {
+    let mut document = None;
+    read_document(text, options, &mut |deserializer| {
+        document = Some(T::deserialize(Erased(deserializer))?);
+        Ok(())
+    })?;
+    document.ok_or_else(|| serde::de::Error::custom("expected a document"))
+}
+
+fn read_document(
+    text: &str,
+    options: Options,
+    read: &mut dyn FnMut(&mut dyn AnyDeserializer<'_>) -> Result<(), Raised>,
+) -> Result<(), Error> {
+    serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
+        let mut reader = Reader::new(deserializer);
+        let result = read(&mut reader);
+        reader.told(result)
+    })
+}
+
+/// Reads all documents of the text; empty ones are none.
+pub(crate) fn documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Error> {
+    let documents: Vec<Document<T>> = serde_saphyr::from_multiple(text)?;
+    Ok(documents.into_iter().map(|Document(inner)| inner).collect())
+}
+
+/// Something that is read through [`erased`].
+struct Document<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Document<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Document<T>, D::Error> {
+        let mut reader = Reader::new(deserializer);
+        let result = T::deserialize(Erased(&mut reader));
+        reader.told(result).map(Document)
+    }
+}
 
 /// Reads a document of at most `largest` bytes that has this kind.
 pub(crate) fn read<T: DeserializeOwned>(
@@ -18,7 +65,7 @@ pub(crate) fn read<T: DeserializeOwned>(
             text.len()
         ));
     }
-    serde_saphyr::from_str(text).map_err(|error| {
+    document(text).map_err(|error| {
         // Fields are only wrong in a document of the right kind.
         let of_another = kind_of(text, api_version, &[kind]).err();
         of_another.unwrap_or_else(|| describe(&error))
@@ -43,8 +90,7 @@ pub(crate) fn kind_of<'a>(
         return Err("the file is empty".to_owned());
     }
     let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::FirstWins };
-    let head: Head =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| describe(&error))?;
+    let head: Head = document_with(text, options).map_err(|error| describe(&error))?;
     let is = |found: &Option<Value>, expected: &str| {
         found.as_ref().and_then(Value::as_str) == Some(expected)
     };

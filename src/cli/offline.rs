@@ -87,7 +87,7 @@ impl Offline {
         if text.trim_start().starts_with("-----BEGIN ") {
             return self.read_pem(file, &text, terms);
         }
-        let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
+        let documents: Vec<Value> = yaml::documents(&text)
             .map_err(|error| anyhow!("expected YAML, JSON or PEM: {}", yaml::describe(&error)))?;
         for document in documents {
             self.intake.take(document)?;

@@ -9,6 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use super::error::innermost;
+use super::kubeconfig;
 
 /// How long a watch may be silent; longer than [`super::watch::LASTS`].
 const WATCH_SILENCE: Duration = Duration::from_secs(70);
@@ -88,10 +89,6 @@ impl Connection {
     }
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
 /// An error that names the contexts there are, if the one that is wanted is not among them.
 fn check_context(kubeconfig: &Kubeconfig, wanted: Option<&str>) -> Result<()> {
     let names = || kubeconfig.contexts.iter().map(|named| named.name.as_str());
@@ -120,10 +117,7 @@ fn read(paths: &[PathBuf]) -> Result<Kubeconfig> {
     };
     let mut merged = Kubeconfig::default();
     for path in to_read {
-        let next = Kubeconfig::read_from(path)
-            .map_err(|error| anyhow::anyhow!(innermost(&error)))
-            // A parser draws the place below its sentence.
-            .map_err(|error| anyhow::anyhow!(first_line(&error.to_string())));
+        let next = kubeconfig::read(path).map_err(|error| anyhow::anyhow!(error));
         merged = next
             .and_then(|next| Ok(merged.merge(next)?))
             .with_context(|| format!("cannot read kubeconfig {}", path.display()))?;
@@ -156,13 +150,19 @@ async fn load(target: &Target) -> Result<Config> {
     {
         return Ok(config);
     }
-    Config::from_kubeconfig(&options)
+    from_home(&options).await.context(
+        "not inside of a cluster, and there is no usable kubeconfig (--kubeconfig, KUBECONFIG or \
+         ~/.kube/config)",
+    )
+}
+
+async fn from_home(options: &KubeConfigOptions) -> Result<Config> {
+    let home = std::env::home_dir().context("there is no home directory")?;
+    let kubeconfig = kubeconfig::read(&home.join(".kube/config"));
+    let kubeconfig = kubeconfig.map_err(|error| anyhow::anyhow!(error))?;
+    Config::from_custom_kubeconfig(kubeconfig, options)
         .await
         .map_err(|error| anyhow::anyhow!(innermost(&error)))
-        .context(
-            "not inside of a cluster, and there is no usable kubeconfig (--kubeconfig, KUBECONFIG \
-             or ~/.kube/config)",
-        )
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod connection;
 pub mod error;
 pub mod events;
+mod kubeconfig;
 pub mod lease;
 pub mod objects;
 pub mod protected;

@@ -4,11 +4,10 @@ use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
-use kube::config::Kubeconfig;
 use kube::{Resource, ResourceExt};
 
 use super::certificates::ApiServer;
-use super::error::innermost;
+use super::kubeconfig;
 use crate::csr::names::San;
 use crate::evidence::{IdentityKind, Source, unmapped};
 
@@ -196,16 +195,11 @@ impl ProtectingObject for ConfigMap {
     /// of this name, which protect nothing.
     fn protects(&self) -> Protects {
         let text = self.data.as_ref().and_then(|data| data.get("kubeconfig"));
-        let read = text.map(|text| Kubeconfig::from_yaml(text));
+        let read = text.map(|text| kubeconfig::parse(text));
         let (clusters, broken) = match read {
             None => (Vec::new(), None),
             Some(Ok(kubeconfig)) => (kubeconfig.clusters, None),
-            Some(Err(why)) => {
-                // The lines after the first show the text.
-                let why = innermost(&why);
-                let why = why.lines().next().unwrap_or_default();
-                (Vec::new(), Some(format!("its kubeconfig: {why}")))
-            }
+            Some(Err(why)) => (Vec::new(), Some(format!("its kubeconfig: {why}"))),
         };
         let servers: Vec<String> = clusters
             .into_iter()

@@ -7,6 +7,7 @@ use super::{count, unread};
 use crate::doctor::code::Code;
 use crate::doctor::facts::{Facts, Proxied};
 use crate::doctor::report::{Check, Checked, Finding};
+use crate::yaml;
 
 const KEY: &str = "serverTLSBootstrap";
 /// Letters that may be wrong, missing, too many or swapped in a word that was meant to be the key.
@@ -54,8 +55,7 @@ fn of_map(text: &str) -> Result<(), Finding> {
         let what = format!("the configuration in kube-system/kubelet-config {why}");
         Finding::new(Code::KubeletConfigUnreadable, what).mend(EDIT)
     };
-    let parsed: Value =
-        serde_saphyr::from_str(text).map_err(|_| unreadable("is no YAML".to_owned()))?;
+    let parsed: Value = yaml::document(text).map_err(|_| unreadable("is no YAML".to_owned()))?;
     let fields = parsed
         .as_object()
         .ok_or_else(|| unreadable("has no fields".to_owned()))?;
