@@ -5,9 +5,6 @@ use std::collections::BTreeSet;
 use anyhow::{Result, anyhow, bail};
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::api::DynamicObject;
 use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
@@ -17,7 +14,7 @@ use serde_json::Value;
 use super::observations::Observations;
 use crate::cluster::certificates::ApiServer;
 use crate::cluster::objects::{SlimNode, SlimRequest};
-use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, ProtectingObject};
+use crate::cluster::protected::{self, CLUSTER_INFO, KUBERNETES_SERVICE, ProtectingObject};
 use crate::csr::{Object, Request, Settled};
 use crate::evidence::{Evidence, Inventory, Machines, Source, Sources};
 use crate::policy::{MachineKind, Spec};
@@ -120,20 +117,16 @@ impl Intake {
                 self.given.insert(Source::Nodes);
                 Ok(())
             }
-            "Service" if is(KUBERNETES_SERVICE) => {
-                self.protect::<Service>(object, Source::KubernetesService)
-            }
+            "Service" if is(KUBERNETES_SERVICE) => self.protect(object, protected::Kind::Service),
             "EndpointSlice" if place.0 == KUBERNETES_SERVICE.0 => {
                 let of = text_at(&object, "/metadata/labels/kubernetes.io~1service-name");
                 if of == KUBERNETES_SERVICE.1 {
-                    return self.protect::<EndpointSlice>(object, Source::ApiServerEndpoints);
+                    return self.protect(object, protected::Kind::EndpointSlice);
                 }
                 Ok(())
             }
-            "ServiceCIDR" => self.protect::<ServiceCIDR>(object, Source::ServiceCidrs),
-            "ConfigMap" if is(CLUSTER_INFO) => {
-                self.protect::<ConfigMap>(object, Source::ClusterInfo)
-            }
+            "ServiceCIDR" => self.protect(object, protected::Kind::ServiceCidr),
+            "ConfigMap" if is(CLUSTER_INFO) => self.protect(object, protected::Kind::ConfigMap),
             "Service" | "EndpointSlice" | "ConfigMap" => Ok(()),
             "Inventory" => {
                 // JSON is YAML.
@@ -181,14 +174,10 @@ impl Intake {
         self.requests.push(taken);
     }
 
-    fn protect<K: ProtectingObject + DeserializeOwned>(
-        &mut self,
-        object: Value,
-        source: Source,
-    ) -> Result<()> {
-        let object: K = typed(object)?;
-        self.given.insert(source);
-        let protects = object.protects();
+    fn protect(&mut self, object: Value, kind: protected::Kind) -> Result<()> {
+        let object: ProtectingObject = typed(object)?;
+        self.given.insert(kind.source());
+        let protects = object.protects(kind);
         if let Some(why) = protects.unread {
             bail!("{why}");
         }

@@ -26,6 +26,8 @@ struct SlimMeta {
     #[serde(default)]
     name: Option<String>,
     #[serde(default)]
+    namespace: Option<String>,
+    #[serde(default)]
     uid: Option<String>,
     #[serde(default)]
     resource_version: Option<String>,
@@ -55,7 +57,9 @@ struct Labels {
 /// Stands for all labels, annotations, owners and finalizers that are not kept.
 const HAS_MORE: &str = "csr-warden/has-more";
 
-fn slim_meta<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+pub(super) fn slim_meta<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<ObjectMeta, D::Error> {
     let slim = SlimMeta::deserialize(deserializer)?;
     let more = slim.annotations.is_some()
         || slim.owner_references.is_some()
@@ -71,6 +75,7 @@ fn slim_meta<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D
     ];
     Ok(ObjectMeta {
         name: slim.name,
+        namespace: slim.namespace,
         uid: slim.uid,
         generate_name: slim.generate_name,
         resource_version: slim.resource_version,

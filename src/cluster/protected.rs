@@ -1,10 +1,10 @@
 //! The API's objects that say which names and addresses are not any node's.
 
+mod object;
+
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::api::networking::v1::ServiceCIDR;
-use kube::{Resource, ResourceExt};
+
+pub use object::{Kind, ProtectingObject};
 
 use super::certificates::ApiServer;
 use super::kubeconfig;
@@ -39,36 +39,6 @@ pub struct Part {
     pub sans: Vec<San>,
     /// Networks.
     pub networks: Vec<IpNet>,
-}
-
-/// An object that protects something.
-pub trait ProtectingObject: Resource<DynamicType = ()> + Sized {
-    /// What it protects.
-    fn protects(&self) -> Protects;
-
-    /// How a person knows it.
-    fn origin(&self) -> String {
-        let kind = Self::kind(&());
-        match self.namespace() {
-            Some(namespace) => format!("{kind} {namespace}/{}", self.name_any()),
-            None => format!("{kind} {}", self.name_any()),
-        }
-    }
-
-    /// What is wrong, with the object that it is wrong in.
-    fn told(&self, wrong: Option<String>) -> Option<String> {
-        wrong.map(|wrong| format!("{}: {wrong}", self.origin()))
-    }
-
-    /// These names and addresses, for the reason that this object is there.
-    fn part(&self, kind: IdentityKind, sans: Vec<San>) -> Part {
-        Part {
-            origin: self.origin(),
-            kind,
-            sans,
-            networks: Vec::new(),
-        }
-    }
 }
 
 /// Why this source is not whole without any object, if it is not. The API server makes it, and makes it again:
@@ -110,16 +80,43 @@ fn each<'a, T>(
     (all, unread)
 }
 
-impl ProtectingObject for Service {
-    fn protects(&self) -> Protects {
-        let spec = self.spec.clone().unwrap_or_default();
-        let ips = spec.cluster_ips.unwrap_or_default();
+/// These names and addresses, for the reason that an object is there.
+fn part(origin: &str, kind: IdentityKind, sans: Vec<San>) -> Part {
+    Part {
+        origin: origin.to_owned(),
+        kind,
+        sans,
+        networks: Vec::new(),
+    }
+}
+
+impl ProtectingObject {
+    /// What it protects, being of this kind.
+    pub fn protects(&self, kind: Kind) -> Protects {
+        let origin = self.origin(kind);
+        let mut protects = match kind {
+            Kind::Service => self.service(&origin),
+            Kind::EndpointSlice => self.endpoint_slice(&origin),
+            Kind::ServiceCidr => self.service_cidr(&origin),
+            Kind::ConfigMap => self.cluster_info(&origin),
+        };
+        let unread = protects.unread.take();
+        protects.unread = unread.map(|wrong| format!("{origin}: {wrong}"));
+        protects
+    }
+
+    fn service(&self, origin: &str) -> Protects {
+        let spec = self.spec.as_ref();
+        let of_cluster = spec.and_then(|spec| spec.cluster_ips.as_ref());
+        let ips = of_cluster.into_iter().flatten();
         let ips = ips
-            .iter()
-            .chain(&spec.cluster_ip)
+            .chain(spec.and_then(|spec| spec.cluster_ip.as_ref()))
             // What the API has for a Service without an address.
             .filter(|ip| !ip.is_empty() && *ip != "None")
-            .chain(spec.external_ips.iter().flatten());
+            .chain(
+                spec.iter()
+                    .flat_map(|spec| spec.external_ips.iter().flatten()),
+            );
         let (sans, unread) = each(ips, "an IP address", San::from_ip_text);
         let status = self.status.as_ref();
         let balancer = status.and_then(|status| status.load_balancer.as_ref());
@@ -129,27 +126,21 @@ impl ProtectingObject for Service {
             .flat_map(|one| one.ip.iter().chain(&one.hostname));
         let expected = "a load balancer's name or IP address";
         let (balancers, unread_balancer) = each(hosts, expected, San::from_host_text);
-        let mut parts = vec![self.part(IdentityKind::Service, sans)];
+        let mut parts = vec![part(origin, IdentityKind::Service, sans)];
         if !balancers.is_empty() {
-            parts.push(Part {
-                origin: format!("load balancer of {}", self.origin()),
-                ..self.part(IdentityKind::ApiServerIdentity, balancers)
-            });
+            let origin = format!("load balancer of {origin}");
+            parts.push(part(&origin, IdentityKind::ApiServerIdentity, balancers));
         }
         Protects {
             parts,
             servers: Vec::new(),
-            unread: self.told(unread.or(unread_balancer)),
+            unread: unread.or(unread_balancer),
         }
     }
-}
 
-impl ProtectingObject for EndpointSlice {
-    fn protects(&self) -> Protects {
-        let addresses = self
-            .endpoints
-            .iter()
-            .flat_map(|endpoint| &endpoint.addresses);
+    fn endpoint_slice(&self, origin: &str) -> Protects {
+        let endpoints = self.endpoints.iter().flatten();
+        let addresses = endpoints.flat_map(|endpoint| endpoint.addresses.iter().flatten());
         // Those of address type FQDN are names.
         let (sans, unread) = each(addresses, "a name or IP address", San::from_host_text);
         let ports: Vec<u16> = self
@@ -164,14 +155,12 @@ impl ProtectingObject for EndpointSlice {
         });
         Protects {
             servers: servers.collect(),
-            unread: self.told(unread),
-            parts: vec![self.part(IdentityKind::ApiServerEndpoint, sans)],
+            unread,
+            parts: vec![part(origin, IdentityKind::ApiServerEndpoint, sans)],
         }
     }
-}
 
-impl ProtectingObject for ServiceCIDR {
-    fn protects(&self) -> Protects {
+    fn service_cidr(&self, origin: &str) -> Protects {
         let cidrs = self.spec.as_ref().and_then(|spec| spec.cidrs.as_deref());
         let network = |text: &str| {
             let network: IpNet = text.parse().ok()?;
@@ -180,21 +169,19 @@ impl ProtectingObject for ServiceCIDR {
         let (networks, unread) = each(cidrs.unwrap_or_default().iter(), "a network", network);
         let part = Part {
             networks,
-            ..self.part(IdentityKind::Service, Vec::new())
+            ..part(origin, IdentityKind::Service, Vec::new())
         };
         Protects {
             parts: vec![part],
             servers: Vec::new(),
-            unread: self.told(unread),
+            unread,
         }
     }
-}
 
-impl ProtectingObject for ConfigMap {
     /// The servers of the kubeconfig that kubeadm publishes. Others keep other things in a ConfigMap
     /// of this name, which protect nothing.
-    fn protects(&self) -> Protects {
-        let text = self.data.as_ref().and_then(|data| data.get("kubeconfig"));
+    fn cluster_info(&self, origin: &str) -> Protects {
+        let text = self.data.as_ref().and_then(|data| data.kubeconfig.as_ref());
         let read = text.map(|text| kubeconfig::parse(text));
         let (clusters, broken) = match read {
             None => (Vec::new(), None),
@@ -212,9 +199,9 @@ impl ProtectingObject for ConfigMap {
             San::from_host_text(host)
         });
         Protects {
-            parts: vec![self.part(IdentityKind::ApiServerIdentity, sans)],
+            parts: vec![part(origin, IdentityKind::ApiServerIdentity, sans)],
             servers: Vec::new(),
-            unread: self.told(broken.or(unread)),
+            unread: broken.or(unread),
         }
     }
 }
@@ -222,13 +209,13 @@ impl ProtectingObject for ConfigMap {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
 
     use super::*;
 
-    fn protects<K: ProtectingObject + DeserializeOwned>(object: Value) -> Protects {
-        serde_json::from_value::<K>(object).unwrap().protects()
+    fn protects(kind: Kind, object: Value) -> Protects {
+        let object: ProtectingObject = serde_json::from_value(object).unwrap();
+        object.protects(kind)
     }
 
     fn texts(protects: &Protects) -> Vec<String> {
@@ -237,10 +224,13 @@ mod tests {
     }
 
     fn cluster_info(kubeconfig: &str) -> Protects {
-        protects::<ConfigMap>(json!({
-            "metadata": {"namespace": "kube-public", "name": "cluster-info"},
-            "data": {"kubeconfig": kubeconfig},
-        }))
+        protects(
+            Kind::ConfigMap,
+            json!({
+                "metadata": {"namespace": "kube-public", "name": "cluster-info"},
+                "data": {"kubeconfig": kubeconfig},
+            }),
+        )
     }
 
     #[test]
@@ -267,7 +257,7 @@ mod tests {
             assert_eq!((texts(&read), read.unread), (vec![expected.into()], None));
         }
         let other = json!({"metadata": {"name": "cluster-info"}, "data": {"other": "["}});
-        let read = protects::<ConfigMap>(other);
+        let read = protects(Kind::ConfigMap, other);
         assert_eq!((texts(&read), read.unread), (Vec::new(), None));
     }
 
@@ -277,12 +267,15 @@ mod tests {
             .map(|last| json!({"addresses": [format!("10.0.0.{last}")]}))
             .collect();
         let slice = |endpoints: Value| {
-            protects::<EndpointSlice>(json!({
-                "metadata": {"namespace": "default", "name": "kubernetes"},
-                "addressType": "IPv4",
-                "endpoints": endpoints,
-                "ports": [{"port": 6443}],
-            }))
+            protects(
+                Kind::EndpointSlice,
+                json!({
+                    "metadata": {"namespace": "default", "name": "kubernetes"},
+                    "addressType": "IPv4",
+                    "endpoints": endpoints,
+                    "ports": [{"port": 6443}],
+                }),
+            )
         };
         let read = slice(json!(many));
         assert_eq!((texts(&read).len(), read.servers.len()), (200, 200));
@@ -299,13 +292,16 @@ mod tests {
 
     #[test]
     fn a_load_balancer_of_the_service_is_an_api_servers() {
-        let read = protects::<Service>(json!({
-            "metadata": {"namespace": "default", "name": "kubernetes"},
-            "spec": {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"]},
-            "status": {"loadBalancer": {"ingress": [
-                {"ip": "192.0.2.7"}, {"hostname": "lb.example"},
-            ]}},
-        }));
+        let read = protects(
+            Kind::Service,
+            json!({
+                "metadata": {"namespace": "default", "name": "kubernetes"},
+                "spec": {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"]},
+                "status": {"loadBalancer": {"ingress": [
+                    {"ip": "192.0.2.7"}, {"hostname": "lb.example"},
+                ]}},
+            }),
+        );
         let kinds: Vec<_> = read
             .parts
             .iter()
@@ -324,10 +320,13 @@ mod tests {
     #[test]
     fn networks_of_services_are_held_as_ipv4_where_they_are() {
         let read = |network: &str| {
-            protects::<ServiceCIDR>(json!({
-                "metadata": {"name": "a"},
-                "spec": {"cidrs": [network]},
-            }))
+            protects(
+                Kind::ServiceCidr,
+                json!({
+                    "metadata": {"name": "a"},
+                    "spec": {"cidrs": [network]},
+                }),
+            )
         };
         let read_as_ipv4 = read("::ffff:10.96.0.0/108");
         let networks = read_as_ipv4.parts.iter().flat_map(|part| &part.networks);

@@ -3,9 +3,6 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::api::Api;
 use kube::runtime::watcher;
 use tokio::sync::{mpsc, watch};
@@ -16,7 +13,7 @@ use super::protecting::follow_protecting;
 use super::setup::Setup;
 use crate::cluster::connection::Connection;
 use crate::cluster::objects::{SlimNode, SlimRequest};
-use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, Part};
+use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, Kind, Part};
 use crate::cluster::watch::{Change, follow};
 use crate::csr::{KUBELET_SERVING_SIGNER, Object};
 use crate::evidence::{Inventory, Node, Source};
@@ -81,32 +78,32 @@ pub(super) fn start(
 
     let (namespace, name) = KUBERNETES_SERVICE;
     let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
-    tokio::spawn(follow_protecting::<Service>(
-        Api::namespaced(client.clone(), namespace),
+    tokio::spawn(follow_protecting(
+        Api::namespaced_with(client.clone(), namespace, &Kind::Service),
         named(name),
-        Source::KubernetesService,
+        Kind::Service,
         inputs.clone(),
         None,
     ));
-    tokio::spawn(follow_protecting::<EndpointSlice>(
-        Api::namespaced(client.clone(), namespace),
+    tokio::spawn(follow_protecting(
+        Api::namespaced_with(client.clone(), namespace, &Kind::EndpointSlice),
         watcher::Config::default().labels(&format!("kubernetes.io/service-name={name}")),
-        Source::ApiServerEndpoints,
+        Kind::EndpointSlice,
         inputs.clone(),
         Some(servers),
     ));
-    tokio::spawn(follow_protecting::<ServiceCIDR>(
-        Api::all(client.clone()),
+    tokio::spawn(follow_protecting(
+        Api::all_with(client.clone(), &Kind::ServiceCidr),
         watcher::Config::default(),
-        Source::ServiceCidrs,
+        Kind::ServiceCidr,
         inputs.clone(),
         None,
     ));
     let (namespace, name) = CLUSTER_INFO;
-    tokio::spawn(follow_protecting::<ConfigMap>(
-        Api::namespaced(client, namespace),
+    tokio::spawn(follow_protecting(
+        Api::namespaced_with(client, namespace, &Kind::ConfigMap),
         named(name),
-        Source::ClusterInfo,
+        Kind::ConfigMap,
         inputs.clone(),
         None,
     ));

@@ -2,31 +2,27 @@
 //! the API servers among it to whoever reads their certificates.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
 use kube::api::Api;
 use kube::runtime::watcher;
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::feeds::{Input, Inputs};
 use crate::cluster::certificates::ApiServer;
-use crate::cluster::protected::{ProtectingObject, Protects, none_of};
+use crate::cluster::protected::{Kind, ProtectingObject, Protects, none_of};
 use crate::cluster::watch::{Change, follow};
 use crate::evidence::Source;
 
 /// Follows the objects of one kind that protect something. `servers` is told of all API servers
 /// among them.
-pub(super) async fn follow_protecting<K>(
-    api: Api<K>,
+pub(super) async fn follow_protecting(
+    api: Api<ProtectingObject>,
     config: watcher::Config,
-    source: Source,
+    kind: Kind,
     inputs: Inputs,
     servers: Option<watch::Sender<Option<BTreeSet<ApiServer>>>>,
-) where
-    K: ProtectingObject + Clone + DeserializeOwned + Debug + Send + 'static,
-{
+) {
     let known = Arc::new(Mutex::new(Objects::default()));
     follow(api, config, |change| {
         let inputs = inputs.clone();
@@ -34,7 +30,7 @@ pub(super) async fn follow_protecting<K>(
         let known = known.clone();
         async move {
             let messages = match known.lock() {
-                Ok(mut known) => known.change(change, source, &servers),
+                Ok(mut known) => known.change(change, kind, &servers),
                 Err(_) => return false,
             };
             for message in messages {
@@ -68,21 +64,22 @@ struct Known {
 }
 
 impl Objects {
-    fn change<K: ProtectingObject>(
+    fn change(
         &mut self,
-        change: Change<K>,
-        source: Source,
+        change: Change<ProtectingObject>,
+        kind: Kind,
         servers: &Option<watch::Sender<Option<BTreeSet<ApiServer>>>>,
     ) -> Vec<Input> {
+        let source = kind.source();
         let mut messages = Vec::new();
         match change {
             Change::Restarted => {
                 self.listing = true;
                 self.listed.clear();
             }
-            Change::Seen(object) => messages = self.seen(&object, source),
+            Change::Seen(object) => messages = self.seen(&object, kind),
             Change::Gone(object) => {
-                if let Some(known) = self.known.remove(&object.origin()) {
+                if let Some(known) = self.known.remove(&object.origin(kind)) {
                     messages.extend(known.origins.into_iter().map(Input::Unprotected));
                 }
                 messages.extend(self.change_of_state(source));
@@ -114,14 +111,14 @@ impl Objects {
         messages
     }
 
-    fn seen<K: ProtectingObject>(&mut self, object: &K, source: Source) -> Vec<Input> {
+    fn seen(&mut self, object: &ProtectingObject, kind: Kind) -> Vec<Input> {
         let Protects {
             parts,
             servers,
             unread,
-        } = object.protects();
+        } = object.protects(kind);
         let origins: BTreeSet<String> = parts.iter().map(|part| part.origin.clone()).collect();
-        let origin = object.origin();
+        let origin = object.origin(kind);
         self.listed.insert(origin.clone());
         let known = Known {
             origins: origins.clone(),
@@ -134,7 +131,7 @@ impl Objects {
         let gone = gone.map(Input::Unprotected);
         let mut messages: Vec<Input> = gone.collect();
         messages.extend(parts.into_iter().map(Input::Protected));
-        messages.extend(self.change_of_state(source));
+        messages.extend(self.change_of_state(kind.source()));
         messages
     }
 
@@ -166,72 +163,68 @@ impl Objects {
 #[cfg(test)]
 #[allow(clippy::indexing_slicing, clippy::unreachable, clippy::unwrap_used)]
 mod tests {
-    use k8s_openapi::api::core::v1::{ConfigMap, Service};
-    use k8s_openapi::api::networking::v1::ServiceCIDR;
     use serde_json::{Value, json};
 
     use super::*;
 
     /// What the last of these changes says of the source.
-    fn said<K: ProtectingObject>(
+    fn said(
         objects: &mut Objects,
-        source: Source,
-        changes: Vec<Change<K>>,
+        kind: Kind,
+        changes: Vec<Change<ProtectingObject>>,
     ) -> Option<Input> {
         let all = changes
             .into_iter()
-            .flat_map(|change| objects.change(change, source, &None));
+            .flat_map(|change| objects.change(change, kind, &None));
         all.last()
             .filter(|last| matches!(last, Input::Synced(_) | Input::Incomplete(..)))
     }
 
-    fn object<K: DeserializeOwned>(object: Value) -> K {
+    fn object(object: Value) -> ProtectingObject {
         serde_json::from_value(object).unwrap()
     }
 
     /// Asserts that nothing is whole without such an object, from the first list on.
-    fn assert_needed<K: ProtectingObject + DeserializeOwned>(
-        source: Source,
-        one: Value,
-        why: &str,
-    ) {
+    fn assert_needed(kind: Kind, one: Value, why: &str) {
         let mut objects = Objects::default();
-        let none = vec![Change::<K>::Restarted, Change::Complete];
+        let none = vec![Change::Restarted, Change::Complete];
         let lacks = |input: Option<Input>| match input {
-            Some(Input::Incomplete(of, said)) => assert!(of == source && said == why, "{said}"),
+            Some(Input::Incomplete(of, said)) => {
+                assert!(of == kind.source() && said == why, "{said}")
+            }
             other => assert!(matches!(other, Some(Input::Incomplete(..))), "{other:?}"),
         };
-        lacks(said(&mut objects, source, none));
-        let seen = |one: &Value| vec![Change::Seen(object::<K>(one.clone()))];
-        let synced = said(&mut objects, source, seen(&one));
+        lacks(said(&mut objects, kind, none));
+        let seen = |one: &Value| vec![Change::Seen(object(one.clone()))];
+        let synced = said(&mut objects, kind, seen(&one));
         assert!(matches!(synced, Some(Input::Synced(_))), "{synced:?}");
-        let again = said(&mut objects, source, seen(&one));
+        let again = said(&mut objects, kind, seen(&one));
         assert!(again.is_none(), "no news, but {again:?}");
-        let gone = vec![Change::Gone(object::<K>(one.clone()))];
-        lacks(said(&mut objects, source, gone));
+        let gone = vec![Change::Gone(object(one.clone()))];
+        lacks(said(&mut objects, kind, gone));
         let listed = vec![
             Change::Restarted,
-            Change::Seen(object::<K>(one)),
+            Change::Seen(object(one)),
             Change::Complete,
         ];
-        let synced = said(&mut objects, source, listed);
+        let synced = said(&mut objects, kind, listed);
         assert!(matches!(synced, Some(Input::Synced(_))), "{synced:?}");
-        let none = vec![Change::<K>::Restarted, Change::Complete];
-        lacks(said(&mut objects, source, none));
+        let none = vec![Change::Restarted, Change::Complete];
+        lacks(said(&mut objects, kind, none));
     }
 
     #[test]
     fn what_every_cluster_has_is_missing_and_not_empty() {
-        assert_needed::<Service>(
-            Source::KubernetesService,
+        assert_needed(
+            Kind::Service,
             json!({
                 "metadata": {"namespace": "default", "name": "kubernetes"},
                 "spec": {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"]},
             }),
             "there is no Service default/kubernetes, which every cluster has",
         );
-        assert_needed::<ServiceCIDR>(
-            Source::ServiceCidrs,
+        assert_needed(
+            Kind::ServiceCidr,
             json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/12"]}}),
             "there is no ServiceCIDR, which every cluster has",
         );
@@ -239,8 +232,8 @@ mod tests {
 
     #[test]
     fn a_cluster_without_cluster_info_has_said_so() {
-        let none = vec![Change::<ConfigMap>::Restarted, Change::Complete];
-        let synced = said(&mut Objects::default(), Source::ClusterInfo, none);
+        let none = vec![Change::Restarted, Change::Complete];
+        let synced = said(&mut Objects::default(), Kind::ConfigMap, none);
         assert!(matches!(synced, Some(Input::Synced(_))), "{synced:?}");
     }
 
@@ -248,7 +241,7 @@ mod tests {
     #[test]
     fn a_cluster_info_that_breaks_is_missed_until_it_is_mended() {
         let with = |kubeconfig: &str| {
-            let object = object::<ConfigMap>(json!({
+            let object = object(json!({
                 "metadata": {"namespace": "kube-public", "name": "cluster-info"},
                 "data": {"kubeconfig": kubeconfig},
             }));
@@ -258,7 +251,7 @@ mod tests {
         let good = "clusters: [{name: a, cluster: {server: 'https://api.example'}}]";
         let listed = vec![Change::Restarted, with("["), Change::Complete];
         for changes in [listed, vec![with(good), with("[")]] {
-            let broken = said(&mut objects, Source::ClusterInfo, changes);
+            let broken = said(&mut objects, Kind::ConfigMap, changes);
             let Some(Input::Incomplete(Source::ClusterInfo, why)) = broken else {
                 unreachable!("{broken:?}");
             };
@@ -267,7 +260,7 @@ mod tests {
                 "{why}"
             );
         }
-        let mended = said(&mut objects, Source::ClusterInfo, vec![with(good)]);
+        let mended = said(&mut objects, Kind::ConfigMap, vec![with(good)]);
         assert!(matches!(mended, Some(Input::Synced(_))), "{mended:?}");
     }
 
@@ -275,7 +268,7 @@ mod tests {
     #[test]
     fn a_load_balancer_that_goes_is_unprotected() {
         let with = |ingress: Value| {
-            let object = object::<Service>(json!({
+            let object = object(json!({
                 "metadata": {"namespace": "default", "name": "kubernetes"},
                 "spec": {"clusterIP": "10.96.0.1"},
                 "status": {"loadBalancer": {"ingress": ingress}},
@@ -283,9 +276,9 @@ mod tests {
             Change::Seen(object)
         };
         let mut objects = Objects::default();
-        let source = Source::KubernetesService;
-        objects.change(with(json!([{"ip": "192.0.2.7"}])), source, &None);
-        let said = objects.change(with(json!([])), source, &None);
+        let kind = Kind::Service;
+        objects.change(with(json!([{"ip": "192.0.2.7"}])), kind, &None);
+        let said = objects.change(with(json!([])), kind, &None);
         let gone = "load balancer of Service default/kubernetes";
         assert!(
             matches!(&said[..], [Input::Unprotected(origin), Input::Protected(_)] if origin == gone)

@@ -1,0 +1,163 @@
+//! Objects of all kinds that protect something, with only the fields in use. They are one type, since
+//! all that follows, lists and reads a type is made for each anew.
+
+use std::borrow::Cow;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::DynamicResourceScope;
+use kube::{Resource, ResourceExt};
+use serde::Deserialize;
+
+use crate::cluster::objects::slim_meta;
+use crate::evidence::Source;
+
+/// What an object that protects something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The API server's Service.
+    Service,
+    /// The API server's endpoints.
+    EndpointSlice,
+    /// A network of Services.
+    ServiceCidr,
+    /// What tells joining nodes where the API server is.
+    ConfigMap,
+}
+
+impl Kind {
+    /// The source that all objects of this kind are.
+    pub fn source(self) -> Source {
+        match self {
+            Kind::Service => Source::KubernetesService,
+            Kind::EndpointSlice => Source::ApiServerEndpoints,
+            Kind::ServiceCidr => Source::ServiceCidrs,
+            Kind::ConfigMap => Source::ClusterInfo,
+        }
+    }
+
+    fn names(self) -> Names {
+        match self {
+            Kind::Service => Names::of::<Service>(),
+            Kind::EndpointSlice => Names::of::<EndpointSlice>(),
+            Kind::ServiceCidr => Names::of::<ServiceCIDR>(),
+            Kind::ConfigMap => Names::of::<ConfigMap>(),
+        }
+    }
+}
+
+/// How the API calls a kind.
+struct Names {
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+}
+
+impl Names {
+    fn of<K: k8s_openapi::Resource>() -> Names {
+        Names {
+            group: K::GROUP,
+            version: K::VERSION,
+            kind: K::KIND,
+            plural: K::URL_PATH_SEGMENT,
+        }
+    }
+}
+
+/// An object that protects something; each kind has some of the fields.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ProtectingObject {
+    #[serde(deserialize_with = "slim_meta")]
+    metadata: ObjectMeta,
+    pub(super) spec: Option<ObjectSpec>,
+    pub(super) status: Option<ObjectStatus>,
+    pub(super) endpoints: Option<Vec<Endpoint>>,
+    pub(super) ports: Option<Vec<Port>>,
+    pub(super) data: Option<Data>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct ObjectSpec {
+    #[serde(rename = "clusterIP")]
+    pub(super) cluster_ip: Option<String>,
+    #[serde(rename = "clusterIPs")]
+    pub(super) cluster_ips: Option<Vec<String>>,
+    #[serde(rename = "externalIPs")]
+    pub(super) external_ips: Option<Vec<String>>,
+    pub(super) cidrs: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ObjectStatus {
+    pub(super) load_balancer: Option<LoadBalancer>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct LoadBalancer {
+    pub(super) ingress: Option<Vec<Ingress>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Ingress {
+    pub(super) ip: Option<String>,
+    pub(super) hostname: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Endpoint {
+    pub(super) addresses: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Port {
+    pub(super) port: Option<i32>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Data {
+    pub(super) kubeconfig: Option<String>,
+}
+
+impl ProtectingObject {
+    /// How a person knows it.
+    pub fn origin(&self, kind: Kind) -> String {
+        let kind = kind.names().kind;
+        match self.namespace() {
+            Some(namespace) => format!("{kind} {namespace}/{}", self.name_any()),
+            None => format!("{kind} {}", self.name_any()),
+        }
+    }
+}
+
+impl Resource for ProtectingObject {
+    type DynamicType = Kind;
+    type Scope = DynamicResourceScope;
+
+    fn kind(kind: &Kind) -> Cow<'_, str> {
+        kind.names().kind.into()
+    }
+
+    fn group(kind: &Kind) -> Cow<'_, str> {
+        kind.names().group.into()
+    }
+
+    fn version(kind: &Kind) -> Cow<'_, str> {
+        kind.names().version.into()
+    }
+
+    fn plural(kind: &Kind) -> Cow<'_, str> {
+        kind.names().plural.into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
