@@ -153,14 +153,33 @@ pub(super) trait AnyDeserializer<'de> {
     fn read(&mut self, hint: Hint, visitor: &mut dyn AnyVisitor<'de>) -> Result<(), Raised>;
 }
 
+/// A visitor has the methods that its hint leads the reader to; no more is compiled.
 trait AnyVisitor<'de> {
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
-    fn scalar(&mut self, scalar: Scalar<'de, '_>) -> Result<(), Raised>;
-    fn some(&mut self, inner: &mut dyn AnyDeserializer<'de>) -> Result<(), Raised>;
-    fn newtype(&mut self, inner: &mut dyn AnyDeserializer<'de>) -> Result<(), Raised>;
-    fn seq(&mut self, items: &mut dyn AnySeq<'de>) -> Result<(), Raised>;
-    fn map(&mut self, entries: &mut dyn AnyMap<'de>) -> Result<(), Raised>;
-    fn variant(&mut self, variant: &mut dyn AnyEnum<'de>) -> Result<(), Raised>;
+
+    fn scalar(&mut self, _: Scalar<'de, '_>) -> Result<(), Raised> {
+        Err(not_asked_for())
+    }
+
+    fn some(&mut self, _: &mut dyn AnyDeserializer<'de>) -> Result<(), Raised> {
+        Err(not_asked_for())
+    }
+
+    fn newtype(&mut self, _: &mut dyn AnyDeserializer<'de>) -> Result<(), Raised> {
+        Err(not_asked_for())
+    }
+
+    fn seq(&mut self, _: &mut dyn AnySeq<'de>) -> Result<(), Raised> {
+        Err(not_asked_for())
+    }
+
+    fn map(&mut self, _: &mut dyn AnyMap<'de>) -> Result<(), Raised> {
+        Err(not_asked_for())
+    }
+
+    fn variant(&mut self, _: &mut dyn AnyEnum<'de>) -> Result<(), Raised> {
+        Err(not_asked_for())
+    }
 }
 
 trait AnySeed<'de> {
@@ -186,6 +205,10 @@ mod types;
 
 pub(super) use reader::Reader;
 pub(super) use types::Erased;
+
+fn not_asked_for() -> Raised {
+    Raised::custom("found what no type has asked for")
+}
 
 fn used_up() -> Raised {
     Raised::custom("read a second time")

@@ -33,9 +33,7 @@ impl<'de, V: Visitor<'de>> Once<V, V::Value> {
         self.value = Some(result?);
         Ok(())
     }
-}
 
-impl<'de, V: Visitor<'de>> AnyVisitor<'de> for Once<V, V::Value> {
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.once {
             Some(visitor) => visitor.expecting(f),
@@ -86,6 +84,38 @@ impl<'de, V: Visitor<'de>> AnyVisitor<'de> for Once<V, V::Value> {
     }
 }
 
+macro_rules! visitors {
+    ($($name:ident: $($method:ident($argument:ty)),+;)+) => {$(
+        struct $name<V, T>(Once<V, T>);
+
+        impl<'de, V: Visitor<'de>> AnyVisitor<'de> for $name<V, V::Value> {
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.expecting(f)
+            }
+
+            $(fn $method(&mut self, found: $argument) -> Result<(), Raised> {
+                self.0.$method(found)
+            })+
+        }
+    )+};
+}
+
+visitors! {
+    Anything:
+        scalar(Scalar<'de, '_>),
+        some(&mut dyn AnyDeserializer<'de>),
+        newtype(&mut dyn AnyDeserializer<'de>),
+        seq(&mut dyn AnySeq<'de>),
+        map(&mut dyn AnyMap<'de>),
+        variant(&mut dyn AnyEnum<'de>);
+    Scalars: scalar(Scalar<'de, '_>);
+    Maybe: scalar(Scalar<'de, '_>), some(&mut dyn AnyDeserializer<'de>);
+    Newtype: newtype(&mut dyn AnyDeserializer<'de>);
+    Sequence: seq(&mut dyn AnySeq<'de>);
+    Mapping: map(&mut dyn AnyMap<'de>);
+    Choices: variant(&mut dyn AnyEnum<'de>);
+}
+
 struct Seed<S, V>(Once<S, V>);
 
 impl<'de, S: DeserializeSeed<'de>> AnySeed<'de> for Seed<S, S::Value> {
@@ -96,22 +126,16 @@ impl<'de, S: DeserializeSeed<'de>> AnySeed<'de> for Seed<S, S::Value> {
     }
 }
 
-impl<'de> Erased<'_, 'de> {
-    fn read<V: Visitor<'de>>(self, hint: Hint, visitor: V) -> Result<V::Value, Raised> {
-        let mut once = Once::new(visitor);
-        self.0.read(hint, &mut once)?;
-        once.value()
-    }
-}
-
 macro_rules! hints {
-    ($($method:ident($($name:ident: $type:ty),*) => $hint:expr;)*) => {
+    ($($method:ident($($name:ident: $type:ty),*) => $hint:expr, $visitor:ident;)*) => {
         $(fn $method<V: Visitor<'de>>(
             self,
             $($name: $type,)*
             visitor: V,
         ) -> Result<V::Value, Raised> {
-            self.read($hint, visitor)
+            let mut visitor = $visitor(Once::new(visitor));
+            self.0.read($hint, &mut visitor)?;
+            visitor.0.value()
         })*
     };
 }
@@ -120,38 +144,38 @@ impl<'de> Deserializer<'de> for Erased<'_, 'de> {
     type Error = Raised;
 
     hints! {
-        deserialize_any() => Hint::Any;
-        deserialize_bool() => Hint::Bool;
-        deserialize_i8() => Hint::I8;
-        deserialize_i16() => Hint::I16;
-        deserialize_i32() => Hint::I32;
-        deserialize_i64() => Hint::I64;
-        deserialize_u8() => Hint::U8;
-        deserialize_u16() => Hint::U16;
-        deserialize_u32() => Hint::U32;
-        deserialize_u64() => Hint::U64;
-        deserialize_f32() => Hint::F32;
-        deserialize_f64() => Hint::F64;
-        deserialize_char() => Hint::Char;
-        deserialize_str() => Hint::Str;
-        deserialize_string() => Hint::String;
-        deserialize_bytes() => Hint::Bytes;
-        deserialize_byte_buf() => Hint::ByteBuf;
-        deserialize_option() => Hint::Option;
-        deserialize_unit() => Hint::Unit;
-        deserialize_seq() => Hint::Seq;
-        deserialize_map() => Hint::Map;
-        deserialize_identifier() => Hint::Identifier;
-        deserialize_ignored_any() => Hint::Ignored;
-        deserialize_unit_struct(name: &'static str) => Hint::UnitStruct(name);
-        deserialize_newtype_struct(name: &'static str) => Hint::NewtypeStruct(name);
-        deserialize_tuple(length: usize) => Hint::Tuple(length);
+        deserialize_any() => Hint::Any, Anything;
+        deserialize_bool() => Hint::Bool, Scalars;
+        deserialize_i8() => Hint::I8, Scalars;
+        deserialize_i16() => Hint::I16, Scalars;
+        deserialize_i32() => Hint::I32, Scalars;
+        deserialize_i64() => Hint::I64, Scalars;
+        deserialize_u8() => Hint::U8, Scalars;
+        deserialize_u16() => Hint::U16, Scalars;
+        deserialize_u32() => Hint::U32, Scalars;
+        deserialize_u64() => Hint::U64, Scalars;
+        deserialize_f32() => Hint::F32, Scalars;
+        deserialize_f64() => Hint::F64, Scalars;
+        deserialize_char() => Hint::Char, Scalars;
+        deserialize_str() => Hint::Str, Scalars;
+        deserialize_string() => Hint::String, Scalars;
+        deserialize_bytes() => Hint::Bytes, Anything;
+        deserialize_byte_buf() => Hint::ByteBuf, Anything;
+        deserialize_option() => Hint::Option, Maybe;
+        deserialize_unit() => Hint::Unit, Scalars;
+        deserialize_seq() => Hint::Seq, Sequence;
+        deserialize_map() => Hint::Map, Mapping;
+        deserialize_identifier() => Hint::Identifier, Scalars;
+        deserialize_ignored_any() => Hint::Ignored, Anything;
+        deserialize_unit_struct(name: &'static str) => Hint::UnitStruct(name), Anything;
+        deserialize_newtype_struct(name: &'static str) => Hint::NewtypeStruct(name), Newtype;
+        deserialize_tuple(length: usize) => Hint::Tuple(length), Sequence;
         deserialize_tuple_struct(name: &'static str, length: usize) =>
-            Hint::TupleStruct(name, length);
+            Hint::TupleStruct(name, length), Sequence;
         deserialize_struct(name: &'static str, fields: &'static [&'static str]) =>
-            Hint::Struct(name, fields);
+            Hint::Struct(name, fields), Mapping;
         deserialize_enum(name: &'static str, variants: &'static [&'static str]) =>
-            Hint::Enum(name, variants);
+            Hint::Enum(name, variants), Choices;
     }
 }
 
@@ -222,9 +246,9 @@ impl<'de> VariantAccess<'de> for Choice<'_, 'de> {
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Raised> {
-        let mut once = Once::new(visitor);
-        self.0.content(Content::Tuple(length, &mut once))?;
-        once.value()
+        let mut visitor = Sequence(Once::new(visitor));
+        self.0.content(Content::Tuple(length, &mut visitor))?;
+        visitor.0.value()
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -232,8 +256,8 @@ impl<'de> VariantAccess<'de> for Choice<'_, 'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Raised> {
-        let mut once = Once::new(visitor);
-        self.0.content(Content::Struct(fields, &mut once))?;
-        once.value()
+        let mut visitor = Mapping(Once::new(visitor));
+        self.0.content(Content::Struct(fields, &mut visitor))?;
+        visitor.0.value()
     }
 }
