@@ -37,7 +37,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-pub use schemas::schemas;
+pub use schemas::{schemas, schemas_of_files};
 
 /// The width of a terminal that everybody has.
 const WIDTH: usize = 80;

@@ -10,6 +10,22 @@ use super::explain::Explanation;
 use super::observations::Observations;
 use super::render::Shown;
 use super::status::Statuses;
+use crate::evidence::InventoryFile;
+use crate::policy::Policy;
+use crate::telemetry::audit;
+
+/// Each schema that `csr-warden policy schema` prints, by its name there, with its file.
+pub fn schemas_of_files() -> [(&'static str, &'static str, Schema); 3] {
+    [
+        ("policy", "policies/policy.schema.json", schema_for!(Policy)),
+        (
+            "inventory",
+            "policies/inventory.schema.json",
+            schema_for!(InventoryFile),
+        ),
+        ("decision", "docs/decision.schema.json", audit::schema()),
+    ]
+}
 
 /// Each schema with the name of its file in `docs/schemas/`.
 pub fn schemas() -> Vec<(&'static str, Schema)> {

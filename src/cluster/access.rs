@@ -1,11 +1,14 @@
 //! Whether the holder of a token may read a path of ours: asked of the API server, as it asks itself.
 
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use k8s_openapi::api::authorization::v1::{
     NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
-use kube::Client;
-use kube::api::{Api, PostParams};
+use kube::api::PostParams;
+use kube::core::Request;
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::connection::WRITE_DEADLINE;
@@ -31,6 +34,39 @@ pub async fn may_get(client: &Client, token: &str, path: &str) -> Result<Access,
     }
 }
 
+/// The part of an answer in use.
+#[derive(Deserialize)]
+struct Answer<S> {
+    status: Option<S>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Authentication {
+    authenticated: Option<bool>,
+    user: Option<UserInfo>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Authorization {
+    allowed: bool,
+    denied: Option<bool>,
+}
+
+/// What the API server answers to a review.
+async fn answer<K, S>(client: &Client, review: &K) -> kube::Result<S>
+where
+    K: Resource<DynamicType = ()> + Serialize,
+    S: Default + DeserializeOwned,
+{
+    let body = serde_json::to_vec(review).map_err(kube::Error::SerdeError)?;
+    let request = Request::new(K::url_path(&(), None)).create(&PostParams::default(), body);
+    let request = request.map_err(kube::Error::BuildRequest)?;
+    let answer: Answer<S> = client.request(request).await?;
+    Ok(answer.status.unwrap_or_default())
+}
+
 async fn review(client: &Client, token: &str, path: &str) -> kube::Result<Access> {
     let review = TokenReview {
         spec: TokenReviewSpec {
@@ -39,9 +75,7 @@ async fn review(client: &Client, token: &str, path: &str) -> kube::Result<Access
         },
         ..TokenReview::default()
     };
-    let api: Api<TokenReview> = Api::all(client.clone());
-    let answer = api.create(&PostParams::default(), &review).await?;
-    let status = answer.status.unwrap_or_default();
+    let status: Authentication = answer(client, &review).await?;
     let user = match status.user {
         Some(user) if status.authenticated == Some(true) => user,
         Some(_) | None => return Ok(Access::Unauthenticated),
@@ -61,9 +95,7 @@ async fn review(client: &Client, token: &str, path: &str) -> kube::Result<Access
         },
         ..SubjectAccessReview::default()
     };
-    let api: Api<SubjectAccessReview> = Api::all(client.clone());
-    let answer = api.create(&PostParams::default(), &review).await?;
-    let status = answer.status.unwrap_or_default();
+    let status: Authorization = answer(client, &review).await?;
     if status.allowed && status.denied != Some(true) {
         Ok(Access::Granted)
     } else {

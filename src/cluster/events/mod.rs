@@ -16,8 +16,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::Client;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::Request;
+use kube::{Client, Resource};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::{sleep, sleep_until, timeout};
@@ -52,7 +53,7 @@ impl Events {
     pub fn start(client: Client, instance: String) -> Events {
         let shared = Arc::new(Shared::default());
         let writer = Writer {
-            api: Api::namespaced(client, NAMESPACE),
+            client,
             instance,
             create_fails: false,
             patch_fails: false,
@@ -173,7 +174,7 @@ impl Shared {
 }
 
 struct Writer {
-    api: Api<Event>,
+    client: Client,
     instance: String,
     create_fails: bool,
     patch_fails: bool,
@@ -222,15 +223,26 @@ impl Writer {
         ended
     }
 
-    async fn send(&self, work: &Work) -> kube::Result<Event> {
-        if let Some(notice) = &work.create {
-            let event = event(&work.event, notice, work.tally, &self.instance);
-            return self.api.create(&PostParams::default(), &event).await;
-        }
-        let patch = Patch::Merge(json!({"series": series(work.tally)}));
-        let params = PatchParams::default();
-        self.api.patch(&work.event, &params, &patch).await
+    async fn send(&self, work: &Work) -> kube::Result<()> {
+        let request = match &work.create {
+            Some(notice) => {
+                let event = event(&work.event, notice, work.tally, &self.instance);
+                let event = serde_json::to_vec(&event).map_err(kube::Error::SerdeError)?;
+                events().create(&PostParams::default(), event)
+            }
+            None => {
+                let patch = Patch::Merge(json!({"series": series(work.tally)}));
+                events().patch(&work.event, &PatchParams::default(), &patch)
+            }
+        };
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        // What the server makes of it is not looked at.
+        self.client.request_text(request).await.map(drop)
     }
+}
+
+fn events() -> Request {
+    Request::new(Event::url_path(&(), Some(NAMESPACE)))
 }
 
 /// One occurrence is no series.

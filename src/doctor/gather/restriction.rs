@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node as FullNode;
 use kube::Client;
-use kube::api::{Api, PartialObjectMeta, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
+use kube::core::Request;
 use serde_json::json;
 use tokio::time::timeout;
 
 use super::Options;
-use super::access::status;
+use super::access::{path, status};
 use crate::cluster::connection::Connection;
 use crate::cluster::error::describe;
 use crate::csr::{NODE_USER_PREFIX, NODES_GROUP};
@@ -56,7 +57,7 @@ fn client(connection: &Connection, node: &str, deadline: Duration) -> Result<Cli
 
 /// Addresses stand in the status and labels in the Node itself, and each is admitted by itself.
 async fn attempt(client: &Client, victim: &str, deadline: Duration) -> Restriction {
-    let nodes: Api<PartialObjectMeta<FullNode>> = Api::all(client.clone());
+    let nodes = Request::new(path::<FullNode>(None));
     let params = PatchParams {
         dry_run: true,
         ..PatchParams::default()
@@ -65,11 +66,16 @@ async fn attempt(client: &Client, victim: &str, deadline: Duration) -> Restricti
     let address = Patch::Merge(json!({
         "status": {"addresses": [{"type": "Hostname", "address": "csr-warden-doctor"}]},
     }));
-    let to_status = timeout(deadline, nodes.patch_status(victim, &params, &address)).await;
-    let to_node = timeout(deadline, nodes.patch(victim, &params, &label)).await;
     let mut refused = String::new();
-    for answer in [to_status, to_node] {
-        match answer {
+    for request in [
+        nodes.patch_subresource("status", victim, &params, &address),
+        nodes.patch(victim, &params, &label),
+    ] {
+        let answer = async {
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            client.request_text(request).await
+        };
+        match timeout(deadline, answer).await {
             Ok(Ok(_)) => return Restriction::Accepted(victim.to_owned()),
             Ok(Err(kube::Error::Api(answer)))
                 if answer.code == 403 && !answer.message.contains(CANNOT_IMPERSONATE) =>
