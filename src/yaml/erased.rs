@@ -11,9 +11,12 @@ use serde::de::{
     Unexpected, VariantAccess, Visitor,
 };
 
-/// Why reading stopped.
+/// Why reading stopped: a pointer, since it is passed on in many places.
 #[derive(Debug)]
-pub(super) enum Raised {
+pub(super) struct Raised(Box<Why>);
+
+#[derive(Debug)]
+enum Why {
     /// The reader has said why, and keeps it.
     ByReader,
     /// The type has said why.
@@ -28,24 +31,30 @@ pub(super) enum Raised {
 }
 
 impl Raised {
+    #[cold]
+    #[inline(never)]
+    fn new(why: Why) -> Raised {
+        Raised(Box::new(why))
+    }
+
     /// As the reader's error, which learns its place here.
+    #[cold]
+    #[inline(never)]
     fn told<E: serde::de::Error>(self, by_reader: Option<E>) -> E {
-        match self {
-            Raised::ByReader => by_reader.unwrap_or_else(|| E::custom(self)),
-            Raised::Custom(text) => E::custom(text),
-            Raised::InvalidType(found, expected) => {
+        match *self.0 {
+            Why::ByReader => by_reader.unwrap_or_else(|| E::custom("no reason was kept")),
+            Why::Custom(text) => E::custom(text),
+            Why::InvalidType(found, expected) => {
                 E::invalid_type(Unexpected::Other(&found), &expected.as_str())
             }
-            Raised::InvalidValue(found, expected) => {
+            Why::InvalidValue(found, expected) => {
                 E::invalid_value(Unexpected::Other(&found), &expected.as_str())
             }
-            Raised::InvalidLength(length, expected) => {
-                E::invalid_length(length, &expected.as_str())
-            }
-            Raised::UnknownVariant(found, expected) => E::unknown_variant(&found, expected),
-            Raised::UnknownField(found, expected) => E::unknown_field(&found, expected),
-            Raised::MissingField(field) => E::missing_field(field),
-            Raised::DuplicateField(field) => E::duplicate_field(field),
+            Why::InvalidLength(length, expected) => E::invalid_length(length, &expected.as_str()),
+            Why::UnknownVariant(found, expected) => E::unknown_variant(&found, expected),
+            Why::UnknownField(found, expected) => E::unknown_field(&found, expected),
+            Why::MissingField(field) => E::missing_field(field),
+            Why::DuplicateField(field) => E::duplicate_field(field),
         }
     }
 }
@@ -60,35 +69,40 @@ impl std::error::Error for Raised {}
 
 impl serde::de::Error for Raised {
     fn custom<T: fmt::Display>(text: T) -> Raised {
-        Raised::Custom(text.to_string())
+        Raised::new(Why::Custom(text.to_string()))
     }
 
+    #[inline(never)]
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Raised {
-        Raised::InvalidType(found.to_string(), expected.to_string())
+        Raised::new(Why::InvalidType(found.to_string(), expected.to_string()))
     }
 
+    #[inline(never)]
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Raised {
-        Raised::InvalidValue(found.to_string(), expected.to_string())
+        Raised::new(Why::InvalidValue(found.to_string(), expected.to_string()))
     }
 
+    #[inline(never)]
     fn invalid_length(length: usize, expected: &dyn Expected) -> Raised {
-        Raised::InvalidLength(length, expected.to_string())
+        Raised::new(Why::InvalidLength(length, expected.to_string()))
     }
 
+    #[inline(never)]
     fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Raised {
-        Raised::UnknownVariant(found.to_owned(), expected)
+        Raised::new(Why::UnknownVariant(found.to_owned(), expected))
     }
 
+    #[inline(never)]
     fn unknown_field(found: &str, expected: &'static [&'static str]) -> Raised {
-        Raised::UnknownField(found.to_owned(), expected)
+        Raised::new(Why::UnknownField(found.to_owned(), expected))
     }
 
     fn missing_field(field: &'static str) -> Raised {
-        Raised::MissingField(field)
+        Raised::new(Why::MissingField(field))
     }
 
     fn duplicate_field(field: &'static str) -> Raised {
-        Raised::DuplicateField(field)
+        Raised::new(Why::DuplicateField(field))
     }
 }
 
@@ -206,10 +220,14 @@ mod types;
 pub(super) use reader::Reader;
 pub(super) use types::Erased;
 
+#[cold]
+#[inline(never)]
 fn not_asked_for() -> Raised {
     Raised::custom("found what no type has asked for")
 }
 
+#[cold]
+#[inline(never)]
 fn used_up() -> Raised {
     Raised::custom("read a second time")
 }

@@ -23,7 +23,7 @@ impl<P, E: serde::de::Error> Reader<P, E> {
     fn keep<T>(&mut self, result: Result<T, E>) -> Result<T, Raised> {
         result.map_err(|error| {
             self.failed = Some(error);
-            Raised::ByReader
+            Raised::new(Why::ByReader)
         })
     }
 
