@@ -254,7 +254,7 @@ fn awaited(case: &Case<'_>, findings: &Findings) -> Vec<Awaited> {
     {
         awaited.push(Awaited::Node(requestor.shared()));
     }
-    awaited.sort();
+    awaited.sort_unstable();
     awaited.dedup();
     awaited
 }

@@ -1,13 +1,17 @@
 //! The administrator's files: YAML, with errors that say where, what was expected, and what was
 //! probably meant.
 
+#[cfg(feature = "daemon")]
+mod documents;
 mod erased;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, Error, Options};
 
+#[cfg(feature = "daemon")]
+pub(crate) use documents::documents;
 use erased::{AnyDeserializer, Erased, Raised, Reader};
 
 /// Reads the one document that the text is.
@@ -34,23 +38,6 @@ fn read_document(
         let result = read(&mut reader);
         reader.told(result)
     })
-}
-
-/// Reads all documents of the text; empty ones are none.
-pub(crate) fn documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Error> {
-    let documents: Vec<Document<T>> = serde_saphyr::from_multiple(text)?;
-    Ok(documents.into_iter().map(|Document(inner)| inner).collect())
-}
-
-/// Something that is read through [`erased`].
-struct Document<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Document<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Document<T>, D::Error> {
-        let mut reader = Reader::new(deserializer);
-        let result = T::deserialize(Erased(&mut reader));
-        reader.told(result).map(Document)
-    }
 }
 
 /// Reads a document of at most `largest` bytes that has this kind.

@@ -240,7 +240,7 @@ fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
     }
     let mut others: Vec<&NodeName> = look.evidence.nodes.iter().map(|node| &node.name).collect();
     others.retain(|name| !with_request.contains(*name));
-    others.sort();
+    others.sort_unstable();
     items.extend(others.into_iter().map(|name| Status {
         node: Some(name.to_string()),
         node_exists: Some(true),

@@ -257,7 +257,7 @@ impl SlimNode {
             .take(MOST_ADDRESSES)
             .filter_map(|entry| evidence::NodeAddress::parse(&entry.address_type, &entry.address))
             .collect();
-        addresses.sort();
+        addresses.sort_unstable();
         addresses.dedup();
         addresses.shrink_to_fit();
         Some(evidence::Node {

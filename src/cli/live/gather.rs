@@ -43,7 +43,7 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
         ),
     };
     // The first node that had a key stays its owner.
-    requests.sort_by(|one, other| age_and_name(one).cmp(&age_and_name(other)));
+    requests.sort_unstable_by(|one, other| age_and_name(one).cmp(&age_and_name(other)));
 
     let mut intake = Intake::new(&spec, Sources::default());
     intake.nodes_since = now;
@@ -270,7 +270,7 @@ async fn certificates(
         Some(why) => look.failed(source, &why, intake),
         None => look.synced(source, intake),
     }
-    shown.sort_by(|(one, _), (other, _)| one.cmp(other));
+    shown.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     shown
 }
 

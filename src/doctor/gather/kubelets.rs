@@ -64,7 +64,7 @@ pub(super) async fn kubelets(
         .buffer_unordered(options.concurrency.max(1))
         .collect()
         .await;
-    kubelets.sort_by(|a, b| a.node.cmp(&b.node));
+    kubelets.sort_unstable_by(|a, b| a.node.cmp(&b.node));
     kubelets
 }
 
