@@ -76,7 +76,10 @@ impl Reconciler {
     }
 
     fn request_settled(&mut self, uid: &Uid, object: &Object, encoded: &[u8]) {
+        let key = self.book.key(uid);
         self.forget(uid);
+        // Its key has been remembered when that was decided.
+        let approved_here = self.unissued.contains(uid);
         if self.writing.contains(uid)
             && let Some(settled) = object.settled
         {
@@ -95,8 +98,9 @@ impl Reconciler {
         }
         let approved = matches!(object.settled, Some(Settled::Approved | Settled::Issued));
         if approved
+            && !approved_here
             && let Some(node) = object.requestor.node()
-            && let Some(key) = Request::key_of(encoded)
+            && let Some(key) = key.or_else(|| Request::key_of(encoded))
         {
             let nodes = self.evidence.nodes.len();
             self.evidence.keys.remember(key, node, nodes);

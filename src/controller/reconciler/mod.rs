@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::book::{Book, Reading};
+use super::book::Book;
 use super::parking::Parking;
 use super::queue::{Queue, Uid};
 use super::turn::{Now, Turn, Write, Written};
@@ -206,15 +206,11 @@ impl Reconciler {
     /// From the decision on, not from the end of the write: another node's request with the same
     /// key may be judged in between.
     fn remember_key(&mut self, uid: &Uid, object: &Object) {
-        let Some(entry) = self.book.get(uid) else {
-            return;
-        };
-        if let Reading::Read(request) = &entry.reading
-            && let Some(content) = &request.content
+        if let Some(key) = self.book.key(uid)
             && let Some(node) = object.requestor.node()
         {
             let nodes = self.evidence.nodes.len();
-            self.evidence.keys.remember(content.key, node, nodes);
+            self.evidence.keys.remember(key, node, nodes);
         }
     }
 
