@@ -57,10 +57,10 @@ pub fn judged(data: &[u8]) -> Decision {
 fn approved(scene: &Scene, approval: &Approval) {
     let object = scene.object();
     assert_eq!(approval.name(), object.name);
-    assert_eq!(approval.uid(), object.uid);
+    assert_eq!(approval.uid(), &*object.uid);
     assert_eq!(approval.resource_version(), object.resource_version);
     assert!(object.settled.is_none() && !object.terminating);
-    assert_eq!(object.signer, KUBELET_SERVING_SIGNER);
+    assert_eq!(&*object.signer, KUBELET_SERVING_SIGNER);
     let spec = &scene.policy.spec;
     assert!(now().duration_since(object.created) <= spec.request.max_age);
     let life = object.expiration_seconds.unwrap_or(0);
@@ -70,7 +70,7 @@ fn approved(scene: &Scene, approval: &Approval) {
     let groups = BTreeSet::from_iter(requestor.groups.iter().map(String::as_str));
     let expected = BTreeSet::from(["system:nodes", "system:authenticated"]);
     assert_eq!(groups, expected);
-    let mut usages = object.usages.clone();
+    let mut usages = object.usages.to_vec();
     usages.sort_unstable();
     usages.retain(|usage| usage != "key encipherment");
     assert_eq!(usages, ["digital signature", "server auth"]);
