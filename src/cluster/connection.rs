@@ -17,8 +17,9 @@ pub const WRITE_DEADLINE: Duration = Duration::from_secs(4);
 /// How long the connections for writes may be silent. Each write has its own deadline; this one
 /// keeps them open for the next.
 const WRITE_SILENCE: Duration = Duration::from_secs(100);
-/// How long the answer to a renewal of the Lease may take.
-pub const LEASE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a look at the Lease may take, with its renewal: two answers, and what it takes to
+/// connect. A server that answers each within a second is slow, not ill.
+pub const LEASE_DEADLINE: Duration = Duration::from_secs(4);
 /// How long the Lease's connection may be silent: longer than from one renewal to the next, which
 /// would else need a new connection each.
 const LEASE_SILENCE: Duration = Duration::from_secs(10);
