@@ -9,6 +9,7 @@
 
 pub mod assets;
 pub mod cluster;
+mod components;
 pub mod daemon;
 pub mod decisions;
 pub mod dialogue;
@@ -24,6 +25,7 @@ mod kubernetes;
 pub mod link;
 pub mod machine;
 pub mod manifests;
+pub mod metrics;
 pub mod netns;
 pub mod node_user;
 pub mod output;
