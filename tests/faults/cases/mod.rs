@@ -7,6 +7,7 @@ mod files;
 mod leaders;
 mod load;
 mod real;
+mod refusals;
 mod watches;
 
 use crate::Case;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Case> {
         files::cases(),
         load::cases(),
         real::cases(),
+        refusals::cases(),
     ]
     .into_iter()
     .flatten()
