@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 pub mod assets;
+pub mod bound_token;
 pub mod cluster;
 mod components;
 pub mod daemon;

@@ -3,6 +3,7 @@
 mod answers;
 mod clocks;
 mod connections;
+mod credentials;
 mod files;
 mod leaders;
 mod load;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Case> {
         load::cases(),
         real::cases(),
         refusals::cases(),
+        credentials::cases(),
     ]
     .into_iter()
     .flatten()
