@@ -422,12 +422,12 @@ impl Controller {
     fn show(&self) {
         let now = Now::read();
         let evidence = self.reconciler.evidence();
-        let unready = crate::unready(evidence, now.wall);
+        let unready = crate::unready(evidence, now.steady);
         let unready = unready
             .into_iter()
             .map(|(source, why)| (source.as_str().to_owned(), why));
         self.health.note(unready.collect());
-        self.metrics.show_sources(evidence, now.wall);
+        self.metrics.show_sources(evidence, now.steady);
         let oldest = self.reconciler.book().oldest();
         let age =
             oldest.and_then(|oldest| Duration::try_from(now.wall.duration_since(oldest)).ok());

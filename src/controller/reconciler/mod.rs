@@ -87,8 +87,8 @@ impl Reconciler {
 
     /// Wakes the requests whose time has come.
     pub(super) fn tick(&mut self, now: Now) {
-        self.evidence.answers.prune(now.wall);
-        self.evidence.protected.prune(now.wall);
+        self.evidence.answers.prune(now.steady);
+        self.evidence.protected.prune(now.steady);
         let due = self.parking.due(now.monotonic, DUE_AT_ONCE);
         self.requeue(due);
     }
@@ -103,7 +103,7 @@ impl Reconciler {
         let uid = self.queue.pop()?;
         let seen = self.book.get(&uid)?.seen;
         let request = self.book.request(&uid)?;
-        let judgement = judge(request, &self.policy, &self.evidence, now.wall);
+        let judgement = judge(request, &self.policy, &self.evidence, now.moment());
         let object = request.object.clone();
         let decision = judgement.verdict.decision();
         let is_news = self.book.say(&uid, decision, judgement.codes());
@@ -229,9 +229,11 @@ impl Reconciler {
             | Awaited::Policy => None,
         });
         let given_up = object.created.checked_add(self.policy.spec.request.max_age);
-        for time in times.chain(given_up) {
-            let until = Duration::try_from(time.duration_since(now.wall)).unwrap_or_default();
-            after = after.min(until + Duration::from_millis(10));
+        let waits = times.map(|time| time.duration_since(now.steady));
+        let given_up = given_up.map(|time| time.duration_since(now.wall.min(now.steady)));
+        for wait in waits.chain(given_up) {
+            let wait = Duration::try_from(wait).unwrap_or_default();
+            after = after.min(wait + Duration::from_millis(10));
         }
         self.parking.park(uid, awaits, now.monotonic + after);
     }
