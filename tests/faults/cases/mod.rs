@@ -7,6 +7,7 @@ mod credentials;
 mod files;
 mod leaders;
 mod load;
+mod own_clocks;
 mod real;
 mod refusals;
 mod watches;
@@ -21,6 +22,7 @@ pub fn all() -> Vec<Case> {
         answers::cases(),
         watches::cases(),
         clocks::cases(),
+        own_clocks::cases(),
         files::cases(),
         load::cases(),
         real::cases(),
