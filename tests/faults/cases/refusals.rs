@@ -140,7 +140,7 @@ async fn refuses(
     let seen = one_endures(stage, &numbers, numbers.fault, during).await?;
     let answers = answers.get();
     Ok(Seen {
-        note: format!("{answers} answers were"),
+        note: format!("{answers} such answers"),
         ..seen
     })
 }
