@@ -9,4 +9,5 @@ pub mod events;
 pub mod lease;
 pub mod objects;
 pub mod protected;
+mod token;
 pub mod watch;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
@@ -14,6 +13,7 @@ use super::asking::{Answered, Asker};
 use super::certificates::read_certificates;
 use super::protecting::follow_protecting;
 use super::setup::Setup;
+use super::turn::Now;
 use crate::cluster::connection::Connection;
 use crate::cluster::objects::{SlimNode, SlimRequest};
 use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, Part};
@@ -123,7 +123,7 @@ async fn follow_nodes(api: Api<SlimNode>, inputs: Inputs) {
     follow(api, watcher::Config::default(), |change| {
         let inputs = inputs.clone();
         async move {
-            let node = |node: SlimNode| node.into_evidence(Timestamp::now()).map(Box::new);
+            let node = |node: SlimNode| node.into_evidence(Now::read().steady).map(Box::new);
             let change = match change {
                 Change::Seen(object) => node(object).map(Change::Seen),
                 Change::Gone(object) => node(object).map(Change::Gone),

@@ -82,13 +82,13 @@ fn approved(scene: &Scene, approval: &Approval) {
     }
 
     let asked = kubelet::read(&scene.der).expect("approved, but not of a kubelet's shape");
-    assert_eq!(asked.common_name, requestor.username);
+    assert_eq!(asked.common_name, &*requestor.username);
     assert_eq!(asked.organization, "system:nodes");
     let (own, others): (Vec<_>, Vec<_>) = scene
         .world
         .nodes
         .iter()
-        .partition(|node| format!("system:node:{}", node.name) == requestor.username);
+        .partition(|node| format!("system:node:{}", node.name) == *requestor.username);
     let [own] = own.as_slice() else {
         panic!("approved for {} without a Node", requestor.username);
     };
