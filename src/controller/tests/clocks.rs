@@ -39,6 +39,7 @@ fn what_is_old_by_a_clock_that_was_set_is_looked_at_again() {
     let right = scene.now.wall;
     scene.reconciler.node_seen(node("a", right));
     scene.now.wall += HOUR;
+    scene.pass(Duration::from_secs(1));
     let (object, encoded) = request("a", 1, right);
     scene.reconciler.request_seen(object, encoded, scene.now);
     assert_eq!(codes(&scene.turn().unwrap()), [Code::RequestStale]);
