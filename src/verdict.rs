@@ -4,10 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use crate::csr::{Content, Request};
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Moment};
 use crate::finding::{Awaited, Code, Effect, Findings};
 use crate::policy::Policy;
 use crate::rules::{self, Case, SanProof};
@@ -169,8 +167,13 @@ impl Judgement {
 }
 
 /// Judges a request: a pure function of what it is given.
-pub fn judge(request: &Request, policy: &Policy, evidence: &Evidence, now: Timestamp) -> Judgement {
-    let case = Case::new(request, policy, evidence, now);
+pub fn judge(
+    request: &Request,
+    policy: &Policy,
+    evidence: &Evidence,
+    now: impl Into<Moment>,
+) -> Judgement {
+    let case = Case::new(request, policy, evidence, now.into());
     let found = rules::apply(&case);
     let verdict = match found.findings.effect() {
         Some(Effect::Ignore) => Verdict::Ignore,

@@ -16,7 +16,7 @@ use super::judging::JudgingArgs;
 use super::logging::messages;
 use super::policy::PolicyFile;
 use super::serving::ServingArgs;
-use super::target::{ClusterArgs, block_on};
+use super::target::{ClusterArgs, block_on_one_thread};
 use crate::controller::Setup;
 use crate::policy::{Enforcement, Policy};
 use crate::telemetry::audit;
@@ -81,7 +81,7 @@ enum LogLevel {
 pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
     start_logging(args.log_format, args.log_level)?;
     let (policy, policy_file) = args.judging.policy()?;
-    block_on(serve(args, policy, policy_file))?;
+    block_on_one_thread(serve(args, policy, policy_file))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -160,7 +160,7 @@ async fn send_all(
         }
     } else {
         metadata.insert("name".into(), name.into());
-        metadata.insert("generateName".into(), kept.generate_name.as_str().into());
+        metadata.insert("generateName".into(), (*kept.generate_name).into());
     }
     // Whatever was read just now: only if it is still the state that was judged.
     metadata.insert("uid".into(), uid.into());

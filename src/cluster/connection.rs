@@ -1,15 +1,19 @@
 //! How the API server is reached: three clients, because a hung watch, write and lease renewal
 //! need different patience.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use tower::util::MapRequestLayer;
 
 use super::error::innermost;
 use super::kubeconfig;
+use super::token::TokenFile;
 
 /// How long a watch may be silent; longer than [`super::watch::LASTS`].
 const WATCH_SILENCE: Duration = Duration::from_secs(70);
@@ -18,8 +22,9 @@ pub const WRITE_DEADLINE: Duration = Duration::from_secs(4);
 /// How long the connections for writes may be silent. Each write has its own deadline; this one
 /// keeps them open for the next.
 const WRITE_SILENCE: Duration = Duration::from_secs(100);
-/// How long the answer to a renewal of the Lease may take.
-pub const LEASE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a look at the Lease may take, with its renewal: two answers, and what it takes to
+/// connect. A server that answers each within a second is slow, not ill.
+pub const LEASE_DEADLINE: Duration = Duration::from_secs(4);
 /// How long the Lease's connection may be silent: longer than from one renewal to the next, which
 /// would else need a new connection each.
 const LEASE_SILENCE: Duration = Duration::from_secs(10);
@@ -63,16 +68,21 @@ impl Connection {
             "expected a server such as https://10.0.0.1:6443, found `{}` in the kubeconfig",
             config.cluster_url
         );
+        let auth = &config.auth_info;
+        // A token that is named itself comes first, as with kubectl.
+        let file = auth.token_file.as_ref().filter(|_| auth.token.is_none());
+        let file = file.map(|path| TokenFile::open(Path::new(path)));
+        let file = file.transpose().context("the credential cannot be used")?;
+        let file = file.map(Arc::new);
         let client = |read: Duration| {
             let mut config = config.clone();
+            config.auth_info.token_file.take_if(|_| file.is_some());
             config.connect_timeout = Some(CONNECT_DEADLINE);
             config.read_timeout = Some(read);
             config.write_timeout = Some(WRITE_DEADLINE);
             config.reset_reader_on_write = true;
             config.default_retry = false;
-            Client::try_from(config).map_err(|error| {
-                anyhow::anyhow!("the credential cannot be used: {}", innermost(&error))
-            })
+            build(config, file.clone())
         };
         Ok(Connection {
             watches: client(WATCH_SILENCE)?,
@@ -87,6 +97,16 @@ impl Connection {
         let url = self.config.cluster_url.to_string();
         url.trim_end_matches('/').to_owned()
     }
+}
+
+fn build(config: Config, token: Option<Arc<TokenFile>>) -> Result<Client> {
+    let builder = ClientBuilder::try_from(config)
+        .map_err(|error| anyhow::anyhow!("the credential cannot be used: {}", innermost(&error)))?;
+    let Some(token) = token else {
+        return Ok(builder.build());
+    };
+    let authorize = MapRequestLayer::new(move |request| token.authorize(request));
+    Ok(builder.with_layer(&authorize).build())
 }
 
 /// An error that names the contexts there are, if the one that is wanted is not among them.

@@ -25,6 +25,10 @@ pub fn describe(error: &kube::Error) -> String {
                 kubeconfig or the ServiceAccount names"
             .into();
     }
+    // The clients' own deadlines (tokio `time/error.rs`).
+    if cause == "deadline has elapsed" {
+        return "the API server did not answer in time".into();
+    }
     // The number is for programs.
     let (cause, _) = cause.split_once(" (os error ").unwrap_or((&cause, ""));
     format!("the API server cannot be reached: {cause}")
@@ -88,6 +92,7 @@ pub fn innermost(error: &(dyn Error + 'static)) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use kube::core::Status;
 
@@ -103,6 +108,13 @@ mod tests {
             "the API server cannot be reached: its certificate is signed by no CA that the \
              kubeconfig or the ServiceAccount names"
         );
+    }
+
+    #[tokio::test]
+    async fn silence_is_told_in_words() {
+        let late = tokio::time::timeout(std::time::Duration::ZERO, std::future::pending::<()>());
+        let error = kube::Error::Service(late.await.unwrap_err().into());
+        assert_eq!(describe(&error), "the API server did not answer in time");
     }
 
     #[test]

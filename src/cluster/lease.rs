@@ -133,6 +133,7 @@ impl Candidate {
             if !error.is_empty() && error != told {
                 tracing::warn!(lease = self.name, "cannot read or renew the Lease: {error}");
             }
+            let renewed = error.is_empty();
             told = error;
             let leads = self.leadership.may_write();
             match (led, leads) {
@@ -147,7 +148,7 @@ impl Candidate {
             led = leads;
             self.leading
                 .send_if_modified(|before| std::mem::replace(before, leads) != leads);
-            sleep(if leads {
+            sleep(if leads && renewed {
                 RENEW_EVERY
             } else {
                 LOOK_EVERY + jitter(LOOK_EVERY / 5)

@@ -10,4 +10,5 @@ mod kubeconfig;
 pub mod lease;
 pub mod objects;
 pub mod protected;
+mod token;
 pub mod watch;

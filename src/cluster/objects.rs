@@ -150,11 +150,18 @@ impl SlimRequest {
     pub fn split(self) -> (Object, Vec<u8>) {
         let settled = self.settled();
         let kept = Kept {
-            generate_name: self.metadata.generate_name.clone().unwrap_or_default(),
+            generate_name: self
+                .metadata
+                .generate_name
+                .as_deref()
+                .unwrap_or_default()
+                .into(),
             has_more: has(&self.metadata, HAS_MORE) || !self.status.conditions.is_empty(),
         };
         let meta = self.metadata;
         let spec = self.spec;
+        let mut credential_ids = spec.extra.credential_id;
+        credential_ids.shrink_to_fit();
         let object = Object {
             name: meta.name.unwrap_or_default(),
             uid: meta.uid.unwrap_or_default().into(),
@@ -166,7 +173,7 @@ impl SlimRequest {
                 username: spec.username.into(),
                 uid: spec.uid,
                 groups: spec.groups.into(),
-                credential_ids: spec.extra.credential_id,
+                credential_ids,
             },
             usages: spec.usages.into(),
             expiration_seconds: spec.expiration_seconds,

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::feeds::{Input, Inputs};
+use super::turn::Now;
 use crate::evidence::{Answer, Source};
 use crate::finding::Question;
 use crate::policy::Policy;
@@ -93,7 +94,7 @@ async fn ask_all(
         asking.spawn(async move {
             let (answer, holds) = ask(&question, &policy, resolver, kubelets).await;
             let holds = SignedDuration::try_from(holds).unwrap_or_default();
-            let now = Timestamp::now();
+            let now = Now::read().steady;
             Answered {
                 question,
                 answer,

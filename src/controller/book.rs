@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::queue::{Requestor, Uid};
 use super::timeline::Timeline;
 use crate::Decision;
-use crate::csr::{Object, Request};
+use crate::csr::{Fingerprint, Object, Request};
 use crate::finding::Code;
 
 /// Open requests that are kept for one requestor. A kubelet waits for its newest one only.
@@ -34,6 +34,9 @@ impl Reading {
     }
 }
 
+/// What is said of a request.
+pub(super) type Said = (Decision, Vec<Code>);
+
 /// One open request.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -42,7 +45,7 @@ pub(super) struct Entry {
     /// When it was first seen.
     pub(super) seen: Instant,
     /// What was last said of it, to say it only once.
-    pub(super) said: Option<(Decision, Vec<Code>)>,
+    pub(super) said: Option<Box<Said>>,
     /// Failed writes in a row.
     pub(super) failures: u32,
 }
@@ -53,6 +56,7 @@ struct Common {
     signer: Arc<str>,
     groups: Arc<[String]>,
     usages: Arc<[String]>,
+    generate_name: Arc<str>,
 }
 
 impl Common {
@@ -60,6 +64,7 @@ impl Common {
         share(&mut self.signer, &mut object.signer);
         share(&mut self.groups, &mut object.requestor.groups);
         share(&mut self.usages, &mut object.usages);
+        share(&mut self.generate_name, &mut object.kept.generate_name);
     }
 }
 
@@ -132,6 +137,14 @@ impl Book {
         }
     }
 
+    /// The key of the request of this UID, if its bytes have been read and could be.
+    pub(super) fn key(&self, uid: &Uid) -> Option<Fingerprint> {
+        match &self.entries.get(uid)?.reading {
+            Reading::Read(request) => request.content.as_ref().map(|content| content.key),
+            Reading::Unread(..) => None,
+        }
+    }
+
     /// The request of this UID, to be changed.
     pub(super) fn get_mut(&mut self, uid: &Uid) -> Option<&mut Entry> {
         self.entries.get_mut(uid)
@@ -157,7 +170,7 @@ impl Book {
         let Some(entry) = self.entries.get_mut(uid) else {
             return true;
         };
-        let said = Some((decision, codes));
+        let said = Some(Box::new((decision, codes)));
         if entry.said == said {
             return false;
         }
@@ -183,8 +196,8 @@ impl Book {
         self.entries.keys()
     }
 
-    fn count(&mut self, said: &Option<(Decision, Vec<Code>)>, add: bool) {
-        if let Some((Decision::Wait, codes)) = said
+    fn count(&mut self, said: &Option<Box<Said>>, add: bool) {
+        if let Some((Decision::Wait, codes)) = said.as_deref()
             && let Some(code) = codes.first()
         {
             let count = self.waiting.entry(*code).or_default();

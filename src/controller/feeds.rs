@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use kube::api::Api;
 use kube::runtime::watcher;
 use tokio::sync::{mpsc, watch};
@@ -11,6 +10,7 @@ use super::asking::{Answered, Asker};
 use super::certificates::read_certificates;
 use super::protecting::follow_protecting;
 use super::setup::Setup;
+use super::turn::Now;
 use crate::cluster::connection::Connection;
 use crate::cluster::objects::{SlimNode, SlimRequest};
 use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, Kind, Part};
@@ -120,7 +120,7 @@ async fn follow_nodes(api: Api<SlimNode>, inputs: Inputs) {
     follow(api, watcher::Config::default(), |change| {
         let inputs = inputs.clone();
         async move {
-            let node = |node: SlimNode| node.into_evidence(Timestamp::now()).map(Box::new);
+            let node = |node: SlimNode| node.into_evidence(Now::read().steady).map(Box::new);
             let change = match change {
                 Change::Seen(object) => node(object).map(Change::Seen),
                 Change::Gone(object) => node(object).map(Change::Gone),

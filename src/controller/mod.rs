@@ -428,7 +428,7 @@ impl Controller {
     fn show(&mut self) {
         let now = Now::read();
         let evidence = self.reconciler.evidence();
-        let unready = crate::unready(evidence, now.wall);
+        let unready = crate::unready(evidence, now.steady);
         let patience_ends = |begun: Instant| now.monotonic.duration_since(begun) >= PATIENCE;
         if unready.is_empty() || self.begun.is_some_and(patience_ends) {
             self.begun = None;
@@ -437,7 +437,7 @@ impl Controller {
             .into_iter()
             .map(|(source, why)| (source.as_str().to_owned(), why));
         self.health.note(unready.collect());
-        self.metrics.show_sources(evidence, now.wall);
+        self.metrics.show_sources(evidence, now.steady);
         let oldest = self.reconciler.book().oldest();
         let age =
             oldest.and_then(|oldest| Duration::try_from(now.wall.duration_since(oldest)).ok());

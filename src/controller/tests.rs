@@ -16,6 +16,7 @@ use crate::evidence::{Node, NodeAddress, Source};
 use crate::finding::Code;
 use crate::policy::{Enforcement, default_policy};
 
+mod clocks;
 mod sources;
 
 #[path = "../../tests/forge/mod.rs"]
@@ -36,6 +37,7 @@ impl Scene {
             reconciler: Reconciler::new(policy, enforcement),
             now: Now {
                 wall: "2026-11-24T10:00:00Z".parse().unwrap(),
+                steady: "2026-11-24T10:00:00Z".parse().unwrap(),
                 monotonic: Instant::now(),
             },
         }
@@ -56,7 +58,9 @@ impl Scene {
 
     fn pass(&mut self, time: Duration) {
         self.now.monotonic += time;
-        self.now.wall += SignedDuration::try_from(time).unwrap();
+        let signed = SignedDuration::try_from(time).unwrap();
+        self.now.wall += signed;
+        self.now.steady += signed;
         self.reconciler.tick(self.now);
     }
 

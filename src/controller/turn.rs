@@ -1,20 +1,23 @@
 //! One request's turn: when it was, what was judged, what is to be written, what became of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::queue::Uid;
 use crate::csr::Object;
+use crate::evidence::Moment;
 use crate::finding::{Awaited, Question};
 use crate::{Approval, Denial, Judgement, Verdict};
 
-/// The two clocks: one for what the API server dates, one for durations here.
+/// The clocks: one for what the API server dates, two that nobody sets for what is dated here.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Now {
     /// The time of day.
     pub(super) wall: Timestamp,
+    /// The time of day when this program began, and what has passed since.
+    pub(super) steady: Timestamp,
     /// The monotonic time.
     pub(super) monotonic: Instant,
 }
@@ -22,9 +25,28 @@ pub(super) struct Now {
 impl Now {
     /// The present.
     pub(super) fn read() -> Now {
+        static BEGIN: LazyLock<(Timestamp, Instant)> =
+            LazyLock::new(|| (Timestamp::now(), Instant::now()));
+        let (begin, begun) = *BEGIN;
+        let monotonic = Instant::now();
+        let passed = monotonic.saturating_duration_since(begun);
         Now {
             wall: Timestamp::now(),
-            monotonic: Instant::now(),
+            steady: begin.checked_add(passed).unwrap_or(begin),
+            monotonic,
+        }
+    }
+
+    /// How far somebody has set the time of day since the program began.
+    pub(super) fn set_by(self) -> SignedDuration {
+        self.wall.duration_since(self.steady)
+    }
+
+    /// What a judgement needs of it.
+    pub(super) fn moment(self) -> Moment {
+        Moment {
+            wall: self.wall,
+            steady: self.steady,
         }
     }
 }

@@ -84,7 +84,7 @@ pub struct Object {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// `metadata.generateName`.
-    pub generate_name: String,
+    pub generate_name: Arc<str>,
     /// Whether there is more than a kubelet's request has: labels, annotations, owners,
     /// finalizers or conditions. It is read again when it is needed.
     pub has_more: bool,

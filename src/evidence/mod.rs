@@ -5,6 +5,7 @@ mod former;
 mod inventory;
 mod keys;
 mod machines;
+mod moment;
 mod networks;
 mod nodes;
 mod protected;
@@ -17,6 +18,7 @@ pub use inventory::{
 };
 pub use keys::Keys;
 pub use machines::{Machine, MachineLink, Machines};
+pub use moment::Moment;
 pub use networks::{Networks, unmapped};
 pub use nodes::{AddressType, Node, NodeAddress, Nodes};
 pub use protected::{Identity, IdentityKind, Protected, reserved};

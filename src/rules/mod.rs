@@ -15,11 +15,9 @@ pub use state::unready;
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
-use jiff::Timestamp;
-
 use crate::csr::Request;
 use crate::csr::names::{NodeName, San};
-use crate::evidence::{Evidence, Node};
+use crate::evidence::{Evidence, Moment, Node};
 use crate::finding::{Awaited, Effect, Findings};
 use crate::policy::Policy;
 
@@ -28,7 +26,7 @@ pub(crate) struct Case<'a> {
     pub(crate) request: &'a Request,
     pub(crate) policy: &'a Policy,
     pub(crate) evidence: &'a Evidence,
-    pub(crate) now: Timestamp,
+    pub(crate) now: Moment,
     /// The requestor as a node, if its user name is one.
     pub(crate) requestor: Option<NodeName>,
     /// The requestor's Node, if there is one.
@@ -42,7 +40,7 @@ impl<'a> Case<'a> {
         request: &'a Request,
         policy: &'a Policy,
         evidence: &'a Evidence,
-        now: Timestamp,
+        now: Moment,
     ) -> Case<'a> {
         let requestor = request.object.requestor.node();
         let node = requestor

@@ -68,7 +68,7 @@ fn is_own_name(node: &Node, san: &San) -> bool {
 /// An API server that is restarted or replaced is in no EndpointSlice for a while, and what is its
 /// own is not free because of that.
 fn check_former(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) {
-    let former = || case.evidence.protected.former(san, case.now);
+    let former = || case.evidence.protected.former(san, case.now.steady);
     let of = |kind| former().any(|(identity, _)| identity.kind == kind);
     let may = if of(IdentityKind::Service) {
         false

@@ -13,7 +13,7 @@ pub fn unready(evidence: &Evidence, now: Timestamp) -> Vec<(Source, String)> {
 
 /// Row 64. Whether every source can be relied on.
 pub(super) fn sources_ready(case: &Case<'_>, findings: &mut Findings) -> bool {
-    let unready = unready(case.evidence, case.now);
+    let unready = unready(case.evidence, case.now.steady);
     for (source, why) in &unready {
         let detail = format!("source {} {why}", source.as_str());
         let awaits = vec![Awaited::Source(source.as_str())];
@@ -57,7 +57,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         findings.wait(Code::NodeUninitialized, on_node(), detail);
     }
     let stable_for = case.policy.spec.proof.addresses_stable_for;
-    if case.now.duration_since(node.addresses_since) < stable_for {
+    if case.now.steady.duration_since(node.addresses_since) < stable_for {
         let since = node.addresses_since;
         let until = since.checked_add(stable_for).unwrap_or(since);
         let detail = format!(

@@ -20,6 +20,7 @@ mod matrix;
 mod misbehaviour;
 mod numbers;
 mod ordeal;
+mod own_clock;
 mod population;
 mod stage;
 
@@ -30,7 +31,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use futures::FutureExt as _;
 use harness::process::take_last_words;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use numbers::Numbers;
 use ordeal::Seen;
 
@@ -50,6 +51,8 @@ pub struct Case {
     pub fault: &'static str,
     /// It takes the whole machine.
     pub heavy: bool,
+    /// Why it cannot run on this machine, if it cannot.
+    missing: fn() -> Option<String>,
     run: Run,
 }
 
@@ -66,12 +69,19 @@ impl Case {
             name,
             fault,
             heavy: false,
+            missing: || None,
             run: Box::new(move |numbers| Box::pin(run(numbers))),
         }
     }
 
     pub fn heavy(mut self) -> Self {
         self.heavy = true;
+        self
+    }
+
+    /// It runs unless something is missing.
+    pub fn unless(mut self, missing: fn() -> Option<String>) -> Self {
+        self.missing = missing;
         self
     }
 
@@ -131,6 +141,15 @@ fn main() -> ExitCode {
 
 fn trial(case: Case) -> Trial {
     let name = case.name;
+    match (case.missing)() {
+        Some(why) if std::env::var_os("CI").is_some() => {
+            return Trial::test(name, move || Err(why.into()));
+        }
+        Some(why) => {
+            return Trial::ignorable_test(name, move || Ok(Completion::ignored_with(why)));
+        }
+        None => {}
+    }
     Trial::test(name, move || {
         let seen = run(&case);
         if numbers::everything() {

@@ -18,14 +18,9 @@ fn record(case: &str) -> PathBuf {
     dir.join(format!("faults-{case}.json"))
 }
 
-/// Takes down what a case saw; nothing if it did not hold.
+/// Takes down what a case saw; that it saw nothing, if it did not hold.
 pub fn note(case: &str, seen: Option<&Seen>) -> Result<()> {
-    match seen {
-        Some(seen) => std::fs::write(record(case), serde_json::to_vec(seen)?)?,
-        None => {
-            let _ = std::fs::remove_file(record(case));
-        }
-    }
+    std::fs::write(record(case), serde_json::to_vec(&seen)?)?;
     Ok(())
 }
 
@@ -33,48 +28,65 @@ fn page() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md")
 }
 
-/// Writes the page, of all cases there are; none may have failed when it was run last.
+/// Writes the page, of all cases there are; none may have failed when it was run last. One that was
+/// not run here keeps the row that it has.
 pub fn write(cases: &[Case]) -> Result<()> {
     let numbers = Numbers::of_this_run();
     let mut text = HEAD
         .replace("{kubelets}", &numbers.kubelets.to_string())
         .replace("{forgeries}", &numbers.forgeries.to_string());
+    let before = std::fs::read_to_string(page())?;
     for case in cases {
-        let (ground, _) = case.name.split_once('_').unwrap_or_default();
-        let seen = std::fs::read(record(case.name))
-            .with_context(|| format!("{} has not held yet: run it", case.name))?;
-        let seen: Seen = serde_json::from_slice(&seen)?;
-        let (before, after) = seen.memory;
-        let note = if seen.note.is_empty() {
-            String::new()
-        } else {
-            format!("; {}", seen.note)
+        let name = case.name;
+        let row = match std::fs::read(record(name)) {
+            Ok(seen) => {
+                let seen: Option<Seen> = serde_json::from_slice(&seen)?;
+                row(case, &seen.with_context(|| format!("{name} has not held"))?)
+            }
+            Err(_) => rows(&before)
+                .find(|(of, _)| *of == name)
+                .map(|(_, row)| row.to_owned())
+                .with_context(|| format!("{name} has not been run yet"))?,
         };
-        writeln!(
-            text,
-            "| `{}` | {}{note} | {ground} | {} | {} | {} | {} | {} → {} |",
-            case.name,
-            case.fault,
-            shown(seen.lasted),
-            seen.served,
-            seen.denied,
-            shown(seen.recovered),
-            mib(before),
-            mib(after),
-        )?;
+        writeln!(text, "{row}")?;
     }
     std::fs::write(page(), text)?;
     Ok(())
 }
 
+fn row(case: &Case, seen: &Seen) -> String {
+    let (ground, _) = case.name.split_once('_').unwrap_or_default();
+    let (before, after) = seen.memory;
+    let note = if seen.note.is_empty() {
+        String::new()
+    } else {
+        format!("; {}", seen.note)
+    };
+    format!(
+        "| `{}` | {}{note} | {ground} | {} | {} | {} | {} | {} → {} |",
+        case.name,
+        case.fault,
+        shown(seen.lasted),
+        seen.served,
+        seen.denied,
+        shown(seen.recovered),
+        mib(before),
+        mib(after),
+    )
+}
+
+/// The rows of a page, each after the name of its case.
+fn rows(page: &str) -> impl Iterator<Item = (&str, &str)> {
+    page.lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("| `")?.split_once('`')?;
+        Some((name, line))
+    })
+}
+
 /// Every case is on the page, and nothing else.
 pub fn names_every_case(cases: &[Case]) -> Result<()> {
     let text = std::fs::read_to_string(page())?;
-    let listed: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
-        .map(|(name, _)| name)
-        .collect();
+    let listed: Vec<&str> = rows(&text).map(|(name, _)| name).collect();
     let there: Vec<&str> = cases.iter().map(|case| case.name).collect();
     ensure!(
         listed == there,

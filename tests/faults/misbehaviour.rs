@@ -67,9 +67,9 @@ async fn connections(stage: &mut Stage) -> Result<()> {
 }
 
 async fn tokens(stage: &mut Stage) -> Result<()> {
-    let file = stage.renew_token("one")?;
+    let file = stage.renew_token("one").await?;
     let old = std::fs::read_to_string(file)?;
-    stage.renew_token("one")?;
+    stage.renew_token("one").await?;
     let request = http::Request::get("/version")
         .header("authorization", format!("Bearer {old}"))
         .body(Vec::new())?;

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::harness::GLANCE;
 use crate::harness::assets::Assets;
+use crate::harness::bound_token::BoundToken;
 use crate::harness::cluster::{self, Cluster};
 use crate::harness::daemon::Daemon;
 use crate::harness::install::Installation;
@@ -54,6 +55,7 @@ pub enum Ground {
     Real {
         cluster: Box<Cluster>,
         link: Link,
+        token: BoundToken,
         installation: Box<Installation>,
     },
 }
@@ -115,13 +117,15 @@ impl Stage {
         let cluster = Cluster::start(assets, options).await?;
         let link = Link::to(cluster.server()).await?;
         let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
-        let installation = installation.through(&cluster, &link.server())?;
+        let token = BoundToken::create(&cluster).await?;
+        let installation = installation.through(&cluster, &link.server(), &token)?;
         let admin = config(Kubeconfig::read_from(cluster.admin_kubeconfig())?).await?;
         Ok(Self {
             replicas: Vec::new(),
             ground: Ground::Real {
                 cluster: Box::new(cluster),
                 link,
+                token,
                 installation: Box::new(installation),
             },
             admin,
@@ -168,7 +172,7 @@ impl Stage {
     /// Starts replicas of these names, and waits until they are ready and one leads.
     pub async fn start(&mut self, names: &[&str], args: &[&str]) -> Result<()> {
         for name in names {
-            let daemon = self.launch(name, args)?;
+            let daemon = self.launch(name, args).await?;
             self.replicas.push(daemon);
         }
         for daemon in &mut self.replicas {
@@ -177,11 +181,11 @@ impl Stage {
         self.leader().await.map(|_| ())
     }
 
-    fn launch(&mut self, name: &str, args: &[&str]) -> Result<Daemon> {
+    async fn launch(&mut self, name: &str, args: &[&str]) -> Result<Daemon> {
         if let Ground::Real { installation, .. } = &self.ground {
             return installation.start(name, args);
         }
-        let token = self.renew_token(name)?;
+        let token = self.renew_token(name).await?;
         let mut kubeconfig = self.server()?.kubeconfig("nobody", &[])?;
         for user in &mut kubeconfig.auth_infos {
             let auth = user.auth_info.get_or_insert_default();
@@ -205,22 +209,35 @@ impl Stage {
         Daemon::start(Path::new(BINARY), name, self.dir(), address, all, host)
     }
 
-    /// Writes a new token of this replica's Pod into its file; one that it had is taken no more.
-    pub fn renew_token(&mut self, name: &str) -> Result<PathBuf> {
+    /// Writes a new token into the file of this replica's Pod, or on a real control plane of all; there
+    /// the one that it had is taken until it is revoked, elsewhere no more.
+    pub async fn renew_token(&mut self, name: &str) -> Result<PathBuf> {
+        let server = match &mut self.ground {
+            Ground::Embedded { server, .. } => server,
+            Ground::Real { cluster, token, .. } => {
+                token.renew(cluster).await?;
+                return Ok(token.file().to_owned());
+            }
+        };
         let namespace = "system:serviceaccounts:kube-system";
         let groups = ["system:serviceaccounts", namespace];
         let mut user = User::new("system:serviceaccount:kube-system:csr-warden", &groups);
         user.extra.insert(POD.into(), vec![name.to_owned()]);
-        let file = self.dir().join(format!("{name}.token"));
-        let old = self.tokens.get(name).cloned();
-        let server = self.server()?;
         let token = server.token(user);
-        if let Some(old) = old {
+        let file = self.dir.path().join(format!("{name}.token"));
+        std::fs::write(&file, &token)?;
+        if let Some(old) = self.tokens.insert(name.to_owned(), token) {
             server.revoke(&old);
         }
-        std::fs::write(&file, &token)?;
-        self.tokens.insert(name.to_owned(), token);
         Ok(file)
+    }
+
+    /// Makes the token on a real control plane void.
+    pub async fn revoke_token(&self) -> Result<()> {
+        match &self.ground {
+            Ground::Real { cluster, token, .. } => token.revoke(cluster).await,
+            Ground::Embedded { .. } => bail!("a new token replaces the old one there"),
+        }
     }
 
     /// The number of the replica that leads.

@@ -65,7 +65,7 @@ impl NodeSpec {
         let addresses = self.addresses.iter().flatten();
         Node {
             name: NodeName::parse(&self.name).unwrap_or_else(|| panic!("`{}`", self.name)),
-            uid: format!("uid-of-{}", self.name),
+            uid: format!("uid-of-{}", self.name).into(),
             created: ago(self.age),
             terminating: self.terminating,
             lost: self.lost,

@@ -260,14 +260,14 @@ impl Vector {
             resource_version: "1".into(),
             created: ago(object.age),
             terminating: object.terminating,
-            signer: object.signer,
+            signer: object.signer.into(),
             requestor: Requestor {
-                username: requestor.username,
+                username: requestor.username.into(),
                 uid: requestor.uid,
-                groups: requestor.groups,
+                groups: requestor.groups.into(),
                 credential_ids: requestor.credential_ids,
             },
-            usages: object.usages,
+            usages: object.usages.into(),
             expiration_seconds: object.expiration_seconds,
             settled: object.settled.map(|settled| match settled {
                 SettledSpec::Approved => Settled::Approved,

@@ -57,10 +57,10 @@ pub fn judged(data: &[u8]) -> Decision {
 fn approved(scene: &Scene, approval: &Approval) {
     let object = scene.object();
     assert_eq!(approval.name(), object.name);
-    assert_eq!(approval.uid(), object.uid);
+    assert_eq!(approval.uid(), &*object.uid);
     assert_eq!(approval.resource_version(), object.resource_version);
     assert!(object.settled.is_none() && !object.terminating);
-    assert_eq!(object.signer, KUBELET_SERVING_SIGNER);
+    assert_eq!(&*object.signer, KUBELET_SERVING_SIGNER);
     let spec = &scene.policy.spec;
     assert!(now().duration_since(object.created) <= spec.request.max_age);
     let life = object.expiration_seconds.unwrap_or(0);
@@ -70,7 +70,7 @@ fn approved(scene: &Scene, approval: &Approval) {
     let groups = BTreeSet::from_iter(requestor.groups.iter().map(String::as_str));
     let expected = BTreeSet::from(["system:nodes", "system:authenticated"]);
     assert_eq!(groups, expected);
-    let mut usages = object.usages.clone();
+    let mut usages = object.usages.to_vec();
     usages.sort_unstable();
     usages.retain(|usage| usage != "key encipherment");
     assert_eq!(usages, ["digital signature", "server auth"]);
@@ -82,13 +82,13 @@ fn approved(scene: &Scene, approval: &Approval) {
     }
 
     let asked = kubelet::read(&scene.der).expect("approved, but not of a kubelet's shape");
-    assert_eq!(asked.common_name, requestor.username);
+    assert_eq!(asked.common_name, &*requestor.username);
     assert_eq!(asked.organization, "system:nodes");
     let (own, others): (Vec<_>, Vec<_>) = scene
         .world
         .nodes
         .iter()
-        .partition(|node| format!("system:node:{}", node.name) == requestor.username);
+        .partition(|node| format!("system:node:{}", node.name) == *requestor.username);
     let [own] = own.as_slice() else {
         panic!("approved for {} without a Node", requestor.username);
     };

@@ -76,7 +76,10 @@ impl Reconciler {
     }
 
     fn request_settled(&mut self, uid: &Uid, object: &Object, encoded: &[u8]) {
+        let key = self.book.key(uid);
         self.forget(uid);
+        // Its key has been remembered when that was decided.
+        let approved_here = self.unissued.contains(uid);
         if self.writing.contains(uid)
             && let Some(settled) = object.settled
         {
@@ -95,8 +98,9 @@ impl Reconciler {
         }
         let approved = matches!(object.settled, Some(Settled::Approved | Settled::Issued));
         if approved
+            && !approved_here
             && let Some(node) = object.requestor.node()
-            && let Some(key) = Request::key_of(encoded)
+            && let Some(key) = key.or_else(|| Request::key_of(encoded))
         {
             let nodes = self.evidence.nodes.len();
             self.evidence.keys.remember(key, node, nodes);
@@ -187,7 +191,7 @@ impl Reconciler {
     /// The administrator's inventory is this.
     pub(in crate::controller) fn inventory_seen(&mut self, inventory: Inventory, now: Now) {
         self.evidence.inventory = Some(inventory);
-        self.evidence.sources.synced(Source::Inventory, now.wall);
+        self.evidence.sources.synced(Source::Inventory, now.steady);
         let woken = self.parking.source_changed();
         self.requeue(woken);
     }
@@ -234,17 +238,17 @@ impl Reconciler {
         now: Now,
     ) {
         let protected = &mut self.evidence.protected;
-        protected.replace(origin, kind, sans, networks, now.wall);
+        protected.replace(origin, kind, sans, networks, now.steady);
     }
 
     /// An origin protects nothing any more.
     pub(in crate::controller) fn unprotected(&mut self, origin: &str, now: Now) {
-        self.evidence.protected.remove(origin, now.wall);
+        self.evidence.protected.remove(origin, now.steady);
     }
 
     /// A source is complete.
     pub(in crate::controller) fn source_synced(&mut self, source: Source, now: Now) -> bool {
-        let news = self.evidence.sources.synced(source, now.wall);
+        let news = self.evidence.sources.synced(source, now.steady);
         // Whoever waits for an answer is woken by that alone.
         let is_asked = matches!(source, Source::Dns | Source::ServingCertificates);
         if news && !is_asked {
@@ -261,7 +265,7 @@ impl Reconciler {
         why: &str,
         now: Now,
     ) -> bool {
-        self.evidence.sources.failed(source, now.wall, why)
+        self.evidence.sources.failed(source, now.steady, why)
     }
 
     /// A source fails in a way that leaves something unknown. Returns whether that is news.
@@ -271,7 +275,7 @@ impl Reconciler {
         why: &str,
         now: Now,
     ) -> bool {
-        self.evidence.sources.incomplete(source, now.wall, why)
+        self.evidence.sources.incomplete(source, now.steady, why)
     }
 
     fn wake_for_node(&mut self, name: &Arc<str>) {

@@ -7,7 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::book::{Book, Reading};
+use jiff::SignedDuration;
+
+use super::book::Book;
 use super::parking::Parking;
 use super::queue::{Queue, Uid};
 use super::turn::{Now, Turn, Write, Written};
@@ -21,6 +23,8 @@ use crate::{Judgement, Verdict, judge};
 /// How long a parked request is left alone at most. What it waits for wakes it; this is the net
 /// below that.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// Two clocks that differ by more were set, and not read one after the other.
+const A_SET_CLOCK: SignedDuration = SignedDuration::from_secs(1);
 /// Parked requests that are woken by time in one tick.
 const DUE_AT_ONCE: usize = 1000;
 
@@ -46,6 +50,8 @@ pub(super) struct Reconciler {
     generation: u64,
     issued: u64,
     dropped: u64,
+    /// How far the time of day had been set when this was looked at last.
+    set_by: SignedDuration,
 }
 
 impl Reconciler {
@@ -66,6 +72,7 @@ impl Reconciler {
             generation: 0,
             issued: 0,
             dropped: 0,
+            set_by: SignedDuration::ZERO,
         }
     }
 
@@ -85,10 +92,16 @@ impl Reconciler {
         (self.unissued.len(), self.issued, self.dropped)
     }
 
-    /// Wakes the requests whose time has come.
+    /// Wakes the requests whose time has come; all, if somebody has set the clock.
     pub(super) fn tick(&mut self, now: Now) {
-        self.evidence.answers.prune(now.wall);
-        self.evidence.protected.prune(now.wall);
+        let set_by = now.set_by();
+        if (set_by - self.set_by).abs() > A_SET_CLOCK {
+            self.set_by = set_by;
+            let woken = self.parking.everyone();
+            self.requeue(woken);
+        }
+        self.evidence.answers.prune(now.steady);
+        self.evidence.protected.prune(now.steady);
         let due = self.parking.due(now.monotonic, DUE_AT_ONCE);
         self.requeue(due);
     }
@@ -103,7 +116,7 @@ impl Reconciler {
         let uid = self.queue.pop()?;
         let seen = self.book.get(&uid)?.seen;
         let request = self.book.request(&uid)?;
-        let judgement = judge(request, &self.policy, &self.evidence, now.wall);
+        let judgement = judge(request, &self.policy, &self.evidence, now.moment());
         let object = request.object.clone();
         let decision = judgement.verdict.decision();
         let is_news = self.book.say(&uid, decision, judgement.codes());
@@ -138,6 +151,11 @@ impl Reconciler {
             }
             (Verdict::Wait(awaits), _) => {
                 self.park(uid, object, awaits, now);
+                return None;
+            }
+            // A clock that was set for a moment makes every request old, and is right again later.
+            (Verdict::Ignore, _) if now.set_by().abs() > A_SET_CLOCK => {
+                self.parking.park(uid, &[], now.monotonic + LOOK_AGAIN);
                 return None;
             }
             (Verdict::Ignore, _) => {
@@ -206,15 +224,11 @@ impl Reconciler {
     /// From the decision on, not from the end of the write: another node's request with the same
     /// key may be judged in between.
     fn remember_key(&mut self, uid: &Uid, object: &Object) {
-        let Some(entry) = self.book.get(uid) else {
-            return;
-        };
-        if let Reading::Read(request) = &entry.reading
-            && let Some(content) = &request.content
+        if let Some(key) = self.book.key(uid)
             && let Some(node) = object.requestor.node()
         {
             let nodes = self.evidence.nodes.len();
-            self.evidence.keys.remember(content.key, node, nodes);
+            self.evidence.keys.remember(key, node, nodes);
         }
     }
 
@@ -229,9 +243,11 @@ impl Reconciler {
             | Awaited::Policy => None,
         });
         let given_up = object.created.checked_add(self.policy.spec.request.max_age);
-        for time in times.chain(given_up) {
-            let until = Duration::try_from(time.duration_since(now.wall)).unwrap_or_default();
-            after = after.min(until + Duration::from_millis(10));
+        let waits = times.map(|time| time.duration_since(now.steady));
+        let given_up = given_up.map(|time| time.duration_since(now.wall));
+        for wait in waits.chain(given_up) {
+            let wait = Duration::try_from(wait).unwrap_or_default();
+            after = after.min(wait + Duration::from_millis(10));
         }
         self.parking.park(uid, awaits, now.monotonic + after);
     }

@@ -24,7 +24,7 @@ pub(super) fn hear(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findi
         }
     };
     let question = Question::Certificate(node.name.shared(), address);
-    match case.evidence.answers.get(&question, case.now) {
+    match case.evidence.answers.get(&question, case.now.steady) {
         Some((Answer::Sans(found), _)) if found.contains(san) => {
             Statement::Vouched(format!("certificate that the kubelet shows at {address}"))
         }

@@ -47,7 +47,7 @@ fn names_of(node: &Node, dns: &DnsPolicy) -> Vec<DnsName> {
 /// A name is the node's if all its addresses are.
 fn hear_name(case: &Case<'_>, node: &Node, name: &DnsName, findings: &mut Findings) -> Statement {
     let question = Question::Addresses(name.as_str().into());
-    match case.evidence.answers.get(&question, case.now) {
+    match case.evidence.answers.get(&question, case.now.steady) {
         Some((Answer::Sans(found), until)) => {
             let is_own = |san: &San| node.address(san).is_some();
             if found.iter().all(is_own) {
@@ -89,7 +89,7 @@ fn hear_address(
     let mut soonest = None;
     for name in names {
         let question = Question::Addresses(name.as_str().into());
-        match case.evidence.answers.get(&question, case.now) {
+        match case.evidence.answers.get(&question, case.now.steady) {
             Some((Answer::Sans(found), until)) => {
                 if found.contains(san) {
                     return lead_back(case, san, name, dns);
@@ -133,7 +133,7 @@ fn lead_back(case: &Case<'_>, san: &San, name: &DnsName, dns: &DnsPolicy) -> Sta
         return vouched();
     };
     let question = Question::Names(*ip);
-    match case.evidence.answers.get(&question, case.now) {
+    match case.evidence.answers.get(&question, case.now.steady) {
         Some((Answer::Sans(found), _)) if found.contains(&San::Dns(name.clone())) => vouched(),
         Some((Answer::Sans(found), until)) => {
             let why = format!("in DNS {ip} has the names {}, not {name}", shown(found));

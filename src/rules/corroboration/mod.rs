@@ -110,11 +110,11 @@ fn hear(
 /// What there is instead of an answer that could be used: it has yet to come, or nobody could be
 /// asked.
 fn unanswered(case: &Case<'_>, source: Source, question: Question) -> Statement {
-    let (why, awaits) = match case.evidence.answers.get(&question, case.now) {
+    let (why, awaits) = match case.evidence.answers.get(&question, case.now.steady) {
         Some((Answer::Failed(why), until)) => {
             let since = case.evidence.sources.state(source).failing;
-            let since = since.map_or(case.now, |(since, _)| since);
-            let down = case.now.duration_since(since).as_secs();
+            let since = since.map_or(case.now.steady, |(since, _)| since);
+            let down = case.now.steady.duration_since(since).as_secs();
             let name = source.as_str();
             let why = format!("source {name} has been failing for {down} s: {why}");
             // Asked again only then: the answer itself would wake the request at once.

@@ -215,7 +215,7 @@ fn same(judged: Request, answer: &Answer) -> Result<()> {
         answer.refused
     );
     ensure!(
-        answer.common_name == judged.object.requestor.username,
+        *answer.common_name == *judged.object.requestor.username,
         "Kubernetes reads CN `{}`",
         answer.common_name
     );

@@ -13,6 +13,7 @@ use kube::api::ListParams;
 
 use crate::harness::GLANCE;
 use crate::harness::assets::Assets;
+use crate::harness::bound_token::BoundToken;
 use crate::harness::cluster::{Cluster, Options, START_DEADLINE};
 use crate::harness::daemon::Daemon;
 use crate::harness::fleet::{self, Fleet};
@@ -248,7 +249,8 @@ async fn link_cut_and_silent(assets: Arc<Assets>) -> Result<()> {
     let cluster = Cluster::start(&assets, Options::default()).await?;
     let link = Link::to(cluster.server()).await?;
     let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
-    let installation = installation.through(&cluster, &link.server())?;
+    let token = BoundToken::create(&cluster).await?;
+    let installation = installation.through(&cluster, &link.server(), &token)?;
     let mut daemon = installation.start("csr-warden", &[])?;
     daemon.wait_ready(SOON).await?;
     let mut fleet = Fleet::start(&assets, &cluster, &fleet::Options::nodes(5))?;
@@ -291,7 +293,8 @@ async fn unreachable_at_start(assets: Arc<Assets>) -> Result<()> {
     let mut cluster = Cluster::start(&assets, Options::default()).await?;
     let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
     let link = Link::to(cluster.server()).await?;
-    let near = installation.through(&cluster, &link.server())?;
+    let token = BoundToken::create(&cluster).await?;
+    let near = installation.through(&cluster, &link.server(), &token)?;
     cluster.api_server.kill()?;
     let mut daemon = near.start("csr-warden", &[])?;
     for source in ["nodes", "certificatesigningrequests", "servicecidrs"] {

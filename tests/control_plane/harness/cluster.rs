@@ -1,6 +1,6 @@
 //! The smallest control plane in which a kubelet's request is judged, approved and signed.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use http::{HeaderName, HeaderValue};
-use ipnet::IpNet;
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 
 use super::GLANCE;
 use super::assets::Assets;
+use super::components::ServingNames;
 use super::dir::Dir;
 use super::etcd::Store;
-use super::pki::Authority;
-use super::process::{Launch, Process};
-use super::{ports, signer, workloads};
+use super::https::Https;
+use super::pki::{Authority, Pair};
+use super::process::Process;
+use super::{components, metrics, ports, signer};
 
 /// How long a component may take to become ready; it takes about 3 s.
 pub const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -84,6 +85,7 @@ pub struct Cluster {
     /// etcd.
     pub etcd: Process,
     authority: Authority,
+    names: ServingNames,
     kubectl: PathBuf,
     server: String,
     etcd_address: SocketAddr,
@@ -109,10 +111,25 @@ impl Cluster {
         let admin_pair = authority.client("admin", "kubernetes-admin", &["system:masters"])?;
         let admin_kubeconfig = authority.kubeconfig("admin", &server, &admin_pair)?;
 
-        let etcd = etcd(assets, dir.path(), &etcd_url, peer_port);
-        let api_server = api_server(assets, dir.path(), &options, &authority, &etcd_url, port)?;
-        let controller_manager =
-            controller_manager(assets, dir.path(), &options, &authority, &admin_kubeconfig);
+        let names = ServingNames::of(&options)?;
+        let serving = names.certificate(&authority)?;
+        let etcd = components::etcd(assets, dir.path(), &etcd_url, peer_port);
+        let api_server = components::api_server(
+            assets,
+            dir.path(),
+            &options,
+            &authority,
+            &serving,
+            &etcd_url,
+            port,
+        )?;
+        let controller_manager = components::controller_manager(
+            assets,
+            dir.path(),
+            &options,
+            &authority,
+            &admin_kubeconfig,
+        );
 
         let mut cluster = Self {
             etcd: Process::spawn(etcd)?,
@@ -120,6 +137,7 @@ impl Cluster {
             controller_manager: Process::spawn(controller_manager)?,
             admin: client(&admin_kubeconfig).await?,
             authority,
+            names,
             kubectl: assets.kubectl.clone(),
             server,
             etcd_address: SocketAddr::from((Ipv4Addr::LOCALHOST, etcd_port)),
@@ -164,6 +182,12 @@ impl Cluster {
     /// The URL of the API server.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// The API server, believed by the cluster's authority.
+    pub fn https(&self) -> Result<Https> {
+        let address = self.server.trim_start_matches("https://").parse()?;
+        Https::new(address, &self.authority.pair().cert)
     }
 
     /// The cluster's directory; logs, certificates and kubeconfig files are in it.
@@ -228,6 +252,19 @@ impl Cluster {
         format!("client-{}", self.clients.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// The sum of all series of the API server whose name and labels begin so; 0 if there is none.
+    pub async fn metric(&self, series: &str) -> Result<u64> {
+        let request = http::Request::get("/metrics").body(Vec::new())?;
+        let text = self.admin.request_text(request).await?;
+        Ok(metrics::total(&text, series))
+    }
+
+    /// Gives the API server another serving certificate, of the same authority and for the same names.
+    /// It reads the files when they change: until then it shows the one before.
+    pub fn rotate_certificate(&self) -> Result<Pair> {
+        self.names.certificate(&self.authority)
+    }
+
     /// The store below the API server.
     pub fn etcd_store(&self) -> Store {
         Store::at(self.etcd_address)
@@ -240,7 +277,11 @@ impl Cluster {
 
     /// Runs kubectl as administrator and gives its stdout; an error if it fails.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
-        let output = self.kubectl_output(args, "").await?;
+        self.succeeds(args, "").await
+    }
+
+    async fn succeeds(&self, args: &[&str], stdin: &str) -> Result<String> {
+        let output = self.kubectl_output(args, stdin).await?;
         let stderr = String::from_utf8_lossy(&output.stderr);
         ensure!(
             output.status.success(),
@@ -252,15 +293,13 @@ impl Cluster {
 
     /// Applies manifests.
     pub async fn apply(&self, manifests: &str) -> Result<()> {
-        let output = self
-            .kubectl_output(&["apply", "-f", "-"], manifests)
-            .await?;
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.success(),
-            "kubectl apply: {}\n{stderr}",
-            output.status
-        );
+        self.succeeds(&["apply", "-f", "-"], manifests).await?;
+        Ok(())
+    }
+
+    /// Deletes what manifests have.
+    pub async fn delete(&self, manifests: &str) -> Result<()> {
+        self.succeeds(&["delete", "-f", "-"], manifests).await?;
         Ok(())
     }
 
@@ -292,120 +331,4 @@ async fn config(kubeconfig: &Path) -> Result<Config> {
         Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.proxy_url = None;
     Ok(config)
-}
-
-fn etcd(assets: &Assets, dir: &Path, url: &str, peer_port: u16) -> Launch {
-    let peer = format!("http://127.0.0.1:{peer_port}");
-    Launch::new("etcd", &assets.etcd, dir).args([
-        format!("--data-dir={}", dir.join("etcd").display()),
-        "--unsafe-no-fsync".into(),
-        format!("--listen-client-urls={url}"),
-        format!("--advertise-client-urls={url}"),
-        format!("--listen-peer-urls={peer}"),
-        format!("--initial-advertise-peer-urls={peer}"),
-        format!("--initial-cluster=default={peer}"),
-        "--log-level=warn".into(),
-    ])
-}
-
-fn api_server(
-    assets: &Assets,
-    dir: &Path,
-    options: &Options,
-    authority: &Authority,
-    etcd_url: &str,
-    port: u16,
-) -> Result<Launch> {
-    let services: IpNet = options.service_cidr.parse().context("service_cidr")?;
-    let service_ip = services
-        .hosts()
-        .next()
-        .context("service_cidr has no address")?;
-    let mut dns: Vec<String> = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
-        .map(String::from)
-        .into();
-    dns.push(format!("kubernetes.default.svc.{}", options.cluster_domain));
-    let mut ips = vec![service_ip];
-    if options.loopback {
-        dns.push("localhost".into());
-        ips.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    }
-    ips.extend(options.advertise.map(IpAddr::V4));
-    for san in &options.extra_sans {
-        match san.parse() {
-            Ok(ip) => ips.push(ip),
-            Err(_) => dns.push(san.clone()),
-        }
-    }
-    let serving = authority.serving("apiserver", &dns, &ips)?;
-    let accounts = authority.service_account_key("sa")?;
-
-    let (bind, advertise, reconciler) = match options.advertise {
-        Some(address) => (Ipv4Addr::UNSPECIFIED, address, "lease"),
-        None => (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, "none"),
-    };
-    let admission = if options.node_restriction {
-        "enable"
-    } else {
-        "disable"
-    };
-    let launch = Launch::new("kube-apiserver", &assets.api_server, dir).args([
-        format!("--etcd-servers={etcd_url}"),
-        format!("--bind-address={bind}"),
-        format!("--advertise-address={advertise}"),
-        format!("--endpoint-reconciler-type={reconciler}"),
-        format!("--secure-port={port}"),
-        format!("--tls-cert-file={}", serving.cert.display()),
-        format!("--tls-private-key-file={}", serving.key.display()),
-        format!("--client-ca-file={}", authority.pair().cert.display()),
-        "--authorization-mode=Node,RBAC".into(),
-        format!("--{admission}-admission-plugins=NodeRestriction"),
-        format!("--service-cluster-ip-range={}", options.service_cidr),
-        format!(
-            "--service-account-issuer=https://kubernetes.default.svc.{}",
-            options.cluster_domain
-        ),
-        format!("--service-account-key-file={}", accounts.cert.display()),
-        format!(
-            "--service-account-signing-key-file={}",
-            accounts.key.display()
-        ),
-        format!("--cert-dir={}", dir.join("apiserver-certs").display()),
-    ]);
-    let verifies = options.verify_kubelets.then(|| {
-        let ca = authority.pair().cert;
-        format!("--kubelet-certificate-authority={}", ca.display())
-    });
-    let launch = launch.args(verifies);
-    let launch = launch.args(workloads::api_server(options.workloads, authority, dir)?);
-    Ok(launch.args(options.api_server_args.iter().map(String::as_str)))
-}
-
-fn controller_manager(
-    assets: &Assets,
-    dir: &Path,
-    options: &Options,
-    authority: &Authority,
-    kubeconfig: &Path,
-) -> Launch {
-    let ca = authority.pair();
-    let launch = Launch::new("kube-controller-manager", &assets.controller_manager, dir).args([
-        // An administrator's: the controller-manager's own identity may not write a request's status.
-        format!("--kubeconfig={}", kubeconfig.display()),
-        "--leader-elect=false".into(),
-        "--secure-port=0".into(),
-        format!("--cluster-signing-cert-file={}", ca.cert.display()),
-        format!("--cluster-signing-key-file={}", ca.key.display()),
-        workloads::controllers(options.workloads),
-        // With the default it signs 20 requests a second, and a test would measure that.
-        "--kube-api-qps=2000".into(),
-        "--kube-api-burst=2000".into(),
-    ]);
-    let launch = launch.args(workloads::controller_manager(options.workloads, authority));
-    launch.args(
-        options
-            .signing_duration
-            .iter()
-            .map(|d| format!("--cluster-signing-duration={d}")),
-    )
 }

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use csr_warden::telemetry::process::{cpu_time, memory_kib};
 
-use super::GLANCE;
 use super::output::Output;
 use super::process::{Launch, Process};
+use super::{GLANCE, metrics};
 
 /// A running daemon. Dropping it kills it.
 pub struct Daemon {
@@ -124,11 +124,7 @@ impl Daemon {
     /// The sum of all series whose name and labels begin so; 0 if there is none.
     pub async fn metric(&self, series: &str) -> Result<u64> {
         let text = self.http_get("/metrics").await?.body;
-        let values = text
-            .lines()
-            .filter(|line| line.starts_with(series))
-            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
-        Ok(values.sum::<f64>() as u64)
+        Ok(metrics::total(&text, series))
     }
 
     /// Whether it says that it leads.

@@ -1,4 +1,4 @@
-//! GET over HTTPS, with a token or without; and the certificate that is shown.
+//! HTTPS by hand, with a token or without; and the certificate that is shown.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::GLANCE;
 use super::daemon::{Answer, read_answer};
@@ -48,10 +49,33 @@ impl Https {
         timeout(PATIENCE, self.exchange(path, token)).await?
     }
 
-    async fn exchange(&self, path: &str, token: Option<&str>) -> Result<(Answer, Vec<u8>)> {
+    /// Begins a POST whose body never comes, and gives its connection once the server waits for it for
+    /// so long; nothing if it answers.
+    pub async fn unfinished_post(
+        &self,
+        path: &str,
+        token: &str,
+        waits: Duration,
+    ) -> Result<Option<TlsStream<TcpStream>>> {
+        let mut stream = self.connect().await?;
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: 1\r\n\r\n",
+            self.address
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let answered = timeout(waits, stream.read_u8()).await.is_ok();
+        Ok((!answered).then_some(stream))
+    }
+
+    async fn connect(&self) -> Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.address).await?;
         let name = ServerName::from(self.address.ip());
-        let mut stream = self.connector.connect(name, stream).await?;
+        Ok(self.connector.connect(name, stream).await?)
+    }
+
+    async fn exchange(&self, path: &str, token: Option<&str>) -> Result<(Answer, Vec<u8>)> {
+        let mut stream = self.connect().await?;
         let shown = stream.get_ref().1.peer_certificates();
         let shown = shown.and_then(<[_]>::first).context("no certificate")?;
         let shown = shown.to_vec();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::bound_token::BoundToken;
 use super::cluster::Cluster;
 use super::daemon::Daemon;
 use super::ports;
@@ -17,7 +18,6 @@ const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/base");
 pub struct Installation {
     binary: PathBuf,
     kubeconfig: PathBuf,
-    token: String,
     dir: PathBuf,
 }
 
@@ -38,18 +38,16 @@ impl Installation {
         Ok(Self {
             binary: binary.to_owned(),
             kubeconfig: cluster.kubeconfig_for_token(token.trim())?,
-            token: token.trim().to_owned(),
             dir: cluster.dir().to_owned(),
         })
     }
 
-    /// The same, but replicas reach the API server at this URL.
-    pub fn through(&self, cluster: &Cluster, server: &str) -> Result<Self> {
+    /// The same, but replicas reach the API server at this URL, with a token that can be taken from them.
+    pub fn through(&self, cluster: &Cluster, server: &str, token: &BoundToken) -> Result<Self> {
         let authority = cluster.authority();
         Ok(Self {
             binary: self.binary.clone(),
-            kubeconfig: authority.kubeconfig_for_token("through", server, &self.token)?,
-            token: self.token.clone(),
+            kubeconfig: authority.kubeconfig_for_token_file("through", server, token.file())?,
             dir: self.dir.clone(),
         })
     }

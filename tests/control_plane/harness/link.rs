@@ -1,14 +1,17 @@
 //! A network link that can break: a TCP relay on a port of its own before the API server.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 /// How the link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +24,20 @@ enum State {
     Silent,
 }
 
+/// What the link does to its connections.
+#[derive(Clone, Copy, Debug)]
+struct Conditions {
+    state: State,
+    /// How long what the server sends is on its way.
+    delay: Duration,
+    /// How often all connections that there were have been closed.
+    severed: u64,
+}
+
 /// A link. Dropping it cuts it for ever.
 pub struct Link {
     address: SocketAddr,
-    state: watch::Sender<State>,
+    conditions: watch::Sender<Conditions>,
     opened: Arc<AtomicUsize>,
     relay: JoinHandle<()>,
 }
@@ -36,7 +49,11 @@ impl Link {
         let target: SocketAddr = target.parse().context("an address and a port")?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let (state, seen) = watch::channel(State::Up);
+        let (conditions, seen) = watch::channel(Conditions {
+            state: State::Up,
+            delay: Duration::ZERO,
+            severed: 0,
+        });
         let opened = Arc::new(AtomicUsize::new(0));
         let count = opened.clone();
         let relay = tokio::spawn(async move {
@@ -47,7 +64,7 @@ impl Link {
         });
         Ok(Self {
             address,
-            state,
+            conditions,
             opened,
             relay,
         })
@@ -58,6 +75,11 @@ impl Link {
         format!("https://{}", self.address)
     }
 
+    /// The near end.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// How many connections were opened so far.
     pub fn opened(&self) -> usize {
         self.opened.load(Ordering::Relaxed)
@@ -65,17 +87,31 @@ impl Link {
 
     /// Closes every connection, and each new one.
     pub fn cut(&self) {
-        self.state.send_replace(State::Cut);
+        self.turn(State::Cut);
     }
 
     /// Keeps every connection, and each new one, without carrying anything.
     pub fn silence(&self) {
-        self.state.send_replace(State::Silent);
+        self.turn(State::Silent);
     }
 
     /// Carries new connections again; those from before stay as they are.
     pub fn mend(&self) {
-        self.state.send_replace(State::Up);
+        self.turn(State::Up);
+    }
+
+    fn turn(&self, state: State) {
+        self.conditions.send_modify(|now| now.state = state);
+    }
+
+    /// Closes every connection; new ones come about.
+    pub fn sever(&self) {
+        self.conditions.send_modify(|now| now.severed += 1);
+    }
+
+    /// From now on all that the server sends comes so much later.
+    pub fn delay(&self, delay: Duration) {
+        self.conditions.send_modify(|now| now.delay = delay);
     }
 }
 
@@ -85,14 +121,60 @@ impl Drop for Link {
     }
 }
 
-async fn carry(mut near: TcpStream, target: SocketAddr, mut state: watch::Receiver<State>) {
-    let up = *state.borrow_and_update() == State::Up;
+async fn carry(
+    mut near: TcpStream,
+    target: SocketAddr,
+    mut conditions: watch::Receiver<Conditions>,
+) {
+    let begun = *conditions.borrow_and_update();
+    let severed = move |now: &Conditions| now.severed != begun.severed;
+    let up = begun.state == State::Up;
     if up && let Ok(mut far) = TcpStream::connect(target).await {
+        let (questions, near_end) = near.split();
+        let (answers, far_end) = far.split();
+        let late = pass_late(answers, near_end, conditions.clone());
+        let both = async { tokio::try_join!(pass(questions, far_end), late) };
+        let mut seen = conditions.clone();
         tokio::select! {
-            _ = copy_bidirectional(&mut near, &mut far) => return,
-            _ = state.wait_for(|state| *state != State::Up) => {}
+            _ = both => return,
+            _ = seen.wait_for(|now| now.state != State::Up || severed(now)) => {}
         }
     }
     // A silent connection outlives the mending of the link: its other end knows nothing of it.
-    let _ = state.wait_for(|state| *state == State::Cut).await;
+    let closed = |now: &Conditions| now.state == State::Cut || severed(now);
+    let _ = conditions.wait_for(closed).await;
+}
+
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
+    copy(&mut from, &mut to).await?;
+    to.shutdown().await
+}
+
+/// Late is each byte by itself: a long answer takes no longer than a short one.
+async fn pass_late(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    conditions: watch::Receiver<Conditions>,
+) -> io::Result<()> {
+    let (send, mut sent) = mpsc::unbounded_channel();
+    let read = async move {
+        loop {
+            let mut bytes = Vec::with_capacity(16 * 1024);
+            if from.read_buf(&mut bytes).await? == 0 {
+                return Ok(());
+            }
+            let due = Instant::now() + conditions.borrow().delay;
+            if send.send((due, bytes)).is_err() {
+                return Ok(());
+            }
+        }
+    };
+    let write = async {
+        while let Some((due, bytes)) = sent.recv().await {
+            sleep_until(due).await;
+            to.write_all(&bytes).await?;
+        }
+        to.shutdown().await
+    };
+    tokio::try_join!(read, write).map(|_| ())
 }

@@ -8,7 +8,9 @@
 #![allow(dead_code)]
 
 pub mod assets;
+pub mod bound_token;
 pub mod cluster;
+mod components;
 pub mod daemon;
 pub mod decisions;
 pub mod dialogue;
@@ -24,6 +26,7 @@ mod kubernetes;
 pub mod link;
 pub mod machine;
 pub mod manifests;
+pub mod metrics;
 pub mod netns;
 pub mod node_user;
 pub mod output;

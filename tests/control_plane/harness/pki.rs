@@ -82,6 +82,16 @@ impl Authority {
         self.kubeconfig_file(name, server, &json!({"token": token}))
     }
 
+    /// The same for a token that is read from a file again and again.
+    pub fn kubeconfig_for_token_file(
+        &self,
+        name: &str,
+        server: &str,
+        token: &Path,
+    ) -> Result<PathBuf> {
+        self.kubeconfig_file(name, server, &json!({"tokenFile": token}))
+    }
+
     fn kubeconfig_file(
         &self,
         name: &str,

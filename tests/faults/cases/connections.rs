@@ -61,7 +61,7 @@ async fn half_open(numbers: Numbers) -> Result<Seen> {
 async fn token_rotated(numbers: Numbers) -> Result<Seen> {
     let stage = Stage::embedded().await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
-        stage.renew_token("one")?;
+        stage.renew_token("one").await?;
         // As an API server that ends a connection whose credential is gone.
         stage.server()?.drop_watches();
         sleep(lasts).await;

@@ -3,10 +3,13 @@
 mod answers;
 mod clocks;
 mod connections;
+mod credentials;
 mod files;
 mod leaders;
 mod load;
+mod own_clocks;
 mod real;
+mod refusals;
 mod watches;
 
 use crate::Case;
@@ -19,9 +22,12 @@ pub fn all() -> Vec<Case> {
         answers::cases(),
         watches::cases(),
         clocks::cases(),
+        own_clocks::cases(),
         files::cases(),
         load::cases(),
         real::cases(),
+        refusals::cases(),
+        credentials::cases(),
     ]
     .into_iter()
     .flatten()

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tokio::time::{Instant, sleep};
 
 use super::leaders;
 use crate::Case;
 use crate::harness::assets::Assets;
-use crate::harness::cluster::{Options, START_DEADLINE};
+use crate::harness::cluster::{Cluster, Options, START_DEADLINE};
+use crate::harness::https::Https;
+use crate::harness::link::Link;
+use crate::harness::process::Process;
 use crate::numbers::Numbers;
 use crate::ordeal::{Seen, one_endures};
 use crate::stage::Stage;
@@ -17,23 +20,25 @@ use crate::stage::Stage;
 const EVERY: Duration = Duration::from_secs(1);
 /// How long a watch lasts (`cluster::watch::LASTS`), with the time to take it up again.
 const WATCH: Duration = Duration::from_secs(65);
+/// How late each answer of a slow API server is.
+const LATE: Duration = Duration::from_secs(1);
 
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new(
             "real_api_server_killed",
             "the API server is killed (SIGKILL), and started again",
-            api_server_killed,
+            |numbers| out_of_service(numbers, |cluster| &mut cluster.api_server, Ill::Killed),
         ),
         Case::new(
             "real_api_server_paused",
             "the API server stands still (SIGSTOP)",
-            api_server_paused,
+            |numbers| out_of_service(numbers, |cluster| &mut cluster.api_server, Ill::Paused),
         ),
         Case::new(
             "real_etcd_restarted",
             "etcd is killed (SIGKILL), and started again",
-            etcd_restarted,
+            |numbers| out_of_service(numbers, |cluster| &mut cluster.etcd, Ill::Killed),
         ),
         Case::new(
             "real_etcd_compacted",
@@ -43,13 +48,14 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             "real_link_cut",
             "every connection of the daemon is closed, and each new one",
-            link_cut,
+            |numbers| link(numbers, Link::cut),
         ),
         Case::new(
             "real_half_open",
             "every connection of the daemon stays open and carries nothing any more, nor does a new one",
-            half_open,
+            |numbers| link(numbers, Link::silence),
         ),
+        Case::new("real_slow", "every answer comes a second late", slow),
         Case::new(
             "real_leader_paused",
             "the leader stands still (SIGSTOP) for longer than its Lease, then goes on",
@@ -63,45 +69,42 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-async fn stage(options: Options) -> Result<Stage> {
+pub async fn stage(options: Options) -> Result<Stage> {
     let assets = Assets::find()?;
     Stage::real(&assets, options).await
 }
 
-async fn api_server_killed(numbers: Numbers) -> Result<Seen> {
-    let stage = stage(Options::default()).await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        let cluster = stage.cluster()?;
-        cluster.api_server.kill()?;
-        sleep(lasts).await;
-        cluster.api_server.start()?;
-        cluster.ready(START_DEADLINE).await
-    };
-    one_endures(stage, &numbers, numbers.fault, during).await
+/// How a component does not work.
+#[derive(Clone, Copy)]
+enum Ill {
+    Killed,
+    Paused,
 }
 
-async fn api_server_paused(numbers: Numbers) -> Result<Seen> {
+async fn out_of_service(
+    numbers: Numbers,
+    component: fn(&mut Cluster) -> &mut Process,
+    ill: Ill,
+) -> Result<Seen> {
     let stage = stage(Options::default()).await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         let cluster = stage.cluster()?;
-        cluster.api_server.pause()?;
+        match ill {
+            Ill::Killed => component(cluster).kill()?,
+            Ill::Paused => component(cluster).pause()?,
+        }
         sleep(lasts).await;
-        cluster.api_server.resume()?;
+        match ill {
+            Ill::Killed => component(cluster).start()?,
+            Ill::Paused => component(cluster).resume()?,
+        }
         cluster.ready(START_DEADLINE).await
     };
-    one_endures(stage, &numbers, numbers.pause, during).await
-}
-
-async fn etcd_restarted(numbers: Numbers) -> Result<Seen> {
-    let stage = stage(Options::default()).await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        let cluster = stage.cluster()?;
-        cluster.etcd.kill()?;
-        sleep(lasts).await;
-        cluster.etcd.start()?;
-        cluster.ready(START_DEADLINE).await
+    let lasts = match ill {
+        Ill::Killed => numbers.fault,
+        Ill::Paused => numbers.pause,
     };
-    one_endures(stage, &numbers, numbers.fault, during).await
+    one_endures(stage, &numbers, lasts, during).await
 }
 
 async fn etcd_compacted(numbers: Numbers) -> Result<Seen> {
@@ -122,10 +125,10 @@ async fn etcd_compacted(numbers: Numbers) -> Result<Seen> {
     one_endures(stage, &numbers, WATCH, during).await
 }
 
-async fn link_cut(numbers: Numbers) -> Result<Seen> {
+async fn link(numbers: Numbers, breaks: fn(&Link)) -> Result<Seen> {
     let stage = stage(Options::default()).await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
-        stage.link()?.cut();
+        breaks(stage.link()?);
         sleep(lasts).await;
         stage.link()?.mend();
         Ok(())
@@ -133,12 +136,23 @@ async fn link_cut(numbers: Numbers) -> Result<Seen> {
     one_endures(stage, &numbers, numbers.fault, during).await
 }
 
-async fn half_open(numbers: Numbers) -> Result<Seen> {
+/// Late is not ill: the daemon must go on with its work.
+async fn slow(numbers: Numbers) -> Result<Seen> {
     let stage = stage(Options::default()).await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
-        stage.link()?.silence();
+        let written = stage.replicas[0].written().await?;
+        stage.link()?.delay(LATE);
+        let ca = stage.cluster()?.authority().pair().cert;
+        let near = Https::new(stage.link()?.address(), &ca)?;
+        let begun = Instant::now();
+        near.get("/version", None).await?;
+        let took = begun.elapsed();
+        ensure!(took > LATE, "an answer after {took:?}");
         sleep(lasts).await;
-        stage.link()?.mend();
+        let more = stage.replicas[0].written().await? - written;
+        ensure!(more > 0, "nothing was written meanwhile");
+        ensure!(stage.replicas[0].leads().await?, "it leads no more");
+        stage.link()?.delay(Duration::ZERO);
         Ok(())
     };
     one_endures(stage, &numbers, numbers.fault, during).await

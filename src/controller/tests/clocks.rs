@@ -1,0 +1,67 @@
+//! Somebody sets the wall clock.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::{Scene, codes, node, request};
+use crate::controller::turn::Write;
+use crate::evidence::Source;
+use crate::finding::Code;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+#[test]
+fn a_wrong_clock_makes_nobody_wait() {
+    for off in [
+        SignedDuration::from_mins(10),
+        SignedDuration::from_mins(-10),
+    ] {
+        let mut scene = Scene::synced();
+        let right = scene.now.wall;
+        scene.now.wall += off;
+        scene.reconciler.node_seen(node("a", right));
+        scene
+            .reconciler
+            .source_failed(Source::Nodes, "gone fishing", scene.now);
+        scene.pass(Duration::from_secs(1));
+        let (object, encoded) = request("a", 1, right);
+        scene.reconciler.request_seen(object, encoded, scene.now);
+        let turn = scene.turn().unwrap();
+        let approved = matches!(turn.write, Some(Write::Approve(_)));
+        assert!(approved, "{off:#}: {:?}", turn.judgement);
+    }
+}
+
+#[test]
+fn what_is_old_by_a_clock_that_was_set_is_looked_at_again() {
+    let mut scene = Scene::synced();
+    let right = scene.now.wall;
+    scene.reconciler.node_seen(node("a", right));
+    scene.now.wall += HOUR;
+    scene.pass(Duration::from_secs(1));
+    let (object, encoded) = request("a", 1, right);
+    scene.reconciler.request_seen(object, encoded, scene.now);
+    assert_eq!(codes(&scene.turn().unwrap()), [Code::RequestStale]);
+    assert!(scene.turn().is_none());
+
+    scene.now.wall -= HOUR;
+    scene.pass(Duration::from_secs(1));
+    let turn = scene.turn().unwrap();
+    assert!(
+        matches!(turn.write, Some(Write::Approve(_))),
+        "{:?}",
+        turn.judgement
+    );
+}
+
+#[test]
+fn what_is_old_by_a_clock_that_is_right_is_forgotten() {
+    let mut scene = Scene::synced();
+    scene.reconciler.node_seen(node("a", scene.now.wall));
+    let (object, encoded) = request("a", 1, scene.now.wall);
+    scene.pass(HOUR.unsigned_abs());
+    scene.reconciler.request_seen(object, encoded, scene.now);
+    assert_eq!(codes(&scene.turn().unwrap()), [Code::RequestStale]);
+    assert!(scene.reconciler.book().uids().next().is_none());
+}

@@ -1,0 +1,150 @@
+//! How the components of a control plane are started, and under which names its API server is known.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use ipnet::IpNet;
+
+use super::assets::Assets;
+use super::cluster::Options;
+use super::pki::{Authority, Pair};
+use super::process::Launch;
+use super::workloads;
+
+/// What is in the API server's serving certificate.
+pub(super) struct ServingNames {
+    dns: Vec<String>,
+    ips: Vec<IpAddr>,
+}
+
+impl ServingNames {
+    /// Those of a cluster of this kind.
+    pub(super) fn of(options: &Options) -> Result<Self> {
+        let services: IpNet = options.service_cidr.parse().context("service_cidr")?;
+        let service_ip = services
+            .hosts()
+            .next()
+            .context("service_cidr has no address")?;
+        let mut dns: Vec<String> = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
+            .map(String::from)
+            .into();
+        dns.push(format!("kubernetes.default.svc.{}", options.cluster_domain));
+        let mut ips = vec![service_ip];
+        if options.loopback {
+            dns.push("localhost".into());
+            ips.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        }
+        ips.extend(options.advertise.map(IpAddr::V4));
+        for san in &options.extra_sans {
+            match san.parse() {
+                Ok(ip) => ips.push(ip),
+                Err(_) => dns.push(san.clone()),
+            }
+        }
+        Ok(Self { dns, ips })
+    }
+
+    /// A certificate with them, in the files that the API server is started with.
+    pub(super) fn certificate(&self, authority: &Authority) -> Result<Pair> {
+        authority.serving("apiserver", &self.dns, &self.ips)
+    }
+}
+
+/// etcd, which serves clients at this URL.
+pub(super) fn etcd(assets: &Assets, dir: &Path, url: &str, peer_port: u16) -> Launch {
+    let peer = format!("http://127.0.0.1:{peer_port}");
+    Launch::new("etcd", &assets.etcd, dir).args([
+        format!("--data-dir={}", dir.join("etcd").display()),
+        "--unsafe-no-fsync".into(),
+        format!("--listen-client-urls={url}"),
+        format!("--advertise-client-urls={url}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+        "--log-level=warn".into(),
+    ])
+}
+
+/// kube-apiserver, at this port.
+pub(super) fn api_server(
+    assets: &Assets,
+    dir: &Path,
+    options: &Options,
+    authority: &Authority,
+    serving: &Pair,
+    etcd_url: &str,
+    port: u16,
+) -> Result<Launch> {
+    let accounts = authority.service_account_key("sa")?;
+
+    let (bind, advertise, reconciler) = match options.advertise {
+        Some(address) => (Ipv4Addr::UNSPECIFIED, address, "lease"),
+        None => (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, "none"),
+    };
+    let admission = if options.node_restriction {
+        "enable"
+    } else {
+        "disable"
+    };
+    let launch = Launch::new("kube-apiserver", &assets.api_server, dir).args([
+        format!("--etcd-servers={etcd_url}"),
+        format!("--bind-address={bind}"),
+        format!("--advertise-address={advertise}"),
+        format!("--endpoint-reconciler-type={reconciler}"),
+        format!("--secure-port={port}"),
+        format!("--tls-cert-file={}", serving.cert.display()),
+        format!("--tls-private-key-file={}", serving.key.display()),
+        format!("--client-ca-file={}", authority.pair().cert.display()),
+        "--authorization-mode=Node,RBAC".into(),
+        format!("--{admission}-admission-plugins=NodeRestriction"),
+        format!("--service-cluster-ip-range={}", options.service_cidr),
+        format!(
+            "--service-account-issuer=https://kubernetes.default.svc.{}",
+            options.cluster_domain
+        ),
+        format!("--service-account-key-file={}", accounts.cert.display()),
+        format!(
+            "--service-account-signing-key-file={}",
+            accounts.key.display()
+        ),
+        format!("--cert-dir={}", dir.join("apiserver-certs").display()),
+    ]);
+    let verifies = options.verify_kubelets.then(|| {
+        let ca = authority.pair().cert;
+        format!("--kubelet-certificate-authority={}", ca.display())
+    });
+    let launch = launch.args(verifies);
+    let launch = launch.args(workloads::api_server(options.workloads, authority, dir)?);
+    Ok(launch.args(options.api_server_args.iter().map(String::as_str)))
+}
+
+/// kube-controller-manager, which signs.
+pub(super) fn controller_manager(
+    assets: &Assets,
+    dir: &Path,
+    options: &Options,
+    authority: &Authority,
+    kubeconfig: &Path,
+) -> Launch {
+    let ca = authority.pair();
+    let launch = Launch::new("kube-controller-manager", &assets.controller_manager, dir).args([
+        // An administrator's: the controller-manager's own identity may not write a request's status.
+        format!("--kubeconfig={}", kubeconfig.display()),
+        "--leader-elect=false".into(),
+        "--secure-port=0".into(),
+        format!("--cluster-signing-cert-file={}", ca.cert.display()),
+        format!("--cluster-signing-key-file={}", ca.key.display()),
+        workloads::controllers(options.workloads),
+        // With the default it signs 20 requests a second, and a test would measure that.
+        "--kube-api-qps=2000".into(),
+        "--kube-api-burst=2000".into(),
+    ]);
+    let launch = launch.args(workloads::controller_manager(options.workloads, authority));
+    launch.args(
+        options
+            .signing_duration
+            .iter()
+            .map(|d| format!("--cluster-signing-duration={d}")),
+    )
+}

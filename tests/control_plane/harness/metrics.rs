@@ -1,0 +1,10 @@
+//! What a program says of itself in Prometheus' text.
+
+/// The sum of all series whose name and labels begin so; 0 if there is none.
+pub fn total(exposition: &str, series: &str) -> u64 {
+    let values = exposition
+        .lines()
+        .filter(|line| line.starts_with(series))
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+    values.sum::<f64>() as u64
+}

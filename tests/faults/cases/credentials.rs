@@ -1,0 +1,99 @@
+//! What the two sides of a real connection show each other is replaced while they talk.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::time::{Instant, sleep};
+
+use super::real::stage;
+use crate::Case;
+use crate::harness::GLANCE;
+use crate::harness::cluster::{Cluster, Options};
+use crate::numbers::Numbers;
+use crate::ordeal::{Seen, one_endures};
+use crate::stage::Stage;
+
+/// How long it may take until the API server has read its files anew, or the daemon meets a refusal.
+const SOON: Duration = Duration::from_secs(20);
+/// How often there is another certificate.
+const EVERY: Duration = Duration::from_secs(1);
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new(
+            "real_certificate_rotated",
+            "the API server has another serving certificate every second, and every connection of the daemon is closed",
+            certificate_rotated,
+        ),
+        Case::new(
+            "real_token_rotated",
+            "the daemon's token is void, and its file has another one a moment later",
+            token_rotated,
+        ),
+    ]
+}
+
+async fn certificate_rotated(numbers: Numbers) -> Result<Seen> {
+    let stage = stage(Options::default()).await?;
+    let rotated = Cell::new(0);
+    let during = async |stage: &mut Stage, lasts: Duration| {
+        let opened = stage.link()?.opened();
+        let until = Instant::now() + lasts;
+        while Instant::now() < until {
+            show_another(stage.cluster()?).await?;
+            stage.link()?.sever();
+            rotated.set(rotated.get() + 1);
+            sleep(EVERY).await;
+        }
+        let opened = stage.link()?.opened() - opened;
+        ensure!(
+            opened >= rotated.get(),
+            "{opened} connections with {} certificates",
+            rotated.get()
+        );
+        Ok(())
+    };
+    let seen = one_endures(stage, &numbers, numbers.fault, during).await?;
+    let rotated = rotated.get();
+    Ok(Seen {
+        note: format!("{rotated} certificates"),
+        ..seen
+    })
+}
+
+/// Waits until new connections see it.
+async fn show_another(cluster: &Cluster) -> Result<()> {
+    let https = cluster.https()?;
+    let (_, before) = https.get("/version", None).await?;
+    let fresh = CertificateDer::from_pem_file(cluster.rotate_certificate()?.cert)?;
+    ensure!(before != *fresh, "it is the one that was shown before");
+    let begun = Instant::now();
+    loop {
+        let (_, shown) = https.get("/version", None).await?;
+        if shown == *fresh {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < SOON, "the old certificate is shown");
+        sleep(GLANCE).await;
+    }
+}
+
+async fn token_rotated(numbers: Numbers) -> Result<Seen> {
+    let stage = stage(Options::default()).await?;
+    let during = async |stage: &mut Stage, lasts: Duration| {
+        let begun = Instant::now();
+        stage.revoke_token().await?;
+        // The API server ends no connection whose credential is gone.
+        stage.link()?.sever();
+        stage.replicas[0]
+            .wait_says("401 Unauthorized", SOON)
+            .await?;
+        stage.renew_token("one").await?;
+        sleep(lasts.saturating_sub(begun.elapsed())).await;
+        Ok(())
+    };
+    one_endures(stage, &numbers, numbers.fault, during).await
+}
