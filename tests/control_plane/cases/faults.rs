@@ -298,7 +298,7 @@ async fn unreachable_at_start(assets: Arc<Assets>) -> Result<()> {
     cluster.api_server.kill()?;
     let mut daemon = near.start("csr-warden", &[])?;
     for source in ["nodes", "certificatesigningrequests", "servicecidrs"] {
-        let why = format!("{source}: cannot be read: the API server cannot be reached");
+        let why = format!("{source}: cannot be read: the API server did not answer in time");
         daemon.wait_unready(&why, SOON).await?;
     }
     ensure!(daemon.http_get("/livez").await?.status == 200, "not alive");
