@@ -8,6 +8,9 @@ use serde::Serialize;
 use super::super::table::table;
 use crate::sim::latency::{Latencies, shown};
 
+/// As many columns as a terminal has room for.
+const COLUMNS: usize = 3;
+
 /// What people read.
 pub(super) trait Report {
     /// A table no wider than a terminal, as long as it has few columns.
@@ -192,6 +195,11 @@ pub(super) struct Flood {
 }
 
 impl Run {
+    /// Whether so many are written that a rate can be told: fewer are between two looks.
+    fn has_rate(&self) -> bool {
+        self.nodes >= 100
+    }
+
     /// The best rate of the bare client.
     fn best(&self) -> f64 {
         self.bare
@@ -203,74 +211,77 @@ impl Run {
 
 impl Report for Benchmark {
     fn text(&self) -> String {
-        let mut rows: Vec<Vec<String>> = Vec::new();
-        let mut row = |name: &str, cell: &dyn Fn(&Run) -> Option<String>| {
-            let cells: Vec<Option<String>> = self.runs.iter().map(cell).collect();
-            if cells.iter().any(Option::is_some) {
-                let cells = cells.into_iter().map(Option::unwrap_or_default);
-                rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
-            }
-        };
-        row("start to ready", &|run| Some(run.warden.ready_after.text()));
-        let connections = |run: &Run| run.bare.iter().map(|one| one.connections).collect();
-        let connections: Vec<usize> = self.runs.first().map(connections).unwrap_or_default();
-        for (index, count) in connections.into_iter().enumerate() {
-            let plural = if count == 1 { "" } else { "s" };
-            row(
-                &format!("bare client, {count} connection{plural}"),
-                &|run| Some(per_second(run.bare.get(index)?.per_second)),
-            );
-        }
-        row("csr-warden, backlog", &|run| {
-            Some(per_second(run.warden.per_second))
-        });
-        row("  to the best bare client", &|run| {
-            Some(format!("{:.2}", run.warden.per_second / run.best()))
-        });
-        row("  processor, each request", &|run| {
-            Some(run.warden.cpu_per_request?.text())
-        });
-        row("  memory before the backlog", &|run| {
-            Some(mib(run.warden.resident_kib?))
-        });
-        row("  memory at its peak", &|run| {
-            Some(mib(run.warden.peak_kib?))
-        });
-        row("bare PUT: median, 99%", &|run| {
-            Some(run.steady?.bare_put.text())
-        });
-        row("settled, steady: median, 99%", &|run| {
-            Some(run.steady?.settled.text())
-        });
-        row("  to the median of a bare PUT", &|run| {
-            let steady = run.steady?;
-            let (median, p99) = (
-                steady.settled.median_to(steady.bare_put),
-                steady.settled.p99_to_median_of(steady.bare_put),
-            );
-            Some(format!("{median}, {p99}"))
-        });
-        row("settled, beside a flood", &|run| {
-            Some(run.flood?.settled.text())
-        });
-        row("  to the median without it", &|run| {
-            Some(run.flood?.settled.median_to(run.steady?.settled))
-        });
-        let columns: Vec<String> = self
-            .runs
-            .iter()
-            .map(|run| format!("{} NODES", grouped(run.nodes)))
-            .collect();
-        let header: Vec<&str> = std::iter::once("")
-            .chain(columns.iter().map(String::as_str))
-            .collect();
-        format!(
-            "{} {}\n\n{}",
-            self.server,
-            self.version,
-            table(&header, &rows, false)
-        )
+        let tables = self.runs.chunks(COLUMNS).map(columns);
+        let tables: Vec<String> = tables.collect();
+        format!("{} {}\n\n{}", self.server, self.version, tables.join("\n"))
     }
+}
+
+/// A column for each of these runs.
+fn columns(runs: &[Run]) -> String {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut row = |name: &str, cell: &dyn Fn(&Run) -> Option<String>| {
+        let cells: Vec<Option<String>> = runs.iter().map(cell).collect();
+        if cells.iter().any(Option::is_some) {
+            let cells = cells.into_iter().map(Option::unwrap_or_default);
+            rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
+        }
+    };
+    row("start to ready", &|run| Some(run.warden.ready_after.text()));
+    let connections = |run: &Run| run.bare.iter().map(|one| one.connections).collect();
+    let connections: Vec<usize> = runs.first().map(connections).unwrap_or_default();
+    for (index, count) in connections.into_iter().enumerate() {
+        let plural = if count == 1 { "" } else { "s" };
+        row(
+            &format!("bare client, {count} connection{plural}"),
+            &|run| Some(per_second(run.bare.get(index)?.per_second)),
+        );
+    }
+    row("csr-warden, backlog", &|run| {
+        run.has_rate().then(|| per_second(run.warden.per_second))
+    });
+    row("  to the best bare client", &|run| {
+        let ratio = || format!("{:.2}", run.warden.per_second / run.best());
+        run.has_rate().then(ratio)
+    });
+    row("  processor, each request", &|run| {
+        let each = run.warden.cpu_per_request.filter(|_| run.has_rate())?;
+        Some(each.text())
+    });
+    row("  memory before the backlog", &|run| {
+        Some(mib(run.warden.resident_kib?))
+    });
+    row("  memory at its peak", &|run| {
+        Some(mib(run.warden.peak_kib?))
+    });
+    row("bare PUT: median, 99%", &|run| {
+        Some(run.steady?.bare_put.text())
+    });
+    row("settled, steady: median, 99%", &|run| {
+        Some(run.steady?.settled.text())
+    });
+    row("  to the median of a bare PUT", &|run| {
+        let steady = run.steady?;
+        let (median, p99) = (
+            steady.settled.median_to(steady.bare_put),
+            steady.settled.p99_to_median_of(steady.bare_put),
+        );
+        Some(format!("{median}, {p99}"))
+    });
+    row("settled, beside a flood", &|run| {
+        Some(run.flood?.settled.text())
+    });
+    row("  to the median without it", &|run| {
+        Some(run.flood?.settled.median_to(run.steady?.settled))
+    });
+    let columns: Vec<String> = runs
+        .iter()
+        .map(|run| format!("{} NODES", grouped(run.nodes)))
+        .collect();
+    let header: Vec<&str> = std::iter::once("")
+        .chain(columns.iter().map(String::as_str))
+        .collect();
+    table(&header, &rows, false)
 }
 
 fn ratio(of: u64, to: u64) -> String {

@@ -98,12 +98,13 @@ impl Warden {
         let mut idle = None;
         let mut last = (0, Instant::now());
         loop {
-            let looked = Instant::now();
+            let asked = Instant::now();
             let written = self.written().await?;
+            let looked = Instant::now();
             let began = match (written, idle) {
                 (Some(1..), Some(began)) => began,
-                (Some(_), _) => *idle.insert(looked),
-                (None, _) => looked,
+                (Some(0), _) => *idle.insert(asked),
+                (Some(_) | None, _) => looked,
             };
             let written = written.unwrap_or_default();
             if written >= count {
