@@ -69,14 +69,19 @@ impl Connection {
             config.cluster_url
         );
         let auth = &config.auth_info;
-        // A token that is named itself comes first, as with kubectl.
-        let file = auth.token_file.as_ref().filter(|_| auth.token.is_none());
+        // What kube takes before a token's file, it takes here too.
+        let other = auth.token.is_some() || auth.username.is_some() || auth.auth_provider.is_some();
+        let file = auth.token_file.as_ref().filter(|_| !other);
         let file = file.map(|path| TokenFile::open(Path::new(path)));
         let file = file.transpose().context("the credential cannot be used")?;
         let file = file.map(Arc::new);
         let client = |read: Duration| {
             let mut config = config.clone();
-            config.auth_info.token_file.take_if(|_| file.is_some());
+            if file.is_some() {
+                config.auth_info.token_file = None;
+                // kube takes it after a token's file.
+                config.auth_info.exec = None;
+            }
             config.connect_timeout = Some(CONNECT_DEADLINE);
             config.read_timeout = Some(read);
             config.write_timeout = Some(WRITE_DEADLINE);
@@ -195,6 +200,24 @@ mod tests {
         let config = Config::new("127.0.0.1:6443".parse().unwrap());
         let error = Connection::with(config).err().unwrap().to_string();
         assert!(error.contains("found `127.0.0.1:6443`"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn beside_a_tokens_file_no_command_is_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = dir.path().join("token");
+        std::fs::write(&token, "t").unwrap();
+        let mut config = Config::new("https://127.0.0.1".parse().unwrap());
+        config.auth_info.exec = Some(
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "client.authentication.k8s.io/v1",
+                "command": dir.path().join("absent"),
+            }))
+            .unwrap(),
+        );
+        assert!(Connection::with(config.clone()).is_err());
+        config.auth_info.token_file = Some(token.display().to_string());
+        assert!(Connection::with(config).is_ok());
     }
 
     /// The one JSONPath that the client itself reads: where a command's output has the token.

@@ -7,9 +7,9 @@
 //! resourceVersion that it rests on.
 //!
 //! What this cannot hold against: an administrator who edits or deletes the Lease makes two
-//! leaders until the old one looks again, `RENEW_EVERY` later; and a process that is frozen
-//! between its last look at the clock and the sending of a write sends it when it thaws. Both
-//! are harmless: a write is conditional on the request being as it was judged.
+//! leaders until the old one has looked again, `RENEW_EVERY` and `LEASE_DEADLINE` later; and a
+//! process that is frozen between its last look at the clock and the sending of a write sends it
+//! when it thaws. Both are harmless: a write is conditional on the request being as it was judged.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

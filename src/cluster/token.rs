@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
 
@@ -52,9 +52,10 @@ impl TokenFile {
 fn read(path: &Path) -> Result<HeaderValue> {
     let cannot = || format!("the token cannot be read from {}", path.display());
     let token = std::fs::read_to_string(path).with_context(cannot)?;
-    let mut header: HeaderValue = format!("Bearer {}", token.trim())
-        .parse()
-        .with_context(cannot)?;
+    let token = token.trim();
+    // Somebody is about to write it.
+    ensure!(!token.is_empty(), "{}: it is empty", cannot());
+    let mut header: HeaderValue = format!("Bearer {token}").parse().with_context(cannot)?;
     header.set_sensitive(true);
     Ok(header)
 }
@@ -81,6 +82,9 @@ mod tests {
 
         std::fs::write(&path, "two").unwrap();
         assert_eq!(shown(), "Bearer one");
+        age();
+        assert_eq!(shown(), "Bearer two");
+        std::fs::write(&path, "\n").unwrap();
         age();
         assert_eq!(shown(), "Bearer two");
         std::fs::remove_file(&path).unwrap();

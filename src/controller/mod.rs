@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::cluster::approval::Outcome;
@@ -159,7 +159,7 @@ impl Controller {
                 // Without an election nobody sends, and that is no news.
                 Ok(()) = self.settings.leading.changed() => {}
                 Some(input) = self.inputs.recv() => self.take(input),
-                () = std::future::ready(()), if more => {}
+                () = yield_now(), if more => {}
             }
         }
         let last = async {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::book::Book;
+use super::book::{Book, Entry};
 use super::parking::Parking;
 use super::queue::{Queue, Uid};
 use super::turn::{Now, Turn, Write, Written};
@@ -97,6 +97,8 @@ impl Reconciler {
         let set_by = now.set_by();
         if (set_by - self.set_by).abs() > A_SET_CLOCK {
             self.set_by = set_by;
+            // A machine that has slept sets its clock too, and has missed what has changed.
+            self.evidence.answers.clear();
             let woken = self.parking.everyone();
             self.requeue(woken);
         }
@@ -153,8 +155,7 @@ impl Reconciler {
                 self.park(uid, object, awaits, now);
                 return None;
             }
-            // A clock that was set for a moment makes every request old, and is right again later.
-            (Verdict::Ignore, _) if now.set_by().abs() > A_SET_CLOCK => {
+            (Verdict::Ignore, _) if self.may_be_young(uid, judgement, now) => {
                 self.parking.park(uid, &[], now.monotonic + LOOK_AGAIN);
                 return None;
             }
@@ -169,6 +170,18 @@ impl Reconciler {
         self.writing.insert(uid.clone());
         self.queue.begin(&object.requestor.username);
         Some(write)
+    }
+
+    /// A clock that was set for a moment makes every request old, and is right again later.
+    fn may_be_young(&self, uid: &Uid, judgement: &Judgement, now: Now) -> bool {
+        let known_for = |entry: &Entry| now.monotonic.saturating_duration_since(entry.seen);
+        let most = self.policy.spec.request.max_age.unsigned_abs();
+        now.set_by().abs() > A_SET_CLOCK
+            && judgement.codes() == [Code::RequestStale]
+            && self
+                .book
+                .get(uid)
+                .is_some_and(|entry| known_for(entry) < most)
     }
 
     /// A write has ended. `approved` says which kind it was.

@@ -56,6 +56,21 @@ fn what_is_old_by_a_clock_that_was_set_is_looked_at_again() {
 }
 
 #[test]
+fn what_stays_old_by_a_clock_that_was_set_is_forgotten_in_time() {
+    let mut scene = Scene::synced();
+    let right = scene.now.wall;
+    scene.reconciler.node_seen(node("a", right));
+    scene.now.wall += HOUR;
+    scene.pass(Duration::from_secs(1));
+    let (object, encoded) = request("a", 1, right);
+    scene.reconciler.request_seen(object, encoded, scene.now);
+    assert_eq!(codes(&scene.turn().unwrap()), [Code::RequestStale]);
+    scene.pass(Duration::from_secs(16 * 60));
+    assert_eq!(codes(&scene.turn().unwrap()), [Code::RequestStale]);
+    assert!(scene.reconciler.book().uids().next().is_none());
+}
+
+#[test]
 fn what_is_old_by_a_clock_that_is_right_is_forgotten() {
     let mut scene = Scene::synced();
     scene.reconciler.node_seen(node("a", scene.now.wall));
