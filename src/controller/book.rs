@@ -191,6 +191,14 @@ impl Book {
         firsts.map(|(created, _)| *created).min()
     }
 
+    /// Of each requestor the oldest request, if it was created before this.
+    pub(super) fn oldest_before(&self, limit: Timestamp) -> impl Iterator<Item = &Uid> {
+        let firsts = self.by_requestor.values().filter_map(Timeline::oldest);
+        firsts
+            .filter(move |(created, _)| *created < limit)
+            .map(|(_, uid)| uid)
+    }
+
     /// The UIDs of all open requests.
     pub(super) fn uids(&self) -> impl Iterator<Item = &Uid> {
         self.entries.keys()

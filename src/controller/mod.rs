@@ -421,7 +421,11 @@ impl Controller {
     }
 
     fn tick(&mut self) {
-        self.reconciler.tick(Now::read());
+        let now = Now::read();
+        self.reconciler.tick(now);
+        if !self.settings.leadership.may_write() {
+            self.reconciler.forget_stale(now);
+        }
         self.show();
     }
 

@@ -108,6 +108,22 @@ impl Reconciler {
         self.requeue(due);
     }
 
+    /// Forgets what is too old for a verdict, one of each requestor at a time: nobody has a turn in a
+    /// replica that does not lead.
+    pub(super) fn forget_stale(&mut self, now: Now) {
+        let limit = now.wall.checked_sub(self.policy.spec.request.max_age);
+        if let Ok(limit) = limit
+            && now.set_by().abs() <= A_SET_CLOCK
+        {
+            let stale = self.book.oldest_before(limit);
+            let stale = stale.filter(|uid| !self.writing.contains(*uid));
+            let stale: Vec<Uid> = stale.cloned().collect();
+            for uid in &stale {
+                self.forget(uid);
+            }
+        }
+    }
+
     /// Whether somebody waits for a turn.
     pub(super) fn has_turns(&self) -> bool {
         !self.queue.is_empty()

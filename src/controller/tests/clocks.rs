@@ -71,6 +71,19 @@ fn what_stays_old_by_a_clock_that_was_set_is_forgotten_in_time() {
 }
 
 #[test]
+fn who_does_not_lead_forgets_what_is_old() {
+    let mut scene = Scene::synced();
+    scene.ask("a", 1);
+    scene.pass(Duration::from_secs(16 * 60));
+    scene.ask("a", 2);
+    for _ in 0..2 {
+        scene.reconciler.forget_stale(scene.now);
+        let kept: Vec<_> = scene.reconciler.book().uids().map(|uid| &**uid).collect();
+        assert_eq!(kept, ["uid-a-2"]);
+    }
+}
+
+#[test]
 fn what_is_old_by_a_clock_that_is_right_is_forgotten() {
     let mut scene = Scene::synced();
     scene.reconciler.node_seen(node("a", scene.now.wall));
