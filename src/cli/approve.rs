@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -81,7 +82,7 @@ pub(super) struct Item {
     /// Its name.
     request: String,
     /// Its UID.
-    uid: String,
+    uid: Arc<str>,
     /// The user name of who asked.
     requestor: String,
     /// When it was made.
@@ -150,9 +151,7 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
         }
         let planned = approved.items.iter_mut().filter(|item| item.plan.is_some());
         for item in planned {
-            let still = judged
-                .iter()
-                .find(|one| *one.request.object.uid == *item.uid);
+            let still = judged.iter().find(|one| one.request.object.uid == item.uid);
             match still {
                 Some(one) if one.request.object.is_open() => {
                     write(item, one, &look, &lookout).await;
@@ -255,7 +254,7 @@ fn item(one: &Judged, look: &Look, args: &ApproveArgs) -> Item {
     let content = one.request.content.as_ref();
     Item {
         request: object.name.clone(),
-        uid: object.uid.to_string(),
+        uid: object.uid.clone(),
         requestor: shown(object.requestor.username.as_bytes()),
         created: object.created,
         verdict: one.judgement.verdict.decision().as_str(),
@@ -322,7 +321,7 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
             }
         };
         let (object, encoded) = fresh.split();
-        if *object.uid != *item.uid {
+        if object.uid != item.uid {
             item.overtaken = Some("it is gone, and another has its name".into());
             return;
         }

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::connection::WRITE_DEADLINE;
 use super::error::describe;
+use super::request;
 
 /// What the API server says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +63,8 @@ where
 {
     let body = serde_json::to_vec(review).map_err(kube::Error::SerdeError)?;
     let request = Request::new(K::url_path(&(), None)).create(&PostParams::default(), body);
-    let request = request.map_err(kube::Error::BuildRequest)?;
-    let answer: Answer<S> = client.request(request).await?;
+    let text = request::text(client, request).await?;
+    let answer: Answer<S> = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
     Ok(answer.status.unwrap_or_default())
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kube::client::ClientBuilder;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tower::util::MapRequestLayer;
 
@@ -68,13 +68,7 @@ impl Connection {
             "expected a server such as https://10.0.0.1:6443, found `{}` in the kubeconfig",
             config.cluster_url
         );
-        let auth = &config.auth_info;
-        // What kube takes before a token's file, it takes here too.
-        let other = auth.token.is_some() || auth.username.is_some() || auth.auth_provider.is_some();
-        let file = auth.token_file.as_ref().filter(|_| !other);
-        let file = file.map(|path| TokenFile::open(Path::new(path)));
-        let file = file.transpose().context("the credential cannot be used")?;
-        let file = file.map(Arc::new);
+        let file = token_file(&config.auth_info)?;
         let client = |read: Duration| {
             let mut config = config.clone();
             if file.is_some() {
@@ -101,6 +95,21 @@ impl Connection {
     pub fn server(&self) -> String {
         let url = self.config.cluster_url.to_string();
         url.trim_end_matches('/').to_owned()
+    }
+}
+
+/// The token's file, if that is the credential.
+fn token_file(auth: &AuthInfo) -> Result<Option<Arc<TokenFile>>> {
+    // What kube takes before a token's file, it takes here too.
+    let other = auth.token.is_some() || auth.username.is_some() || auth.auth_provider.is_some();
+    match &auth.token_file {
+        Some(path) if !other => {
+            let file = TokenFile::open(Path::new(path));
+            Ok(Some(Arc::new(
+                file.context("the credential cannot be used")?,
+            )))
+        }
+        Some(_) | None => Ok(None),
     }
 }
 

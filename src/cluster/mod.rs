@@ -10,5 +10,6 @@ mod kubeconfig;
 pub mod lease;
 pub mod objects;
 pub mod protected;
+pub mod request;
 mod token;
 pub mod watch;

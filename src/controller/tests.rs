@@ -65,7 +65,11 @@ impl Scene {
     }
 
     fn ask(&mut self, node: &str, number: usize) {
-        let (object, encoded) = request(node, number, self.now.wall);
+        self.ask_at(node, number, self.now.wall);
+    }
+
+    fn ask_at(&mut self, node: &str, number: usize, created: Timestamp) {
+        let (object, encoded) = request(node, number, created);
         self.reconciler.request_seen(object, encoded, self.now);
     }
 
@@ -125,6 +129,15 @@ fn node(name: &str, created: Timestamp) -> Node {
     }
 }
 
+#[track_caller]
+fn assert_approved(turn: &Turn) {
+    assert!(
+        matches!(turn.write, Some(Write::Approve(_))),
+        "{:?}",
+        turn.judgement
+    );
+}
+
 fn codes(turn: &Turn) -> Vec<Code> {
     turn.judgement.codes()
 }
@@ -144,12 +157,7 @@ fn waits_for_the_node_and_is_woken_by_it() {
     let turn = scene.turn().unwrap();
     assert_eq!(codes(&turn), [Code::SanContested], "{:?}", turn.judgement);
     scene.reconciler.node_gone("other");
-    let turn = scene.turn().unwrap();
-    assert!(
-        matches!(turn.write, Some(Write::Approve(_))),
-        "{:?}",
-        turn.judgement
-    );
+    assert_approved(&scene.turn().unwrap());
 }
 
 #[test]

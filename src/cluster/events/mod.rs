@@ -25,6 +25,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use super::connection::WRITE_DEADLINE;
 use super::error::describe;
+use super::request;
 use crate::Denial;
 use crate::csr::names::NodeName;
 use crate::policy::Policy;
@@ -235,9 +236,8 @@ impl Writer {
                 events().patch(&work.event, &PatchParams::default(), &patch)
             }
         };
-        let request = request.map_err(kube::Error::BuildRequest)?;
         // What the server makes of it is not looked at.
-        self.client.request_text(request).await.map(drop)
+        request::text(&self.client, request).await.map(drop)
     }
 }
 

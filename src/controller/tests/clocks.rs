@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{Scene, codes, node, request};
-use crate::controller::turn::Write;
+use super::{Scene, assert_approved, codes, node};
 use crate::evidence::Source;
 use crate::finding::Code;
 
@@ -25,46 +24,36 @@ fn a_wrong_clock_makes_nobody_wait() {
             .reconciler
             .source_failed(Source::Nodes, "gone fishing", scene.now);
         scene.pass(Duration::from_secs(1));
-        let (object, encoded) = request("a", 1, right);
-        scene.reconciler.request_seen(object, encoded, scene.now);
-        let turn = scene.turn().unwrap();
-        let approved = matches!(turn.write, Some(Write::Approve(_)));
-        assert!(approved, "{off:#}: {:?}", turn.judgement);
+        scene.ask_at("a", 1, right);
+        assert_approved(&scene.turn().unwrap());
     }
+}
+
+/// The clock is an hour ahead, and a request that was made just now has had its turn.
+fn stale_by_a_set_clock() -> Scene {
+    let mut scene = Scene::synced();
+    let right = scene.now.wall;
+    scene.reconciler.node_seen(node("a", right));
+    scene.now.wall += HOUR;
+    scene.pass(Duration::from_secs(1));
+    scene.ask_at("a", 1, right);
+    assert_eq!(codes(&scene.turn().unwrap()), [Code::RequestStale]);
+    scene
 }
 
 #[test]
 fn what_is_old_by_a_clock_that_was_set_is_looked_at_again() {
-    let mut scene = Scene::synced();
-    let right = scene.now.wall;
-    scene.reconciler.node_seen(node("a", right));
-    scene.now.wall += HOUR;
-    scene.pass(Duration::from_secs(1));
-    let (object, encoded) = request("a", 1, right);
-    scene.reconciler.request_seen(object, encoded, scene.now);
-    assert_eq!(codes(&scene.turn().unwrap()), [Code::RequestStale]);
+    let mut scene = stale_by_a_set_clock();
     assert!(scene.turn().is_none());
 
     scene.now.wall -= HOUR;
     scene.pass(Duration::from_secs(1));
-    let turn = scene.turn().unwrap();
-    assert!(
-        matches!(turn.write, Some(Write::Approve(_))),
-        "{:?}",
-        turn.judgement
-    );
+    assert_approved(&scene.turn().unwrap());
 }
 
 #[test]
 fn what_stays_old_by_a_clock_that_was_set_is_forgotten_in_time() {
-    let mut scene = Scene::synced();
-    let right = scene.now.wall;
-    scene.reconciler.node_seen(node("a", right));
-    scene.now.wall += HOUR;
-    scene.pass(Duration::from_secs(1));
-    let (object, encoded) = request("a", 1, right);
-    scene.reconciler.request_seen(object, encoded, scene.now);
-    assert_eq!(codes(&scene.turn().unwrap()), [Code::RequestStale]);
+    let mut scene = stale_by_a_set_clock();
     scene.pass(Duration::from_secs(16 * 60));
     assert_eq!(codes(&scene.turn().unwrap()), [Code::RequestStale]);
     assert!(scene.reconciler.book().uids().next().is_none());
@@ -87,9 +76,9 @@ fn who_does_not_lead_forgets_what_is_old() {
 fn what_is_old_by_a_clock_that_is_right_is_forgotten() {
     let mut scene = Scene::synced();
     scene.reconciler.node_seen(node("a", scene.now.wall));
-    let (object, encoded) = request("a", 1, scene.now.wall);
+    let created = scene.now.wall;
     scene.pass(HOUR.unsigned_abs());
-    scene.reconciler.request_seen(object, encoded, scene.now);
+    scene.ask_at("a", 1, created);
     assert_eq!(codes(&scene.turn().unwrap()), [Code::RequestStale]);
     assert!(scene.reconciler.book().uids().next().is_none());
 }

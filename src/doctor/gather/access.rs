@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::cluster::error::describe;
+use crate::cluster::request;
 use crate::doctor::facts::{Known, Unread};
 
 /// Objects in one page.
@@ -71,7 +72,7 @@ impl Right {
         }
     }
 
-    fn failed(self, error: &kube::Error) -> Unread {
+    pub(super) fn failed(self, error: &kube::Error) -> Unread {
         let forbidden = status(error) == 403;
         self.unread(forbidden, describe(error))
     }
@@ -165,10 +166,7 @@ impl Reader {
         right: Right,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Known<kube::Result<String>> {
-        let answer = async {
-            let request = request.map_err(kube::Error::BuildRequest)?;
-            self.client.request_text(request).await
-        };
-        self.within(right, answer).await
+        self.within(right, request::text(&self.client, request))
+            .await
     }
 }

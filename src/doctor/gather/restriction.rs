@@ -13,6 +13,7 @@ use super::Options;
 use super::access::{path, status};
 use crate::cluster::connection::Connection;
 use crate::cluster::error::describe;
+use crate::cluster::request;
 use crate::csr::{NODE_USER_PREFIX, NODES_GROUP};
 use crate::doctor::facts::{Node, Restriction, Unread};
 
@@ -71,11 +72,7 @@ async fn attempt(client: &Client, victim: &str, deadline: Duration) -> Restricti
         nodes.patch_subresource("status", victim, &params, &address),
         nodes.patch(victim, &params, &label),
     ] {
-        let answer = async {
-            let request = request.map_err(kube::Error::BuildRequest)?;
-            client.request_text(request).await
-        };
-        match timeout(deadline, answer).await {
+        match timeout(deadline, request::text(client, request)).await {
             Ok(Ok(_)) => return Restriction::Accepted(victim.to_owned()),
             Ok(Err(kube::Error::Api(answer)))
                 if answer.code == 403 && !answer.message.contains(CANNOT_IMPERSONATE) =>

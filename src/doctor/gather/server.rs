@@ -91,7 +91,7 @@ pub(super) async fn service_cidrs(reader: &Reader) -> Known<bool> {
     match reader.text(right, request).await? {
         Ok(_) => Ok(true),
         Err(error) if status(&error) == 404 => Ok(false),
-        Err(error) => Err(right.unread(status(&error) == 403, describe(&error))),
+        Err(error) => Err(right.failed(&error)),
     }
 }
 

@@ -27,17 +27,10 @@ impl Installation {
         cluster
             .kubectl(&["apply", "--server-side", "-k", BASE])
             .await?;
-        let account = [
-            "create",
-            "token",
-            "csr-warden",
-            "--namespace",
-            "kube-system",
-        ];
-        let token = cluster.kubectl(&account).await?;
+        let token = cluster.token("kube-system", "csr-warden").await?;
         Ok(Self {
             binary: binary.to_owned(),
-            kubeconfig: cluster.kubeconfig_for_token(token.trim())?,
+            kubeconfig: cluster.kubeconfig_for_token(&token)?,
             dir: cluster.dir().to_owned(),
         })
     }
