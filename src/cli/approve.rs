@@ -219,8 +219,7 @@ async fn judge_pending(lookout: &mut Lookout, names: &[String]) -> Result<(Look,
             && let Some(content) = &request.content
             && let Some(node) = request.object.requestor.node()
         {
-            let nodes = look.evidence.nodes.len();
-            look.evidence.keys.remember(content.key, node, nodes);
+            look.evidence.remember_key(content.key, node);
         }
         judged.push(Judged { request, judgement });
     }

@@ -168,8 +168,7 @@ impl Intake {
             && let Some(node) = taken.object.requestor.node()
             && let Some(key) = Request::key_of(&taken.encoded)
         {
-            let nodes = self.evidence.nodes.len();
-            self.evidence.keys.remember(key, node, nodes);
+            self.evidence.remember_key(key, node);
         }
         self.requests.push(taken);
     }

@@ -1,13 +1,13 @@
 //! The open requests that are known, with a limit for each requestor.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::queue::{Requestor, Uid};
 use super::timeline::Timeline;
+use super::unread::{Packer, Unread};
 use crate::Decision;
 use crate::csr::{Fingerprint, Object, Request};
 use crate::finding::Code;
@@ -19,17 +19,33 @@ pub(super) const MOST_OF_ONE_REQUESTOR: usize = 32;
 #[derive(Debug)]
 pub(super) enum Reading {
     /// Its bytes have not been looked at: that is work, and is done when it has its turn.
-    Unread(Arc<Object>, Vec<u8>),
+    Unread(Box<Unread>),
     /// It has been read.
     Read(Box<Request>),
 }
 
 impl Reading {
-    /// The API object.
-    pub(super) fn object(&self) -> &Object {
+    /// Who asks.
+    pub(super) fn username(&self) -> &Requestor {
         match self {
-            Reading::Unread(object, _) => object,
-            Reading::Read(request) => &request.object,
+            Reading::Unread(unread) => unread.username(),
+            Reading::Read(request) => &request.object.requestor.username,
+        }
+    }
+
+    /// When it was created.
+    pub(super) fn created(&self) -> Timestamp {
+        match self {
+            Reading::Unread(unread) => unread.created(),
+            Reading::Read(request) => request.object.created,
+        }
+    }
+
+    /// Which state of it this is.
+    pub(super) fn resource_version(&self) -> &str {
+        match self {
+            Reading::Unread(unread) => unread.resource_version(),
+            Reading::Read(request) => &request.object.resource_version,
         }
     }
 }
@@ -50,39 +66,13 @@ pub(super) struct Entry {
     pub(super) failures: u32,
 }
 
-/// What nearly all requests of kubelets have in common, as the last one had it.
-#[derive(Debug, Default)]
-struct Common {
-    signer: Arc<str>,
-    groups: Arc<[String]>,
-    usages: Arc<[String]>,
-    generate_name: Arc<str>,
-}
-
-impl Common {
-    fn share(&mut self, object: &mut Object) {
-        share(&mut self.signer, &mut object.signer);
-        share(&mut self.groups, &mut object.requestor.groups);
-        share(&mut self.usages, &mut object.usages);
-        share(&mut self.generate_name, &mut object.kept.generate_name);
-    }
-}
-
-fn share<T: ?Sized + PartialEq>(last: &mut Arc<T>, new: &mut Arc<T>) {
-    if **last == **new {
-        new.clone_from(last);
-    } else {
-        last.clone_from(new);
-    }
-}
-
 /// All open requests. The maps are trees: one of hashes doubles when it is full, and holds both
 /// halves meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     entries: BTreeMap<Uid, Entry>,
     by_requestor: BTreeMap<Requestor, Timeline>,
-    common: Common,
+    packer: Packer,
     /// How many wait because of which code.
     waiting: BTreeMap<Code, usize>,
 }
@@ -90,17 +80,11 @@ pub(super) struct Book {
 impl Book {
     /// Adds a request or its new state. Returns the request that had to make room, if any: it
     /// may be this one.
-    pub(super) fn put(
-        &mut self,
-        mut object: Object,
-        encoded: Vec<u8>,
-        now: Instant,
-    ) -> Option<Uid> {
-        self.common.share(&mut object);
+    pub(super) fn put(&mut self, object: Object, encoded: &[u8], now: Instant) -> Option<Uid> {
         let uid = object.uid.clone();
         let requestor = object.requestor.username.clone();
         let created = object.created;
-        let reading = Reading::Unread(Arc::new(object), encoded);
+        let reading = Reading::Unread(Box::new(self.packer.pack(object, encoded)));
         if let Some(entry) = self.entries.get_mut(&uid) {
             entry.reading = reading;
             return None;
@@ -127,8 +111,8 @@ impl Book {
     /// The request of this UID, its bytes read now if they were not before.
     pub(super) fn request(&mut self, uid: &Uid) -> Option<&Request> {
         let entry = self.entries.get_mut(uid)?;
-        if let Reading::Unread(object, bytes) = &entry.reading {
-            let request = Request::read(object.clone(), bytes);
+        if let Reading::Unread(unread) = &entry.reading {
+            let request = Request::read_late(unread.object(), unread.encoded());
             entry.reading = Reading::Read(Box::new(request));
         }
         match &entry.reading {
@@ -153,10 +137,9 @@ impl Book {
     /// Removes a request.
     pub(super) fn remove(&mut self, uid: &Uid) -> Option<Entry> {
         let entry = self.entries.remove(uid)?;
-        let object = entry.reading.object();
-        let requestor = &object.requestor.username;
+        let requestor = entry.reading.username();
         if let Some(of_requestor) = self.by_requestor.get_mut(requestor) {
-            of_requestor.remove(object.created, uid);
+            of_requestor.remove(entry.reading.created(), uid);
             if of_requestor.is_empty() {
                 self.by_requestor.remove(requestor);
             }

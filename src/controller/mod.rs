@@ -21,6 +21,7 @@ mod taking;
 mod tests;
 mod timeline;
 mod turn;
+mod unread;
 mod writer;
 
 use std::sync::Arc;

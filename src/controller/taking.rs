@@ -82,7 +82,7 @@ impl Controller {
             Change::Restarted => self.reconciler.requests_restarted(),
             Change::Seen(seen) => {
                 let (object, encoded) = *seen;
-                self.reconciler.request_seen(object, encoded, now);
+                self.reconciler.request_seen(object, &encoded, now);
             }
             Change::Gone(gone) => self.reconciler.request_gone(&gone.0.uid),
             Change::Complete => {

@@ -70,7 +70,7 @@ impl Scene {
 
     fn ask_at(&mut self, node: &str, number: usize, created: Timestamp) {
         let (object, encoded) = request(node, number, created);
-        self.reconciler.request_seen(object, encoded, self.now);
+        self.reconciler.request_seen(object, &encoded, self.now);
     }
 
     fn turn(&mut self) -> Option<Turn> {
@@ -192,7 +192,7 @@ fn a_source_that_is_down_for_long_stops_approvals_and_not_at_once() {
     scene.pass(Duration::from_secs(2));
     let (object, encoded) = request("b", 1, scene.now.wall);
     scene.reconciler.node_seen(node("b", created));
-    scene.reconciler.request_seen(object, encoded, scene.now);
+    scene.reconciler.request_seen(object, &encoded, scene.now);
     let turn = scene.turn().unwrap();
     assert_eq!(codes(&turn), [Code::SourceUnready]);
 }
@@ -345,7 +345,7 @@ fn enforcement_limits_what_is_written_and_not_what_is_judged() {
         assert_eq!(turn.write.is_some(), approves, "{enforcement}");
         let (mut forged, encoded) = request("b", 1, created);
         forged.usages = ["digital signature", "client auth"].map(Into::into).into();
-        scene.reconciler.request_seen(forged, encoded, scene.now);
+        scene.reconciler.request_seen(forged, &encoded, scene.now);
         let turn = scene.turn().unwrap();
         assert_eq!(turn.judgement.verdict.decision(), Decision::Deny);
         assert_eq!(turn.write.is_some(), denies, "{enforcement}");
@@ -390,7 +390,7 @@ fn the_key_of_an_approved_request_belongs_to_its_node() {
     scene.reconciler.node_seen(node("b", created));
     scene
         .reconciler
-        .request_seen(object, recipe.pem().into_bytes(), scene.now);
+        .request_seen(object, recipe.pem().as_bytes(), scene.now);
     let turn = scene.turn().unwrap();
     assert!(
         codes(&turn).contains(&Code::KeyOfAnotherNode),
@@ -401,7 +401,7 @@ fn the_key_of_an_approved_request_belongs_to_its_node() {
 
     let (mut issued, encoded) = request("a", 1, created);
     issued.settled = Some(Settled::Issued);
-    scene.reconciler.request_seen(issued, encoded, scene.now);
+    scene.reconciler.request_seen(issued, &encoded, scene.now);
     assert_eq!(scene.reconciler.counts(), (0, 1, 0));
 }
 
@@ -421,7 +421,7 @@ fn the_signer_may_be_faster_than_the_answer_to_the_write() {
         for settled in shown {
             let (mut object, encoded) = request("a", number, created);
             object.settled = Some(settled);
-            scene.reconciler.request_seen(object, encoded, scene.now);
+            scene.reconciler.request_seen(object, &encoded, scene.now);
         }
         scene
             .reconciler

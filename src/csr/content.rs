@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::encoded::Encoded;
 use super::key::{self, Fingerprint};
 use super::names::{DnsName, San};
 use super::object::NODES_GROUP;
@@ -46,6 +47,14 @@ pub(super) fn read(text: &[u8], findings: &mut Findings) -> Option<Content> {
             findings.add(code, detail);
             None
         }
+    }
+}
+
+/// Reads bytes that were held back, as [`read`] does.
+pub(super) fn read_late(encoded: &Encoded, findings: &mut Findings) -> Option<Content> {
+    match encoded.inside() {
+        Ok(der) => read_der(der, findings),
+        Err(text) => read(text, findings),
     }
 }
 

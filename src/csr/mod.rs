@@ -2,6 +2,7 @@
 
 mod certificate;
 mod content;
+mod encoded;
 mod key;
 mod lenient;
 pub mod names;
@@ -11,6 +12,7 @@ mod reading;
 mod strict;
 
 pub use content::{Content, LARGEST_REQUEST};
+pub use encoded::Encoded;
 pub use key::Fingerprint;
 pub use object::{
     KUBELET_SERVING_SIGNER, Kept, NODE_USER_PREFIX, NODES_GROUP, Object, Requestor, Settled,
@@ -34,11 +36,23 @@ pub struct Request {
 impl Request {
     /// Reads a request. The bytes of one that is not open are not looked at.
     pub fn read(object: impl Into<Arc<Object>>, encoded: &[u8]) -> Request {
-        let object = object.into();
+        Request::read_as(object.into(), encoded, content::read)
+    }
+
+    /// Reads a request whose bytes have waited for that.
+    pub fn read_late(object: impl Into<Arc<Object>>, encoded: &Encoded) -> Request {
+        Request::read_as(object.into(), encoded, content::read_late)
+    }
+
+    fn read_as<E: ?Sized>(
+        object: Arc<Object>,
+        encoded: &E,
+        read: impl FnOnce(&E, &mut Findings) -> Option<Content>,
+    ) -> Request {
         let mut findings = Findings::default();
         let content = object
             .is_open()
-            .then(|| content::read(encoded, &mut findings))
+            .then(|| read(encoded, &mut findings))
             .flatten();
         Request {
             object,

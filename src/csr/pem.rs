@@ -8,7 +8,7 @@ use pem_rfc7468::LineEnding;
 
 use crate::finding::{Code, shown};
 
-const LABEL: &str = "CERTIFICATE REQUEST";
+pub(super) const LABEL: &str = "CERTIFICATE REQUEST";
 
 /// The bytes inside of the block, or the finding that the text is.
 pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, (Code, String)> {

@@ -1,6 +1,6 @@
 //! Which node has had a certificate approved for which key.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::csr::Fingerprint;
 use crate::csr::names::NodeName;
@@ -13,7 +13,7 @@ const FOR_EACH_NODE: usize = 4;
 /// Keys of approved requests. The oldest are forgotten first.
 #[derive(Debug, Default)]
 pub struct Keys {
-    owners: HashMap<Fingerprint, NodeName>,
+    owners: BTreeMap<Fingerprint, NodeName>,
     order: VecDeque<Fingerprint>,
 }
 

@@ -24,6 +24,9 @@ pub use nodes::{AddressType, Node, NodeAddress, Nodes};
 pub use protected::{Identity, IdentityKind, Protected, reserved};
 pub use sources::{Source, SourceState, Sources};
 
+use crate::csr::Fingerprint;
+use crate::csr::names::NodeName;
+
 /// Everything that a verdict may rest on.
 #[derive(Debug, Default)]
 pub struct Evidence {
@@ -50,5 +53,13 @@ impl Evidence {
         let machines = self.machines.as_ref().map(|_| Source::Machines);
         let configured = inventory.into_iter().chain(machines);
         Source::NEEDED.into_iter().chain(configured)
+    }
+
+    /// Remembers that a request of this node with this key was approved.
+    pub fn remember_key(&mut self, key: Fingerprint, node: NodeName) {
+        let known = self.nodes.get(node.as_str());
+        // One text for all keys of a Node.
+        let node = known.map_or(node, |known| known.name.clone());
+        self.keys.remember(key, node, self.nodes.len());
     }
 }

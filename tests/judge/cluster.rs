@@ -329,7 +329,7 @@ pub fn evidence(
         };
         let fingerprint = Fingerprint::of(&recipe.signing_key().spki(false).tlv());
         let owner = NodeName::parse(&key.node).unwrap();
-        evidence.keys.remember(fingerprint, owner, nodes.len());
+        evidence.remember_key(fingerprint, owner);
     }
     evidence
 }

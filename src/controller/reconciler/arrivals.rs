@@ -1,6 +1,6 @@
 //! What arrives: each thing becomes evidence or a request, and wakes what has waited for it.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use crate::policy::{Demand, Enforcement, Policy};
 impl Reconciler {
     /// Requests are going to be listed anew.
     pub(in crate::controller) fn requests_restarted(&mut self) {
-        self.listed_requests = Some(HashSet::new());
+        self.listed_requests = Some(BTreeSet::new());
     }
 
     /// All requests have been listed.
@@ -37,22 +37,17 @@ impl Reconciler {
     }
 
     /// A request is there, in this state.
-    pub(in crate::controller) fn request_seen(
-        &mut self,
-        object: Object,
-        encoded: Vec<u8>,
-        now: Now,
-    ) {
+    pub(in crate::controller) fn request_seen(&mut self, object: Object, encoded: &[u8], now: Now) {
         let uid = object.uid.clone();
         if let Some(listed) = &mut self.listed_requests {
             listed.insert(uid.clone());
         }
         if !object.is_open() {
-            self.request_settled(&uid, &object, &encoded);
+            self.request_settled(&uid, &object, encoded);
             return;
         }
-        let known = self.book.get(&uid).map(|entry| entry.reading.object());
-        if known.is_some_and(|known| known.resource_version == object.resource_version) {
+        let known = self.book.get(&uid).map(|entry| &entry.reading);
+        if known.is_some_and(|known| known.resource_version() == object.resource_version) {
             return;
         }
         let requestor = object.requestor.username.clone();
@@ -102,14 +97,13 @@ impl Reconciler {
             && let Some(node) = object.requestor.node()
             && let Some(key) = key.or_else(|| Request::key_of(encoded))
         {
-            let nodes = self.evidence.nodes.len();
-            self.evidence.keys.remember(key, node, nodes);
+            self.evidence.remember_key(key, node);
         }
     }
 
     /// Nodes are going to be listed anew.
     pub(in crate::controller) fn nodes_restarted(&mut self) {
-        self.listed_nodes = Some(HashSet::new());
+        self.listed_nodes = Some(BTreeSet::new());
     }
 
     /// All Nodes have been listed.

@@ -3,7 +3,7 @@
 
 mod arrivals;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,10 +42,10 @@ pub(super) struct Reconciler {
     /// What the watch has shown of them before the answer to the write came.
     overtaken: HashMap<Uid, Settled>,
     /// What has been listed since a watch began anew.
-    listed_nodes: Option<HashSet<NodeName>>,
-    listed_requests: Option<HashSet<Uid>>,
+    listed_nodes: Option<BTreeSet<NodeName>>,
+    listed_requests: Option<BTreeSet<Uid>>,
     /// Requests that were approved here and have no certificate yet.
-    unissued: HashSet<Uid>,
+    unissued: BTreeSet<Uid>,
     /// How often the kinds of Machines that the policy names have changed.
     generation: u64,
     issued: u64,
@@ -68,7 +68,7 @@ impl Reconciler {
             overtaken: HashMap::new(),
             listed_nodes: None,
             listed_requests: None,
-            unissued: HashSet::new(),
+            unissued: BTreeSet::new(),
             generation: 0,
             issued: 0,
             dropped: 0,
@@ -218,7 +218,7 @@ impl Reconciler {
             Written::Changed(None) => self.forget(uid),
             Written::Changed(Some(fresh)) if fresh.0.uid == object.uid => {
                 let (fresh, encoded) = *fresh;
-                self.request_seen(fresh, encoded, now);
+                self.request_seen(fresh, &encoded, now);
                 self.requeue(vec![uid.clone()]);
             }
             // Another request by the same name: its own event brings it.
@@ -256,8 +256,7 @@ impl Reconciler {
         if let Some(key) = self.book.key(uid)
             && let Some(node) = object.requestor.node()
         {
-            let nodes = self.evidence.nodes.len();
-            self.evidence.keys.remember(key, node, nodes);
+            self.evidence.remember_key(key, node);
         }
     }
 
@@ -287,9 +286,8 @@ impl Reconciler {
                 continue;
             }
             if let Some(entry) = self.book.get(&uid) {
-                let object = entry.reading.object();
-                self.queue
-                    .push(&object.requestor.username, object.created, &uid);
+                let reading = &entry.reading;
+                self.queue.push(reading.username(), reading.created(), &uid);
             }
         }
     }
@@ -297,9 +295,9 @@ impl Reconciler {
     fn forget(&mut self, uid: &Uid) {
         self.parking.leave(uid);
         if let Some(entry) = self.book.remove(uid) {
-            let object = entry.reading.object();
+            let reading = &entry.reading;
             self.queue
-                .remove(&object.requestor.username, object.created, uid);
+                .remove(reading.username(), reading.created(), uid);
         }
     }
 

@@ -1,0 +1,222 @@
+//! A request that nobody has looked at, in as little memory as keeps all of it: with thousands of
+//! Nodes thousands can come at once.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use smallvec::SmallVec;
+
+use super::queue::{Requestor as Username, Uid};
+use crate::csr::{Encoded, Kept, Object, Requestor, Settled};
+
+/// What nearly all requests of kubelets have alike.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Alike {
+    signer: Arc<str>,
+    groups: Arc<[String]>,
+    usages: Arc<[String]>,
+    generate_name: Arc<str>,
+}
+
+/// Makes requests small.
+#[derive(Debug, Default)]
+pub(super) struct Packer {
+    /// What the last one had.
+    alike: Arc<Alike>,
+}
+
+/// A request and its bytes.
+#[derive(Debug)]
+pub(super) struct Unread {
+    uid: Uid,
+    username: Username,
+    created: Timestamp,
+    terminating: bool,
+    settled: Option<Settled>,
+    expiration_seconds: Option<i32>,
+    has_more: bool,
+    alike: Arc<Alike>,
+    texts: Texts,
+    encoded: Encoded,
+}
+
+impl Packer {
+    /// This request in small.
+    pub(super) fn pack(&mut self, object: Object, encoded: &[u8]) -> Unread {
+        let Object {
+            name,
+            uid,
+            resource_version,
+            created,
+            terminating,
+            signer,
+            requestor,
+            usages,
+            expiration_seconds,
+            settled,
+            kept,
+        } = object;
+        let Kept {
+            generate_name,
+            has_more,
+        } = kept;
+        let alike = Alike {
+            signer,
+            groups: requestor.groups,
+            usages,
+            generate_name,
+        };
+        if *self.alike != alike {
+            self.alike = Arc::new(alike);
+        }
+        let single = [&*name, &*resource_version, &*requestor.uid];
+        let ids = requestor.credential_ids.iter().map(String::as_str);
+        Unread {
+            uid,
+            username: requestor.username,
+            created,
+            terminating,
+            settled,
+            expiration_seconds,
+            has_more,
+            alike: self.alike.clone(),
+            texts: Texts::of(single.into_iter().chain(ids)),
+            encoded: Encoded::of(encoded),
+        }
+    }
+}
+
+impl Unread {
+    pub(super) fn username(&self) -> &Username {
+        &self.username
+    }
+
+    pub(super) fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    pub(super) fn resource_version(&self) -> &str {
+        self.texts.get(1)
+    }
+
+    pub(super) fn encoded(&self) -> &Encoded {
+        &self.encoded
+    }
+
+    /// The request as it was.
+    pub(super) fn object(&self) -> Object {
+        let ids = 3..self.texts.len();
+        Object {
+            name: self.texts.get(0).to_owned(),
+            uid: self.uid.clone(),
+            resource_version: self.texts.get(1).to_owned(),
+            created: self.created,
+            terminating: self.terminating,
+            signer: self.alike.signer.clone(),
+            requestor: Requestor {
+                username: self.username.clone(),
+                uid: self.texts.get(2).to_owned(),
+                groups: self.alike.groups.clone(),
+                credential_ids: ids.map(|id| self.texts.get(id).to_owned()).collect(),
+            },
+            usages: self.alike.usages.clone(),
+            expiration_seconds: self.expiration_seconds,
+            settled: self.settled,
+            kept: Kept {
+                generate_name: self.alike.generate_name.clone(),
+                has_more: self.has_more,
+            },
+        }
+    }
+}
+
+/// Several texts in one allocation.
+#[derive(Debug)]
+struct Texts {
+    all: Box<str>,
+    /// Where each ends. A kubelet's request has four texts.
+    ends: SmallVec<[u32; 4]>,
+}
+
+impl Texts {
+    fn of<'a>(texts: impl Iterator<Item = &'a str>) -> Texts {
+        let mut all = String::new();
+        let mut ends = SmallVec::new();
+        for text in texts {
+            all.push_str(text);
+            // No object in Kubernetes has gigabytes; of a text that long nothing is kept.
+            ends.push(u32::try_from(all.len()).unwrap_or_default());
+        }
+        Texts {
+            all: all.into(),
+            ends,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn get(&self, index: usize) -> &str {
+        let begin = index.checked_sub(1).and_then(|last| self.ends.get(last));
+        let end = self.ends.get(index);
+        let place = |at: Option<&u32>| at.map_or(0, |at| *at as usize);
+        self.all.get(place(begin)..place(end)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::csr::{KUBELET_SERVING_SIGNER, Request};
+
+    fn object(ids: &[&str]) -> Object {
+        Object {
+            name: "csr-x7k2p".into(),
+            uid: "5c1f".into(),
+            resource_version: "1207".into(),
+            created: Timestamp::UNIX_EPOCH,
+            terminating: true,
+            signer: KUBELET_SERVING_SIGNER.into(),
+            requestor: Requestor {
+                username: "system:node:wörker".into(),
+                uid: "é".into(),
+                groups: [String::from("system:nodes")].into(),
+                credential_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+            },
+            usages: [String::from("server auth")].into(),
+            expiration_seconds: Some(-1),
+            settled: Some(Settled::Failed),
+            kept: Kept {
+                generate_name: "csr-".into(),
+                has_more: true,
+            },
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost() {
+        let mut packer = Packer::default();
+        for ids in [&[][..], &["X509SHA256=3f"], &["", "a", "", "b"]] {
+            let object = object(ids);
+            let unread = packer.pack(object.clone(), b"bytes");
+            assert_eq!(unread.object(), object);
+            assert_eq!(unread.resource_version(), object.resource_version);
+            assert_eq!(*unread.username(), object.requestor.username);
+            assert_eq!(unread.created(), object.created);
+            let late = Request::read_late(unread.object(), unread.encoded());
+            assert_eq!(late, Request::read(object, b"bytes"));
+        }
+    }
+
+    #[test]
+    fn what_is_alike_is_held_once() {
+        let mut packer = Packer::default();
+        let first = packer.pack(object(&[]), b"");
+        let second = packer.pack(object(&[]), b"");
+        assert!(Arc::ptr_eq(&first.alike, &second.alike));
+        let mut other = object(&[]);
+        other.usages = Arc::default();
+        assert_eq!(packer.pack(other.clone(), b"").object(), other);
+    }
+}

@@ -1,0 +1,62 @@
+//! The bytes of a request while they wait to be looked at.
+
+use super::content::LARGEST_REQUEST;
+use super::pem;
+
+/// The bytes of a request, a third smaller if they are nothing but one plain PEM block: then what is
+/// inside of it says all that they say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded(Form);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    Der(Box<[u8]>),
+    Text(Box<[u8]>),
+}
+
+impl Encoded {
+    /// These bytes, of which nothing is lost.
+    pub fn of(text: &[u8]) -> Encoded {
+        let der = (text.len() <= LARGEST_REQUEST)
+            .then(|| pem::decode(text).ok())
+            .flatten();
+        Encoded(match der {
+            Some(der) => Form::Der(der.into()),
+            None => Form::Text(text.into()),
+        })
+    }
+
+    /// What is inside of the one plain PEM block that the bytes are, or else all of them.
+    pub(super) fn inside(&self) -> Result<&[u8], &[u8]> {
+        match &self.0 {
+            Form::Der(der) => Ok(der),
+            Form::Text(text) => Err(text),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use pem_rfc7468::LineEnding;
+
+    use super::*;
+
+    #[test]
+    fn only_the_layout_that_go_writes_is_left_out() {
+        let plain = pem_rfc7468::encode_string(pem::LABEL, LineEnding::LF, &[7; 100]).unwrap();
+        assert_eq!(Encoded::of(plain.as_bytes()).inside(), Ok(&[7; 100][..]));
+        let crlf = pem_rfc7468::encode_string(pem::LABEL, LineEnding::CRLF, &[7; 100]).unwrap();
+        let large = pem_rfc7468::encode_string(pem::LABEL, LineEnding::LF, &[7; LARGEST_REQUEST]);
+        for other in [
+            crlf,
+            plain.replace("REQUEST", "REQUESTS"),
+            format!("{plain}\n"),
+            large.unwrap(),
+            String::new(),
+        ] {
+            let bytes = other.as_bytes();
+            assert_eq!(Encoded::of(bytes).inside(), Err(bytes));
+        }
+    }
+}
