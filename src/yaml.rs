@@ -8,7 +8,7 @@ mod erased;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use serde_saphyr::{DuplicateKeyPolicy, Error, Options};
+use serde_saphyr::{DuplicateKeyPolicy, Error, Location, Options};
 
 #[cfg(feature = "daemon")]
 pub(crate) use documents::documents;
@@ -109,14 +109,20 @@ fn wrong(field: &str, expected: &str, found: Option<&Value>) -> String {
 /// One sentence for what is wrong, with its place, and what was probably meant.
 pub(crate) fn describe(error: &Error) -> String {
     let error = error.without_snippet();
-    // The library's own sentence is for programmers.
+    // The library's own sentences are for programmers.
+    let at = |location: &Location| {
+        let (line, column) = (location.line(), location.column());
+        format!("at line {line}, column {column}")
+    };
     if let Error::DuplicateMappingKey {
         key: Some(key),
         location,
     } = error
     {
-        let (line, column) = (location.line(), location.column());
-        return format!("`{key}` stands here a second time, at line {line}, column {column}");
+        return format!("`{key}` stands here a second time, {}", at(location));
+    }
+    if let Error::MultipleDocuments { location, .. } = error {
+        return format!("expected one document, found another {}", at(location));
     }
     let meant = if let Error::SerdeUnknownField {
         field, expected, ..
@@ -157,6 +163,15 @@ mod tests {
         assert_eq!(nearest("nodename", &fields), Some("nodeName"));
         assert_eq!(nearest("independentSource", &fields), None);
         assert_eq!(nearest("anything", &[]), None);
+    }
+
+    #[test]
+    fn a_second_document_is_named_with_its_place() {
+        let read = document::<Value>("a: 1\n---\nb: 2\n");
+        assert_eq!(
+            read.map_err(|error| describe(&error)),
+            Err("expected one document, found another at line 3, column 1".to_owned())
+        );
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::path::{MAIN_SEPARATOR, Path};
 
 use kube::config::Kubeconfig;
 
-use super::error::innermost;
 use crate::yaml;
 
 /// Reads a file; what it names by relative paths lies beside it.
@@ -24,18 +23,9 @@ pub(super) fn read(path: &Path) -> std::result::Result<Kubeconfig, String> {
     Ok(kubeconfig)
 }
 
-/// Reads a text; of several documents what an earlier one says holds against a later one. The error
-/// is one line.
+/// Reads the one document that a text is. The error is one line.
 pub(super) fn parse(text: &str) -> std::result::Result<Kubeconfig, String> {
-    let documents = yaml::documents::<Kubeconfig>(text).map_err(|error| {
-        // The lines after the first show the text.
-        let error = error.to_string();
-        error.lines().next().unwrap_or_default().to_owned()
-    })?;
-    let mut documents = documents.into_iter();
-    documents
-        .try_fold(Kubeconfig::default(), Kubeconfig::merge)
-        .map_err(|error| innermost(&error))
+    yaml::document(text).map_err(|error| yaml::describe(&error))
 }
 
 /// Files that a kubeconfig names. A command without a directory is looked for on the PATH (client-go
@@ -85,12 +75,10 @@ mod tests {
     fn what_is_named_by_a_relative_path_lies_beside_the_file() {
         let mut kubeconfig = parse(
             "clusters: [{name: a, cluster: {certificate-authority: ca.crt}}]\n\
-             ---\n\
              users:\n\
              - {name: a, user: {client-key: /a.key, client-certificate: a.crt, tokenFile: a}}\n\
              - {name: b, user: {exec: {command: ./b}}}\n\
              - {name: c, user: {exec: {command: c}}}\n\
-             ---\n\
              current-context: 7\n",
         )
         .unwrap();
@@ -123,7 +111,7 @@ mod tests {
     #[test]
     fn a_text_that_cannot_be_read_is_told_with_its_place() {
         let error = parse("clusters: 7").unwrap_err();
-        assert!(error.contains("line 1 column 11"), "{error}");
+        assert!(error.contains("line 1, column 11"), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
 }
