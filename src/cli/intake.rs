@@ -190,13 +190,19 @@ impl Intake {
     }
 }
 
-/// The object as this type; the error names it.
+/// The object as this type; the error names it. Through its text, since what reads the API server's
+/// answers reads texts.
 pub(super) fn typed<T: DeserializeOwned>(object: Value) -> Result<T> {
     let (kind, name) = (
         text_at(&object, "/kind"),
         text_at(&object, "/metadata/name"),
     );
-    serde_json::from_value(object).map_err(|error| anyhow!("{kind} `{name}`: {error}"))
+    serde_json::from_str(&object.to_string()).map_err(|error| {
+        let error = error.to_string();
+        // Nobody has seen that text.
+        let (why, _) = error.rsplit_once(" at line ").unwrap_or((&error, ""));
+        anyhow!("{kind} `{name}`: {why}")
+    })
 }
 
 /// The decoder's own error does not say what was expected.

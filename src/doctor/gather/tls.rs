@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustls::pki_types::UnixTime;
+use x509_parser::oid_registry::OidRegistry;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::cluster::certificates::sans;
@@ -52,7 +53,12 @@ impl Dialler {
         } else if signs_itself(&parsed) {
             SignedBy::Itself
         } else {
-            SignedBy::Other(parsed.issuer().to_string())
+            // With a registry that is empty: names of authorities are made of a few usual parts, and
+            // all others by name would be a large table.
+            let name = parsed
+                .issuer()
+                .to_string_with_registry(&OidRegistry::default());
+            SignedBy::Other(name.unwrap_or_else(|_| "a name that is no text".to_owned()))
         };
         let mut common_names = parsed.subject().iter_common_name();
         let common_name = common_names.next().and_then(|name| name.as_str().ok());
