@@ -30,7 +30,8 @@ use serde_json::{Value, json};
 const MOST_SKIPPED: usize = 12;
 
 /// Whether the vector rests on what no object of the API says: how long addresses have stood, how a
-/// source is, what somebody has answered, which keys were seen before, what was protected once.
+/// source is, what somebody has answered, which keys were seen before, what was protected once, that
+/// somebody has set the clock.
 fn is_beyond_files(vector: &Vector) -> bool {
     let nodes = || vector.nodes.iter().chain(&vector.others);
     let protected = || vector.protected.iter().chain(&vector.also_protected);
@@ -38,6 +39,7 @@ fn is_beyond_files(vector: &Vector) -> bool {
         || !vector.sources.is_empty()
         || !vector.answers.is_empty()
         || !vector.keys.is_empty()
+        || !vector.clock_set_by.is_zero()
         // An object without a request's text, or dated by a fraction, is none of the API's.
         || protected().any(|part| part.kind != Kind::Service && !part.networks.is_empty())
         || protected().any(|part| part.until.is_some())

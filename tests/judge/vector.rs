@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use csr_warden::csr::{KUBELET_SERVING_SIGNER, Object, Request, Requestor, Settled};
-use csr_warden::evidence::{Evidence, Inventory, Machines};
+use csr_warden::evidence::{Evidence, Inventory, Machines, Moment};
 use csr_warden::finding::Code;
 use csr_warden::{Decision, Judgement, judge};
 use jiff::SignedDuration;
@@ -56,6 +56,9 @@ pub struct Vector {
     /// Changes to the `spec` of both policies, or one whole policy.
     #[serde(default)]
     pub policy: Option<serde_json::Value>,
+    /// How far somebody has set the time of day since csr-warden started.
+    #[serde(default)]
+    pub clock_set_by: SignedDuration,
     pub expect: Expect,
 }
 
@@ -168,6 +171,7 @@ impl Vector {
             machines: None,
             answers: Vec::new(),
             policy: None,
+            clock_set_by: SignedDuration::ZERO,
             expect: Expect::nothing(),
         }
     }
@@ -216,7 +220,11 @@ impl Vector {
     fn judged(&self, text: &[u8], base: Base) -> Judgement {
         let request = Request::read(self.object(), text);
         let policy = base.with(self.policy.as_ref());
-        judge(&request, &policy, &self.evidence(), now())
+        let now = Moment {
+            wall: now() + self.clock_set_by,
+            steady: now(),
+        };
+        judge(&request, &policy, &self.evidence(), now)
     }
 
     /// The inventory as a file has it, if there is one.

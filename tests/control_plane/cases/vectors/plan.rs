@@ -24,6 +24,8 @@ pub enum Skip {
     RequestDated,
     /// The Node is of the very second of the request.
     SameSecond,
+    /// Somebody has set the clock of csr-warden's machine: `tests/faults/cases/own_clocks.rs`.
+    ClockSet,
     /// The requestor is not in `system:authenticated`: the API server puts everybody there.
     AlwaysAuthenticated,
     /// Less is protected than on this cluster, and the verdict depends on it.
@@ -36,7 +38,9 @@ impl Skip {
     /// Whether other cases show on a cluster what these vectors are about.
     pub fn has_other_cases(self) -> bool {
         match self {
-            Self::IndependentSource | Self::SourceDown | Self::ProtectedLately => true,
+            Self::IndependentSource | Self::SourceDown | Self::ClockSet | Self::ProtectedLately => {
+                true
+            }
             Self::RequestDated
             | Self::SameSecond
             | Self::AlwaysAuthenticated
@@ -201,6 +205,8 @@ fn skip(vector: &Vector) -> Option<Skip> {
         Some(Skip::IndependentSource)
     } else if !vector.sources.is_empty() {
         Some(Skip::SourceDown)
+    } else if !vector.clock_set_by.is_zero() {
+        Some(Skip::ClockSet)
     } else if is_dated {
         Some(Skip::RequestDated)
     } else if same_second {
