@@ -14,7 +14,7 @@ mod judge;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use csr_warden::csr::{LARGEST_REQUEST, Request};
+use csr_warden::csr::{Encoded, LARGEST_REQUEST, Request};
 use csr_warden::finding::Code;
 use csr_warden::finding::Effect;
 use csr_warden::{Decision, Verdict};
@@ -98,6 +98,17 @@ fn the_key_of_a_request_is_that_which_is_judged() {
     let genuine = forged(&Vector::all()[0].request);
     let padded = [long.as_slice(), genuine.as_bytes()].concat();
     assert_eq!(Request::key_of(&padded), None);
+}
+
+/// Bytes that wait to be looked at are held in another form.
+#[test]
+fn a_request_that_has_waited_is_read_as_one_that_has_not() {
+    for vector in Vector::all() {
+        let pem = forged(&vector.request);
+        let late = Request::read_late(vector.object(), &Encoded::of(pem.as_bytes()));
+        let read = Request::read(vector.object(), pem.as_bytes());
+        assert_eq!(late, read, "row {} `{}`", vector.row, vector.title);
+    }
 }
 
 #[test]

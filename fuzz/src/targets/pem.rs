@@ -1,6 +1,6 @@
 //! Text around a request: only the one text that Go writes for the bytes in it may be read.
 
-use csr_warden::csr::{LARGEST_REQUEST, Request};
+use csr_warden::csr::{Encoded, LARGEST_REQUEST, Request};
 use csr_warden::finding::{Code, Effect, Findings};
 
 use crate::forge::pem::PemRecipe;
@@ -9,6 +9,8 @@ use crate::judge::vector::{Vector, forged};
 /// Any text; the same bytes are tried as what is in a block, too.
 pub fn holds(data: &[u8]) {
     let request = Request::read(Vector::genuine().object(), data);
+    let late = Request::read_late(Vector::genuine().object(), &Encoded::of(data));
+    assert_eq!(late, request);
     match &request.content {
         Some(content) => {
             let (_, der) = pem_rfc7468::decode_vec(data).expect("read by the judge alone");
