@@ -12,6 +12,14 @@ pub struct Moment {
     pub steady: Timestamp,
 }
 
+impl Moment {
+    /// The time of day, as somebody has set it, at this time of the steady clock: for people.
+    pub fn by_wall(self, steady: Timestamp) -> Timestamp {
+        let set_by = self.wall.duration_since(self.steady);
+        steady.checked_add(set_by).unwrap_or(steady)
+    }
+}
+
 impl From<Timestamp> for Moment {
     /// Of a clock that nobody has set.
     fn from(time: Timestamp) -> Moment {
@@ -19,5 +27,23 @@ impl From<Timestamp> for Moment {
             wall: time,
             steady: time,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_told_the_time_of_day() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let moment = Moment {
+            wall: at(1000),
+            steady: at(400),
+        };
+        assert_eq!(moment.by_wall(at(300)), at(900));
+        assert_eq!(moment.by_wall(Timestamp::MAX), Timestamp::MAX);
+        assert_eq!(Moment::from(at(7)).by_wall(at(3)), at(3));
     }
 }

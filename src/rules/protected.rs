@@ -82,8 +82,9 @@ fn check_former(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings
     }
     if let Some((identity, until)) = former().max_by_key(|(_, until)| *until) {
         let detail = format!(
-            "{san} was protected until lately ({}), and is nobody's before {until}",
-            identity.origin
+            "{san} was protected until lately ({}), and is nobody's before {}",
+            identity.origin,
+            case.now.by_wall(until)
         );
         findings.wait(Code::SanProtectedLately, vec![Awaited::Time(until)], detail);
     }

@@ -62,7 +62,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         let until = since.checked_add(stable_for).unwrap_or(since);
         let detail = format!(
             "expected the addresses of Node {requestor} unchanged for {stable_for:#}, \
-             they are so since {since}"
+             they are so since {}",
+            case.now.by_wall(since)
         );
         let mut awaits = on_node();
         awaits.push(Awaited::Time(until));
