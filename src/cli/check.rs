@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::format::TextFormat;
 use super::offline::{self, Terms};
-use super::{policy, render};
+use super::{judging, policy, render};
 use crate::csr::{NODE_USER_PREFIX, Requestor};
 use crate::{Decision, judge};
 
@@ -26,13 +26,16 @@ use crate::{Decision, judge};
 pub(super) struct CheckArgs {
     /// Files with CertificateSigningRequests, Nodes, the Service default/kubernetes, its
     /// EndpointSlices, ServiceCIDRs and the ConfigMap kube-public/cluster-info, as kubectl prints
-    /// them; API servers' certificates in PEM; what `explain --save` has written; or a bare PEM
-    /// request. `-` is standard input
+    /// them; API servers' certificates in PEM; Machines that the policy names; an Inventory; what
+    /// `explain --save` has written; or a bare PEM request. `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Policy file, or the name of one that ships
     #[arg(long, env = "CSR_WARDEN_POLICY", value_name = "FILE")]
     policy: Option<String>,
+    /// Inventory file: which names and addresses each node has
+    #[arg(long, env = "CSR_WARDEN_INVENTORY", value_name = "FILE")]
+    inventory: Option<PathBuf>,
     /// Who asks, for a bare PEM request: a Node's name or a whole user name
     #[arg(long, value_name = "NAME")]
     requestor: Option<String>,
@@ -66,7 +69,10 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
         now,
         as_new: args.as_new,
     };
-    let offline = offline::read(&args.files, &terms, &policy.spec)?;
+    let mut offline = offline::read(&args.files, &terms, &policy.spec)?;
+    if let Some(path) = &args.inventory {
+        offline.give_inventory(judging::inventory(path.clone())?.inventory);
+    }
     let requests = offline.requests();
     if requests.is_empty() {
         bail!("there is no CertificateSigningRequest in the files");

@@ -130,8 +130,7 @@ impl Intake {
             "Service" | "EndpointSlice" | "ConfigMap" => Ok(()),
             "Inventory" => {
                 // JSON is YAML.
-                self.evidence.inventory = Some(Inventory::parse(&object.to_string())?);
-                self.given.insert(Source::Inventory);
+                self.take_inventory(Inventory::parse(&object.to_string())?);
                 Ok(())
             }
             "Policy" if text_at(&object, "/apiVersion").starts_with("csr-warden/") => {
@@ -160,6 +159,12 @@ impl Intake {
             .apply(machine);
         self.given.insert(Source::Machines);
         Ok(())
+    }
+
+    /// The administrator's inventory is this.
+    pub(super) fn take_inventory(&mut self, inventory: Inventory) {
+        self.evidence.inventory = Some(inventory);
+        self.given.insert(Source::Inventory);
     }
 
     /// Takes in a request. The key of one that is approved is in use by its node.

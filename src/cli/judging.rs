@@ -68,7 +68,7 @@ impl JudgingArgs {
     }
 }
 
-fn inventory(path: PathBuf) -> Result<InventoryFile> {
+pub(super) fn inventory(path: PathBuf) -> Result<InventoryFile> {
     let text = file::read(&path).map_err(|why| anyhow!("inventory: {why}"))?;
     let inventory =
         Inventory::parse(&text).map_err(|why| anyhow!("inventory {}: {why}", path.display()))?;

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::intake::{Intake, Taken};
 use crate::cluster::certificates::sans_of_pem;
 use crate::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Request, Requestor};
-use crate::evidence::{Evidence, IdentityKind, Source, Sources};
+use crate::evidence::{Evidence, IdentityKind, Inventory, Source, Sources};
 use crate::policy::{IndependentSource, Spec};
 use crate::yaml;
 
@@ -50,6 +51,11 @@ pub(super) fn read(files: &[impl AsRef<Path>], terms: &Terms, policy: &Spec) -> 
 }
 
 impl Offline {
+    /// The administrator's inventory is this.
+    pub(super) fn give_inventory(&mut self, inventory: Inventory) {
+        self.intake.take_inventory(inventory);
+    }
+
     /// The requests, in the order of the files.
     pub(super) fn requests(&self) -> Vec<Request> {
         let taken = self.intake.requests.iter();
@@ -86,7 +92,7 @@ impl Offline {
         if text.trim_start().starts_with("-----BEGIN ") {
             return self.read_pem(file, &text, terms);
         }
-        let documents = yaml::documents(&text)
+        let documents: Vec<Value> = yaml::documents(&text)
             .map_err(|error| anyhow!("expected YAML, JSON or PEM: {}", yaml::describe(&error)))?;
         for document in documents {
             self.intake.take(document)?;

@@ -225,6 +225,16 @@ fn together(sentences: &[&str]) -> Vec<String> {
     if let Some(word) = one.get_mut(at) {
         *word = &listed;
     }
+    if let [subject, verb, ..] = one.as_mut_slice()
+        && *subject == listed
+    {
+        *verb = match *verb {
+            "is" => "are",
+            "was" => "were",
+            "has" => "have",
+            other => other,
+        };
+    }
     vec![one.join(" ")]
 }
 
@@ -328,6 +338,8 @@ mod tests {
         let both: Vec<&str> = both.iter().map(String::as_str).collect();
         assert_eq!(together(&both), [listed("DNS:n1 and IP:10.0.0.1")]);
         assert_eq!(together(&["a b", "c b", "d b"]), ["a, c and d b"]);
+        assert_eq!(together(&["a is b", "c is b"]), ["a and c are b"]);
+        assert_eq!(together(&["b is a", "b is c"]), ["b is a and c"]);
         assert_eq!(together(&["a b", "c d"]), ["a b", "c d"]);
         assert_eq!(together(&["a b", "a c", "d b"]), ["a b", "a c", "d b"]);
         assert_eq!(together(&["a b", "a b c"]), ["a b", "a b c"]);

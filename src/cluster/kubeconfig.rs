@@ -5,6 +5,7 @@ use std::path::{MAIN_SEPARATOR, Path};
 
 use kube::config::Kubeconfig;
 
+use super::error::innermost;
 use crate::yaml;
 
 /// Reads a file; what it names by relative paths lies beside it.
@@ -23,9 +24,14 @@ pub(super) fn read(path: &Path) -> std::result::Result<Kubeconfig, String> {
     Ok(kubeconfig)
 }
 
-/// Reads the one document that a text is. The error is one line.
+/// Reads a text; of several documents what an earlier one says holds against a later one (kubectl takes
+/// the first and does not look at others). The error is one line.
 pub(super) fn parse(text: &str) -> std::result::Result<Kubeconfig, String> {
-    yaml::document(text).map_err(|error| yaml::describe(&error))
+    let documents = yaml::documents::<Kubeconfig>(text).map_err(|error| yaml::describe(&error))?;
+    let mut documents = documents.into_iter();
+    documents
+        .try_fold(Kubeconfig::default(), Kubeconfig::merge)
+        .map_err(|error| innermost(&error))
 }
 
 /// Files that a kubeconfig names. A command without a directory is looked for on the PATH (client-go
@@ -75,10 +81,12 @@ mod tests {
     fn what_is_named_by_a_relative_path_lies_beside_the_file() {
         let mut kubeconfig = parse(
             "clusters: [{name: a, cluster: {certificate-authority: ca.crt}}]\n\
+             ---\n\
              users:\n\
              - {name: a, user: {client-key: /a.key, client-certificate: a.crt, tokenFile: a}}\n\
              - {name: b, user: {exec: {command: ./b}}}\n\
              - {name: c, user: {exec: {command: c}}}\n\
+             ---\n\
              current-context: 7\n",
         )
         .unwrap();
@@ -106,6 +114,16 @@ mod tests {
         }
         assert!(text_of(vec![0xFF, 0xFE, 0x41]).is_err());
         assert!(text_of(vec![0xC3]).is_err());
+    }
+
+    #[test]
+    fn an_empty_document_is_none() {
+        for text in [
+            "---\ncurrent-context: a\n---\n# end\n",
+            "current-context: a\n---\n---\n",
+        ] {
+            assert_eq!(parse(text).unwrap().current_context.as_deref(), Some("a"));
+        }
     }
 
     #[test]

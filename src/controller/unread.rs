@@ -18,11 +18,14 @@ struct Alike {
     generate_name: Arc<str>,
 }
 
+/// Kinds of requests that are told apart: kubelets with keys of RSA and of ECDSA ask for different usages.
+const KINDS: usize = 8;
+
 /// Makes requests small.
 #[derive(Debug, Default)]
 pub(super) struct Packer {
-    /// What the last one had.
-    alike: Arc<Alike>,
+    /// What the last kinds of requests had alike, the newest kind last.
+    kinds: Vec<Arc<Alike>>,
 }
 
 /// A request and its bytes.
@@ -66,9 +69,6 @@ impl Packer {
             usages,
             generate_name,
         };
-        if *self.alike != alike {
-            self.alike = Arc::new(alike);
-        }
         let single = [&*name, &*resource_version, &*requestor.uid];
         let ids = requestor.credential_ids.iter().map(String::as_str);
         Unread {
@@ -79,10 +79,22 @@ impl Packer {
             settled,
             expiration_seconds,
             has_more,
-            alike: self.alike.clone(),
+            alike: self.kind(alike),
             texts: Texts::of(single.into_iter().chain(ids)),
             encoded: Encoded::of(encoded),
         }
+    }
+
+    fn kind(&mut self, alike: Alike) -> Arc<Alike> {
+        if let Some(known) = self.kinds.iter().find(|known| ***known == alike) {
+            return known.clone();
+        }
+        if self.kinds.len() == KINDS {
+            self.kinds.remove(0);
+        }
+        let kind = Arc::new(alike);
+        self.kinds.push(kind.clone());
+        kind
     }
 }
 
@@ -212,11 +224,16 @@ mod tests {
     #[test]
     fn what_is_alike_is_held_once() {
         let mut packer = Packer::default();
-        let first = packer.pack(object(&[]), b"");
-        let second = packer.pack(object(&[]), b"");
-        assert!(Arc::ptr_eq(&first.alike, &second.alike));
-        let mut other = object(&[]);
-        other.usages = Arc::default();
-        assert_eq!(packer.pack(other.clone(), b"").object(), other);
+        let of_kind = |kind: usize| Object {
+            usages: vec![String::from("any"); kind].into(),
+            ..object(&[])
+        };
+        let mut alike = |kind| packer.pack(of_kind(kind), b"").alike;
+        let (first, second) = (alike(0), alike(1));
+        assert!(Arc::ptr_eq(&first, &alike(0)) && Arc::ptr_eq(&second, &alike(1)));
+        for kind in 0..3 * KINDS {
+            assert_eq!(alike(kind).usages, of_kind(kind).usages);
+        }
+        assert_eq!(packer.kinds.len(), KINDS);
     }
 }

@@ -1,7 +1,9 @@
 //! The bytes of a request while they wait to be looked at.
 
-use super::content::LARGEST_REQUEST;
 use super::pem;
+
+/// A kubelet's request has fewer bytes. Of a larger one nothing is looked at before its turn.
+const USUAL: usize = 4 * 1024;
 
 /// The bytes of a request, a third smaller if they are nothing but one plain PEM block: then what is
 /// inside of it says all that they say.
@@ -17,7 +19,7 @@ enum Form {
 impl Encoded {
     /// These bytes, of which nothing is lost.
     pub fn of(text: &[u8]) -> Encoded {
-        let der = (text.len() <= LARGEST_REQUEST)
+        let der = (text.len() <= USUAL)
             .then(|| pem::decode(text).ok())
             .flatten();
         Encoded(match der {
@@ -47,7 +49,7 @@ mod tests {
         let plain = pem_rfc7468::encode_string(pem::LABEL, LineEnding::LF, &[7; 100]).unwrap();
         assert_eq!(Encoded::of(plain.as_bytes()).inside(), Ok(&[7; 100][..]));
         let crlf = pem_rfc7468::encode_string(pem::LABEL, LineEnding::CRLF, &[7; 100]).unwrap();
-        let large = pem_rfc7468::encode_string(pem::LABEL, LineEnding::LF, &[7; LARGEST_REQUEST]);
+        let large = pem_rfc7468::encode_string(pem::LABEL, LineEnding::LF, &[7; USUAL]);
         for other in [
             crlf,
             plain.replace("REQUEST", "REQUESTS"),

@@ -156,6 +156,22 @@ fn the_certificate_of_an_api_server_protects_its_names() {
 }
 
 #[test]
+fn the_inventory_is_a_file_among_others_or_named() {
+    let case = Case::new();
+    let head = "apiVersion: csr-warden/v1\nkind: Inventory\n";
+    let nodes = "nodes: [{name: node-1, addresses: [10.0.0.1]}]\n";
+    case.file("inventory.yaml", &format!("{head}{nodes}"));
+    let with = |more: &[&str]| {
+        let files = ["csr.yaml", "nodes.yaml", "--policy", "inventory"];
+        case.check(&[&files, more].concat())
+    };
+    with(&[]).assert(WAIT, &["an inventory"]);
+    with(&["inventory.yaml"]).assert(APPROVE, &["inventory: node-1"]);
+    with(&["--inventory", "inventory.yaml"]).assert(APPROVE, &["inventory: node-1"]);
+    with(&["--inventory", "nodes.yaml"]).assert_error(&["inventory nodes.yaml", "`Inventory`"]);
+}
+
+#[test]
 fn as_new_judges_what_was_decided_long_ago() {
     let case = Case::new();
     let mut old = csr(&genuine());

@@ -238,7 +238,11 @@ fn columns(runs: &[Run]) -> String {
         );
     }
     row("csr-warden, backlog", &|run| {
-        run.has_rate().then(|| per_second(run.warden.per_second))
+        Some(if run.has_rate() {
+            per_second(run.warden.per_second)
+        } else {
+            "too few Nodes".to_owned()
+        })
     });
     row("  to the best bare client", &|run| {
         let ratio = || format!("{:.2}", run.warden.per_second / run.best());
