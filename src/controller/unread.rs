@@ -69,7 +69,10 @@ impl Packer {
             usages,
             generate_name,
         };
-        let single = [&*name, &*resource_version, &*requestor.uid];
+        let mut single = [""; SINGLE];
+        single[NAME] = &name;
+        single[RESOURCE_VERSION] = &resource_version;
+        single[REQUESTOR_UID] = &requestor.uid;
         let ids = requestor.credential_ids.iter().map(String::as_str);
         Unread {
             uid,
@@ -98,6 +101,12 @@ impl Packer {
     }
 }
 
+/// What stands where in [`Unread::texts`]; credential IDs follow.
+const NAME: usize = 0;
+const RESOURCE_VERSION: usize = 1;
+const REQUESTOR_UID: usize = 2;
+const SINGLE: usize = 3;
+
 impl Unread {
     pub(super) fn username(&self) -> &Username {
         &self.username
@@ -108,7 +117,7 @@ impl Unread {
     }
 
     pub(super) fn resource_version(&self) -> &str {
-        self.texts.get(1)
+        self.texts.get(RESOURCE_VERSION)
     }
 
     pub(super) fn encoded(&self) -> &Encoded {
@@ -117,17 +126,17 @@ impl Unread {
 
     /// The request as it was.
     pub(super) fn object(&self) -> Object {
-        let ids = 3..self.texts.len();
+        let ids = SINGLE..self.texts.len();
         Object {
-            name: self.texts.get(0).to_owned(),
+            name: self.texts.get(NAME).to_owned(),
             uid: self.uid.clone(),
-            resource_version: self.texts.get(1).to_owned(),
+            resource_version: self.texts.get(RESOURCE_VERSION).to_owned(),
             created: self.created,
             terminating: self.terminating,
             signer: self.alike.signer.clone(),
             requestor: Requestor {
                 username: self.username.clone(),
-                uid: self.texts.get(2).to_owned(),
+                uid: self.texts.get(REQUESTOR_UID).to_owned(),
                 groups: self.alike.groups.clone(),
                 credential_ids: ids.map(|id| self.texts.get(id).to_owned()).collect(),
             },

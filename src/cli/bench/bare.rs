@@ -50,6 +50,7 @@ pub(super) async fn drain(config: &Config, connections: usize) -> Result<(usize,
 /// Posts so many requests, `rate` in a second, and approves each; how long each write took.
 pub(super) async fn steady(
     client: &Client,
+    approver: &Client,
     nodes: usize,
     rate: u16,
     count: usize,
@@ -63,7 +64,7 @@ pub(super) async fn steady(
         let mut request = crowd::post(client, node, crowd::genuine(node)?).await?;
         approve(&mut request);
         let begun = Instant::now();
-        put(client, &request).await?;
+        put(approver, &request).await?;
         took.push(begun.elapsed());
     }
     Ok(took.into_iter().collect())

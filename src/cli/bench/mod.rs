@@ -79,7 +79,7 @@ struct SimArgs {
 struct OnClusterArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Kubeconfig file that the daemon runs with, if not the same; its ServiceAccount's, say
+    /// Kubeconfig file of the daemon and the bare client, if not the same; a ServiceAccount's, say
     #[arg(long, value_name = "FILE")]
     daemon_kubeconfig: Option<PathBuf>,
     /// How many Nodes there are, one column each
@@ -178,6 +178,7 @@ async fn on_sim(args: &SimArgs) -> Result<Benchmark> {
     let connection = cluster.connect().await?;
     let field = Field {
         server: "the embedded API server".into(),
+        approver: connection.config.clone(),
         config: connection.config,
         launch: Launch::new(args.plan.daemon.as_deref(), &cluster)?,
     };
@@ -203,13 +204,12 @@ async fn on_cluster(args: &OnClusterArgs) -> Result<Option<Benchmark>> {
     }
     let client = Client::try_from(connection.config.clone())?;
     let own = args.daemon_kubeconfig.as_deref().map(ClusterArgs::of_file);
-    let launch = Launch::new(
-        args.plan.daemon.as_deref(),
-        own.as_ref().unwrap_or(&args.cluster),
-    )?;
+    let own = own.as_ref().unwrap_or(&args.cluster);
+    let launch = Launch::new(args.plan.daemon.as_deref(), own)?;
     let field = Field {
         server: connection.server(),
         config: connection.config,
+        approver: own.connect().await?.config,
         launch,
     };
     let measured = interruptible(field.measure(&plan)).await;

@@ -15,8 +15,9 @@ use crate::telemetry::process;
 
 /// Between two looks at whether it is ready.
 const GLANCE: Duration = Duration::from_millis(5);
-/// Between two looks at what it has written: each look costs it some work.
+/// Between two looks at what it has written, at least and at most: each look costs it some work.
 const LOOK: Duration = Duration::from_millis(25);
+const LONG_LOOK: Duration = Duration::from_millis(500);
 /// How long it may take to become ready, or to write one more condition.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The conditions that it has written, in its metrics.
@@ -92,12 +93,16 @@ impl Warden {
         Ok(self.started.elapsed())
     }
 
-    /// Waits until it has written so many conditions. How long it took to the last look at which it
-    /// had written none, and from there to the first at which it had written all.
+    /// Waits until it has written so many conditions. How long it took to be ready, and from the last
+    /// look at which it had written none to the first at which it had written all.
     pub(super) async fn drains(&mut self, count: usize) -> Result<(Duration, Duration)> {
         let mut idle = None;
+        let mut ready_after = None;
         let mut last = (0, Instant::now());
         loop {
+            if ready_after.is_none() && self.get("/readyz").await.is_some() {
+                ready_after = Some(self.started.elapsed());
+            }
             let asked = Instant::now();
             let written = self.written().await?;
             let looked = Instant::now();
@@ -108,7 +113,8 @@ impl Warden {
             };
             let written = written.unwrap_or_default();
             if written >= count {
-                return Ok((began - self.started, (looked - began).max(LOOK)));
+                let ready_after = ready_after.unwrap_or(began - self.started);
+                return Ok((ready_after, (looked - began).max(LOOK)));
             }
             if written > last.0 {
                 last = (written, looked);
@@ -120,7 +126,8 @@ impl Warden {
                     PATIENCE.as_secs()
                 );
             }
-            sleep(LOOK).await;
+            let pause = pause(looked - began, written, count);
+            sleep(if ready_after.is_none() { GLANCE } else { pause }).await;
         }
     }
 
@@ -167,6 +174,13 @@ impl Warden {
     fn process(&self) -> String {
         self.child.id().to_string()
     }
+}
+
+/// How long not to look: half of what it needs for the rest, if it goes on as before.
+fn pause(took: Duration, written: usize, count: usize) -> Duration {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let left = took.saturating_mul(number(count - written)) / number(written).max(1);
+    (left / 2).clamp(LOOK, LONG_LOOK)
 }
 
 /// A port of this machine that nobody has. Somebody could take it before it is used; then the

@@ -41,8 +41,11 @@ pub(super) struct Plan {
 pub(super) struct Field {
     /// Which API server, for the report.
     pub(super) server: String,
-    /// Somebody who may make Nodes, impersonate them, and approve.
+    /// Somebody who may make Nodes and impersonate them.
     pub(super) config: Config,
+    /// Who the bare client is. What the API server spends on telling who asks, and whether he may,
+    /// differs from one to another: the same as the daemon.
+    pub(super) approver: Config,
     /// How the daemon is started.
     pub(super) launch: Launch,
 }
@@ -90,7 +93,7 @@ impl Field {
                 crowd::post_backlog(client, nodes).await?;
                 match turn.and_then(|index| plan.connections.get(index)) {
                     Some(&connections) => {
-                        let (count, took) = bare::drain(&self.config, connections).await?;
+                        let (count, took) = bare::drain(&self.approver, connections).await?;
                         bare.push((connections, per_second(count, took)));
                     }
                     None => drained.push(self.drain(plan, nodes, resident_kib).await?),
@@ -128,11 +131,11 @@ impl Field {
 
     async fn drain(&self, plan: &Plan, count: usize, resident_kib: Option<u64>) -> Result<Drained> {
         let mut warden = Warden::start(&self.launch, plan.concurrency)?;
-        let (idle, took) = warden.drains(count).await?;
+        let (ready_after, took) = warden.drains(count).await?;
         let processor = warden.processor();
         let each = u32::try_from(count).unwrap_or(u32::MAX).max(1);
         Ok(Drained {
-            ready_after: idle.into(),
+            ready_after: ready_after.into(),
             per_second: per_second(count, took),
             cpu_per_request: processor.map(|all| (all / each).into()),
             resident_kib,
@@ -152,7 +155,8 @@ impl Field {
         let asking = nodes.saturating_sub(1).clamp(1, STEADY_NODES);
         let count = usize::from(plan.rate) * usize::from(plan.seconds);
         told(&format!("{nodes} Nodes: {} requests per second", plan.rate));
-        let put = bare::steady(client, asking, plan.rate, count).await?;
+        let approver = Client::try_from(self.approver.clone())?;
+        let put = bare::steady(client, &approver, asking, plan.rate, count).await?;
         crowd::clear_requests(client).await?;
 
         let mut warden = Warden::start(&self.launch, plan.concurrency)?;
