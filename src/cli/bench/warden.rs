@@ -73,7 +73,9 @@ impl Warden {
             .stdout(Stdio::null())
             .spawn()
             .with_context(|| format!("cannot start `{}`", launch.program.display()))?;
-        let config = Config::new(format!("http://{address}").parse()?);
+        let mut config = Config::new(format!("http://{address}").parse()?);
+        // Not being ready yet is an answer.
+        config.default_retry = false;
         Ok(Warden {
             child,
             http: Client::try_from(config)?,
@@ -100,17 +102,18 @@ impl Warden {
         let mut ready_after = None;
         let mut last = (0, Instant::now());
         loop {
-            if ready_after.is_none() && self.get("/readyz").await.is_some() {
-                ready_after = Some(self.started.elapsed());
-            }
             let asked = Instant::now();
             let written = self.written().await?;
             let looked = Instant::now();
-            let began = match (written, idle) {
-                (Some(1..), Some(began)) => began,
-                (Some(0), _) => *idle.insert(asked),
-                (Some(_) | None, _) => looked,
+            let began = match written {
+                Some(0) => *idle.insert(asked),
+                // Whoever has never been seen idle has written since it was started.
+                Some(_) => *idle.get_or_insert(self.started),
+                None => looked,
             };
+            if ready_after.is_none() && self.get("/readyz").await.is_some() {
+                ready_after = Some(self.started.elapsed());
+            }
             let written = written.unwrap_or_default();
             if written >= count {
                 let ready_after = ready_after.unwrap_or(began - self.started);
