@@ -1,5 +1,6 @@
 //! What each input is for: evidence, the policy, what is counted and told of it.
 
+use std::fmt::Arguments;
 use std::sync::Arc;
 
 use super::Controller;
@@ -55,25 +56,24 @@ impl Controller {
                 self.show();
             }
             Input::Failed(source, why) => {
-                self.metrics.source_failed(source);
                 let news = self.reconciler.source_failed(source, &why, now);
-                // Before it is told: who reads the line finds it in the metrics too.
-                self.show();
-                if news {
-                    let name = source.as_str();
-                    tracing::warn!(source = name, "{name} cannot be read: {why}");
-                }
+                self.source_troubled(source, news, format_args!("cannot be read: {why}"));
             }
             Input::Incomplete(source, why) => {
-                self.metrics.source_failed(source);
                 let news = self.reconciler.source_incomplete(source, &why, now);
-                // Before it is told: who reads the line finds it in the metrics too.
-                self.show();
-                if news {
-                    let name = source.as_str();
-                    tracing::warn!(source = name, "{name} cannot be read completely: {why}");
-                }
+                let said = format_args!("cannot be read completely: {why}");
+                self.source_troubled(source, news, said);
             }
+        }
+    }
+
+    fn source_troubled(&mut self, source: Source, news: bool, said: Arguments<'_>) {
+        self.metrics.source_failed(source);
+        // Before it is told: who reads the line finds it in the metrics too.
+        self.show();
+        if news {
+            let name = source.as_str();
+            tracing::warn!(source = name, "{name} {said}");
         }
     }
 

@@ -39,7 +39,7 @@ impl Now {
 
     /// How far somebody has set the time of day since the program began.
     pub(super) fn set_by(self) -> SignedDuration {
-        self.wall.duration_since(self.steady)
+        self.moment().set_by()
     }
 
     /// What a judgement needs of it.

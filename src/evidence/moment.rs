@@ -1,6 +1,6 @@
 //! When something is judged.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// One moment by two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,10 +13,14 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// How far somebody has set the time of day.
+    pub fn set_by(self) -> SignedDuration {
+        self.wall.duration_since(self.steady)
+    }
+
     /// The time of day, as somebody has set it, at this time of the steady clock: for people.
     pub fn by_wall(self, steady: Timestamp) -> Timestamp {
-        let set_by = self.wall.duration_since(self.steady);
-        steady.checked_add(set_by).unwrap_or(steady)
+        steady.checked_add(self.set_by()).unwrap_or(steady)
     }
 }
 

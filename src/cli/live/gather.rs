@@ -62,7 +62,7 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
         look.take(read, &mut intake);
     }
     if let Some(file) = &lookout.inventory {
-        intake.evidence.inventory = Some(file.inventory.clone());
+        intake.take_inventory(file.inventory.clone());
         look.synced(Source::Inventory, &mut intake);
     }
     let required = spec.protected.endpoint_certificates == Demand::Required;
