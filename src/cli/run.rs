@@ -17,7 +17,7 @@ use super::logging::messages;
 use super::policy::PolicyFile;
 use super::serving::ServingArgs;
 use super::target::{ClusterArgs, block_on_one_thread};
-use crate::controller::Setup;
+use crate::controller::{Setup, WRITES_AT_ONCE};
 use crate::policy::{Enforcement, Policy};
 use crate::telemetry::audit;
 
@@ -58,7 +58,7 @@ pub(super) struct RunArgs {
           value_name = "LEVEL")]
     log_level: LogLevel,
     /// Conditions that are written at the same time, 1 to 256
-    #[arg(long, env = "CSR_WARDEN_CONCURRENCY", default_value_t = 32, value_name = "N",
+    #[arg(long, env = "CSR_WARDEN_CONCURRENCY", default_value_t = WRITES_AT_ONCE, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
 }

@@ -51,6 +51,11 @@ const TURNS_AT_ONCE: usize = 64;
 /// How long nobody is judged because a source has not been heard of yet. Requests are read and judged
 /// once that way, and not told to wait in the first moment; a source that fails holds up no longer.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Conditions that are written at the same time, unless an administrator says otherwise. The more, the
+/// more of them etcd takes in one batch: 128 were 6 % faster than 32. Each is a connection, which takes
+/// about 44 KiB here, and one of the 245 seats that the API server has for most ServiceAccounts
+/// (`pkg/apis/flowcontrol/bootstrap` of apiserver).
+pub const WRITES_AT_ONCE: u16 = 96;
 /// How long writes may go on after the daemon was told to stop.
 const LAST_WRITES: Duration = Duration::from_millis(2500);
 

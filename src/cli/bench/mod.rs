@@ -28,6 +28,7 @@ use super::demo::KubeconfigFile;
 use super::format::TextFormat;
 use super::render::print;
 use super::target::{ClusterArgs, INTERRUPTED, block_on};
+use crate::controller::WRITES_AT_ONCE;
 use crate::sim::api::{Options, Server};
 
 /// Flags of `bench`.
@@ -105,7 +106,7 @@ pub(super) struct PlanArgs {
           value_parser = clap::value_parser!(u16).range(1..=256))]
     connections: Vec<u16>,
     /// Conditions that the daemon writes at the same time
-    #[arg(long, default_value_t = 32, value_name = "N",
+    #[arg(long, default_value_t = WRITES_AT_ONCE, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
     /// Requests per second where they come steadily; 0 leaves that out

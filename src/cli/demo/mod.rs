@@ -37,7 +37,7 @@ use super::serving::ServingArgs;
 use super::target::{INTERRUPTED, block_on};
 use crate::cluster::connection::Connection;
 use crate::cluster::protected::KUBERNETES_SERVICE;
-use crate::controller::Setup;
+use crate::controller::{Setup, WRITES_AT_ONCE};
 use crate::sim::api::{Options, Server};
 use crate::sim::attacker::{self, Fate, fate};
 use crate::sim::fleet::{self, Event};
@@ -63,8 +63,6 @@ const REDRAW: Duration = Duration::from_millis(100);
 const VICTIMS: usize = 8;
 /// Names of attackers' nodes begin so.
 const ROGUE: &str = "rogue-";
-/// Conditions that are written at the same time, as `run` has it.
-const CONCURRENCY: usize = 32;
 
 /// Flags of `demo`.
 #[derive(Debug, Args)]
@@ -338,7 +336,7 @@ async fn start_daemon(connection: Connection) -> Result<Daemon> {
         lease: Some(("kube-system".into(), "csr-warden".into())),
         serving: ServingArgs::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         audit: None,
-        concurrency: CONCURRENCY,
+        concurrency: WRITES_AT_ONCE.into(),
     })
     .await
 }
