@@ -267,6 +267,9 @@ impl SlimNode {
         addresses.sort_unstable();
         addresses.dedup();
         addresses.shrink_to_fit();
+        let networks = self.spec.pod_cidrs.iter();
+        let mut pod_cidrs: Vec<_> = networks.filter_map(|text| text.parse().ok()).collect();
+        pod_cidrs.shrink_to_fit();
         Some(evidence::Node {
             name: NodeName::parse(meta.name.as_deref()?)?,
             uid: meta.uid.unwrap_or_default().into(),
@@ -281,12 +284,7 @@ impl SlimNode {
                 .any(|taint| taint.key == UNINITIALIZED_TAINT),
             addresses,
             addresses_since: seen,
-            pod_cidrs: self
-                .spec
-                .pod_cidrs
-                .iter()
-                .filter_map(|network| network.parse().ok())
-                .collect(),
+            pod_cidrs,
             provider_id: self
                 .spec
                 .provider_id
