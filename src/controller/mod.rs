@@ -52,10 +52,10 @@ const TURNS_AT_ONCE: usize = 64;
 /// once that way, and not told to wait in the first moment; a source that fails holds up no longer.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Conditions that are written at the same time, unless an administrator says otherwise. The more, the
-/// more of them etcd takes in one batch: 128 were 6 % faster than 32. Each is a connection, which takes
+/// more of them etcd takes in one batch: 128 are 6 % faster than 32. Each is a connection, which takes
 /// about 44 KiB here, and one of the 245 seats that the API server has for most ServiceAccounts
 /// (`pkg/apis/flowcontrol/bootstrap` of apiserver).
-pub const WRITES_AT_ONCE: u16 = 96;
+pub const WRITES_AT_ONCE: u16 = 128;
 /// How long writes may go on after the daemon was told to stop.
 const LAST_WRITES: Duration = Duration::from_millis(2500);
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -99,6 +100,11 @@ impl Node {
         self.addresses.iter().find(|address| address.san == *san)
     }
 
+    /// Whether this is its own name.
+    fn is_called(&self, san: &San) -> bool {
+        matches!(san, San::Dns(dns) if dns.as_str() == self.name.as_str())
+    }
+
     /// Whether it has any IP address.
     pub fn has_ip(&self) -> bool {
         self.addresses
@@ -121,6 +127,7 @@ type Names = SmallVec<[NodeName; 1]>;
 #[derive(Debug, Default)]
 pub struct Nodes {
     by_name: BTreeMap<NodeName, Box<Node>>,
+    /// Without each Node's own name, which `by_name` has.
     claims: BTreeMap<San, Names>,
     pod_cidrs: Networks<NodeName>,
     by_provider_id: BTreeMap<Arc<str>, Names>,
@@ -128,8 +135,7 @@ pub struct Nodes {
 
 impl Nodes {
     /// Adds a Node or puts it in the place of the one that had its name. An unchanged list of
-    /// addresses of the same Node keeps its age. Returns whether anything changed, and the
-    /// names and addresses that are claimed differently now.
+    /// addresses of the same Node keeps its age. Returns whether anything changed.
     pub fn apply(&mut self, mut node: Node) -> bool {
         for network in &mut node.pod_cidrs {
             *network = unmapped(network).unwrap_or(*network);
@@ -145,6 +151,9 @@ impl Nodes {
         }
         self.remove(node.name.as_str());
         for address in &node.addresses {
+            if node.is_called(&address.san) {
+                continue;
+            }
             let claimants = self.claims.entry(address.san.clone()).or_default();
             if !claimants.contains(&node.name) {
                 claimants.push(node.name.clone());
@@ -186,6 +195,14 @@ impl Nodes {
         Some(node)
     }
 
+    /// Makes the memory as small as it can be: a list comes in the order of names, and a tree that
+    /// grows at its end is half empty.
+    pub fn pack(&mut self) {
+        self.by_name = mem::take(&mut self.by_name).into_iter().collect();
+        self.claims = mem::take(&mut self.claims).into_iter().collect();
+        self.by_provider_id = mem::take(&mut self.by_provider_id).into_iter().collect();
+    }
+
     /// The Nodes that say they are this instance of the provider's.
     pub fn of_instance(&self, provider_id: &str) -> impl Iterator<Item = &Node> {
         self.by_provider_id
@@ -217,11 +234,15 @@ impl Nodes {
 
     /// The Nodes that have this among their addresses.
     pub fn claimants(&self, san: &San) -> impl Iterator<Item = &Node> {
-        self.claims
-            .get(san)
+        let called_so = match san {
+            San::Dns(dns) => self.get(dns.as_str()),
+            San::Ip(_) => None,
+        };
+        let names = self.claims.get(san).into_iter().flatten();
+        called_so
+            .filter(|node| node.address(san).is_some())
             .into_iter()
-            .flatten()
-            .filter_map(|name| self.get(name.as_str()))
+            .chain(names.filter_map(|name| self.get(name.as_str())))
     }
 
     /// The Nodes whose pods have their addresses from a network with this address.
@@ -309,6 +330,33 @@ mod tests {
     }
 
     #[test]
+    fn a_nodes_own_name_is_claimed_like_any_other_if_it_is_among_its_addresses() {
+        let named = |name: &str, address: &str| Node {
+            addresses: vec![NodeAddress::parse("Hostname", address).unwrap()],
+            ..Node::blank(name)
+        };
+        let claimants = |nodes: &Nodes, name: &str| {
+            let san = San::from_host_text(name).unwrap();
+            let names = nodes.claimants(&san).map(|node| node.name.to_string());
+            names.collect::<Vec<_>>()
+        };
+        let mut nodes = Nodes::default();
+        nodes.apply(named("b", "b"));
+        nodes.apply(named("a", "b"));
+        nodes.apply(named("c", "a"));
+        assert_eq!(claimants(&nodes, "b"), ["b", "a"]);
+        assert_eq!(claimants(&nodes, "a"), ["c"]);
+        assert!(claimants(&nodes, "c").is_empty());
+        nodes.apply(named("b", "c"));
+        assert_eq!(claimants(&nodes, "b"), ["a"]);
+        assert_eq!(claimants(&nodes, "c"), ["b"]);
+        for name in ["a", "b", "c"] {
+            nodes.remove(name);
+        }
+        assert!(nodes.claims.is_empty());
+    }
+
+    #[test]
     fn one_that_is_gone_claims_nothing() {
         let mut nodes = Nodes::default();
         assert!(nodes.is_empty());
@@ -336,6 +384,8 @@ mod tests {
             names.iter_mut().for_each(|names| names.sort());
             names
         };
+        assert_eq!(found(&nodes), vec![vec!["a", "b"]; 4]);
+        nodes.pack();
         assert_eq!(found(&nodes), vec![vec!["a", "b"]; 4]);
         assert_eq!(nodes.remove("a").unwrap().name.as_str(), "a");
         assert_eq!(nodes.remove("a"), None);

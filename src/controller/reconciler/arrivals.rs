@@ -120,6 +120,7 @@ impl Reconciler {
                 self.node_gone(name.as_str());
             }
         }
+        self.evidence.nodes.pack();
     }
 
     /// A Node is there, in this state.
