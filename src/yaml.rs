@@ -144,7 +144,7 @@ pub(crate) fn describe(error: &Error) -> String {
 }
 
 /// The word that somebody meant who wrote `found`, if it is near to one.
-fn nearest<'a>(found: &str, expected: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(found: &str, expected: &[&'a str]) -> Option<&'a str> {
     let likeness = |word: &str| strsim::jaro_winkler(&found.to_lowercase(), &word.to_lowercase());
     let best = expected
         .iter()

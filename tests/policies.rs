@@ -276,12 +276,19 @@ fn what_ships_can_be_listed_shown_and_validated() {
             "{said}"
         );
     }
-    let (code, _, stderr) = csr_warden(&["policy", "show", "lax"]);
+    for command in [["policy", "show"], ["run", "--policy"]] {
+        let refused = |name| {
+            let (code, _, stderr) = csr_warden(&[command[0], command[1], name]);
+            assert_eq!(code, 2);
+            assert!(stderr.contains("one of default, strict"), "{stderr}");
+            stderr
+        };
+        assert!(refused("strct").contains("; did you mean `strict`?"));
+        assert!(!refused("lax").contains("did you mean"));
+    }
+    let (code, _, stderr) = csr_warden(&["run", "--policy", "policies"]);
     assert_eq!(code, 2);
-    assert!(
-        stderr.contains("expected one of default, strict"),
-        "{stderr}"
-    );
+    assert!(!stderr.contains("one of default"), "{stderr}");
 }
 
 fn path(file: &Path) -> &str {

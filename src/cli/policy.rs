@@ -2,7 +2,7 @@
 //! which policy any other command uses.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -25,17 +25,25 @@ pub(super) fn load(choice: Option<&str>) -> Result<(Policy, Option<PolicyFile>)>
     if let Some(policy) = shipped(choice) {
         return Ok((policy?, None));
     }
-    let text = std::fs::read_to_string(choice).with_context(|| {
-        let expected = names();
-        format!("cannot read policy `{choice}` (expected a file, or one of {expected})")
+    let text = std::fs::read_to_string(choice).map_err(|error| {
+        let expected = match error.kind() {
+            ErrorKind::NotFound => format!(" (expected a file, or {})", expected(choice)),
+            _ => String::new(),
+        };
+        anyhow!("cannot read policy `{choice}`{expected}: {error}")
     })?;
     let policy = parse(&text).map_err(|error| anyhow!("policy {choice}: {error}"))?;
     Ok((policy, Some((choice.into(), text))))
 }
 
-fn names() -> String {
+/// What could stand where this was found, and what was probably meant.
+fn expected(found: &str) -> String {
     let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
-    names.join(", ")
+    let all = names.join(", ");
+    match yaml::nearest(found, &names) {
+        Some(meant) => format!("one of {all}; did you mean `{meant}`?"),
+        None => format!("one of {all}"),
+    }
 }
 
 /// Flags of `policy`.
@@ -80,9 +88,8 @@ pub(super) fn policy(args: &PolicyArgs) -> Result<ExitCode> {
         PolicyCommand::Show { name: None } => listed(),
         PolicyCommand::Show { name: Some(name) } => {
             let found = SHIPPED.iter().find(|(known, _)| known == name);
-            let expected = names();
             let (_, text) =
-                found.ok_or_else(|| anyhow!("expected one of {expected}, found `{name}`"))?;
+                found.ok_or_else(|| anyhow!("found `{name}`, expected {}", expected(name)))?;
             (*text).to_owned()
         }
         PolicyCommand::Validate { files } => return validate_all(files),
