@@ -195,8 +195,8 @@ impl Nodes {
         Some(node)
     }
 
-    /// Makes the memory as small as it can be: a list comes in the order of names, and a tree that
-    /// grows at its end is half empty.
+    /// Builds the trees anew, and full: a list comes in the order of names, and a tree that grows at
+    /// its end is half empty.
     pub fn pack(&mut self) {
         self.by_name = mem::take(&mut self.by_name).into_iter().collect();
         self.claims = mem::take(&mut self.claims).into_iter().collect();
