@@ -26,9 +26,10 @@ pub(super) fn load(choice: Option<&str>) -> Result<(Policy, Option<PolicyFile>)>
         return Ok((policy?, None));
     }
     let text = std::fs::read_to_string(choice).map_err(|error| {
-        let expected = match error.kind() {
-            ErrorKind::NotFound => format!(" (expected a file, or {})", expected(choice)),
-            _ => String::new(),
+        let expected = if error.kind() == ErrorKind::NotFound {
+            format!(" (expected a file, or {})", expected(choice))
+        } else {
+            String::new()
         };
         anyhow!("cannot read policy `{choice}`{expected}: {error}")
     })?;

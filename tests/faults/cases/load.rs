@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use csr_warden::controller::WRITES_AT_ONCE;
 use csr_warden::sim::api::{Fault, Faults, Server};
 use csr_warden::sim::fleet;
 use csr_warden::sim::random::Choices;
@@ -23,6 +24,9 @@ use crate::population::{Kubelets, Strikes, VICTIMS};
 use crate::stage::Stage;
 
 const DEPLOYMENT: &str = include_str!("../../../deploy/base/deployment.yaml");
+/// What a connection takes of the daemon's memory, in KiB. After an outage there is one for each write
+/// that may be on its way; before the day there were few.
+const CONNECTION: u64 = 44;
 /// Requests that are posted at the same time.
 const HANDS: usize = 16;
 /// How often each kubelet renews its certificate in the day.
@@ -189,7 +193,8 @@ async fn rotation(numbers: Numbers) -> Result<Seen> {
     no_forgery_passed(&stage).await?;
     stage.only_leaders_wrote()?;
     let leader = stage.leader().await?;
-    let after = settled_memory(&stage, leader, before[leader]).await?;
+    let connected = before[leader] + u64::from(WRITES_AT_ONCE) * CONNECTION;
+    let after = settled_memory(&stage, leader, connected).await?;
     end(&mut stage).await?;
     Ok(Seen {
         lasted: numbers.day,
