@@ -128,23 +128,25 @@ pub(crate) fn describe(error: &Error) -> String {
         field, expected, ..
     } = error
     {
-        nearest(field, expected)
+        meant(field, expected)
     } else if let Error::SerdeUnknownVariant {
         variant, expected, ..
     } = error
     {
-        nearest(variant, expected)
+        meant(variant, expected)
     } else {
-        None
+        String::new()
     };
-    match meant {
-        Some(meant) => format!("{error}; did you mean `{meant}`?"),
-        None => error.to_string(),
-    }
+    format!("{error}{meant}")
+}
+
+/// What the sentence that names `found` ends with: the word that was probably meant, if one is near.
+pub(crate) fn meant(found: &str, expected: &[&str]) -> String {
+    nearest(found, expected).map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"))
 }
 
 /// The word that somebody meant who wrote `found`, if it is near to one.
-pub(crate) fn nearest<'a>(found: &str, expected: &[&'a str]) -> Option<&'a str> {
+fn nearest<'a>(found: &str, expected: &[&'a str]) -> Option<&'a str> {
     let likeness = |word: &str| strsim::jaro_winkler(&found.to_lowercase(), &word.to_lowercase());
     let best = expected
         .iter()

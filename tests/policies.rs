@@ -276,11 +276,17 @@ fn what_ships_can_be_listed_shown_and_validated() {
             "{said}"
         );
     }
-    for command in [["policy", "show"], ["run", "--policy"]] {
+    for (command, expected) in [
+        (["policy", "show"], "expected one of default, strict"),
+        (
+            ["run", "--policy"],
+            "expected a file, or one of default, strict",
+        ),
+    ] {
         let refused = |name| {
             let (code, _, stderr) = csr_warden(&[command[0], command[1], name]);
             assert_eq!(code, 2);
-            assert!(stderr.contains("one of default, strict"), "{stderr}");
+            assert!(stderr.contains(expected), "{stderr}");
             stderr
         };
         assert!(refused("strct").contains("; did you mean `strict`?"));

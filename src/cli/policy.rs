@@ -40,11 +40,7 @@ pub(super) fn load(choice: Option<&str>) -> Result<(Policy, Option<PolicyFile>)>
 /// What could stand where this was found, and what was probably meant.
 fn expected(found: &str) -> String {
     let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
-    let all = names.join(", ");
-    match yaml::nearest(found, &names) {
-        Some(meant) => format!("one of {all}; did you mean `{meant}`?"),
-        None => format!("one of {all}"),
-    }
+    format!("one of {}{}", names.join(", "), yaml::meant(found, &names))
 }
 
 /// Flags of `policy`.

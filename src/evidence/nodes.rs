@@ -217,6 +217,14 @@ impl Nodes {
         self.by_name.get(name).map(Box::as_ref)
     }
 
+    /// The Node whose own name this is.
+    pub fn called(&self, san: &San) -> Option<&Node> {
+        match san {
+            San::Dns(dns) => self.get(dns.as_str()),
+            San::Ip(_) => None,
+        }
+    }
+
     /// All Nodes, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Node> {
         self.by_name.values().map(Box::as_ref)
@@ -234,12 +242,8 @@ impl Nodes {
 
     /// The Nodes that have this among their addresses.
     pub fn claimants(&self, san: &San) -> impl Iterator<Item = &Node> {
-        let called_so = match san {
-            San::Dns(dns) => self.get(dns.as_str()),
-            San::Ip(_) => None,
-        };
         let names = self.claims.get(san).into_iter().flatten();
-        called_so
+        self.called(san)
             .filter(|node| node.address(san).is_some())
             .into_iter()
             .chain(names.filter_map(|name| self.get(name.as_str())))
