@@ -9,7 +9,7 @@ use csr_warden::csr::{Fingerprint, KUBELET_SERVING_SIGNER, Request};
 use csr_warden::evidence::{Evidence, Source, reserved};
 use csr_warden::finding::{Awaited, Effect};
 use csr_warden::policy::Demand;
-use csr_warden::{Approval, Decision, Verdict};
+use csr_warden::{Approval, Decision, Judgement, Verdict};
 
 use super::content;
 use super::kubelet::{self, Asked, canonical_dns};
@@ -25,6 +25,14 @@ use crate::random::Random;
 /// Any scene, with a request that is signed by the key in it.
 pub fn holds(data: &[u8]) {
     judged(data);
+}
+
+/// The whole judgement of a scene, without any check.
+pub fn judgement(data: &[u8]) -> Judgement {
+    let scene = Scene::parse(data);
+    let text = PemRecipe::default().text(&scene.der);
+    let request = Request::read(scene.object(), text.as_bytes());
+    csr_warden::judge(&request, scene.policy, &scene.evidence(), now())
 }
 
 /// The decision, if everything holds.

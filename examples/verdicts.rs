@@ -1,0 +1,104 @@
+//! Verdict and codes of every vector under every policy that ships, and of 20,000 seeded scenes, a
+//! line each on standard output. Two versions whose lines are equal judge alike.
+//!
+//! ```sh
+//! cargo run --release --example verdicts >target/verdicts.txt
+//! ```
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
+
+#[path = "../tests/forge/mod.rs"]
+mod forge;
+#[path = "../tests/judge/mod.rs"]
+mod judge;
+#[path = "../tests/control_plane/mutant/mod.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod mutant;
+#[path = "../tests/control_plane/random.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod random;
+#[path = "../fuzz/src/targets/mod.rs"]
+mod targets;
+#[path = "../tests/judge/world.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs)]
+mod world;
+
+use std::io::{BufWriter, Result, Write};
+
+use csr_warden::Judgement;
+use csr_warden::csr::Request;
+use csr_warden::policy;
+use judge::now;
+use judge::policies::Base;
+use judge::vector::{Vector, forged};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use random::Random;
+
+/// Scenes of each of the two generators.
+const SCENES: usize = 10_000;
+
+fn main() -> Result<()> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    vectors(&mut out)?;
+    property_scenes(&mut out)?;
+    fuzzed_scenes(&mut out)?;
+    out.flush()
+}
+
+fn vectors(out: &mut impl Write) -> Result<()> {
+    let policies: Vec<_> = policy::SHIPPED
+        .iter()
+        .map(|(name, text)| (*name, policy::parse(text).unwrap()))
+        .collect();
+    for vector in Vector::all() {
+        let title = format!("vector {} {:?}", vector.row, vector.title);
+        for base in Base::ALL {
+            // With the change to the policy that the vector asks for.
+            write_line(out, &title, base.as_str(), &vector.judgement(base))?;
+        }
+        let request = Request::read(vector.object(), forged(&vector.request).as_bytes());
+        let evidence = vector.evidence();
+        for (name, policy) in &policies {
+            let judged = csr_warden::judge(&request, policy, &evidence, now());
+            write_line(out, &title, &format!("{name} as shipped"), &judged)?;
+        }
+    }
+    Ok(())
+}
+
+/// The clusters of the property tests.
+fn property_scenes(out: &mut impl Write) -> Result<()> {
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[1; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let worlds = world::world();
+    for index in 0..SCENES {
+        let vector = worlds.new_tree(&mut runner).unwrap().current();
+        for base in Base::ALL {
+            let title = format!("property scene {index}");
+            write_line(out, &title, base.as_str(), &vector.judgement(base))?;
+        }
+    }
+    Ok(())
+}
+
+/// The fuzz target's seeds, changed by its own mutator up to four times.
+fn fuzzed_scenes(out: &mut impl Write) -> Result<()> {
+    let seeds = targets::judge::seeds();
+    let mut random = Random::new(1);
+    for index in 0..SCENES {
+        let mut scene = seeds[random.below(seeds.len())].clone();
+        for _ in 0..=random.below(4) {
+            scene = targets::judge::mutate(&scene, &mut random).unwrap_or(scene);
+        }
+        let title = format!("fuzzed scene {index}");
+        write_line(out, &title, "its own", &targets::judge::judgement(&scene))?;
+    }
+    Ok(())
+}
+
+fn write_line(out: &mut impl Write, title: &str, policy: &str, judged: &Judgement) -> Result<()> {
+    let codes: Vec<&str> = judged.codes().iter().map(|code| code.as_str()).collect();
+    let verdict = judged.verdict.decision();
+    writeln!(out, "{title}, {policy}: {verdict} [{}]", codes.join(", "))
+}
