@@ -2,9 +2,6 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-#[path = "../tests/forge/mod.rs"]
-mod forge;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{LazyLock, Mutex};
@@ -15,8 +12,8 @@ use csr_warden::policy::{Policy, default_policy};
 use csr_warden::sim::{fleet, scene};
 use csr_warden::{Decision, judge};
 use divan::Bencher;
-use forge::Recipe;
 use jiff::Timestamp;
+use testkit::forge::Recipe;
 
 fn main() {
     divan::main();

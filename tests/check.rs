@@ -12,16 +12,14 @@
 mod case;
 #[path = "check/evidence.rs"]
 mod evidence;
-#[path = "forge/mod.rs"]
-mod forge;
 #[path = "check/wrong.rs"]
 mod wrong;
 
 use case::*;
-use forge::Recipe;
-use forge::extension::Extension;
-use forge::subject::{NameAttribute, StringType};
 use serde_json::{Value, json};
+use testkit::forge::Recipe;
+use testkit::forge::extension::Extension;
+use testkit::forge::subject::{NameAttribute, StringType};
 
 #[test]
 fn yaml_json_and_lists_of_kubectl_are_read() {

@@ -7,24 +7,16 @@
     clippy::unwrap_used
 )]
 
-#[path = "forge/mod.rs"]
-mod forge;
-#[path = "judge/mod.rs"]
-mod judge;
-#[path = "judge/objects.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)]
-mod objects;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-use judge::cluster::{Kind, ago};
-use judge::now;
-use judge::policies::Base;
-use judge::vector::Vector;
 use serde_json::{Value, json};
+use testkit::cluster::{Kind, ago};
+use testkit::now;
+use testkit::policies::Base;
+use testkit::vector::Vector;
 
 /// Vectors that no file can hold, of a hundred.
 const MOST_SKIPPED: usize = 12;
@@ -60,19 +52,25 @@ fn is_young(vector: &Vector, base: Base) -> bool {
 fn write(dir: &Path, vector: &Vector, base: Base) -> Vec<String> {
     let nodes = vector.nodes.iter().chain(&vector.others);
     let mut items: Vec<Value> = nodes
-        .map(|node| objects::node(node, ago(node.age), now()))
+        .map(|node| testkit::objects::node(node, ago(node.age), now()))
         .collect();
     let protected = [vector.protected.as_slice(), &vector.also_protected].concat();
-    let (protecting, names) = objects::protecting(&protected);
+    let (protecting, names) = testkit::objects::protecting(&protected);
     items.extend(protecting);
-    items.extend(vector.machines.iter().flatten().map(objects::machine));
+    items.extend(
+        vector
+            .machines
+            .iter()
+            .flatten()
+            .map(testkit::objects::machine),
+    );
     items.extend(vector.inventory_file());
-    items.insert(0, objects::request(vector));
+    items.insert(0, testkit::objects::request(vector));
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
 
     let mut policy = base.written(vector.policy.as_ref());
     if vector.machines.is_some() {
-        policy["spec"]["sources"]["machines"] = objects::machine_kinds();
+        policy["spec"]["sources"]["machines"] = testkit::objects::machine_kinds();
     }
     let mut files = vec![
         ("objects.yaml", list.to_string()),

@@ -8,25 +8,12 @@
     clippy::unwrap_used
 )]
 
-#[path = "forge/mod.rs"]
-mod forge;
-#[path = "judge/mod.rs"]
-mod judge;
-#[path = "control_plane/mutant/mod.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod mutant;
-#[path = "control_plane/random.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod random;
-#[path = "../fuzz/src/targets/mod.rs"]
-mod targets;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use csr_warden::Decision;
-use random::Random;
-use targets::{ALL, Target};
+use testkit::random::Random;
+use testkit::targets::{ALL, Target};
 
 /// libFuzzer makes inputs as long as the longest seed, in bytes, and the longer the slower.
 const LONGEST_SEED: usize = 4096;
@@ -51,11 +38,11 @@ fn holds_for_seeds_and_their_mutants() {
 /// What is never reached proves nothing.
 #[test]
 fn scenes_reach_every_decision() {
-    let seeds = targets::judge::seeds();
+    let seeds = testkit::targets::judge::seeds();
     let reached = seeds
         .iter()
         .step_by(3)
-        .map(|seed| targets::judge::judged(seed));
+        .map(|seed| testkit::targets::judge::judged(seed));
     let mut counts = BTreeMap::new();
     for decision in reached {
         *counts.entry(decision).or_insert(0) += 1;

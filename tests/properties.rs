@@ -8,29 +8,21 @@
     clippy::wildcard_enum_match_arm
 )]
 
-#[path = "forge/mod.rs"]
-mod forge;
-#[path = "judge/mod.rs"]
-mod judge;
-#[path = "judge/world.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)]
-mod world;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use csr_warden::Decision::{Approve, Deny, Ignore};
 use csr_warden::evidence::Source;
-use forge::fault::Fault;
-use forge::general_name::GeneralName;
-use forge::octets::Octets;
-use forge::{Recipe, octets::IpOctets};
-use judge::cluster::{Kind, NodeSpec, SourceSpec};
-use judge::policies::Base;
-use judge::vector::{Vector, forged};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use world::{
+use testkit::cluster::{Kind, NodeSpec, SourceSpec};
+use testkit::forge::fault::Fault;
+use testkit::forge::general_name::GeneralName;
+use testkit::forge::octets::Octets;
+use testkit::forge::{Recipe, octets::IpOctets};
+use testkit::policies::Base;
+use testkit::vector::{Vector, forged};
+use testkit::world::{
     Address, DNS, DNS_TYPES, IP_TYPES, address, config, genuine_ip, names, other, request, world,
 };
 

@@ -8,19 +8,14 @@
     clippy::unwrap_used
 )]
 
-#[path = "forge/mod.rs"]
-mod forge;
-#[path = "judge/mod.rs"]
-mod judge;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use csr_warden::Decision::{self, Approve, Deny, Wait};
 use csr_warden::finding::Code;
-use judge::cluster::{KeySpec, NodeSpec};
-use judge::policies::Base;
-use judge::vector::{Outcome, Vector};
 use serde::Deserialize;
+use testkit::cluster::{KeySpec, NodeSpec};
+use testkit::policies::Base;
+use testkit::vector::{Outcome, Vector};
 
 /// One entry of `shapes.yaml`.
 #[derive(Deserialize)]
@@ -28,7 +23,7 @@ use serde::Deserialize;
 struct Shape {
     row: u8,
     name: String,
-    recipe: forge::Recipe,
+    recipe: testkit::forge::Recipe,
 }
 
 /// Rows whose shapes go on.
@@ -85,7 +80,7 @@ const OTHERWISE: &[(&str, Decision, Option<Code>)] = &[
 ];
 
 fn shapes() -> Vec<Shape> {
-    serde_saphyr::from_str(include_str!("forge/shapes.yaml")).unwrap()
+    serde_saphyr::from_str(include_str!("../crates/testkit/src/forge/shapes.yaml")).unwrap()
 }
 
 /// The shape as a request of its node, in a cluster with `node-1` and an older `node-2`.

@@ -7,20 +7,15 @@
     clippy::unwrap_used
 )]
 
-#[path = "forge/mod.rs"]
-mod forge;
-#[path = "judge/mod.rs"]
-mod judge;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use csr_warden::csr::{Encoded, LARGEST_REQUEST, Request};
 use csr_warden::finding::Code;
 use csr_warden::finding::Effect;
 use csr_warden::{Decision, Verdict};
-use judge::policies::Base;
-use judge::vector::{Outcome, Vector, forged};
-use judge::{document, rows};
+use testkit::policies::Base;
+use testkit::vector::{Outcome, Vector, forged};
+use testkit::{document, rows};
 
 const LEAST: usize = 200;
 

@@ -9,15 +9,8 @@
     unreachable_pub
 )]
 
-#[path = "forge/mod.rs"]
-mod forge;
-#[path = "judge/mod.rs"]
-mod judge;
 #[path = "waiting/situation.rs"]
 mod situation;
-#[path = "judge/world.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)]
-mod world;
 
 use std::collections::BTreeSet;
 
@@ -25,13 +18,13 @@ use csr_warden::evidence::Source;
 use csr_warden::finding::{Awaited, Code, Effect};
 use csr_warden::{Decision, Judgement, Verdict};
 use jiff::SignedDuration;
-use judge::cluster::{NodeSpec, SourceSpec};
-use judge::policies::Base;
-use judge::vector::Vector;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use situation::Situation;
-use world::{address, config, world};
+use testkit::cluster::{NodeSpec, SourceSpec};
+use testkit::policies::Base;
+use testkit::vector::Vector;
+use testkit::world::{address, config, world};
 
 /// More than the things that can be missing one after the other: sources, the Node, its addresses,
 /// their age, a rival.

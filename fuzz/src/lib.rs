@@ -1,22 +1,14 @@
 //! What the fuzz targets share. All but the bridge to libFuzzer stands in `targets`, which
 //! `tests/fuzz.rs` of the daemon includes too.
 
-#[path = "../../tests/forge/mod.rs"]
-pub mod forge;
-#[path = "../../tests/judge/mod.rs"]
-pub mod judge;
-#[path = "../../tests/control_plane/mutant/mod.rs"]
-pub mod mutant;
-#[path = "../../tests/control_plane/random.rs"]
-pub mod random;
-pub mod targets;
+pub use testkit::targets;
 
-use random::Random;
+use testkit::random::Random;
 
 /// Changes what is in the buffer by the target's own mutator, or by libFuzzer's if that has
 /// nothing to offer. Returns the new size.
 pub fn mutate(
-    with: targets::Mutate,
+    with: testkit::targets::Mutate,
     buffer: &mut [u8],
     size: usize,
     max_size: usize,

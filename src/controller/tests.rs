@@ -19,10 +19,7 @@ use crate::policy::{Enforcement, default_policy};
 mod clocks;
 mod sources;
 
-#[path = "../../tests/forge/mod.rs"]
-mod forge;
-
-use forge::recipe::Recipe;
+use testkit::forge::recipe::Recipe;
 
 /// A reconciler with clocks of its own.
 struct Scene {

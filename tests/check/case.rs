@@ -7,7 +7,7 @@ use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::forge::Recipe;
+use testkit::forge::Recipe;
 
 pub const APPROVE: i32 = 0;
 pub const DENY: i32 = 1;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::case::*;
-use crate::forge::Recipe;
+use testkit::forge::Recipe;
 
 #[test]
 fn the_clusters_own_objects_are_evidence() {

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::random::Random;
-use crate::world::{Address, DNS_TYPES, IP_TYPES, address};
+use testkit::random::Random;
+use testkit::world::{Address, DNS_TYPES, IP_TYPES, address};
 
 const DOMAINS: [&str; 6] = [
     "example",

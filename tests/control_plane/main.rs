@@ -15,22 +15,10 @@
 
 mod addresses;
 mod cases;
-#[path = "../forge/mod.rs"]
-mod forge;
 mod harness;
-#[path = "../judge/mod.rs"]
-mod judge;
-mod mutant;
-#[path = "../judge/objects.rs"]
-#[allow(dead_code)]
-mod objects;
 #[path = "../exposition/queries.rs"]
 #[allow(dead_code)]
 mod queries;
-mod random;
-#[path = "../judge/world.rs"]
-#[allow(dead_code)]
-mod world;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

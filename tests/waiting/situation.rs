@@ -10,11 +10,11 @@ use csr_warden::policy::{Corroboration, Policy, Reaction};
 use csr_warden::{Judgement, judge};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::judge::cluster::{AnswerSpec, MachineSpec, NodeSpec, ProtectedSpec, QuestionSpec};
-use crate::judge::now;
-use crate::judge::policies::Base;
-use crate::judge::vector::{Vector, forged};
-use crate::world::address;
+use testkit::cluster::{AnswerSpec, MachineSpec, NodeSpec, ProtectedSpec, QuestionSpec};
+use testkit::now;
+use testkit::policies::Base;
+use testkit::vector::{Vector, forged};
+use testkit::world::address;
 
 /// An address that nothing in the vectors and the worlds has.
 const UNCLAIMED: &str = "192.0.2.77";

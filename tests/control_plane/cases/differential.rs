@@ -23,12 +23,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::harness::assets::Assets;
 use crate::harness::dialogue::ask;
-use crate::judge::now;
-use crate::judge::policies::Base;
-use crate::judge::vector::{Vector, forged};
-use crate::mutant::Parent;
-use crate::random::Random;
 use crate::{Case, Needs};
+use testkit::mutant::Parent;
+use testkit::now;
+use testkit::policies::Base;
+use testkit::random::Random;
+use testkit::vector::{Vector, forged};
 
 /// Mutants if nobody says how many: some seconds of a debug build.
 const MUTANTS: usize = 5_000;

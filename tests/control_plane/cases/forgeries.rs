@@ -19,8 +19,6 @@ use serde_json::json;
 
 use super::certificates::{self, Served};
 use super::forgery::{Attacker, Expect, Forgery};
-use crate::forge::Recipe;
-use crate::forge::octets::IpOctets;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options};
 use crate::harness::daemon::Daemon;
@@ -32,6 +30,8 @@ use crate::harness::node_user::{
     Ask, NodeUser, condition, is_untouched, issued, later_than, report, settled,
 };
 use crate::{BINARY, Case, Needs};
+use testkit::forge::Recipe;
+use testkit::forge::octets::IpOctets;
 
 const SOON: Duration = Duration::from_secs(60);
 /// Forgeries that are on their way at a time.

@@ -7,9 +7,9 @@ use kube::Client;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::forge::Recipe;
-use crate::forge::octets::{IpOctets, Octets};
 use crate::harness::node_user::Ask;
+use testkit::forge::Recipe;
+use testkit::forge::octets::{IpOctets, Octets};
 
 /// One entry of the table.
 #[derive(Debug, Deserialize)]

@@ -14,7 +14,6 @@ use kube::{Client, Error};
 use serde_json::{Value, json};
 
 use super::scene::SOON;
-use crate::forge::Recipe;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options};
 use crate::harness::fleet::{self, Fleet};
@@ -22,6 +21,7 @@ use crate::harness::install::Installation;
 use crate::harness::node_user::{Ask, NodeUser, condition, settled};
 use crate::harness::{GLANCE, netns};
 use crate::{BINARY, Case, Needs};
+use testkit::forge::Recipe;
 
 const HARDENING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/hardening");
 const API_SERVER: Ipv4Addr = netns::ADDRESS;

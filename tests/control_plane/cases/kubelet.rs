@@ -12,12 +12,12 @@ use serde_json::json;
 
 use crate::harness::assets::Assets;
 use crate::harness::dialogue::ask;
-use crate::judge::cluster::NodeSpec;
-use crate::judge::policies::Base;
-use crate::judge::vector::{Outcome, Vector};
-use crate::random::Random;
-use crate::world::Address;
 use crate::{Case, Needs, addresses};
+use testkit::cluster::NodeSpec;
+use testkit::policies::Base;
+use testkit::random::Random;
+use testkit::vector::{Outcome, Vector};
+use testkit::world::Address;
 
 /// Nodes if nobody says how many: a few seconds of a debug build.
 const KUBELETS: usize = 420;

@@ -12,7 +12,6 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::vectors::surroundings::endpoint_slice;
-use crate::forge::Recipe;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options};
 use crate::harness::daemon::Daemon;
@@ -20,6 +19,7 @@ use crate::harness::decisions::{self, Decision};
 use crate::harness::install::Installation;
 use crate::harness::node_user::{Ask, NodeUser, is_untouched, later_than, settled};
 use crate::{BINARY, Case, Needs};
+use testkit::forge::Recipe;
 
 const SOON: Duration = Duration::from_secs(60);
 /// From the evidence to the approval.

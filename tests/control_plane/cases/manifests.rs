@@ -8,13 +8,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::forge::Recipe;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options};
 use crate::harness::install::Installation;
 use crate::harness::manifests::{Kustomization, ROOT};
 use crate::harness::node_user::{Ask, NodeUser};
 use crate::{BINARY, Case, Needs};
+use testkit::forge::Recipe;
 
 const README: &str = include_str!("../../../README.md");
 const DEPLOYMENT: [&str; 6] = [

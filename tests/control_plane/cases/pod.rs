@@ -10,7 +10,6 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::scene::SOON;
-use crate::forge::Recipe;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options};
 use crate::harness::https::Https;
@@ -18,6 +17,7 @@ use crate::harness::manifests::{chart, objects};
 use crate::harness::node_user::{Ask, NodeUser, later_than, settled};
 use crate::harness::{decisions, netns, pod};
 use crate::{BINARY, Case, Needs};
+use testkit::forge::Recipe;
 
 pub fn cases() -> Vec<Case> {
     vec![

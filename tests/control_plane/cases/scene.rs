@@ -8,13 +8,13 @@ use kube::Client;
 use serde_json::json;
 
 use crate::BINARY;
-use crate::forge::Recipe;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options};
 use crate::harness::daemon::Daemon;
 use crate::harness::decisions;
 use crate::harness::install::Installation;
 use crate::harness::node_user::{Ask, NodeUser, later_than, settled};
+use testkit::forge::Recipe;
 
 /// How long anything may take.
 pub const SOON: Duration = Duration::from_secs(60);

@@ -23,12 +23,12 @@ use jiff::Timestamp;
 
 use crate::harness::assets::Assets;
 use crate::harness::netns;
-use crate::judge::policies::Base;
-use crate::judge::vector::Vector;
 use crate::{Case, Needs};
 use plan::Plan;
 use scene::Scene;
 use tally::{Line, table};
+use testkit::policies::Base;
+use testkit::vector::Vector;
 
 /// Vectors that may be skipped, of a hundred that no other case is about.
 const MOST_SKIPPED: usize = 2;

@@ -11,7 +11,6 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use crate::forge::Recipe;
 use crate::harness::GLANCE;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options};
@@ -19,6 +18,7 @@ use crate::harness::decisions;
 use crate::harness::install::Installation;
 use crate::harness::node_user::{Ask, NodeUser, condition, is_untouched, issued, settled};
 use crate::{BINARY, Case, Needs};
+use testkit::forge::Recipe;
 
 const SOON: Duration = Duration::from_secs(60);
 const SERVICE: &str = "10.96.0.1";

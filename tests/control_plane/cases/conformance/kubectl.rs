@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::session::Session;
 use super::{client, compare, files, write_kubeconfig};
-use crate::forge::Recipe;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options};
 use crate::harness::node_user::Ask;
+use testkit::forge::Recipe;
 
 /// Fewer would hold the stand-in to too little.
 const LEAST: usize = 90;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::lists::without_ages;
 use super::record::{Answer, CSRS, MERGE, Record};
-use crate::forge::fixture::Fixture;
 use crate::harness::pki;
+use testkit::forge::fixture::Fixture;
 
 const SERVING: &str = "kubernetes.io/kubelet-serving";
 

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use crate::BINARY;
 use crate::cases::scene::Scene;
-use crate::forge::Recipe;
-use crate::forge::octets::{IpOctets, Octets};
 use crate::harness::node_user::{Ask, NodeUser};
+use testkit::forge::Recipe;
+use testkit::forge::octets::{IpOctets, Octets};
 
 pub const APPROVE: i32 = 0;
 pub const DENY: i32 = 1;

@@ -16,7 +16,6 @@ use tokio::task::AbortHandle;
 
 use crate::BINARY;
 use crate::cases::scene::SOON;
-use crate::forge::Recipe;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options};
 use crate::harness::daemon::Daemon;
@@ -26,6 +25,7 @@ use crate::harness::manifests::Kustomization;
 use crate::harness::netns;
 use crate::harness::node_user::{Ask, NodeUser, later_than, settled};
 use crate::harness::{GLANCE, decisions};
+use testkit::forge::Recipe;
 
 /// Where the kubelet is that the pages dial.
 const NODE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);

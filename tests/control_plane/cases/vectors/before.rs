@@ -8,12 +8,12 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use crate::forge::Recipe;
 use crate::harness::cluster::Cluster;
 use crate::harness::decisions::Decision;
 use crate::harness::node_user::{Ask, NodeUser, condition, issued};
-use crate::judge::cluster::KeySpec;
-use crate::judge::vector::{ObjectSpec, SettledSpec};
+use testkit::cluster::KeySpec;
+use testkit::forge::Recipe;
+use testkit::vector::{ObjectSpec, SettledSpec};
 
 /// Holds requests that are being deleted.
 pub const FINALIZER: &str = "example.com/held";

@@ -15,7 +15,7 @@ use x509_parser::prelude::{GeneralName, parse_x509_pem};
 
 use super::plan::requestors_node;
 use crate::cases::certificates;
-use crate::judge::vector::Vector;
+use testkit::vector::Vector;
 
 /// Addresses of these types are a kubelet's to ask for (kubernetes
 /// `pkg/kubelet/certificate/kubelet.go`, `addressesToHostnamesAndIPs`).

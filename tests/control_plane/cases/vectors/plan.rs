@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::requestor::AUTHENTICATED;
 use super::world;
-use crate::judge::cluster::{KeySpec, NodeSpec, ProtectedSpec, kubeadm};
-use crate::judge::policies::{Base, merge};
-use crate::judge::vector::{Outcome, Vector, forged};
+use testkit::cluster::{KeySpec, NodeSpec, ProtectedSpec, kubeadm};
+use testkit::policies::{Base, merge};
+use testkit::vector::{Outcome, Vector, forged};
 
 /// Why a vector cannot be posted, or would not be what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

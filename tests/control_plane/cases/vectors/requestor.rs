@@ -8,7 +8,7 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::Client;
 
 use crate::harness::cluster::Cluster;
-use crate::judge::vector::RequestorSpec;
+use testkit::vector::RequestorSpec;
 
 /// The group of everybody with a credential.
 pub const AUTHENTICATED: &str = "system:authenticated";

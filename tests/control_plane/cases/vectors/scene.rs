@@ -26,7 +26,7 @@ use crate::harness::daemon::Daemon;
 use crate::harness::decisions::{self, Decision};
 use crate::harness::install::Installation;
 use crate::harness::node_user::Ask;
-use crate::judge::policies::Base;
+use testkit::policies::Base;
 
 const SOON: Duration = Duration::from_secs(30);
 /// Less than csr-warden keeps open of one requestor.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::cluster::{Cluster, Options};
 use crate::harness::facade::Facade;
-use crate::judge::cluster::{Kind, ProtectedSpec};
+use testkit::cluster::{Kind, ProtectedSpec};
 
 /// Where the API server listens.
 pub const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);

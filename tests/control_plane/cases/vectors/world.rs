@@ -7,14 +7,14 @@ use anyhow::{Context as _, Result};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::forge::Recipe;
 use crate::harness::cluster::Cluster;
 use crate::harness::decisions;
 use crate::harness::etcd::Store;
 use crate::harness::node_user::{Ask, NodeUser};
 use crate::harness::output::Output;
-use crate::judge::vector::Vector;
-use crate::objects;
+use testkit::forge::Recipe;
+use testkit::objects;
+use testkit::vector::Vector;
 
 const SOON: Duration = Duration::from_secs(30);
 /// What is younger than a request must be so when the last one is posted, too.

@@ -13,7 +13,7 @@ const HEAD: &str = "\
 # Verdicts
 
 Every shape of request in its row, the code it gets, and the examples that the tests hold the judge to.
-Made from `src/finding.rs`, `tests/judge/rows.yaml` and `tests/vectors/*.yaml`; do not edit it, run
+Made from `src/finding.rs`, `crates/testkit/src/rows.yaml` and `tests/vectors/*.yaml`; do not edit it, run
 `UPDATE_DOCS=1 cargo test --test vectors`.
 
 - **Approve**: the condition `Approved` is written.

@@ -4,7 +4,7 @@ use csr_warden::csr::{Encoded, LARGEST_REQUEST, Request};
 use csr_warden::finding::{Code, Effect, Findings};
 
 use crate::forge::pem::PemRecipe;
-use crate::judge::vector::{Vector, forged};
+use crate::vector::{Vector, forged};
 
 /// Any text; the same bytes are tried as what is in a block, too.
 pub fn holds(data: &[u8]) {

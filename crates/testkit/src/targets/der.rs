@@ -8,8 +8,8 @@ use super::content;
 use super::kubelet::{self, Asked};
 use super::{der_of, signing};
 use crate::forge::pem::PemRecipe;
-use crate::judge::vector::Vector;
 use crate::random::Random;
+use crate::vector::Vector;
 
 /// Any bytes as the request.
 pub fn holds(data: &[u8]) {

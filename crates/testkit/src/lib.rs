@@ -1,10 +1,7 @@
-//! Judges vectors: a request of the forge, a small cluster around it, and what must come of it.
-//!
-//! Include it beside the forge: `#[path = "forge/mod.rs"] mod forge;` and
-//! `#[path = "judge/mod.rs"] mod judge;`.
+//! Test data for the judge: a forge of hostile requests, the vectors of `tests/vectors`, scenes made
+//! at random, and the fuzz targets.
 
-// Each test binary uses its own part.
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(missing_docs, unreachable_pub)]
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -14,9 +11,15 @@
 
 pub mod cluster;
 pub mod document;
+pub mod forge;
+pub mod mutant;
+pub mod objects;
 pub mod policies;
+pub mod random;
 pub mod rows;
+pub mod targets;
 pub mod vector;
+pub mod world;
 
 use jiff::Timestamp;
 

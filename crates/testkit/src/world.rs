@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use proptest::test_runner::RngSeed;
 
+use crate::cluster::NodeSpec;
 use crate::forge::Recipe;
 use crate::forge::general_name::GeneralName;
 use crate::forge::octets::{IpOctets, Octets};
-use crate::judge::cluster::NodeSpec;
-use crate::judge::vector::Vector;
+use crate::vector::Vector;
 
 pub const DNS: [&str; 14] = [
     "node-1",

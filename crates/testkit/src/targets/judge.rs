@@ -15,12 +15,12 @@ use super::content;
 use super::kubelet::{self, Asked, canonical_dns};
 use super::scene::{self, Scene};
 use super::signing;
+use crate::cluster::{NodeSpec, ago};
 use crate::forge::pem::PemRecipe;
-use crate::judge::cluster::{NodeSpec, ago};
-use crate::judge::now;
-use crate::judge::policies::Base;
-use crate::judge::vector::Vector;
+use crate::now;
+use crate::policies::Base;
 use crate::random::Random;
+use crate::vector::Vector;
 
 /// Any scene, with a request that is signed by the key in it.
 pub fn holds(data: &[u8]) {

@@ -19,5 +19,8 @@ pub struct Row {
 }
 
 pub fn rows() -> Vec<Row> {
-    read_yaml(Path::new("tests/judge/rows.yaml"))
+    read_yaml(Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/rows.yaml"
+    )))
 }

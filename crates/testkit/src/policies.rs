@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use csr_warden::policy::{self, Policy};
 use serde_json::Value;
 
-const DEFAULT: &str = include_str!("../../policies/default.yaml");
-const STRICT: &str = include_str!("../../policies/strict.yaml");
+const DEFAULT: &str = include_str!("../../../policies/default.yaml");
+const STRICT: &str = include_str!("../../../policies/strict.yaml");
 
 /// Which built-in policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -178,11 +178,12 @@ impl Vector {
 
     /// All vectors of `tests/vectors`, in the order of the rows.
     pub fn all() -> Vec<Vector> {
-        let mut files: Vec<PathBuf> = std::fs::read_dir("tests/vectors")
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
-            .collect();
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors"))
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+                .collect();
         files.sort();
         let read = |path: &PathBuf| read_yaml::<Vec<Vector>>(path);
         let mut all: Vec<Vector> = files.iter().flat_map(read).collect();

@@ -8,9 +8,6 @@
     clippy::unwrap_used
 )]
 
-#[path = "forge/mod.rs"]
-mod forge;
-
 use std::{
     collections::BTreeSet,
     io::Write,
@@ -18,9 +15,9 @@ use std::{
 };
 
 use der::{Decode, Encode};
-use forge::{Recipe, fault::Fault, fixture::Fixture};
 use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use serde::Deserialize;
+use testkit::forge::{Recipe, fault::Fault, fixture::Fixture};
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 
 /// One entry of `shapes.yaml`.
@@ -33,7 +30,7 @@ struct Shape {
 }
 
 fn shapes() -> Vec<Shape> {
-    serde_saphyr::from_str(include_str!("forge/shapes.yaml")).unwrap()
+    serde_saphyr::from_str(include_str!("../src/forge/shapes.yaml")).unwrap()
 }
 
 fn genuine() -> Recipe {
@@ -188,7 +185,7 @@ fn shapes_cover_every_row() {
         expected
             .filter(|row| !rows.contains(row))
             .collect::<Vec<_>>(),
-        []
+        Vec::<u8>::new()
     );
 }
 
@@ -274,7 +271,7 @@ fn faults_write_what_they_say() {
     assert!(yaml("{at: request, length: {claim: 5}}").starts_with("3005"));
     // A fault after the signed part leaves the signature alone.
     let unused = hex(Fault {
-        tag: Some(forge::fault::Tag::One(0x04)),
+        tag: Some(testkit::forge::fault::Tag::One(0x04)),
         ..at("signature")
     });
     assert_eq!(unused.len(), plain.len());
@@ -301,13 +298,13 @@ fn base64_is_standard() {
         ("foo", "Zm9v"),
         ("foob", "Zm9vYg=="),
     ] {
-        assert_eq!(forge::pem::base64(octets.as_bytes()), text);
+        assert_eq!(testkit::forge::pem::base64(octets.as_bytes()), text);
     }
 }
 
 #[test]
 fn readme_examples_are_recipes() {
-    let rows = include_str!("forge/README.md")
+    let rows = include_str!("../src/forge/README.md")
         .lines()
         .filter(|l| l.starts_with("| `"));
     let mut read = 0;

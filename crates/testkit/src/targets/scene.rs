@@ -31,13 +31,13 @@ use jiff::SignedDuration;
 
 use super::content;
 use super::{der_of, signing};
+use crate::cluster::{NodeSpec, SourceSpec, evidence};
 use crate::forge::Recipe;
 use crate::forge::der::Node;
 use crate::forge::octets::Octets;
 use crate::forge::oid::oid;
-use crate::judge::cluster::{NodeSpec, SourceSpec, evidence};
-use crate::judge::policies::Base;
-use crate::judge::vector::{SettledSpec, Vector};
+use crate::policies::Base;
+use crate::vector::{SettledSpec, Vector};
 
 /// The longest age that a line can say, in seconds.
 const OLDEST: u32 = 1_000_000;

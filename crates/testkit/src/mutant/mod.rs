@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use crate::forge::Recipe;
 use crate::forge::keys::KeyKind;
-use crate::judge::vector::Vector;
 use crate::random::Random;
+use crate::vector::Vector;
 use signer::Signer;
 use tree::{Element, parse, write};
 

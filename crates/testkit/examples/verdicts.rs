@@ -7,33 +7,17 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 
-#[path = "../tests/forge/mod.rs"]
-mod forge;
-#[path = "../tests/judge/mod.rs"]
-mod judge;
-#[path = "../tests/control_plane/mutant/mod.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod mutant;
-#[path = "../tests/control_plane/random.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod random;
-#[path = "../fuzz/src/targets/mod.rs"]
-mod targets;
-#[path = "../tests/judge/world.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)]
-mod world;
-
 use std::io::{BufWriter, Result, Write};
 
 use csr_warden::Judgement;
 use csr_warden::csr::Request;
 use csr_warden::policy;
-use judge::now;
-use judge::policies::Base;
-use judge::vector::{Vector, forged};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use random::Random;
+use testkit::now;
+use testkit::policies::Base;
+use testkit::random::Random;
+use testkit::vector::{Vector, forged};
 
 /// Scenes of each of the two generators.
 const SCENES: usize = 10_000;
@@ -71,7 +55,7 @@ fn vectors(out: &mut impl Write) -> Result<()> {
 fn property_scenes(out: &mut impl Write) -> Result<()> {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[1; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let worlds = world::world();
+    let worlds = testkit::world::world();
     for index in 0..SCENES {
         let vector = worlds.new_tree(&mut runner).unwrap().current();
         for base in Base::ALL {
@@ -84,15 +68,20 @@ fn property_scenes(out: &mut impl Write) -> Result<()> {
 
 /// The fuzz target's seeds, changed by its own mutator up to four times.
 fn fuzzed_scenes(out: &mut impl Write) -> Result<()> {
-    let seeds = targets::judge::seeds();
+    let seeds = testkit::targets::judge::seeds();
     let mut random = Random::new(1);
     for index in 0..SCENES {
         let mut scene = seeds[random.below(seeds.len())].clone();
         for _ in 0..=random.below(4) {
-            scene = targets::judge::mutate(&scene, &mut random).unwrap_or(scene);
+            scene = testkit::targets::judge::mutate(&scene, &mut random).unwrap_or(scene);
         }
         let title = format!("fuzzed scene {index}");
-        write_line(out, &title, "its own", &targets::judge::judgement(&scene))?;
+        write_line(
+            out,
+            &title,
+            "its own",
+            &testkit::targets::judge::judgement(&scene),
+        )?;
     }
     Ok(())
 }

@@ -8,9 +8,9 @@ use csr_warden::csr::Request;
 use csr_warden::csr::names::{NodeName, San};
 use csr_warden::evidence::{Evidence, Inventory, InventoryFile, Listing};
 
-use crate::judge::now;
-use crate::judge::policies::Base;
-use crate::judge::vector::{Vector, forged};
+use crate::now;
+use crate::policies::Base;
+use crate::vector::{Vector, forged};
 
 /// Entries of one inventory that are looked at, each against each other.
 const MOST: usize = 32;

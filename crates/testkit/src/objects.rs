@@ -1,11 +1,12 @@
 //! What stands in a vector, as the objects of the API that say it.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::judge::cluster::{Kind, MachineSpec, NodeSpec, ProtectedSpec, ago};
-use crate::judge::now;
-use crate::judge::vector::{SettledSpec, Vector, forged};
+use crate::cluster::{Kind, MachineSpec, NodeSpec, ProtectedSpec, ago};
+use crate::now;
+use crate::vector::{SettledSpec, Vector, forged};
 
 /// The group of the Machines of vectors.
 pub const MACHINE_GROUP: &str = "machines.example.com";
@@ -81,7 +82,7 @@ pub fn request(vector: &Vector) -> Value {
         Some(SettledSpec::Failed) => condition("Failed"),
         Some(SettledSpec::Issued) => json!({"certificate": "aXNzdWVk"}),
     };
-    let encoded = k8s_openapi::ByteString(forged(&vector.request).into_bytes());
+    let encoded = BASE64_STANDARD.encode(forged(&vector.request));
     json!({
         "apiVersion": "certificates.k8s.io/v1",
         "kind": "CertificateSigningRequest",

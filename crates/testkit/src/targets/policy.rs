@@ -8,12 +8,12 @@ use csr_warden::csr::Request;
 use csr_warden::evidence::Evidence;
 use csr_warden::policy::{Policy, SHIPPED, parse};
 
+use crate::cluster::{NodeSpec, evidence, kubeadm};
 use crate::forge::general_name::GeneralName;
 use crate::forge::octets::{IpOctets, Octets};
-use crate::judge::cluster::{NodeSpec, evidence, kubeadm};
-use crate::judge::now;
-use crate::judge::policies::Base;
-use crate::judge::vector::{Vector, forged};
+use crate::now;
+use crate::policies::Base;
+use crate::vector::{Vector, forged};
 
 /// Any text as a policy.
 pub fn holds(data: &[u8]) {

@@ -1,8 +1,7 @@
 //! Forges PKCS#10 requests: the one a kubelet sends, and every way to send another.
 //!
-//! Include it from a test binary as `#[path = "../forge/mod.rs"] mod forge;` (from `tests/x/main.rs`)
-//! or as `mod forge;` (from `tests/x.rs`). It depends on nothing in `src/`, so a mistake there cannot
-//! hide in the vectors that are meant to find it.
+//! It uses nothing of the judge, so a mistake there cannot hide in the vectors that are meant to find
+//! it.
 //!
 //! A request is built in three steps, each of which a [`Recipe`] can change:
 //! 1. a named [`der::Node`] tree, from what the recipe says the request holds;
@@ -12,8 +11,6 @@
 //!
 //! See `README.md` for every field with an example.
 
-// Each test binary uses its own part.
-#![allow(dead_code, unreachable_pub, missing_docs)]
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

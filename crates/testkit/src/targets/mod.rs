@@ -1,10 +1,6 @@
 //! One file for each fuzz target: what must hold for every input, where to start from, and how to
 //! change an input so that it still gets past the first check.
-//!
-//! Include it beside the forge, the judge and the mutants, as `tests/fuzz.rs` does.
 
-// What only one of the including crates uses.
-#![allow(dead_code, unreachable_pub, missing_docs)]
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
