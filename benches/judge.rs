@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{LazyLock, Mutex};
 
-use csr_warden::csr::Request;
-use csr_warden::evidence::Evidence;
-use csr_warden::policy::{Policy, default_policy};
 use csr_warden::sim::{fleet, scene};
-use csr_warden::{Decision, judge};
 use divan::Bencher;
 use jiff::Timestamp;
+use judge::csr::Request;
+use judge::evidence::Evidence;
+use judge::policy::{Policy, default_policy};
+use judge::{Decision, judge};
 use testkit::forge::Recipe;
 
 fn main() {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use csr_warden::evidence::reserved;
+use judge::evidence::reserved;
 use serde_json::Value;
 
 fn read(path: &str) -> String {

@@ -7,8 +7,8 @@ mod exposition;
 
 use std::collections::BTreeMap;
 
-use csr_warden::policy::{default_policy, parse};
 use exposition::{exposed, families};
+use judge::policy::{default_policy, parse};
 use serde_json::Value;
 
 const METRICS: &str = include_str!("../docs/metrics.md");

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use csr_warden::cli::schemas_of_files;
-use csr_warden::evidence::Inventory;
-use csr_warden::policy::{self, SHIPPED};
+use judge::evidence::Inventory;
+use judge::policy::{self, SHIPPED};
 use serde_json::Value;
 
 fn csr_warden(args: &[&str]) -> (i32, String, String) {

@@ -21,9 +21,9 @@ use super::request_name::request_name;
 use super::table::{age, table};
 use super::target::block_on;
 use crate::cluster::approval::{self, Outcome};
-use crate::csr::Request;
-use crate::finding::shown;
-use crate::{Decision, Judgement, Verdict};
+use judge::csr::Request;
+use judge::finding::shown;
+use judge::{Decision, Judgement, Verdict};
 
 /// Conflicts in a row after which somebody is in a loop with us.
 const TRIES: usize = 3;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::finding::{Awaited, Code, Effect, Finding};
+use judge::finding::{Awaited, Code, Effect, Finding};
 
 /// Things that are named in one sentence.
 const MOST: usize = 4;

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use super::format::TextFormat;
 use super::offline::{self, Terms};
 use super::{judging, policy, render};
-use crate::csr::{NODE_USER_PREFIX, Requestor};
-use crate::{Decision, judge};
+use judge::csr::{NODE_USER_PREFIX, Requestor};
+use judge::{Decision, judge};
 
 /// Flags of `check`.
 #[derive(Debug, Args)]

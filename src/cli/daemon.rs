@@ -1,6 +1,6 @@
 //! The daemon put together from its parts, the same way for every command that runs it.
 
-#[cfg(feature = "sim")]
+#[cfg(feature = "lab")]
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::cluster::connection::Connection;
 use crate::cluster::events::Events;
 use crate::cluster::lease::{Candidate, Leadership};
 use crate::controller::{Controller, Settings, Setup};
-use crate::policy::{Enforcement, Policy};
 use crate::telemetry::audit;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server::Server;
+use judge::policy::{Enforcement, Policy};
 
 /// What a daemon is made of.
 pub(super) struct Plan {
@@ -43,7 +43,7 @@ pub(super) struct Daemon {
     controller: Controller,
     candidate: Option<Candidate>,
     server: Server,
-    #[cfg(feature = "sim")]
+    #[cfg(feature = "lab")]
     health: Arc<Health>,
 }
 
@@ -100,19 +100,19 @@ impl Daemon {
             controller: Controller::new(settings, connection, events, metrics, health.clone()),
             candidate,
             server,
-            #[cfg(feature = "sim")]
+            #[cfg(feature = "lab")]
             health,
         })
     }
 
     /// Where `/metrics`, `/livez` and `/readyz` are.
-    #[cfg(feature = "sim")]
+    #[cfg(feature = "lab")]
     pub(super) fn address(&self) -> Result<SocketAddr> {
         self.server.address()
     }
 
     /// Whether it is ready, for others to ask while it runs.
-    #[cfg(feature = "sim")]
+    #[cfg(feature = "lab")]
     pub(super) fn health(&self) -> Arc<Health> {
         self.health.clone()
     }

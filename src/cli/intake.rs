@@ -15,10 +15,10 @@ use super::observations::Observations;
 use crate::cluster::certificates::ApiServer;
 use crate::cluster::objects::{SlimNode, SlimRequest};
 use crate::cluster::protected::{self, CLUSTER_INFO, KUBERNETES_SERVICE, ProtectingObject};
-use crate::csr::{Object, Request, Settled};
-use crate::evidence::{Evidence, Inventory, Machines, Source, Sources};
-use crate::policy::{MachineKind, Spec};
 use crate::sources::machines::machine;
+use judge::csr::{Object, Request, Settled};
+use judge::evidence::{Evidence, Inventory, Machines, Source, Sources};
+use judge::policy::{MachineKind, Spec};
 
 /// A request that has been taken in.
 pub(super) struct Taken {

@@ -9,10 +9,10 @@ use kube::Client;
 use super::policy::{self, PolicyFile};
 use crate::cluster::connection::{Connection, Target};
 use crate::controller::InventoryFile;
-use crate::evidence::Inventory;
-use crate::policy::Policy;
 use crate::sources::file;
 use crate::sources::serving_certificate::authorities;
+use judge::evidence::Inventory;
+use judge::policy::Policy;
 
 /// The policy, and where its independent sources are.
 #[derive(Clone, Debug, Args)]

@@ -2,14 +2,14 @@
 
 mod approve;
 mod audit;
-#[cfg(feature = "sim")]
+#[cfg(feature = "lab")]
 mod bench;
 mod change;
 mod check;
 mod colour;
 mod completion;
 mod daemon;
-#[cfg(feature = "sim")]
+#[cfg(feature = "lab")]
 mod demo;
 mod doctor;
 mod explain;
@@ -74,10 +74,10 @@ enum Command {
     /// Judge anew what has been approved already, by whomever
     Audit(audit::AuditArgs),
     /// Show it at work: a cluster in this process, with kubelets and attackers
-    #[cfg(feature = "sim")]
+    #[cfg(feature = "lab")]
     Demo(demo::DemoArgs),
     /// Measure the judge, or the whole way beside a client that approves blindly
-    #[cfg(feature = "sim")]
+    #[cfg(feature = "lab")]
     Bench(bench::BenchArgs),
     /// Show the policies that ship, their schema, and check one's own
     Policy(policy::PolicyArgs),
@@ -99,9 +99,9 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::status(&args),
         Command::Approve(args) => approve::approve(&args),
         Command::Audit(args) => audit::audit(&args),
-        #[cfg(feature = "sim")]
+        #[cfg(feature = "lab")]
         Command::Demo(args) => demo::demo(&args),
-        #[cfg(feature = "sim")]
+        #[cfg(feature = "lab")]
         Command::Bench(args) => bench::bench(&args),
         Command::Policy(args) => policy::policy(&args),
         Command::Doctor(args) => doctor::doctor(&args),

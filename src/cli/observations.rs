@@ -14,10 +14,10 @@ use serde_json::Value;
 
 use super::intake::Intake;
 use crate::cluster::certificates::ApiServer;
-use crate::csr::Fingerprint;
-use crate::csr::names::{NodeName, San};
-use crate::evidence::{Answer, IdentityKind, Source};
-use crate::finding::Question;
+use judge::csr::Fingerprint;
+use judge::csr::names::{NodeName, San};
+use judge::evidence::{Answer, IdentityKind, Source};
+use judge::finding::Question;
 
 const API_VERSION: &str = "csr-warden/v1";
 const KIND: &str = "Observations";

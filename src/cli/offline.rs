@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use super::intake::{Intake, Taken};
 use crate::cluster::certificates::sans_of_pem;
-use crate::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Request, Requestor};
-use crate::evidence::{Evidence, IdentityKind, Inventory, Source, Sources};
-use crate::policy::{IndependentSource, Spec};
-use crate::yaml;
+use judge::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Request, Requestor};
+use judge::evidence::{Evidence, IdentityKind, Inventory, Source, Sources};
+use judge::policy::{IndependentSource, Spec};
+use judge::yaml;
 
 /// What the files held.
 pub(super) struct Offline {

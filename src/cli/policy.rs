@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::evidence::{INVENTORY_KIND, Inventory};
-use crate::policy::{API_VERSION, KIND, Policy, SHIPPED, parse, shipped};
-use crate::yaml;
+use judge::evidence::{INVENTORY_KIND, Inventory};
+use judge::policy::{API_VERSION, KIND, Policy, SHIPPED, parse, shipped};
+use judge::yaml;
 
 /// The policy that is used if none is named.
 const DEFAULT: &str = "default";

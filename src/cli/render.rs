@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use super::WIDTH;
 use super::change::change;
-use crate::Judgement;
-use crate::csr::Object;
-use crate::evidence::Source;
-use crate::finding::{Effect, Finding, shown};
-use crate::policy::Policy;
+use judge::Judgement;
+use judge::csr::Object;
+use judge::evidence::Source;
+use judge::finding::{Effect, Finding, shown};
+use judge::policy::Policy;
 
 /// One judged request.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -18,8 +18,8 @@ use super::policy::PolicyFile;
 use super::serving::ServingArgs;
 use super::target::{ClusterArgs, block_on_one_thread};
 use crate::controller::{Setup, WRITES_AT_ONCE};
-use crate::policy::{Enforcement, Policy};
 use crate::telemetry::audit;
+use judge::policy::{Enforcement, Policy};
 
 /// Flags of `run`. Each can be given as an environment variable too.
 #[derive(Debug, Args)]

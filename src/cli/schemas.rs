@@ -4,15 +4,15 @@ use schemars::{Schema, schema_for};
 
 use super::approve::Approved;
 use super::audit::Audited;
-#[cfg(feature = "sim")]
+#[cfg(feature = "lab")]
 use super::bench::{Benchmark, JudgeBenchmark};
 use super::explain::Explanation;
 use super::observations::Observations;
 use super::render::Shown;
 use super::status::Statuses;
-use crate::evidence::InventoryFile;
-use crate::policy::Policy;
 use crate::telemetry::audit;
+use judge::evidence::InventoryFile;
+use judge::policy::Policy;
 
 /// Each schema that `csr-warden policy schema` prints, by its name there, with its file.
 pub fn schemas_of_files() -> [(&'static str, &'static str, Schema); 3] {
@@ -36,9 +36,9 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("approve", schema_for!(Approved)),
         ("audit", schema_for!(Audited)),
         ("observations", schema_for!(Observations)),
-        #[cfg(feature = "sim")]
+        #[cfg(feature = "lab")]
         ("bench", schema_for!(Benchmark)),
-        #[cfg(feature = "sim")]
+        #[cfg(feature = "lab")]
         ("bench-judge", schema_for!(JudgeBenchmark)),
     ]
 }

@@ -51,7 +51,7 @@ pub(super) struct ServingArgs {
 
 impl ServingArgs {
     /// Over plain HTTP at this address, for everybody.
-    #[cfg(feature = "sim")]
+    #[cfg(feature = "lab")]
     pub(super) fn at(address: SocketAddr) -> ServingArgs {
         ServingArgs {
             bind_address: Some(address),

@@ -18,10 +18,10 @@ use super::observations::Unread;
 use super::render::{ShownFinding, note, print};
 use super::table::{age, span, table};
 use super::target::block_on;
-use crate::csr::names::NodeName;
-use crate::csr::{Request, Settled};
-use crate::evidence::Source;
-use crate::finding::shown;
+use judge::csr::names::NodeName;
+use judge::csr::{Request, Settled};
+use judge::evidence::Source;
+use judge::finding::shown;
 
 /// Open requests of one requestor that are shown, the newest: more say nothing new.
 const MOST_OF_ONE: usize = 4;

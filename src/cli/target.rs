@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 use crate::cluster::connection::{Connection, Target};
 
 /// The exit code of a program that was interrupted.
-#[cfg(feature = "sim")]
+#[cfg(feature = "lab")]
 pub(super) const INTERRUPTED: u8 = 130;
 
 /// Flags that name a cluster, as kubectl has them.
@@ -26,7 +26,7 @@ pub(super) struct ClusterArgs {
 
 impl ClusterArgs {
     /// The cluster of this kubeconfig's current context.
-    #[cfg(feature = "sim")]
+    #[cfg(feature = "lab")]
     pub(super) fn of_file(kubeconfig: &std::path::Path) -> ClusterArgs {
         ClusterArgs {
             kubeconfig: Some(kubeconfig.to_owned()),
@@ -35,7 +35,7 @@ impl ClusterArgs {
     }
 
     /// The flags that name the same cluster to another process; the environment is its own too.
-    #[cfg(feature = "sim")]
+    #[cfg(feature = "lab")]
     pub(super) fn words(&self) -> Vec<std::ffi::OsString> {
         let kubeconfig = self.kubeconfig.iter();
         let kubeconfig = kubeconfig.flat_map(|path| ["--kubeconfig".into(), path.into()]);

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use super::connection::WRITE_DEADLINE;
 use super::error::describe;
 use super::objects::SlimRequest;
-use crate::csr::Kept;
-use crate::{Approval, Denial};
+use judge::csr::Kept;
+use judge::{Approval, Denial};
 
 /// What became of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::error::innermost;
-use crate::csr::names::San;
+use judge::csr::names::San;
 
 /// How long one handshake may take.
 const DEADLINE: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use std::path::{MAIN_SEPARATOR, Path};
 use kube::config::Kubeconfig;
 
 use super::error::innermost;
-use crate::yaml;
+use judge::yaml;
 
 /// Reads a file; what it names by relative paths lies beside it.
 pub(super) fn read(path: &Path) -> std::result::Result<Kubeconfig, String> {

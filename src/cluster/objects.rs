@@ -10,9 +10,9 @@ use kube::Resource;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use crate::csr::names::NodeName;
-use crate::csr::{Kept, LARGEST_REQUEST, Object, Requestor, Settled};
-use crate::evidence;
+use judge::csr::names::NodeName;
+use judge::csr::{Kept, LARGEST_REQUEST, Object, Requestor, Settled};
+use judge::evidence;
 
 const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
 const UNINITIALIZED_TAINT: &str = "node.cloudprovider.kubernetes.io/uninitialized";

@@ -8,8 +8,8 @@ pub use object::{Kind, ProtectingObject};
 
 use super::certificates::ApiServer;
 use super::kubeconfig;
-use crate::csr::names::San;
-use crate::evidence::{IdentityKind, Source, unmapped};
+use judge::csr::names::San;
+use judge::evidence::{IdentityKind, Source, unmapped};
 
 /// Namespace and name of the API server's Service.
 pub const KUBERNETES_SERVICE: (&str, &str) = ("default", "kubernetes");

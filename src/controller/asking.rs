@@ -9,12 +9,12 @@ use tokio::task::JoinSet;
 
 use super::feeds::{Input, Inputs};
 use super::turn::Now;
-use crate::evidence::{Answer, Source};
-use crate::finding::Question;
-use crate::policy::Policy;
 use crate::sources::asking::{ask, asked};
 use crate::sources::dns::Dns;
 use crate::sources::serving_certificate::ServingCertificates;
+use judge::evidence::{Answer, Source};
+use judge::finding::Question;
+use judge::policy::Policy;
 
 /// Questions that may wait; a request whose question finds no room asks again when it is looked at
 /// next.

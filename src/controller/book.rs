@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use super::queue::{Requestor, Uid};
 use super::timeline::Timeline;
 use super::unread::{Packer, Unread};
-use crate::Decision;
-use crate::csr::{Fingerprint, Object, Request};
-use crate::finding::Code;
+use judge::Decision;
+use judge::csr::{Fingerprint, Object, Request};
+use judge::finding::Code;
 
 /// Open requests that are kept for one requestor. A kubelet waits for its newest one only.
 pub(super) const MOST_OF_ONE_REQUESTOR: usize = 32;

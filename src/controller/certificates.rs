@@ -12,8 +12,8 @@ use super::feeds::{InForce, Input, Inputs};
 use crate::cluster::certificates::{ApiServer, CertificateReader};
 use crate::cluster::protected::Part;
 use crate::cluster::watch::{Backoff, jitter};
-use crate::evidence::{IdentityKind, Source};
-use crate::policy::Demand;
+use judge::evidence::{IdentityKind, Source};
+use judge::policy::Demand;
 
 /// How often certificates are read again, without a reason.
 const READ_AGAIN: Duration = Duration::from_secs(600);
@@ -184,8 +184,8 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
-    use crate::csr::names::San;
-    use crate::policy::default_policy;
+    use judge::csr::names::San;
+    use judge::policy::default_policy;
 
     /// Handshakes fail in any order, and one that was read before must not hide one that was not.
     #[test]

@@ -15,10 +15,10 @@ use crate::cluster::connection::Connection;
 use crate::cluster::objects::{SlimNode, SlimRequest};
 use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, Kind, Part};
 use crate::cluster::watch::{Change, follow};
-use crate::csr::{KUBELET_SERVING_SIGNER, Object};
-use crate::evidence::{Inventory, Node, Source};
-use crate::policy::{Demand, Policy};
 use crate::sources::machine_watch::News;
+use judge::csr::{KUBELET_SERVING_SIGNER, Object};
+use judge::evidence::{Inventory, Node, Source};
+use judge::policy::{Demand, Policy};
 
 /// Inputs that may wait for the controller: it keeps up, or the watches slow down.
 const WAITING: usize = 256;

@@ -35,12 +35,12 @@ use crate::cluster::approval::Outcome;
 use crate::cluster::connection::Connection;
 use crate::cluster::events::Events;
 use crate::cluster::lease::Leadership;
-use crate::policy::{Enforcement, Policy};
 use crate::telemetry::audit;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use asking::Asker;
 use feeds::{InForce, Input};
+use judge::policy::{Enforcement, Policy};
 use reconciler::Reconciler;
 pub use setup::{InventoryFile, Setup};
 use turn::{Now, Turn, Write};
@@ -291,7 +291,7 @@ impl Controller {
     fn show(&mut self) {
         let now = Now::read();
         let evidence = self.reconciler.evidence();
-        let unready = crate::unready(evidence, now.steady);
+        let unready = judge::unready(evidence, now.steady);
         let patience_ends = |begun: Instant| now.monotonic.duration_since(begun) >= PATIENCE;
         if unready.is_empty() || self.begun.is_some_and(patience_ends) {
             self.begun = None;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::queue::Uid;
-use crate::finding::{Awaited, Question};
+use judge::finding::{Awaited, Question};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Bell {

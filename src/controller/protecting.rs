@@ -12,7 +12,7 @@ use super::feeds::{Input, Inputs};
 use crate::cluster::certificates::ApiServer;
 use crate::cluster::protected::{Kind, ProtectingObject, Protects, none_of};
 use crate::cluster::watch::{Change, follow};
-use crate::evidence::Source;
+use judge::evidence::Source;
 
 /// Follows the objects of one kind that protect something. `servers` is told of all API servers
 /// among them.

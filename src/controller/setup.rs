@@ -7,9 +7,9 @@ use kube::Client;
 use tokio::sync::watch;
 
 use super::feeds::{InForce, Input, Inputs};
-use crate::evidence::{Inventory, Source};
-use crate::policy::parse;
 use crate::sources::{file, machine_watch};
+use judge::evidence::{Inventory, Source};
+use judge::policy::parse;
 
 /// Where all that is.
 #[derive(Clone)]

@@ -9,10 +9,10 @@ use super::feeds::{InForce, Input};
 use super::turn::Now;
 use crate::cluster::protected::Part;
 use crate::cluster::watch::Change;
-use crate::csr::Object;
-use crate::evidence::{Answer, Node, Source};
-use crate::policy::Policy;
 use crate::sources::machine_watch::News;
+use judge::csr::Object;
+use judge::evidence::{Answer, Node, Source};
+use judge::policy::Policy;
 
 impl Controller {
     pub(super) fn take(&mut self, input: Input) {

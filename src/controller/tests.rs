@@ -9,12 +9,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::book::MOST_OF_ONE_REQUESTOR;
 use super::reconciler::Reconciler;
 use super::turn::{Now, Turn, Write, Written};
-use crate::Decision;
-use crate::csr::names::NodeName;
-use crate::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Requestor, Settled};
-use crate::evidence::{Node, NodeAddress, Source};
-use crate::finding::Code;
-use crate::policy::{Enforcement, default_policy};
+use judge::Decision;
+use judge::csr::names::NodeName;
+use judge::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Requestor, Settled};
+use judge::evidence::{Node, NodeAddress, Source};
+use judge::finding::Code;
+use judge::policy::{Enforcement, default_policy};
 
 mod clocks;
 mod sources;

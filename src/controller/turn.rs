@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use super::queue::Uid;
-use crate::csr::Object;
-use crate::evidence::Moment;
-use crate::finding::{Awaited, Question};
-use crate::{Approval, Denial, Judgement, Verdict};
+use judge::csr::Object;
+use judge::evidence::Moment;
+use judge::finding::{Awaited, Question};
+use judge::{Approval, Denial, Judgement, Verdict};
 
 /// The clocks: one for what the API server dates, two that nobody sets for what is dated here.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::queue::{Requestor as Username, Uid};
-use crate::csr::{Encoded, Kept, Object, Requestor, Settled};
+use judge::csr::{Encoded, Kept, Object, Requestor, Settled};
 
 /// What nearly all requests of kubelets have alike.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -189,7 +189,7 @@ impl Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::csr::{KUBELET_SERVING_SIGNER, Request};
+    use judge::csr::{KUBELET_SERVING_SIGNER, Request};
 
     fn object(ids: &[&str]) -> Object {
         Object {

@@ -8,7 +8,7 @@ use super::turn::{Turn, Write, Written};
 use crate::cluster::approval::{self, Outcome};
 use crate::cluster::lease::Leadership;
 use crate::cluster::watch::Backoff;
-use crate::csr::Object;
+use judge::csr::Object;
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);

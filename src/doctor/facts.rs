@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::csr::names::San;
+use judge::csr::names::San;
 
 /// Something read, or why it could not be.
 pub(super) type Known<T> = Result<T, Unread>;

@@ -257,10 +257,10 @@ mod tests {
     use rcgen::KeyPair;
 
     use super::*;
-    use crate::csr::Request;
-    use crate::policy::default_policy;
     use crate::sim::{fleet, scene};
-    use crate::{Decision, Judgement, judge};
+    use judge::csr::Request;
+    use judge::policy::default_policy;
+    use judge::{Decision, Judgement, judge};
 
     fn surroundings() -> Surroundings {
         Surroundings {
@@ -276,7 +276,7 @@ mod tests {
         let mut evidence = scene::evidence(3, now).unwrap();
         let mut node = evidence.nodes.get("node-1").unwrap().clone();
         for ip in claims {
-            let address = crate::evidence::NodeAddress::parse("InternalIP", &ip.to_string());
+            let address = judge::evidence::NodeAddress::parse("InternalIP", &ip.to_string());
             node.addresses.extend(address);
         }
         evidence.nodes.apply(node);

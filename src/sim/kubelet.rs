@@ -21,7 +21,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::request::Template;
 use crate::cluster::error::describe;
-use crate::csr::KUBELET_SERVING_SIGNER;
+use judge::csr::KUBELET_SERVING_SIGNER;
 
 /// How long a kubelet waits for one certificate (`certificateWaitTimeout` in client-go's
 /// `util/certificate/certificate_manager.go`).

@@ -5,9 +5,9 @@ use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 
 use super::fleet;
-use crate::csr::names::{NodeName, San};
-use crate::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Requestor};
-use crate::evidence::{Evidence, IdentityKind, Node, NodeAddress, Sources};
+use judge::csr::names::{NodeName, San};
+use judge::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Requestor};
+use judge::evidence::{Evidence, IdentityKind, Node, NodeAddress, Sources};
 
 /// The address of the Service `kubernetes`.
 pub const SERVICE: &str = "10.96.0.1";

@@ -28,7 +28,7 @@ use super::api::Authority;
 use super::kubelet::requests;
 use crate::cluster::error::describe;
 use crate::cluster::watch::{Backoff, Change, follow};
-use crate::csr::KUBELET_SERVING_SIGNER;
+use judge::csr::KUBELET_SERVING_SIGNER;
 
 /// How long a certificate lives unless the request wants it shorter.
 pub const LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::dns::Dns;
 use super::serving_certificate::ServingCertificates;
-use crate::evidence::{Answer, Source};
-use crate::finding::Question;
-use crate::policy::Policy;
+use judge::evidence::{Answer, Source};
+use judge::finding::Question;
+use judge::policy::Policy;
 
 /// How long a source that cannot be set up is left alone.
 const BROKEN_HOLDS: Duration = Duration::from_secs(10);

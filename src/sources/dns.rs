@@ -13,9 +13,9 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 
-use crate::csr::names::San;
-use crate::evidence::Answer;
-use crate::policy::DnsPolicy;
+use judge::csr::names::San;
+use judge::evidence::Answer;
+use judge::policy::DnsPolicy;
 
 /// The least and the most time for which an answer is taken to hold, whatever its TTL says.
 const HOLDS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));

@@ -12,8 +12,8 @@ use tokio::time::sleep;
 use super::machines::{key, machine};
 use crate::cluster::error::describe;
 use crate::cluster::watch::{Backoff, Change, follow};
-use crate::evidence::Machine;
-use crate::policy::MachineKind;
+use judge::evidence::Machine;
+use judge::policy::MachineKind;
 
 /// What has happened.
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 
-use crate::csr::names::{NodeName, San};
-use crate::evidence::{Machine, MachineLink};
-use crate::policy::MachineKind;
+use judge::csr::names::{NodeName, San};
+use judge::evidence::{Machine, MachineLink};
+use judge::policy::MachineKind;
 
 /// Addresses of one Machine that are looked at.
 const MOST_ADDRESSES: usize = 256;

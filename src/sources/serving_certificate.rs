@@ -15,10 +15,10 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::cluster::certificates::sans;
 use crate::cluster::error::innermost;
-use crate::csr::names::NodeName;
-use crate::csr::{NODE_USER_PREFIX, NODES_GROUP};
-use crate::evidence::Answer;
-use crate::policy::ServingCertificatePolicy;
+use judge::csr::names::NodeName;
+use judge::csr::{NODE_USER_PREFIX, NODES_GROUP};
+use judge::evidence::Answer;
+use judge::policy::ServingCertificatePolicy;
 
 /// How long an answer holds: for the requests of one renewal.
 const HOLDS: Duration = Duration::from_secs(60);

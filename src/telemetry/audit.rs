@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
-use crate::Judgement;
-use crate::csr::Object;
-use crate::finding::Finding;
-use crate::policy::{Enforcement, Policy};
+use judge::Judgement;
+use judge::csr::Object;
+use judge::finding::Finding;
+use judge::policy::{Enforcement, Policy};
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +150,7 @@ fn text(
     enforcement: Enforcement,
 ) -> String {
     let verdict = judgement.verdict.decision();
-    let requestor = crate::finding::shown(object.requestor.username.as_bytes());
+    let requestor = judge::finding::shown(object.requestor.username.as_bytes());
     let mut line = format!("{now:.3} {verdict:<7} {} {requestor}", object.name);
     for finding in judgement.findings.iter() {
         let _ = write!(line, " [{}] {}", finding.code, finding.detail);

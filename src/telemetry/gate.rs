@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::cluster::access::{Access, may_get};
-use crate::finding::shown;
+use judge::finding::shown;
 
 /// What is read.
 const PATH: &str = "/metrics";

@@ -17,10 +17,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::process::ProcessCollector;
 use crate::cluster::approval::Outcome;
-use crate::evidence::{Evidence, Source};
-use crate::finding::Code;
-use crate::policy::Policy;
-use crate::{Decision, Judgement};
+use judge::evidence::{Evidence, Source};
+use judge::finding::Code;
+use judge::policy::Policy;
+use judge::{Decision, Judgement};
 
 /// Bounds of the seconds from a request's arrival to its condition.
 const LATENCY: [f64; 13] = [
@@ -388,8 +388,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::evidence::Machines;
-    use crate::policy::default_policy;
+    use judge::evidence::Machines;
+    use judge::policy::default_policy;
 
     fn synced(metrics: &Metrics) -> Vec<String> {
         let name = "csr_warden_source_synced{source=";

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use csr_warden::csr::{Object, Request};
-use csr_warden::evidence::{Evidence, Sources};
-use csr_warden::finding::Code;
-use csr_warden::policy::default_policy;
 use csr_warden::telemetry::metrics::Metrics;
 use jiff::Timestamp;
+use judge::csr::{Object, Request};
+use judge::evidence::{Evidence, Sources};
+use judge::finding::Code;
+use judge::policy::default_policy;
 
 /// Every family that the daemon has, each with a sample: one without is not exposed.
 pub fn exposed() -> String {
@@ -26,14 +26,14 @@ pub fn exposed() -> String {
         created: now,
         terminating: false,
         signer: "example.org/other".into(),
-        requestor: csr_warden::csr::Requestor::default(),
+        requestor: judge::csr::Requestor::default(),
         usages: Default::default(),
         expiration_seconds: None,
         settled: None,
-        kept: csr_warden::csr::Kept::default(),
+        kept: judge::csr::Kept::default(),
     };
     let request = Request::read(object, b"");
-    metrics.judged(&csr_warden::judge(&request, &policy, &evidence, now));
+    metrics.judged(&judge::judge(&request, &policy, &evidence, now));
     metrics.show_pending([(Code::NodeMissing, 1)].into_iter(), Duration::ZERO);
     metrics.wrote("written", Some(Duration::ZERO));
     metrics.show_leader(|| true);

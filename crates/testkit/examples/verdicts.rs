@@ -9,9 +9,9 @@
 
 use std::io::{BufWriter, Result, Write};
 
-use csr_warden::Judgement;
-use csr_warden::csr::Request;
-use csr_warden::policy;
+use judge::Judgement;
+use judge::csr::Request;
+use judge::policy;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use testkit::now;
@@ -44,7 +44,7 @@ fn vectors(out: &mut impl Write) -> Result<()> {
         let request = Request::read(vector.object(), forged(&vector.request).as_bytes());
         let evidence = vector.evidence();
         for (name, policy) in &policies {
-            let judged = csr_warden::judge(&request, policy, &evidence, now());
+            let judged = judge::judge(&request, policy, &evidence, now());
             write_line(out, &title, &format!("{name} as shipped"), &judged)?;
         }
     }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use csr_warden::csr::Fingerprint;
-use csr_warden::csr::names::{NodeName, San};
-use csr_warden::evidence::{
+use ipnet::IpNet;
+use jiff::{SignedDuration, Timestamp};
+use judge::csr::Fingerprint;
+use judge::csr::names::{NodeName, San};
+use judge::evidence::{
     Answer, Answers, Evidence, IdentityKind, Keys, Machine, MachineLink, Node, NodeAddress, Nodes,
     Protected, Source, Sources,
 };
-use csr_warden::finding::Question;
-use ipnet::IpNet;
-use jiff::{SignedDuration, Timestamp};
+use judge::finding::Question;
 use serde::Deserialize;
 
 use super::now;

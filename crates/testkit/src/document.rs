@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use csr_warden::finding::Code;
+use judge::finding::Code;
 
 use super::policies::Base;
 use super::rows::Row;
@@ -13,8 +13,8 @@ const HEAD: &str = "\
 # Verdicts
 
 Every shape of request in its row, the code it gets, and the examples that the tests hold the judge to.
-Made from `src/finding.rs`, `crates/testkit/src/rows.yaml` and `tests/vectors/*.yaml`; do not edit it, run
-`UPDATE_DOCS=1 cargo test --test vectors`.
+Made from `crates/judge/src/finding.rs`, `crates/testkit/src/rows.yaml` and `tests/vectors/*.yaml`; do not edit it, run
+`UPDATE_DOCS=1 cargo test -p judge`.
 
 - **Approve**: the condition `Approved` is written.
 - **Deny**: the condition `Denied` is written. It cannot be taken back, so only for what no later state could make right.

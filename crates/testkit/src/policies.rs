@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use csr_warden::policy::{self, Policy};
+use judge::policy::{self, Policy};
 use serde_json::Value;
 
 const DEFAULT: &str = include_str!("../../../policies/default.yaml");

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use csr_warden::csr::{KUBELET_SERVING_SIGNER, Object, Request, Requestor, Settled};
-use csr_warden::evidence::{Evidence, Inventory, Machines, Moment};
-use csr_warden::finding::Code;
-use csr_warden::{Decision, Judgement, judge};
 use jiff::SignedDuration;
+use judge::csr::{KUBELET_SERVING_SIGNER, Object, Request, Requestor, Settled};
+use judge::evidence::{Evidence, Inventory, Machines, Moment};
+use judge::finding::Code;
+use judge::{Decision, Judgement, judge};
 use serde::{Deserialize, Deserializer, de};
 
 use super::cluster::{

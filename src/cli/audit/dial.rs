@@ -8,11 +8,11 @@ use rustls::pki_types::UnixTime;
 
 use super::{Item, Subject};
 use crate::cli::live::{Issued, Look};
-use crate::csr::Requestor;
-use crate::csr::names::San;
-use crate::csr::{KUBELET_SERVING_SIGNER, Kept, NODE_USER_PREFIX, NODES_GROUP, Object, Request};
-use crate::evidence::{Node, reserved};
 use crate::sources::kubelet_port::{KubeletPorts, Trust};
+use judge::csr::Requestor;
+use judge::csr::names::San;
+use judge::csr::{KUBELET_SERVING_SIGNER, Kept, NODE_USER_PREFIX, NODES_GROUP, Object, Request};
+use judge::evidence::{Node, reserved};
 
 /// How long one handshake may take.
 const DEADLINE: Duration = Duration::from_secs(5);

@@ -20,9 +20,9 @@ use super::observations::Unread;
 use super::render::{ShownFinding, note, print, wrap};
 use super::table::{age, table};
 use super::target::block_on;
-use crate::csr::Request;
-use crate::finding::shown;
-use crate::{Decision, Judgement};
+use judge::csr::Request;
+use judge::finding::shown;
+use judge::{Decision, Judgement};
 
 /// Nodes that are named in one sentence; the machine-readable forms name all.
 const MOST_NAMED: usize = 5;

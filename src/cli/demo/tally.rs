@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::screen::{Screen, Style, wrap};
-use crate::finding::Code;
 use crate::sim::attacker::Fate;
 use crate::sim::latency::{Latencies, shown};
+use judge::finding::Code;
 
 /// Cells of the bar.
 const BAR: usize = 30;

@@ -28,8 +28,8 @@ use super::table::age;
 use super::target::block_on;
 use crate::cluster::connection::WRITE_DEADLINE;
 use crate::cluster::error::describe;
-use crate::csr::{Request, Settled};
-use crate::{Decision, Judgement};
+use judge::csr::{Request, Settled};
+use judge::{Decision, Judgement};
 
 /// Flags of `explain`.
 #[derive(Debug, Args)]
@@ -176,7 +176,7 @@ async fn find(look: &Look, lookout: &Lookout, name: &str) -> Result<(Known, Valu
 
 /// Whether nothing more can come of the request, so that people want to know what would have.
 fn is_over(judgement: &Judgement) -> bool {
-    use crate::finding::Code;
+    use judge::finding::Code;
     let over = [
         Code::RequestSettled,
         Code::RequestStale,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::live::{Known, Look, Lookout};
 use crate::cli::observations::Observations;
-use crate::policy::SHIPPED;
+use judge::policy::SHIPPED;
 
 /// A folder that may be written into: one that is empty, or not there yet.
 pub(super) fn check_folder(dir: &Path) -> Result<()> {

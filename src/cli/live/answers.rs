@@ -8,14 +8,14 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 
 use super::{Look, Lookout};
-use crate::Verdict;
 use crate::cli::observations::Unread;
-use crate::csr::Request;
-use crate::evidence::{Answer, Source};
-use crate::finding::{Awaited, Question};
 use crate::sources::asking::{ask, asked};
 use crate::sources::dns::Dns;
 use crate::sources::serving_certificate::ServingCertificates;
+use judge::Verdict;
+use judge::csr::Request;
+use judge::evidence::{Answer, Source};
+use judge::finding::{Awaited, Question};
 
 /// Questions at the same time.
 const AT_ONCE: usize = 32;

@@ -22,11 +22,11 @@ use crate::cli::observations::Unread;
 use crate::cluster::certificates::{ApiServer, CertificateReader};
 use crate::cluster::objects::SlimRequest;
 use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, none_of};
-use crate::csr::KUBELET_SERVING_SIGNER;
-use crate::csr::names::NodeName;
-use crate::evidence::{IdentityKind, Source, Sources};
-use crate::policy::{Demand, MachineKind};
 use crate::sources::machine_watch::discover;
+use judge::csr::KUBELET_SERVING_SIGNER;
+use judge::csr::names::NodeName;
+use judge::evidence::{IdentityKind, Source, Sources};
+use judge::policy::{Demand, MachineKind};
 
 /// One source's objects, or why they cannot be read.
 type Read = (Source, Result<Vec<Value>, String>);

@@ -28,12 +28,12 @@ use super::target::ClusterArgs;
 use crate::cluster::certificates::ApiServer;
 use crate::cluster::connection::Connection;
 use crate::controller::InventoryFile;
-use crate::csr::Request;
-use crate::csr::names::NodeName;
-use crate::evidence::{Answer, Evidence, NodeAddress, Source};
-use crate::finding::Question;
-use crate::policy::Policy;
-use crate::{Judgement, judge};
+use judge::csr::Request;
+use judge::csr::names::NodeName;
+use judge::evidence::{Answer, Evidence, NodeAddress, Source};
+use judge::finding::Question;
+use judge::policy::Policy;
+use judge::{Judgement, judge};
 
 /// How long nobody is told that it takes long.
 const QUIET: Duration = Duration::from_secs(1);

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cluster::certificates::{not_after, sans};
-use crate::finding::shown;
+use judge::finding::shown;
 
 /// A decision on a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]

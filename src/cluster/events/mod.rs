@@ -26,10 +26,10 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::connection::WRITE_DEADLINE;
 use super::error::describe;
 use super::request;
-use crate::Denial;
-use crate::csr::names::NodeName;
-use crate::policy::Policy;
 use backlog::{Backlog, Ended, Notice, Tally, Work};
+use judge::Denial;
+use judge::csr::names::NodeName;
+use judge::policy::Policy;
 
 /// Events of cluster-scoped objects stand in this namespace.
 const NAMESPACE: &str = "default";

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::backlog::{Backlog, EACH_SERIES, Ended, Notice, Work};
 use super::node_reference;
-use crate::csr::names::NodeName;
+use judge::csr::names::NodeName;
 
 fn notice(node: &str, reason: &'static str, second: i64) -> Notice {
     Notice {

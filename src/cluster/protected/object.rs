@@ -12,7 +12,7 @@ use kube::{Resource, ResourceExt};
 use serde::Deserialize;
 
 use crate::cluster::objects::slim_meta;
-use crate::evidence::Source;
+use judge::evidence::Source;
 
 /// What an object that protects something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

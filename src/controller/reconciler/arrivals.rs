@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use super::Reconciler;
 use crate::controller::queue::Uid;
 use crate::controller::turn::Now;
-use crate::csr::names::{NodeName, San};
-use crate::csr::{Object, Request, Settled};
-use crate::evidence::{Answer, IdentityKind, Inventory, Machine, Machines, Node, Source};
-use crate::finding::Question;
-use crate::policy::{Demand, Enforcement, Policy};
+use judge::csr::names::{NodeName, San};
+use judge::csr::{Object, Request, Settled};
+use judge::evidence::{Answer, IdentityKind, Inventory, Machine, Machines, Node, Source};
+use judge::finding::Question;
+use judge::policy::{Demand, Enforcement, Policy};
 
 impl Reconciler {
     /// Requests are going to be listed anew.

@@ -13,12 +13,12 @@ use super::book::{Book, Entry};
 use super::parking::Parking;
 use super::queue::{Queue, Uid};
 use super::turn::{Now, Turn, Write, Written};
-use crate::csr::names::NodeName;
-use crate::csr::{Object, Settled};
-use crate::evidence::Evidence;
-use crate::finding::{Awaited, Code};
-use crate::policy::{Enforcement, Policy};
-use crate::{Judgement, Verdict, judge};
+use judge::csr::names::NodeName;
+use judge::csr::{Object, Settled};
+use judge::evidence::Evidence;
+use judge::finding::{Awaited, Code};
+use judge::policy::{Enforcement, Policy};
+use judge::{Judgement, Verdict, judge};
 
 /// How long a parked request is left alone at most. What it waits for wakes it; this is the net
 /// below that.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{Scene, assert_approved, codes, node};
-use crate::evidence::Source;
-use crate::finding::Code;
+use judge::evidence::Source;
+use judge::finding::Code;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Scene, codes, node};
-use crate::Decision;
 use crate::controller::turn::Written;
-use crate::csr::names::{NodeName, San};
-use crate::evidence::{Answer, IdentityKind, Inventory, Machine, MachineLink, Source};
-use crate::finding::{Code, Question};
-use crate::policy::{Enforcement, Policy, parse};
+use judge::Decision;
+use judge::csr::names::{NodeName, San};
+use judge::evidence::{Answer, IdentityKind, Inventory, Machine, MachineLink, Source};
+use judge::finding::{Code, Question};
+use judge::policy::{Enforcement, Policy, parse};
 
 const HEAD: &str = "apiVersion: csr-warden/v1\nkind: Policy\nmetadata: {name: test}\nspec:\n";
 

@@ -7,7 +7,7 @@ use super::{count, unread};
 use crate::doctor::code::Code;
 use crate::doctor::facts::{Facts, Proxied};
 use crate::doctor::report::{Check, Checked, Finding};
-use crate::yaml;
+use judge::yaml;
 
 const KEY: &str = "serverTLSBootstrap";
 /// Letters that may be wrong, missing, too many or swapped in a word that was meant to be the key.

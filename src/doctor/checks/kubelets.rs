@@ -6,11 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::configuration::turn_on;
 use super::{count, shown, unread};
-use crate::csr::NODE_USER_PREFIX;
-use crate::csr::names::San;
 use crate::doctor::code::Code;
 use crate::doctor::facts::{Certificate, Dialled, Facts, Kubelet, Proxied, SignedBy};
 use crate::doctor::report::{Check, Checked, Finding};
+use judge::csr::NODE_USER_PREFIX;
+use judge::csr::names::San;
 
 const REQUESTS: &str = "kubectl get csr \\\n  \
                         --field-selector=spec.signerName=kubernetes.io/kubelet-serving";

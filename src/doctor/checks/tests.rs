@@ -10,12 +10,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use jiff::{SignedDuration, Timestamp};
 
 use super::report;
-use crate::csr::names::San;
 use crate::doctor::code::{Code, Severity};
 use crate::doctor::facts::{
     ApiServer, ApprovedBy, Approver, Certificate, Clock, Container, Dialled, Facts, Kubelet, Lease,
     Node, Proxied, Request, Restriction, SignedBy, State, Unread, Workload,
 };
+use judge::csr::names::San;
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 

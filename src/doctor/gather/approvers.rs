@@ -9,8 +9,8 @@ use kube::api::ListParams;
 use serde::Deserialize;
 
 use super::access::{Reader, Right, SlimMeta, path};
-use crate::csr::KUBELET_SERVING_SIGNER;
 use crate::doctor::facts::{Approver, Known};
+use judge::csr::KUBELET_SERVING_SIGNER;
 
 const GROUP: &str = "certificates.k8s.io";
 /// The ClusterRole that may do everything, and is there for that.

@@ -12,9 +12,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::access::{Reader, Right, SlimMeta, path};
-use crate::csr::names::NodeName;
-use crate::csr::{KUBELET_SERVING_SIGNER, NODE_USER_PREFIX};
 use crate::doctor::facts::{ApprovedBy, Known, Lease, Node, Request, State, Workload};
+use judge::csr::names::NodeName;
+use judge::csr::{KUBELET_SERVING_SIGNER, NODE_USER_PREFIX};
 
 /// What the message of our own condition begins with.
 const OUR_MESSAGE: &str = "csr-warden, policy ";

@@ -14,8 +14,8 @@ use super::access::{path, status};
 use crate::cluster::connection::Connection;
 use crate::cluster::error::describe;
 use crate::cluster::request;
-use crate::csr::{NODE_USER_PREFIX, NODES_GROUP};
 use crate::doctor::facts::{Node, Restriction, Unread};
+use judge::csr::{NODE_USER_PREFIX, NODES_GROUP};
 
 /// Asks as this node if there is no second one.
 const NOBODY: &str = "csr-warden-doctor";

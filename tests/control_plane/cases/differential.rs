@@ -13,11 +13,11 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use csr_warden::csr::names::{DnsName, San};
-use csr_warden::csr::{Fingerprint, Object, Request};
-use csr_warden::evidence::Evidence;
-use csr_warden::policy::Policy;
-use csr_warden::{Decision, judge};
+use judge::csr::names::{DnsName, San};
+use judge::csr::{Fingerprint, Object, Request};
+use judge::evidence::Evidence;
+use judge::policy::Policy;
+use judge::{Decision, judge};
 use k8s_openapi::ByteString;
 use serde::{Deserialize, Serialize};
 

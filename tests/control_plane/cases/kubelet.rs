@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
-use csr_warden::Decision;
+use judge::Decision;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! Every vector of `tests/vectors` that a real cluster can show, posted as the user that it names.
 //!
-//! The judge is held to the vectors elsewhere (`tests/vectors.rs`); here the API server reads and
+//! The judge is held to the vectors elsewhere (`crates/judge/tests`); here the API server reads and
 //! records them, csr-warden watches and writes, and the signer signs. What cannot be posted is
 //! skipped for a named reason.
 

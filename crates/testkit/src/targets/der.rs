@@ -1,8 +1,8 @@
 //! The bytes of a request, in text that is beyond reproach: what is read without a finding has the
 //! one shape of a kubelet's request, and what has it is read without a finding.
 
-use csr_warden::csr::{Fingerprint, LARGEST_REQUEST, Request};
-use csr_warden::finding::Code;
+use judge::csr::{Fingerprint, LARGEST_REQUEST, Request};
+use judge::finding::Code;
 
 use super::content;
 use super::kubelet::{self, Asked};

@@ -3,10 +3,10 @@
 
 use std::sync::LazyLock;
 
-use csr_warden::Decision;
-use csr_warden::csr::Request;
-use csr_warden::csr::names::{NodeName, San};
-use csr_warden::evidence::{Evidence, Inventory, InventoryFile, Listing};
+use judge::Decision;
+use judge::csr::Request;
+use judge::csr::names::{NodeName, San};
+use judge::evidence::{Evidence, Inventory, InventoryFile, Listing};
 
 use crate::now;
 use crate::policies::Base;
@@ -88,7 +88,7 @@ fn judged(inventory: Inventory) {
         ..Vector::genuine().evidence()
     };
     let of = |base: Base| {
-        let judged = csr_warden::judge(request, &base.with(None), &evidence, now());
+        let judged = judge::judge(request, &base.with(None), &evidence, now());
         judged.verdict.decision()
     };
     match says {

@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use csr_warden::csr::names::NodeName;
-use csr_warden::csr::{Fingerprint, KUBELET_SERVING_SIGNER, Request};
-use csr_warden::evidence::{Evidence, Source, reserved};
-use csr_warden::finding::{Awaited, Effect};
-use csr_warden::policy::Demand;
-use csr_warden::{Approval, Decision, Judgement, Verdict};
+use judge::csr::names::NodeName;
+use judge::csr::{Fingerprint, KUBELET_SERVING_SIGNER, Request};
+use judge::evidence::{Evidence, Source, reserved};
+use judge::finding::{Awaited, Effect};
+use judge::policy::Demand;
+use judge::{Approval, Decision, Judgement, Verdict};
 
 use super::content;
 use super::kubelet::{self, Asked, canonical_dns};
@@ -32,7 +32,7 @@ pub fn judgement(data: &[u8]) -> Judgement {
     let scene = Scene::parse(data);
     let text = PemRecipe::default().text(&scene.der);
     let request = Request::read(scene.object(), text.as_bytes());
-    csr_warden::judge(&request, scene.policy, &scene.evidence(), now())
+    judge::judge(&request, scene.policy, &scene.evidence(), now())
 }
 
 /// The decision, if everything holds.
@@ -41,8 +41,8 @@ pub fn judged(data: &[u8]) -> Decision {
     let text = PemRecipe::default().text(&scene.der);
     let request = Request::read(scene.object(), text.as_bytes());
     let evidence = scene.evidence();
-    let judged = csr_warden::judge(&request, scene.policy, &evidence, now());
-    let again = csr_warden::judge(&request, scene.policy, &scene.evidence(), now());
+    let judged = judge::judge(&request, scene.policy, &evidence, now());
+    let again = judge::judge(&request, scene.policy, &scene.evidence(), now());
     assert_eq!(judged, again, "judged otherwise the second time");
     let worst = judged.findings.effect();
     match &judged.verdict {
@@ -190,7 +190,7 @@ fn less_is_not_approved(scene: &Scene, request: &Request) {
     let without = |what: &str, change: &dyn Fn(&mut Evidence)| {
         let mut less = scene.evidence();
         change(&mut less);
-        let judged = csr_warden::judge(request, scene.policy, &less, now());
+        let judged = judge::judge(request, scene.policy, &less, now());
         assert_ne!(judged.verdict.decision(), Decision::Approve, "{what}");
     };
     let node = request.object.requestor.node().unwrap();
@@ -210,7 +210,7 @@ fn less_is_not_approved(scene: &Scene, request: &Request) {
     });
     without("with a rival", &|less| rival(less, scene));
     let strict = Base::Strict.with(None);
-    let judged = csr_warden::judge(request, &strict, &scene.evidence(), now());
+    let judged = judge::judge(request, &strict, &scene.evidence(), now());
     let decision = judged.verdict.decision();
     assert_ne!(decision, Decision::Approve, "without an independent source");
 }
@@ -219,7 +219,7 @@ fn less_is_not_approved(scene: &Scene, request: &Request) {
 fn more_is_not_approved(scene: &Scene, request: &Request) {
     let mut more = scene.evidence();
     rival(&mut more, scene);
-    let judged = csr_warden::judge(request, scene.policy, &more, now());
+    let judged = judge::judge(request, scene.policy, &more, now());
     if let Verdict::Wait(awaited) = &judged.verdict {
         let mut twice = awaited.clone();
         twice.dedup();

@@ -1,7 +1,7 @@
 //! Text around a request: only the one text that Go writes for the bytes in it may be read.
 
-use csr_warden::csr::{Encoded, LARGEST_REQUEST, Request};
-use csr_warden::finding::{Code, Effect, Findings};
+use judge::csr::{Encoded, LARGEST_REQUEST, Request};
+use judge::finding::{Code, Effect, Findings};
 
 use crate::forge::pem::PemRecipe;
 use crate::vector::{Vector, forged};

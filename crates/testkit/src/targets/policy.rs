@@ -3,10 +3,10 @@
 
 use std::sync::LazyLock;
 
-use csr_warden::Decision;
-use csr_warden::csr::Request;
-use csr_warden::evidence::Evidence;
-use csr_warden::policy::{Policy, SHIPPED, parse};
+use judge::Decision;
+use judge::csr::Request;
+use judge::evidence::Evidence;
+use judge::policy::{Policy, SHIPPED, parse};
 
 use crate::cluster::{NodeSpec, evidence, kubeadm};
 use crate::forge::general_name::GeneralName;
@@ -33,7 +33,7 @@ pub fn holds(data: &[u8]) {
         assert_eq!(again, policy, "written as:\n{written}");
     }
     for (what, request, evidence) in HOSTILE.iter() {
-        let judged = csr_warden::judge(request, &policy, evidence, now());
+        let judged = judge::judge(request, &policy, evidence, now());
         assert_ne!(judged.verdict.decision(), Decision::Approve, "{what}");
     }
 }

@@ -22,12 +22,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use csr_warden::csr::names::NodeName;
-use csr_warden::csr::{Fingerprint, Object};
-use csr_warden::evidence::{Evidence, Source};
-use csr_warden::policy::Policy;
 use ipnet::IpNet;
 use jiff::SignedDuration;
+use judge::csr::names::NodeName;
+use judge::csr::{Fingerprint, Object};
+use judge::evidence::{Evidence, Source};
+use judge::policy::Policy;
 
 use super::content;
 use super::{der_of, signing};

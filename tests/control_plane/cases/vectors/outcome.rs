@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
-use csr_warden::Decision as Verdict;
+use judge::Decision as Verdict;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 
 use super::plan::Post;

@@ -205,7 +205,7 @@ impl Scene {
                 }
                 Err(kube::Error::Api(status)) => {
                     let why = refusal::reason(&status.message);
-                    let genuine = post.expected.verdict == csr_warden::Decision::Approve;
+                    let genuine = post.expected.verdict == judge::Decision::Approve;
                     tally.add(Line::Refused(status.code, why), 1);
                     if genuine {
                         tally.add(Line::GenuineRefused, 1);
@@ -346,7 +346,7 @@ impl Scene {
 }
 
 fn is_for_us(post: &Post<'_>) -> bool {
-    post.vector.object.signer == csr_warden::csr::KUBELET_SERVING_SIGNER
+    post.vector.object.signer == judge::csr::KUBELET_SERVING_SIGNER
 }
 
 fn is_on_its_way_out(post: &Post<'_>) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use csr_warden::Decision;
+use judge::Decision;
 
 /// The lines of the table, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use csr_warden::csr::Request;
-use csr_warden::csr::names::San;
-use csr_warden::evidence::Source;
-use csr_warden::finding::{Awaited, Question};
-use csr_warden::policy::{Corroboration, Policy, Reaction};
-use csr_warden::{Judgement, judge};
 use jiff::{SignedDuration, Timestamp};
+use judge::csr::Request;
+use judge::csr::names::San;
+use judge::evidence::Source;
+use judge::finding::{Awaited, Question};
+use judge::policy::{Corroboration, Policy, Reaction};
+use judge::{Judgement, judge};
 
 use testkit::cluster::{AnswerSpec, MachineSpec, NodeSpec, ProtectedSpec, QuestionSpec};
 use testkit::now;

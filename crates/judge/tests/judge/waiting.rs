@@ -1,23 +1,14 @@
 //! What a verdict of Wait names is what the request is parked on. A name too few and nothing would
 //! ever wake it; a name too many and it is judged again for nothing.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    unreachable_pub
-)]
-
-#[path = "waiting/situation.rs"]
 mod situation;
 
 use std::collections::BTreeSet;
 
-use csr_warden::evidence::Source;
-use csr_warden::finding::{Awaited, Code, Effect};
-use csr_warden::{Decision, Judgement, Verdict};
 use jiff::SignedDuration;
+use judge::evidence::Source;
+use judge::finding::{Awaited, Code, Effect};
+use judge::{Decision, Judgement, Verdict};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use situation::Situation;

@@ -1,17 +1,10 @@
 //! The properties of the fuzz targets, held for every seed and for a mutant of each, so that
 //! they cannot rot while nobody fuzzes. `WRITE_CORPUS=1` writes the seeds to `fuzz/corpus` instead.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use csr_warden::Decision;
+use judge::Decision;
 use testkit::random::Random;
 use testkit::targets::{ALL, Target};
 
@@ -54,11 +47,14 @@ fn scenes_reach_every_decision() {
 /// A target that is not in the list would have no seeds, and its properties could rot.
 #[test]
 fn every_target_is_in_the_list() {
-    let mut files: Vec<String> = std::fs::read_dir("fuzz/fuzz_targets")
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
-        .collect();
+    let mut files: Vec<String> = std::fs::read_dir(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../fuzz/fuzz_targets"
+    ))
+    .unwrap()
+    .map(|entry| entry.unwrap().path())
+    .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+    .collect();
     files.sort_unstable();
     let mut names: Vec<&str> = ALL.iter().map(|target| target.name).collect();
     names.sort_unstable();
@@ -66,7 +62,8 @@ fn every_target_is_in_the_list() {
 }
 
 fn write(target: &Target, seeds: &[Vec<u8>]) {
-    let folder = Path::new("fuzz/corpus").join(target.name);
+    let folder =
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus")).join(target.name);
     std::fs::create_dir_all(&folder).unwrap();
     let short = |seed: &&Vec<u8>| seed.len() <= LONGEST_SEED;
     for (index, seed) in seeds.iter().filter(short).enumerate() {

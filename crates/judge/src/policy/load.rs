@@ -12,7 +12,7 @@ macro_rules! shipped {
     ($($name:literal)*) => {
         /// The policies that ship, by their names, as they stand in `policies/`.
         pub const SHIPPED: &[(&str, &str)] =
-            &[$(($name, include_str!(concat!("../../policies/", $name, ".yaml"))),)*];
+            &[$(($name, include_str!(concat!("../../../../policies/", $name, ".yaml"))),)*];
     };
 }
 
@@ -53,7 +53,7 @@ pub fn parse(text: &str) -> Result<Policy, PolicyError> {
 
 /// The policy that is used if none is named.
 pub fn default_policy() -> Result<Policy, PolicyError> {
-    parse(include_str!("../../policies/default.yaml"))
+    parse(include_str!("../../../../policies/default.yaml"))
 }
 
 /// The policy of this name among those that ship; `None` if none has it.

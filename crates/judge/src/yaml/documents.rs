@@ -7,7 +7,7 @@ use serde_saphyr::Error;
 use super::erased::{Erased, Reader};
 
 /// Reads all documents of the text; empty ones are none.
-pub(crate) fn documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Error> {
+pub fn documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Error> {
     let documents: Vec<Document<T>> = serde_saphyr::from_multiple(text)?;
     Ok(documents.into_iter().map(|Document(inner)| inner).collect())
 }

@@ -1,17 +1,10 @@
 //! The forge's catalogue of shapes, held against the judge: what is hostile is denied with a code of
 //! its row, and what its row lets go on is approved.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use csr_warden::Decision::{self, Approve, Deny, Wait};
-use csr_warden::finding::Code;
+use judge::Decision::{self, Approve, Deny, Wait};
+use judge::finding::Code;
 use serde::Deserialize;
 use testkit::cluster::{KeySpec, NodeSpec};
 use testkit::policies::Base;
@@ -80,7 +73,7 @@ const OTHERWISE: &[(&str, Decision, Option<Code>)] = &[
 ];
 
 fn shapes() -> Vec<Shape> {
-    serde_saphyr::from_str(include_str!("../crates/testkit/src/forge/shapes.yaml")).unwrap()
+    serde_saphyr::from_str(include_str!("../../../testkit/src/forge/shapes.yaml")).unwrap()
 }
 
 /// The shape as a request of its node, in a cluster with `node-1` and an older `node-2`.

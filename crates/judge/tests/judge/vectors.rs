@@ -1,18 +1,11 @@
 //! The threat table, held against the judge: every vector of `tests/vectors`, under both policies.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use csr_warden::csr::{Encoded, LARGEST_REQUEST, Request};
-use csr_warden::finding::Code;
-use csr_warden::finding::Effect;
-use csr_warden::{Decision, Verdict};
+use judge::csr::{Encoded, LARGEST_REQUEST, Request};
+use judge::finding::Code;
+use judge::finding::Effect;
+use judge::{Decision, Verdict};
 use testkit::policies::Base;
 use testkit::vector::{Outcome, Vector, forged};
 use testkit::{document, rows};
@@ -193,11 +186,11 @@ fn every_row_has_vectors_on_both_sides_of_its_line() {
     }
 }
 
-/// `UPDATE_DOCS=1 cargo test --test vectors` writes it anew.
+/// `UPDATE_DOCS=1 cargo test -p judge` writes it anew.
 #[test]
 fn the_document_is_up_to_date() {
     let (path, text) = (
-        "docs/verdicts.md",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/verdicts.md"),
         document::write(&rows::rows(), &Vector::all()),
     );
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -206,7 +199,7 @@ fn the_document_is_up_to_date() {
     let found = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         found == text,
-        "{path} is stale: run `UPDATE_DOCS=1 cargo test --test vectors`"
+        "{path} is stale: run `UPDATE_DOCS=1 cargo test -p judge`"
     );
 }
 

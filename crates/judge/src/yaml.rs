@@ -1,7 +1,6 @@
 //! The administrator's files: YAML, with errors that say where, what was expected, and what was
 //! probably meant.
 
-#[cfg(feature = "daemon")]
 mod documents;
 mod erased;
 
@@ -10,12 +9,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, Error, Location, Options};
 
-#[cfg(feature = "daemon")]
-pub(crate) use documents::documents;
+pub use documents::documents;
 use erased::{AnyDeserializer, Erased, Raised, Reader};
 
 /// Reads the one document that the text is.
-pub(crate) fn document<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+pub fn document<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     document_with(text, Options::default())
 }
 
@@ -41,7 +39,7 @@ fn read_document(
 }
 
 /// Reads a document of at most `largest` bytes that has this kind.
-pub(crate) fn read<T: DeserializeOwned>(
+pub fn read<T: DeserializeOwned>(
     text: &str,
     largest: usize,
     (api_version, kind): (&str, &str),
@@ -68,11 +66,7 @@ struct Head {
 }
 
 /// Which of these kinds a document has; else why it has none of them.
-pub(crate) fn kind_of<'a>(
-    text: &str,
-    api_version: &str,
-    kinds: &[&'a str],
-) -> Result<&'a str, String> {
+pub fn kind_of<'a>(text: &str, api_version: &str, kinds: &[&'a str]) -> Result<&'a str, String> {
     if is_empty(text) {
         return Err("the file is empty".to_owned());
     }
@@ -107,7 +101,7 @@ fn wrong(field: &str, expected: &str, found: Option<&Value>) -> String {
 }
 
 /// One sentence for what is wrong, with its place, and what was probably meant.
-pub(crate) fn describe(error: &Error) -> String {
+pub fn describe(error: &Error) -> String {
     let error = error.without_snippet();
     // The library's own sentences are for programmers.
     let at = |location: &Location| {
@@ -141,7 +135,7 @@ pub(crate) fn describe(error: &Error) -> String {
 }
 
 /// What the sentence that names `found` ends with: the word that was probably meant, if one is near.
-pub(crate) fn meant(found: &str, expected: &[&str]) -> String {
+pub fn meant(found: &str, expected: &[&str]) -> String {
     nearest(found, expected).map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"))
 }
 

@@ -1,18 +1,10 @@
 //! What holds for every request and every cluster, tried on many made at random.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use csr_warden::Decision::{Approve, Deny, Ignore};
-use csr_warden::evidence::Source;
+use judge::Decision::{Approve, Deny, Ignore};
+use judge::evidence::Source;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use testkit::cluster::{Kind, NodeSpec, SourceSpec};

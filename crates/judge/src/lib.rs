@@ -1,0 +1,15 @@
+//! The judge of kubelets' requests for serving certificates: a pure function of a request, a policy
+//! and what is known of the cluster.
+//!
+//! No I/O, no clock, no async: this crate depends on neither kube nor tokio.
+
+pub mod csr;
+pub mod evidence;
+pub mod finding;
+pub mod policy;
+mod rules;
+mod verdict;
+pub mod yaml;
+
+pub use rules::{SanProof, unready};
+pub use verdict::{Approval, Decision, Denial, Judgement, Verdict, judge};

@@ -1,0 +1,16 @@
+//! The judge against its table: vectors, shapes, properties and the fuzz targets.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    unreachable_pub
+)]
+
+mod fuzz;
+mod properties;
+mod shapes;
+mod vectors;
+mod waiting;
