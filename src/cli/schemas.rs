@@ -4,8 +4,6 @@ use schemars::{Schema, schema_for};
 
 use super::approve::Approved;
 use super::audit::Audited;
-#[cfg(feature = "lab")]
-use super::bench::{Benchmark, JudgeBenchmark};
 use super::explain::Explanation;
 use super::observations::Observations;
 use super::render::Shown;
@@ -36,9 +34,5 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("approve", schema_for!(Approved)),
         ("audit", schema_for!(Audited)),
         ("observations", schema_for!(Observations)),
-        #[cfg(feature = "lab")]
-        ("bench", schema_for!(Benchmark)),
-        #[cfg(feature = "lab")]
-        ("bench-judge", schema_for!(JudgeBenchmark)),
     ]
 }

@@ -19,8 +19,7 @@ use kube::Client;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::report::Report;
-pub(super) use self::report::{Benchmark, JudgeBenchmark};
+use self::report::{Benchmark, Report};
 use self::warden::Launch;
 use self::way::{Field, Plan};
 use super::approve::ask;

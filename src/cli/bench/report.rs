@@ -1,8 +1,7 @@
-//! What was measured, for people and for programs.
+//! The results of a benchmark, as a table and as JSON or YAML.
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::table::table;
@@ -11,14 +10,14 @@ use crate::sim::latency::{Latencies, shown};
 /// As many columns as a terminal has room for.
 const COLUMNS: usize = 3;
 
-/// What people read.
+/// A result that can be printed as text.
 pub(super) trait Report {
     /// A table no wider than a terminal, as long as it has few columns.
     fn text(&self) -> String;
 }
 
 /// A time in microseconds.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Micros(u64);
 
 impl From<Duration> for Micros {
@@ -33,15 +32,13 @@ impl Micros {
     }
 }
 
-/// How long each of many took.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+/// A summary of many durations.
+#[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Times {
-    /// How many there were.
     count: usize,
-    /// Half of them took at most so many microseconds.
     median: Micros,
-    /// 99 of 100 took at most so many microseconds.
+    /// The 99th percentile.
     p99: Micros,
 }
 
@@ -69,27 +66,24 @@ impl Times {
     }
 }
 
-/// The judge alone.
-#[derive(Debug, Serialize, JsonSchema)]
+/// The result of `bench judge`.
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::cli) struct JudgeBenchmark {
+pub(super) struct JudgeBenchmark {
     /// One for each request and number of Nodes.
     pub(super) judged: Vec<Judged>,
 }
 
 /// One request, read and judged again and again.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Judged {
-    /// What it is.
     pub(super) request: &'static str,
     /// `Approve` or `Deny`.
     pub(super) verdict: &'static str,
-    /// How many Nodes there were.
     pub(super) nodes: usize,
-    /// Half of the judgements took at most so many microseconds.
     pub(super) median: Micros,
-    /// 99 of 100 took at most so many microseconds.
+    /// The 99th percentile.
     pub(super) p99: Micros,
     /// Judgements in one second, one after the other.
     pub(super) per_second: f64,
@@ -116,13 +110,13 @@ impl Report for JudgeBenchmark {
     }
 }
 
-/// The whole way.
-#[derive(Debug, Serialize, JsonSchema)]
+/// The result of `bench sim` and `bench cluster`.
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::cli) struct Benchmark {
-    /// Which API server.
+pub(super) struct Benchmark {
+    /// The URL of the API server, or a name for the embedded one.
     pub(super) server: String,
-    /// What it says that it is.
+    /// The version of Kubernetes that the API server reports.
     pub(super) version: String,
     /// Conditions that csr-warden wrote at the same time, at most.
     pub(super) concurrency: u16,
@@ -130,15 +124,14 @@ pub(in crate::cli) struct Benchmark {
     pub(super) runs: Vec<Run>,
 }
 
-/// What was measured with so many Nodes.
-#[derive(Debug, Serialize, JsonSchema)]
+/// Measurements with one number of Nodes.
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Run {
-    /// How many Nodes there were; in a backlog each has one request.
+    /// The number of Nodes; in a backlog each has one request.
     pub(super) nodes: usize,
-    /// What a client reached that approves without looking, with so many connections.
+    /// Rates of a client that approves blindly, one for each number of connections.
     pub(super) bare: Vec<Bare>,
-    /// What csr-warden did.
     pub(super) warden: Warden,
     /// Requests that came steadily.
     pub(super) steady: Option<Steady>,
@@ -147,17 +140,16 @@ pub(super) struct Run {
 }
 
 /// A client that sends each whole object back with a condition, blindly.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Bare {
-    /// How many connections it had.
     pub(super) connections: usize,
     /// Conditions that it wrote in a second.
     pub(super) per_second: f64,
 }
 
 /// csr-warden with a backlog.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Warden {
     /// From its start to being ready, with the backlog there.
@@ -173,10 +165,10 @@ pub(super) struct Warden {
 }
 
 /// Requests that came steadily.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Steady {
-    /// How many came in a second.
+    /// Requests per second.
     pub(super) rate: u16,
     /// Round trips of a bare client's writes, at the same rate.
     pub(super) bare_put: Times,
@@ -185,10 +177,10 @@ pub(super) struct Steady {
 }
 
 /// Requests that came steadily beside many of one node.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Flood {
-    /// How many forged requests the one node posted.
+    /// Forged requests that the one node posted.
     pub(super) requests: usize,
     /// The others: from a request being there to its condition being seen.
     pub(super) settled: Times,
