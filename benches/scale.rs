@@ -25,10 +25,8 @@ use harness::install::Installation;
 
 /// The program under test, built with the same profile.
 const BINARY: &str = env!("CARGO_BIN_EXE_csr-warden");
-/// The page with the figures.
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
-/// What stands before and behind the figures in it.
-const MARKS: [&str; 2] = ["<!-- figures -->\n", "<!-- end of figures -->\n"];
+/// The output of `--write`, beside cargo's `tmp` in the target directory.
+const OUTPUT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../performance.txt");
 
 #[derive(Debug, Clone, Parser)]
 struct Flags {
@@ -44,7 +42,7 @@ struct Flags {
     /// Lets the controller-manager sign while requests are approved
     #[arg(long)]
     signer: bool,
-    /// Writes the figures, and those of the judge alone, into docs/performance.md
+    /// Also measure the judge alone, and write all figures to target/performance.txt
     #[arg(long)]
     write: bool,
     /// `cargo bench` says so
@@ -117,18 +115,14 @@ fn bench(args: &[&OsStr]) -> Result<String> {
 }
 
 fn write(whole_way: &str, judge: &str) -> Result<()> {
-    let page = std::fs::read_to_string(PAGE)?;
-    let [begin, end] = MARKS;
-    let (before, rest) = page.split_once(begin).context("no mark of figures")?;
-    let (_, after) = rest.split_once(end).context("no end of figures")?;
-    // The port says nothing to others.
+    // The server's URL has a port that differs in each run.
     let (_, whole_way) = whole_way.split_once(' ').context("no server")?;
     let processors = std::thread::available_parallelism()?;
-    let text = format!(
-        "{before}{begin}\nOn {processors} processors, with all that runs on them:\n\n\
-         ```text\nkube-apiserver {whole_way}```\n\n```text\n{judge}```\n\n{end}{after}"
-    );
-    Ok(std::fs::write(PAGE, text)?)
+    let text = format!("kube-apiserver {whole_way}\n{judge}\nprocessors: {processors}\n");
+    std::fs::write(OUTPUT, text).context(OUTPUT)?;
+    let path = Path::new(OUTPUT).canonicalize()?;
+    say(&format!("\nwritten to {}\n", path.display()));
+    Ok(())
 }
 
 fn say(text: &str) {
