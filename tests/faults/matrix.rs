@@ -1,4 +1,4 @@
-//! `docs/faults.md`: written from what a run saw, never by hand.
+//! The table of cases: `docs/faults.md` names each with its fault, `target/faults.md` has the figures.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -7,55 +7,46 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::Case;
-use crate::numbers::Numbers;
 use crate::ordeal::Seen;
 
-const HEAD: &str = include_str!("matrix.md");
+const HEAD: &str = "| case | fault |\n|--|--|\n";
+const HEAD_WITH_FIGURES: &str = "\
+| case | fault | lasted | served | forgeries denied | recovered | memory in MiB |
+|--|--|--|--|--|--|--|
+";
 
-/// What a case saw last, so that one can be run again alone.
+/// The last result of a case, so that one can be run again alone.
 fn record(case: &str) -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     dir.join(format!("faults-{case}.json"))
 }
 
-/// Takes down what a case saw; that it saw nothing, if it did not hold.
+/// Records the result of a case; `None` if it failed.
 pub fn note(case: &str, seen: Option<&Seen>) -> Result<()> {
     std::fs::write(record(case), serde_json::to_vec(&seen)?)?;
     Ok(())
 }
 
-fn page() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md")
-}
-
-/// Writes the page, of all cases there are; none may have failed when it was run last. One that was
-/// not run here keeps the row that it has.
-pub fn write(cases: &[Case]) -> Result<()> {
-    let numbers = Numbers::of_this_run();
-    let mut text = HEAD
-        .replace("{kubelets}", &numbers.kubelets.to_string())
-        .replace("{forgeries}", &numbers.forgeries.to_string());
-    let before = std::fs::read_to_string(page())?;
+/// Writes the last result of every case to `faults.md` in the target directory, and returns its path.
+pub fn write(cases: &[Case]) -> Result<PathBuf> {
+    let mut text = HEAD_WITH_FIGURES.to_owned();
     for case in cases {
-        let name = case.name;
-        let row = match std::fs::read(record(name)) {
-            Ok(seen) => {
-                let seen: Option<Seen> = serde_json::from_slice(&seen)?;
-                row(case, &seen.with_context(|| format!("{name} has not held"))?)
-            }
-            Err(_) => rows(&before)
-                .find(|(of, _)| *of == name)
-                .map(|(_, row)| row.to_owned())
-                .with_context(|| format!("{name} has not been run yet"))?,
+        let (name, fault) = (case.name, case.fault);
+        let result = match std::fs::read(record(name)) {
+            Ok(seen) => serde_json::from_slice::<Option<Seen>>(&seen)?.map_or_else(
+                || format!("{fault} | failed | | | | |"),
+                |seen| row(case, &seen),
+            ),
+            Err(_) => format!("{fault} | not run | | | | |"),
         };
-        writeln!(text, "{row}")?;
+        writeln!(text, "| `{name}` | {result}")?;
     }
-    std::fs::write(page(), text)?;
-    Ok(())
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("faults.md");
+    std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+    Ok(path)
 }
 
 fn row(case: &Case, seen: &Seen) -> String {
-    let (ground, _) = case.name.split_once('_').unwrap_or_default();
     let (before, after) = seen.memory;
     let note = if seen.note.is_empty() {
         String::new()
@@ -63,8 +54,7 @@ fn row(case: &Case, seen: &Seen) -> String {
         format!("; {}", seen.note)
     };
     format!(
-        "| `{}` | {}{note} | {ground} | {} | {} | {} | {} | {} → {} |",
-        case.name,
+        "{}{note} | {} | {} | {} | {} | {} → {} |",
         case.fault,
         shown(seen.lasted),
         seen.served,
@@ -75,22 +65,38 @@ fn row(case: &Case, seen: &Seen) -> String {
     )
 }
 
-/// The rows of a page, each after the name of its case.
-fn rows(page: &str) -> impl Iterator<Item = (&str, &str)> {
-    page.lines().filter_map(|line| {
-        let (name, _) = line.strip_prefix("| `")?.split_once('`')?;
-        Some((name, line))
-    })
-}
-
-/// Every case is on the page, and nothing else.
+/// The table of the page is that of the cases. `UPDATE_DOCS=1` writes it.
 pub fn names_every_case(cases: &[Case]) -> Result<()> {
-    let text = std::fs::read_to_string(page())?;
-    let listed: Vec<&str> = rows(&text).map(|(name, _)| name).collect();
-    let there: Vec<&str> = cases.iter().map(|case| case.name).collect();
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md");
+    let page = std::fs::read_to_string(&path)?;
+    let (before, rest) = page
+        .split_once(HEAD)
+        .context("docs/faults.md has no table")?;
+    // The table ends with the first line that is no row.
+    let after = rest
+        .split_inclusive('\n')
+        .skip_while(|line| line.starts_with('|'));
+    let after: String = after.collect();
+    let mut expected = format!("{before}{HEAD}");
+    for case in cases {
+        writeln!(expected, "| `{}` | {} |", case.name, case.fault)?;
+    }
+    expected.push_str(&after);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, expected)?;
+        return Ok(());
+    }
+    for line in expected.lines() {
+        ensure!(
+            page.lines().any(|found| found == line),
+            "docs/faults.md: expected the row `{line}`: run \
+             `UPDATE_DOCS=1 cargo test --test faults docs_name_every_case`"
+        );
+    }
     ensure!(
-        listed == there,
-        "docs/faults.md has {listed:?}, expected {there:?}: see CONTRIBUTING.md for how it is written"
+        page == expected,
+        "docs/faults.md: expected the rows of tests/faults/cases and no others: run \
+         `UPDATE_DOCS=1 cargo test --test faults docs_name_every_case`"
     );
     Ok(())
 }

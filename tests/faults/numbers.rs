@@ -1,8 +1,8 @@
-//! How much is asked of the daemon: little in every test run, what is written down in the other.
+//! Sizes and times of a run: small ones for every test run, large ones for the results of all cases.
 
 use std::time::Duration;
 
-/// The variable that asks for all of it, and has the page written.
+/// The variable that selects all cases with the large numbers, and writes the results.
 pub const VARIABLE: &str = "CSR_WARDEN_FAULTS";
 
 /// The sizes and times of a run.

@@ -27,7 +27,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "embedded_api_server_paused",
-            "the API server stands still: connections come about, and nobody answers",
+            "the API server stands still: connections are accepted, and no request is answered",
             paused,
         ),
         Case::new(

@@ -20,12 +20,12 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new(
             "embedded_policy_broken",
-            "the policy's file is broken, then mended: the last good one holds",
+            "the policy file is broken, then fixed: the last valid policy stays in force",
             policy_broken,
         ),
         Case::new(
             "embedded_inventory_broken",
-            "the inventory's file is broken, then mended: the last good one holds",
+            "the inventory file is broken, then fixed: the last valid inventory stays in force",
             inventory_broken,
         ),
         Case::new(

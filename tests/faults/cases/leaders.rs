@@ -34,7 +34,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "embedded_two_leaders",
-            "the Lease is deleted again and again, so that both replicas may write for a moment",
+            "the Lease is deleted continuously, so that both replicas may write for a moment",
             two_leaders,
         ),
     ]

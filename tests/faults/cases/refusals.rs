@@ -25,7 +25,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "real_500",
-            "every write of an approval or the Lease is answered with 500: a webhook must admit it, and nobody is there",
+            "every write of an approval or the Lease is answered with 500: a webhook must admit it, and does not exist",
             |numbers| {
                 let answered = "apiserver_request_total{code=\"500\"";
                 by_manifest(
