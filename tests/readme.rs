@@ -137,6 +137,25 @@ fn the_first_two_commands_show_and_test_it() {
     assert_eq!(first, ["cargo run --release -- demo", "cargo test"]);
 }
 
+/// The README names the versions of Kubernetes that `tests/versions` runs, and no others.
+#[test]
+fn the_readme_names_the_supported_versions() {
+    let script = read("tests/versions");
+    let list = script
+        .split_once("supported=(")
+        .and_then(|(_, rest)| rest.split_once(')'));
+    let (supported, _) = list.expect("a list of versions");
+    let supported: Vec<&str> = supported.split_whitespace().collect();
+
+    let readme = read("README.md");
+    let sentence = readme.split_once("with each of\nKubernetes ");
+    let (named, _) = sentence
+        .and_then(|(_, rest)| rest.split_once(".\n"))
+        .expect("a sentence about versions");
+    let named = named.replace(" and ", ", ");
+    assert_eq!(named.split(", ").collect::<Vec<_>>(), supported);
+}
+
 /// How GitHub calls a heading in a link.
 fn anchor(heading: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
