@@ -23,7 +23,6 @@ mod fields;
 mod http;
 mod journal;
 mod metadata;
-mod openapi;
 mod patch;
 mod path;
 mod pkcs10;

@@ -4,7 +4,6 @@
 use k8s_openapi::api::{
     apps, certificates, coordination, core, discovery, events, networking, policy, rbac,
 };
-use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -23,8 +22,6 @@ pub(super) struct Resource {
     /// Reads an object strictly enough and writes it as its type has it: unknown fields are
     /// dropped, wrong types are errors.
     pub(super) canonical: fn(Value) -> Result<Value, serde_json::Error>,
-    /// Its schema; those of the types in it are left with the generator.
-    pub(super) schema: fn(&mut SchemaGenerator) -> Schema,
     /// An update of what is not there creates it.
     pub(super) create_on_update: bool,
     /// An update needs no resourceVersion.
@@ -75,7 +72,6 @@ const CLUSTER: Resource = Resource {
     namespaced: false,
     subresources: &[],
     canonical: Ok,
-    schema: SchemaGenerator::subschema_for::<()>,
     create_on_update: false,
     unconditional: true,
 };
@@ -92,7 +88,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         kind: "ConfigMap",
         short: &["cm"],
         canonical: typed::<core::v1::ConfigMap>,
-        schema: SchemaGenerator::subschema_for::<core::v1::ConfigMap>,
         ..NAMESPACED
     },
     Resource {
@@ -101,7 +96,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         kind: "Event",
         short: &["ev"],
         canonical: typed::<core::v1::Event>,
-        schema: SchemaGenerator::subschema_for::<core::v1::Event>,
         create_on_update: true,
         ..NAMESPACED
     },
@@ -112,7 +106,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["ns"],
         subresources: &["status"],
         canonical: typed::<core::v1::Namespace>,
-        schema: SchemaGenerator::subschema_for::<core::v1::Namespace>,
         ..CLUSTER
     },
     Resource {
@@ -122,7 +115,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["no"],
         subresources: &["status"],
         canonical: typed::<core::v1::Node>,
-        schema: SchemaGenerator::subschema_for::<core::v1::Node>,
         ..CLUSTER
     },
     Resource {
@@ -132,7 +124,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["po"],
         subresources: &["status"],
         canonical: typed::<core::v1::Pod>,
-        schema: SchemaGenerator::subschema_for::<core::v1::Pod>,
         ..NAMESPACED
     },
     Resource {
@@ -140,7 +131,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         singular: "secret",
         kind: "Secret",
         canonical: typed::<core::v1::Secret>,
-        schema: SchemaGenerator::subschema_for::<core::v1::Secret>,
         ..NAMESPACED
     },
     Resource {
@@ -150,7 +140,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["sa"],
         subresources: &["token"],
         canonical: typed::<core::v1::ServiceAccount>,
-        schema: SchemaGenerator::subschema_for::<core::v1::ServiceAccount>,
         ..NAMESPACED
     },
     Resource {
@@ -160,7 +149,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["svc"],
         subresources: &["status"],
         canonical: typed::<core::v1::Service>,
-        schema: SchemaGenerator::subschema_for::<core::v1::Service>,
         create_on_update: true,
         ..NAMESPACED
     },
@@ -172,7 +160,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["deploy"],
         subresources: &["status"],
         canonical: typed::<apps::v1::Deployment>,
-        schema: SchemaGenerator::subschema_for::<apps::v1::Deployment>,
         ..NAMESPACED
     },
     Resource {
@@ -183,7 +170,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["csr"],
         subresources: &["approval", "status"],
         canonical: typed::<certificates::v1::CertificateSigningRequest>,
-        schema: SchemaGenerator::subschema_for::<certificates::v1::CertificateSigningRequest>,
         ..CLUSTER
     },
     Resource {
@@ -192,7 +178,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         singular: "lease",
         kind: "Lease",
         canonical: typed::<coordination::v1::Lease>,
-        schema: SchemaGenerator::subschema_for::<coordination::v1::Lease>,
         create_on_update: true,
         unconditional: false,
         ..NAMESPACED
@@ -203,7 +188,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         singular: "endpointslice",
         kind: "EndpointSlice",
         canonical: typed::<discovery::v1::EndpointSlice>,
-        schema: SchemaGenerator::subschema_for::<discovery::v1::EndpointSlice>,
         ..NAMESPACED
     },
     Resource {
@@ -213,7 +197,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         kind: "Event",
         short: &["ev"],
         canonical: typed::<events::v1::Event>,
-        schema: SchemaGenerator::subschema_for::<events::v1::Event>,
         create_on_update: true,
         ..NAMESPACED
     },
@@ -224,7 +207,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         kind: "ServiceCIDR",
         subresources: &["status"],
         canonical: typed::<networking::v1::ServiceCIDR>,
-        schema: SchemaGenerator::subschema_for::<networking::v1::ServiceCIDR>,
         ..CLUSTER
     },
     Resource {
@@ -234,7 +216,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         kind: "NetworkPolicy",
         short: &["netpol"],
         canonical: typed::<networking::v1::NetworkPolicy>,
-        schema: SchemaGenerator::subschema_for::<networking::v1::NetworkPolicy>,
         ..NAMESPACED
     },
     Resource {
@@ -245,7 +226,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         short: &["pdb"],
         subresources: &["status"],
         canonical: typed::<policy::v1::PodDisruptionBudget>,
-        schema: SchemaGenerator::subschema_for::<policy::v1::PodDisruptionBudget>,
         ..NAMESPACED
     },
     Resource {
@@ -254,7 +234,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         singular: "clusterrolebinding",
         kind: "ClusterRoleBinding",
         canonical: typed::<rbac::v1::ClusterRoleBinding>,
-        schema: SchemaGenerator::subschema_for::<rbac::v1::ClusterRoleBinding>,
         create_on_update: true,
         ..CLUSTER
     },
@@ -264,7 +243,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         singular: "clusterrole",
         kind: "ClusterRole",
         canonical: typed::<rbac::v1::ClusterRole>,
-        schema: SchemaGenerator::subschema_for::<rbac::v1::ClusterRole>,
         create_on_update: true,
         ..CLUSTER
     },
@@ -274,7 +252,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         singular: "rolebinding",
         kind: "RoleBinding",
         canonical: typed::<rbac::v1::RoleBinding>,
-        schema: SchemaGenerator::subschema_for::<rbac::v1::RoleBinding>,
         create_on_update: true,
         ..NAMESPACED
     },
@@ -284,7 +261,6 @@ pub(super) static RESOURCES: [Resource; 20] = [
         singular: "role",
         kind: "Role",
         canonical: typed::<rbac::v1::Role>,
-        schema: SchemaGenerator::subschema_for::<rbac::v1::Role>,
         create_on_update: true,
         ..NAMESPACED
     },

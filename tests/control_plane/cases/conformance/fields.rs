@@ -1,15 +1,13 @@
-//! Fields that a type does not have, or that are given twice, and where clients learn whether a
-//! server looks for them.
+//! Fields that a type does not have, or that are given twice.
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::record::{CSRS, JSON_PATCH, MAPS, MERGE, NODES, Record, STRATEGIC};
+use super::record::{JSON_PATCH, MAPS, MERGE, NODES, Record, STRATEGIC};
 
 pub async fn observe(record: &mut Record<'_>) -> Result<()> {
     creating(record).await?;
-    changing(record).await?;
-    documents(record).await
+    changing(record).await
 }
 
 async fn creating(record: &mut Record<'_>) -> Result<()> {
@@ -101,60 +99,4 @@ async fn changing(record: &mut Record<'_>) -> Result<()> {
     )?;
     record.delete("admin", &one).await?;
     Ok(())
-}
-
-/// Which writes say that they take `fieldValidation`, and what requests are made of.
-async fn documents(record: &mut Record<'_>) -> Result<()> {
-    let index = record.get("admin", "/openapi/v3").await?;
-    let certificates = "certificates.k8s.io/v1";
-    for (place, path) in [
-        ("api/v1", format!("{NODES}/{{name}}")),
-        ("api/v1", MAPS.replace("default", "{namespace}") + "/{name}"),
-        ("apis/certificates.k8s.io/v1", format!("{CSRS}/{{name}}")),
-        (
-            "apis/rbac.authorization.k8s.io/v1",
-            "/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}".to_owned(),
-        ),
-    ] {
-        let entry = index.at("/paths")[place]["serverRelativeURL"].clone();
-        let url = entry.as_str().unwrap_or_default();
-        let document = record.get("admin", url).await?;
-        let patch = document.at("/paths")[&path]["patch"].clone();
-        let parameters = patch["parameters"].as_array().cloned().unwrap_or_default();
-        let takes = parameters
-            .iter()
-            .any(|one| one["name"] == "fieldValidation" && one["in"] == "query");
-        let kind = &patch["x-kubernetes-group-version-kind"];
-        record.note(&format!("openapi: {path}"), json!([takes, kind]))?;
-        if !place.ends_with(certificates) {
-            continue;
-        }
-        let schemas = document.at("/components/schemas");
-        let of = |end: &str| {
-            let name = format!("io.k8s.api.certificates.v1.CertificateSigningRequest{end}");
-            schemas[&name].clone()
-        };
-        let fields = |schema: Value| {
-            let properties = schema["properties"].as_object().cloned();
-            let mut fields: Vec<String> = properties
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(k, _)| k)
-                .collect();
-            fields.sort();
-            fields
-        };
-        record.note(
-            "openapi: a request",
-            json!([
-                of("")["x-kubernetes-group-version-kind"],
-                fields(of("")),
-                fields(of("Spec")),
-                fields(of("Status")),
-                fields(of("Condition")),
-            ]),
-        )?;
-    }
-    let missing = record.get("admin", "/openapi/v3/apis/surprise/v1").await?;
-    record.note("openapi: no such group", json!(missing.code))
 }

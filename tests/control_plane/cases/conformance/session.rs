@@ -64,6 +64,14 @@ impl Session {
         self.said.insert(name, json!([stdout, stderr]));
         Ok(())
     }
+
+    /// Records only the exit code, under the name of the command.
+    pub async fn exit_code(&mut self, args: &[&str]) -> Result<()> {
+        let (code, _, _) = self.run(args).await?;
+        let before = self.said.insert(args.join(" "), code.into());
+        ensure!(before.is_none(), "kubectl {args:?} is recorded twice");
+        Ok(())
+    }
 }
 
 /// Lines without what differs by nature: numbers, times, ages, the width of columns, and how Go shows a
