@@ -1,8 +1,10 @@
-//! The embedded API server: a stand-in for kube-apiserver that is held to the original, for the
-//! objects that a cluster of kubelets and their approver need.
+//! The embedded API server: implements kube-apiserver for the objects that a cluster of kubelets and
+//! their approver need.
 //!
-//! It keeps everything in memory and speaks HTTPS on 127.0.0.1; it reads JSON, YAML and protobuf, and
-//! answers in JSON. A test runs the same cases against it and against the real one.
+//! It keeps everything in memory and speaks HTTPS on 127.0.0.1. It reads JSON, YAML and, for requests and
+//! reviews, protobuf; it answers in JSON. The conformance tests run the same cases against it and against
+//! kube-apiserver, and list the known differences with their reasons: no OpenAPI, and few kinds in
+//! protobuf.
 
 mod admission;
 mod authn;

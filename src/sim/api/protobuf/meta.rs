@@ -40,18 +40,6 @@ messages! {
         fields_v1: Option<FieldsV1> = (message, optional, tag = "7");
         subresource: String = (string, tag = "8");
     }
-    Condition {
-        r#type: String = (string, tag = "1");
-        status: String = (string, tag = "2");
-        observed_generation: i64 = (int64, tag = "3");
-        last_transition_time: Option<Time> = (message, optional, tag = "4");
-        reason: String = (string, tag = "5");
-        message: String = (string, tag = "6");
-    }
-    LabelSelector {
-        match_labels: BTreeMap<String, String> = (btree_map = "string, string", tag = "1");
-        match_expressions: Vec<LabelSelectorRequirement> = (message, repeated, tag = "2");
-    }
     LabelSelectorRequirement {
         key: String = (string, tag = "1");
         operator: String = (string, tag = "2");

@@ -33,7 +33,11 @@ pub fn write(dir: &Path) -> Result<()> {
         "metadata": {"name": "reconciled"},
         "rules": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}],
     });
+    let account = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "made"},
+    });
     for (name, object) in [
+        ("account.json", account),
         ("map.json", map(json!({"a": "1"}))),
         ("changed.json", map(json!({"a": "2", "b": "3"}))),
         ("wrong.json", wrong),

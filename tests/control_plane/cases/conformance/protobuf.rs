@@ -6,7 +6,7 @@ use http::Request;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use super::record::{Answer, LEASES, MAPS, NODES, Record, Users};
+use super::record::{Answer, CSRS, LEASES, MAPS, NODES, Record, Users};
 use super::samples;
 
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
@@ -46,14 +46,11 @@ pub async fn observe(record: &mut Record<'_>, encoded: &[Encoded]) -> Result<()>
         let answer = send(record, "POST", path, bytes.clone()).await?;
         let kind = given["kind"].as_str().unwrap_or_default();
         let version = given["apiVersion"].as_str().unwrap_or_default();
-        record.note(
-            &format!("protobuf: {version} {kind}"),
-            json!([
-                answer.code,
-                answer.at("/message"),
-                part(given, &answer.body)
-            ]),
-        )?;
+        record.note(&format!("protobuf: {version} {kind}"), json!(answer.code))?;
+        if kind != samples::NOT_READ {
+            let answered = json!([answer.at("/message"), part(given, &answer.body)]);
+            record.note(&format!("protobuf: {version} {kind}, answered"), answered)?;
+        }
     }
     wrong(record, encoded).await?;
     deleting(record).await
@@ -87,28 +84,32 @@ async fn wrong(record: &mut Record<'_>, encoded: &[Encoded]) -> Result<()> {
         let found = encoded.iter().find(|one| one.given["kind"] == kind);
         Ok(found.with_context(|| format!("no {kind}"))?.bytes.clone())
     };
-    let map = of("ConfigMap")?;
+    let csr = of("CertificateSigningRequest")?;
     let broken: [(&str, &str, Vec<u8>); 9] = [
-        ("nothing", MAPS, Vec::new()),
-        ("only the prefix", MAPS, b"k8s\0".to_vec()),
-        ("no prefix", MAPS, map.get(4..).unwrap_or_default().to_vec()),
-        ("JSON", MAPS, b"{}".to_vec()),
+        ("nothing", CSRS, Vec::new()),
+        ("only the prefix", CSRS, b"k8s\0".to_vec()),
+        ("no prefix", CSRS, csr.get(4..).unwrap_or_default().to_vec()),
+        ("JSON", CSRS, b"{}".to_vec()),
         (
             "half an envelope",
-            MAPS,
-            map.get(..40).unwrap_or_default().to_vec(),
+            CSRS,
+            csr.get(..40).unwrap_or_default().to_vec(),
         ),
         (
             "half an object",
-            MAPS,
-            envelope("v1", "ConfigMap", &[0x0a, 0x7f, 0x0a]),
+            CSRS,
+            envelope(
+                "certificates.k8s.io/v1",
+                "CertificateSigningRequest",
+                &[0x0a, 0x7f, 0x0a],
+            ),
         ),
-        ("an object of another kind", NODES, map.clone()),
-        ("an object of another group", LEASES, map.clone()),
+        ("an object of another kind", NODES, csr.clone()),
+        ("an object of another group", LEASES, csr.clone()),
         (
             "a kind that there is not",
-            MAPS,
-            envelope("v1", "Surprise", &[]),
+            CSRS,
+            envelope("certificates.k8s.io/v1", "Surprise", &[]),
         ),
     ];
     for (name, path, body) in broken {
@@ -118,17 +119,14 @@ async fn wrong(record: &mut Record<'_>, encoded: &[Encoded]) -> Result<()> {
             json!([answer.code, answer.at("/reason")]),
         )?;
     }
-    // Fields that are not known are for those who know them; an envelope may leave out the kind.
+    // Unknown fields are skipped; an envelope may leave out the kind. Without a spec it is refused.
     let content = [text(1, "conf-pb"), text(99, "surprise")].concat();
     let unnamed = [message(1, &content), text(98, "surprise")].concat();
     let body = [b"k8s\0".to_vec(), message(2, &unnamed)].concat();
-    let path = format!("{MAPS}?dryRun=All&fieldValidation=Strict");
+    let path = format!("{CSRS}?dryRun=All&fieldValidation=Strict");
     let answer = send(record, "POST", &path, body).await?;
-    record.note(
-        "protobuf: no kind, and unknown fields",
-        answer.parts(&["/metadata/name"]),
-    )?;
-    let answer = send(record, "PATCH", &format!("{MAPS}/conf-pb"), map).await?;
+    record.note("protobuf: no kind, and unknown fields", answer.refusal())?;
+    let answer = send(record, "PATCH", &format!("{CSRS}/conf-pb"), csr).await?;
     record.note(
         "protobuf: a patch",
         json!([answer.code, answer.at("/reason")]),
