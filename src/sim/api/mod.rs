@@ -3,8 +3,8 @@
 //!
 //! It keeps everything in memory and speaks HTTPS on 127.0.0.1. It reads JSON, YAML and, for requests and
 //! reviews, protobuf; it answers in JSON. The conformance tests run the same cases against it and against
-//! kube-apiserver, and list the known differences with their reasons: no OpenAPI, and few kinds in
-//! protobuf.
+//! kube-apiserver, and list the known differences with their reasons: no OpenAPI, few kinds in protobuf,
+//! and certification requests that only one of the two refuses.
 
 mod admission;
 mod authn;

@@ -28,14 +28,38 @@ impl Known {
 }
 
 const PROTOBUF: &str = "only requests, reviews and token requests are read in protobuf";
+const UNVERIFIED: &str =
+    "a signature of an algorithm that x509-parser does not support is let through";
+const LENIENT: &str = "x509-parser does not check it";
+const STRICT: &str = "x509-parser is stricter than Go";
+const SHORT_KEY: &str = "ring verifies no RSA key of less than 2048 bits with SHA-256";
 
 /// Differences in answers.
-pub const ANSWERS: &[Known] = &[Known {
-    fact: "protobuf: v1 ConfigMap",
-    original: 201,
-    embedded: 415,
-    reason: PROTOBUF,
-}];
+pub const ANSWERS: &[Known] = &[
+    Known {
+        fact: "protobuf: v1 ConfigMap",
+        original: 201,
+        embedded: 415,
+        reason: PROTOBUF,
+    },
+    let_through("csr: forgery: RSA with MD5", UNVERIFIED),
+    let_through("csr: forgery: curve secp256k1", UNVERIFIED),
+    let_through("csr: key BrainpoolP256", UNVERIFIED),
+    let_through("csr: key Dsa2048", UNVERIFIED),
+    let_through("csr: key Ed448", UNVERIFIED),
+    let_through("csr: key P256Explicit", UNVERIFIED),
+    let_through("csr: key Rsa2048Md5", UNVERIFIED),
+    let_through("csr: key Secp256k1", UNVERIFIED),
+    let_through("csr: forgery: a long-form length", LENIENT),
+    let_through("csr: forgery: a name that is not ASCII", LENIENT),
+    let_through("csr: forgery: a second extensionRequest", LENIENT),
+    let_through("csr: forgery: an IP address with a mask", LENIENT),
+    let_through("csr: forgery: the SAN twice", LENIENT),
+    refused("csr: forgery: PEM headers", STRICT),
+    refused("csr: forgery: bytes at the end of what is signed", STRICT),
+    refused("csr: forgery: RSA of 1024 bits", SHORT_KEY),
+    refused("csr: key Rsa1024", SHORT_KEY),
+];
 
 /// Differences in exit codes of kubectl.
 pub const KUBECTL: &[Known] = &[
@@ -58,6 +82,27 @@ pub const KUBECTL: &[Known] = &[
     ),
 ];
 
+/// A request that the original refuses at creation and the embedded server stores.
+const fn let_through(fact: &'static str, reason: &'static str) -> Known {
+    Known {
+        fact,
+        original: 422,
+        embedded: 201,
+        reason,
+    }
+}
+
+/// A request that the embedded server refuses at creation and the original stores.
+const fn refused(fact: &'static str, reason: &'static str) -> Known {
+    Known {
+        fact,
+        original: 201,
+        embedded: 422,
+        reason,
+    }
+}
+
+/// A command that succeeds with the original and fails with the embedded server.
 const fn fails(fact: &'static str, reason: &'static str) -> Known {
     Known {
         fact,

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::lists::without_ages;
 use super::record::{Answer, CSRS, MERGE, Record};
+use crate::cases::forgery::{Attacker, Forgery};
+use testkit::forge::fixture::Fixture;
 use crate::harness::pki;
 use testkit::forge::fixture::Fixture;
 
@@ -14,6 +16,7 @@ const SERVING: &str = "kubernetes.io/kubelet-serving";
 pub async fn observe(record: &mut Record<'_>) -> Result<()> {
     asking(record).await?;
     keys(record).await?;
+    forgeries(record).await?;
     deciding(record).await?;
     issuing(record).await
 }
@@ -144,6 +147,27 @@ async fn keys(record: &mut Record<'_>) -> Result<()> {
             )
             .await?;
         record.note(&format!("csr: key {fixture:?}"), json!(answer.code))?;
+    }
+    Ok(())
+}
+
+/// The requests of `forgeries.yaml`, posted by an administrator, so that only the reading of them counts.
+async fn forgeries(record: &mut Record<'_>) -> Result<()> {
+    let table: Vec<Forgery> = serde_saphyr::from_str(include_str!("../forgeries.yaml"))?;
+    let attacker = Attacker {
+        name: "conf-1".into(),
+        address: "10.0.0.1".into(),
+        client: record.client("admin")?,
+    };
+    let path = format!("{CSRS}?dryRun=All");
+    for forgery in table.iter().filter(|forgery| forgery.claims.is_empty()) {
+        let ask = forgery.ask("conf-forgery", &attacker)?;
+        let mut body = csr("conf-forgery", &ask.pem);
+        body["spec"]["usages"] = json!(ask.usages);
+        body["spec"]["signerName"] = ask.signer.into();
+        let answer = record.post("admin", &path, &body).await?;
+        let name = format!("csr: forgery: {}", forgery.shape);
+        record.note(&name, json!(answer.code))?;
     }
     Ok(())
 }
