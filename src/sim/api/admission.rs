@@ -4,9 +4,9 @@
 use serde_json::{Map, Value, json};
 
 use super::authz;
-use super::encoding::{at, text};
+use super::call::Call;
 use super::failure::Failure;
-use super::http::Call;
+use super::object::{at, text};
 use super::{certificates, pkcs10};
 
 const NODE_SIGNERS: [&str; 2] = [

@@ -1,57 +1,9 @@
 //! Who may do what: administrators, nodes, and whoever has a role.
 
-use serde_json::Value;
-
+use super::attributes::Attributes;
 use super::authn::User;
 use super::rbac;
 use super::store::Store;
-
-/// What somebody wants to do.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Attributes {
-    pub(super) verb: String,
-    pub(super) group: String,
-    pub(super) resource: String,
-    pub(super) subresource: String,
-    pub(super) name: String,
-    pub(super) namespace: String,
-    /// Set for what is no resource; then all of the above but the verb is empty.
-    pub(super) path: String,
-}
-
-impl Attributes {
-    /// `nodes`, `nodes/status`.
-    pub(super) fn combined(&self) -> String {
-        if self.subresource.is_empty() {
-            self.resource.clone()
-        } else {
-            format!("{}/{}", self.resource, self.subresource)
-        }
-    }
-
-    /// `User "U" cannot VERB resource "R" in API group "G" at the cluster scope`.
-    pub(super) fn refusal(&self, user: &User, reason: &str) -> String {
-        let colon = if reason.is_empty() { "" } else { ": " };
-        if !self.path.is_empty() {
-            return format!(
-                "User {:?} cannot {} path {:?}{colon}{reason}",
-                user.name, self.verb, self.path
-            );
-        }
-        let place = if self.namespace.is_empty() {
-            "at the cluster scope".to_owned()
-        } else {
-            format!("in the namespace {:?}", self.namespace)
-        };
-        format!(
-            "User {:?} cannot {} resource {:?} in API group {:?} {place}{colon}{reason}",
-            user.name,
-            self.verb,
-            self.combined(),
-            self.group
-        )
-    }
-}
 
 /// The answer; if it is no, the reason may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,31 +112,4 @@ pub(super) fn may_use_signer(store: &Store, user: &User, verb: &str, signer: &st
             };
             authorize(store, user, &wanted) == Decision::Allowed
         })
-}
-
-/// What a review asks about.
-pub(super) fn attributes_of(spec: &Value) -> Attributes {
-    let text = |path: &str| {
-        let value = spec.pointer(path).and_then(Value::as_str);
-        value.unwrap_or_default().to_owned()
-    };
-    if spec
-        .get("nonResourceAttributes")
-        .is_some_and(Value::is_object)
-    {
-        return Attributes {
-            verb: text("/nonResourceAttributes/verb"),
-            path: text("/nonResourceAttributes/path"),
-            ..Attributes::default()
-        };
-    }
-    Attributes {
-        verb: text("/resourceAttributes/verb"),
-        group: text("/resourceAttributes/group"),
-        resource: text("/resourceAttributes/resource"),
-        subresource: text("/resourceAttributes/subresource"),
-        name: text("/resourceAttributes/name"),
-        namespace: text("/resourceAttributes/namespace"),
-        path: String::new(),
-    }
 }

@@ -3,10 +3,10 @@
 use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
 
-use super::encoding::text;
+use super::call::Call;
 use super::failure::Failure;
 use super::fields::{self, Validation};
-use super::http::Call;
+use super::object::text;
 use super::protobuf::{self, Expected};
 use super::resources::Resource;
 use super::{events, metadata};

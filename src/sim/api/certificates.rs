@@ -5,8 +5,8 @@ use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
 
 use super::authn::User;
-use super::encoding::{at, text};
 use super::failure::{Cause, Failure};
+use super::object::{at, text};
 use super::pkcs10;
 use super::resources::Resource;
 

@@ -4,11 +4,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::encoding::{self, at, text};
+use super::call::Call;
+use super::encoding;
 use super::failure::Failure;
-use super::http::{Call, json_bytes, success};
 use super::metadata;
+use super::object::{at, text};
 use super::protobuf::Expected;
+use super::respond::{json_bytes, success};
 use super::store::{self, Clash, Cut, Scope, Stored};
 use super::{admission, body, read};
 

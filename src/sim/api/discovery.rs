@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
-use super::http::json_value;
 use super::resources::{RESOURCES, REVIEWS, Resource};
+use super::respond::json_value;
 
 /// The version of the API that is served.
 const MINOR: &str = "36";

@@ -9,8 +9,8 @@ use axum::response::Response;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::call::Call;
 use super::failure::{Cause, Failure};
-use super::http::Call;
 
 /// What becomes of a write with such fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::authn::User;
-use super::encoding::text;
-use super::http::Call;
+use super::object::text;
+use super::path::ResourcePath;
 use super::store::Stored;
 
 /// What was written.
@@ -37,9 +37,9 @@ pub struct Entry {
 pub(super) struct Journal(Mutex<Vec<Entry>>);
 
 impl Journal {
-    /// Takes down a write, if it is one of those that matter.
-    pub(super) fn record(&self, call: &Call, stored: &Stored) {
-        let deed = match (call.path.resource.plural, call.path.subresource.as_str()) {
+    /// Records a user's write to a resource, if it is one of those that matter.
+    pub(super) fn record(&self, user: &Arc<User>, path: &ResourcePath, stored: &Stored) {
+        let deed = match (path.resource.plural, path.subresource.as_str()) {
             ("leases", "") => Deed::Lease {
                 key: stored.key.clone(),
                 holder: text(&stored.object(), &["spec", "holderIdentity"]).to_owned(),
@@ -49,7 +49,7 @@ impl Journal {
         };
         let entry = Entry {
             version: stored.version,
-            by: Arc::clone(&call.user),
+            by: Arc::clone(user),
             deed,
         };
         self.0

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::encoding::{at, text};
 use super::failure::{Cause, Failure};
+use super::object::{at, text};
 use super::resources::Resource;
 
 /// What generated names end with (`k8s.io/apimachinery/pkg/util/rand`).

@@ -7,11 +7,13 @@
 //! and certification requests that only one of the two refuses.
 
 mod admission;
+mod attributes;
 mod authn;
 mod authority;
 mod authz;
 mod body;
 mod bootstrap;
+mod call;
 mod certificates;
 mod clock;
 mod conduit;
@@ -22,9 +24,9 @@ mod events;
 mod failure;
 mod faults;
 mod fields;
-mod http;
 mod journal;
 mod metadata;
+mod object;
 mod patch;
 mod path;
 mod pkcs10;
@@ -32,7 +34,9 @@ mod protobuf;
 mod rbac;
 mod read;
 mod resources;
+mod respond;
 mod reviews;
+mod router;
 mod selectors;
 mod server;
 mod store;

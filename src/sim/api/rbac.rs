@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::attributes::Attributes;
 use super::authn::User;
-use super::authz::Attributes;
 use super::store::{Cut, Scope, Store};
 
 #[derive(Deserialize)]

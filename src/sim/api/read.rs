@@ -8,10 +8,12 @@ use axum::response::{IntoResponse, Response};
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
+use super::call::{Accept, Call};
 use super::encoding;
 use super::failure::{Cause, Failure};
-use super::http::{Accept, Call, json_bytes, json_value};
+use super::object;
 use super::resources::Resource;
+use super::respond::{json_bytes, json_value};
 use super::store::{Cut, Forgotten, From, Page, Scope};
 use super::table;
 use super::watch::{Bookmarks, Form, Watch};
@@ -51,7 +53,7 @@ fn scope(call: &Call) -> Result<Scope, Failure> {
     if resource.namespaced {
         known.push("metadata.namespace");
     }
-    known.extend(encoding::selectable(resource.plural));
+    known.extend(object::selectable(resource.plural));
     let mut selector = call.selector.clone();
     if resource.is_new_event() {
         selector = selector.renamed("regarding.", "involvedObject.");
@@ -128,24 +130,12 @@ pub(super) fn list(call: &Call) -> Result<Response, Failure> {
             let list = json!({
                 "kind": "PartialObjectMetadataList",
                 "apiVersion": "meta.k8s.io/v1",
-                "metadata": list_metadata(&page, next),
+                "metadata": encoding::list_metadata(&page, next),
                 "items": items,
             });
             json_value(StatusCode::OK, &list)
         }
     })
-}
-
-/// What `metadata` of a list says.
-pub(super) fn list_metadata(page: &Page, next: Option<String>) -> Value {
-    let mut metadata = json!({"resourceVersion": page.version.to_string()});
-    if let (Value::Object(metadata), Some(next)) = (&mut metadata, next) {
-        metadata.insert("continue".into(), next.into());
-        if let Some(remaining) = page.remaining {
-            metadata.insert("remainingItemCount".into(), remaining.into());
-        }
-    }
-    metadata
 }
 
 /// A list in JSON, from the bytes of its objects.
@@ -154,7 +144,7 @@ pub(super) fn listed(resource: &Resource, page: &Page, next: Option<String>) -> 
         "{{\"kind\":\"{}List\",\"apiVersion\":{:?},\"metadata\":{},\"items\":[",
         resource.kind,
         resource.api_version(),
-        list_metadata(page, next)
+        encoding::list_metadata(page, next)
     );
     let mut body = head.into_bytes();
     for (index, stored) in page.objects.iter().enumerate() {

@@ -7,13 +7,14 @@ use serde_json::{Map, Value, json};
 
 use super::authn::User;
 use super::authz::{self, Decision};
-use super::encoding::{at, text};
+use super::call::{Call, Shared};
 use super::failure::Failure;
-use super::http::{Call, Shared, json_value};
+use super::object::{at, text};
 use super::protobuf::Expected;
 use super::resources::REVIEWS;
+use super::respond::json_value;
 use super::store::Store;
-use super::{body, metadata, rbac};
+use super::{attributes, body, metadata, rbac};
 
 /// Plural and group of a kind of review.
 pub(super) fn place(kind: &str) -> (&'static str, &'static str) {
@@ -120,7 +121,7 @@ fn rules(store: &Store, user: &User, namespace: &str) -> Value {
 }
 
 fn status(store: &Store, user: &User, spec: &Value) -> Value {
-    match authz::authorize(store, user, &authz::attributes_of(spec)) {
+    match authz::authorize(store, user, &attributes::of_review(spec)) {
         Decision::Allowed => json!({"allowed": true}),
         Decision::Refused(reason) if reason.is_empty() => json!({"allowed": false}),
         Decision::Refused(reason) => json!({"allowed": false, "reason": reason}),

@@ -15,13 +15,13 @@ use tokio::task::JoinHandle;
 
 use super::authn::User;
 use super::authority::{self, Authority};
+use super::call::{Shared, until_ended};
 use super::conduit::Line;
 use super::faults::{Faults, Roulette};
-use super::http::{self, Shared};
 use super::journal::Entry;
 use super::store::Store;
 use super::tls::{self, Peer, TlsListener};
-use super::{bootstrap, resources};
+use super::{bootstrap, resources, router};
 
 /// How long open connections may take to end.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -246,12 +246,12 @@ impl Life {
             ..shared.clone()
         };
         let router = Router::new()
-            .fallback(http::serve)
+            .fallback(router::serve)
             .with_state(Arc::new(shared))
             .into_make_service_with_connect_info::<Peer>();
         let listener = TlsListener::new(listener, certificate.subscribe(), Arc::clone(line));
         let serving = tokio::spawn(async move {
-            let shutdown = wait_for(ended);
+            let shutdown = until_ended(ended);
             let served = axum::serve(listener, router).with_graceful_shutdown(shutdown);
             // It ends only when told to.
             let _ = served.await;
@@ -267,10 +267,4 @@ fn certificate(authority: &Authority) -> Result<Arc<ServerConfig>> {
     dns.push("localhost".into());
     let service = IpAddr::V4(Ipv4Addr::from(bootstrap::SERVICE));
     tls::config(authority, &dns, &[service])
-}
-
-/// Until the server is to end, or is no more.
-pub(super) async fn wait_for(mut ended: watch::Receiver<bool>) {
-    // An error says that the sender is gone, which is the same.
-    let _ = ended.wait_for(|ended| *ended).await;
 }

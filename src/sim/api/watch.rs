@@ -10,11 +10,10 @@ use futures::{Stream, stream};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep_until};
 
+use super::call::Shared;
 use super::encoding;
 use super::faults::Fault;
-use super::http::Shared;
 use super::resources::Resource;
-use super::server::wait_for;
 use super::store::{Event, Happened, Scope, Stored, Subscription};
 use super::table::{self, Included};
 
@@ -226,7 +225,7 @@ impl State {
                     self.bookmark = self.watch.next_bookmark();
                 }
                 () = sleep_until(self.end) => return None,
-                () = wait_for(self.watch.shared.ended.clone()) => return None,
+                () = self.watch.shared.until_ended() => return None,
             }
         }
     }

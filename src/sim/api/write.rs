@@ -7,10 +7,12 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::body::Typed;
-use super::encoding::{self, at, text};
+use super::call::{Accept, Call};
+use super::encoding;
 use super::failure::{Cause, Failure};
-use super::http::{Accept, Call, json_bytes, json_value};
+use super::object::{at, text};
 use super::patch::Patch;
+use super::respond::{json_bytes, json_value};
 use super::store::{Clash, Expected, Stored};
 use super::{admission, body, certificates, fields, metadata, patch, table};
 
@@ -79,7 +81,7 @@ fn insert(call: &Call, object: Map<String, Value>) -> Result<Inserted, Failure> 
             .put(resource.plural, &key, Expected::Absent, object)
         {
             Ok(stored) => {
-                call.shared.record(call, &stored);
+                call.record(&stored);
                 return Ok(Ok(stored));
             }
             Err(Clash) => taken = name,
@@ -191,7 +193,7 @@ fn change(
         };
         match stored {
             Ok(stored) => {
-                call.shared.record(call, &stored);
+                call.record(&stored);
                 return Ok(written(call, StatusCode::OK, &stored, &warnings));
             }
             Err(Clash) if named && call.verb == "update" => break,

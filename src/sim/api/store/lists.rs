@@ -28,12 +28,7 @@ pub(in crate::sim::api) struct Cut {
 
 impl Store {
     /// A part of a list, as it was at `cut.version` or is now.
-    pub(in crate::sim::api) fn list(
-        &self,
-        storage: &str,
-        scope: &Scope,
-        cut: &Cut,
-    ) -> Result<Page, Forgotten> {
+    pub(in crate::sim::api) fn list(&self, storage: &str, scope: &Scope, cut: &Cut) -> Result<Page, Forgotten> {
         let inner = self.lock();
         let version = cut.version.unwrap_or(inner.version);
         let mut page = Page {

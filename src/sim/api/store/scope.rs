@@ -1,7 +1,7 @@
 //! What a list or a watch is about.
 
 use super::super::selectors::Selector;
-use super::shelf::Event;
+use super::event::Event;
 use super::stored::Stored;
 
 /// A namespace, and what is selected in it.

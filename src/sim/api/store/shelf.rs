@@ -6,25 +6,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::Forgotten;
+use super::event::Event;
 use super::scope::Scope;
 use super::stored::Stored;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::sim::api) enum Happened {
-    Added,
-    Modified,
-    Deleted,
-}
-
-/// What has happened to an object.
-#[derive(Debug)]
-pub(in crate::sim::api) struct Event {
-    pub(in crate::sim::api) happened: Happened,
-    /// The state after it; of a deletion, the last state with the version of the deletion.
-    pub(in crate::sim::api) object: Arc<Stored>,
-    /// The state before it.
-    pub(in crate::sim::api) before: Option<Arc<Stored>>,
-}
 
 /// Whom events are sent to.
 pub(super) struct Watcher {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::body::Bytes;
 use serde_json::{Map, Value};
 
-use super::super::encoding;
+use super::super::object;
 use super::super::selectors::Selector;
 
 /// One version of one object.
@@ -40,7 +40,7 @@ impl Stored {
                 labels.iter().map(pair).collect()
             })
             .unwrap_or_default();
-        let fields = encoding::selectable_fields(storage, &object);
+        let fields = object::selectable_fields(storage, &object);
         Stored {
             key: key.to_owned(),
             version,

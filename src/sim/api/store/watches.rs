@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::event::Event;
 use super::scope::Scope;
-use super::shelf::{Event, Watcher};
+use super::shelf::Watcher;
 use super::stored::Stored;
 use super::{Forgotten, Store};
 

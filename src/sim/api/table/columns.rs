@@ -2,13 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::super::encoding::{at, text};
+use super::super::object::{at, text};
 use super::super::resources::Resource;
 use super::age::since;
+use super::cell::{Column, or};
 use super::{events, nodes, requests};
-
-/// Name and whether it is shown only with `-o wide`.
-pub(super) type Column = (&'static str, bool);
 
 pub(super) fn columns(resource: &Resource) -> &'static [Column] {
     match resource.plural {
@@ -102,9 +100,4 @@ pub(super) fn cells(resource: &Resource, name: &str, object: &Map<String, Value>
         "clusterroles" | "roles" => vec![name.into(), created.into()],
         _ => vec![name.into(), age.into()],
     }
-}
-
-/// The first that is not empty.
-pub(super) fn or<'a>(text: &'a str, other: &'a str) -> &'a str {
-    if text.is_empty() { other } else { text }
 }

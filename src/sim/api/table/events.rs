@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::super::encoding::{at, text};
+use super::super::object::{at, text};
 use super::age::since;
-use super::columns::or;
+use super::cell::or;
 
 pub(super) fn cells(name: &str, object: &Map<String, Value>) -> Vec<Value> {
     let first = or(

@@ -1,6 +1,7 @@
 //! Tables, as kubectl shows them (`pkg/printers/internalversion`).
 
 mod age;
+mod cell;
 mod columns;
 mod events;
 mod nodes;
@@ -8,10 +9,10 @@ mod requests;
 
 use serde_json::{Map, Value, json};
 
-use self::columns::{Column, cells, columns};
+use self::cell::Column;
+use self::columns::{cells, columns};
+use super::call::Call;
 use super::encoding;
-use super::http::Call;
-use super::read::list_metadata;
 use super::resources::Resource;
 use super::store::{Page, Stored};
 
@@ -92,7 +93,7 @@ pub(super) fn of_page(call: &Call, page: &Page, next: Option<String>) -> Value {
         .iter()
         .map(|stored| row(resource, stored, included))
         .collect();
-    table(resource, &list_metadata(page, next), &rows, true)
+    table(resource, &encoding::list_metadata(page, next), &rows, true)
 }
 
 /// The table of an event of a watch; only the first says what the columns are.

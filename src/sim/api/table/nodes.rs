@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::super::encoding::{at, text};
-use super::columns::or;
+use super::super::object::{at, text};
+use super::cell::or;
 
 pub(super) fn cells(name: &str, age: &str, object: &Map<String, Value>) -> Vec<Value> {
     let list = |path: &[&str]| {

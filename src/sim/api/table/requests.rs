@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::super::encoding::{at, text};
+use super::super::object::{at, text};
 use super::age::human;
-use super::columns::or;
+use super::cell::or;
 
 pub(super) fn cells(name: &str, age: &str, object: &Map<String, Value>) -> Vec<Value> {
     let conditions = at(object, &["status", "conditions"]).and_then(Value::as_array);

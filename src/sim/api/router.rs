@@ -1,99 +1,27 @@
-//! The way of one request: faults, who, what, whether, and then the answer.
+//! The way of one request: faults, authentication, authorization, and the handler that answers it.
 
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
-use tokio::sync::watch;
 
-use super::authn::{self, Tokens, User};
-use super::authz::{self, Attributes, Decision};
-use super::clock::Clock;
+use super::attributes::Attributes;
+use super::authn::{self, User};
+use super::authz::{self, Decision};
+use super::call::{Accept, Call, Shared};
 use super::failure::Failure;
-use super::faults::{Fault, Roulette};
-use super::journal::Journal;
-use super::path::{self, Query, ResourcePath, Target};
+use super::faults::Fault;
+use super::path::{self, Target};
 use super::selectors::Selector;
-use super::server::wait_for;
-use super::store::{Store, Stored};
+use super::store::Store;
 use super::tls::Peer;
 use super::{delete, discovery, read, reviews, write};
 
 /// The limit of the original.
 const LARGEST_BODY: usize = 3 * 1024 * 1024;
-
-/// What all requests share.
-#[derive(Clone)]
-pub(super) struct Shared {
-    pub(super) store: Arc<Store>,
-    pub(super) tokens: Arc<Tokens>,
-    pub(super) roulette: Arc<Roulette>,
-    pub(super) clock: Arc<Clock>,
-    pub(super) journal: Option<Arc<Journal>>,
-    pub(super) node_restriction: bool,
-    pub(super) ended: watch::Receiver<bool>,
-}
-
-impl Shared {
-    /// Takes down a write, if a journal is kept.
-    pub(super) fn record(&self, call: &Call, stored: &Stored) {
-        if let Some(journal) = &self.journal {
-            journal.record(call, stored);
-        }
-    }
-}
-
-/// A request for a resource, with everything that is known of it.
-pub(super) struct Call {
-    pub(super) shared: Arc<Shared>,
-    pub(super) user: Arc<User>,
-    pub(super) path: ResourcePath,
-    pub(super) verb: &'static str,
-    pub(super) query: Query,
-    pub(super) selector: Selector,
-    pub(super) accept: Accept,
-    pub(super) content_type: String,
-    pub(super) body: Bytes,
-    /// What befalls the events of a watch.
-    pub(super) fault: Option<Fault>,
-}
-
-impl Call {
-    /// A parameter of the query; empty if it is not there.
-    pub(super) fn parameter(&self, name: &str) -> &str {
-        self.query.get(name).map_or("", String::as_str)
-    }
-
-    pub(super) fn is_set(&self, name: &str) -> bool {
-        matches!(self.parameter(name), "true" | "1" | "True")
-    }
-
-    /// Nothing is to be kept.
-    pub(super) fn dry_run(&self) -> bool {
-        self.query.contains_key("dryRun")
-    }
-
-    pub(super) fn key(&self, name: &str) -> String {
-        if self.path.resource.namespaced {
-            format!("{}/{name}", self.path.namespace)
-        } else {
-            name.to_owned()
-        }
-    }
-}
-
-/// How the answer is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Accept {
-    Json,
-    Table,
-    /// `PartialObjectMetadata`.
-    Metadata,
-}
 
 /// Takes the first form that is known here.
 fn accept(headers: &HeaderMap) -> Result<Accept, Failure> {
@@ -127,12 +55,11 @@ pub(super) async fn serve(
     ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
 ) -> Response {
-    let ended = wait_for(shared.ended.clone());
     tokio::select! {
         answer = handle(Arc::clone(&shared), peer, request) => {
             answer.unwrap_or_else(IntoResponse::into_response)
         }
-        () = ended => Failure::retry(503, "ServiceUnavailable", "the server is ending", 1)
+        () = shared.until_ended() => Failure::retry(503, "ServiceUnavailable", "the server is ending", 1)
             .into_response(),
     }
 }
@@ -322,33 +249,4 @@ fn allow(
         }
         Target::Other(_) => Failure::forbidden_path(&why),
     })
-}
-
-/// JSON with this status.
-pub(super) fn json_bytes(status: StatusCode, body: impl Into<Body>) -> Response {
-    (
-        status,
-        [(header::CONTENT_TYPE, "application/json")],
-        body.into(),
-    )
-        .into_response()
-}
-
-/// A value as JSON.
-pub(super) fn json_value(status: StatusCode, value: &Value) -> Response {
-    json_bytes(status, value.to_string())
-}
-
-/// The `Status` of something that is done.
-pub(super) fn success(details: &Value) -> Response {
-    json_value(
-        StatusCode::OK,
-        &json!({
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Success",
-            "details": details,
-        }),
-    )
 }

@@ -1,0 +1,94 @@
+//! One request for a resource, and the state that all requests share.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use tokio::sync::watch;
+
+use super::authn::{Tokens, User};
+use super::clock::Clock;
+use super::faults::{Fault, Roulette};
+use super::journal::Journal;
+use super::path::{Query, ResourcePath};
+use super::selectors::Selector;
+use super::store::{Store, Stored};
+
+/// The state that all requests share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) store: Arc<Store>,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) roulette: Arc<Roulette>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) journal: Option<Arc<Journal>>,
+    pub(super) node_restriction: bool,
+    pub(super) ended: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// Waits until the server ends.
+    pub(super) async fn until_ended(&self) {
+        until_ended(self.ended.clone()).await;
+    }
+}
+
+/// A request for a resource, with everything that is known of it.
+pub(super) struct Call {
+    pub(super) shared: Arc<Shared>,
+    pub(super) user: Arc<User>,
+    pub(super) path: ResourcePath,
+    pub(super) verb: &'static str,
+    pub(super) query: Query,
+    pub(super) selector: Selector,
+    pub(super) accept: Accept,
+    pub(super) content_type: String,
+    pub(super) body: Bytes,
+    /// The fault in the events of a watch.
+    pub(super) fault: Option<Fault>,
+}
+
+impl Call {
+    /// Records this call's write, if a journal is kept.
+    pub(super) fn record(&self, stored: &Stored) {
+        if let Some(journal) = &self.shared.journal {
+            journal.record(&self.user, &self.path, stored);
+        }
+    }
+
+    /// A parameter of the query; empty if it is not there.
+    pub(super) fn parameter(&self, name: &str) -> &str {
+        self.query.get(name).map_or("", String::as_str)
+    }
+
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        matches!(self.parameter(name), "true" | "1" | "True")
+    }
+
+    /// Nothing is to be kept.
+    pub(super) fn dry_run(&self) -> bool {
+        self.query.contains_key("dryRun")
+    }
+
+    pub(super) fn key(&self, name: &str) -> String {
+        if self.path.resource.namespaced {
+            format!("{}/{name}", self.path.namespace)
+        } else {
+            name.to_owned()
+        }
+    }
+}
+
+/// The form of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accept {
+    Json,
+    Table,
+    /// `PartialObjectMetadata`.
+    Metadata,
+}
+
+/// Waits until the server is to end, or is no more.
+pub(super) async fn until_ended(mut ended: watch::Receiver<bool>) {
+    // An error says that the sender is gone, which is the same.
+    let _ = ended.wait_for(|ended| *ended).await;
+}
