@@ -3,8 +3,6 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::sim::random::Choices;
-
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -80,32 +78,48 @@ impl Faults {
     }
 }
 
+/// Random numbers that are the same for the same seed: splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
+struct Dice(u64);
+
+impl Dice {
+    /// A share of a whole, from 0 to 1.
+    fn share(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        let high = u32::try_from(mixed >> 32).unwrap_or(u32::MAX);
+        f64::from(high) / f64::from(u32::MAX)
+    }
+}
+
 /// The faults in force, and the state of their random numbers.
 pub(super) struct Roulette {
-    faults: Mutex<(Faults, Choices)>,
+    faults: Mutex<(Faults, Dice)>,
 }
 
 impl Roulette {
     pub(super) fn new(faults: Faults) -> Roulette {
-        let choices = Choices::new(faults.seed);
+        let dice = Dice(faults.seed);
         Roulette {
-            faults: Mutex::new((faults, choices)),
+            faults: Mutex::new((faults, dice)),
         }
     }
 
     pub(super) fn set(&self, faults: Faults) {
-        let choices = Choices::new(faults.seed);
+        let dice = Dice(faults.seed);
         let mut held = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        *held = (faults, choices);
+        *held = (faults, dice);
     }
 
     /// The fault that meets this request, if one does.
     pub(super) fn spin(&self, verb: &str, path: &str) -> Option<Fault> {
         let mut held = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        let (faults, choices) = &mut *held;
+        let (faults, dice) = &mut *held;
         let meets = |rule: &&Rule| {
             let concerns = path.contains(&rule.path) && (rule.verb.is_empty() || rule.verb == verb);
-            concerns && choices.share() < rule.probability
+            concerns && dice.share() < rule.probability
         };
         faults
             .rules

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::stored::Stored;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::sim::api) enum Happened {
+pub(crate) enum Happened {
     Added,
     Modified,
     Deleted,
@@ -13,10 +13,10 @@ pub(in crate::sim::api) enum Happened {
 
 /// A change of an object.
 #[derive(Debug)]
-pub(in crate::sim::api) struct Event {
-    pub(in crate::sim::api) happened: Happened,
+pub(crate) struct Event {
+    pub(crate) happened: Happened,
     /// The state after it; of a deletion, the last state with the version of the deletion.
-    pub(in crate::sim::api) object: Arc<Stored>,
+    pub(crate) object: Arc<Stored>,
     /// The state before it.
-    pub(in crate::sim::api) before: Option<Arc<Stored>>,
+    pub(crate) before: Option<Arc<Stored>>,
 }

@@ -9,26 +9,26 @@ use super::stored::Stored;
 use super::{Forgotten, Store};
 
 /// A part of a list.
-pub(in crate::sim::api) struct Page {
-    pub(in crate::sim::api) version: u64,
-    pub(in crate::sim::api) objects: Vec<Arc<Stored>>,
+pub(crate) struct Page {
+    pub(crate) version: u64,
+    pub(crate) objects: Vec<Arc<Stored>>,
     /// The key to go on after, if there is more.
-    pub(in crate::sim::api) next: Option<String>,
+    pub(crate) next: Option<String>,
     /// How many there are after this page, where that is known.
-    pub(in crate::sim::api) remaining: Option<usize>,
+    pub(crate) remaining: Option<usize>,
 }
 
 /// Where a page begins and ends, and the version that it shows.
 #[derive(Clone, Debug, Default)]
-pub(in crate::sim::api) struct Cut {
-    pub(in crate::sim::api) after: Option<String>,
-    pub(in crate::sim::api) limit: Option<usize>,
-    pub(in crate::sim::api) version: Option<u64>,
+pub(crate) struct Cut {
+    pub(crate) after: Option<String>,
+    pub(crate) limit: Option<usize>,
+    pub(crate) version: Option<u64>,
 }
 
 impl Store {
     /// A part of a list, as it was at `cut.version` or is now.
-    pub(in crate::sim::api) fn list(&self, storage: &str, scope: &Scope, cut: &Cut) -> Result<Page, Forgotten> {
+    pub(crate) fn list(&self, storage: &str, scope: &Scope, cut: &Cut) -> Result<Page, Forgotten> {
         let inner = self.lock();
         let version = cut.version.unwrap_or(inner.version);
         let mut page = Page {

@@ -6,14 +6,14 @@ use super::stored::Stored;
 
 /// A namespace, and what is selected in it.
 #[derive(Clone, Debug, Default)]
-pub(in crate::sim::api) struct Scope {
+pub(crate) struct Scope {
     /// Empty for all.
-    pub(in crate::sim::api) namespace: String,
-    pub(in crate::sim::api) selector: Selector,
+    pub(crate) namespace: String,
+    pub(crate) selector: Selector,
 }
 
 impl Scope {
-    pub(in crate::sim::api) fn covers(&self, stored: &Stored) -> bool {
+    pub(crate) fn covers(&self, stored: &Stored) -> bool {
         (self.namespace.is_empty() || stored.namespace() == self.namespace)
             && stored.matches(&self.selector)
     }

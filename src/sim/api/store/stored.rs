@@ -10,12 +10,12 @@ use super::super::selectors::Selector;
 
 /// One version of one object.
 #[derive(Debug)]
-pub(in crate::sim::api) struct Stored {
+pub(crate) struct Stored {
     /// `NAME`, or `NAMESPACE/NAME`.
-    pub(in crate::sim::api) key: String,
-    pub(in crate::sim::api) version: u64,
+    pub(crate) key: String,
+    pub(crate) version: u64,
     /// JSON without `kind` and `apiVersion`, which its readers may see differently.
-    pub(in crate::sim::api) body: Bytes,
+    pub(crate) body: Bytes,
     labels: BTreeMap<String, String>,
     fields: Vec<(&'static str, String)>,
 }
@@ -51,26 +51,26 @@ impl Stored {
     }
 
     /// The object, to be changed.
-    pub(in crate::sim::api) fn object(&self) -> Map<String, Value> {
+    pub(crate) fn object(&self) -> Map<String, Value> {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
     /// The same object with another version.
-    pub(in crate::sim::api) fn renumbered(&self, storage: &str, version: u64) -> Stored {
+    pub(crate) fn renumbered(&self, storage: &str, version: u64) -> Stored {
         Stored::new(storage, &self.key, version, self.object())
     }
 
-    pub(in crate::sim::api) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.key.rsplit('/').next().unwrap_or_default()
     }
 
-    pub(in crate::sim::api) fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         self.key
             .split_once('/')
             .map_or("", |(namespace, _)| namespace)
     }
 
-    pub(in crate::sim::api) fn matches(&self, selector: &Selector) -> bool {
+    pub(crate) fn matches(&self, selector: &Selector) -> bool {
         selector.matches(&self.labels, |field| match field {
             "metadata.name" => self.name(),
             "metadata.namespace" => self.namespace(),

@@ -15,7 +15,7 @@ const MOST_BEHIND: usize = 16_384;
 
 /// Where a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::sim::api) enum From {
+pub(crate) enum From {
     /// With everything that is there now.
     Now,
     /// After this version.
@@ -23,8 +23,8 @@ pub(in crate::sim::api) enum From {
 }
 
 /// Whoever watches. Dropping it ends that.
-pub(in crate::sim::api) struct Subscription {
-    pub(in crate::sim::api) events: mpsc::Receiver<Arc<Event>>,
+pub(crate) struct Subscription {
+    pub(crate) events: mpsc::Receiver<Arc<Event>>,
     store: Arc<Store>,
     storage: &'static str,
     place: Place,
@@ -60,7 +60,7 @@ enum Place {
 
 impl Store {
     /// Begins a watch; the objects that are there, if they are wanted, and the version they show.
-    pub(in crate::sim::api) fn watch(
+    pub(crate) fn watch(
         self: &Arc<Store>,
         storage: &'static str,
         namespaced: bool,
