@@ -1,6 +1,5 @@
 //! A cluster in the box: for a demonstration, for benchmarks and for tests, on loopback only.
 
-pub mod api;
 pub mod attacker;
 pub mod fleet;
 pub mod forgery;

@@ -24,10 +24,10 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::api::Authority;
 use super::kubelet::requests;
 use crate::cluster::error::describe;
 use crate::cluster::watch::{Backoff, Change, follow};
+use apiserver_sim::Authority;
 use judge::csr::KUBELET_SERVING_SIGNER;
 
 /// How long a certificate lives unless the request wants it shorter.

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use csr_warden::sim::api::{Fault, Faults};
+use apiserver_sim::{Fault, Faults};
 use futures::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, Node};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use csr_warden::sim::api::{self, Deed, Server, User};
+use apiserver_sim::{self as api, Deed, Server, User};
 use csr_warden::sim::attacker::{Fate, fate};
 use csr_warden::sim::signer;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;

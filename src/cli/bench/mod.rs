@@ -28,7 +28,7 @@ use super::format::TextFormat;
 use super::render::print;
 use super::target::{ClusterArgs, INTERRUPTED, block_on};
 use crate::controller::WRITES_AT_ONCE;
-use crate::sim::api::{Options, Server};
+use apiserver_sim::{Options, Server};
 
 /// Flags of `bench`.
 #[derive(Debug, Args)]

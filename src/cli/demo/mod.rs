@@ -38,7 +38,6 @@ use super::target::{INTERRUPTED, block_on};
 use crate::cluster::connection::Connection;
 use crate::cluster::protected::KUBERNETES_SERVICE;
 use crate::controller::{Setup, WRITES_AT_ONCE};
-use crate::sim::api::{Options, Server};
 use crate::sim::attacker::{self, Fate, fate};
 use crate::sim::fleet::{self, Event};
 use crate::sim::forgery::{Forgery, Surroundings, Trick};
@@ -47,6 +46,7 @@ use crate::sim::latency::shown;
 use crate::sim::random::Choices;
 use crate::sim::signer;
 use crate::telemetry::health::Health;
+use apiserver_sim::{Options, Server};
 
 /// Over how long the kubelets and attackers come, at most: so that a person can follow.
 const LONGEST_ARRIVAL: Duration = Duration::from_secs(5);

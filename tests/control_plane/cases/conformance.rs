@@ -24,7 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use csr_warden::sim::api::{Options as SimOptions, Server};
+use apiserver_sim::{Options as SimOptions, Server};
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions};
 use serde_json::Value;

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use csr_warden::sim::api;
-pub use csr_warden::sim::api::request;
+use apiserver_sim as api;
+pub use apiserver_sim::request;
 use rcgen::KeyPair;
 use serde_json::json;
 

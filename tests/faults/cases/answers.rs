@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use csr_warden::sim::api::{Fault, Faults};
+use apiserver_sim::{Fault, Faults};
 use tokio::time::sleep;
 
 use crate::Case;

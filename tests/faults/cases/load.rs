@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use apiserver_sim::{Fault, Faults, Server};
 use csr_warden::controller::WRITES_AT_ONCE;
-use csr_warden::sim::api::{Fault, Faults, Server};
 use csr_warden::sim::fleet;
 use csr_warden::sim::random::Choices;
 use csr_warden::sim::request::Template;

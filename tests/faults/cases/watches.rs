@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use csr_warden::sim::api::{Fault, Faults};
+use apiserver_sim::{Fault, Faults};
 use tokio::time::{Instant, sleep};
 
 use crate::Case;
@@ -15,7 +15,7 @@ use crate::stage::Stage;
 const EVERY: Duration = Duration::from_millis(300);
 
 pub fn cases() -> Vec<Case> {
-    let compacted = |server: &csr_warden::sim::api::Server| {
+    let compacted = |server: &apiserver_sim::Server| {
         server.compact();
         server.drop_watches();
     };
@@ -72,7 +72,7 @@ async fn watched(numbers: Numbers, fault: Fault) -> Result<Seen> {
     one_endures(stage, &numbers, numbers.fault, during).await
 }
 
-async fn repeated(numbers: Numbers, fault: impl Fn(&csr_warden::sim::api::Server)) -> Result<Seen> {
+async fn repeated(numbers: Numbers, fault: impl Fn(&apiserver_sim::Server)) -> Result<Seen> {
     let stage = Stage::embedded().await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
         let until = Instant::now() + lasts;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use csr_warden::sim::api::Server;
+use apiserver_sim::Server;
 use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -11,7 +11,6 @@ use serde_json::json;
 
 use super::session::Session;
 use super::{client, compare, files, known, write_kubeconfig};
-use testkit::forge::Recipe;
 use crate::harness::assets::Assets;
 use crate::harness::cluster::{Cluster, Options};
 use crate::harness::node_user::Ask;

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::lists::without_ages;
 use super::record::{Answer, CSRS, MERGE, Record};
 use crate::cases::forgery::{Attacker, Forgery};
-use testkit::forge::fixture::Fixture;
 use crate::harness::pki;
 use testkit::forge::fixture::Fixture;
 
