@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{LazyLock, Mutex};
 
-use csr_warden::sim::{fleet, scene};
 use divan::Bencher;
 use jiff::Timestamp;
 use judge::csr::Request;
 use judge::evidence::Evidence;
 use judge::policy::{Policy, default_policy};
 use judge::{Decision, judge};
+use lab::{fleet, scene};
 use testkit::forge::Recipe;
 
 fn main() {

@@ -4,7 +4,5 @@ pub mod cli;
 pub mod cluster;
 pub mod controller;
 pub mod doctor;
-#[cfg(feature = "lab")]
-pub mod sim;
 pub mod sources;
 pub mod telemetry;

@@ -6,22 +6,15 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms from bottom to top, each with those that it must not import.
-const ROOMS: [(&str, &[&str]); 7] = [
+const ROOMS: [(&str, &[&str]); 6] = [
     (
         "cluster",
-        &["sources", "telemetry", "controller", "doctor", "sim", "cli"],
-    ),
-    (
-        "sources",
-        &["telemetry", "controller", "doctor", "sim", "cli"],
-    ),
-    ("telemetry", &["controller", "doctor", "sim", "cli"]),
-    ("controller", &["doctor", "sim", "cli"]),
-    ("doctor", &["controller", "sim", "cli"]),
-    (
-        "sim",
         &["sources", "telemetry", "controller", "doctor", "cli"],
     ),
+    ("sources", &["telemetry", "controller", "doctor", "cli"]),
+    ("telemetry", &["controller", "doctor", "cli"]),
+    ("controller", &["doctor", "cli"]),
+    ("doctor", &["controller", "cli"]),
     ("cli", &[]),
 ];
 

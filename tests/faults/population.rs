@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use csr_warden::cluster::watch::Backoff;
-use csr_warden::sim::attacker::{self, Fate};
-use csr_warden::sim::fleet;
-use csr_warden::sim::forgery::{Forgery, Surroundings, Trick};
-use csr_warden::sim::kubelet::{Kubelet, Outcome};
-use csr_warden::sim::random::Choices;
 use kube::Client;
+use lab::attacker::{self, Fate};
+use lab::fleet;
+use lab::forgery::{Forgery, Surroundings, Trick};
+use lab::kubelet::{Kubelet, Outcome};
+use lab::random::Choices;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use apiserver_sim::{self as api, Deed, Server, User};
-use csr_warden::sim::attacker::{Fate, fate};
-use csr_warden::sim::signer;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use lab::attacker::{Fate, fate};
+use lab::signer;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;

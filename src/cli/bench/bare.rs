@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::crowd;
 use crate::cluster::error::describe;
-use crate::sim::latency::Latencies;
+use lab::latency::Latencies;
 
 /// Approves all that is pending; how many, and how long the writes took. The list is taken before,
 /// as the daemon's time begins when it has listed too.

@@ -14,8 +14,8 @@ use rcgen::KeyPair;
 use serde_json::json;
 
 use crate::cluster::error::describe;
-use crate::sim::request::Template;
 use judge::csr::KUBELET_SERVING_SIGNER;
+use lab::request::Template;
 
 /// Nodes' names begin so, and those of their requests.
 const PREFIX: &str = "csr-warden-bench-";

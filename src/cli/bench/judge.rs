@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 
 use super::report::{JudgeBenchmark, Judged};
-use crate::sim::latency::Latencies;
-use crate::sim::request::{Extra, Template};
-use crate::sim::{fleet, scene};
 use judge::csr::Request;
 use judge::evidence::Evidence;
 use judge::policy::{Policy, default_policy};
 use judge::{Decision, judge};
+use lab::latency::Latencies;
+use lab::request::{Extra, Template};
+use lab::{fleet, scene};
 
 /// For how long each request is judged again and again.
 const SPAN: Duration = Duration::from_millis(300);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::super::table::table;
-use crate::sim::latency::{Latencies, shown};
+use lab::latency::{Latencies, shown};
 
 /// As many columns as a terminal has room for.
 const COLUMNS: usize = 3;

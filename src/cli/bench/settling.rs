@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::crowd;
-use crate::sim::latency::Latencies;
 use judge::csr::KUBELET_SERVING_SIGNER;
+use lab::latency::Latencies;
 
 /// How long the last condition may take.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -38,15 +38,15 @@ use super::target::{INTERRUPTED, block_on};
 use crate::cluster::connection::Connection;
 use crate::cluster::protected::KUBERNETES_SERVICE;
 use crate::controller::{Setup, WRITES_AT_ONCE};
-use crate::sim::attacker::{self, Fate, fate};
-use crate::sim::fleet::{self, Event};
-use crate::sim::forgery::{Forgery, Surroundings, Trick};
-use crate::sim::kubelet::Kubelet;
-use crate::sim::latency::shown;
-use crate::sim::random::Choices;
-use crate::sim::signer;
 use crate::telemetry::health::Health;
 use apiserver_sim::{Options, Server};
+use lab::attacker::{self, Fate, fate};
+use lab::fleet::{self, Event};
+use lab::forgery::{Forgery, Surroundings, Trick};
+use lab::kubelet::Kubelet;
+use lab::latency::shown;
+use lab::random::Choices;
+use lab::signer;
 
 /// Over how long the kubelets and attackers come, at most: so that a person can follow.
 const LONGEST_ARRIVAL: Duration = Duration::from_secs(5);

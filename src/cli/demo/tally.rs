@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::screen::{Screen, Style, wrap};
-use crate::sim::attacker::Fate;
-use crate::sim::latency::{Latencies, shown};
 use judge::finding::Code;
+use lab::attacker::Fate;
+use lab::latency::{Latencies, shown};
 
 /// Cells of the bar.
 const BAR: usize = 30;
@@ -127,7 +127,7 @@ impl Tally {
             lines.push(format!("  {}, from asking to having it", self.latencies));
         }
         let missing = (1..=nodes)
-            .map(crate::sim::fleet::name)
+            .map(lab::fleet::name)
             .filter(|name| !self.served.contains(name));
         let missing: Vec<String> = missing.take(10).collect();
         if !missing.is_empty() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use csr_warden::sim::fleet;
+use lab::fleet;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 

@@ -257,7 +257,7 @@ mod tests {
     use rcgen::KeyPair;
 
     use super::*;
-    use crate::sim::{fleet, scene};
+    use crate::{fleet, scene};
     use judge::csr::Request;
     use judge::policy::default_policy;
     use judge::{Decision, Judgement, judge};

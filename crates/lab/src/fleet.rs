@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::kubelet::{Kubelet, Outcome, Served};
-use crate::cluster::watch::{Backoff, jitter};
 
 /// Kubelets that hold a connection at the same time: two open files each, as the API server is in
 /// this process too, and most shells allow 1,024.
@@ -56,11 +56,20 @@ pub async fn run(kubelets: Vec<(Duration, Kubelet)>, events: mpsc::UnboundedSend
     while running.join_next().await.is_some() {}
 }
 
+fn pauses() -> ExponentialBuilder {
+    ExponentialBuilder::new()
+        .with_min_delay(FIRST_PAUSE)
+        .with_max_delay(LAST_PAUSE)
+        .with_jitter()
+        .without_max_times()
+}
+
 async fn live(kubelet: &Kubelet, places: &Semaphore, events: &mpsc::UnboundedSender<Event>) {
     let node = || kubelet.name.clone();
     // Whoever listened is gone when the demonstration is over: nothing is lost then.
     let tell = |event: Event| drop(events.send(event));
-    let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
+    let backoff = || pauses().build();
+    let mut pause = backoff();
     let mut registered = false;
     loop {
         // It is never closed, so there is always a place some time.
@@ -71,7 +80,7 @@ async fn live(kubelet: &Kubelet, places: &Semaphore, events: &mpsc::UnboundedSen
         drop(place);
         let why = match tried {
             Ok(Outcome::Served(served)) => {
-                backoff.reset();
+                pause = backoff();
                 tell(Event::Served {
                     node: node(),
                     served: served.clone(),
@@ -83,7 +92,7 @@ async fn live(kubelet: &Kubelet, places: &Semaphore, events: &mpsc::UnboundedSen
             Err(error) => format!("{error:#}"),
         };
         tell(Event::Unserved { node: node(), why });
-        sleep(backoff.pause()).await;
+        sleep(pause.next().unwrap_or(LAST_PAUSE)).await;
     }
 }
 
@@ -100,7 +109,7 @@ async fn attempt(kubelet: &Kubelet, registered: &mut bool) -> Result<Outcome> {
 async fn until_renewal(served: &Served) {
     let (begins, ends) = served.valid;
     let life = Duration::try_from(ends.duration_since(begins)).unwrap_or_default();
-    let due = life.mul_f64(0.7) + jitter(life.mul_f64(0.2));
+    let due = life.mul_f64(0.7 + 0.2 * fastrand::f64());
     let lived = Duration::try_from(Timestamp::now().duration_since(begins));
     sleep(due.saturating_sub(lived.unwrap_or_default())).await;
 }

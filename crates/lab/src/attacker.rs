@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use futures::TryStreamExt as _;
 use futures::future::ready;
 use jiff::Timestamp;
@@ -18,7 +18,6 @@ use tokio::time::{sleep, timeout};
 
 use super::forgery::Forgery;
 use super::kubelet;
-use crate::cluster::error::describe;
 
 /// How long a forgery is watched before it counts as left waiting.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -90,7 +89,7 @@ pub async fn strike(client: &Client, forgery: &Forgery) -> Result<Fate> {
     let posted = match kubelet::post(client, pem, forgery.usages()).await {
         Ok(posted) => posted,
         Err(kube::Error::Api(status)) => return Ok(Fate::Refused(status.message.clone())),
-        Err(error) => return Err(anyhow!(describe(&error))),
+        Err(error) => return Err(anyhow::Error::from(error)),
     };
     let name = posted.metadata.name.context("a request without a name")?;
     let decided = await_condition(kubelet::requests(client), &name, |request: Option<&_>| {

@@ -20,7 +20,6 @@ use tokio::time::timeout;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::request::Template;
-use crate::cluster::error::describe;
 use judge::csr::KUBELET_SERVING_SIGNER;
 
 /// How long a kubelet waits for one certificate (`certificateWaitTimeout` in client-go's
@@ -86,7 +85,7 @@ impl Kubelet {
         let begun = Instant::now();
         let asked = post(client, pem, &["digital signature", "server auth"])
             .await
-            .map_err(|error| anyhow!(describe(&error)))?;
+            .map_err(|error| anyhow::Error::from(error))?;
         let name = asked.metadata.name.context("a request without a name")?;
         let settled = await_condition(requests(client), &name, is_settled);
         let Ok(settled) = timeout(PATIENCE, settled).await else {
@@ -158,7 +157,7 @@ pub(super) async fn register(
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
         Err(error) => {
-            Err(anyhow!(describe(&error))).with_context(|| format!("cannot make Node {name}"))
+            Err(anyhow::Error::from(error)).with_context(|| format!("cannot make Node {name}"))
         }
     }
 }

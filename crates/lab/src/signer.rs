@@ -1,10 +1,12 @@
 //! Signs approved requests for serving certificates, as the controller-manager does
 //! (`pkg/controller/certificates/signer`): what a request has approved, whoever approved it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -13,8 +15,8 @@ use k8s_openapi::api::certificates::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Client;
-use kube::api::PostParams;
-use kube::runtime::watcher;
+use kube::api::{Api, PostParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
 use rcgen::{
     CertificateSigningRequestParams, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
     KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
@@ -25,8 +27,6 @@ use tokio::time::{sleep, timeout};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::kubelet::requests;
-use crate::cluster::error::describe;
-use crate::cluster::watch::{Backoff, Change, follow};
 use apiserver_sim::Authority;
 use judge::csr::KUBELET_SERVING_SIGNER;
 
@@ -49,19 +49,7 @@ pub async fn run(client: Client, authority: Arc<Authority>, lifetime: Duration) 
     let (sender, receiver) = mpsc::channel(HANDS);
     let ours = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
     let config = watcher::Config::default().fields(&ours);
-    let watch = follow(requests(&client), config, |change| {
-        let sender = sender.clone();
-        async move {
-            match change {
-                Change::Seen(request) if is_due(&request) => sender.send(request).await.is_ok(),
-                Change::Seen(_)
-                | Change::Gone(_)
-                | Change::Restarted
-                | Change::Complete
-                | Change::Failed(_) => true,
-            }
-        }
-    });
+    let watch = watch(requests(&client), config, sender);
     let approved = futures::stream::unfold(receiver, |mut receiver| async {
         Some((receiver.recv().await?, receiver))
     });
@@ -72,6 +60,34 @@ pub async fn run(client: Client, authority: Arc<Authority>, lifetime: Duration) 
         }
     });
     futures::future::join(watch, work).await;
+}
+
+/// Sends each request that is due until the receiver is dropped. After an error it lists again: a
+/// watcher whose watch begins with 410 does not do so by itself.
+async fn watch(
+    api: Api<CertificateSigningRequest>,
+    config: watcher::Config,
+    due: mpsc::Sender<CertificateSigningRequest>,
+) {
+    let mut backoff = pauses().build();
+    loop {
+        let mut seen = pin!(watcher::watcher(api.clone(), config.clone()).applied_objects());
+        while let Some(Ok(request)) = seen.next().await {
+            backoff = pauses().build();
+            if is_due(&request) && due.send(request).await.is_err() {
+                return;
+            }
+        }
+        sleep(backoff.next().unwrap_or(LAST_PAUSE)).await;
+    }
+}
+
+fn pauses() -> ExponentialBuilder {
+    ExponentialBuilder::new()
+        .with_min_delay(FIRST_PAUSE)
+        .with_max_delay(LAST_PAUSE)
+        .with_jitter()
+        .without_max_times()
 }
 
 /// Whether it is approved, and nothing came of it yet.
@@ -96,16 +112,16 @@ async fn settle(
     let name = request.metadata.name.clone().unwrap_or_default();
     let signed = certificate(&request, authority, lifetime);
     let mut due = Some(request);
-    let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
+    let mut backoff = pauses().build();
     while let Some(request) = due.take() {
         let written = timeout(PATIENCE, write(client, request.clone(), &signed)).await;
         let error = match written {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => describe(&error),
+            Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer in time".to_owned(),
         };
         tracing::debug!("cannot sign {name}: {error}");
-        sleep(backoff.pause()).await;
+        sleep(backoff.next().unwrap_or(LAST_PAUSE)).await;
         // Others write it too, and a write may have arrived although no answer has.
         due = match timeout(PATIENCE, requests(client).get_opt(&name)).await {
             Ok(Ok(fresh)) => fresh.filter(is_due),
