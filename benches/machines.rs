@@ -7,10 +7,6 @@
 
 #![allow(missing_docs, unreachable_pub, dead_code)]
 
-#[path = "../tests/control_plane/harness/mod.rs"]
-#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr)]
-mod harness;
-
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::install::Installation;
 use futures::StreamExt as _;
 use futures::stream;
-use harness::assets::Assets;
-use harness::cluster::{Cluster, Options};
-use harness::install::Installation;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
@@ -68,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn start(flags: &Flags) -> Result<()> {
-    let (assets, runtime) = harness::prepare()?;
+    let (assets, runtime) = control_plane::prepare()?;
     runtime.block_on(measure(flags, &assets))
 }
 

@@ -8,10 +8,6 @@
 
 #![allow(missing_docs, unreachable_pub, dead_code)]
 
-#[path = "../tests/control_plane/harness/mod.rs"]
-#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr)]
-mod harness;
-
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,9 +15,9 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use harness::assets::Assets;
-use harness::cluster::{Cluster, Options};
-use harness::install::Installation;
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::install::Installation;
 
 /// The program under test, built with the same profile.
 const BINARY: &str = env!("CARGO_BIN_EXE_csr-warden");
@@ -67,7 +63,7 @@ fn main() -> ExitCode {
 }
 
 fn start(flags: &Flags) -> Result<()> {
-    let (assets, runtime) = harness::prepare()?;
+    let (assets, runtime) = control_plane::prepare()?;
     runtime.block_on(measure(flags, &assets))
 }
 

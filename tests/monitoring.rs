@@ -5,15 +5,13 @@
 #![allow(clippy::panic, clippy::print_stderr, missing_docs, unreachable_pub)]
 
 mod exposition;
-#[path = "exposition/queries.rs"]
-mod queries;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
+use control_plane::queries::{Query, alerts, dashboard, of_alerts, of_dashboard, rendered};
 use exposition::{exposed, families};
-use queries::{Query, alerts, dashboard, of_alerts, of_dashboard, rendered};
 use serde_json::Value;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring");

@@ -8,9 +8,6 @@
 
 #![allow(missing_docs, unreachable_pub)]
 
-#[path = "../../tests/control_plane/harness/mod.rs"]
-#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr)]
-mod harness;
 mod screen;
 
 use std::io::Write as _;
@@ -21,11 +18,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use harness::assets::Assets;
-use harness::cluster::{Cluster, Options, START_DEADLINE};
-use harness::daemon::Daemon;
-use harness::fleet::{self, Fleet};
-use harness::install::Installation;
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options, START_DEADLINE};
+use control_plane::daemon::Daemon;
+use control_plane::fleet::{self, Fleet};
+use control_plane::install::Installation;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::Api;
 use kube::api::ListParams;
@@ -64,7 +61,7 @@ fn main() -> ExitCode {
 }
 
 fn story(flags: &Flags) -> Result<ExitCode> {
-    let (assets, runtime) = harness::prepare()?;
+    let (assets, runtime) = control_plane::prepare()?;
     let binary = daemon_binary()?;
     let screen = Screen::new();
     // Whatever ends the story, its processes and files go with it.

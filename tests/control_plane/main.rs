@@ -15,10 +15,6 @@
 
 mod addresses;
 mod cases;
-mod harness;
-#[path = "../exposition/queries.rs"]
-#[allow(dead_code)]
-mod queries;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -27,10 +23,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
+use control_plane::assets::Assets;
+use control_plane::netns::{self, Network};
+use control_plane::process::{in_path, take_last_words};
 use futures::FutureExt as _;
-use harness::assets::Assets;
-use harness::netns::{self, Network};
-use harness::process::{in_path, take_last_words};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// The program under test.

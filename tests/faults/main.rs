@@ -13,8 +13,6 @@
 )]
 
 mod cases;
-#[path = "../control_plane/harness/mod.rs"]
-mod harness;
 mod limit;
 mod matrix;
 mod misbehaviour;
@@ -29,8 +27,8 @@ use std::pin::Pin;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use control_plane::process::take_last_words;
 use futures::FutureExt as _;
-use harness::process::take_last_words;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use numbers::Numbers;
 use ordeal::Seen;

@@ -18,14 +18,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::harness::GLANCE;
-use crate::harness::assets::Assets;
-use crate::harness::bound_token::BoundToken;
-use crate::harness::cluster::{self, Cluster};
-use crate::harness::daemon::Daemon;
-use crate::harness::install::Installation;
-use crate::harness::link::Link;
-use crate::harness::manifests;
+use control_plane::GLANCE;
+use control_plane::assets::Assets;
+use control_plane::bound_token::BoundToken;
+use control_plane::cluster::{self, Cluster};
+use control_plane::daemon::Daemon;
+use control_plane::install::Installation;
+use control_plane::link::Link;
+use control_plane::manifests;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_csr-warden");
 const RIGHTS: [&str; 3] = [

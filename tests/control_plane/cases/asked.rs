@@ -11,12 +11,12 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::scene::{SOON, Scene};
-use crate::harness::assets::Assets;
-use crate::harness::kubelet_port::{KubeletPort, request};
-use crate::harness::node_user::{Ask, issued};
-use crate::harness::process::{Launch, Process};
-use crate::harness::{netns, ports};
 use crate::{Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::kubelet_port::{KubeletPort, request};
+use control_plane::node_user::{Ask, issued};
+use control_plane::process::{Launch, Process};
+use control_plane::{netns, ports};
 
 pub fn cases() -> Vec<Case> {
     vec![

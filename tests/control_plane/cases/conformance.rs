@@ -29,9 +29,9 @@ use kube::Client;
 use kube::config::{Config, KubeConfigOptions};
 use serde_json::Value;
 
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
 use crate::{Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
 use known::Known;
 use protobuf::Encoded;
 use record::{Record, Users};

@@ -21,9 +21,9 @@ use judge::{Decision, judge};
 use k8s_openapi::ByteString;
 use serde::{Deserialize, Serialize};
 
-use crate::harness::assets::Assets;
-use crate::harness::dialogue::ask;
 use crate::{Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::dialogue::ask;
 use testkit::mutant::Parent;
 use testkit::now;
 use testkit::policies::Base;

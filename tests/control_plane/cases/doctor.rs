@@ -13,12 +13,12 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::scene::{SOON, Scene};
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::install::Installation;
-use crate::harness::kubelet_port::KubeletPort;
-use crate::harness::netns;
 use crate::{BINARY, Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::install::Installation;
+use control_plane::kubelet_port::KubeletPort;
+use control_plane::netns;
 use surroundings::{Given, Kubelet};
 
 const SCHEMA: &str = include_str!("../../../docs/schemas/doctor.json");

@@ -10,9 +10,9 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 
 use super::scene::{SOON, Scene};
-use crate::harness::GLANCE;
-use crate::harness::assets::Assets;
 use crate::{Case, Needs};
+use control_plane::GLANCE;
+use control_plane::assets::Assets;
 
 const SERVICE: &str = "10.96.0.77";
 const FORGERIES: i32 = 20;

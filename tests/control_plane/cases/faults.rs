@@ -11,15 +11,15 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::Api;
 use kube::api::ListParams;
 
-use crate::harness::GLANCE;
-use crate::harness::assets::Assets;
-use crate::harness::bound_token::BoundToken;
-use crate::harness::cluster::{Cluster, Options, START_DEADLINE};
-use crate::harness::daemon::Daemon;
-use crate::harness::fleet::{self, Fleet};
-use crate::harness::install::Installation;
-use crate::harness::link::Link;
 use crate::{BINARY, Case, Needs};
+use control_plane::GLANCE;
+use control_plane::assets::Assets;
+use control_plane::bound_token::BoundToken;
+use control_plane::cluster::{Cluster, Options, START_DEADLINE};
+use control_plane::daemon::Daemon;
+use control_plane::fleet::{self, Fleet};
+use control_plane::install::Installation;
+use control_plane::link::Link;
 
 const SOON: Duration = Duration::from_secs(60);
 /// Kubelets that could not even ask come back later and later.

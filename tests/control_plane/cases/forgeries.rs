@@ -19,17 +19,17 @@ use serde_json::json;
 
 use super::certificates::{self, Served};
 use super::forgery::{Attacker, Expect, Forgery};
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::daemon::Daemon;
-use crate::harness::decisions;
-use crate::harness::fleet::{self, Fleet};
-use crate::harness::install::Installation;
-use crate::harness::netns;
-use crate::harness::node_user::{
+use crate::{BINARY, Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::daemon::Daemon;
+use control_plane::decisions;
+use control_plane::fleet::{self, Fleet};
+use control_plane::install::Installation;
+use control_plane::netns;
+use control_plane::node_user::{
     Ask, NodeUser, condition, is_untouched, issued, later_than, report, settled,
 };
-use crate::{BINARY, Case, Needs};
 use testkit::forge::Recipe;
 use testkit::forge::octets::IpOctets;
 

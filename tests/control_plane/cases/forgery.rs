@@ -7,7 +7,7 @@ use kube::Client;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::harness::node_user::Ask;
+use control_plane::node_user::Ask;
 use testkit::forge::Recipe;
 use testkit::forge::octets::{IpOctets, Octets};
 

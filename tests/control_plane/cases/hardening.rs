@@ -14,13 +14,13 @@ use kube::{Client, Error};
 use serde_json::{Value, json};
 
 use super::scene::SOON;
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::fleet::{self, Fleet};
-use crate::harness::install::Installation;
-use crate::harness::node_user::{Ask, NodeUser, condition, settled};
-use crate::harness::{GLANCE, netns};
 use crate::{BINARY, Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::fleet::{self, Fleet};
+use control_plane::install::Installation;
+use control_plane::node_user::{Ask, NodeUser, condition, settled};
+use control_plane::{GLANCE, netns};
 use testkit::forge::Recipe;
 
 const HARDENING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/hardening");
@@ -175,7 +175,7 @@ async fn nodes(assets: Arc<Assets>) -> Result<()> {
 /// A Node that had such an address before stays alive, may drop it, and gets no other one.
 async fn what_stands_already_goes_on(cluster: &Cluster, user: &NodeUser) -> Result<()> {
     let old = ["InternalIP 127.0.0.1", "InternalIP 10.96.0.9"];
-    crate::harness::node_user::report(&cluster.admin(), "n", &old).await?;
+    control_plane::node_user::report(&cluster.admin(), "n", &old).await?;
     let own: Api<Node> = Api::all(user.client().clone());
     let ready = json!({"type": "Ready", "status": "True", "reason": "a", "message": "b",
                        "lastHeartbeatTime": "2026-01-01T00:00:00Z"});

@@ -14,11 +14,11 @@ use kube::discovery::ApiResource;
 use kube::{Api, Client};
 use serde_json::json;
 
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options, START_DEADLINE};
-use crate::harness::fleet::{self, Fleet};
-use crate::harness::netns;
 use crate::{Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options, START_DEADLINE};
+use control_plane::fleet::{self, Fleet};
+use control_plane::netns;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -181,7 +181,7 @@ async fn approval_write_is_conditional(assets: Arc<Assets>) -> Result<()> {
             break request.metadata;
         }
         ensure!(begun.elapsed() < SOON, "no request");
-        tokio::time::sleep(crate::harness::GLANCE).await;
+        tokio::time::sleep(control_plane::GLANCE).await;
     };
     let name = seen.name.context("name")?;
     let uid = seen.uid.context("uid")?;
@@ -288,6 +288,6 @@ async fn approve_blindly(client: Client) {
                 let _ = put(&client, &name, &uid, &version).await;
             }
         }
-        tokio::time::sleep(crate::harness::GLANCE).await;
+        tokio::time::sleep(control_plane::GLANCE).await;
     }
 }

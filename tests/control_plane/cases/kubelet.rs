@@ -10,9 +10,9 @@ use judge::Decision;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::harness::assets::Assets;
-use crate::harness::dialogue::ask;
 use crate::{Case, Needs, addresses};
+use control_plane::assets::Assets;
+use control_plane::dialogue::ask;
 use testkit::cluster::NodeSpec;
 use testkit::policies::Base;
 use testkit::random::Random;

@@ -12,13 +12,13 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::vectors::surroundings::endpoint_slice;
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::daemon::Daemon;
-use crate::harness::decisions::{self, Decision};
-use crate::harness::install::Installation;
-use crate::harness::node_user::{Ask, NodeUser, is_untouched, later_than, settled};
 use crate::{BINARY, Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::daemon::Daemon;
+use control_plane::decisions::{self, Decision};
+use control_plane::install::Installation;
+use control_plane::node_user::{Ask, NodeUser, is_untouched, later_than, settled};
 use testkit::forge::Recipe;
 
 const SOON: Duration = Duration::from_secs(60);

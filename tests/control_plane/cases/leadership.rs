@@ -10,13 +10,13 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::harness::GLANCE;
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::daemon::Daemon;
-use crate::harness::fleet::{self, Fleet};
-use crate::harness::install::Installation;
 use crate::{BINARY, Case, Needs};
+use control_plane::GLANCE;
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::daemon::Daemon;
+use control_plane::fleet::{self, Fleet};
+use control_plane::install::Installation;
 
 const SOON: Duration = Duration::from_secs(60);
 /// How long a process may take to end.

@@ -9,9 +9,9 @@ use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
 use super::scene::{SOON, Scene};
-use crate::harness::GLANCE;
-use crate::harness::assets::Assets;
 use crate::{Case, Needs};
+use control_plane::GLANCE;
+use control_plane::assets::Assets;
 
 pub fn cases() -> Vec<Case> {
     vec![

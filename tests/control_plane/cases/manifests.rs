@@ -8,12 +8,12 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::install::Installation;
-use crate::harness::manifests::{Kustomization, ROOT};
-use crate::harness::node_user::{Ask, NodeUser};
 use crate::{BINARY, Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::install::Installation;
+use control_plane::manifests::{Kustomization, ROOT};
+use control_plane::node_user::{Ask, NodeUser};
 use testkit::forge::Recipe;
 
 const README: &str = include_str!("../../../README.md");

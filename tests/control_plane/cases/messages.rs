@@ -10,12 +10,12 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::daemon::Daemon;
-use crate::harness::install::Installation;
-use crate::harness::ports;
 use crate::{BINARY, Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::daemon::Daemon;
+use control_plane::install::Installation;
+use control_plane::ports;
 
 const SOON: Duration = Duration::from_secs(60);
 /// How long a process may take to end.

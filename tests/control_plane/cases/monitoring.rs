@@ -10,16 +10,16 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::scene::{SOON, Scene};
-use crate::harness::GLANCE;
-use crate::harness::assets::Assets;
-use crate::harness::daemon::Daemon;
-use crate::harness::fleet::{self, Fleet};
-use crate::harness::https::Https;
-use crate::harness::node_user::{NodeUser, settled};
-use crate::harness::pki::Pair;
-use crate::harness::prometheus::Prometheus;
-use crate::queries::{of_dashboard, rendered};
 use crate::{Case, Needs};
+use control_plane::GLANCE;
+use control_plane::assets::Assets;
+use control_plane::daemon::Daemon;
+use control_plane::fleet::{self, Fleet};
+use control_plane::https::Https;
+use control_plane::node_user::{NodeUser, settled};
+use control_plane::pki::Pair;
+use control_plane::prometheus::Prometheus;
+use control_plane::queries::{of_dashboard, rendered};
 
 /// An address of the network of Services.
 const SERVICE: &str = "10.96.0.77";

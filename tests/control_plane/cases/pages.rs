@@ -15,9 +15,9 @@ use anyhow::{Result, ensure};
 use place::Place;
 use script::{Block, EXCEPTIONS, How, blocks};
 
-use crate::harness::assets::Assets;
-use crate::harness::manifests::ROOT;
 use crate::{Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::manifests::ROOT;
 
 pub fn cases() -> Vec<Case> {
     vec![Case::new("pages_have_commands_that_run", Needs::Tools, run)]

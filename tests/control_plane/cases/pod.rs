@@ -10,13 +10,13 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::scene::SOON;
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::https::Https;
-use crate::harness::manifests::{chart, objects};
-use crate::harness::node_user::{Ask, NodeUser, later_than, settled};
-use crate::harness::{decisions, netns, pod};
 use crate::{BINARY, Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::https::Https;
+use control_plane::manifests::{chart, objects};
+use control_plane::node_user::{Ask, NodeUser, later_than, settled};
+use control_plane::{decisions, netns, pod};
 use testkit::forge::Recipe;
 
 pub fn cases() -> Vec<Case> {

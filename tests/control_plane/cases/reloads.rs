@@ -7,10 +7,10 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::scene::{SOON, Scene};
-use crate::harness::GLANCE;
-use crate::harness::assets::Assets;
-use crate::harness::volume::ConfigMapVolume;
 use crate::{Case, Needs};
+use control_plane::GLANCE;
+use control_plane::assets::Assets;
+use control_plane::volume::ConfigMapVolume;
 
 pub fn cases() -> Vec<Case> {
     vec![

@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::machines::definition;
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::manifests::{CHART, Kustomization, Objects, chart, helm, kustomize, objects};
 use crate::{Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::manifests::{CHART, Kustomization, Objects, chart, helm, kustomize, objects};
 
 pub fn cases() -> Vec<Case> {
     vec![

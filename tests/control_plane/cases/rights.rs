@@ -19,13 +19,13 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use roles::Role;
 use serde_json::json;
 
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::daemon::Daemon;
-use crate::harness::fleet::{self, Fleet};
-use crate::harness::install::Installation;
-use crate::harness::{GLANCE, pki};
 use crate::{BINARY, Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::daemon::Daemon;
+use control_plane::fleet::{self, Fleet};
+use control_plane::install::Installation;
+use control_plane::{GLANCE, pki};
 
 const SOON: Duration = Duration::from_secs(60);
 const END: Duration = Duration::from_secs(5);

@@ -8,12 +8,12 @@ use kube::Client;
 use serde_json::json;
 
 use crate::BINARY;
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::daemon::Daemon;
-use crate::harness::decisions;
-use crate::harness::install::Installation;
-use crate::harness::node_user::{Ask, NodeUser, later_than, settled};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::daemon::Daemon;
+use control_plane::decisions;
+use control_plane::install::Installation;
+use control_plane::node_user::{Ask, NodeUser, later_than, settled};
 use testkit::forge::Recipe;
 
 /// How long anything may take.

@@ -9,11 +9,11 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::fleet::{self, Fleet};
-use crate::harness::install::Installation;
 use crate::{BINARY, Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::fleet::{self, Fleet};
+use control_plane::install::Installation;
 
 const SOON: Duration = Duration::from_secs(60);
 

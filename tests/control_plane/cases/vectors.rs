@@ -21,9 +21,9 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 
-use crate::harness::assets::Assets;
-use crate::harness::netns;
 use crate::{Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::netns;
 use plan::Plan;
 use scene::Scene;
 use tally::{Line, table};

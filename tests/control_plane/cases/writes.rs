@@ -11,13 +11,13 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use crate::harness::GLANCE;
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::decisions;
-use crate::harness::install::Installation;
-use crate::harness::node_user::{Ask, NodeUser, condition, is_untouched, issued, settled};
 use crate::{BINARY, Case, Needs};
+use control_plane::GLANCE;
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::decisions;
+use control_plane::install::Installation;
+use control_plane::node_user::{Ask, NodeUser, condition, is_untouched, issued, settled};
 use testkit::forge::Recipe;
 
 const SOON: Duration = Duration::from_secs(60);

@@ -10,11 +10,11 @@ use tokio::time::{Instant, sleep};
 
 use super::real::stage;
 use crate::Case;
-use crate::harness::GLANCE;
-use crate::harness::cluster::{Cluster, Options};
 use crate::numbers::Numbers;
 use crate::ordeal::{Seen, one_endures};
 use crate::stage::Stage;
+use control_plane::GLANCE;
+use control_plane::cluster::{Cluster, Options};
 
 /// How long it may take until the API server has read its files anew, or the daemon meets a refusal.
 const SOON: Duration = Duration::from_secs(20);

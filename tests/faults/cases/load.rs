@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::Case;
-use crate::harness::manifests;
 use crate::limit::MemoryLimit;
 use crate::numbers::Numbers;
 use crate::ordeal::{Seen, all_served, end, memory, no_forgery_passed, settled_memory};
 use crate::population::{Kubelets, Strikes, VICTIMS};
 use crate::stage::Stage;
+use control_plane::manifests;
 
 const DEPLOYMENT: &str = include_str!("../../../deploy/base/deployment.yaml");
 /// What a connection takes of the daemon's memory, in KiB. After an outage there is one for each write

@@ -9,11 +9,11 @@ use kube::Api;
 use tokio::time::{Instant, sleep};
 
 use crate::Case;
-use crate::harness::GLANCE;
 use crate::numbers::Numbers;
 use crate::ordeal::{Seen, one_endures};
 use crate::own_clock::{OwnClock, missing};
 use crate::stage::Stage;
+use control_plane::GLANCE;
 
 /// The Lease is renewed every two seconds.
 const SOON: Duration = Duration::from_secs(20);

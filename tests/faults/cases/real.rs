@@ -7,14 +7,14 @@ use tokio::time::{Instant, sleep};
 
 use super::leaders;
 use crate::Case;
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options, START_DEADLINE};
-use crate::harness::https::Https;
-use crate::harness::link::Link;
-use crate::harness::process::Process;
 use crate::numbers::Numbers;
 use crate::ordeal::{Seen, one_endures};
 use crate::stage::Stage;
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options, START_DEADLINE};
+use control_plane::https::Https;
+use control_plane::link::Link;
+use control_plane::process::Process;
 
 /// How often connections are reset, or etcd is compacted.
 const EVERY: Duration = Duration::from_secs(1);

@@ -8,10 +8,10 @@ use tokio::time::{Instant, sleep};
 
 use super::real::stage;
 use crate::Case;
-use crate::harness::cluster::{Cluster, Options, START_DEADLINE};
 use crate::numbers::Numbers;
 use crate::ordeal::{Seen, one_endures};
 use crate::stage::Stage;
+use control_plane::cluster::{Cluster, Options, START_DEADLINE};
 
 /// How long it may take until the daemon meets it: its Lease is renewed every two seconds.
 const SOON: Duration = Duration::from_secs(20);

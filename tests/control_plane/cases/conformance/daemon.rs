@@ -13,10 +13,10 @@ use kube::api::Api;
 use super::kubectl::node_asks;
 use super::{client, write_kubeconfig};
 use crate::BINARY;
-use crate::harness::assets::Assets;
-use crate::harness::daemon::Daemon;
-use crate::harness::node_user::settled;
-use crate::harness::ports;
+use control_plane::assets::Assets;
+use control_plane::daemon::Daemon;
+use control_plane::node_user::settled;
+use control_plane::ports;
 
 const SOON: Duration = Duration::from_secs(60);
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
-use crate::harness::pki;
+use control_plane::pki;
 
 /// What files hold, by their names.
 pub fn write(dir: &Path) -> Result<()> {

@@ -11,9 +11,9 @@ use serde_json::json;
 
 use super::session::Session;
 use super::{client, compare, files, known, write_kubeconfig};
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::node_user::Ask;
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::node_user::Ask;
 use testkit::forge::Recipe;
 
 /// Fewer commands would compare too little.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::lists::without_ages;
 use super::record::{Answer, CSRS, MERGE, Record};
 use crate::cases::forgery::{Attacker, Forgery};
-use crate::harness::pki;
+use control_plane::pki;
 use testkit::forge::fixture::Fixture;
 
 const SERVING: &str = "kubernetes.io/kubelet-serving";

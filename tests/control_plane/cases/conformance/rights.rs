@@ -190,7 +190,7 @@ async fn roles(record: &mut Record<'_>) -> Result<()> {
         {
             break;
         }
-        tokio::time::sleep(crate::harness::GLANCE).await;
+        tokio::time::sleep(control_plane::GLANCE).await;
     }
     let answer = record.put("jane", &approval, &body).await?;
     record.note(
@@ -207,7 +207,7 @@ async fn granted(record: &Record<'_>, user: &str, path: &str) -> Result<()> {
         if record.get(user, path).await?.code == 200 {
             return Ok(());
         }
-        tokio::time::sleep(crate::harness::GLANCE).await;
+        tokio::time::sleep(control_plane::GLANCE).await;
     }
     anyhow::bail!("{user} never gets the role")
 }

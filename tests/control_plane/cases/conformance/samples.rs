@@ -6,7 +6,7 @@ use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
 use super::record::{CSRS, MAPS};
-use crate::harness::pki;
+use control_plane::pki;
 
 /// Where each is created without being kept.
 pub fn all() -> Result<Vec<(String, Value)>> {

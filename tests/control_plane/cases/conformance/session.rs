@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::record::mask;
-use crate::harness::assets::Assets;
+use control_plane::assets::Assets;
 
 /// What kubectl has said of one server.
 pub struct Session {

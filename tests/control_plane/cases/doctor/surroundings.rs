@@ -7,9 +7,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::harness::cluster::Cluster;
-use crate::harness::kubelet_port::{KubeletPort, request};
-use crate::harness::node_user::{Ask, NodeUser, issued, later_than};
+use control_plane::cluster::Cluster;
+use control_plane::kubelet_port::{KubeletPort, request};
+use control_plane::node_user::{Ask, NodeUser, issued, later_than};
 
 /// The kubelet's own port, so that addresses tell the nodes apart.
 const PORT: u16 = 10250;

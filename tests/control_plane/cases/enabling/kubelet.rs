@@ -16,10 +16,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-use crate::harness::cluster::Cluster;
-use crate::harness::kubelet_port::request;
-use crate::harness::netns;
-use crate::harness::node_user::{Ask, NodeUser, issued, later_than};
+use control_plane::cluster::Cluster;
+use control_plane::kubelet_port::request;
+use control_plane::netns;
+use control_plane::node_user::{Ask, NodeUser, issued, later_than};
 
 /// A kubelet as far as its serving certificate goes.
 pub struct Kubelet {

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 
 use self::kubelet::Kubelet;
 use super::scene::{SOON, Scene};
-use crate::harness::assets::Assets;
-use crate::harness::cluster::Cluster;
-use crate::harness::ports;
 use crate::{Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::cluster::Cluster;
+use control_plane::ports;
 
 const PLAYBOOK: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),

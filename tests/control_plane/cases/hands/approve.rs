@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::command::{APPROVE, DENY, Ran, WAIT, admin, ask_for};
 use crate::BINARY;
 use crate::cases::scene::Scene;
-use crate::harness::assets::Assets;
-use crate::harness::kubelet_port::request;
-use crate::harness::node_user::{Ask, condition, is_untouched, issued};
+use control_plane::assets::Assets;
+use control_plane::kubelet_port::request;
+use control_plane::node_user::{Ask, condition, is_untouched, issued};
 
 async fn read(scene: &Scene, name: &str) -> Result<CertificateSigningRequest> {
     let api: Api<CertificateSigningRequest> = Api::all(scene.admin.clone());

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::command::{APPROVE, DENY, admin, codes};
 use crate::cases::scene::Scene;
-use crate::harness::assets::Assets;
-use crate::harness::kubelet_port::{KubeletPort, request};
-use crate::harness::netns;
-use crate::harness::node_user::{Ask, NodeUser, issued};
+use control_plane::assets::Assets;
+use control_plane::kubelet_port::{KubeletPort, request};
+use control_plane::netns;
+use control_plane::node_user::{Ask, NodeUser, issued};
 
 const PORT: u16 = 10_250;
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::BINARY;
 use crate::cases::scene::Scene;
-use crate::harness::node_user::{Ask, NodeUser};
+use control_plane::node_user::{Ask, NodeUser};
 use testkit::forge::Recipe;
 use testkit::forge::octets::{IpOctets, Octets};
 

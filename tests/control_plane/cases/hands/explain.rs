@@ -12,9 +12,9 @@ use super::command::{APPROVE, DENY, WAIT, admin, ask_for, codes, ran};
 use crate::BINARY;
 use crate::cases::asked::DnsServer;
 use crate::cases::scene::{SOON, Scene};
-use crate::harness::assets::Assets;
-use crate::harness::node_user::issued;
-use crate::harness::ports;
+use control_plane::assets::Assets;
+use control_plane::node_user::issued;
+use control_plane::ports;
 
 pub async fn explain(assets: Arc<Assets>) -> Result<()> {
     let scene = Scene::new(&assets).await?;

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::command::{WAIT, admin, ask_for, codes, run};
 use crate::cases::scene::Scene;
-use crate::harness::assets::Assets;
-use crate::harness::node_user::is_untouched;
+use control_plane::assets::Assets;
+use control_plane::node_user::is_untouched;
 
 /// Who may see requests and nothing else.
 const READER: &str = "

@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::command::{APPROVE, admin, ask_for, codes};
 use crate::BINARY;
 use crate::cases::scene::{SOON, Scene};
-use crate::harness::assets::Assets;
-use crate::harness::node_user::issued;
-use crate::harness::process::{Launch, Process};
+use control_plane::assets::Assets;
+use control_plane::node_user::issued;
+use control_plane::process::{Launch, Process};
 
 /// Node, request and state of each line.
 fn lines(status: &Value) -> Vec<(&str, &str, &str)> {

@@ -16,15 +16,15 @@ use tokio::task::AbortHandle;
 
 use crate::BINARY;
 use crate::cases::scene::SOON;
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::daemon::Daemon;
-use crate::harness::install::Installation;
-use crate::harness::kubelet_port::KubeletPort;
-use crate::harness::manifests::Kustomization;
-use crate::harness::netns;
-use crate::harness::node_user::{Ask, NodeUser, later_than, settled};
-use crate::harness::{GLANCE, decisions};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::daemon::Daemon;
+use control_plane::install::Installation;
+use control_plane::kubelet_port::KubeletPort;
+use control_plane::manifests::Kustomization;
+use control_plane::netns;
+use control_plane::node_user::{Ask, NodeUser, later_than, settled};
+use control_plane::{GLANCE, decisions};
 use testkit::forge::Recipe;
 
 /// Where the kubelet is that the pages dial.

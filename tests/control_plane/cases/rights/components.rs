@@ -13,10 +13,10 @@ use super::roles::Role;
 use super::{END, SOON, USER};
 use crate::cases::machines::{KINDS, MachineOf, Machines};
 use crate::cases::scene::Scene;
-use crate::harness::assets::Assets;
-use crate::harness::daemon::Daemon;
-use crate::harness::https::Https;
-use crate::harness::manifests::{ROOT, objects};
+use control_plane::assets::Assets;
+use control_plane::daemon::Daemon;
+use control_plane::https::Https;
+use control_plane::manifests::{ROOT, objects};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const SCRAPER: &str = "system:serviceaccount:default:scraper";

@@ -9,8 +9,8 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams}
 use serde_json::json;
 
 use super::SOON;
-use crate::harness::GLANCE;
-use crate::harness::cluster::Cluster;
+use control_plane::GLANCE;
+use control_plane::cluster::Cluster;
 
 /// A ClusterRole, or a Role in its namespace.
 pub struct Role<'a> {

@@ -14,8 +14,8 @@ use anyhow::{Result, ensure};
 use page::{PAGE, Step, steps};
 use place::Place;
 
-use crate::harness::assets::Assets;
 use crate::{Case, Needs};
+use control_plane::assets::Assets;
 
 /// How long a message may take. metrics-server wants two looks at a kubelet, 10 s apart; a certificate
 /// of [`place::CERTIFICATE`] is renewed within a minute.

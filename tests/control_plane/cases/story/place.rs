@@ -15,15 +15,15 @@ use tokio::task::AbortHandle;
 
 use crate::BINARY;
 use crate::cases::scene::SOON;
-use crate::harness::assets::Assets;
-use crate::harness::cluster::{Cluster, Options, START_DEADLINE};
-use crate::harness::daemon::Daemon;
-use crate::harness::extension::Extension;
-use crate::harness::machine::{Machine, Machines};
-use crate::harness::manifests::{ROOT, objects};
-use crate::harness::process::Process;
-use crate::harness::prometheus::Prometheus;
-use crate::harness::{GLANCE, netns, pod};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options, START_DEADLINE};
+use control_plane::daemon::Daemon;
+use control_plane::extension::Extension;
+use control_plane::machine::{Machine, Machines};
+use control_plane::manifests::{ROOT, objects};
+use control_plane::process::Process;
+use control_plane::prometheus::Prometheus;
+use control_plane::{GLANCE, netns, pod};
 
 /// For how long certificates are issued, so that they rotate while one looks: a kubelet asks anew when
 /// 70 to 90 % of the time are over, and the signer dates 5 minutes back.

@@ -8,9 +8,9 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use crate::harness::cluster::Cluster;
-use crate::harness::decisions::Decision;
-use crate::harness::node_user::{Ask, NodeUser, condition, issued};
+use control_plane::cluster::Cluster;
+use control_plane::decisions::Decision;
+use control_plane::node_user::{Ask, NodeUser, condition, issued};
 use testkit::cluster::KeySpec;
 use testkit::forge::Recipe;
 use testkit::vector::{ObjectSpec, SettledSpec};

@@ -7,8 +7,8 @@ use judge::Decision as Verdict;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 
 use super::plan::Post;
-use crate::harness::decisions::Decision;
-use crate::harness::node_user::{condition, is_untouched};
+use control_plane::decisions::Decision;
+use control_plane::node_user::{condition, is_untouched};
 
 /// Whether what was decided has been written, and signed.
 pub fn is_done(verdict: &str, request: &CertificateSigningRequest) -> bool {

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::Client;
 
-use crate::harness::cluster::Cluster;
+use control_plane::cluster::Cluster;
 use testkit::vector::RequestorSpec;
 
 /// The group of everybody with a credential.

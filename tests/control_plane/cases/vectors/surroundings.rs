@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::harness::cluster::{Cluster, Options};
-use crate::harness::facade::Facade;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::facade::Facade;
 use testkit::cluster::{Kind, ProtectedSpec};
 
 /// Where the API server listens.

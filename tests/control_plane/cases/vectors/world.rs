@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::harness::cluster::Cluster;
-use crate::harness::decisions;
-use crate::harness::etcd::Store;
-use crate::harness::node_user::{Ask, NodeUser};
-use crate::harness::output::Output;
+use control_plane::cluster::Cluster;
+use control_plane::decisions;
+use control_plane::etcd::Store;
+use control_plane::node_user::{Ask, NodeUser};
+use control_plane::output::Output;
 use testkit::forge::Recipe;
 use testkit::objects;
 use testkit::vector::Vector;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 
 /// What `go/go.mod` pins.
 const PINNED: &str = "1.36.2";
-const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/control_plane/go");
+const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go");
 
 /// The version that is run, as `1.36.2`.
 pub fn version() -> String {

@@ -12,7 +12,7 @@ use super::daemon::Daemon;
 use super::ports;
 
 /// The manifests that every installation has.
-const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/base");
+const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/base");
 
 /// An installation, from which any number of replicas can be started.
 pub struct Installation {

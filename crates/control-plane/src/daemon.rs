@@ -8,7 +8,6 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use csr_warden::telemetry::process::{cpu_time, memory_kib};
 
 use super::output::Output;
 use super::process::{Launch, Process};
@@ -140,26 +139,30 @@ impl Daemon {
 
     /// Resident memory in KiB.
     pub fn resident_kib(&self) -> Result<u64> {
-        self.memory("VmRSS:")
+        self.status()?.vmrss.context("no VmRSS")
     }
 
     /// The most resident memory that it ever had, in KiB.
     pub fn peak_resident_kib(&self) -> Result<u64> {
-        self.memory("VmHWM:")
+        self.status()?.vmhwm.context("no VmHWM")
     }
 
-    fn memory(&self, field: &str) -> Result<u64> {
-        memory_kib(&self.id()?, field).with_context(|| format!("no {field}"))
+    fn status(&self) -> Result<procfs::process::Status> {
+        Ok(self.in_proc()?.status()?)
     }
 
     /// Processor time that it has used, user and system together.
     pub fn cpu_time(&self) -> Result<Duration> {
-        cpu_time(&self.id()?).context("no processor time")
+        let stat = self.in_proc()?.stat()?;
+        let ticks = stat.utime + stat.stime;
+        Ok(Duration::from_millis(
+            ticks * 1000 / procfs::ticks_per_second(),
+        ))
     }
 
-    fn id(&self) -> Result<String> {
+    fn in_proc(&self) -> Result<procfs::process::Process> {
         let id = self.process.id().context("the daemon is not running")?;
-        Ok(id.to_string())
+        Ok(procfs::process::Process::new(i32::try_from(id)?)?)
     }
 
     /// Sends SIGTERM and waits until it has ended.

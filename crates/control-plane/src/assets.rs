@@ -191,7 +191,7 @@ pub fn target_dir() -> PathBuf {
         .ancestors()
         .find(|dir| dir.join("CACHEDIR.TAG").is_file());
     tagged.map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
         Path::to_owned,
     )
 }
@@ -210,8 +210,8 @@ fn built(program: &Program, version: &str, bin: &Path) -> Result<PathBuf, Unavai
         let (module, bin) = if program.module == KUBERNETES {
             kubernetes::module(version, bin)?
         } else {
-            let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control_plane");
-            (tests.join(program.module), bin.to_owned())
+            let modules = Path::new(env!("CARGO_MANIFEST_DIR"));
+            (modules.join(program.module), bin.to_owned())
         };
         let file = bin.join(program.name);
         let stamp = bin.join(format!("{}.stamp", program.name));

@@ -11,7 +11,10 @@ use super::daemon::http_get;
 use super::process::{Launch, Process};
 use super::{GLANCE, ports};
 
-const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring/rules.yaml");
+const RULES: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../deploy/monitoring/rules.yaml"
+);
 
 /// A running Prometheus. Dropping it ends it.
 pub struct Prometheus {

@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::assets::Assets;
 
 /// The root of this repository.
-pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// The chart.
-pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/helm/csr-warden");
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/helm/csr-warden");
 
 /// Objects by `Kind namespace/name`.
 pub type Objects = BTreeMap<String, Value>;

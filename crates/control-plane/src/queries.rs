@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-const RULES: &str = include_str!("../../deploy/monitoring/rules.yaml");
-const DASHBOARD: &str = include_str!("../../deploy/monitoring/dashboard.json");
+const RULES: &str = include_str!("../../../deploy/monitoring/rules.yaml");
+const DASHBOARD: &str = include_str!("../../../deploy/monitoring/dashboard.json");
 
 /// A query and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
