@@ -274,6 +274,7 @@ impl SlimNode {
             name: NodeName::parse(meta.name.as_deref()?)?,
             uid: meta.uid.unwrap_or_default().into(),
             created: created(&meta.creation_timestamp),
+            first_seen: None,
             terminating: meta.deletion_timestamp.is_some(),
             lost: self.status.conditions.iter().any(lost),
             control_plane,

@@ -1,15 +1,17 @@
 //! The open requests that are known, with a limit for each requestor.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::queue::{Requestor, Uid};
 use super::timeline::Timeline;
+use super::turn::Now;
 use super::unread::{Packer, Unread};
 use judge::Decision;
-use judge::csr::{Fingerprint, Object, Request};
+use judge::csr::{Fingerprint, FirstSeen, Object, Request};
 use judge::finding::Code;
 
 /// Open requests that are kept for one requestor. A kubelet waits for its newest one only.
@@ -60,10 +62,25 @@ pub(super) struct Entry {
     pub(super) reading: Reading,
     /// When it was first seen.
     pub(super) seen: Instant,
+    /// Its resourceVersion then, if that is a number.
+    first_version: Option<NonZeroU64>,
+    /// Whether the watch showed its creation then.
+    is_creation: bool,
     /// What was last said of it, to say it only once.
     pub(super) said: Option<Box<Said>>,
     /// Failed writes in a row.
     pub(super) failures: u32,
+}
+
+impl Entry {
+    /// The event that first showed it.
+    fn first_seen(&self, now: Now) -> Option<FirstSeen> {
+        Some(FirstSeen {
+            at: now.steady_at(self.seen),
+            resource_version: self.first_version?,
+            is_creation: self.is_creation,
+        })
+    }
 }
 
 /// All open requests. The maps are trees: one of hashes doubles when it is full, and holds both
@@ -78,12 +95,21 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Adds a request or its new state. Returns the request that had to make room, if any: it
-    /// may be this one.
-    pub(super) fn put(&mut self, object: Object, encoded: &[u8], now: Instant) -> Option<Uid> {
+    /// Adds a request or its new state. `is_listed` says that a list shows it, not the running
+    /// watch. Returns the request that had to make room, if any: it may be this one.
+    pub(super) fn put(
+        &mut self,
+        object: Object,
+        encoded: &[u8],
+        is_listed: bool,
+        now: Instant,
+    ) -> Option<Uid> {
         let uid = object.uid.clone();
         let requestor = object.requestor.username.clone();
         let created = object.created;
+        let first_version = object.resource_version.parse().ok();
+        // What a kubelet's request does not have can have been added by an update.
+        let is_creation = !is_listed && !object.kept.has_more;
         let reading = Reading::Unread(Box::new(self.packer.pack(object, encoded)));
         if let Some(entry) = self.entries.get_mut(&uid) {
             entry.reading = reading;
@@ -92,6 +118,8 @@ impl Book {
         let entry = Entry {
             reading,
             seen: now,
+            first_version,
+            is_creation,
             said: None,
             failures: 0,
         };
@@ -109,10 +137,11 @@ impl Book {
     }
 
     /// The request of this UID, its bytes read now if they were not before.
-    pub(super) fn request(&mut self, uid: &Uid) -> Option<&Request> {
+    pub(super) fn request(&mut self, uid: &Uid, now: Now) -> Option<&Request> {
         let entry = self.entries.get_mut(uid)?;
         if let Reading::Unread(unread) = &entry.reading {
             let request = Request::read_late(unread.object(), unread.encoded());
+            let request = request.with_first_seen(entry.first_seen(now));
             entry.reading = Reading::Read(Box::new(request));
         }
         match &entry.reading {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use kube::Resource as _;
 use kube::api::Api;
 use kube::runtime::watcher;
 use tokio::sync::{mpsc, watch};
@@ -16,7 +18,7 @@ use crate::cluster::objects::{SlimNode, SlimRequest};
 use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, Kind, Part};
 use crate::cluster::watch::{Change, follow};
 use crate::sources::machine_watch::News;
-use judge::csr::{KUBELET_SERVING_SIGNER, Object};
+use judge::csr::{FirstSeen, KUBELET_SERVING_SIGNER, Object};
 use judge::evidence::{Inventory, Node, Source};
 use judge::policy::{Demand, Policy};
 
@@ -120,7 +122,7 @@ async fn follow_nodes(api: Api<SlimNode>, inputs: Inputs) {
     follow(api, watcher::Config::default(), |change| {
         let inputs = inputs.clone();
         async move {
-            let node = |node: SlimNode| node.into_evidence(Now::read().steady).map(Box::new);
+            let node = |object| read_node(object, Now::read().steady);
             let change = match change {
                 Change::Seen(object) => node(object).map(Change::Seen),
                 Change::Gone(object) => node(object).map(Change::Gone),
@@ -135,6 +137,14 @@ async fn follow_nodes(api: Api<SlimNode>, inputs: Inputs) {
         }
     })
     .await;
+}
+
+/// The Node as it is when the watch shows it; `None` if its name is none that a Node can have.
+fn read_node(object: SlimNode, at: Timestamp) -> Option<Box<Node>> {
+    let resource_version = object.meta().resource_version.clone();
+    let mut node = object.into_evidence(at)?;
+    node.first_seen = resource_version.and_then(|version| FirstSeen::new(at, &version, true));
+    Some(Box::new(node))
 }
 
 async fn follow_requests(api: Api<SlimRequest>, inputs: Inputs) {

@@ -17,6 +17,7 @@ use judge::finding::Code;
 use judge::policy::{Enforcement, default_policy};
 
 mod clocks;
+mod order;
 mod sources;
 
 use testkit::forge::recipe::Recipe;
@@ -115,6 +116,7 @@ fn node(name: &str, created: Timestamp) -> Node {
         name: NodeName::parse(name).unwrap(),
         uid: format!("uid-{name}").into(),
         created,
+        first_seen: None,
         terminating: false,
         lost: false,
         control_plane: false,

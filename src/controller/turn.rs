@@ -37,6 +37,12 @@ impl Now {
         }
     }
 
+    /// The steady time at this monotonic time, which has passed.
+    pub(super) fn steady_at(self, monotonic: Instant) -> Timestamp {
+        let passed = self.monotonic.saturating_duration_since(monotonic);
+        self.steady.checked_sub(passed).unwrap_or(self.steady)
+    }
+
     /// How far somebody has set the time of day since the program began.
     pub(super) fn set_by(self) -> SignedDuration {
         self.moment().set_by()

@@ -27,6 +27,7 @@ pub fn evidence(nodes: usize, now: Timestamp) -> Result<Evidence> {
             name: NodeName::parse(&name).context("a name")?,
             uid: format!("uid-of-{name}").into(),
             created: ago(if index == 1 { 30 } else { 60 }),
+            first_seen: None,
             terminating: false,
             lost: false,
             control_plane: false,

@@ -2,16 +2,14 @@
 //! line each on standard output. Two versions whose lines are equal judge alike.
 //!
 //! ```sh
-//! cargo run --release --example verdicts >target/verdicts.txt
+//! cargo run --release -p testkit --example verdicts >target/verdicts.txt
 //! ```
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 
 use std::io::{BufWriter, Result, Write};
 
-use judge::Judgement;
-use judge::csr::Request;
-use judge::policy;
+use judge::{Judgement, policy};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use testkit::now;
@@ -41,7 +39,7 @@ fn vectors(out: &mut impl Write) -> Result<()> {
             // With the change to the policy that the vector asks for.
             write_line(out, &title, base.as_str(), &vector.judgement(base))?;
         }
-        let request = Request::read(vector.object(), forged(&vector.request).as_bytes());
+        let request = vector.read(forged(&vector.request).as_bytes());
         let evidence = vector.evidence();
         for (name, policy) in &policies {
             let judged = judge::judge(&request, policy, &evidence, now());

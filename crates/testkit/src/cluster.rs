@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
-use judge::csr::Fingerprint;
+
 use judge::csr::names::{NodeName, San};
+use judge::csr::{Fingerprint, FirstSeen};
 use judge::evidence::{
     Answer, Answers, Evidence, IdentityKind, Keys, Machine, MachineLink, Node, NodeAddress, Nodes,
     Protected, Source, Sources,
@@ -27,6 +28,8 @@ pub struct NodeSpec {
     pub addresses: Vec<BTreeMap<String, String>>,
     /// How long ago it was created.
     pub age: SignedDuration,
+    /// The event by which a watch first showed it.
+    pub first_seen: Option<FirstSeenSpec>,
     /// How long its addresses have been what they are; by default as long as there is the Node.
     pub stable: Option<SignedDuration>,
     pub terminating: bool,
@@ -49,6 +52,7 @@ impl Default for NodeSpec {
                 address("InternalIP", "10.0.0.1"),
             ],
             age: SignedDuration::from_hours(1),
+            first_seen: None,
             stable: None,
             terminating: false,
             lost: false,
@@ -67,6 +71,7 @@ impl NodeSpec {
             name: NodeName::parse(&self.name).unwrap_or_else(|| panic!("`{}`", self.name)),
             uid: format!("uid-of-{}", self.name).into(),
             created: ago(self.age),
+            first_seen: self.first_seen.map(FirstSeenSpec::event),
             terminating: self.terminating,
             lost: self.lost,
             control_plane: self.control_plane,
@@ -79,6 +84,26 @@ impl NodeSpec {
             pod_cidrs: self.pod_cidrs.clone(),
             provider_id: self.provider_id.as_deref().map(Into::into),
         }
+    }
+}
+
+/// The first event that showed an object.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirstSeenSpec {
+    /// How long ago it came.
+    pub ago: SignedDuration,
+    /// The object's resourceVersion in it.
+    pub version: u64,
+    /// Whether a list showed it, not the running watch.
+    #[serde(default)]
+    pub listed: bool,
+}
+
+impl FirstSeenSpec {
+    pub fn event(self) -> FirstSeen {
+        let version = self.version.to_string();
+        FirstSeen::new(ago(self.ago), &version, !self.listed).unwrap()
     }
 }
 

@@ -12,7 +12,8 @@ use judge::{Decision, Judgement, judge};
 use serde::{Deserialize, Deserializer, de};
 
 use super::cluster::{
-    AnswerSpec, KeySpec, MachineSpec, NodeSpec, ProtectedSpec, SourceSpec, ago, evidence, kubeadm,
+    AnswerSpec, FirstSeenSpec, KeySpec, MachineSpec, NodeSpec, ProtectedSpec, SourceSpec, ago,
+    evidence, kubeadm,
 };
 use super::policies::Base;
 use super::{now, read_yaml};
@@ -89,6 +90,8 @@ pub struct ObjectSpec {
     pub usages: Vec<String>,
     pub expiration_seconds: Option<i32>,
     pub age: SignedDuration,
+    /// The event by which a watch first showed it.
+    pub first_seen: Option<FirstSeenSpec>,
     pub settled: Option<SettledSpec>,
     pub terminating: bool,
 }
@@ -100,6 +103,7 @@ impl Default for ObjectSpec {
             usages: vec!["digital signature".into(), "server auth".into()],
             expiration_seconds: None,
             age: SignedDuration::from_secs(5),
+            first_seen: None,
             settled: None,
             terminating: false,
         }
@@ -219,7 +223,7 @@ impl Vector {
     }
 
     fn judged(&self, text: &[u8], base: Base) -> Judgement {
-        let request = Request::read(self.object(), text);
+        let request = self.read(text);
         let policy = base.with(self.policy.as_ref());
         let now = Moment {
             wall: now() + self.clock_set_by,
@@ -257,6 +261,19 @@ impl Vector {
             answer.keep(&mut evidence.answers);
         }
         evidence
+    }
+
+    /// The request, if this is its text.
+    pub fn read(&self, text: &[u8]) -> Request {
+        let first_seen = self.object.first_seen.map(FirstSeenSpec::event);
+        Request::read(self.object(), text).with_first_seen(first_seen)
+    }
+
+    /// Whether the verdict may rest on the order in which watches showed objects.
+    #[allow(dead_code)]
+    pub fn has_seen_order(&self) -> bool {
+        let mut nodes = self.nodes.iter().chain(&self.others);
+        self.object.first_seen.is_some() || nodes.any(|node| node.first_seen.is_some())
     }
 
     /// The API object.

@@ -52,7 +52,8 @@ impl Reconciler {
         }
         let requestor = object.requestor.username.clone();
         let created = object.created;
-        if let Some(oldest) = self.book.put(object, encoded, now.monotonic) {
+        let is_listed = self.listed_requests.is_some();
+        if let Some(oldest) = self.book.put(object, encoded, is_listed, now.monotonic) {
             self.dropped += 1;
             self.forget(&oldest);
         }
@@ -124,10 +125,13 @@ impl Reconciler {
     }
 
     /// A Node is there, in this state.
-    pub(in crate::controller) fn node_seen(&mut self, node: Node) {
+    pub(in crate::controller) fn node_seen(&mut self, mut node: Node) {
         let name = node.name.clone();
         if let Some(listed) = &mut self.listed_nodes {
             listed.insert(name.clone());
+            if let Some(first_seen) = &mut node.first_seen {
+                first_seen.is_creation = false;
+            }
         }
         if self.evidence.nodes.apply(node) {
             self.wake_for_node(&name.shared());

@@ -133,7 +133,7 @@ impl Reconciler {
     pub(super) fn take_turn(&mut self, now: Now) -> Option<Turn> {
         let uid = self.queue.pop()?;
         let seen = self.book.get(&uid)?.seen;
-        let request = self.book.request(&uid)?;
+        let request = self.book.request(&uid, now)?;
         let judgement = judge(request, &self.policy, &self.evidence, now.moment());
         let object = request.object.clone();
         let decision = judgement.verdict.decision();

@@ -12,7 +12,7 @@ use kube::api::PostParams;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::load::register;
+use super::load::{ask, register};
 use crate::Case;
 use crate::numbers::Numbers;
 use crate::ordeal::{Seen, Terms, endure};
@@ -38,6 +38,11 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
+/// Kubelets that register while the clock is wrong and ask for the first time when it is right
+/// again: by creationTimestamps their Nodes are younger than their requests for as long as the clock
+/// was ahead.
+const LATE: usize = 3;
+
 async fn jump(numbers: Numbers, ahead: SignedDuration) -> Result<Seen> {
     let mut stage = Stage::embedded().await?;
     // Nodes that stand for an hour: one that is younger than its request is waited for.
@@ -49,9 +54,16 @@ async fn jump(numbers: Numbers, ahead: SignedDuration) -> Result<Seen> {
     stage.server()?.set_clock(SignedDuration::ZERO);
     stage.start(&["one"], &[]).await?;
     let during = async |stage: &mut Stage, lasts: Duration| {
+        let late = numbers.kubelets + 1..=numbers.kubelets + LATE;
         stage.server()?.set_clock(ahead);
+        for index in late.clone() {
+            register(&admin, index).await?;
+        }
         sleep(lasts).await;
         stage.server()?.set_clock(SignedDuration::ZERO);
+        for index in late {
+            ask(&admin, index).await?;
+        }
         Ok(())
     };
     endure(

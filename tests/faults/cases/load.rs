@@ -127,6 +127,11 @@ async fn post(admin: &Client, index: usize) -> Result<()> {
     if index <= VICTIMS {
         return Ok(());
     }
+    ask(admin, index).await
+}
+
+/// Posts a request of this kubelet, and waits for nothing.
+pub(super) async fn ask(admin: &Client, index: usize) -> Result<()> {
     let (name, address) = (fleet::name(index), fleet::address(index));
     let template = Template::genuine(&name, std::slice::from_ref(&name), &[address]);
     let request = json!({

@@ -41,6 +41,7 @@ impl Request {
             object: object.into(),
             content: Some(content),
             findings,
+            first_seen: None,
         })
     }
 }

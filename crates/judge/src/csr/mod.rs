@@ -3,6 +3,7 @@
 mod certificate;
 mod content;
 mod encoded;
+mod first_seen;
 mod key;
 mod lenient;
 pub mod names;
@@ -13,6 +14,7 @@ mod strict;
 
 pub use content::{Content, LARGEST_REQUEST};
 pub use encoded::Encoded;
+pub use first_seen::FirstSeen;
 pub use key::Fingerprint;
 pub use object::{
     KUBELET_SERVING_SIGNER, Kept, NODE_USER_PREFIX, NODES_GROUP, Object, Requestor, Settled,
@@ -31,6 +33,8 @@ pub struct Request {
     pub content: Option<Content>,
     /// What is wrong with its bytes. None of this depends on anything outside of them.
     pub findings: Findings,
+    /// The event by which a watch first showed it; `None` for a request that no watch has shown.
+    pub first_seen: Option<FirstSeen>,
 }
 
 impl Request {
@@ -58,7 +62,13 @@ impl Request {
             object,
             content,
             findings,
+            first_seen: None,
         }
+    }
+
+    /// The request with the event by which a watch first showed it.
+    pub fn with_first_seen(self, first_seen: Option<FirstSeen>) -> Request {
+        Request { first_seen, ..self }
     }
 
     /// The key of a request of any state, if its bytes can be read. The API server has verified

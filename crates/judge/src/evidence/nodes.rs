@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::networks::{Networks, unmapped};
+use crate::csr::FirstSeen;
 use crate::csr::names::{NodeName, San};
 
 /// The type of a Node's address, as Kubernetes spells it.
@@ -76,6 +77,8 @@ pub struct Node {
     pub uid: Box<str>,
     /// `metadata.creationTimestamp`.
     pub created: Timestamp,
+    /// The event by which a watch first showed this UID; `None` for a Node that no watch has shown.
+    pub first_seen: Option<FirstSeen>,
     /// Whether `metadata.deletionTimestamp` is set.
     pub terminating: bool,
     /// Whether the control plane has lost contact: condition Ready is Unknown.
@@ -135,15 +138,19 @@ pub struct Nodes {
 
 impl Nodes {
     /// Adds a Node or puts it in the place of the one that had its name. An unchanged list of
-    /// addresses of the same Node keeps its age. Returns whether anything changed.
+    /// addresses of the same Node keeps its age, and the same Node its first event. Returns whether
+    /// anything changed.
     pub fn apply(&mut self, mut node: Node) -> bool {
         for network in &mut node.pod_cidrs {
             *network = unmapped(network).unwrap_or(*network);
         }
         node.pod_cidrs.retain(is_plausible);
         if let Some(old) = self.by_name.get(node.name.as_str()) {
-            if old.uid == node.uid && old.addresses == node.addresses {
-                node.addresses_since = old.addresses_since;
+            if old.uid == node.uid {
+                node.first_seen = old.first_seen;
+                if old.addresses == node.addresses {
+                    node.addresses_since = old.addresses_since;
+                }
             }
             if **old == node {
                 return false;
@@ -266,6 +273,7 @@ impl Node {
             name: NodeName::parse(name).unwrap(),
             uid: "".into(),
             created: Timestamp::UNIX_EPOCH,
+            first_seen: None,
             terminating: false,
             lost: false,
             control_plane: false,
@@ -331,6 +339,27 @@ mod tests {
         };
         assert!(nodes.apply(anew));
         assert_eq!(since(&nodes), at(5));
+    }
+
+    #[test]
+    fn the_first_event_of_a_node_stays_as_long_as_its_uid() {
+        let seen = |second, version: &str| FirstSeen::new(at(second), version, true);
+        let shown = |uid: &str, address: &str, first_seen| Node {
+            uid: uid.into(),
+            first_seen,
+            ..node("a", address, 1)
+        };
+        let mut nodes = Nodes::default();
+        let kept = |nodes: &Nodes| nodes.get("a").unwrap().first_seen;
+        nodes.apply(shown("1", "10.0.0.1", seen(1, "7")));
+        assert!(!nodes.apply(shown("1", "10.0.0.1", seen(2, "8"))));
+        nodes.apply(shown("1", "10.0.0.2", seen(3, "9")));
+        assert_eq!(kept(&nodes), seen(1, "7"));
+        nodes.apply(shown("2", "10.0.0.2", seen(4, "10")));
+        assert_eq!(kept(&nodes), seen(4, "10"));
+        nodes.remove("a");
+        nodes.apply(shown("2", "10.0.0.2", seen(5, "11")));
+        assert_eq!(kept(&nodes), seen(5, "11"));
     }
 
     #[test]

@@ -1,10 +1,15 @@
 //! Rows 57 to 64: whether enough is known, and of a Node that is there to stay.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Case;
-use crate::evidence::{Evidence, Source};
+use crate::csr::FirstSeen;
+use crate::evidence::{Evidence, Moment, Node, Source};
 use crate::finding::{Awaited, Code, Findings};
+
+/// Clocks of a healthy cluster differ by seconds. A creationTimestamp that was further in the future
+/// when its object was first seen was written by a wrong clock.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 
 /// The sources that cannot be relied on, each with the reason.
 pub fn unready(evidence: &Evidence, now: Timestamp) -> Vec<(Source, String)> {
@@ -38,12 +43,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
             format!("Node {requestor} is being deleted"),
         );
     }
-    let asked = case.request.object.created;
-    if node.created > asked {
-        let detail = format!(
-            "Node {requestor} was created at {}, after the request at {asked}",
-            node.created
-        );
+    if let Some(detail) = younger(case, node) {
         findings.wait(Code::NodeYounger, on_node(), detail);
     }
     if !node.has_ip() {
@@ -69,4 +69,62 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         awaits.push(Awaited::Time(until));
         findings.wait(Code::NodeAddressesUnstable, awaits, detail);
     }
+}
+
+/// Row 59. The reason to take the Node as created after the request; `None` if it was there before.
+///
+/// The creationTimestamps decide, except when one of them was in the future when the watch first
+/// showed its object. An API server's clock was ahead then: its timestamp says nothing, and would
+/// make a Node wait for as long as the clock was ahead. Then the order that was seen decides.
+///
+/// The exception is narrow on purpose. A request of the previous holder of the name must not be
+/// approved for the Node that has it now:
+///
+/// - Timestamps that were plausible decide, whatever the watches showed. A watch can be late, and
+///   the order of events alone is weaker than two clocks that agree.
+/// - An order needs two witnesses, resourceVersions and delivery ([`FirstSeen::precedes`]).
+/// - No order is seen between what a list shows. Timestamps decide there, also one in the future:
+///   the Node waits, and its kubelet's next request comes by the watch.
+/// - A Node is known by its UID. One that was re-created is first seen again.
+/// - A request whose own timestamp was in the future is older than the Node that came after it, so
+///   the order can make a request wait too.
+fn younger(case: &Case<'_>, node: &Node) -> Option<String> {
+    let request = case.request;
+    let (name, created, asked) = (&node.name, node.created, request.object.created);
+    let wrong = [(created, node.first_seen), (asked, request.first_seen)]
+        .into_iter()
+        .find(|(timestamp, seen)| was_future(*timestamp, *seen, case.now));
+    if let (Some((timestamp, _)), Some(of_node), Some(of_request)) =
+        (wrong, node.first_seen, request.first_seen)
+    {
+        if of_node.precedes(&of_request) {
+            return None;
+        }
+        if of_request.precedes(&of_node) {
+            return Some(format!(
+                "Node {name} was created after the request: the request has resourceVersion {}, the \
+                 Node {}. creationTimestamps do not decide, because {timestamp} was in the future",
+                of_request.resource_version, of_node.resource_version
+            ));
+        }
+    }
+    if created <= asked {
+        return None;
+    }
+    let by_timestamps =
+        format!("Node {name} was created at {created}, after the request at {asked}");
+    Some(match wrong {
+        Some((timestamp, _)) => format!(
+            "{by_timestamps}; {timestamp} was in the future, but the order of their creation was \
+             not seen here"
+        ),
+        None => by_timestamps,
+    })
+}
+
+/// Whether an object was dated later than it was first seen. One that no watch has shown is seen
+/// now.
+fn was_future(created: Timestamp, first_seen: Option<FirstSeen>, now: Moment) -> bool {
+    let seen = first_seen.map_or(now.wall, |first_seen| now.by_wall(first_seen.at));
+    created.duration_since(seen) > CLOCK_TOLERANCE
 }

@@ -177,6 +177,7 @@ fn bystander() -> impl Strategy<Value = NodeSpec> {
             address("InternalDNS", "bystander.example"),
         ],
         age: SignedDuration::from_secs(age),
+        first_seen: None,
         stable: None,
         terminating: flags[0],
         lost: flags[1],

@@ -262,7 +262,12 @@ fn ip_octets(value: &[u8]) -> Vec<u8> {
 }
 
 /// A vector as a scene under this policy. What only vectors can say of the cluster is left out.
+/// Returns `None` for a vector with an order of events or a Node of the future: a scene has neither.
 pub(super) fn write(vector: &Vector, policy: &str) -> Option<Vec<u8>> {
+    let mut nodes = vector.nodes.iter().chain(&vector.others);
+    if vector.has_seen_order() || nodes.any(|node| node.age.is_negative()) {
+        return None;
+    }
     let mut lines = vec![format!("policy {policy}")];
     write_object(vector, &mut lines);
     for node in vector.nodes.iter().chain(&vector.others) {

@@ -24,6 +24,11 @@ pub enum Skip {
     RequestDated,
     /// The Node is of the very second of the request.
     SameSecond,
+    /// The Node is younger than the request: on this cluster it is there first, dated in the future,
+    /// and the order decides. `cases/late.rs` creates such Nodes.
+    NodeYounger,
+    /// An API server's clock was ahead, or a watch has shown an order: `tests/faults/cases/clocks.rs`.
+    SeenOrder,
     /// Somebody has set the clock of csr-warden's machine: `tests/faults/cases/own_clocks.rs`.
     ClockSet,
     /// The requestor is not in `system:authenticated`: the API server puts everybody there.
@@ -38,9 +43,12 @@ impl Skip {
     /// Whether other cases show on a cluster what these vectors are about.
     pub fn has_other_cases(self) -> bool {
         match self {
-            Self::IndependentSource | Self::SourceDown | Self::ClockSet | Self::ProtectedLately => {
-                true
-            }
+            Self::IndependentSource
+            | Self::SourceDown
+            | Self::ClockSet
+            | Self::NodeYounger
+            | Self::SeenOrder
+            | Self::ProtectedLately => true,
             Self::RequestDated
             | Self::SameSecond
             | Self::AlwaysAuthenticated
@@ -199,6 +207,7 @@ fn skip(vector: &Vector) -> Option<Skip> {
     let is_stale = |base: Base| object.age >= of_policy(base).request.max_age;
     let is_dated = object.age.is_negative() || Base::ALL.into_iter().any(is_stale);
     let same_second = requestors_node(vector).is_some_and(|node| node.age == object.age);
+    let is_younger = requestors_node(vector).is_some_and(|node| node.age < object.age);
     let groups = &vector.requestor.groups;
     let is_heard = vector.inventory.is_some() || vector.machines.is_some();
     if is_heard || !vector.answers.is_empty() {
@@ -207,10 +216,14 @@ fn skip(vector: &Vector) -> Option<Skip> {
         Some(Skip::SourceDown)
     } else if !vector.clock_set_by.is_zero() {
         Some(Skip::ClockSet)
+    } else if vector.has_seen_order() {
+        Some(Skip::SeenOrder)
     } else if is_dated {
         Some(Skip::RequestDated)
     } else if same_second {
         Some(Skip::SameSecond)
+    } else if is_younger {
+        Some(Skip::NodeYounger)
     } else if !groups.iter().any(|group| group == AUTHENTICATED) {
         Some(Skip::AlwaysAuthenticated)
     } else if vector

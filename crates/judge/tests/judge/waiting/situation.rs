@@ -35,7 +35,7 @@ impl Situation {
         vector.protected.append(&mut vector.also_protected);
         let text = forged(&vector.request);
         Situation {
-            request: Request::read(vector.object(), text.as_bytes()),
+            request: vector.read(text.as_bytes()),
             policy: base.with(vector.policy.as_ref()),
             now: now(),
             vector,
@@ -225,6 +225,7 @@ impl Situation {
         let id = || MachineSpec::default().provider_id;
         node.provider_id = node.provider_id.take().or_else(id);
         node.age = node.age.max(asked_ago + SignedDuration::from_secs(1));
+        node.first_seen = None;
         let has: BTreeSet<San> = node.node().addresses.into_iter().map(|a| a.san).collect();
         if has != wanted {
             node.addresses = wanted
