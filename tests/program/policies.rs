@@ -1,12 +1,5 @@
 //! The policies that ship, their JSON Schema, and what is said of one's own that is wrong.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
-
 use std::path::Path;
 
 use assert_cmd::Command;
@@ -63,7 +56,7 @@ fn every_head_says_for_whom_it_is_and_what_it_holds_against() {
     }
 }
 
-/// `UPDATE_DOCS=1 cargo test --test policies` writes them anew.
+/// `UPDATE_DOCS=1 cargo test --test program` writes them anew.
 #[test]
 fn the_schemas_are_up_to_date() {
     for (kind, path, schema) in schemas_of_files() {
@@ -75,7 +68,7 @@ fn the_schemas_are_up_to_date() {
         let found = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
             found == schema,
-            "{path} is stale: run `UPDATE_DOCS=1 cargo test --test policies`"
+            "{path} is stale: run `UPDATE_DOCS=1 cargo test --test program`"
         );
         let (code, printed, _) = csr_warden(&["policy", "schema", kind]);
         assert_eq!((code, printed), (0, schema), "{kind}");

@@ -1,7 +1,5 @@
 //! What stands in `deploy/` and somewhere else too is the same in both places.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 

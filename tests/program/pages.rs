@@ -1,20 +1,17 @@
 //! `docs/metrics.md` and `docs/policy.md` list all there is, and nothing else.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 #![allow(missing_docs, unreachable_pub)]
-
-mod exposition;
 
 use std::collections::BTreeMap;
 
-use exposition::{exposed, families};
+use crate::exposition::{exposed, families};
 use judge::policy::{default_policy, parse};
 use serde_json::Value;
 
-const METRICS: &str = include_str!("../docs/metrics.md");
-const POLICY: &str = include_str!("../docs/policy.md");
-const DEFAULT: &str = include_str!("../policies/default.yaml");
-const STRICT: &str = include_str!("../policies/strict.yaml");
+const METRICS: &str = include_str!("../../docs/metrics.md");
+const POLICY: &str = include_str!("../../docs/policy.md");
+const DEFAULT: &str = include_str!("../../policies/default.yaml");
+const STRICT: &str = include_str!("../../policies/strict.yaml");
 
 /// The rows of the first table, each cell without its backticks.
 fn table(page: &str) -> Vec<Vec<String>> {

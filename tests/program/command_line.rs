@@ -1,13 +1,6 @@
 //! The command line itself: help that fits a terminal, completions that a real shell takes, manual
 //! pages that a real `man` shows, and the plugin's manifest.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
-
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -1,18 +1,8 @@
 //! `csr-warden check` as a user meets it: files in, verdict and exit code out.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
-
-#[path = "check/case.rs"]
 #[allow(unreachable_pub)]
 mod case;
-#[path = "check/evidence.rs"]
 mod evidence;
-#[path = "check/wrong.rs"]
 mod wrong;
 
 use case::*;
@@ -150,7 +140,7 @@ fn the_readme_shows_what_is_printed() {
     });
     let ran = case.check(&["csr.yaml", "cluster.yaml", "--as-new"]);
     ran.assert(DENY, &[]);
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../README.md");
     let sample = format!("```text\n{}```", ran.stdout);
     assert!(readme.contains(&sample), "expected in README.md:\n{sample}");
 }
@@ -182,7 +172,7 @@ fn a_policy_is_built_in_or_a_file() {
     let with = |policy: &str| case.check(&["csr.yaml", "nodes.yaml", "--policy", policy]);
     with("default").assert(APPROVE, &["policy default ("]);
     with("strict").assert(WAIT, &["SanUncorroborated", "policy strict ("]);
-    let default = include_str!("../policies/default.yaml");
+    let default = include_str!("../../policies/default.yaml");
     let narrow = default
         .replace(
             "networks: []\n  sources",

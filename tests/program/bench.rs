@@ -1,12 +1,5 @@
 //! `csr-warden bench`, as a person or a program runs it: its JSON output has every measurement.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
-
 use std::process::{Command, Output};
 
 use serde_json::Value;

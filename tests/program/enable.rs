@@ -1,14 +1,12 @@
 //! `deploy/enable` says what its pages say it does. That it works is shown where there is something
 //! to run it: `tests/control_plane/cases/enabling`.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
 
-const PAGE: &str = include_str!("../docs/enable.md");
+const PAGE: &str = include_str!("../../docs/enable.md");
 const ROLE: &str = "deploy/enable/ansible/roles/kubelet_serving_certificates";
 const CA: &str =
     "--kubelet-certificate-authority=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";

@@ -1,10 +1,8 @@
 //! `docs/doctor.md` has every code that there is, and the schema of the report is fresh.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
 use csr_warden::doctor::{Code, Report, Severity};
 
-const PAGE: &str = include_str!("../docs/doctor.md");
+const PAGE: &str = include_str!("../../docs/doctor.md");
 const SCHEMA: &str = "docs/schemas/doctor.json";
 
 fn word(severity: Severity) -> &'static str {
@@ -40,7 +38,7 @@ fn every_code_is_told_of() {
     }
 }
 
-/// `UPDATE_DOCS=1 cargo test --test doctor` writes it anew.
+/// `UPDATE_DOCS=1 cargo test --test program` writes it anew.
 #[test]
 fn the_schema_is_up_to_date() {
     let schema = serde_json::to_string_pretty(&schemars::schema_for!(Report)).unwrap() + "\n";
@@ -50,6 +48,6 @@ fn the_schema_is_up_to_date() {
     let found = std::fs::read_to_string(SCHEMA).unwrap_or_default();
     assert!(
         found == schema,
-        "{SCHEMA} is stale: run `UPDATE_DOCS=1 cargo test --test doctor`"
+        "{SCHEMA} is stale: run `UPDATE_DOCS=1 cargo test --test program`"
     );
 }

@@ -1,7 +1,5 @@
 //! The demonstration as somebody without a terminal sees it, and what it leaves running.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ use judge::finding::Code;
 use judge::policy::default_policy;
 
 /// Every family that the daemon has, each with a sample: one without is not exposed.
-pub fn exposed() -> String {
+pub(crate) fn exposed() -> String {
     let policy = default_policy().unwrap();
     let metrics = Metrics::new(&policy);
     let now = Timestamp::now();
@@ -41,7 +41,7 @@ pub fn exposed() -> String {
 }
 
 /// Name as in a query, type and labels of each family.
-pub fn families(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+pub(crate) fn families(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
     let mut families = BTreeMap::new();
     let mut current = String::new();
     for line in text.lines() {

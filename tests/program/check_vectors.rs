@@ -1,12 +1,5 @@
 //! Every vector that files can hold, judged by `csr-warden check` as a reviewer would run it.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;

@@ -1,8 +1,6 @@
 //! The published JSON Schemas of outputs: those of the program. That real output
 //! keeps to them is seen on a real control plane.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
 use std::collections::BTreeSet;
 
 use csr_warden::cli::schemas;
@@ -10,7 +8,7 @@ use csr_warden::cli::schemas;
 /// Other schemas may lie beside them.
 const FOLDER: &str = "docs/schemas";
 
-/// `UPDATE_DOCS=1 cargo test --test schemas` writes them anew.
+/// `UPDATE_DOCS=1 cargo test --test program` writes them anew.
 #[test]
 fn the_published_schemas_are_up_to_date() {
     let mut expected = BTreeSet::new();
@@ -25,7 +23,7 @@ fn the_published_schemas_are_up_to_date() {
         let found = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             found == text,
-            "{path} is stale: run `UPDATE_DOCS=1 cargo test --test schemas`"
+            "{path} is stale: run `UPDATE_DOCS=1 cargo test --test program`"
         );
         jsonschema::validator_for(&serde_json::to_value(&schema).unwrap()).unwrap();
         expected.insert(file);

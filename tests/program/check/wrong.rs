@@ -2,7 +2,7 @@
 
 use assert_cmd::Command;
 
-use crate::case::*;
+use super::case::*;
 
 #[test]
 fn a_time_is_that_of_rfc_3339() {
@@ -16,7 +16,7 @@ fn a_bad_policy_is_one_sentence() {
     let case = Case::new();
     let with = |policy: &str| case.check(&["csr.yaml", "nodes.yaml", "--policy", policy]);
     with("absent.yaml").assert_error(&["absent.yaml", "expected a file, or one of"]);
-    let default = include_str!("../../policies/default.yaml");
+    let default = include_str!("../../../policies/default.yaml");
     for (name, text, expected) in [
         ("shape.yaml", "a: [".to_owned(), "shape.yaml"),
         (
@@ -103,7 +103,7 @@ fn a_bad_file_is_one_sentence() {
     );
     case.assert_bad_file(
         "policy.yaml",
-        include_str!("../../policies/strict.yaml"),
+        include_str!("../../../policies/strict.yaml"),
         &["found a Policy: name it with --policy"],
     );
     case.assert_bad_file(

@@ -1,7 +1,5 @@
 //! Every command in the README is one that is run: by `.ci/run`, or by a test.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -1,21 +1,18 @@
 //! Alerts, dashboard and runbooks: `promtool` runs the alerts' own tests, whatever they and the
 //! dashboard ask for is exposed, and each alert has a section that says what to do.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 #![allow(clippy::panic, clippy::print_stderr, missing_docs, unreachable_pub)]
-
-mod exposition;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
+use crate::exposition::{exposed, families};
 use control_plane::queries::{Query, alerts, dashboard, of_alerts, of_dashboard, rendered};
-use exposition::{exposed, families};
 use serde_json::Value;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring");
-const RUNBOOKS: &str = include_str!("../docs/runbooks.md");
+const RUNBOOKS: &str = include_str!("../../docs/runbooks.md");
 /// Labels that a scrape adds.
 const OF_THE_SCRAPE: [&str; 4] = ["namespace", "job", "instance", "pod"];
 /// What is not exposed by csr-warden: the kubelet's own, and Prometheus' own of alerts.
@@ -57,7 +54,7 @@ fn alerts_fire_when_they_should_and_only_then() {
     promtool(&["test", "rules", "rules.test.yaml"]);
 }
 
-/// `UPDATE_DOCS=1 cargo test --test monitoring` writes it anew.
+/// `UPDATE_DOCS=1 cargo test --test program` writes it anew.
 #[test]
 fn the_prometheus_rule_holds_the_same_groups() {
     let rules = read("rules.yaml");
@@ -80,7 +77,7 @@ fn the_prometheus_rule_holds_the_same_groups() {
     let found = read("prometheus-rule.yaml");
     assert!(
         found == manifest,
-        "prometheus-rule.yaml is stale: run `UPDATE_DOCS=1 cargo test --test monitoring`"
+        "prometheus-rule.yaml is stale: run `UPDATE_DOCS=1 cargo test --test program`"
     );
     let parsed: Value = serde_saphyr::from_str(&found).unwrap();
     let plain: Value = serde_saphyr::from_str(&rules).unwrap();

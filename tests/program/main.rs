@@ -1,0 +1,27 @@
+//! The program and what is shipped with it: commands, pages, manifests, schemas. Needs neither Go nor
+//! root.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod architecture;
+#[cfg(feature = "lab")]
+mod bench;
+mod check;
+mod check_vectors;
+mod command_line;
+#[cfg(feature = "lab")]
+mod demo;
+mod deploy;
+mod doctor;
+mod enable;
+mod exposition;
+mod monitoring;
+mod pages;
+mod policies;
+mod readme;
+mod schemas;
