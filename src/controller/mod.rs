@@ -24,11 +24,12 @@ mod turn;
 mod unread;
 mod writer;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinSet, yield_now};
+use tokio::task::{self, JoinError, JoinSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::cluster::approval::Outcome;
@@ -87,13 +88,13 @@ pub struct Controller {
     policy: watch::Sender<InForce>,
     writer: Writer,
     writes: JoinSet<Ended>,
+    /// The turns whose writes run, by the task of the write.
+    writing: HashMap<task::Id, Turn>,
     events: Events,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     /// When it was set up; `None` once turns are taken.
     begun: Option<Instant>,
-    /// No new writes before this: the API server has asked for it.
-    paused_until: Option<Instant>,
     /// How writes failed last, until one does not.
     failing: Option<&'static str>,
 }
@@ -133,12 +134,12 @@ impl Controller {
             policy,
             writer: Writer::new(connection.writes.clone(), settings.leadership.clone()),
             writes: JoinSet::new(),
+            writing: HashMap::new(),
             settings,
             events,
             metrics,
             health,
             begun: Some(Instant::now()),
-            paused_until: None,
             failing: None,
         }
     }
@@ -153,9 +154,7 @@ impl Controller {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
-                Some(ended) = self.writes.join_next() => if let Ok(ended) = ended {
-                    self.write_ended(ended);
-                },
+                Some(ended) = self.writes.join_next_with_id() => self.write_ended(ended),
                 // Before what happens: however much that is, time goes on.
                 _ = ticks.tick() => self.tick(),
                 // Without an election nobody sends, and that is no news.
@@ -165,10 +164,8 @@ impl Controller {
             }
         }
         let last = async {
-            while let Some(ended) = self.writes.join_next().await {
-                if let Ok(ended) = ended {
-                    self.write_ended(ended);
-                }
+            while let Some(ended) = self.writes.join_next_with_id().await {
+                self.write_ended(ended);
             }
         };
         let ended = timeout(LAST_WRITES, last).await.is_ok();
@@ -180,8 +177,7 @@ impl Controller {
 
     /// Takes turns while there are free hands. Returns whether more could be taken at once.
     fn take_turns(&mut self) -> bool {
-        let now = Instant::now();
-        if self.begun.is_some() || self.paused_until.is_some_and(|until| now < until) {
+        if self.begun.is_some() {
             return false;
         }
         for _ in 0..TURNS_AT_ONCE {
@@ -199,12 +195,14 @@ impl Controller {
                 self.asker.ask(question.clone(), &self.settings.policy);
             }
             if let Some(write) = turn.write.clone() {
-                let writer = self.writer.clone();
-                self.writes
-                    .spawn(async move { writer.write(turn, write).await });
+                let (writer, object) = (self.writer.clone(), turn.object.clone());
+                let task = self
+                    .writes
+                    .spawn(async move { writer.write(&object, &write).await });
+                self.writing.insert(task.id(), turn);
             }
         }
-        self.reconciler.has_turns()
+        self.reconciler.has_turns(Now::read())
     }
 
     fn tell(&self, turn: &Turn) {
@@ -229,36 +227,33 @@ impl Controller {
         }
     }
 
-    fn write_ended(&mut self, ended: Ended) {
-        let Ended {
-            turn,
-            write,
-            outcome,
-            fresh,
-        } = ended;
+    fn write_ended(&mut self, ended: Result<(task::Id, Ended), JoinError>) {
+        let (id, Ended { outcome, fresh }) = ended.unwrap_or_else(|error| {
+            // A panic, which is a fault of ours: the request must not count as being written for good.
+            let why = format!("the write ended without an outcome: {error}");
+            (error.id(), Outcome::Failed { why, after: None }.into())
+        });
+        let Some(turn) = self.writing.remove(&id) else {
+            return;
+        };
         let now = Now::read();
-        let failures = self.reconciler.failed_again(&turn.uid);
-        let approved = matches!(write, Write::Approve(_));
-        let written = writer::follow_up(&outcome, fresh, failures);
         let request = turn.object.name.as_str();
         let after = now.monotonic.duration_since(turn.seen);
         let done = outcome == Outcome::Written;
         self.metrics.wrote(outcome.as_str(), done.then_some(after));
         self.tell_failure(request, &outcome);
-        match (&outcome, &write) {
-            (Outcome::Written, Write::Deny(denial)) => {
+        match &outcome {
+            Outcome::Written => {
                 self.health.note_forbidden(None);
-                let node = turn.object.requestor.node();
-                self.events.denied(denial, node.as_ref());
+                if let Some(Write::Deny(denial)) = &turn.write {
+                    let node = turn.object.requestor.node();
+                    self.events.denied(denial, node.as_ref());
+                }
             }
-            (Outcome::Written, Write::Approve(_)) => self.health.note_forbidden(None),
-            (Outcome::Forbidden(why), _) => self.health.note_forbidden(Some(why.clone())),
-            (Outcome::Failed { after, .. }, _) => {
-                self.paused_until = after.map(|after| now.monotonic + after);
-            }
-            (Outcome::Changed | Outcome::Gone(_) | Outcome::NotLeading, _) => {}
+            Outcome::Forbidden(why) => self.health.note_forbidden(Some(why.clone())),
+            Outcome::Failed { .. } | Outcome::Changed | Outcome::Gone(_) | Outcome::NotLeading => {}
         }
-        self.reconciler.written(&turn, approved, written, now);
+        self.reconciler.written(&turn, &outcome, fresh, now);
     }
 
     /// Warns once of each way to fail: thousands of requests can fail in the same one.

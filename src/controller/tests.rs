@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::book::MOST_OF_ONE_REQUESTOR;
 use super::reconciler::Reconciler;
-use super::turn::{Now, Turn, Write, Written};
+use super::turn::{Now, Turn, Write};
+use crate::cluster::approval::Outcome;
 use judge::Decision;
 use judge::csr::names::NodeName;
 use judge::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Requestor, Settled};
@@ -224,8 +225,10 @@ fn a_conflict_is_judged_again_from_a_fresh_read() {
     let turn = scene.turn().unwrap();
     let (mut fresh, encoded) = request("a", 1, created);
     fresh.resource_version = "2".into();
-    let changed = Written::Changed(Some(Box::new((fresh, encoded))));
-    scene.reconciler.written(&turn, true, changed, scene.now);
+    let changed = Some(Box::new((fresh, encoded)));
+    scene
+        .reconciler
+        .written(&turn, &Outcome::Changed, changed, scene.now);
     let again = scene.turn().unwrap();
     let Some(Write::Approve(approval)) = &again.write else {
         panic!("{:?}", again.judgement);
@@ -234,8 +237,10 @@ fn a_conflict_is_judged_again_from_a_fresh_read() {
 
     let (mut fresh, encoded) = request("a", 1, created);
     fresh.settled = Some(Settled::Denied);
-    let changed = Written::Changed(Some(Box::new((fresh, encoded))));
-    scene.reconciler.written(&again, true, changed, scene.now);
+    let changed = Some(Box::new((fresh, encoded)));
+    scene
+        .reconciler
+        .written(&again, &Outcome::Changed, changed, scene.now);
     assert!(scene.turn().is_none(), "somebody else has denied it");
 }
 
@@ -248,8 +253,10 @@ fn another_object_by_the_same_name_is_not_taken_for_it() {
     let turn = scene.turn().unwrap();
     let (mut other, encoded) = request("a", 1, created);
     other.uid = "another".into();
-    let changed = Written::Changed(Some(Box::new((other, encoded))));
-    scene.reconciler.written(&turn, true, changed, scene.now);
+    let changed = Some(Box::new((other, encoded)));
+    scene
+        .reconciler
+        .written(&turn, &Outcome::Changed, changed, scene.now);
     assert!(scene.turn().is_none());
 }
 
@@ -358,13 +365,47 @@ fn a_failed_write_is_tried_again_later_and_judged_again() {
     scene.reconciler.node_seen(node("a", created));
     scene.ask("a", 1);
     let turn = scene.turn().unwrap();
-    let later = Written::TryAgain(Duration::from_secs(3));
-    scene.reconciler.written(&turn, true, later, scene.now);
+    let failed = failed(Some(Duration::from_secs(3)));
+    scene.reconciler.written(&turn, &failed, None, scene.now);
     scene.pass(Duration::from_secs(2));
     assert!(scene.turn().is_none());
     scene.reconciler.node_gone("a");
     scene.pass(Duration::from_secs(2));
     assert_eq!(codes(&scene.turn().unwrap()), [Code::NodeMissing]);
+}
+
+fn failed(after: Option<Duration>) -> Outcome {
+    Outcome::Failed {
+        why: "the API server answered 429".into(),
+        after,
+    }
+}
+
+/// Of many writes on their way one is told to come back later, and another fails without a word.
+#[test]
+fn a_failure_does_not_end_the_pause_that_another_asked_for() {
+    let mut scene = Scene::synced();
+    let created = scene.now.wall;
+    for (name, ip) in [("a", "10.0.0.1"), ("b", "10.0.0.2"), ("c", "10.0.0.3")] {
+        let mut node = node(name, created);
+        node.addresses = vec![NodeAddress::parse("InternalIP", ip).unwrap()];
+        scene.reconciler.node_seen(node);
+        scene.ask(name, 1);
+    }
+    let (first, second) = (scene.turn().unwrap(), scene.turn().unwrap());
+    let asked = failed(Some(Duration::from_secs(10)));
+    scene.reconciler.written(&first, &asked, None, scene.now);
+    scene
+        .reconciler
+        .written(&second, &failed(None), None, scene.now);
+    let shorter = failed(Some(Duration::from_secs(1)));
+    scene.reconciler.written(&second, &shorter, None, scene.now);
+    assert!(scene.turn().is_none() && !scene.reconciler.has_turns(scene.now));
+    scene.pass(Duration::from_secs(9));
+    assert!(scene.turn().is_none());
+    scene.pass(Duration::from_secs(1));
+    assert!(scene.reconciler.has_turns(scene.now));
+    assert!(scene.turn().is_some());
 }
 
 #[test]
@@ -376,7 +417,7 @@ fn the_key_of_an_approved_request_belongs_to_its_node() {
     let turn = scene.turn().unwrap();
     scene
         .reconciler
-        .written(&turn, true, Written::Done, scene.now);
+        .written(&turn, &Outcome::Written, None, scene.now);
     assert_eq!(
         scene.reconciler.counts().0,
         1,
@@ -424,7 +465,7 @@ fn the_signer_may_be_faster_than_the_answer_to_the_write() {
         }
         scene
             .reconciler
-            .written(&turn, true, Written::Done, scene.now);
+            .written(&turn, &Outcome::Written, None, scene.now);
         assert_eq!(scene.reconciler.counts(), counts, "{number}");
     }
 }

@@ -1,7 +1,7 @@
-//! One request's turn: when it was, what was judged, what is to be written, what became of it.
+//! One request's turn: when it was, what was judged, what is to be written.
 
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -99,17 +99,4 @@ impl Turn {
             | Awaited::Policy => None,
         })
     }
-}
-
-/// What became of a write, as far as it matters here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Written {
-    /// Done; the request needs nothing more.
-    Done,
-    /// It has changed and was read again.
-    Changed(Option<Box<(Object, Vec<u8>)>>),
-    /// It is gone.
-    Gone,
-    /// To be judged and tried again after this time.
-    TryAgain(Duration),
 }

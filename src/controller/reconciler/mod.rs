@@ -2,17 +2,20 @@
 //! every order of events can be tried.
 
 mod arrivals;
+mod written;
+
+pub(in crate::controller) use written::Fresh;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 
 use super::book::{Book, Entry};
 use super::parking::Parking;
 use super::queue::{Queue, Uid};
-use super::turn::{Now, Turn, Write, Written};
+use super::turn::{Now, Turn, Write};
 use judge::csr::names::NodeName;
 use judge::csr::{Object, Settled};
 use judge::evidence::Evidence;
@@ -39,6 +42,8 @@ pub(super) struct Reconciler {
     parking: Parking,
     /// Requests that are being written.
     writing: HashSet<Uid>,
+    /// No write begins before this: the API server has asked for it.
+    paused_until: Option<Instant>,
     /// What the watch has shown of them before the answer to the write came.
     overtaken: HashMap<Uid, Settled>,
     /// What has been listed since a watch began anew.
@@ -65,6 +70,7 @@ impl Reconciler {
             queue: Queue::default(),
             parking: Parking::default(),
             writing: HashSet::new(),
+            paused_until: None,
             overtaken: HashMap::new(),
             listed_nodes: None,
             listed_requests: None,
@@ -124,13 +130,20 @@ impl Reconciler {
         }
     }
 
-    /// Whether somebody waits for a turn.
-    pub(super) fn has_turns(&self) -> bool {
-        !self.queue.is_empty()
+    /// Whether a request could be judged now.
+    pub(super) fn has_turns(&self, now: Now) -> bool {
+        !self.queue.is_empty() && !self.is_paused(now)
     }
 
-    /// Judges the next request.
+    fn is_paused(&self, now: Now) -> bool {
+        self.paused_until.is_some_and(|until| now.monotonic < until)
+    }
+
+    /// Judges the next request; none while the API server wants to be left alone.
     pub(super) fn take_turn(&mut self, now: Now) -> Option<Turn> {
+        if self.is_paused(now) {
+            return None;
+        }
         let uid = self.queue.pop()?;
         let seen = self.book.get(&uid)?.seen;
         let request = self.book.request(&uid, now)?;
@@ -198,56 +211,6 @@ impl Reconciler {
                 .book
                 .get(uid)
                 .is_some_and(|entry| known_for(entry) < most)
-    }
-
-    /// A write has ended. `approved` says which kind it was.
-    pub(super) fn written(&mut self, turn: &Turn, approved: bool, written: Written, now: Now) {
-        let uid = &turn.uid;
-        let object = &turn.object;
-        self.writing.remove(uid);
-        let overtaken = self.overtaken.remove(uid);
-        self.queue.end(&object.requestor.username);
-        match written {
-            Written::Done => {
-                if approved {
-                    self.approved(uid, overtaken);
-                }
-                self.forget(uid);
-            }
-            Written::Gone => self.forget(uid),
-            Written::Changed(None) => self.forget(uid),
-            Written::Changed(Some(fresh)) if fresh.0.uid == object.uid => {
-                let (fresh, encoded) = *fresh;
-                self.request_seen(fresh, &encoded, now);
-                self.requeue(vec![uid.clone()]);
-            }
-            // Another request by the same name: its own event brings it.
-            Written::Changed(Some(_)) => self.forget(uid),
-            Written::TryAgain(after) => {
-                if self.book.get(uid).is_some() {
-                    self.parking.park(uid, &[], now.monotonic + after);
-                }
-            }
-        }
-    }
-
-    /// How often in a row a write of this request has failed, counting one more.
-    pub(super) fn failed_again(&mut self, uid: &Uid) -> u32 {
-        self.book.get_mut(uid).map_or(0, |entry| {
-            entry.failures = entry.failures.saturating_add(1);
-            entry.failures
-        })
-    }
-
-    fn approved(&mut self, uid: &Uid, overtaken: Option<Settled>) {
-        match overtaken {
-            Some(Settled::Issued) => self.issued += 1,
-            Some(Settled::Denied | Settled::Failed) => {}
-            None if self.book.get(uid).is_none() => {}
-            None | Some(Settled::Approved) => {
-                self.unissued.insert(uid.clone());
-            }
-        }
     }
 
     /// From the decision on, not from the end of the write: another node's request with the same

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{Scene, assert_approved, codes, node, request};
-use crate::controller::turn::Written;
+use crate::cluster::approval::Outcome;
 use judge::Decision;
 use judge::csr::FirstSeen;
 use judge::finding::Code;
@@ -50,8 +50,8 @@ fn a_node_that_came_while_the_clock_was_ahead_is_served_when_it_is_right() {
     scene.post(1, SignedDuration::ZERO, 11);
     let turn = scene.turn().unwrap();
     assert_approved(&turn);
-    let done = Written::Done;
-    scene.reconciler.written(&turn, true, done, scene.now);
+    let done = Outcome::Written;
+    scene.reconciler.written(&turn, &done, None, scene.now);
     // An update of the Node changes nothing about that.
     scene.register("uid-1", HOUR - SignedDuration::from_mins(1), 12);
     scene.pass(MINUTE);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Scene, codes, node};
-use crate::controller::turn::Written;
+use crate::cluster::approval::Outcome;
 use judge::Decision;
 use judge::csr::names::{NodeName, San};
 use judge::evidence::{Answer, IdentityKind, Inventory, Machine, MachineLink, Source};
@@ -199,8 +199,8 @@ fn what_an_api_server_leaves_for_a_restart_is_not_free() {
         scene.pass(Duration::from_secs(60));
         let denied = scene.turn().unwrap();
         assert_eq!(codes(&denied), [Code::SanApiServerEndpoint]);
-        let done = Written::Done;
-        scene.reconciler.written(&denied, false, done, scene.now);
+        let done = Outcome::Written;
+        scene.reconciler.written(&denied, &done, None, scene.now);
         listed(&mut scene, &[&stays]);
         scene.pass(Duration::from_secs(3600));
         scene.ask("a", 2);
