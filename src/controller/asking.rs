@@ -3,16 +3,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::feeds::{Input, Inputs};
+use super::input::{Answered, Input, Inputs};
 use super::turn::Now;
-use crate::sources::asking::{ask, asked};
+use crate::sources::asking::ask;
 use crate::sources::dns::Dns;
 use crate::sources::serving_certificate::ServingCertificates;
-use judge::evidence::{Answer, Source};
 use judge::finding::Question;
 use judge::policy::Policy;
 
@@ -21,22 +20,6 @@ use judge::policy::Policy;
 const WAITING: usize = 4096;
 /// Questions at the same time.
 const AT_ONCE: usize = 32;
-
-/// An answer, and the policy under which it was asked for.
-#[derive(Debug)]
-pub(super) struct Answered {
-    pub(super) question: Question,
-    pub(super) answer: Answer,
-    pub(super) until: Timestamp,
-    pub(super) asked_by: Arc<Policy>,
-}
-
-impl Answered {
-    /// Who was asked.
-    pub(super) fn source(&self) -> Source {
-        asked(&self.question)
-    }
-}
 
 /// Where questions are handed in.
 #[derive(Debug)]

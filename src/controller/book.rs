@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::queue::{Requestor, Uid};
 use super::timeline::Timeline;
 use super::turn::Now;
 use super::unread::{Packer, Unread};
 use judge::Decision;
 use judge::csr::{Fingerprint, FirstSeen, Object, Request};
+use judge::csr::{Uid, Username};
 use judge::finding::Code;
 
 /// Open requests that are kept for one requestor. A kubelet waits for its newest one only.
@@ -28,7 +28,7 @@ pub(super) enum Reading {
 
 impl Reading {
     /// Who asks.
-    pub(super) fn username(&self) -> &Requestor {
+    pub(super) fn username(&self) -> &Username {
         match self {
             Reading::Unread(unread) => unread.username(),
             Reading::Read(request) => &request.object.requestor.username,
@@ -88,7 +88,7 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     entries: BTreeMap<Uid, Entry>,
-    by_requestor: BTreeMap<Requestor, Timeline>,
+    by_requestor: BTreeMap<Username, Timeline>,
     packer: Packer,
     /// How many wait because of which code.
     waiting: BTreeMap<Code, usize>,

@@ -8,7 +8,7 @@ use kube::Config;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::feeds::{InForce, Input, Inputs};
+use super::input::{InForce, Input, Inputs};
 use crate::cluster::certificates::{ApiServer, CertificateReader};
 use crate::cluster::protected::Part;
 use crate::cluster::watch::{Backoff, jitter};

@@ -1,6 +1,4 @@
-//! The watches and all else that is heard of, turned into one stream of inputs.
-
-use std::sync::Arc;
+//! Watches: starts everything that sends inputs to the loop.
 
 use jiff::Timestamp;
 use kube::Resource as _;
@@ -8,61 +6,21 @@ use kube::api::Api;
 use kube::runtime::watcher;
 use tokio::sync::{mpsc, watch};
 
-use super::asking::{Answered, Asker};
+use super::asking::Asker;
 use super::certificates::read_certificates;
+use super::input::{InForce, Input, Inputs};
 use super::protecting::follow_protecting;
 use super::setup::Setup;
 use super::turn::Now;
 use crate::cluster::connection::Connection;
 use crate::cluster::objects::{SlimNode, SlimRequest};
-use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, Kind, Part};
+use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, Kind};
 use crate::cluster::watch::{Change, follow};
-use crate::sources::machine_watch::News;
-use judge::csr::{FirstSeen, KUBELET_SERVING_SIGNER, Object};
-use judge::evidence::{Inventory, Node, Source};
-use judge::policy::{Demand, Policy};
+use judge::csr::{FirstSeen, KUBELET_SERVING_SIGNER};
+use judge::evidence::Node;
 
 /// Inputs that may wait for the controller: it keeps up, or the watches slow down.
 const WAITING: usize = 256;
-
-/// Something that has happened.
-#[derive(Debug)]
-pub(super) enum Input {
-    /// The watch on requests.
-    Request(Change<Box<(Object, Vec<u8>)>>),
-    /// The watch on Nodes.
-    Node(Change<Box<Node>>),
-    /// The watches on Machines, of this generation.
-    Machines(u64, News),
-    /// The policy has been read anew, or cannot be.
-    Policy(Result<Box<Policy>, String>),
-    /// The administrator's inventory has been read.
-    Inventory(Box<Inventory>),
-    /// A question has been answered.
-    Answered(Box<Answered>),
-    /// An origin protects these and nothing else.
-    Protected(Part),
-    /// An origin protects nothing any more.
-    Unprotected(String),
-    /// What is said of the API servers' certificates, as far as this demand asks for them.
-    Certificates(Demand, Box<Input>),
-    /// A source is complete.
-    Synced(Source),
-    /// A source fails; what it said before may hold for a while.
-    Failed(Source, String),
-    /// A source fails in a way that leaves something unknown.
-    Incomplete(Source, String),
-}
-
-/// The policy in force.
-#[derive(Clone, Debug)]
-pub(super) struct InForce {
-    pub(super) policy: Arc<Policy>,
-    /// Of its list of kinds of Machines.
-    pub(super) generation: u64,
-}
-
-pub(super) type Inputs = mpsc::Sender<Input>;
 
 /// Starts every feed; they end when the receiver is dropped.
 pub(super) fn start(

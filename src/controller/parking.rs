@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
-use super::queue::Uid;
+use judge::csr::Uid;
 use judge::finding::{Awaited, Question};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

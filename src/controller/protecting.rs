@@ -8,7 +8,7 @@ use kube::api::Api;
 use kube::runtime::watcher;
 use tokio::sync::watch;
 
-use super::feeds::{Input, Inputs};
+use super::input::{Input, Inputs};
 use crate::cluster::certificates::ApiServer;
 use crate::cluster::protected::{Kind, ProtectingObject, Protects, none_of};
 use crate::cluster::watch::{Change, follow};

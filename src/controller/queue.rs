@@ -2,22 +2,17 @@
 //! request first, and no second turn while the first is still being written.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::timeline::Timeline;
-
-/// A request's UID.
-pub(super) type Uid = Arc<str>;
-/// A requestor's user name.
-pub(super) type Requestor = Arc<str>;
+use judge::csr::{Uid, Username};
 
 /// Requests that want to be judged.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    places: BTreeMap<Requestor, Place>,
-    turns: VecDeque<Requestor>,
+    places: BTreeMap<Username, Place>,
+    turns: VecDeque<Username>,
 }
 
 #[derive(Debug, Default)]
@@ -31,14 +26,14 @@ struct Place {
 
 impl Queue {
     /// Adds a request; nothing happens if it is there already.
-    pub(super) fn push(&mut self, requestor: &Requestor, created: Timestamp, uid: &Uid) {
+    pub(super) fn push(&mut self, requestor: &Username, created: Timestamp, uid: &Uid) {
         let place = self.places.entry(requestor.clone()).or_default();
         place.waiting.insert(created, uid);
         self.line_up(requestor);
     }
 
     /// Takes a request out, wherever it stands.
-    pub(super) fn remove(&mut self, requestor: &Requestor, created: Timestamp, uid: &Uid) {
+    pub(super) fn remove(&mut self, requestor: &Username, created: Timestamp, uid: &Uid) {
         if let Some(place) = self.places.get_mut(requestor) {
             place.waiting.remove(created, uid);
             self.forget_if_empty(requestor);
@@ -67,12 +62,12 @@ impl Queue {
     }
 
     /// A write for this requestor begins: its other requests wait.
-    pub(super) fn begin(&mut self, requestor: &Requestor) {
+    pub(super) fn begin(&mut self, requestor: &Username) {
         self.places.entry(requestor.clone()).or_default().busy = true;
     }
 
     /// The write has ended.
-    pub(super) fn end(&mut self, requestor: &Requestor) {
+    pub(super) fn end(&mut self, requestor: &Username) {
         if let Some(place) = self.places.get_mut(requestor) {
             place.busy = false;
             self.line_up(requestor);
@@ -85,7 +80,7 @@ impl Queue {
         self.turns.is_empty()
     }
 
-    fn line_up(&mut self, requestor: &Requestor) {
+    fn line_up(&mut self, requestor: &Username) {
         if let Some(place) = self.places.get_mut(requestor)
             && !place.busy
             && !place.in_line
@@ -96,7 +91,7 @@ impl Queue {
         }
     }
 
-    fn forget_if_empty(&mut self, requestor: &Requestor) {
+    fn forget_if_empty(&mut self, requestor: &Username) {
         let empty = |place: &Place| place.waiting.is_empty() && !place.busy && !place.in_line;
         if self.places.get(requestor).is_some_and(empty) {
             self.places.remove(requestor);

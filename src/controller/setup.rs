@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use kube::Client;
 use tokio::sync::watch;
 
-use super::feeds::{InForce, Input, Inputs};
+use super::input::{InForce, Input, Inputs};
 use crate::sources::{file, machine_watch};
 use judge::evidence::{Inventory, Source};
 use judge::policy::parse;

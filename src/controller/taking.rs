@@ -4,8 +4,7 @@ use std::fmt::Arguments;
 use std::sync::Arc;
 
 use super::Controller;
-use super::asking::Answered;
-use super::feeds::{InForce, Input};
+use super::input::{Answered, InForce, Input};
 use super::turn::Now;
 use crate::cluster::protected::Part;
 use crate::cluster::watch::Change;

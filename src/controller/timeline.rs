@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::queue::Uid;
+use judge::csr::Uid;
 
 /// The oldest first. A requestor with one request, as kubelets are, takes no memory beside this.
 #[derive(Debug, Default)]

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::queue::Uid;
 use judge::csr::Object;
+use judge::csr::Uid;
 use judge::evidence::Moment;
 use judge::finding::{Awaited, Question};
 use judge::{Approval, Denial, Judgement, Verdict};

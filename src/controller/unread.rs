@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::queue::{Requestor as Username, Uid};
 use judge::csr::{Encoded, Kept, Object, Requestor, Settled};
+use judge::csr::{Uid, Username};
 
 /// What nearly all requests of kubelets have alike.
 #[derive(Debug, Default, PartialEq, Eq)]

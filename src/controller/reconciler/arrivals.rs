@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Reconciler;
-use crate::controller::queue::Uid;
 use crate::controller::turn::Now;
+use judge::csr::Uid;
 use judge::csr::names::{NodeName, San};
 use judge::csr::{Object, Request, Settled};
 use judge::evidence::{Answer, IdentityKind, Inventory, Machine, Machines, Node, Source};

@@ -14,10 +14,10 @@ use jiff::SignedDuration;
 
 use super::book::{Book, Entry};
 use super::parking::Parking;
-use super::queue::{Queue, Uid};
+use super::queue::Queue;
 use super::turn::{Now, Turn, Write};
 use judge::csr::names::NodeName;
-use judge::csr::{Object, Settled};
+use judge::csr::{Object, Settled, Uid};
 use judge::evidence::Evidence;
 use judge::finding::{Awaited, Code};
 use judge::policy::{Enforcement, Policy};

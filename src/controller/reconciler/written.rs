@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::Reconciler;
 use crate::cluster::approval::Outcome;
 use crate::cluster::watch::Backoff;
-use crate::controller::queue::Uid;
 use crate::controller::turn::{Now, Turn, Write};
+use judge::csr::Uid;
 use judge::csr::{Object, Settled};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);

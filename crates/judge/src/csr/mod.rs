@@ -17,7 +17,8 @@ pub use encoded::Encoded;
 pub use first_seen::FirstSeen;
 pub use key::Fingerprint;
 pub use object::{
-    KUBELET_SERVING_SIGNER, Kept, NODE_USER_PREFIX, NODES_GROUP, Object, Requestor, Settled,
+    KUBELET_SERVING_SIGNER, Kept, NODE_USER_PREFIX, NODES_GROUP, Object, Requestor, Settled, Uid,
+    Username,
 };
 
 use std::sync::Arc;

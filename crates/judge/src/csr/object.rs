@@ -6,6 +6,12 @@ use jiff::Timestamp;
 
 use super::names::NodeName;
 
+/// The `metadata.uid` of a request.
+pub type Uid = Arc<str>;
+
+/// The user name of a requestor, `spec.username`.
+pub type Username = Arc<str>;
+
 /// The signer whose requests are judged.
 pub const KUBELET_SERVING_SIGNER: &str = "kubernetes.io/kubelet-serving";
 /// The user name of a node is this and the Node's name.
@@ -30,7 +36,7 @@ pub enum Settled {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requestor {
     /// `spec.username`.
-    pub username: Arc<str>,
+    pub username: Username,
     /// `spec.uid`; empty if there is none.
     pub uid: String,
     /// `spec.groups`.
@@ -58,7 +64,7 @@ pub struct Object {
     /// `metadata.name`.
     pub name: String,
     /// `metadata.uid`.
-    pub uid: Arc<str>,
+    pub uid: Uid,
     /// `metadata.resourceVersion`.
     pub resource_version: String,
     /// `metadata.creationTimestamp`.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
-use super::protected::{Identity, IdentityKind};
+use super::identity::{Identity, IdentityKind};
 use crate::csr::names::San;
 
 /// How long what was protected is nobody's yet: as long as a machine is in maintenance.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod former;
+mod identity;
 mod inventory;
 mod keys;
 mod machines;
@@ -12,6 +13,7 @@ mod protected;
 mod sources;
 
 pub use answers::{Answer, Answers};
+pub use identity::{Identity, IdentityKind};
 pub use inventory::KIND as INVENTORY_KIND;
 pub use inventory::{
     Inventory, InventoryError, InventoryFile, InventoryNode, InventoryPattern, Listing,
@@ -21,7 +23,7 @@ pub use machines::{Machine, MachineLink, Machines};
 pub use moment::Moment;
 pub use networks::{Networks, unmapped};
 pub use nodes::{AddressType, Node, NodeAddress, Nodes};
-pub use protected::{Identity, IdentityKind, Protected, reserved};
+pub use protected::{Protected, reserved};
 pub use sources::{Source, SourceState, Sources};
 
 use crate::csr::Fingerprint;
