@@ -1,5 +1,6 @@
 //! `csr-warden explain`: why a request gets its verdict, and what would change it.
 
+mod history;
 mod save;
 
 use std::fmt::Write as _;
@@ -28,6 +29,7 @@ use super::table::age;
 use super::target::block_on;
 use crate::cluster::connection::WRITE_DEADLINE;
 use crate::cluster::error::describe;
+use history::{DaemonOnly, daemon_only};
 use judge::csr::{Request, Settled};
 use judge::{Decision, Judgement};
 
@@ -80,6 +82,8 @@ pub(super) struct Explanation {
     as_new: Option<Shown>,
     /// Sources that could not be read.
     unread: Vec<Unread>,
+    /// History that the verdict of a running daemon can rest on, and this one does not.
+    daemon_only: Vec<DaemonOnly>,
     /// How much it was held against.
     evidence: Counts,
 }
@@ -127,6 +131,7 @@ async fn explain_now(args: &ExplainArgs) -> Result<ExitCode> {
         issued: known.story.issued.clone(),
         as_new: also_as_new,
         unread: look.unread.clone(),
+        daemon_only: daemon_only(&policy),
         evidence: Counts {
             nodes: look.evidence.nodes.len(),
             requests: look.requests.len(),
@@ -199,7 +204,16 @@ pub(super) fn state(settled: Option<Settled>) -> &'static str {
 
 impl Explanation {
     fn text(&self) -> String {
-        let mut text = self.judged.text();
+        // A request that is pending although it would be approved: the reason is most likely there.
+        let is_stuck = self.state == "Pending" && self.judged.verdict == "Approve";
+        let mut text = String::new();
+        if is_stuck {
+            let lead = "The request is pending although this verdict is Approve. If a daemon is \
+                        running and leads (`csr-warden status`), it can know more:";
+            text.push_str(&self.daemon_only_text(lead));
+            text.push('\n');
+        }
+        text.push_str(&self.judged.text());
         // Writing to a String does not fail.
         let _ = writeln!(text, "  made {} ago", age(self.created, self.time));
         let story = Story {
@@ -219,8 +233,27 @@ impl Explanation {
              addresses and networks"
         );
         let _ = writeln!(text, "{}", wrap(&held, "  "));
+        if !is_stuck && self.state == "Pending" {
+            let _ = write!(
+                text,
+                "\n{}",
+                self.daemon_only_text("Known only to a running daemon:")
+            );
+        }
         if let Some(as_new) = &self.as_new {
             let _ = write!(text, "\nAs a new request, today:\n\n{}", as_new.text());
+        }
+        text
+    }
+}
+
+impl Explanation {
+    /// The history that only a daemon has, a line for each kind, below this sentence.
+    fn daemon_only_text(&self, lead: &str) -> String {
+        let mut text = format!("{}\n", wrap(lead, ""));
+        for kind in &self.daemon_only {
+            let line = format!("{}: {}", kind.code, kind.detail);
+            let _ = writeln!(text, "{}", wrap(&line, "  "));
         }
         text
     }

@@ -40,6 +40,8 @@ pub async fn explain(assets: Arc<Assets>) -> Result<()> {
         .await?
         .exits(APPROVE)?
         .says(&[
+            "The request is pending although this verdict is Approve.",
+            "SanProtectedLately: identities that were protected within the last hour",
             "Approve proven system:node:worker-1",
             "IP:10.0.0.1 InternalIP of Node worker-1",
             "held against 2 Nodes, 5 requests",
@@ -51,6 +53,7 @@ pub async fn explain(assets: Arc<Assets>) -> Result<()> {
             "SanNotOfNode: Wait (row 38)",
             "Changes when Node worker-1 gets it among its addresses.",
             "IP:10.0.0.9 nobody vouches for it",
+            "Known only to a running daemon:",
         ])?;
     admin(&scene, &["explain", "forged"])
         .await?
