@@ -1,9 +1,10 @@
 //! A child process with a name and a log, which can be started again, and never outlives the test.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -255,19 +256,19 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.kill();
-        LAST_WORDS
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(self.log_tail());
+        let tail = self.log_tail();
+        let _ = LAST_WORDS.try_with(|words| words.borrow_mut().push(tail));
     }
 }
 
-static LAST_WORDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+thread_local! {
+    static LAST_WORDS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
 
-/// The ends of the logs of all processes that were dropped since the last call.
+/// The ends of the logs of all processes that this thread has dropped since its last call: cases that
+/// run at the same time have a thread each.
 pub fn take_last_words() -> String {
-    let words = std::mem::take(&mut *LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner));
-    words.join("\n")
+    LAST_WORDS.take().join("\n")
 }
 
 /// Whether a program is found in the search path.
