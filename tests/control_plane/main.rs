@@ -1,7 +1,7 @@
-//! What only a real control plane can show.
+//! Tests of csr-warden on a real control plane.
 //!
 //! Without the programs of one the cases are ignored, and say why; in continuous integration (`CI` is
-//! set) that is a failure. See `harness/assets.rs` for where the programs come from.
+//! set) that is a failure. See `crates/control-plane/src/assets.rs` for where the programs come from.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,23 +16,20 @@
 mod addresses;
 mod cases;
 
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
 use control_plane::assets::Assets;
+use control_plane::case;
 use control_plane::netns::{self, Network};
-use control_plane::process::{in_path, take_last_words};
-use futures::FutureExt as _;
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use control_plane::process::in_path;
+use libtest_mimic::{Arguments, Trial};
 
 /// The program under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_csr-warden");
 
-/// What a case needs beside the programs.
+/// Requirements of a case beside the programs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
     Nothing,
@@ -49,6 +46,14 @@ pub enum Needs {
 }
 
 impl Needs {
+    /// Checks that this machine has it; the error is what is missing.
+    fn check(self, network: &Network) -> Result<(), String> {
+        match network {
+            Network::Shared(why) if self.own_network() => Err(why.clone()),
+            Network::Shared(_) | Network::Own => self.missing_program().map_or(Ok(()), Err),
+        }
+    }
+
     fn own_network(self) -> bool {
         match self {
             Self::OwnNetwork | Self::Ansible | Self::Tools | Self::Story => true,
@@ -78,13 +83,10 @@ impl Needs {
     }
 }
 
-type Run = Box<dyn FnOnce(Arc<Assets>) -> Pin<Box<dyn Future<Output = Result<()>>>> + Send>;
-
-/// One test.
+/// A case of a control plane, and what else it needs.
 pub struct Case {
-    name: &'static str,
     needs: Needs,
-    run: Run,
+    case: case::Case<Arc<Assets>>,
 }
 
 impl Case {
@@ -92,11 +94,8 @@ impl Case {
     where
         F: Future<Output = Result<()>> + 'static,
     {
-        Self {
-            name,
-            needs,
-            run: Box::new(move |assets| Box::pin(run(assets))),
-        }
+        let case = case::Case::new(name, run);
+        Self { needs, case }
     }
 }
 
@@ -107,7 +106,7 @@ fn main() -> ExitCode {
     if arguments.list {
         let listed = cases::all()
             .into_iter()
-            .map(|case| Trial::test(case.name, || Ok(())));
+            .map(|Case { case, .. }| Trial::test(case.name, || Ok(())));
         return libtest_mimic::run(&arguments, listed.collect()).exit_code();
     }
 
@@ -120,38 +119,9 @@ fn main() -> ExitCode {
         .install_default()
         .expect("the only provider");
 
-    let must_run = std::env::var_os("CI").is_some();
-    let trials = cases::all().into_iter().map(|case| {
-        let unable = match (&assets, &network) {
-            (Err(missing), _) => Some(missing.clone()),
-            (Ok(_), Network::Shared(why)) if case.needs.own_network() => Some(why.clone()),
-            (Ok(_), Network::Shared(_) | Network::Own) => case.needs.missing_program(),
-        };
+    let trials = cases::all().into_iter().map(|Case { needs, case }| {
         let assets = assets.clone();
-        match (assets, unable) {
-            (Ok(assets), None) => Trial::test(case.name, move || run(case.run, assets)),
-            (_, why) if must_run => {
-                Trial::test(case.name, move || Err(why.unwrap_or_default().into()))
-            }
-            (_, why) => Trial::ignorable_test(case.name, move || {
-                Ok(Completion::ignored_with(why.unwrap_or_default()))
-            }),
-        }
+        case.trial(assets.and_then(|assets| needs.check(&network).map(|()| assets)))
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
-}
-
-/// Runs one case on a runtime of its own; if it fails, the ends of all logs are shown.
-fn run(run: Run, assets: Arc<Assets>) -> Result<(), Failed> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let _ = take_last_words();
-    let outcome = runtime.block_on(AssertUnwindSafe(run(assets)).catch_unwind());
-    let logs = take_last_words();
-    match outcome {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!("{error:#}\n\nlogs:\n{logs}").into()),
-        Err(_) => Err(format!("panicked, see above\n\nlogs:\n{logs}").into()),
-    }
 }

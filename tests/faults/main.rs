@@ -22,14 +22,12 @@ mod own_clock;
 mod population;
 mod stage;
 
-use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::Result;
-use control_plane::process::take_last_words;
-use futures::FutureExt as _;
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use control_plane::case;
+use libtest_mimic::{Arguments, Trial};
 use numbers::Numbers;
 use ordeal::Seen;
 
@@ -40,35 +38,32 @@ const AT_ONCE_WITH_MANY: usize = 6;
 const HEAVY_AT_ONCE: usize = 1;
 const REAL_AT_ONCE: usize = 2;
 
-type Run = Box<dyn Fn(Numbers) -> Pin<Box<dyn Future<Output = Result<Seen>>>> + Send + Sync>;
-
 /// One fault on one kind of cluster, which is the first word of its name.
 pub struct Case {
-    pub name: &'static str,
-    /// What happens, for people.
+    case: case::Case<Numbers>,
+    /// The fault in words, for the table in `docs/faults.md`.
     pub fault: &'static str,
     /// It takes the whole machine.
     pub heavy: bool,
-    /// Why it cannot run on this machine, if it cannot.
+    /// The reason why it cannot run on this machine, if there is one.
     missing: fn() -> Option<String>,
-    run: Run,
 }
 
 impl Case {
     pub fn new<F>(
         name: &'static str,
         fault: &'static str,
-        run: impl Fn(Numbers) -> F + Send + Sync + 'static,
+        run: impl FnOnce(Numbers) -> F + Send + 'static,
     ) -> Self
     where
         F: Future<Output = Result<Seen>> + 'static,
     {
+        let case = case::Case::new(name, move |numbers| recorded(name, run(numbers)));
         Self {
-            name,
+            case,
             fault,
             heavy: false,
             missing: || None,
-            run: Box::new(move |numbers| Box::pin(run(numbers))),
         }
     }
 
@@ -83,8 +78,18 @@ impl Case {
         self
     }
 
+    pub fn name(&self) -> &'static str {
+        self.case.name
+    }
+
     fn is_real(&self) -> bool {
-        self.name.starts_with("real_")
+        self.name().starts_with("real_")
+    }
+
+    fn trial(self) -> Trial {
+        let missing = (self.missing)();
+        self.case
+            .trial(missing.map_or_else(|| Ok(Numbers::of_this_run()), Err))
     }
 }
 
@@ -102,7 +107,7 @@ fn main() -> ExitCode {
             test_threads: Some(threads),
             ..arguments.clone()
         };
-        let trials = cases::all().into_iter().filter(belongs).map(trial);
+        let trials = cases::all().into_iter().filter(belongs).map(Case::trial);
         (arguments, trials.collect::<Vec<Trial>>())
     };
     let groups = if everything {
@@ -138,44 +143,16 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(failed))
 }
 
-fn trial(case: Case) -> Trial {
-    let name = case.name;
-    match (case.missing)() {
-        Some(why) if std::env::var_os("CI").is_some() => {
-            return Trial::test(name, move || Err(why.into()));
-        }
-        Some(why) => {
-            return Trial::ignorable_test(name, move || Ok(Completion::ignored_with(why)));
-        }
-        None => {}
+/// Runs a case and records its result for the matrix, as a failure until it has ended.
+async fn recorded(name: &str, run: impl Future<Output = Result<Seen>>) -> Result<()> {
+    if numbers::everything() {
+        matrix::note(name, None)?;
     }
-    Trial::test(name, move || {
-        let seen = run(&case);
-        if numbers::everything() {
-            matrix::note(name, seen.as_ref().ok())?;
-        }
-        seen.map(|_| ())
-    })
-}
-
-/// Runs one case on a runtime of its own; if it fails, the ends of all logs are shown.
-fn run(case: &Case) -> Result<Seen, Failed> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let begun = std::time::Instant::now();
-    let outcome = (case.run)(Numbers::of_this_run());
-    let outcome = runtime.block_on(AssertUnwindSafe(outcome).catch_unwind());
-    let took = begun.elapsed();
-    match outcome {
-        Ok(Ok(seen)) => {
-            eprintln!("{} in {took:.0?}: {seen:?}", case.name);
-            Ok(seen)
-        }
-        Ok(Err(error)) => {
-            let logs = take_last_words();
-            Err(format!("after {took:.0?}: {error:#}\n\nlogs:\n{logs}").into())
-        }
-        Err(_) => Err("panicked, see above".into()),
+    let begun = Instant::now();
+    let seen = run.await?;
+    eprintln!("{name} in {:.0?}: {seen:?}", begun.elapsed());
+    if numbers::everything() {
+        matrix::note(name, Some(&seen))?;
     }
+    Ok(())
 }

@@ -31,7 +31,7 @@ pub fn note(case: &str, seen: Option<&Seen>) -> Result<()> {
 pub fn write(cases: &[Case]) -> Result<PathBuf> {
     let mut text = HEAD_WITH_FIGURES.to_owned();
     for case in cases {
-        let (name, fault) = (case.name, case.fault);
+        let (name, fault) = (case.name(), case.fault);
         let result = match std::fs::read(record(name)) {
             Ok(seen) => serde_json::from_slice::<Option<Seen>>(&seen)?.map_or_else(
                 || format!("{fault} | failed | | | | |"),
@@ -79,7 +79,7 @@ pub fn names_every_case(cases: &[Case]) -> Result<()> {
     let after: String = after.collect();
     let mut expected = format!("{before}{HEAD}");
     for case in cases {
-        writeln!(expected, "| `{}` | {} |", case.name, case.fault)?;
+        writeln!(expected, "| `{}` | {} |", case.name(), case.fault)?;
     }
     expected.push_str(&after);
     if std::env::var_os("UPDATE_DOCS").is_some() {

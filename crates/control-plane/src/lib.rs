@@ -16,6 +16,7 @@
 
 pub mod assets;
 pub mod bound_token;
+pub mod case;
 pub mod cluster;
 mod components;
 pub mod daemon;

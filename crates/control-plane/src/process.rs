@@ -267,7 +267,7 @@ thread_local! {
 
 /// The ends of the logs of all processes that this thread has dropped since its last call: cases that
 /// run at the same time have a thread each.
-pub fn take_last_words() -> String {
+pub(crate) fn take_last_words() -> String {
     LAST_WORDS.take().join("\n")
 }
 
