@@ -15,7 +15,6 @@
 mod cases;
 mod limit;
 mod matrix;
-mod misbehaviour;
 mod numbers;
 mod ordeal;
 mod own_clock;
@@ -120,10 +119,6 @@ fn main() -> ExitCode {
         let mut few = group(AT_ONCE, |case| !case.is_real());
         few.1.push(Trial::test("docs_name_every_case", || {
             Ok(matrix::names_every_case(&cases::all())?)
-        }));
-        few.1.push(Trial::test("faults_are_what_they_say", || {
-            let runtime = tokio::runtime::Runtime::new()?;
-            Ok(runtime.block_on(misbehaviour::as_told())?)
         }));
         vec![few]
     };

@@ -1,0 +1,160 @@
+//! Faults of the embedded API server, as a client sees them.
+//!
+//! The tests of csr-warden under faults rely on these: a fault without an effect would prove nothing.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use apiserver_sim::{Fault, Faults, Options, Server, User};
+use futures::TryStreamExt as _;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
+use kube::config::{AuthInfo, KubeConfigOptions};
+use kube::{Api, Client, Config};
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+
+/// The time within which an API server without faults answers.
+const SOON: Duration = Duration::from_secs(10);
+/// The time without an answer after which a request counts as unanswered.
+const SILENCE: Duration = Duration::from_millis(500);
+
+#[tokio::test]
+async fn a_frozen_server_answers_after_the_thaw() -> Result<()> {
+    let server = start().await?;
+    let old = admin(&server).await?;
+    ensure!(answers(&old, SOON).await);
+    server.freeze();
+    ensure!(
+        !answers(&old, SILENCE).await,
+        "expected no answer while frozen"
+    );
+    let new = admin(&server).await?;
+    ensure!(
+        !answers(&new, SILENCE).await,
+        "expected no answer on a new connection"
+    );
+    server.thaw();
+    ensure!(answers(&admin(&server).await?, SOON).await);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_connection_carries_nothing() -> Result<()> {
+    let server = start().await?;
+    let old = admin(&server).await?;
+    ensure!(answers(&old, SOON).await);
+    server.lose_connections();
+    ensure!(!answers(&old, SILENCE).await, "expected no answer");
+    ensure!(answers(&admin(&server).await?, SOON).await);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_killed_server_answers_after_its_revival() -> Result<()> {
+    let mut server = start().await?;
+    ensure!(answers(&admin(&server).await?, SOON).await);
+    server.kill().await;
+    ensure!(
+        !answers(&admin(&server).await?, SILENCE).await,
+        "expected no answer"
+    );
+    server.revive().await?;
+    ensure!(answers(&admin(&server).await?, SOON).await);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_unauthorized() -> Result<()> {
+    let server = start().await?;
+    let token = server.token(User::new("somebody", &[]));
+    let mut config = config(&server).await?;
+    config.auth_info = AuthInfo {
+        token: Some(token.clone().into()),
+        ..AuthInfo::default()
+    };
+    let client = Client::try_from(config)?;
+    client.apiserver_version().await?;
+    server.revoke(&token);
+    let answer = client.apiserver_version().await;
+    ensure!(code(&answer) == Some(401), "{answer:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_clock_ahead_dates_what_is_created() -> Result<()> {
+    let server = start().await?;
+    let namespaces = Api::all(admin(&server).await?);
+    let before = create(&namespaces, "before").await?;
+    server.set_clock(SignedDuration::from_hours(2));
+    let ahead = create(&namespaces, "ahead").await?.duration_since(before);
+    ensure!(ahead >= SignedDuration::from_hours(2), "{ahead}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn late_events_arrive_after_their_delay() -> Result<()> {
+    let server = start().await?;
+    let late = 2 * SILENCE;
+    server.set_faults(Faults::default().with(Fault::Late(late), 1.0, "watch", ""));
+    let namespaces: Api<Namespace> = Api::all(admin(&server).await?);
+    let version = version(&namespaces).await?;
+    let mut events = pin!(namespaces.watch(&WatchParams::default(), &version).await?);
+    let begun = Instant::now();
+    create(&namespaces, "fresh").await?;
+    let event = timeout(SOON, events.try_next()).await??;
+    let took = begun.elapsed();
+    ensure!(matches!(event, Some(WatchEvent::Added(_))), "{event:?}");
+    ensure!(took >= late, "{took:?}");
+    Ok(())
+}
+
+async fn start() -> Result<Server> {
+    Server::start(Options::default()).await
+}
+
+async fn config(server: &Server) -> Result<Config> {
+    let kubeconfig = server.kubeconfig("kubernetes-admin", &["system:masters"])?;
+    let options = KubeConfigOptions::default();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    config.default_retry = false;
+    config.proxy_url = None;
+    Ok(config)
+}
+
+/// An administrator on a connection of its own.
+async fn admin(server: &Server) -> Result<Client> {
+    Ok(Client::try_from(config(server).await?)?)
+}
+
+/// True if the API server answers this client within a time.
+async fn answers(client: &Client, within: Duration) -> bool {
+    let answer = timeout(within, client.apiserver_version()).await;
+    answer.is_ok_and(|answer| answer.is_ok())
+}
+
+/// The status code of an answer that is an error.
+fn code<T>(answer: &kube::Result<T>) -> Option<u16> {
+    match answer {
+        Err(kube::Error::Api(status)) => Some(status.code),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// Creates a Namespace and returns its creation time.
+async fn create(namespaces: &Api<Namespace>, name: &str) -> Result<Timestamp> {
+    let namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+    let created = namespaces
+        .create(&PostParams::default(), &namespace)
+        .await?;
+    let time = created.metadata.creation_timestamp;
+    Ok(time.context("no creation time")?.0)
+}
+
+/// The resource version of the list of Namespaces.
+async fn version(namespaces: &Api<Namespace>) -> Result<String> {
+    let list = namespaces.list(&ListParams::default()).await?;
+    list.metadata.resource_version.context("no version")
+}
