@@ -5,9 +5,9 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use apiserver_sim::{Fault, Faults, Options, Server, User};
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
@@ -111,6 +111,110 @@ async fn late_events_arrive_after_their_delay() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn errors_are_answered_where_they_are_set() -> Result<()> {
+    let server = start().await?;
+    let namespaces: Api<Namespace> = Api::all(admin(&server).await?);
+    for (fault, expected) in [
+        (Fault::Conflict, 409),
+        (Fault::Gone, 410),
+        (Fault::TooManyRequests(7), 429),
+        (Fault::Internal, 500),
+        (Fault::Unavailable, 503),
+    ] {
+        let faults = Faults::default().with(fault.clone(), 1.0, "get", "/default");
+        server.set_faults(faults);
+        let answer = namespaces.get("default").await;
+        ensure!(code(&answer) == Some(expected), "{fault:?}: {answer:?}");
+        namespaces.get("kube-system").await?;
+    }
+    server.set_faults(Faults::default());
+    namespaces.get("default").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn delayed_answers_arrive_after_their_delay() -> Result<()> {
+    let server = start().await?;
+    server.set_faults(Faults::default().with(Fault::Delay(SILENCE), 1.0, "get", ""));
+    let begun = Instant::now();
+    ensure!(answers(&admin(&server).await?, SOON).await);
+    ensure!(begun.elapsed() >= SILENCE, "{:?}", begun.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hanging_request_is_not_answered() -> Result<()> {
+    let server = start().await?;
+    server.set_faults(Faults::default().with(Fault::Hang, 1.0, "get", ""));
+    let client = admin(&server).await?;
+    ensure!(!answers(&client, SILENCE).await, "expected no answer");
+    Api::<Namespace>::all(client)
+        .list(&ListParams::default())
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dropped_watch_ends_after_its_events() -> Result<()> {
+    let names = watched(Fault::DropWatch(1), 2).await?;
+    ensure!(names == ["first"], "{names:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn duplicate_events_arrive_twice() -> Result<()> {
+    let names = watched(Fault::Duplicate, 4).await?;
+    ensure!(names == ["first", "first", "second", "second"], "{names:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn reordered_events_arrive_in_the_opposite_order() -> Result<()> {
+    let names = watched(Fault::Reorder, 2).await?;
+    ensure!(names == ["second", "first"], "{names:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_watch_from_a_compacted_version_is_expired() -> Result<()> {
+    let server = start().await?;
+    let namespaces: Api<Namespace> = Api::all(admin(&server).await?);
+    let version = version(&namespaces).await?;
+    create(&namespaces, "fresh").await?;
+    server.set_faults(Faults::default().with(Fault::Compact, 1.0, "watch", ""));
+    let mut events = pin!(namespaces.watch(&WatchParams::default(), &version).await?);
+    let event = timeout(SOON, events.try_next()).await??;
+    let expired = matches!(&event, Some(WatchEvent::Error(status)) if status.code == 410);
+    ensure!(expired, "{event:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_closed_watch_ends() -> Result<()> {
+    let server = start().await?;
+    let namespaces: Api<Namespace> = Api::all(admin(&server).await?);
+    let version = version(&namespaces).await?;
+    let mut events = pin!(namespaces.watch(&WatchParams::default(), &version).await?);
+    server.drop_watches();
+    let end = timeout(SOON, events.try_next()).await?;
+    ensure!(matches!(end, Ok(None)), "{end:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_reset_connection_fails_and_the_next_one_works() -> Result<()> {
+    let server = start().await?;
+    let namespaces: Api<Namespace> = Api::all(admin(&server).await?);
+    let version = version(&namespaces).await?;
+    let mut events = pin!(namespaces.watch(&WatchParams::default(), &version).await?);
+    server.reset_connections();
+    let end = timeout(SOON, events.try_next()).await?;
+    ensure!(end.is_err(), "{end:?}");
+    namespaces.get("default").await?;
+    Ok(())
+}
+
 async fn start() -> Result<Server> {
     Server::start(Options::default()).await
 }
@@ -157,4 +261,29 @@ async fn create(namespaces: &Api<Namespace>, name: &str) -> Result<Timestamp> {
 async fn version(namespaces: &Api<Namespace>) -> Result<String> {
     let list = namespaces.list(&ListParams::default()).await?;
     list.metadata.resource_version.context("no version")
+}
+
+/// The names in the first events of a watch with this fault. It begins before the creation of two
+/// Namespaces, `first` and `second`, and is opened after it.
+async fn watched(fault: Fault, events: usize) -> Result<Vec<String>> {
+    let server = start().await?;
+    let namespaces: Api<Namespace> = Api::all(admin(&server).await?);
+    let version = version(&namespaces).await?;
+    for name in ["first", "second"] {
+        create(&namespaces, name).await?;
+    }
+    server.set_faults(Faults::default().with(fault, 1.0, "watch", ""));
+    let events = namespaces
+        .watch(&WatchParams::default(), &version)
+        .await?
+        .take(events)
+        .try_collect::<Vec<_>>();
+    let mut names = Vec::new();
+    for event in timeout(SOON, events).await?? {
+        let WatchEvent::Added(namespace) = event else {
+            bail!("{event:?}");
+        };
+        names.push(namespace.metadata.name.context("no name")?);
+    }
+    Ok(names)
 }
