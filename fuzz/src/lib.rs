@@ -1,12 +1,12 @@
-//! What the fuzz targets share. All but the bridge to libFuzzer stands in `targets`, which
-//! `tests/fuzz.rs` of the daemon includes too.
+//! Bridge from the fuzz targets to libFuzzer. Everything else is in `testkit::targets`, which the tests
+//! of the judge use too.
 
 pub use testkit::targets;
 
 use testkit::random::Random;
 
-/// Changes what is in the buffer by the target's own mutator, or by libFuzzer's if that has
-/// nothing to offer. Returns the new size.
+/// Changes the buffer by the target's own mutator, or by libFuzzer's if that returns nothing.
+/// Returns the new size.
 pub fn mutate(
     with: testkit::targets::Mutate,
     buffer: &mut [u8],
