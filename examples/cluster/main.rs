@@ -49,6 +49,9 @@ struct Flags {
     /// End after the summary; the exit code is 1 if a node was not served or a forgery approved
     #[arg(long)]
     once: bool,
+    /// Run this csr-warden instead of the one of the example's own profile
+    #[arg(long, value_name = "FILE")]
+    daemon: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -62,7 +65,10 @@ fn main() -> ExitCode {
 
 fn story(flags: &Flags) -> Result<ExitCode> {
     let (assets, runtime) = control_plane::prepare()?;
-    let binary = daemon_binary()?;
+    let binary = match &flags.daemon {
+        Some(file) => file.canonicalize().context("--daemon")?,
+        None => daemon_binary()?,
+    };
     let screen = Screen::new();
     // Whatever ends the story, its processes and files go with it.
     runtime.block_on(async {
@@ -293,8 +299,10 @@ fn daemon_binary() -> Result<PathBuf> {
         return Ok(binary);
     }
     let mut build = Command::new(cargo.unwrap_or_else(|| "cargo".into()));
+    // With the example, so that both have the same features of dependencies and these are built once.
     build
-        .args(["build", "--quiet", "--bin", "csr-warden", "--target-dir"])
+        .args(["build", "--quiet", "--bin", "csr-warden"])
+        .args(["--example", "cluster", "--target-dir"])
         .arg(profile.parent().unwrap_or(profile))
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     let profile = profile.file_name().unwrap_or_default();
