@@ -213,7 +213,7 @@ fn ipv6(random: &mut Random) -> Ipv6Addr {
     // Zeros too, which are left out of the text.
     let rest = [(); 7].map(|()| match random.below(3) {
         0 => 0,
-        _ => random.next() as u16,
+        _ => random.number() as u16,
     });
     let [b, c, d, e, f, g, h] = rest;
     Ipv6Addr::new(first, b, c, d, e, f, g, h)

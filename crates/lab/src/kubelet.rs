@@ -83,9 +83,7 @@ impl Kubelet {
         let template = Template::genuine(&self.name, std::slice::from_ref(&self.name), &self.ips);
         let pem = template.pem(&key)?;
         let begun = Instant::now();
-        let asked = post(client, pem, &["digital signature", "server auth"])
-            .await
-            .map_err(|error| anyhow::Error::from(error))?;
+        let asked = post(client, pem, &["digital signature", "server auth"]).await?;
         let name = asked.metadata.name.context("a request without a name")?;
         let settled = await_condition(requests(client), &name, is_settled);
         let Ok(settled) = timeout(PATIENCE, settled).await else {
@@ -156,9 +154,7 @@ pub(super) async fn register(
     match made {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
-        Err(error) => {
-            Err(anyhow::Error::from(error)).with_context(|| format!("cannot make Node {name}"))
-        }
+        Err(error) => Err(error).with_context(|| format!("cannot make Node {name}")),
     }
 }
 
