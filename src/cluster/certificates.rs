@@ -8,15 +8,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::Config;
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::certificate_check::client_config;
 use super::error::innermost;
 use judge::csr::names::San;
 
@@ -99,7 +100,7 @@ impl CertificateReader {
                         so no API server's certificate can be verified"
                 .into());
         }
-        let inner = WebPkiServerVerifier::builder(Arc::new(roots))
+        let verifier = WebPkiServerVerifier::builder(Arc::new(roots))
             .build()
             .map_err(|error| error.to_string())?;
         let mut names = vec![IN_CLUSTER_NAME.to_owned()];
@@ -109,12 +110,8 @@ impl CertificateReader {
             .into_iter()
             .filter_map(|name| ServerName::try_from(name).ok())
             .collect();
-        let tls = ClientConfig::builder()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyOfNames { inner, names }))
-            .with_no_client_auth();
         Ok(CertificateReader {
-            tls: TlsConnector::from(Arc::new(tls)),
+            tls: TlsConnector::from(Arc::new(any_of_names(verifier, names))),
         })
     }
 
@@ -198,57 +195,21 @@ fn ip(bytes: &[u8]) -> Option<San> {
     Some(San::Ip(ip.to_canonical()))
 }
 
-/// Verifies as the wrapped verifier does, for any of the names that an API server may have: an
-/// endpoint need not have its own address in its certificate, and a kubelet's certificate, which
-/// the same CA may have signed, has none of these names.
-#[derive(Debug)]
-struct AnyOfNames {
-    inner: Arc<WebPkiServerVerifier>,
+/// Verifies as the verifier does, for any of the names that an API server may have: an endpoint need
+/// not have its own address in its certificate, and a kubelet's certificate, which the same CA may
+/// have signed, has none of these names.
+fn any_of_names(
+    verifier: Arc<WebPkiServerVerifier>,
     names: Vec<ServerName<'static>>,
-}
-
-impl ServerCertVerifier for AnyOfNames {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _dialled: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let verify = |name: &ServerName<'_>| {
-            self.inner
-                .verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
-        };
+) -> ClientConfig {
+    client_config(move |(certificate, intermediates, ocsp, now)| {
         let mut refused = rustls::Error::General("no name to verify with".into());
-        for name in &self.names {
-            match verify(name) {
-                Ok(verified) => return Ok(verified),
+        for name in &names {
+            match verifier.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+                Ok(_) => return Ok(()),
                 Err(error) => refused = error,
             }
         }
         Err(refused)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
+    })
 }

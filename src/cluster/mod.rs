@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod approval;
+pub mod certificate_check;
 pub mod certificates;
 pub mod connection;
 pub mod error;
