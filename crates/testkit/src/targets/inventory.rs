@@ -100,7 +100,8 @@ fn judged(inventory: Inventory) {
 
 /// The inventories of all vectors, and the example.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let mut texts = vec![std::fs::read_to_string("examples/inventory.yaml").unwrap()];
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/inventory.yaml");
+    let mut texts = vec![std::fs::read_to_string(example).unwrap()];
     for vector in Vector::all() {
         if let Some(inventory) = vector.inventory_file() {
             texts.push(inventory.to_string());
