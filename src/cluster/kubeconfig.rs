@@ -1,75 +1,39 @@
-//! Kubeconfig files. kube reads them too, but with a copy of the YAML reader for each of their types.
+//! Kubeconfig files, by kube's reader, with errors of one line.
+//!
+//! Of several documents, the first that has a field, a cluster, a user or a context of a name wins.
+//! kubectl reads the first document and ignores all others.
 
-use std::io::{Error, ErrorKind, Result};
-use std::path::{MAIN_SEPARATOR, Path};
+use std::path::Path;
 
-use kube::config::Kubeconfig;
+use kube::config::{Kubeconfig, KubeconfigError};
 
 use super::error::innermost;
 use judge::yaml;
 
-/// Reads a file; what it names by relative paths lies beside it.
-pub(super) fn read(path: &Path) -> std::result::Result<Kubeconfig, String> {
-    let text = text_of(std::fs::read(path).map_err(|error| error.to_string())?);
-    let mut kubeconfig = parse(&text.map_err(|error| error.to_string())?)?;
-    if let Some(dir) = path.parent() {
-        references(&mut kubeconfig, &|reference| {
-            if Path::new(reference).is_relative()
-                && let Some(beside) = dir.join(&*reference).to_str()
-            {
-                *reference = beside.to_owned();
-            }
-        });
+/// Reads a file; relative paths in it start at its directory.
+pub(super) fn read(path: &Path) -> Result<Kubeconfig, String> {
+    // kube-client 5.0 panics on these.
+    if path.is_file() && std::fs::read(path).is_ok_and(|bytes| is_cut_utf16(&bytes)) {
+        return Err("expected UTF-16, found half a character at its end".to_owned());
     }
-    Ok(kubeconfig)
+    Kubeconfig::read_from(path).map_err(|error| describe(&error))
 }
 
-/// Reads a text; of several documents what an earlier one says holds against a later one (kubectl takes
-/// the first and does not look at others). The error is one line.
-pub(super) fn parse(text: &str) -> std::result::Result<Kubeconfig, String> {
-    let documents = yaml::documents::<Kubeconfig>(text).map_err(|error| yaml::describe(&error))?;
-    let mut documents = documents.into_iter();
-    documents
-        .try_fold(Kubeconfig::default(), Kubeconfig::merge)
-        .map_err(|error| innermost(&error))
+/// Reads a text.
+pub(super) fn parse(text: &str) -> Result<Kubeconfig, String> {
+    Kubeconfig::from_yaml(text).map_err(|error| describe(&error))
 }
 
-/// Files that a kubeconfig names. A command without a directory is looked for on the PATH (client-go
-/// `tools/clientcmd/loader.go`).
-fn references(kubeconfig: &mut Kubeconfig, visit: &dyn Fn(&mut String)) {
-    let clusters = kubeconfig.clusters.iter_mut();
-    for cluster in clusters.filter_map(|named| named.cluster.as_mut()) {
-        cluster.certificate_authority.iter_mut().for_each(visit);
+fn is_cut_utf16(bytes: &[u8]) -> bool {
+    matches!(bytes, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) && !bytes.len().is_multiple_of(2)
+}
+
+fn describe(error: &KubeconfigError) -> String {
+    // Its own text has several lines.
+    if let KubeconfigError::Parse(error) = error {
+        return yaml::describe(error);
     }
-    let users = kubeconfig.auth_infos.iter_mut();
-    for user in users.filter_map(|named| named.auth_info.as_mut()) {
-        let command = user.exec.as_mut().and_then(|exec| exec.command.as_mut());
-        user.client_certificate
-            .iter_mut()
-            .chain(&mut user.client_key)
-            .chain(&mut user.token_file)
-            .chain(command.filter(|command| command.contains(MAIN_SEPARATOR)))
-            .for_each(visit);
-    }
-}
-
-/// Windows writes UTF-16, and a mark at the beginning of UTF-8.
-fn text_of(bytes: Vec<u8>) -> Result<String> {
-    let text = match bytes.as_slice() {
-        [0xFF, 0xFE, rest @ ..] => utf16(rest, u16::from_le_bytes),
-        [0xFE, 0xFF, rest @ ..] => utf16(rest, u16::from_be_bytes),
-        [0xEF, 0xBB, 0xBF, rest @ ..] => String::from_utf8(rest.to_owned()).ok(),
-        _ => String::from_utf8(bytes).ok(),
-    };
-    text.ok_or_else(|| Error::new(ErrorKind::InvalidData, "expected text in UTF-8 or UTF-16"))
-}
-
-fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Option<String> {
-    let (pairs, []) = bytes.as_chunks() else {
-        return None;
-    };
-    let units: Vec<u16> = pairs.iter().copied().map(unit).collect();
-    String::from_utf16(&units).ok()
+    innermost(error)
 }
 
 #[cfg(test)]
@@ -78,29 +42,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_named_by_a_relative_path_lies_beside_the_file() {
-        let mut kubeconfig = parse(
-            "clusters: [{name: a, cluster: {certificate-authority: ca.crt}}]\n\
-             ---\n\
-             users:\n\
-             - {name: a, user: {client-key: /a.key, client-certificate: a.crt, tokenFile: a}}\n\
-             - {name: b, user: {exec: {command: ./b}}}\n\
-             - {name: c, user: {exec: {command: c}}}\n\
-             ---\n\
-             current-context: 7\n",
+    fn documents_are_merged_and_empty_ones_are_skipped() {
+        let kubeconfig = parse(
+            "---\nclusters: [{name: a, cluster: {server: 'https://a'}}]\n---\n# nothing\n---\n\
+             clusters: [{name: a}, {name: b}]\ncurrent-context: 7\n---\ncurrent-context: b\n---\n",
         )
         .unwrap();
+        let clusters = kubeconfig.clusters.iter();
+        let names: Vec<_> = clusters
+            .map(|named| (named.name.as_str(), named.cluster.is_some()))
+            .collect();
+        assert_eq!(names, [("a", true), ("b", false)]);
         assert_eq!(kubeconfig.current_context.as_deref(), Some("7"));
-        let named = std::cell::RefCell::new(Vec::new());
-        references(&mut kubeconfig, &|name| {
-            named.borrow_mut().push(name.clone())
-        });
-        assert_eq!(*named.borrow(), ["ca.crt", "a.crt", "/a.key", "a", "./b"]);
+    }
+
+    #[test]
+    fn paths_start_at_the_directory_of_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config");
+        let text = "users: [{name: a, user: {tokenFile: a, client-key: /b}}]";
+        std::fs::write(&file, text).unwrap();
+        let kubeconfig = read(&file).unwrap();
+        let user = kubeconfig.auth_infos.first().unwrap().auth_info.as_ref();
+        let user = user.unwrap();
+        let beside = dir.path().join("a");
+        assert_eq!(user.token_file.as_deref(), beside.to_str());
+        assert_eq!(user.client_key.as_deref(), Some("/b"));
     }
 
     #[test]
     fn texts_from_windows_are_read() {
-        let text = "kind: Config";
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config");
+        let read = |mark: &[u8], text: &[u8]| {
+            std::fs::write(&file, [mark, text].concat()).unwrap();
+            super::read(&file)
+        };
+        let text = "current-context: a";
         let units = text.encode_utf16();
         let little: Vec<u8> = units.clone().flat_map(u16::to_le_bytes).collect();
         let big: Vec<u8> = units.flat_map(u16::to_be_bytes).collect();
@@ -110,24 +88,16 @@ mod tests {
             (&[0xEF, 0xBB, 0xBF], text.as_bytes()),
             (&[], text.as_bytes()),
         ] {
-            assert_eq!(text_of([mark, bytes].concat()).unwrap(), text);
+            let kubeconfig = read(mark, bytes).unwrap();
+            assert_eq!(kubeconfig.current_context.as_deref(), Some("a"));
         }
-        assert!(text_of(vec![0xFF, 0xFE, 0x41]).is_err());
-        assert!(text_of(vec![0xC3]).is_err());
+        assert!(read(&[0xFF, 0xFE], b"a").is_err());
+        assert!(read(&[0xFE, 0xFF], b"abc").is_err());
+        assert!(read(&[], &[0xC3]).is_err());
     }
 
     #[test]
-    fn an_empty_document_is_none() {
-        for text in [
-            "---\ncurrent-context: a\n---\n# end\n",
-            "current-context: a\n---\n---\n",
-        ] {
-            assert_eq!(parse(text).unwrap().current_context.as_deref(), Some("a"));
-        }
-    }
-
-    #[test]
-    fn a_text_that_cannot_be_read_is_told_with_its_place() {
+    fn an_error_is_one_line_with_its_place() {
         let error = parse("clusters: 7").unwrap_err();
         assert!(error.contains("line 1, column 11"), "{error}");
         assert!(!error.contains('\n'), "{error}");
