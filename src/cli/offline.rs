@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::intake::{Intake, Taken};
 use crate::cluster::certificates::sans_of_pem;
@@ -92,8 +91,8 @@ impl Offline {
         if text.trim_start().starts_with("-----BEGIN ") {
             return self.read_pem(file, &text, terms);
         }
-        let documents: Vec<Value> = yaml::documents(&text)
-            .map_err(|error| anyhow!("expected YAML, JSON or PEM: {}", yaml::describe(&error)))?;
+        let documents = yaml::documents(&text)
+            .map_err(|error| anyhow!("expected YAML, JSON or PEM: {error}"))?;
         for document in documents {
             self.intake.take(document)?;
         }

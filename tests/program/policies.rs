@@ -105,12 +105,13 @@ fn a_wrong_file_is_told_where_and_what_was_expected() {
     for (text, expected) in [
         (
             format!("{head}spec:\n  proof:\n    ipAdresses: {{}}\n"),
-            "unknown field `ipAdresses`, expected one of addressesStableFor, ipAddresses, nodeName, \
-             dnsNames at line 6, column 5; did you mean `ipAddresses`?",
+            "spec.proof.ipAdresses: unknown field `ipAdresses`, expected one of addressesStableFor, \
+             ipAddresses, nodeName, dnsNames at line 6, column 5; did you mean `ipAddresses`?",
         ),
         (
             format!("{head}spec:\n  proof:\n    nodeName: {{allOf: [machine]}}\n"),
-            "at line 6, column 24; did you mean `Machine`?",
+            "spec.proof.nodeName.allOf[0]: unknown variant `machine`, expected one of Inventory, \
+             Machine, DNS, ServingCertificate at line 6, column 24; did you mean `Machine`?",
         ),
         (
             format!("{head}spec:\n  proof:\n    nodeName: {{allOf: [Machine]}}\n"),
@@ -126,7 +127,7 @@ fn a_wrong_file_is_told_where_and_what_was_expected() {
                 "{head}spec:\n  sources:\n    machines:\n      - group: a.b\n        kind: M\n\
                  \x20       providerID: spec.id\n"
             ),
-            "expected a path such as `.status.nodeRef.name`",
+            "spec.sources.machines[0].providerID: expected a path such as `.status.nodeRef.name`",
         ),
         (
             format!("{head}spec:\n  protected:\n    networks: ['::ffff:10.0.0.0/104']\n"),
@@ -156,7 +157,25 @@ fn a_wrong_file_is_told_where_and_what_was_expected() {
         (
             "apiVersion: csr-warden/v1\nkind: Inventory\npatterns: [{nodes: 'a-*', dnsSuffix: []}]\n"
                 .into(),
-            "did you mean `dnsSuffixes`?",
+            "patterns[0].dnsSuffix: unknown field `dnsSuffix`, expected one of nodes, networks, \
+             dnsSuffixes at line 3, column 27; did you mean `dnsSuffixes`?",
+        ),
+        (
+            "apiVersion: csr-warden/v1\nkind: Inventory\nnodes:\n- name: 007\n".into(),
+            "nodes[0].name: expected a string, found floating point `7.0` at line 4, column 9; quote \
+             it to make it a string",
+        ),
+        (
+            format!("{head}spec:\n  names:\n    max: many\n"),
+            "spec.names.max: expected a whole number, found string \"many\" at line 6, column 10\n",
+        ),
+        (
+            format!("{head}spec: []\n"),
+            "spec: expected a mapping, found a list at line 4, column 7\n",
+        ),
+        (
+            format!("{head}spec:\n  <<: {{names: {{max: 3}}}}\n"),
+            "file.yaml: expected no merge key, found `<<` at line 5, column 3\n",
         ),
         (
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: mine}\ndata: {a: b}\n".into(),

@@ -1,41 +1,34 @@
-//! The administrator's files: YAML, with errors that say where, what was expected, and what was
-//! probably meant.
+//! The administrator's files: YAML, with errors that name the field and its place, what was expected
+//! and what was probably meant.
+//!
+//! A text is read into one [`Value`], as Kubernetes does, and the type is read from that. The place of
+//! a field that is wrong is looked up in the text afterwards.
 
-mod documents;
-mod erased;
+mod places;
+mod typed;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use serde_saphyr::{DuplicateKeyPolicy, Error, Location, Options};
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::{DuplicateKeyPolicy, Error, MergeKeyPolicy, Options};
 
-pub use documents::documents;
-use erased::{AnyDeserializer, Erased, Raised, Reader};
+use places::place_of;
+use typed::Node;
 
-/// Reads the one document that the text is.
-pub fn document<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    document_with(text, Options::default())
+/// The most nodes that aliases repeat: a small text must not become a large value.
+const MOST_REPEATED: usize = 100_000;
+/// The most bytes of all keys and scalars, with those that aliases repeat.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+
+/// Reads the only document of a text.
+pub fn document(text: &str) -> Result<Value, String> {
+    value(text, Options::default())
 }
 
-fn document_with<T: DeserializeOwned>(text: &str, options: Options) -> Result<T, Error> {
-    let mut document = None;
-    read_document(text, options, &mut |deserializer| {
-        document = Some(T::deserialize(Erased(deserializer))?);
-        Ok(())
-    })?;
-    document.ok_or_else(|| serde::de::Error::custom("expected a document"))
-}
-
-fn read_document(
-    text: &str,
-    options: Options,
-    read: &mut dyn FnMut(&mut dyn AnyDeserializer<'_>) -> Result<(), Raised>,
-) -> Result<(), Error> {
-    serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
-        let mut reader = Reader::new(deserializer);
-        let result = read(&mut reader);
-        reader.told(result)
-    })
+/// Reads all documents of a text; empty ones are skipped.
+pub fn documents(text: &str) -> Result<Vec<Value>, String> {
+    serde_saphyr::from_multiple(text).map_err(|error| describe(&error))
 }
 
 /// Reads a document of at most `largest` bytes that has this kind.
@@ -50,14 +43,16 @@ pub fn read<T: DeserializeOwned>(
             text.len()
         ));
     }
-    document(text).map_err(|error| {
+    let read = value(text, strict(DuplicateKeyPolicy::Error)).and_then(|value| typed(value, text));
+    read.map_err(|error| {
         // Fields are only wrong in a document of the right kind.
         let of_another = kind_of(text, api_version, &[kind]).err();
-        of_another.unwrap_or_else(|| describe(&error))
+        of_another.unwrap_or(error)
     })
 }
 
-/// What every document says of itself. It may be anything: that it is wrong is for us to say.
+/// The fields that say what a document is. They may have any value: that it is wrong is for
+/// [`kind_of`] to say.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Head {
@@ -65,13 +60,12 @@ struct Head {
     kind: Option<Value>,
 }
 
-/// Which of these kinds a document has; else why it has none of them.
+/// Returns the kind of a document, which must be one of these.
 pub fn kind_of<'a>(text: &str, api_version: &str, kinds: &[&'a str]) -> Result<&'a str, String> {
     if is_empty(text) {
         return Err("the file is empty".to_owned());
     }
-    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::FirstWins };
-    let head: Head = document_with(text, options).map_err(|error| describe(&error))?;
+    let head: Head = typed(value(text, strict(DuplicateKeyPolicy::FirstWins))?, text)?;
     let is = |found: &Option<Value>, expected: &str| {
         found.as_ref().and_then(Value::as_str) == Some(expected)
     };
@@ -86,7 +80,7 @@ pub fn kind_of<'a>(text: &str, api_version: &str, kinds: &[&'a str]) -> Result<&
     Ok(kind)
 }
 
-/// Whether there is nothing but blanks and comments.
+/// Returns true if a text has nothing but blanks and comments.
 fn is_empty(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim);
     lines.all(|line| line.is_empty() || line.starts_with('#') || line == "---")
@@ -100,46 +94,82 @@ fn wrong(field: &str, expected: &str, found: Option<&Value>) -> String {
     }
 }
 
-/// One sentence for what is wrong, with its place, and what was probably meant.
-pub fn describe(error: &Error) -> String {
-    let error = error.without_snippet();
-    // The library's own sentences are for programmers.
-    let at = |location: &Location| {
-        let (line, column) = (location.line(), location.column());
-        format!("at line {line}, column {column}")
-    };
-    if let Error::DuplicateMappingKey {
-        key: Some(key),
-        location,
-    } = error
-    {
-        return format!("`{key}` stands here a second time, {}", at(location));
+/// Options for files in which every field must be where one looks for it.
+fn strict(duplicate_keys: DuplicateKeyPolicy) -> Options {
+    serde_saphyr::options! {
+        duplicate_keys: duplicate_keys,
+        merge_keys: MergeKeyPolicy::Error,
+        budget: serde_saphyr::budget! { max_total_scalar_bytes: MOST_BYTES },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MOST_REPEATED },
     }
-    if let Error::MultipleDocuments { location, .. } = error {
-        return format!("expected one document, found another {}", at(location));
-    }
-    let meant = if let Error::SerdeUnknownField {
-        field, expected, ..
-    } = error
-    {
-        meant(field, expected)
-    } else if let Error::SerdeUnknownVariant {
-        variant, expected, ..
-    } = error
-    {
-        meant(variant, expected)
-    } else {
-        String::new()
-    };
-    format!("{error}{meant}")
 }
 
-/// What the sentence that names `found` ends with: the word that was probably meant, if one is near.
+fn value(text: &str, options: Options) -> Result<Value, String> {
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| describe(&error))
+}
+
+/// Reads the type from the value that the text has.
+fn typed<T: DeserializeOwned>(value: Value, text: &str) -> Result<T, String> {
+    serde_path_to_error::deserialize(Node(value)).map_err(|error| {
+        let (path, wrong) = (error.path(), error.inner());
+        let field = match path.iter().next() {
+            Some(_) => format!("{path}: "),
+            None => String::new(),
+        };
+        let place = place_of(path, text).map_or_else(String::new, |place| {
+            let at = if wrong.is_key { place.key } else { place.value };
+            format!(" at {at}")
+        });
+        format!("{field}{}{place}{}", wrong.why, wrong.remedy)
+    })
+}
+
+/// One sentence for a text that cannot be read, with the place.
+pub fn describe(error: &Error) -> String {
+    let error = error.without_snippet();
+    let place = error.location().map_or_else(String::new, |location| {
+        let (line, column) = (location.line(), location.column());
+        format!("at line {line}, column {column}")
+    });
+    let mut cause = error;
+    while let Error::AliasError { error, .. } = cause {
+        cause = error.without_snippet();
+    }
+    // The library's own sentences are for programmers.
+    #[allow(clippy::wildcard_enum_match_arm)]
+    match cause {
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("`{key}` stands here a second time, {place}")
+        }
+        Error::MultipleDocuments { .. } => {
+            format!("expected one document, found another {place}")
+        }
+        Error::MergeKeyNotAllowed { .. } => format!("expected no merge key, found `<<` {place}"),
+        Error::NonFiniteFloat { value, .. } => {
+            format!(
+                "expected a finite number, found `{value}` {place}; quote it to make it a string"
+            )
+        }
+        Error::Budget {
+            breach: BudgetBreach::Depth { depth },
+            ..
+        } => format!(
+            "expected at most {} levels, found more {place}",
+            depth.saturating_sub(1)
+        ),
+        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => {
+            format!("the text is too large, with all that its aliases repeat, {place}")
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// The end of the sentence that names `found`: the word that was probably meant, if one is near.
 pub fn meant(found: &str, expected: &[&str]) -> String {
     nearest(found, expected).map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"))
 }
 
-/// The word that somebody meant who wrote `found`, if it is near to one.
+/// The expected word that is nearest to `found`, if one is near.
 fn nearest<'a>(found: &str, expected: &[&'a str]) -> Option<&'a str> {
     let likeness = |word: &str| strsim::jaro_winkler(&found.to_lowercase(), &word.to_lowercase());
     let best = expected
@@ -149,6 +179,7 @@ fn nearest<'a>(found: &str, expected: &[&'a str]) -> Option<&'a str> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -161,13 +192,170 @@ mod tests {
         assert_eq!(nearest("anything", &[]), None);
     }
 
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Outer {
+        kind: String,
+        api_version: String,
+        #[serde(default)]
+        inner: Inner,
+        #[serde(default)]
+        many: Vec<Inner>,
+        #[serde(default)]
+        level: Option<Level>,
+    }
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(default, deny_unknown_fields)]
+    struct Inner {
+        max: usize,
+        port: u16,
+        names: Vec<String>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    enum Level {
+        Low,
+        High,
+    }
+
+    fn outer(rest: &str) -> Result<Outer, String> {
+        let text = format!("kind: Outer\napiVersion: a/v1\n{rest}");
+        read(&text, 1024 * 1024, ("a/v1", "Outer"))
+    }
+
     #[test]
-    fn a_second_document_is_named_with_its_place() {
-        let read = document::<Value>("a: 1\n---\nb: 2\n");
+    fn a_field_is_wrong_by_its_path_and_place() {
+        for (rest, expected) in [
+            (
+                "inner:\n  max: many\n",
+                "inner.max: expected a whole number, found string \"many\" at line 4, column 8",
+            ),
+            (
+                "inner:\n  max: '7'\n",
+                "inner.max: expected a whole number, found string \"7\" at line 4, column 8",
+            ),
+            (
+                "inner: {max: -1}\n",
+                "inner.max: expected a whole number, found integer `-1` at line 3, column 14",
+            ),
+            (
+                "inner: {port: 70000}\n",
+                "inner.port: expected a whole number up to 65535, found integer `70000` at line 3, \
+                 column 15",
+            ),
+            (
+                "many:\n- max: 1\n- names: [a, \"b\",\n    7]\n",
+                "many[1].names[2]: expected a string, found integer `7` at line 6, column 5; quote \
+                 it to make it a string",
+            ),
+            (
+                "inner: {names: [no]}\n",
+                "inner.names[0]: expected a string, found boolean `false` at line 3, column 17; \
+                 quote it to make it a string",
+            ),
+            (
+                "inner:\n",
+                "inner: expected a mapping, found null at line 3, column 6",
+            ),
+            (
+                "inner: []\n",
+                "inner: expected a mapping, found a list at line 3, column 8",
+            ),
+            (
+                "many: {}\n",
+                "many: expected a list, found a mapping at line 3, column 7",
+            ),
+            (
+                "many: [{naems: []}]\n",
+                "many[0].naems: unknown field `naems`, expected one of max, port, names at line 3, \
+                 column 9; did you mean `names`?",
+            ),
+            (
+                "level: low\n",
+                "level: unknown variant `low`, expected one of Low, High at line 3, column 8; did \
+                 you mean `Low`?",
+            ),
+            (
+                "level: {Low: ~}\n",
+                "level: expected a string, found a mapping at line 3, column 8",
+            ),
+            (
+                "many: [&a {max: 1}, *a, {names: *a}]\n",
+                "many[2].names: expected a list, found a mapping at line 3, column 33",
+            ),
+            (
+                "inner: {max: 1, max: 2}\n",
+                "`max` stands here a second time, at line 3, column 17",
+            ),
+            (
+                "inner:\n  <<: {max: 1}\n",
+                "expected no merge key, found `<<` at line 4, column 3",
+            ),
+            (
+                "inner: {max: .nan}\n",
+                "expected a finite number, found `.nan` at line 3, column 14; quote it to make it a \
+                 string",
+            ),
+            (
+                "---\na: 1\n",
+                "expected one document, found another at line 4, column 1",
+            ),
+        ] {
+            assert_eq!(outer(rest), Err(expected.to_owned()), "{rest}");
+        }
+        let text = "kind: Outer\n";
         assert_eq!(
-            read.map_err(|error| describe(&error)),
-            Err("expected one document, found another at line 3, column 1".to_owned())
+            typed::<Outer>(serde_json::json!({"kind": "Outer"}), text),
+            Err("missing field `apiVersion` at line 1, column 1".to_owned())
         );
+    }
+
+    #[test]
+    fn every_kind_of_value_is_read() {
+        let read = outer(
+            "inner:\n  max: 0x1F\n  port: 65535\n  names:\n  - '7'\n  - \"no\"\n  - !!str 1\n  - |-\n    a\n\
+             level: High\nmany: [&a {names: [x]}, *a]\n",
+        );
+        let inner = |names: &[&str]| Inner {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Inner::default()
+        };
+        assert_eq!(
+            read.map(|outer| (outer.inner, outer.many, outer.level)),
+            Ok((
+                Inner {
+                    max: 31,
+                    port: 65535,
+                    ..inner(&["7", "no", "1", "a"])
+                },
+                vec![inner(&["x"]), inner(&["x"])],
+                Some(Level::High)
+            ))
+        );
+    }
+
+    #[test]
+    fn a_small_text_does_not_become_large() {
+        let mut aliases = "many:\n- &a0 {names: [x]}\n".to_owned();
+        for level in 1..9 {
+            let below = format!("*a{}, ", level - 1).repeat(10);
+            aliases += &format!("- &a{level} [{below}]\n");
+        }
+        let deep = format!("inner: {}{}", "[".repeat(100), "]".repeat(100));
+        for (text, expected) in [
+            (
+                aliases,
+                "the text is too large, with all that its aliases repeat, at line ",
+            ),
+            (
+                deep,
+                "expected at most 64 levels, found more at line 3, column ",
+            ),
+        ] {
+            let why = outer(&text).unwrap_err();
+            assert!(why.starts_with(expected), "{why}");
+        }
     }
 
     #[test]
@@ -184,6 +372,10 @@ mod tests {
                 Err("apiVersion: expected `a/v1`, found `a/v2`"),
             ),
             ("\n# of no use\n---\n", Err("the file is empty")),
+            (
+                "# text\nhello",
+                Err("expected a mapping, found string \"hello\" at line 2, column 1"),
+            ),
         ] {
             assert_eq!(kind(text), expected.map_err(str::to_owned), "{text}");
         }

@@ -55,7 +55,7 @@ fn of_map(text: &str) -> Result<(), Finding> {
         let what = format!("the configuration in kube-system/kubelet-config {why}");
         Finding::new(Code::KubeletConfigUnreadable, what).mend(EDIT)
     };
-    let parsed: Value = yaml::document(text).map_err(|_| unreadable("is no YAML".to_owned()))?;
+    let parsed = yaml::document(text).map_err(|_| unreadable("is no YAML".to_owned()))?;
     let fields = parsed
         .as_object()
         .ok_or_else(|| unreadable("has no fields".to_owned()))?;

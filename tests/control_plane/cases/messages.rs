@@ -170,11 +170,11 @@ async fn wrong_files(_: Arc<Assets>) -> Result<()> {
     let shapes = [
         (
             "metadata: {name: p}\nspec: {surprise: 1}",
-            "unknown field `surprise`",
+            "spec.surprise: unknown field `surprise`",
         ),
         (
             "metadata: {name: p}\nspec: {enforcement: Maybe}",
-            "unknown variant `Maybe`",
+            "spec.enforcement: unknown variant `Maybe`",
         ),
         (
             "metadata: {name: p}\nspec: {request: {maxAge: 1h}}",

@@ -22,12 +22,12 @@ fn a_bad_policy_is_one_sentence() {
         (
             "field.yaml",
             default.replace("maxAge:", "maxAges:"),
-            "maxAges",
+            "spec.request.maxAges: unknown field",
         ),
         (
             "value.yaml",
             default.replace("dnsOnly: Wait", "dnsOnly: Perhaps"),
-            "Perhaps",
+            "spec.names.dnsOnly: unknown variant `Perhaps`",
         ),
         (
             "kind.yaml",
@@ -37,7 +37,7 @@ fn a_bad_policy_is_one_sentence() {
         (
             "network.yaml",
             default.replace("networks: []\n  sources", "networks: [10.0.0.1]\n  sources"),
-            "spec.names.networks: expected a network such as `10.0.0.1/32`, found `10.0.0.1`",
+            "spec.names.networks[0]: expected a network such as `10.0.0.1/32`, found `10.0.0.1` at line ",
         ),
         (
             "no-network.yaml",
@@ -45,12 +45,12 @@ fn a_bad_policy_is_one_sentence() {
                 "networks: []\n    endpoint",
                 "networks: [\"fd00::1\", here]\n    endpoint",
             ),
-            "spec.protected.networks: expected a network such as `fd00::1/128`, found `fd00::1`",
+            "spec.protected.networks[0]: expected a network such as `fd00::1/128`, found `fd00::1` at line ",
         ),
         (
             "duration.yaml",
             default.replace("addressesStableFor: 0s", "addressesStableFor: 30"),
-            "spec.proof.addressesStableFor: expected a duration such as `15m` or `8760h`, found `30`",
+            "spec.proof.addressesStableFor: expected a duration such as `15m` or `8760h`, found `30` at line ",
         ),
     ] {
         case.file(name, &text);

@@ -1,56 +1,57 @@
-//! Reading the values whose text has a form of its own. A value of another form is told with the
-//! path of its field, which a deserializer of a value does not know by itself.
+//! Reading the values whose text has a form of its own.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, de};
+use serde_json::Value;
 
-macro_rules! fields {
-    ($($name:ident: $type:ty = $read:ident($path:literal))*) => {
-        $(pub(super) fn $name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<$type, D::Error> {
-            $read(deserializer, $path)
-        })*
-    };
-}
-
-fields! {
-    max_expiration: SignedDuration = duration("spec.request.maxExpiration")
-    max_age: SignedDuration = duration("spec.request.maxAge")
-    addresses_stable_for: SignedDuration = duration("spec.proof.addressesStableFor")
-    name_networks: Vec<IpNet> = networks("spec.names.networks")
-    dns_timeout: SignedDuration = duration("spec.sources.dns.timeout")
-    serving_certificate_timeout: SignedDuration = duration("spec.sources.servingCertificate.timeout")
-    protected_networks: Vec<IpNet> = networks("spec.protected.networks")
-}
-
-fn duration<'de, D: Deserializer<'de>>(
+pub(super) fn duration<'de, D: Deserializer<'de>>(
     deserializer: D,
-    field: &str,
 ) -> Result<SignedDuration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| {
-        let example = "a duration such as `15m` or `8760h`";
-        de::Error::custom(format!("{field}: expected {example}, found `{text}`"))
+    parsed(deserializer, |_| {
+        "a duration such as `15m` or `8760h`".to_owned()
     })
 }
 
-fn networks<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    field: &str,
-) -> Result<Vec<IpNet>, D::Error> {
-    let network = |text: String| {
-        text.parse().map_err(|_| {
-            let example = text.parse::<IpAddr>().map_or_else(
+pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let networks: Vec<Network> = Vec::deserialize(deserializer)?;
+    Ok(networks
+        .into_iter()
+        .map(|Network(network)| network)
+        .collect())
+}
+
+/// A network, with an error that has an example.
+struct Network(IpNet);
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = |found: &str| {
+            let example = found.parse::<IpAddr>().map_or_else(
                 |_| "10.0.0.0/8".to_owned(),
                 |ip| IpNet::from(ip).to_string(),
             );
-            de::Error::custom(format!(
-                "{field}: expected a network such as `{example}`, found `{text}`"
-            ))
-        })
+            format!("a network such as `{example}`")
+        };
+        parsed(deserializer, expected).map(Network)
+    }
+}
+
+/// Parses a string; the error says what was expected of it.
+fn parsed<'de, D: Deserializer<'de>, T: FromStr>(
+    deserializer: D,
+    expected: impl Fn(&str) -> String,
+) -> Result<T, D::Error> {
+    let found = Value::deserialize(deserializer)?;
+    let wrong = |found: &str| {
+        let expected = expected(found);
+        de::Error::custom(format!("expected {expected}, found `{found}`"))
     };
-    let texts: Vec<String> = Vec::deserialize(deserializer)?;
-    texts.into_iter().map(network).collect()
+    let Some(text) = found.as_str() else {
+        return Err(wrong(&found.to_string()));
+    };
+    text.parse().map_err(|_| wrong(text))
 }

@@ -27,7 +27,8 @@ const LARGEST: usize = 1024 * 1024;
 /// Why a policy cannot be used.
 #[derive(Debug, Error)]
 pub enum PolicyError {
-    /// It is not YAML of the right shape. The text names line, column and what was expected.
+    /// It is not YAML of the right shape. The text names the field, line and column, and what was
+    /// expected.
     #[error("{0}")]
     Shape(String),
     /// A field has a value that it must not have.

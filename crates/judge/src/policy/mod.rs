@@ -150,11 +150,11 @@ impl Default for RequestorPolicy {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RequestPolicy {
     /// The longest life that a request may ask for.
-    #[serde(deserialize_with = "fields::max_expiration")]
+    #[serde(deserialize_with = "fields::duration")]
     #[schemars(with = "String")]
     pub max_expiration: SignedDuration,
     /// How old a request may be. The kubelet waits for 15 minutes.
-    #[serde(deserialize_with = "fields::max_age")]
+    #[serde(deserialize_with = "fields::duration")]
     #[schemars(with = "String")]
     pub max_age: SignedDuration,
 }
@@ -181,7 +181,7 @@ pub struct NamePolicy {
     /// If any are given, DNS names must lie under one of these domains or be the Node's name.
     pub dns_suffixes: Vec<String>,
     /// If any are given, IP addresses must lie in one of these networks.
-    #[serde(deserialize_with = "fields::name_networks")]
+    #[serde(deserialize_with = "fields::networks")]
     #[schemars(with = "Vec<String>")]
     pub networks: Vec<IpNet>,
 }
@@ -203,7 +203,7 @@ impl Default for NamePolicy {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ProofPolicy {
     /// How long the Node's addresses must have been what they are.
-    #[serde(deserialize_with = "fields::addresses_stable_for")]
+    #[serde(deserialize_with = "fields::duration")]
     #[schemars(with = "String")]
     pub addresses_stable_for: SignedDuration,
     /// Who must vouch for an IP address, beside the Node.
@@ -282,7 +282,7 @@ pub struct ProtectedPolicy {
     /// Names, and all names under them.
     pub names: Vec<String>,
     /// Networks.
-    #[serde(deserialize_with = "fields::protected_networks")]
+    #[serde(deserialize_with = "fields::networks")]
     #[schemars(with = "Vec<String>")]
     pub networks: Vec<IpNet>,
     /// Whether the certificate of every API server endpoint must have been read.

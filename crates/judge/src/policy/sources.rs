@@ -35,7 +35,7 @@ pub struct DnsPolicy {
     /// Domains under which each node has its Node's name.
     pub suffixes: Vec<String>,
     /// How long one question may take.
-    #[serde(deserialize_with = "super::fields::dns_timeout")]
+    #[serde(deserialize_with = "super::fields::duration")]
     #[schemars(with = "String")]
     pub timeout: SignedDuration,
     /// Whether an address must lead back to the name.
@@ -89,7 +89,7 @@ pub struct ServingCertificatePolicy {
     /// The kubelet's port.
     pub port: u16,
     /// How long one handshake may take.
-    #[serde(deserialize_with = "super::fields::serving_certificate_timeout")]
+    #[serde(deserialize_with = "super::fields::duration")]
     #[schemars(with = "String")]
     pub timeout: SignedDuration,
 }

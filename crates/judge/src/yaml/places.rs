@@ -1,0 +1,114 @@
+//! Places of fields in a text, found by their paths from one pass of the parser's events.
+
+use std::fmt;
+
+use serde_path_to_error::{Path, Segment};
+use serde_saphyr::granit_parser::{Event, Marker, Parser, StrInput};
+
+/// The places of a node and of the key that names it.
+pub(super) struct Place {
+    pub(super) key: At,
+    pub(super) value: At,
+}
+
+/// A line and a column, each counted from 1.
+#[derive(Clone, Copy)]
+pub(super) struct At {
+    line: usize,
+    column: usize,
+}
+
+impl From<Marker> for At {
+    fn from(marker: Marker) -> At {
+        At {
+            line: marker.line(),
+            column: marker.col() + 1,
+        }
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
+}
+
+/// Finds the node at a path in a text that was read before. Where the text has no such node, the
+/// nearest node above it is found: fields that an alias repeats have the place of the alias.
+pub(super) fn place_of(path: &Path, text: &str) -> Option<Place> {
+    let mut events = Events(Parser::new_from_str(text));
+    let (mut node, at) = events.next()?;
+    let mut place = Place { key: at, value: at };
+    for segment in path {
+        let child = match (segment, &node) {
+            (Segment::Seq { index }, Event::SequenceStart(..)) => events.item(*index),
+            (Segment::Map { key } | Segment::Enum { variant: key }, Event::MappingStart(..)) => {
+                events.entry(key)
+            }
+            _ => None,
+        };
+        let Some((child, at)) = child else { break };
+        (node, place) = (child, at);
+    }
+    Some(place)
+}
+
+/// The events of a text that begin and end nodes, each with its place.
+struct Events<'a>(Parser<'a, StrInput<'a>>);
+
+impl<'a> Events<'a> {
+    fn next(&mut self) -> Option<(Event<'a>, At)> {
+        loop {
+            let (event, span) = self.0.next()?.ok()?;
+            let ends = matches!(event, Event::SequenceEnd | Event::MappingEnd);
+            if ends || event.is_node() {
+                return Some((event, span.start.into()));
+            }
+        }
+    }
+
+    /// The item with this index of the sequence that has begun.
+    fn item(&mut self, index: usize) -> Option<(Event<'a>, Place)> {
+        for _ in 0..index {
+            let (event, _) = self.next()?;
+            self.skip(&event)?;
+        }
+        let (event, at) = self.next()?;
+        Some((event, Place { key: at, value: at }))
+    }
+
+    /// The value that the mapping that has begun has for this key.
+    fn entry(&mut self, wanted: &str) -> Option<(Event<'a>, Place)> {
+        loop {
+            let (event, key) = self.next()?;
+            if event == Event::MappingEnd {
+                return None;
+            }
+            let is_wanted = event.scalar().is_some_and(|(text, _)| text == wanted);
+            self.skip(&event)?;
+            let (event, value) = self.next()?;
+            if is_wanted {
+                return Some((event, Place { key, value }));
+            }
+            self.skip(&event)?;
+        }
+    }
+
+    /// Skips the rest of the node that this event begins.
+    fn skip(&mut self, first: &Event<'a>) -> Option<()> {
+        let mut open = usize::from(begins(first));
+        while open > 0 {
+            let (event, _) = self.next()?;
+            if begins(&event) {
+                open += 1;
+            } else if matches!(event, Event::SequenceEnd | Event::MappingEnd) {
+                open -= 1;
+            }
+        }
+        Some(())
+    }
+}
+
+fn begins(event: &Event<'_>) -> bool {
+    matches!(event, Event::SequenceStart(..) | Event::MappingStart(..))
+}

@@ -1,0 +1,198 @@
+//! Reading a type from a value, as strictly as Kubernetes does: a list is not a mapping without its
+//! keys (which it is for serde_json), and a number is not a string.
+
+use std::fmt;
+
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{Deserializer, Error, Expected, IntoDeserializer, Unexpected, Visitor};
+use serde::forward_to_deserialize_any;
+use serde_json::Value;
+
+use super::meant;
+
+/// A value that a type is read from.
+pub(super) struct Node(pub(super) Value);
+
+impl<'de> Deserializer<'de> for Node {
+    type Error = Wrong;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.0 {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(value),
+            Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+                (Some(number), _) => visitor.visit_u64(number),
+                (None, Some(number)) => visitor.visit_i64(number),
+                (None, None) => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => visitor.visit_string(text),
+            Value::Array(items) => {
+                SeqDeserializer::new(items.into_iter().map(Node)).deserialize_any(visitor)
+            }
+            Value::Object(fields) => {
+                let fields = fields.into_iter().map(|(key, value)| (key, Node(value)));
+                MapDeserializer::new(fields).deserialize_any(visitor)
+            }
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        if self.0.is_null() {
+            return visitor.visit_none();
+        }
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        if self.0.is_array() {
+            return Err(Wrong::invalid_type(Unexpected::Seq, &visitor));
+        }
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        if let Value::String(variant) = self.0 {
+            return visitor.visit_enum(variant.into_deserializer());
+        }
+        // An enum's visitor accepts nothing else.
+        self.deserialize_any(visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map identifier ignored_any
+    }
+}
+
+impl<'de> IntoDeserializer<'de, Wrong> for Node {
+    type Deserializer = Node;
+
+    fn into_deserializer(self) -> Node {
+        self
+    }
+}
+
+/// Why a value is not of its type.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    /// `expected …, found …`.
+    pub(super) why: String,
+    /// The end of the sentence: what to write instead, if that is known.
+    pub(super) remedy: String,
+    /// The key is wrong, and not its value.
+    pub(super) is_key: bool,
+}
+
+impl Wrong {
+    fn new(why: String, remedy: String) -> Wrong {
+        Wrong {
+            why,
+            remedy,
+            is_key: false,
+        }
+    }
+
+    fn expected(found: Unexpected<'_>, expected: &dyn Expected) -> Wrong {
+        let (type_name, kind) = (expected.to_string(), kind(found));
+        let why = format!("expected {}, found {kind}", noun(&type_name));
+        let is_scalar = matches!(
+            found,
+            Unexpected::Bool(_)
+                | Unexpected::Unsigned(_)
+                | Unexpected::Signed(_)
+                | Unexpected::Float(_)
+        );
+        let remedy = if is_scalar && type_name == "a string" {
+            "; quote it to make it a string"
+        } else {
+            ""
+        };
+        Wrong::new(why, remedy.to_owned())
+    }
+
+    fn unknown(what: &str, found: &str, expected: &'static [&'static str]) -> Wrong {
+        let expected_words = match expected {
+            [] => "none".to_owned(),
+            [one] => (*one).to_owned(),
+            several => format!("one of {}", several.join(", ")),
+        };
+        let why = format!("unknown {what} `{found}`, expected {expected_words}");
+        Wrong::new(why, meant(found, expected))
+    }
+}
+
+impl Error for Wrong {
+    fn custom<T: fmt::Display>(why: T) -> Wrong {
+        Wrong::new(why.to_string(), String::new())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Wrong {
+        Wrong::expected(found, expected)
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Wrong {
+        Wrong::expected(found, expected)
+    }
+
+    fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Wrong {
+        Wrong::unknown("variant", found, expected)
+    }
+
+    fn unknown_field(found: &str, expected: &'static [&'static str]) -> Wrong {
+        Wrong {
+            is_key: true,
+            ..Wrong::unknown("field", found, expected)
+        }
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.why, self.remedy)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+/// The name that YAML has for a type of Rust.
+fn noun(expected: &str) -> &str {
+    match expected {
+        "usize" => "a whole number",
+        "u16" => "a whole number up to 65535",
+        "a sequence" => "a list",
+        _ if expected.starts_with("struct ") => "a mapping",
+        _ if expected.starts_with("enum ") => "a string",
+        _ => expected,
+    }
+}
+
+/// The name that YAML has for a value.
+fn kind(found: Unexpected<'_>) -> String {
+    if found == Unexpected::Unit {
+        "null".to_owned()
+    } else if found == Unexpected::Seq {
+        "a list".to_owned()
+    } else if found == Unexpected::Map {
+        "a mapping".to_owned()
+    } else {
+        found.to_string()
+    }
+}
