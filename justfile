@@ -17,7 +17,7 @@ default:
 # Run the tests that need neither Go nor root
 [group('test')]
 test:
-    cargo test --locked --lib --test judge --test forge --test program --test faults
+    cargo test --locked --lib --test judge --test forge --test injected_faults --test program --test faults
 
 # Run all tests, also on a real control plane
 [group('test')]
