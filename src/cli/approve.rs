@@ -22,6 +22,7 @@ use super::table::{age, table};
 use super::target::block_on;
 use crate::cluster::approval::{self, Outcome};
 use judge::csr::Request;
+use judge::evidence::Fact;
 use judge::finding::shown;
 use judge::{Decision, Judgement, Verdict};
 
@@ -219,7 +220,7 @@ async fn judge_pending(lookout: &mut Lookout, names: &[String]) -> Result<(Look,
             && let Some(content) = &request.content
             && let Some(node) = request.object.requestor.node()
         {
-            look.evidence.remember_key(content.key, node);
+            look.evidence.apply(Fact::Key(content.key, node), look.now);
         }
         judged.push(Judged { request, judgement });
     }

@@ -17,7 +17,7 @@ use crate::cluster::objects::{SlimNode, SlimRequest};
 use crate::cluster::protected::{self, CLUSTER_INFO, KUBERNETES_SERVICE, ProtectingObject};
 use crate::sources::machines::machine;
 use judge::csr::{Object, Request, Settled};
-use judge::evidence::{Evidence, Inventory, Machines, Source, Sources};
+use judge::evidence::{Evidence, Fact, Inventory, Source};
 use judge::policy::{MachineKind, Spec};
 
 /// A request that has been taken in.
@@ -69,16 +69,12 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Nothing yet. `sources` says what can be relied on.
-    pub(super) fn new(policy: &Spec, sources: Sources) -> Intake {
+    /// Nothing yet.
+    pub(super) fn new(policy: &Spec) -> Intake {
         let machines = policy.sources.machines.clone();
         Intake {
             requests: Vec::new(),
-            evidence: Evidence {
-                sources,
-                machines: (!machines.is_empty()).then(Machines::default),
-                ..Evidence::default()
-            },
+            evidence: Evidence::new(policy),
             given: BTreeSet::new(),
             servers: BTreeSet::new(),
             nodes_since: Timestamp::UNIX_EPOCH,
@@ -113,7 +109,7 @@ impl Intake {
             "Node" => {
                 let node = typed::<SlimNode>(object)?.into_evidence(self.nodes_since);
                 let node = node.ok_or_else(|| anyhow!("Node `{}`: no name of a Node", place.1))?;
-                self.evidence.nodes.apply(node);
+                self.apply(Fact::Node(Box::new(node)));
                 self.given.insert(Source::Nodes);
                 Ok(())
             }
@@ -153,17 +149,14 @@ impl Intake {
             );
         };
         let machine = machine(kind, &typed::<DynamicObject>(object)?);
-        self.evidence
-            .machines
-            .get_or_insert_default()
-            .apply(machine);
+        self.apply(Fact::Machine(Box::new(machine)));
         self.given.insert(Source::Machines);
         Ok(())
     }
 
     /// The administrator's inventory is this.
     pub(super) fn take_inventory(&mut self, inventory: Inventory) {
-        self.evidence.inventory = Some(inventory);
+        self.apply(Fact::Inventory(Box::new(inventory)));
         self.given.insert(Source::Inventory);
     }
 
@@ -173,9 +166,13 @@ impl Intake {
             && let Some(node) = taken.object.requestor.node()
             && let Some(key) = Request::key_of(&taken.encoded)
         {
-            self.evidence.remember_key(key, node);
+            self.apply(Fact::Key(key, node));
         }
         self.requests.push(taken);
+    }
+
+    fn apply(&mut self, fact: Fact) {
+        self.evidence.apply(fact, self.nodes_since);
     }
 
     fn protect(&mut self, object: Value, kind: protected::Kind) -> Result<()> {
@@ -185,10 +182,8 @@ impl Intake {
         if let Some(why) = protects.unread {
             bail!("{why}");
         }
-        let protected = &mut self.evidence.protected;
         for part in protects.parts {
-            protected.set_sans(&part.origin, part.kind, part.sans);
-            protected.set_networks(&part.origin, part.kind, part.networks);
+            self.apply(Fact::Protected(part));
         }
         self.servers.extend(protects.servers);
         Ok(())

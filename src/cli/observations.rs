@@ -16,7 +16,7 @@ use super::intake::Intake;
 use crate::cluster::certificates::ApiServer;
 use judge::csr::Fingerprint;
 use judge::csr::names::{NodeName, San};
-use judge::evidence::{Answer, IdentityKind, Source};
+use judge::evidence::{Answer, Fact, Source};
 use judge::finding::Question;
 
 const API_VERSION: &str = "csr-warden/v1";
@@ -197,8 +197,10 @@ impl Observations {
             node.addresses_since = self.nodes_since;
         }
         for node in known {
-            to.evidence.nodes.remove(node.name.as_str());
-            to.evidence.nodes.apply(node);
+            let gone = Fact::NodeGone(node.name.clone());
+            to.evidence.apply(gone, self.nodes_since);
+            to.evidence
+                .apply(Fact::Node(Box::new(node)), self.nodes_since);
         }
         for name in &self.read {
             to.given.insert(source(name)?);
@@ -206,10 +208,9 @@ impl Observations {
         for unread in &self.unread {
             let source = source(&unread.source)?;
             to.given.insert(source);
-            to.evidence.sources.forget(source);
-            to.evidence
-                .sources
-                .failed(source, unread.since, &unread.why);
+            let unread_since = unread.since;
+            let fact = Fact::Incomplete(source, unread.why.clone());
+            to.evidence.apply(fact, unread_since);
         }
         for seen in self.api_servers {
             let certificate = CertificateDer::from_pem_slice(seen.certificate.as_bytes())
@@ -219,20 +220,19 @@ impl Observations {
                 port: seen.port,
             };
             let sans = server.known_by(&certificate).map_err(|why| anyhow!(why))?;
-            let protected = &mut to.evidence.protected;
-            protected.set_sans(&server.origin(), IdentityKind::ApiServerIdentity, sans);
+            let fact = Fact::Protected(server.protection(sans));
+            to.evidence.apply(fact, self.nodes_since);
         }
         for seen in &self.keys {
             let key = Fingerprint::parse(&seen.sha256)
                 .ok_or_else(|| wrong("keys.sha256", "64 hexadecimal digits", &seen.sha256))?;
-            let nodes = to.evidence.nodes.len();
-            to.evidence
-                .keys
-                .remember(key, node_name(&seen.node)?, nodes);
+            let fact = Fact::Key(key, node_name(&seen.node)?);
+            to.evidence.apply(fact, self.nodes_since);
         }
         for seen in self.answers {
             let (question, answer) = (seen.question.read(), seen.answer.read()?);
-            to.evidence.answers.set(question, answer, seen.until);
+            let fact = Fact::Answer(question, answer, seen.until);
+            to.evidence.apply(fact, self.nodes_since);
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::intake::{Intake, Taken};
 use crate::cluster::certificates::sans_of_pem;
 use judge::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Request, Requestor};
-use judge::evidence::{Evidence, IdentityKind, Inventory, Source, Sources};
+use judge::evidence::{Evidence, Fact, IdentityKind, Inventory, Protection, Source};
 use judge::policy::{IndependentSource, Spec};
 use judge::yaml;
 
@@ -36,10 +36,14 @@ pub(super) struct Terms {
 /// [`Offline::not_given`] names it.
 pub(super) fn read(files: &[impl AsRef<Path>], terms: &Terms, policy: &Spec) -> Result<Offline> {
     let mut offline = Offline {
-        intake: Intake::new(policy, Sources::all_synced(terms.now)),
+        intake: Intake::new(policy),
         named: named(policy),
         as_new: terms.as_new.then_some(terms.now),
     };
+    for source in Source::ALL {
+        let synced = Fact::Synced(source);
+        offline.intake.evidence.apply(synced, terms.now);
+    }
     for file in files {
         let file = file.as_ref();
         offline
@@ -142,8 +146,13 @@ impl Offline {
             bail!("expected an API server's certificate, found one without names and addresses");
         }
         let origin = format!("certificate in {}", file.display());
-        let protected = &mut self.intake.evidence.protected;
-        protected.set_sans(&origin, IdentityKind::ApiServerIdentity, sans);
+        let fact = Fact::Protected(Protection {
+            origin,
+            kind: IdentityKind::ApiServerIdentity,
+            sans,
+            networks: Vec::new(),
+        });
+        self.intake.evidence.apply(fact, Timestamp::UNIX_EPOCH);
         self.intake.given.insert(Source::ApiServerCertificates);
         Ok(())
     }

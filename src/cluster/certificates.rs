@@ -20,6 +20,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use super::certificate_check::client_config;
 use super::error::innermost;
 use judge::csr::names::San;
+use judge::evidence::{IdentityKind, Protection};
 
 /// How long one handshake may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -59,6 +60,16 @@ impl ApiServer {
     /// What protects the names in its certificate, as people are told of it.
     pub fn origin(&self) -> String {
         format!("certificate of {}", self.url())
+    }
+
+    /// What is protected because this server is known by these names and addresses.
+    pub fn protection(&self, sans: Vec<San>) -> Protection {
+        Protection {
+            origin: self.origin(),
+            kind: IdentityKind::ApiServerIdentity,
+            sans,
+            networks: Vec::new(),
+        }
     }
 
     /// What clients know this server by: the names in its certificate, and the one that is

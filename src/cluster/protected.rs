@@ -9,7 +9,7 @@ pub use object::{Kind, ProtectingObject};
 use super::certificates::ApiServer;
 use super::kubeconfig;
 use judge::csr::names::San;
-use judge::evidence::{IdentityKind, Source, unmapped};
+use judge::evidence::{IdentityKind, Protection, Source, unmapped};
 
 /// Namespace and name of the API server's Service.
 pub const KUBERNETES_SERVICE: (&str, &str) = ("default", "kubernetes");
@@ -20,25 +20,12 @@ pub const CLUSTER_INFO: (&str, &str) = ("kube-public", "cluster-info");
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Protects {
     /// Names, addresses and networks.
-    pub parts: Vec<Part>,
+    pub parts: Vec<Protection>,
     /// API servers whose certificates say more.
     pub servers: Vec<ApiServer>,
     /// What it names beside these and cannot be read, if there is such: what is protected is not
     /// known then.
     pub unread: Option<String>,
-}
-
-/// What is protected for one reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Who says so, for a person.
-    pub origin: String,
-    /// What the names, addresses and networks are.
-    pub kind: IdentityKind,
-    /// Names and addresses.
-    pub sans: Vec<San>,
-    /// Networks.
-    pub networks: Vec<IpNet>,
 }
 
 /// Why this source is not whole without any object, if it is not. The API server makes it, and makes it again:
@@ -81,8 +68,8 @@ fn each<'a, T>(
 }
 
 /// These names and addresses, for the reason that an object is there.
-fn part(origin: &str, kind: IdentityKind, sans: Vec<San>) -> Part {
-    Part {
+fn part(origin: &str, kind: IdentityKind, sans: Vec<San>) -> Protection {
+    Protection {
         origin: origin.to_owned(),
         kind,
         sans,
@@ -167,7 +154,7 @@ impl ProtectingObject {
             Some(unmapped(&network).unwrap_or(network))
         };
         let (networks, unread) = each(cidrs.unwrap_or_default().iter(), "a network", network);
-        let part = Part {
+        let part = Protection {
             networks,
             ..part(origin, IdentityKind::Service, Vec::new())
         };

@@ -10,9 +10,8 @@ use tokio::time::sleep;
 
 use super::input::{InForce, Input, Inputs};
 use crate::cluster::certificates::{ApiServer, CertificateReader};
-use crate::cluster::protected::Part;
 use crate::cluster::watch::{Backoff, jitter};
-use judge::evidence::{IdentityKind, Source};
+use judge::evidence::{Fact, Source};
 use judge::policy::Demand;
 
 /// How often certificates are read again, without a reason.
@@ -51,13 +50,15 @@ pub(super) async fn read_certificates(
             .chain(configured.clone())
             .collect();
         for gone in known.difference(&servers) {
-            let _ = inputs.send(Input::Unprotected(gone.origin())).await;
+            let _ = inputs
+                .send(Input::Fact(Fact::Unprotected(gone.origin())))
+                .await;
         }
         read.retain(|server| servers.contains(server));
         known.clone_from(&servers);
         let decisive =
             |server: &ApiServer| demand == Demand::Required || Some(server) == configured.as_ref();
-        let say = |said: Input| inputs.send(Input::Certificates(demand, Box::new(said)));
+        let say = |said: Fact| inputs.send(Input::Certificates(demand, said));
 
         // What a new one protects is unknown from now on, not when a handshake has failed.
         let unread = servers
@@ -66,7 +67,7 @@ pub(super) async fn read_certificates(
         if let Some(server) = unread.filter(|_| whole) {
             whole = false;
             let why = format!("{}: its certificate has not been read yet", server.url());
-            let said = Input::Incomplete(Source::ApiServerCertificates, why);
+            let said = Fact::Incomplete(Source::ApiServerCertificates, why);
             if say(said).await.is_err() {
                 return;
             }
@@ -83,8 +84,8 @@ pub(super) async fn read_certificates(
             .into_iter()
             .filter(|(server, _)| server.as_ref().is_none_or(decisive));
         let message = outcome(failures.collect(), &read);
-        whole = !matches!(message, Input::Incomplete(..));
-        let pause = if matches!(message, Input::Synced(_)) {
+        whole = !matches!(message, Fact::Incomplete(..));
+        let pause = if matches!(message, Fact::Synced(_)) {
             backoff.reset();
             READ_AGAIN + jitter(READ_AGAIN / 5)
         } else {
@@ -116,15 +117,15 @@ async fn changed(
 
 /// What is to be said of all certificates together. One that was never read goes before those that
 /// were: what it protects is not known, however long ago the others were read.
-fn outcome(failures: Vec<(Option<ApiServer>, String)>, read: &BTreeSet<ApiServer>) -> Input {
+fn outcome(failures: Vec<(Option<ApiServer>, String)>, read: &BTreeSet<ApiServer>) -> Fact {
     let source = Source::ApiServerCertificates;
     let (known, unknown): (Vec<_>, Vec<_>) = failures
         .into_iter()
         .partition(|(server, _)| server.as_ref().is_some_and(|server| read.contains(server)));
     match (unknown.into_iter().next(), known.into_iter().next()) {
-        (Some((_, why)), _) => Input::Incomplete(source, why),
-        (None, Some((_, why))) => Input::Failed(source, why),
-        (None, None) => Input::Synced(source),
+        (Some((_, why)), _) => Fact::Incomplete(source, why),
+        (None, Some((_, why))) => Fact::Failed(source, why),
+        (None, None) => Fact::Synced(source),
     }
 }
 
@@ -157,12 +158,7 @@ async fn read_all(
     while let Some((server, result)) = reads.next().await {
         match result {
             Ok(sans) => {
-                let message = Input::Protected(Part {
-                    origin: server.origin(),
-                    kind: IdentityKind::ApiServerIdentity,
-                    sans,
-                    networks: Vec::new(),
-                });
+                let message = Input::Fact(Fact::Protected(server.protection(sans)));
                 let _ = inputs.send(message).await;
                 succeeded.insert(server);
             }
@@ -195,13 +191,13 @@ mod tests {
         let read = BTreeSet::from([server(1)]);
         for failures in [vec![failed(1), failed(2)], vec![failed(2), failed(1)]] {
             let said = outcome(failures, &read);
-            assert!(matches!(said, Input::Incomplete(..)), "{said:?}");
+            assert!(matches!(said, Fact::Incomplete(..)), "{said:?}");
         }
         let said = outcome(vec![failed(1)], &read);
-        assert!(matches!(said, Input::Failed(..)), "{said:?}");
+        assert!(matches!(said, Fact::Failed(..)), "{said:?}");
         let said = outcome(vec![(None, "no CA".into())], &read);
-        assert!(matches!(said, Input::Incomplete(..)), "{said:?}");
-        assert!(matches!(outcome(Vec::new(), &read), Input::Synced(_)));
+        assert!(matches!(said, Fact::Incomplete(..)), "{said:?}");
+        assert!(matches!(outcome(Vec::new(), &read), Fact::Synced(_)));
     }
 
     /// An API server that shows this certificate; where it listens.
@@ -241,16 +237,16 @@ mod tests {
     }
 
     /// What is said next of all of them, under which demand.
-    async fn said(inputs: &mut mpsc::Receiver<Input>) -> (Demand, Input) {
+    async fn said(inputs: &mut mpsc::Receiver<Input>) -> (Demand, Fact) {
         loop {
             if let Input::Certificates(demand, said) = inputs.recv().await.unwrap() {
-                return (demand, *said);
+                return (demand, said);
             }
         }
     }
 
-    fn lacks(said: &(Demand, Input), server: &ApiServer, words: &str) -> bool {
-        matches!(said, (Demand::Required, Input::Incomplete(_, why))
+    fn lacks(said: &(Demand, Fact), server: &ApiServer, words: &str) -> bool {
+        matches!(said, (Demand::Required, Fact::Incomplete(_, why))
             if why.starts_with(&server.url()) && why.contains(words))
     }
 
@@ -268,7 +264,7 @@ mod tests {
         let (sender, mut inputs) = mpsc::channel(16);
         tokio::spawn(read_certificates(config, policies, listed, sender));
         let first = said(&mut inputs).await;
-        assert!(matches!(first.1, Input::Synced(_)), "{first:?}");
+        assert!(matches!(first.1, Fact::Synced(_)), "{first:?}");
 
         // It takes the connection and says nothing, and nobody waits for that.
         let listener = listen().await;
@@ -278,7 +274,7 @@ mod tests {
         assert!(lacks(&new, &silent, "has not been read yet"), "{new:?}");
         endpoints.send_replace(Some(BTreeSet::from([other])));
         let whole = said(&mut inputs).await;
-        assert!(matches!(whole.1, Input::Synced(_)), "{whole:?}");
+        assert!(matches!(whole.1, Fact::Synced(_)), "{whole:?}");
 
         // Nobody listens there any more.
         drop(listener);
@@ -290,7 +286,7 @@ mod tests {
                 break said;
             }
         };
-        assert!(matches!(optional.1, Input::Synced(_)), "{optional:?}");
+        assert!(matches!(optional.1, Fact::Synced(_)), "{optional:?}");
         policy.send_replace(in_force(Demand::Required));
         let required = loop {
             let said = said(&mut inputs).await;

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::cluster::protected::Part;
 use crate::cluster::watch::Change;
 use crate::sources::asking::asked;
-use crate::sources::machine_watch::News;
 use judge::csr::Object;
-use judge::evidence::{Answer, Inventory, Node, Source};
+use judge::evidence::{Answer, Fact, Node, Source};
 use judge::finding::Question;
 use judge::policy::{Demand, Policy};
 
@@ -21,26 +19,16 @@ pub(super) enum Input {
     Request(Change<Box<(Object, Vec<u8>)>>),
     /// The watch on Nodes.
     Node(Change<Box<Node>>),
-    /// The watches on Machines, of this generation.
-    Machines(u64, News),
+    /// The same of the Machines that the policy names, of this generation.
+    Machines(u64, Fact),
     /// The policy has been read anew, or cannot be.
     Policy(Result<Box<Policy>, String>),
-    /// The administrator's inventory has been read.
-    Inventory(Box<Inventory>),
     /// A question has been answered.
     Answered(Box<Answered>),
-    /// An origin protects these and nothing else.
-    Protected(Part),
-    /// An origin protects nothing any more.
-    Unprotected(String),
-    /// What is said of the API servers' certificates, as far as this demand asks for them.
-    Certificates(Demand, Box<Input>),
-    /// A source is complete.
-    Synced(Source),
-    /// A source fails; what it said before may hold for a while.
-    Failed(Source, String),
-    /// A source fails in a way that leaves something unknown.
-    Incomplete(Source, String),
+    /// Something is known of the cluster.
+    Fact(Fact),
+    /// The same of the API servers' certificates, as far as this demand asks for them.
+    Certificates(Demand, Fact),
 }
 
 /// The policy in force.

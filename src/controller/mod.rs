@@ -42,6 +42,7 @@ use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use asking::Asker;
 use input::{InForce, Input};
+use judge::evidence::{Fact, Source};
 use judge::policy::{Enforcement, Policy};
 use reconciler::Reconciler;
 pub use setup::{InventoryFile, Setup};
@@ -122,10 +123,10 @@ impl Controller {
             generation: 0,
         });
         let mut reconciler = Reconciler::new(settings.policy.clone(), enforcement);
-        // Before anything is judged: a source that is set up is heard from the beginning.
-        reconciler.forget_machines();
         if let Some(file) = &settings.setup.inventory {
-            reconciler.inventory_seen(file.inventory.clone(), Now::read());
+            let now = Now::read();
+            reconciler.apply_fact(Fact::Inventory(Box::new(file.inventory.clone())), now);
+            reconciler.apply_fact(Fact::Synced(Source::Inventory), now);
         }
         let (inputs, asker) = feeds::start(connection, settings.setup.clone(), in_force);
         Controller {

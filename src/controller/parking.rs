@@ -18,6 +18,20 @@ enum Bell {
     Policy,
 }
 
+impl Bell {
+    /// What rings for this; `None` for a time.
+    fn of(awaited: &Awaited) -> Option<Bell> {
+        match awaited {
+            Awaited::Node(name) => Some(Bell::Node(name.clone())),
+            Awaited::Machine(key) => Some(Bell::Machine(key.clone())),
+            Awaited::Answer(question) => Some(Bell::Answer(question.clone())),
+            Awaited::Source(_) => Some(Bell::Source),
+            Awaited::Policy => Some(Bell::Policy),
+            Awaited::Time(_) => None,
+        }
+    }
+}
+
 /// Mostly one.
 type Bells = SmallVec<[Bell; 1]>;
 
@@ -35,14 +49,9 @@ impl Parking {
         self.leave(uid);
         let mut bells = Bells::new();
         for awaited in awaits {
-            let bell = match awaited {
-                Awaited::Node(name) => Bell::Node(name.clone()),
-                Awaited::Machine(key) => Bell::Machine(key.clone()),
-                Awaited::Answer(question) => Bell::Answer(question.clone()),
-                Awaited::Source(_) => Bell::Source,
-                Awaited::Policy => Bell::Policy,
-                // The caller has made `at` of it.
-                Awaited::Time(_) => continue,
+            // The caller has made `at` of a time.
+            let Some(bell) = Bell::of(awaited) else {
+                continue;
             };
             self.by_bell.insert((bell.clone(), uid.clone()));
             bells.push(bell);
@@ -63,24 +72,12 @@ impl Parking {
         true
     }
 
-    /// Wakes those that wait for this Node.
-    pub(super) fn node_changed(&mut self, name: &Arc<str>) -> Vec<Uid> {
-        self.ring(Bell::Node(name.clone()))
-    }
-
-    /// Wakes those that wait for a Machine that is known by this.
-    pub(super) fn machine_changed(&mut self, key: &Arc<str>) -> Vec<Uid> {
-        self.ring(Bell::Machine(key.clone()))
-    }
-
-    /// Wakes those that wait for this answer.
-    pub(super) fn answered(&mut self, question: &Question) -> Vec<Uid> {
-        self.ring(Bell::Answer(question.clone()))
-    }
-
-    /// Wakes those that wait for any source.
-    pub(super) fn source_changed(&mut self) -> Vec<Uid> {
-        self.ring(Bell::Source)
+    /// Wakes those that await this, or any source where this is one.
+    pub(super) fn wake(&mut self, awaited: &Awaited) -> Vec<Uid> {
+        match Bell::of(awaited) {
+            Some(bell) => self.ring(bell),
+            None => Vec::new(),
+        }
     }
 
     /// Wakes all.
@@ -136,10 +133,10 @@ mod tests {
         parking.park(&a, &[node("n1"), node("n2")], later);
         parking.park(&b, &[Awaited::Source("nodes")], later);
         parking.park(&c, &[Awaited::Policy], now);
-        assert!(parking.node_changed(&"n3".into()).is_empty());
-        assert_eq!(parking.node_changed(&"n2".into()), [a]);
-        assert!(parking.node_changed(&"n1".into()).is_empty());
-        assert_eq!(parking.source_changed(), [b]);
+        assert!(parking.wake(&node("n3")).is_empty());
+        assert_eq!(parking.wake(&node("n2")), [a]);
+        assert!(parking.wake(&node("n1")).is_empty());
+        assert_eq!(parking.wake(&Awaited::Source("requests")), [b]);
         assert_eq!(parking.due(now, 10), [c]);
         assert!(parking.parked.is_empty() && parking.by_bell.is_empty());
         assert!(parking.by_time.is_empty());

@@ -12,7 +12,7 @@ use super::input::{Input, Inputs};
 use crate::cluster::certificates::ApiServer;
 use crate::cluster::protected::{Kind, ProtectingObject, Protects, none_of};
 use crate::cluster::watch::{Change, follow};
-use judge::evidence::Source;
+use judge::evidence::{Fact, Source};
 
 /// Follows the objects of one kind that protect something. `servers` is told of all API servers
 /// among them.
@@ -34,7 +34,7 @@ pub(super) async fn follow_protecting(
                 Err(_) => return false,
             };
             for message in messages {
-                if inputs.send(message).await.is_err() {
+                if inputs.send(Input::Fact(message)).await.is_err() {
                     return false;
                 }
             }
@@ -69,7 +69,7 @@ impl Objects {
         change: Change<ProtectingObject>,
         kind: Kind,
         servers: &Option<watch::Sender<Option<BTreeSet<ApiServer>>>>,
-    ) -> Vec<Input> {
+    ) -> Vec<Fact> {
         let source = kind.source();
         let mut messages = Vec::new();
         match change {
@@ -80,7 +80,7 @@ impl Objects {
             Change::Seen(object) => messages = self.seen(&object, kind),
             Change::Gone(object) => {
                 if let Some(known) = self.known.remove(&object.origin(kind)) {
-                    messages.extend(known.origins.into_iter().map(Input::Unprotected));
+                    messages.extend(known.origins.into_iter().map(Fact::Unprotected));
                 }
                 messages.extend(self.change_of_state(source));
             }
@@ -91,10 +91,10 @@ impl Objects {
                     .known
                     .extract_if(.., |origin, _| !listed.contains(origin));
                 let origins = gone.flat_map(|(_, known)| known.origins);
-                messages.extend(origins.map(Input::Unprotected));
+                messages.extend(origins.map(Fact::Unprotected));
                 messages.push(self.state(source));
             }
-            Change::Failed(why) => messages.push(Input::Failed(source, why)),
+            Change::Failed(why) => messages.push(Fact::Failed(source, why)),
         }
         if let Some(sender) = servers
             && !self.listing
@@ -111,7 +111,7 @@ impl Objects {
         messages
     }
 
-    fn seen(&mut self, object: &ProtectingObject, kind: Kind) -> Vec<Input> {
+    fn seen(&mut self, object: &ProtectingObject, kind: Kind) -> Vec<Fact> {
         let Protects {
             parts,
             servers,
@@ -128,24 +128,24 @@ impl Objects {
         let before = self.known.insert(origin, known);
         let before = before.map(|known| known.origins).unwrap_or_default();
         let gone = before.difference(&origins).cloned();
-        let gone = gone.map(Input::Unprotected);
-        let mut messages: Vec<Input> = gone.collect();
-        messages.extend(parts.into_iter().map(Input::Protected));
+        let gone = gone.map(Fact::Unprotected);
+        let mut messages: Vec<Fact> = gone.collect();
+        messages.extend(parts.into_iter().map(Fact::Protected));
         messages.extend(self.change_of_state(kind.source()));
         messages
     }
 
     /// How the source is, if that has changed while nothing is being listed.
-    fn change_of_state(&mut self, source: Source) -> Option<Input> {
+    fn change_of_state(&mut self, source: Source) -> Option<Fact> {
         let has_changed = !self.listing && self.lacking != self.lacks(source);
         has_changed.then(|| self.state(source))
     }
 
-    fn state(&mut self, source: Source) -> Input {
+    fn state(&mut self, source: Source) -> Fact {
         self.lacking = self.lacks(source);
         match &self.lacking {
-            Some(why) => Input::Incomplete(source, why.clone()),
-            None => Input::Synced(source),
+            Some(why) => Fact::Incomplete(source, why.clone()),
+            None => Fact::Synced(source),
         }
     }
 
@@ -172,12 +172,12 @@ mod tests {
         objects: &mut Objects,
         kind: Kind,
         changes: Vec<Change<ProtectingObject>>,
-    ) -> Option<Input> {
+    ) -> Option<Fact> {
         let all = changes
             .into_iter()
             .flat_map(|change| objects.change(change, kind, &None));
         all.last()
-            .filter(|last| matches!(last, Input::Synced(_) | Input::Incomplete(..)))
+            .filter(|last| matches!(last, Fact::Synced(_) | Fact::Incomplete(..)))
     }
 
     fn object(object: Value) -> ProtectingObject {
@@ -188,16 +188,16 @@ mod tests {
     fn assert_needed(kind: Kind, one: Value, why: &str) {
         let mut objects = Objects::default();
         let none = vec![Change::Restarted, Change::Complete];
-        let lacks = |input: Option<Input>| match input {
-            Some(Input::Incomplete(of, said)) => {
+        let lacks = |input: Option<Fact>| match input {
+            Some(Fact::Incomplete(of, said)) => {
                 assert!(of == kind.source() && said == why, "{said}")
             }
-            other => assert!(matches!(other, Some(Input::Incomplete(..))), "{other:?}"),
+            other => assert!(matches!(other, Some(Fact::Incomplete(..))), "{other:?}"),
         };
         lacks(said(&mut objects, kind, none));
         let seen = |one: &Value| vec![Change::Seen(object(one.clone()))];
         let synced = said(&mut objects, kind, seen(&one));
-        assert!(matches!(synced, Some(Input::Synced(_))), "{synced:?}");
+        assert!(matches!(synced, Some(Fact::Synced(_))), "{synced:?}");
         let again = said(&mut objects, kind, seen(&one));
         assert!(again.is_none(), "no news, but {again:?}");
         let gone = vec![Change::Gone(object(one.clone()))];
@@ -208,7 +208,7 @@ mod tests {
             Change::Complete,
         ];
         let synced = said(&mut objects, kind, listed);
-        assert!(matches!(synced, Some(Input::Synced(_))), "{synced:?}");
+        assert!(matches!(synced, Some(Fact::Synced(_))), "{synced:?}");
         let none = vec![Change::Restarted, Change::Complete];
         lacks(said(&mut objects, kind, none));
     }
@@ -234,7 +234,7 @@ mod tests {
     fn a_cluster_without_cluster_info_has_said_so() {
         let none = vec![Change::Restarted, Change::Complete];
         let synced = said(&mut Objects::default(), Kind::ConfigMap, none);
-        assert!(matches!(synced, Some(Input::Synced(_))), "{synced:?}");
+        assert!(matches!(synced, Some(Fact::Synced(_))), "{synced:?}");
     }
 
     /// While it cannot be read nothing is known of it, and what it said before is not enough.
@@ -252,7 +252,7 @@ mod tests {
         let listed = vec![Change::Restarted, with("["), Change::Complete];
         for changes in [listed, vec![with(good), with("[")]] {
             let broken = said(&mut objects, Kind::ConfigMap, changes);
-            let Some(Input::Incomplete(Source::ClusterInfo, why)) = broken else {
+            let Some(Fact::Incomplete(Source::ClusterInfo, why)) = broken else {
                 unreachable!("{broken:?}");
             };
             assert!(
@@ -261,7 +261,7 @@ mod tests {
             );
         }
         let mended = said(&mut objects, Kind::ConfigMap, vec![with(good)]);
-        assert!(matches!(mended, Some(Input::Synced(_))), "{mended:?}");
+        assert!(matches!(mended, Some(Fact::Synced(_))), "{mended:?}");
     }
 
     /// A load balancer that is taken off is told by its own name, which nobody else tells.
@@ -281,7 +281,7 @@ mod tests {
         let said = objects.change(with(json!([])), kind, &None);
         let gone = "load balancer of Service default/kubernetes";
         assert!(
-            matches!(&said[..], [Input::Unprotected(origin), Input::Protected(_)] if origin == gone)
+            matches!(&said[..], [Fact::Unprotected(origin), Fact::Protected(_)] if origin == gone)
         );
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::input::{InForce, Input, Inputs};
 use crate::sources::{file, machine_watch};
-use judge::evidence::{Inventory, Source};
+use judge::evidence::{Fact, Inventory, Source};
 use judge::policy::parse;
 
 /// Where all that is.
@@ -65,11 +65,19 @@ async fn follow_inventory(source: InventoryFile, inputs: Inputs) {
     file::follow(source.path, source.text, |text| {
         let inputs = inputs.clone();
         let read = text.and_then(|text| Inventory::parse(&text).map_err(|why| why.to_string()));
-        let input = match read {
-            Ok(inventory) => Input::Inventory(Box::new(inventory)),
-            Err(why) => Input::Failed(Source::Inventory, why),
-        };
-        async move { inputs.send(input).await.is_ok() }
+        async move {
+            let fact = match read {
+                Ok(inventory) => {
+                    let read = Fact::Inventory(Box::new(inventory));
+                    if inputs.send(Input::Fact(read)).await.is_err() {
+                        return false;
+                    }
+                    Fact::Synced(Source::Inventory)
+                }
+                Err(why) => Fact::Failed(Source::Inventory, why),
+            };
+            inputs.send(Input::Fact(fact)).await.is_ok()
+        }
     })
     .await;
 }
@@ -79,9 +87,9 @@ async fn follow_machines(client: Client, mut in_force: watch::Receiver<InForce>,
     loop {
         let InForce { policy, generation } = in_force.borrow_and_update().clone();
         let sender = inputs.clone();
-        let send = move |news| {
+        let send = move |fact| {
             let sender = sender.clone();
-            let input = Input::Machines(generation, news);
+            let input = Input::Machines(generation, fact);
             async move { sender.send(input).await.is_ok() }
         };
         let kinds = policy.spec.sources.machines.clone();

@@ -6,11 +6,9 @@ use std::sync::Arc;
 use super::Controller;
 use super::input::{Answered, InForce, Input};
 use super::turn::Now;
-use crate::cluster::protected::Part;
 use crate::cluster::watch::Change;
-use crate::sources::machine_watch::News;
 use judge::csr::Object;
-use judge::evidence::{Answer, Node, Source};
+use judge::evidence::{Answer, Fact, Node, Source};
 use judge::policy::Policy;
 
 impl Controller {
@@ -18,50 +16,49 @@ impl Controller {
         let now = Now::read();
         match input {
             Input::Request(change) => self.take_request(change, now),
-            Input::Node(change) => self.take_node(change),
+            Input::Node(change) => self.take_node(change, now),
             Input::Answered(answered) => self.take_answer(*answered, now),
-            Input::Machines(generation, news) => {
+            Input::Machines(generation, fact) => {
                 // Of Machines that the policy in force does not name.
                 if generation == self.reconciler.generation() {
-                    self.take_machines(news);
+                    self.take_fact(fact, now);
                 }
             }
             Input::Policy(read) => self.take_policy(read),
-            Input::Inventory(inventory) => {
-                tracing::info!(nodes = inventory.len(), "inventory read anew");
-                self.reconciler.inventory_seen(*inventory, now);
-            }
-            Input::Protected(part) => {
-                let Part {
-                    origin,
-                    kind,
-                    sans,
-                    networks,
-                } = part;
-                self.reconciler
-                    .protected(&origin, kind, sans, networks, now);
-            }
-            Input::Unprotected(origin) => self.reconciler.unprotected(&origin, now),
-            Input::Certificates(demand, said) => {
+            Input::Fact(fact) => self.take_fact(fact, now),
+            Input::Certificates(demand, fact) => {
                 // Of what a policy asked for that is not in force any more.
                 if demand == self.settings.policy.spec.protected.endpoint_certificates {
-                    self.take(*said);
+                    self.take_fact(fact, now);
                 }
             }
-            Input::Synced(source) => {
-                if self.reconciler.source_synced(source, now) {
+        }
+    }
+
+    fn take_fact(&mut self, fact: Fact, now: Now) {
+        match fact {
+            Fact::Synced(source) => {
+                if self.reconciler.apply_fact(fact, now) {
                     tracing::info!(source = source.as_str(), "{} synced", source.as_str());
                 }
                 self.show();
             }
-            Input::Failed(source, why) => {
-                let news = self.reconciler.source_failed(source, &why, now);
-                self.source_troubled(source, news, format_args!("cannot be read: {why}"));
+            Fact::Failed(source, ref why) => {
+                let said = format!("cannot be read: {why}");
+                let news = self.reconciler.apply_fact(fact, now);
+                self.source_troubled(source, news, format_args!("{said}"));
             }
-            Input::Incomplete(source, why) => {
-                let news = self.reconciler.source_incomplete(source, &why, now);
-                let said = format_args!("cannot be read completely: {why}");
-                self.source_troubled(source, news, said);
+            Fact::Incomplete(source, ref why) => {
+                let said = format!("cannot be read completely: {why}");
+                let news = self.reconciler.apply_fact(fact, now);
+                self.source_troubled(source, news, format_args!("{said}"));
+            }
+            Fact::Inventory(ref inventory) => {
+                tracing::info!(nodes = inventory.len(), "inventory read anew");
+                self.reconciler.apply_fact(fact, now);
+            }
+            _ => {
+                self.reconciler.apply_fact(fact, now);
             }
         }
     }
@@ -86,22 +83,22 @@ impl Controller {
             Change::Gone(gone) => self.reconciler.request_gone(&gone.0.uid),
             Change::Complete => {
                 self.reconciler.requests_complete();
-                self.take(Input::Synced(Source::Requests));
+                self.take_fact(Fact::Synced(Source::Requests), now);
             }
-            Change::Failed(why) => self.take(Input::Failed(Source::Requests, why)),
+            Change::Failed(why) => self.take_fact(Fact::Failed(Source::Requests, why), now),
         }
     }
 
-    fn take_node(&mut self, change: Change<Box<Node>>) {
+    fn take_node(&mut self, change: Change<Box<Node>>, now: Now) {
         match change {
             Change::Restarted => self.reconciler.nodes_restarted(),
-            Change::Seen(node) => self.reconciler.node_seen(*node),
-            Change::Gone(node) => self.reconciler.node_gone(node.name.as_str()),
+            Change::Seen(node) => self.reconciler.node_seen(*node, now),
+            Change::Gone(node) => self.reconciler.node_gone(node.name, now),
             Change::Complete => {
-                self.reconciler.nodes_complete();
-                self.take(Input::Synced(Source::Nodes));
+                self.reconciler.nodes_complete(now);
+                self.take_fact(Fact::Synced(Source::Nodes), now);
             }
-            Change::Failed(why) => self.take(Input::Failed(Source::Nodes, why)),
+            Change::Failed(why) => self.take_fact(Fact::Failed(Source::Nodes, why), now),
         }
     }
 
@@ -112,14 +109,17 @@ impl Controller {
         }
         if let Answer::Failed(why) = &answered.answer {
             self.metrics.source_failed(source);
-            if self.reconciler.source_failed(source, why, now) {
+            if self
+                .reconciler
+                .apply_fact(Fact::Failed(source, why.clone()), now)
+            {
                 tracing::warn!(source = source.as_str(), "{why}");
             }
         } else {
-            self.reconciler.source_synced(source, now);
+            self.reconciler.apply_fact(Fact::Synced(source), now);
         }
-        self.reconciler
-            .answered(answered.question, answered.answer, answered.until);
+        let fact = Fact::Answer(answered.question, answered.answer, answered.until);
+        self.reconciler.apply_fact(fact, now);
     }
 
     /// The last good policy stays in force.
@@ -145,14 +145,5 @@ impl Controller {
             policy,
             generation: self.reconciler.generation(),
         });
-    }
-
-    fn take_machines(&mut self, news: News) {
-        match news {
-            News::Seen(machine) => self.reconciler.machine_seen(*machine),
-            News::Gone(key) => self.reconciler.machine_gone(&key),
-            News::Synced => self.take(Input::Synced(Source::Machines)),
-            News::Failed(why) => self.take(Input::Failed(Source::Machines, why)),
-        }
     }
 }

@@ -13,7 +13,7 @@ use crate::cluster::approval::Outcome;
 use judge::Decision;
 use judge::csr::names::NodeName;
 use judge::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Requestor, Settled};
-use judge::evidence::{Node, NodeAddress, Source};
+use judge::evidence::{Fact, Node, NodeAddress, Source};
 use judge::finding::Code;
 use judge::policy::{Enforcement, default_policy};
 
@@ -51,8 +51,16 @@ impl Scene {
 
     fn sync(&mut self) {
         for source in Source::ALL {
-            self.reconciler.source_synced(source, self.now);
+            self.know(Fact::Synced(source));
         }
+    }
+
+    fn know(&mut self, fact: Fact) {
+        self.reconciler.apply_fact(fact, self.now);
+    }
+
+    fn show(&mut self, node: Node) {
+        self.reconciler.node_seen(node, self.now);
     }
 
     fn pass(&mut self, time: Duration) {
@@ -151,12 +159,12 @@ fn waits_for_the_node_and_is_woken_by_it() {
     assert!(turn.write.is_none() && scene.turn().is_none());
 
     let created = scene.now.wall;
-    scene.reconciler.node_seen(node("other", created));
+    scene.show(node("other", created));
     assert!(scene.turn().is_none(), "another Node wakes nobody");
-    scene.reconciler.node_seen(node("a", created));
+    scene.show(node("a", created));
     let turn = scene.turn().unwrap();
     assert_eq!(codes(&turn), [Code::SanContested], "{:?}", turn.judgement);
-    scene.reconciler.node_gone("other");
+    scene.know(Fact::NodeGone(NodeName::parse("other").unwrap()));
     assert_approved(&scene.turn().unwrap());
 }
 
@@ -164,7 +172,7 @@ fn waits_for_the_node_and_is_woken_by_it() {
 fn nothing_is_decided_by_evidence_before_all_of_it_is_there() {
     let mut scene = Scene::new(Enforcement::ApproveAndDeny);
     let created = scene.now.wall;
-    scene.reconciler.node_seen(node("a", created));
+    scene.show(node("a", created));
     scene.ask("a", 1);
     let turn = scene.turn().unwrap();
     assert_eq!(codes(&turn), [Code::SourceUnready]);
@@ -179,10 +187,8 @@ fn nothing_is_decided_by_evidence_before_all_of_it_is_there() {
 fn a_source_that_is_down_for_long_stops_approvals_and_not_at_once() {
     let mut scene = Scene::synced();
     let created = scene.now.wall;
-    scene.reconciler.node_seen(node("a", created));
-    scene
-        .reconciler
-        .source_failed(Source::Nodes, "gone fishing", scene.now);
+    scene.show(node("a", created));
+    scene.know(Fact::Failed(Source::Nodes, "gone fishing".into()));
     scene.pass(Duration::from_secs(59));
     scene.ask("a", 1);
     assert!(matches!(
@@ -191,7 +197,7 @@ fn a_source_that_is_down_for_long_stops_approvals_and_not_at_once() {
     ));
     scene.pass(Duration::from_secs(2));
     let (object, encoded) = request("b", 1, scene.now.wall);
-    scene.reconciler.node_seen(node("b", created));
+    scene.show(node("b", created));
     scene.reconciler.request_seen(object, &encoded, scene.now);
     let turn = scene.turn().unwrap();
     assert_eq!(codes(&turn), [Code::SourceUnready]);
@@ -220,7 +226,7 @@ fn is_dropped_after_fifteen_minutes_and_never_denied() {
 fn a_conflict_is_judged_again_from_a_fresh_read() {
     let mut scene = Scene::synced();
     let created = scene.now.wall;
-    scene.reconciler.node_seen(node("a", created));
+    scene.show(node("a", created));
     scene.ask("a", 1);
     let turn = scene.turn().unwrap();
     let (mut fresh, encoded) = request("a", 1, created);
@@ -248,7 +254,7 @@ fn a_conflict_is_judged_again_from_a_fresh_read() {
 fn another_object_by_the_same_name_is_not_taken_for_it() {
     let mut scene = Scene::synced();
     let created = scene.now.wall;
-    scene.reconciler.node_seen(node("a", created));
+    scene.show(node("a", created));
     scene.ask("a", 1);
     let turn = scene.turn().unwrap();
     let (mut other, encoded) = request("a", 1, created);
@@ -264,11 +270,11 @@ fn another_object_by_the_same_name_is_not_taken_for_it() {
 fn what_the_node_says_at_the_time_of_the_turn_counts() {
     let mut scene = Scene::synced();
     let created = scene.now.wall;
-    scene.reconciler.node_seen(node("a", created));
+    scene.show(node("a", created));
     scene.ask("a", 1);
     let mut moved = node("a", created);
     moved.addresses = vec![NodeAddress::parse("InternalIP", "10.0.0.9").unwrap()];
-    scene.reconciler.node_seen(moved);
+    scene.show(moved);
     let turn = scene.turn().unwrap();
     assert!(codes(&turn).contains(&Code::SanNotOfNode));
     assert!(turn.write.is_none());
@@ -281,7 +287,7 @@ fn one_requestor_writes_one_at_a_time_and_others_are_not_delayed() {
     for number in 0..5 {
         scene.ask("flood", number);
     }
-    scene.reconciler.node_seen(node("flood", created));
+    scene.show(node("flood", created));
     scene.ask("b", 1);
     let decisions = scene.decisions();
     let of_flood = decisions.iter().filter(|(name, _)| name.contains("flood"));
@@ -327,9 +333,9 @@ fn a_request_that_was_not_listed_again_is_forgotten() {
 fn a_node_that_was_not_listed_again_is_forgotten() {
     let mut scene = Scene::synced();
     let created = scene.now.wall;
-    scene.reconciler.node_seen(node("a", created));
+    scene.show(node("a", created));
     scene.reconciler.nodes_restarted();
-    scene.reconciler.nodes_complete();
+    scene.reconciler.nodes_complete(scene.now);
     scene.ask("a", 1);
     assert_eq!(codes(&scene.turn().unwrap()), [Code::NodeMissing]);
 }
@@ -344,7 +350,7 @@ fn enforcement_limits_what_is_written_and_not_what_is_judged() {
         let mut scene = Scene::new(enforcement);
         scene.sync();
         let created = scene.now.wall;
-        scene.reconciler.node_seen(node("a", created));
+        scene.show(node("a", created));
         scene.ask("a", 1);
         let turn = scene.turn().unwrap();
         assert_eq!(turn.judgement.verdict.decision(), Decision::Approve);
@@ -362,14 +368,14 @@ fn enforcement_limits_what_is_written_and_not_what_is_judged() {
 fn a_failed_write_is_tried_again_later_and_judged_again() {
     let mut scene = Scene::synced();
     let created = scene.now.wall;
-    scene.reconciler.node_seen(node("a", created));
+    scene.show(node("a", created));
     scene.ask("a", 1);
     let turn = scene.turn().unwrap();
     let failed = failed(Some(Duration::from_secs(3)));
     scene.reconciler.written(&turn, &failed, None, scene.now);
     scene.pass(Duration::from_secs(2));
     assert!(scene.turn().is_none());
-    scene.reconciler.node_gone("a");
+    scene.know(Fact::NodeGone(NodeName::parse("a").unwrap()));
     scene.pass(Duration::from_secs(2));
     assert_eq!(codes(&scene.turn().unwrap()), [Code::NodeMissing]);
 }
@@ -389,7 +395,7 @@ fn a_failure_does_not_end_the_pause_that_another_asked_for() {
     for (name, ip) in [("a", "10.0.0.1"), ("b", "10.0.0.2"), ("c", "10.0.0.3")] {
         let mut node = node(name, created);
         node.addresses = vec![NodeAddress::parse("InternalIP", ip).unwrap()];
-        scene.reconciler.node_seen(node);
+        scene.show(node);
         scene.ask(name, 1);
     }
     let (first, second) = (scene.turn().unwrap(), scene.turn().unwrap());
@@ -412,7 +418,7 @@ fn a_failure_does_not_end_the_pause_that_another_asked_for() {
 fn the_key_of_an_approved_request_belongs_to_its_node() {
     let mut scene = Scene::synced();
     let created = scene.now.wall;
-    scene.reconciler.node_seen(node("a", created));
+    scene.show(node("a", created));
     scene.ask("a", 1);
     let turn = scene.turn().unwrap();
     scene
@@ -427,7 +433,7 @@ fn the_key_of_an_approved_request_belongs_to_its_node() {
     let mut recipe = Recipe::genuine("b", &["b"], &["10.0.0.2".parse().unwrap()]);
     recipe.key_seed = Some("a".into());
     let (object, _) = request("b", 1, created);
-    scene.reconciler.node_seen(node("b", created));
+    scene.show(node("b", created));
     scene
         .reconciler
         .request_seen(object, recipe.pem().as_bytes(), scene.now);
@@ -450,7 +456,7 @@ fn the_key_of_an_approved_request_belongs_to_its_node() {
 fn the_signer_may_be_faster_than_the_answer_to_the_write() {
     let mut scene = Scene::synced();
     let created = scene.now.wall;
-    scene.reconciler.node_seen(node("a", created));
+    scene.show(node("a", created));
     for (number, shown, counts) in [
         (1, vec![Settled::Approved], (1, 0, 0)),
         (2, vec![Settled::Approved, Settled::Issued], (1, 1, 0)),

@@ -12,21 +12,8 @@ use tokio::time::sleep;
 use super::machines::{key, machine};
 use crate::cluster::error::describe;
 use crate::cluster::watch::{Backoff, Change, follow};
-use judge::evidence::Machine;
+use judge::evidence::{Fact, Source};
 use judge::policy::MachineKind;
-
-/// What has happened.
-#[derive(Debug)]
-pub enum News {
-    /// A Machine is there, in this state.
-    Seen(Box<Machine>),
-    /// The Machine of this key is gone.
-    Gone(String),
-    /// Every kind has been listed and is being watched.
-    Synced,
-    /// A kind cannot be watched, and why.
-    Failed(String),
-}
 
 /// How each kind is: complete, failing, or neither yet.
 #[derive(Debug)]
@@ -34,7 +21,7 @@ struct Kinds(BTreeMap<usize, Option<Result<(), String>>>);
 
 impl Kinds {
     /// Notes how a kind is. Returns what is to be said of all together.
-    fn note(&mut self, index: usize, state: Result<(), String>) -> Option<News> {
+    fn note(&mut self, index: usize, state: Result<(), String>) -> Option<Fact> {
         self.0.insert(index, Some(state));
         let failed = self
             .0
@@ -42,8 +29,8 @@ impl Kinds {
             .flatten()
             .find_map(|state| state.as_ref().err());
         match failed {
-            Some(why) => Some(News::Failed(why.clone())),
-            None if self.0.values().all(Option::is_some) => Some(News::Synced),
+            Some(why) => Some(Fact::Failed(Source::Machines, why.clone())),
+            None if self.0.values().all(Option::is_some) => Some(Fact::Synced(Source::Machines)),
             None => None,
         }
     }
@@ -52,7 +39,7 @@ impl Kinds {
 /// Follows every kind until `send` says that nobody listens any more.
 pub async fn follow_all<S, F>(client: Client, kinds: Vec<MachineKind>, send: F)
 where
-    F: Fn(News) -> S + Clone + Send + Sync + 'static,
+    F: Fn(Fact) -> S + Clone + Send + Sync + 'static,
     S: Future<Output = bool> + Send + 'static,
 {
     let states = kinds.iter().enumerate().map(|(index, _)| (index, None));
@@ -79,7 +66,7 @@ struct Feed<F> {
 
 impl<F, S> Feed<F>
 where
-    F: Fn(News) -> S,
+    F: Fn(Fact) -> S,
     S: Future<Output = bool>,
 {
     /// Says how the kind is. Returns whether somebody listens.
@@ -99,7 +86,7 @@ where
 /// version, or not at all.
 async fn follow_kind<S, F>(client: Client, kind: MachineKind, feed: Feed<F>)
 where
-    F: Fn(News) -> S + Clone + Send + Sync + 'static,
+    F: Fn(Fact) -> S + Clone + Send + Sync + 'static,
     S: Future<Output = bool> + Send + 'static,
 {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));
@@ -132,7 +119,7 @@ async fn watch_once<S, F>(
     feed: &Feed<F>,
 ) -> Option<String>
 where
-    F: Fn(News) -> S + Clone + Send + Sync + 'static,
+    F: Fn(Fact) -> S + Clone + Send + Sync + 'static,
     S: Future<Output = bool> + Send + 'static,
 {
     let api: Api<DynamicObject> = match &kind.namespace {
@@ -195,7 +182,7 @@ struct Known {
 }
 
 impl Known {
-    fn change(&mut self, kind: &MachineKind, change: Change<DynamicObject>) -> Vec<News> {
+    fn change(&mut self, kind: &MachineKind, change: Change<DynamicObject>) -> Vec<Fact> {
         match change {
             Change::Restarted => {
                 self.listed = Some(BTreeSet::new());
@@ -207,17 +194,17 @@ impl Known {
                 if let Some(listed) = &mut self.listed {
                     listed.insert(key);
                 }
-                vec![News::Seen(Box::new(machine(kind, &object)))]
+                vec![Fact::Machine(Box::new(machine(kind, &object)))]
             }
             Change::Gone(object) => {
                 let key = key(kind, &object);
                 self.keys.remove(&key);
-                vec![News::Gone(key)]
+                vec![Fact::MachineGone(key)]
             }
             Change::Complete => {
                 let listed = self.listed.take().unwrap_or_default();
                 let gone = self.keys.extract_if(.., |key| !listed.contains(key));
-                gone.map(News::Gone).collect()
+                gone.map(Fact::MachineGone).collect()
             }
             Change::Failed(_) => Vec::new(),
         }

@@ -388,7 +388,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use judge::evidence::Machines;
+    use judge::evidence::Fact;
+    use judge::policy;
     use judge::policy::default_policy;
 
     fn synced(metrics: &Metrics) -> Vec<String> {
@@ -416,18 +417,19 @@ mod tests {
         assert_eq!(synced(&metrics), needed);
 
         let now = Timestamp::now();
-        let mut evidence = Evidence {
-            machines: Some(Machines::default()),
-            ..Evidence::default()
-        };
-        evidence.sources.synced(Source::Dns, now);
+        let cluster_api = policy::SHIPPED
+            .iter()
+            .find(|(name, _)| *name == "cluster-api");
+        let policy = policy::parse(cluster_api.unwrap().1).unwrap();
+        let mut evidence = Evidence::new(&policy.spec);
+        evidence.apply(Fact::Synced(Source::Dns), now);
         metrics.show_sources(&evidence, now);
         let shown = synced(&metrics);
         assert!(shown.contains(&"machines 0".into()), "{shown:?}");
         assert!(shown.contains(&"dns 1".into()), "{shown:?}");
 
-        evidence.machines = None;
-        evidence.sources.forget(Source::Dns);
+        let default = policy::default_policy().unwrap();
+        evidence.policy_changed(&policy.spec, &default.spec);
         metrics.show_sources(&evidence, now);
         assert_eq!(synced(&metrics), needed);
     }

@@ -279,7 +279,7 @@ mod tests {
             let address = judge::evidence::NodeAddress::parse("InternalIP", &ip.to_string());
             node.addresses.extend(address);
         }
-        evidence.nodes.apply(node);
+        evidence.apply(judge::evidence::Fact::Node(Box::new(node)), now);
         let pem = template.pem(&KeyPair::generate().unwrap()).unwrap();
         let request = Request::read(scene::object("node-1", usages, now), pem.as_bytes());
         judge(&request, &default_policy().unwrap(), &evidence, now)

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::fleet;
 use judge::csr::names::{NodeName, San};
 use judge::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Requestor};
-use judge::evidence::{Evidence, IdentityKind, Node, NodeAddress, Sources};
+use judge::evidence::{Evidence, Fact, IdentityKind, Node, NodeAddress, Protection, Source};
 
 /// The address of the Service `kubernetes`.
 pub const SERVICE: &str = "10.96.0.1";
@@ -15,15 +15,16 @@ pub const SERVICE: &str = "10.96.0.1";
 /// The evidence of a cluster with so many nodes. Number 1 came last: it is the one that asks.
 pub fn evidence(nodes: usize, now: Timestamp) -> Result<Evidence> {
     let ago = |minutes: i64| now - SignedDuration::from_mins(minutes);
-    let mut evidence = Evidence {
-        sources: Sources::all_synced(now),
-        ..Evidence::default()
-    };
+    let mut evidence = Evidence::default();
+    let mut apply = |fact| evidence.apply(fact, now);
+    for source in Source::ALL {
+        apply(Fact::Synced(source));
+    }
     for index in 1..=nodes {
         let name = fleet::name(index);
         let ip = fleet::address(index).to_string();
         let pods = format!("10.{}.{}.0/24", index / 256 % 64, index % 256);
-        evidence.nodes.apply(Node {
+        apply(Fact::Node(Box::new(Node {
             name: NodeName::parse(&name).context("a name")?,
             uid: format!("uid-of-{name}").into(),
             created: ago(if index == 1 { 30 } else { 60 }),
@@ -39,14 +40,22 @@ pub fn evidence(nodes: usize, now: Timestamp) -> Result<Evidence> {
             addresses_since: ago(30),
             pod_cidrs: vec![pods.parse().context("a network")?],
             provider_id: None,
-        });
+        })));
     }
-    let protected = &mut evidence.protected;
-    let service = San::from_host_text(SERVICE).context("an address")?;
-    let origin = "Service default/kubernetes";
-    protected.set_sans(origin, IdentityKind::Service, vec![service]);
-    let networks = vec!["10.96.0.0/12".parse().context("a network")?];
-    protected.set_networks("ServiceCIDR kubernetes", IdentityKind::Service, networks);
+    let protection = |origin: &str| Protection {
+        origin: origin.to_owned(),
+        kind: IdentityKind::Service,
+        sans: Vec::new(),
+        networks: Vec::new(),
+    };
+    apply(Fact::Protected(Protection {
+        sans: vec![San::from_host_text(SERVICE).context("an address")?],
+        ..protection("Service default/kubernetes")
+    }));
+    apply(Fact::Protected(Protection {
+        networks: vec!["10.96.0.0/12".parse().context("a network")?],
+        ..protection("ServiceCIDR kubernetes")
+    }));
     Ok(evidence)
 }
 

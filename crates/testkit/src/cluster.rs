@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
@@ -9,14 +10,17 @@ use jiff::{SignedDuration, Timestamp};
 use judge::csr::names::{NodeName, San};
 use judge::csr::{Fingerprint, FirstSeen};
 use judge::evidence::{
-    Answer, Answers, Evidence, IdentityKind, Keys, Machine, MachineLink, Node, NodeAddress, Nodes,
-    Protected, Source, Sources,
+    Answer, Evidence, Fact, IdentityKind, Machine, MachineLink, Node, NodeAddress, Protection,
+    Source,
 };
 use judge::finding::Question;
+use judge::policy::Policy;
 use serde::Deserialize;
 
 use super::now;
+use super::policies::Base;
 use crate::forge::Recipe;
+use crate::objects::machine_kinds;
 
 /// A Node; by default one that is old enough for every policy.
 #[derive(Clone, Debug, Deserialize)]
@@ -119,6 +123,22 @@ pub struct ProtectedSpec {
     pub until: Option<SignedDuration>,
 }
 
+impl ProtectedSpec {
+    fn protection(&self) -> Protection {
+        let san = |text: &String| San::from_host_text(text).unwrap_or_else(|| panic!("`{text}`"));
+        Protection {
+            origin: self.origin.clone(),
+            kind: match self.kind {
+                Kind::Service => IdentityKind::Service,
+                Kind::ApiServerEndpoint => IdentityKind::ApiServerEndpoint,
+                Kind::ApiServerIdentity => IdentityKind::ApiServerIdentity,
+            },
+            sans: self.sans.iter().map(san).collect(),
+            networks: self.networks.clone(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum Kind {
     #[default]
@@ -133,6 +153,17 @@ pub enum Kind {
 pub struct KeySpec {
     pub node: String,
     pub seed: String,
+}
+
+impl KeySpec {
+    fn fact(&self) -> Fact {
+        let recipe = Recipe {
+            key_seed: Some(self.seed.clone()),
+            ..Recipe::default()
+        };
+        let fingerprint = Fingerprint::of(&recipe.signing_key().spki(false).tlv());
+        Fact::Key(fingerprint, NodeName::parse(&self.node).unwrap())
+    }
 }
 
 /// A Machine; by default that of the default Node.
@@ -214,7 +245,7 @@ fn a_minute() -> SignedDuration {
 }
 
 impl AnswerSpec {
-    pub fn keep(&self, answers: &mut Answers) {
+    pub fn fact(&self) -> Fact {
         let question = match &self.to {
             QuestionSpec::Addresses(name) => Question::Addresses(name.as_str().into()),
             QuestionSpec::Names(ip) => Question::Names(*ip),
@@ -237,7 +268,7 @@ impl AnswerSpec {
             .next()
             .unwrap_or_else(|| panic!("{question}: no answer"));
         assert!(forms.next().is_none(), "{question}: more than one answer");
-        answers.set(question, answer, now().checked_add(self.holds).unwrap());
+        Fact::Answer(question, answer, now().checked_add(self.holds).unwrap())
     }
 }
 
@@ -314,67 +345,68 @@ pub fn kubeadm() -> Vec<ProtectedSpec> {
     ]
 }
 
-pub fn evidence(
+/// A fact, and when it was found out.
+pub type Dated = (Fact, Timestamp);
+
+/// What these say of a cluster.
+pub fn facts(
     nodes: &[NodeSpec],
     protected: &[ProtectedSpec],
     keys: &[KeySpec],
     sources: &BTreeMap<String, SourceSpec>,
-) -> Evidence {
-    let mut evidence = Evidence {
-        nodes: Nodes::default(),
-        protected: Protected::default(),
-        keys: Keys::default(),
-        sources: all_sources(sources),
-        inventory: None,
-        machines: None,
-        answers: Answers::default(),
-    };
-    for node in nodes {
-        let fresh = evidence.nodes.apply(node.node());
-        assert!(fresh, "Node {} stands twice", node.name);
+) -> Vec<Dated> {
+    let mut facts = facts_of_sources(sources);
+    for (index, node) in nodes.iter().enumerate() {
+        let is_fresh = nodes[..index].iter().all(|other| other.name != node.name);
+        assert!(is_fresh, "Node {} stands twice", node.name);
+        facts.push((Fact::Node(Box::new(node.node())), now()));
     }
-    for part in protected {
-        let kind = match part.kind {
-            Kind::Service => IdentityKind::Service,
-            Kind::ApiServerEndpoint => IdentityKind::ApiServerEndpoint,
-            Kind::ApiServerIdentity => IdentityKind::ApiServerIdentity,
-        };
-        let san = |text: &String| San::from_host_text(text).unwrap_or_else(|| panic!("`{text}`"));
-        let protected = &mut evidence.protected;
-        protected.set_sans(&part.origin, kind, part.sans.iter().map(san).collect());
-        protected.set_networks(&part.origin, kind, part.networks.clone());
-        if let Some(until) = part.until {
-            protected.remove(&part.origin, ago(until));
+    for spec in protected {
+        let protection = spec.protection();
+        let origin = protection.origin.clone();
+        facts.push((Fact::Protected(protection), now()));
+        if let Some(until) = spec.until {
+            facts.push((Fact::Unprotected(origin), ago(until)));
         }
     }
-    for key in keys {
-        let recipe = Recipe {
-            key_seed: Some(key.seed.clone()),
-            ..Recipe::default()
-        };
-        let fingerprint = Fingerprint::of(&recipe.signing_key().spki(false).tlv());
-        let owner = NodeName::parse(&key.node).unwrap();
-        evidence.remember_key(fingerprint, owner);
+    facts.extend(keys.iter().map(|key| (key.fact(), now())));
+    facts
+}
+
+/// The evidence that is made of these facts; `machines` says whether Machines are watched.
+pub fn evidence(facts: Vec<Dated>, machines: bool) -> Evidence {
+    static WATCHING: LazyLock<Policy> = LazyLock::new(|| {
+        let change = serde_json::json!({"sources": {"machines": machine_kinds()}});
+        Base::Default.with(Some(&change))
+    });
+    let mut evidence = if machines {
+        Evidence::new(&WATCHING.spec)
+    } else {
+        Evidence::default()
+    };
+    for (fact, at) in facts {
+        evidence.apply(fact, at);
     }
     evidence
 }
 
-fn all_sources(specs: &BTreeMap<String, SourceSpec>) -> Sources {
+fn facts_of_sources(specs: &BTreeMap<String, SourceSpec>) -> Vec<Dated> {
     for name in specs.keys() {
         let known = Source::ALL.iter().any(|source| source.as_str() == name);
         assert!(known, "there is no source `{name}`");
     }
-    let mut sources = Sources::default();
+    let mut facts = Vec::new();
     for source in Source::ALL {
         let spec = specs.get(source.as_str()).cloned().unwrap_or_default();
         if spec.synced {
-            sources.synced(source, ago(SignedDuration::from_hours(24)));
+            facts.push((Fact::Synced(source), ago(SignedDuration::from_hours(24))));
         }
         if let Some(failing) = spec.failing {
-            sources.failed(source, ago(failing), "connection refused");
+            let why = "connection refused".to_owned();
+            facts.push((Fact::Failed(source, why), ago(failing)));
         }
     }
-    sources
+    facts
 }
 
 /// This long before the time of judging.

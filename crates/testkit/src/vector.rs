@@ -6,14 +6,14 @@ use std::sync::Mutex;
 
 use jiff::SignedDuration;
 use judge::csr::{KUBELET_SERVING_SIGNER, Object, Request, Requestor, Settled};
-use judge::evidence::{Evidence, Inventory, Machines, Moment};
+use judge::evidence::{Evidence, Fact, Inventory, Moment};
 use judge::finding::Code;
 use judge::{Decision, Judgement, judge};
 use serde::{Deserialize, Deserializer, de};
 
 use super::cluster::{
-    AnswerSpec, FirstSeenSpec, KeySpec, MachineSpec, NodeSpec, ProtectedSpec, SourceSpec, ago,
-    evidence, kubeadm,
+    AnswerSpec, Dated, FirstSeenSpec, KeySpec, MachineSpec, NodeSpec, ProtectedSpec, SourceSpec,
+    ago, evidence, facts, kubeadm,
 };
 use super::policies::Base;
 use super::{now, read_yaml};
@@ -242,25 +242,24 @@ impl Vector {
 
     /// All that is known of the cluster.
     pub fn evidence(&self) -> Evidence {
+        evidence(self.facts(), self.machines.is_some())
+    }
+
+    /// Of what that is made.
+    pub fn facts(&self) -> Vec<Dated> {
         let nodes = [self.nodes.as_slice(), &self.others].concat();
         let protected = [self.protected.as_slice(), &self.also_protected].concat();
-        let mut evidence = evidence(&nodes, &protected, &self.keys, &self.sources);
-        evidence.inventory = self.inventory_file().map(|file| {
+        let mut facts = facts(&nodes, &protected, &self.keys, &self.sources);
+        if let Some(file) = self.inventory_file() {
             // JSON is YAML.
             let read = Inventory::parse(&file.to_string());
-            read.unwrap_or_else(|e| panic!("{file}: {e}"))
-        });
-        evidence.machines = self.machines.as_ref().map(|specs| {
-            let mut machines = Machines::default();
-            for spec in specs {
-                assert!(machines.apply(spec.machine()), "{} stands twice", spec.name);
-            }
-            machines
-        });
-        for answer in &self.answers {
-            answer.keep(&mut evidence.answers);
+            let inventory = read.unwrap_or_else(|e| panic!("{file}: {e}"));
+            facts.push((Fact::Inventory(Box::new(inventory)), now()));
         }
-        evidence
+        let machines = self.machines.iter().flatten();
+        facts.extend(machines.map(|spec| (Fact::Machine(Box::new(spec.machine())), now())));
+        facts.extend(self.answers.iter().map(|answer| (answer.fact(), now())));
+        facts
     }
 
     /// The request, if this is its text.

@@ -14,7 +14,7 @@ use crate::sources::dns::Dns;
 use crate::sources::serving_certificate::ServingCertificates;
 use judge::Verdict;
 use judge::csr::Request;
-use judge::evidence::{Answer, Source};
+use judge::evidence::{Answer, Fact, Source};
 use judge::finding::{Awaited, Question};
 
 /// Questions at the same time.
@@ -77,12 +77,14 @@ impl Look {
         let holds = SignedDuration::try_from(holds).unwrap_or_default();
         let until = now.checked_add(holds).unwrap_or(now);
         self.answers.push((question.clone(), answer.clone(), until));
-        self.evidence.answers.set(question, answer, until);
+        self.evidence
+            .apply(Fact::Answer(question, answer, until), now);
     }
 
     fn source_failed(&mut self, source: Source, why: &str) {
         let is_known = |unread: &Unread| unread.source == source.as_str();
-        self.evidence.sources.failed(source, self.now, why);
+        self.evidence
+            .apply(Fact::Failed(source, why.to_owned()), self.now);
         if !self.unread.iter().any(is_known) {
             self.unread.push(Unread::new(source, self.now, why));
         }

@@ -25,7 +25,7 @@ use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, none_of};
 use crate::sources::machine_watch::discover;
 use judge::csr::KUBELET_SERVING_SIGNER;
 use judge::csr::names::NodeName;
-use judge::evidence::{IdentityKind, Source, Sources};
+use judge::evidence::{Fact, Source};
 use judge::policy::{Demand, MachineKind};
 
 /// One source's objects, or why they cannot be read.
@@ -45,7 +45,7 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
     // The first node that had a key stays its owner.
     requests.sort_unstable_by(|one, other| age_and_name(one).cmp(&age_and_name(other)));
 
-    let mut intake = Intake::new(&spec, Sources::default());
+    let mut intake = Intake::new(&spec);
     intake.nodes_since = now;
     let mut look = Unfinished {
         now,
@@ -55,7 +55,7 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
         kubelet_ports: HashMap::new(),
         keep: lookout.keep,
     };
-    intake.evidence.sources.synced(Source::Requests, now);
+    intake.evidence.apply(Fact::Synced(Source::Requests), now);
     let machines = machines(lookout.machines.clone(), spec.sources.machines.clone());
     let (built_in, machines) = tokio::join!(built_in(&client), machines);
     for read in built_in.into_iter().chain(machines) {
@@ -125,12 +125,14 @@ impl Unfinished {
     }
 
     fn synced(&mut self, source: Source, intake: &mut Intake) {
-        intake.evidence.sources.synced(source, self.now);
+        intake.evidence.apply(Fact::Synced(source), self.now);
         self.read.push(source);
     }
 
     fn failed(&mut self, source: Source, why: &str, intake: &mut Intake) {
-        intake.evidence.sources.failed(source, self.now, why);
+        intake
+            .evidence
+            .apply(Fact::Failed(source, why.to_owned()), self.now);
         self.unread.push(Unread::new(source, self.now, why));
     }
 }
@@ -258,8 +260,8 @@ async fn certificates(
         });
         match known_by {
             Ok((certificate, sans)) => {
-                let protected = &mut intake.evidence.protected;
-                protected.set_sans(&server.origin(), IdentityKind::ApiServerIdentity, sans);
+                let fact = Fact::Protected(server.protection(sans));
+                intake.evidence.apply(fact, look.now);
                 shown.push((server, certificate));
             }
             Err(why) if required || Some(&server) == configured.as_ref() => failure = Some(why),
@@ -296,8 +298,11 @@ fn remember_addresses(lookout: &mut Lookout, intake: &mut Intake) {
     });
     lookout.since = seen.collect();
     for node in nodes {
-        intake.evidence.nodes.remove(node.name.as_str());
-        intake.evidence.nodes.apply(node);
+        let now = node.addresses_since;
+        intake
+            .evidence
+            .apply(Fact::NodeGone(node.name.clone()), now);
+        intake.evidence.apply(Fact::Node(Box::new(node)), now);
     }
 }
 

@@ -30,7 +30,7 @@ use crate::cluster::connection::Connection;
 use crate::controller::InventoryFile;
 use judge::csr::Request;
 use judge::csr::names::NodeName;
-use judge::evidence::{Answer, Evidence, NodeAddress, Source};
+use judge::evidence::{Answer, Evidence, Fact, NodeAddress, Source};
 use judge::finding::Question;
 use judge::policy::Policy;
 use judge::{Judgement, judge};
@@ -154,8 +154,9 @@ impl Look {
         let nodes: Vec<_> = self.evidence.nodes.iter().cloned().collect();
         for mut node in nodes {
             node.addresses_since = Timestamp::UNIX_EPOCH;
-            self.evidence.nodes.remove(node.name.as_str());
-            self.evidence.nodes.apply(node);
+            self.evidence
+                .apply(Fact::NodeGone(node.name.clone()), self.now);
+            self.evidence.apply(Fact::Node(Box::new(node)), self.now);
         }
     }
 

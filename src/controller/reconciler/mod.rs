@@ -18,7 +18,7 @@ use super::queue::Queue;
 use super::turn::{Now, Turn, Write};
 use judge::csr::names::NodeName;
 use judge::csr::{Object, Settled, Uid};
-use judge::evidence::Evidence;
+use judge::evidence::{Evidence, Fact};
 use judge::finding::{Awaited, Code};
 use judge::policy::{Enforcement, Policy};
 use judge::{Judgement, Verdict, judge};
@@ -63,9 +63,9 @@ impl Reconciler {
     /// Nothing known yet.
     pub(super) fn new(policy: Arc<Policy>, enforcement: Enforcement) -> Reconciler {
         Reconciler {
+            evidence: Evidence::new(&policy.spec),
             policy,
             enforcement,
-            evidence: Evidence::default(),
             book: Book::default(),
             queue: Queue::default(),
             parking: Parking::default(),
@@ -104,12 +104,11 @@ impl Reconciler {
         if (set_by - self.set_by).abs() > A_SET_CLOCK {
             self.set_by = set_by;
             // A machine that has slept sets its clock too, and has missed what has changed.
-            self.evidence.answers.clear();
+            self.evidence.forget_answers();
             let woken = self.parking.everyone();
             self.requeue(woken);
         }
-        self.evidence.answers.prune(now.steady);
-        self.evidence.protected.prune(now.steady);
+        self.evidence.prune(now.steady);
         let due = self.parking.due(now.monotonic, DUE_AT_ONCE);
         self.requeue(due);
     }
@@ -194,7 +193,7 @@ impl Reconciler {
             }
         };
         if matches!(write, Write::Approve(_)) {
-            self.remember_key(uid, object);
+            self.remember_key(uid, object, now);
         }
         self.writing.insert(uid.clone());
         self.queue.begin(&object.requestor.username);
@@ -215,11 +214,11 @@ impl Reconciler {
 
     /// From the decision on, not from the end of the write: another node's request with the same
     /// key may be judged in between.
-    fn remember_key(&mut self, uid: &Uid, object: &Object) {
+    fn remember_key(&mut self, uid: &Uid, object: &Object, now: Now) {
         if let Some(key) = self.book.key(uid)
             && let Some(node) = object.requestor.node()
         {
-            self.evidence.remember_key(key, node);
+            self.apply_fact(Fact::Key(key, node), now);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{Scene, assert_approved, codes, node};
-use judge::evidence::Source;
+use judge::evidence::{Fact, Source};
 use judge::finding::Code;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -19,10 +19,8 @@ fn a_wrong_clock_makes_nobody_wait() {
         let mut scene = Scene::synced();
         let right = scene.now.wall;
         scene.now.wall += off;
-        scene.reconciler.node_seen(node("a", right));
-        scene
-            .reconciler
-            .source_failed(Source::Nodes, "gone fishing", scene.now);
+        scene.show(node("a", right));
+        scene.know(Fact::Failed(Source::Nodes, "gone fishing".into()));
         scene.pass(Duration::from_secs(1));
         scene.ask_at("a", 1, right);
         assert_approved(&scene.turn().unwrap());
@@ -33,7 +31,7 @@ fn a_wrong_clock_makes_nobody_wait() {
 fn stale_by_a_set_clock() -> Scene {
     let mut scene = Scene::synced();
     let right = scene.now.wall;
-    scene.reconciler.node_seen(node("a", right));
+    scene.show(node("a", right));
     scene.now.wall += HOUR;
     scene.pass(Duration::from_secs(1));
     scene.ask_at("a", 1, right);
@@ -75,7 +73,7 @@ fn who_does_not_lead_forgets_what_is_old() {
 #[test]
 fn what_is_old_by_a_clock_that_is_right_is_forgotten() {
     let mut scene = Scene::synced();
-    scene.reconciler.node_seen(node("a", scene.now.wall));
+    scene.show(node("a", scene.now.wall));
     let created = scene.now.wall;
     scene.pass(HOUR.unsigned_abs());
     scene.ask_at("a", 1, created);

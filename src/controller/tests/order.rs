@@ -8,6 +8,8 @@ use super::{Scene, assert_approved, codes, node, request};
 use crate::cluster::approval::Outcome;
 use judge::Decision;
 use judge::csr::FirstSeen;
+use judge::csr::names::NodeName;
+use judge::evidence::Fact;
 use judge::finding::Code;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -20,7 +22,7 @@ impl Scene {
         node.uid = uid.into();
         node.addresses_since = self.now.steady;
         node.first_seen = FirstSeen::new(self.now.steady, &version.to_string(), true);
-        self.reconciler.node_seen(node);
+        self.show(node);
     }
 
     /// The watch shows a request of node `a`, which a clock this far ahead has dated.
@@ -69,7 +71,7 @@ fn a_node_that_is_recreated_while_its_request_waits_is_younger() {
     ] {
         let mut scene = Scene::synced();
         scene.register("uid-1", SignedDuration::ZERO, 8);
-        scene.reconciler.node_gone("a");
+        scene.know(Fact::NodeGone(NodeName::parse("a").unwrap()));
         scene.post(1, SignedDuration::ZERO, 10);
         assert_eq!(codes(&scene.turn().unwrap()), [Code::NodeMissing]);
         scene.pass(MINUTE);
@@ -111,7 +113,7 @@ fn lists_show_no_order() {
     scene.reconciler.requests_restarted();
     scene.register("uid-1", HOUR, 20);
     scene.post(1, SignedDuration::ZERO, 30);
-    scene.reconciler.nodes_complete();
+    scene.reconciler.nodes_complete(scene.now);
     scene.reconciler.requests_complete();
     scene.expect_younger("the order of their creation was not seen here");
     // What comes later comes by the watch.

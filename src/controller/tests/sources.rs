@@ -8,7 +8,9 @@ use super::{Scene, codes, node};
 use crate::cluster::approval::Outcome;
 use judge::Decision;
 use judge::csr::names::{NodeName, San};
-use judge::evidence::{Answer, IdentityKind, Inventory, Machine, MachineLink, Source};
+use judge::evidence::{
+    Answer, Fact, IdentityKind, Inventory, Machine, MachineLink, Protection, Source,
+};
 use judge::finding::{Code, Question};
 use judge::policy::{Enforcement, Policy, parse};
 
@@ -32,7 +34,7 @@ impl Scene {
         scene.policy_becomes(policy);
         let mut own = node("a", scene.now.wall);
         own.provider_id = Some("test://a".into());
-        scene.reconciler.node_seen(own);
+        scene.show(own);
         scene.ask("a", 1);
         scene
     }
@@ -63,17 +65,17 @@ fn machine() -> Machine {
 fn machines_wake_what_waits_for_them() {
     let mut scene = Scene::under(machines("one.example"));
     assert_eq!(scene.says(), [Code::SourceUnready]);
-    scene.reconciler.source_synced(Source::Machines, scene.now);
+    scene.know(Fact::Synced(Source::Machines));
     assert_eq!(scene.says(), [Code::MachineMissing]);
-    scene.reconciler.machine_seen(Machine {
+    scene.know(Fact::Machine(Box::new(Machine {
         key: "Machine test/b".into(),
         link: MachineLink::Name(NodeName::parse("b")),
         addresses: BTreeSet::new(),
         ..machine()
-    });
+    })));
     // It has the same provider ID, which somebody might wait for.
     assert_eq!(scene.says(), [Code::MachineMissing]);
-    scene.reconciler.machine_seen(machine());
+    scene.know(Fact::Machine(Box::new(machine())));
     assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
 }
 
@@ -82,7 +84,7 @@ fn machines_wake_what_waits_for_them() {
 #[test]
 fn machines_of_another_policy_are_not_heard() {
     let mut scene = Scene::under(machines("one.example"));
-    scene.reconciler.source_synced(Source::Machines, scene.now);
+    scene.know(Fact::Synced(Source::Machines));
     let before = scene.reconciler.generation();
     scene.policy_becomes(machines("other.example"));
     assert_ne!(scene.reconciler.generation(), before);
@@ -95,8 +97,8 @@ fn machines_of_another_policy_are_not_heard() {
 #[test]
 fn machines_stay_if_only_something_else_changes() {
     let mut scene = Scene::under(machines("one.example"));
-    scene.reconciler.source_synced(Source::Machines, scene.now);
-    scene.reconciler.machine_seen(machine());
+    scene.know(Fact::Synced(Source::Machines));
+    scene.know(Fact::Machine(Box::new(machine())));
     let before = scene.reconciler.generation();
     let with_dns = "  sources:\n    dns: {}\n    machines:\n      - {group: one.example, kind: Machine, \
                     nodeName: .n, providerID: .p}\n  proof:\n    ipAddresses: {allOf: [Machine]}\n";
@@ -117,7 +119,7 @@ fn certificates_that_are_required_now_must_be_there_first() {
     scene.policy_becomes(required("Required"));
     assert_eq!(scene.says(), [Code::SourceUnready]);
     let source = Source::ApiServerCertificates;
-    scene.reconciler.source_synced(source, scene.now);
+    scene.know(Fact::Synced(source));
     scene.policy_becomes(required("Required"));
     assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
 }
@@ -134,9 +136,7 @@ fn an_inventory_that_is_read_anew_wakes() {
     assert_eq!(scene.says(), [Code::SanUncorroborated]);
     assert!(scene.turn().is_none());
     // From none to one is a restart, and another policy wakes all.
-    scene
-        .reconciler
-        .inventory_seen(listed("10.0.0.1"), scene.now);
+    scene.know(Fact::Inventory(Box::new(listed("10.0.0.1"))));
     scene.policy_becomes(policy("  proof: {ipAddresses: {allOf: [Inventory]}}\n"));
     assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
 }
@@ -152,7 +152,7 @@ fn an_answer_wakes_and_holds_for_its_time() {
 
     let until = scene.now.wall + Duration::from_secs(10);
     let nothing = Answer::Nothing("no such name".into());
-    scene.reconciler.answered(question.clone(), nothing, until);
+    scene.know(Fact::Answer(question.clone(), nothing, until));
     assert_eq!(scene.says(), [Code::SanUncorroborated]);
     scene.pass(Duration::from_secs(11));
     let turn = scene.turn().unwrap();
@@ -160,9 +160,7 @@ fn an_answer_wakes_and_holds_for_its_time() {
 
     let address = San::from_ip_text("10.0.0.1").into_iter().collect();
     let until = scene.now.wall + Duration::from_secs(10);
-    scene
-        .reconciler
-        .answered(question, Answer::Sans(address), until);
+    scene.know(Fact::Answer(question, Answer::Sans(address), until));
     assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
 }
 
@@ -179,19 +177,21 @@ fn what_an_api_server_leaves_for_a_restart_is_not_free() {
         let (stays, restarts) = (ip("10.0.0.2"), ip("10.0.0.1"));
         let listed = |scene: &mut Scene, sans: &[&San]| {
             let sans = sans.iter().map(|san| (*san).clone()).collect();
-            let now = scene.now;
-            scene
-                .reconciler
-                .protected(origin, kind, sans, Vec::new(), now);
+            scene.know(Fact::Protected(Protection {
+                origin: origin.to_owned(),
+                kind,
+                sans,
+                networks: Vec::new(),
+            }));
         };
         listed(&mut scene, &[&stays, &restarts]);
         if slice_is_gone {
-            scene.reconciler.unprotected(origin, scene.now);
+            scene.know(Fact::Unprotected(origin.to_owned()));
         } else {
             listed(&mut scene, &[&stays]);
         }
         let created = scene.now.wall;
-        scene.reconciler.node_seen(node("a", created));
+        scene.show(node("a", created));
         scene.pass(Duration::from_secs(60));
         scene.ask("a", 1);
         assert_eq!(scene.says(), [Code::SanProtectedLately]);

@@ -44,7 +44,7 @@ impl Answers {
     }
 
     /// Keeps an answer.
-    pub fn set(&mut self, question: Question, answer: Answer, until: Timestamp) {
+    pub(super) fn set(&mut self, question: Question, answer: Answer, until: Timestamp) {
         if self.kept.len() >= MOST && !self.kept.contains_key(&question) {
             let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.until);
             if let Some(oldest) = oldest.map(|(question, _)| question.clone()) {
@@ -55,12 +55,12 @@ impl Answers {
     }
 
     /// Drops what does not hold any more.
-    pub fn prune(&mut self, now: Timestamp) {
+    pub(super) fn prune(&mut self, now: Timestamp) {
         self.kept.retain(|_, kept| kept.until > now);
     }
 
     /// Drops all.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.kept.clear();
     }
 }

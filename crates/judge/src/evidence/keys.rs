@@ -19,10 +19,10 @@ pub struct Keys {
 
 impl Keys {
     /// Remembers that a request of this node with this key was approved. The first node stays
-    /// the owner.
-    pub fn remember(&mut self, key: Fingerprint, node: NodeName, nodes: usize) {
+    /// the owner. Returns whether the key is new.
+    pub(super) fn remember(&mut self, key: Fingerprint, node: NodeName, nodes: usize) -> bool {
         if self.owners.contains_key(&key) {
-            return;
+            return false;
         }
         self.owners.insert(key, node);
         self.order.push_back(key);
@@ -31,6 +31,7 @@ impl Keys {
                 self.owners.remove(&oldest);
             }
         }
+        true
     }
 
     /// The node whose key this is.

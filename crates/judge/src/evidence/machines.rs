@@ -83,7 +83,7 @@ pub struct Machines {
 impl Machines {
     /// Adds a Machine or puts it in the place of the one that had its key. Returns whether anything
     /// changed.
-    pub fn apply(&mut self, machine: Machine) -> bool {
+    pub(super) fn apply(&mut self, machine: Machine) -> bool {
         if self.by_key.get(&machine.key) == Some(&machine) {
             return false;
         }
@@ -109,7 +109,7 @@ impl Machines {
     }
 
     /// Removes the Machine of this key. Returns it, if there was one.
-    pub fn remove(&mut self, key: &str) -> Option<Machine> {
+    pub(super) fn remove(&mut self, key: &str) -> Option<Machine> {
         let machine = self.by_key.remove(key)?;
         match (&machine.link, &machine.provider_id) {
             (MachineLink::Name(Some(node)), _) => take(&mut self.by_node, node, key),

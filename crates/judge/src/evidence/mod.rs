@@ -1,6 +1,7 @@
 //! What is known of the cluster, and who says so: plain data and look-ups.
 
 mod answers;
+mod fact;
 mod former;
 mod identity;
 mod inventory;
@@ -13,6 +14,7 @@ mod protected;
 mod sources;
 
 pub use answers::{Answer, Answers};
+pub use fact::{Changed, Fact, Protection};
 pub use identity::{Identity, IdentityKind};
 pub use inventory::KIND as INVENTORY_KIND;
 pub use inventory::{
@@ -25,9 +27,6 @@ pub use networks::{Networks, unmapped};
 pub use nodes::{AddressType, Node, NodeAddress, Nodes};
 pub use protected::{Protected, reserved};
 pub use sources::{Source, SourceState, Sources};
-
-use crate::csr::Fingerprint;
-use crate::csr::names::NodeName;
 
 /// Everything that a verdict may rest on.
 #[derive(Debug, Default)]
@@ -55,13 +54,5 @@ impl Evidence {
         let machines = self.machines.as_ref().map(|_| Source::Machines);
         let configured = inventory.into_iter().chain(machines);
         Source::NEEDED.into_iter().chain(configured)
-    }
-
-    /// Remembers that a request of this node with this key was approved.
-    pub fn remember_key(&mut self, key: Fingerprint, node: NodeName) {
-        let known = self.nodes.get(node.as_str());
-        // One text for all keys of a Node.
-        let node = known.map_or(node, |known| known.name.clone());
-        self.keys.remember(key, node, self.nodes.len());
     }
 }

@@ -140,7 +140,7 @@ impl Nodes {
     /// Adds a Node or puts it in the place of the one that had its name. An unchanged list of
     /// addresses of the same Node keeps its age, and the same Node its first event. Returns whether
     /// anything changed.
-    pub fn apply(&mut self, mut node: Node) -> bool {
+    pub(super) fn apply(&mut self, mut node: Node) -> bool {
         for network in &mut node.pod_cidrs {
             *network = unmapped(network).unwrap_or(*network);
         }
@@ -178,7 +178,7 @@ impl Nodes {
     }
 
     /// Removes the Node of this name. Returns it, if there was one.
-    pub fn remove(&mut self, name: &str) -> Option<Box<Node>> {
+    pub(super) fn remove(&mut self, name: &str) -> Option<Box<Node>> {
         let node = self.by_name.remove(name)?;
         for address in &node.addresses {
             if let Some(claimants) = self.claims.get_mut(&address.san) {
@@ -204,7 +204,7 @@ impl Nodes {
 
     /// Builds the trees anew, and full: a list comes in the order of names, and a tree that grows at
     /// its end is half empty.
-    pub fn pack(&mut self) {
+    pub(super) fn pack(&mut self) {
         self.by_name = mem::take(&mut self.by_name).into_iter().collect();
         self.claims = mem::take(&mut self.claims).into_iter().collect();
         self.by_provider_id = mem::take(&mut self.by_provider_id).into_iter().collect();

@@ -7,16 +7,34 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+use super::fact::Protection;
 use super::former::{Former, Object};
 use super::identity::{Identity, IdentityKind};
 use crate::csr::names::{DnsName, San};
 
 /// What one origin protects.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Part {
     sans: HashMap<San, IdentityKind>,
     networks: Vec<(IpNet, IdentityKind)>,
     domains: Vec<DnsName>,
+}
+
+impl Part {
+    fn new(kind: IdentityKind, sans: Vec<San>, networks: Vec<IpNet>) -> Part {
+        Part {
+            domains: sans.iter().filter_map(cluster_domain).collect(),
+            sans: sans.into_iter().map(|san| (san, kind)).collect(),
+            networks: networks.into_iter().map(|net| (net, kind)).collect(),
+        }
+    }
+
+    fn has(&self, object: &Object) -> bool {
+        match object {
+            Object::San(san) => self.sans.contains_key(san),
+            Object::Network(network) => self.networks.iter().any(|(own, _)| own == network),
+        }
+    }
 }
 
 /// All that is protected in this cluster, by who says so.
@@ -27,57 +45,34 @@ pub struct Protected {
 }
 
 impl Protected {
-    /// Puts these in the place of what the origin protected before. Returns whether that is
-    /// a change.
-    pub fn set_sans(&mut self, origin: &str, kind: IdentityKind, sans: Vec<San>) -> bool {
-        let domains = sans.iter().filter_map(cluster_domain).collect();
-        let sans: HashMap<San, IdentityKind> = sans.into_iter().map(|san| (san, kind)).collect();
-        let part = self.parts.entry(origin.to_owned()).or_default();
-        let changed = part.sans != sans;
-        part.sans = sans;
-        part.domains = domains;
-        changed
-    }
-
-    /// Puts these in the place of the networks that the origin protected before. Returns
-    /// whether that is a change.
-    pub fn set_networks(&mut self, origin: &str, kind: IdentityKind, networks: Vec<IpNet>) -> bool {
-        let networks: Vec<_> = networks
-            .into_iter()
-            .map(|network| (network, kind))
-            .collect();
-        let part = self.parts.entry(origin.to_owned()).or_default();
-        let changed = part.networks != networks;
-        part.networks = networks;
-        changed
-    }
-
-    /// Puts these in the place of all that the origin protected before. What is not among them
-    /// was protected until now.
-    pub fn replace(
-        &mut self,
-        origin: &str,
-        kind: IdentityKind,
-        sans: Vec<San>,
-        networks: Vec<IpNet>,
-        now: Timestamp,
-    ) {
-        if let Some(before) = self.parts.remove(origin) {
-            let goes = |object: &Object| match object {
-                Object::San(san) => !sans.contains(san),
-                Object::Network(network) => !networks.contains(network),
-            };
-            self.part_with(origin, before, goes, now);
+    /// Puts this in the place of all that the origin protected before. What is not among it was
+    /// protected until now. Returns whether that is a change.
+    pub(super) fn replace(&mut self, protection: Protection, now: Timestamp) -> bool {
+        let Protection {
+            origin,
+            kind,
+            sans,
+            networks,
+        } = protection;
+        let part = Part::new(kind, sans, networks);
+        let before = self.parts.remove(&origin);
+        let changes = before
+            .as_ref()
+            .is_none_or(|old| old.sans != part.sans || old.networks != part.networks);
+        if let Some(before) = before {
+            self.part_with(&origin, before, |object| !part.has(object), now);
         }
-        self.set_sans(origin, kind, sans);
-        self.set_networks(origin, kind, networks);
+        self.parts.insert(origin, part);
+        changes
     }
 
-    /// The origin is gone: what it protected was protected until now.
-    pub fn remove(&mut self, origin: &str, now: Timestamp) {
-        if let Some(before) = self.parts.remove(origin) {
-            self.part_with(origin, before, |_| true, now);
-        }
+    /// The origin is gone: what it protected was protected until now. Returns whether it was there.
+    pub(super) fn remove(&mut self, origin: &str, now: Timestamp) -> bool {
+        let Some(before) = self.parts.remove(origin) else {
+            return false;
+        };
+        self.part_with(origin, before, |_| true, now);
+        true
     }
 
     fn part_with(
@@ -107,7 +102,7 @@ impl Protected {
     }
 
     /// Drops what was protected too long ago to count.
-    pub fn prune(&mut self, now: Timestamp) {
+    pub(super) fn prune(&mut self, now: Timestamp) {
         self.former.prune(now);
     }
 
@@ -197,45 +192,52 @@ fn embeds_ipv4(v6: Ipv6Addr) -> bool {
 mod tests {
     use super::*;
 
-    const KIND: IdentityKind = IdentityKind::Service;
-
     fn san(text: &str) -> San {
         San::from_host_text(text).unwrap()
-    }
-
-    fn network(text: &str) -> IpNet {
-        text.parse().unwrap()
     }
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
+    fn protection(sans: &[&San], networks: &[&str]) -> Protection {
+        Protection {
+            origin: "a".to_owned(),
+            kind: IdentityKind::Service,
+            sans: sans.iter().copied().cloned().collect(),
+            networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
+        }
+    }
+
     #[test]
     fn the_same_again_is_no_change() {
         let mut protected = Protected::default();
-        assert!(protected.set_sans("a", KIND, vec![san("10.0.0.1")]));
-        assert!(!protected.set_sans("a", KIND, vec![san("10.0.0.1")]));
-        assert!(protected.set_sans("a", KIND, vec![san("10.0.0.2")]));
-        assert!(protected.set_networks("a", KIND, vec![network("10.1.0.0/16")]));
-        assert!(!protected.set_networks("a", KIND, vec![network("10.1.0.0/16")]));
-        assert!(protected.set_networks("a", KIND, vec![network("10.2.0.0/16")]));
+        let (one, two) = (san("10.0.0.1"), san("10.0.0.2"));
+        let mut set =
+            |sans: &[&San], networks: &[&str]| protected.replace(protection(sans, networks), at(1));
+        assert!(set(&[&one], &[]));
+        assert!(!set(&[&one], &[]));
+        assert!(set(&[&two], &[]));
+        assert!(set(&[&two], &["10.1.0.0/16"]));
+        assert!(!set(&[&two], &["10.1.0.0/16"]));
+        assert!(set(&[&two], &["10.2.0.0/16"]));
         let mut shown: Vec<_> = protected.iter().collect();
         shown.sort();
         let expected = [("a", "10.2.0.0/16".to_owned()), ("a", "IP:10.0.0.2".into())];
         assert_eq!(shown, expected);
+        assert!(protected.remove("a", at(2)));
+        assert!(!protected.remove("a", at(2)));
     }
 
     #[test]
     fn only_what_goes_was_protected_until_lately() {
         let mut protected = Protected::default();
         let (one, two) = (san("10.0.0.1"), san("10.0.0.2"));
-        let (first, second) = (network("10.1.0.0/16"), network("10.2.0.0/16"));
-        let both = vec![one.clone(), two.clone()];
-        protected.replace("a", KIND, both, vec![first, second], at(1));
+        let both = protection(&[&one, &two], &["10.1.0.0/16", "10.2.0.0/16"]);
+        protected.replace(both, at(1));
         let former = |protected: &Protected, san: &San| protected.former(san, at(3)).count();
         assert_eq!(former(&protected, &one), 0);
-        protected.replace("a", KIND, vec![two.clone()], vec![second], at(2));
+        protected.replace(protection(&[&two], &["10.2.0.0/16"]), at(2));
         assert_eq!(protected.find(&one).count(), 0);
         assert_eq!(protected.find(&two).count(), 1);
         assert_eq!(former(&protected, &one), 1);

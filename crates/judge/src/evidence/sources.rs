@@ -117,7 +117,7 @@ impl Sources {
     }
 
     /// Notes that the source is complete. Returns whether that is news.
-    pub fn synced(&mut self, source: Source, now: Timestamp) -> bool {
+    pub(super) fn synced(&mut self, source: Source, now: Timestamp) -> bool {
         let state = self.states.entry(source).or_default();
         let news = state.synced.is_none() || state.failing.is_some();
         *state = SourceState {
@@ -128,7 +128,7 @@ impl Sources {
     }
 
     /// Notes that the source fails. Returns whether that is news.
-    pub fn failed(&mut self, source: Source, now: Timestamp, why: &str) -> bool {
+    pub(super) fn failed(&mut self, source: Source, now: Timestamp, why: &str) -> bool {
         let state = self.states.entry(source).or_default();
         let news = state
             .failing
@@ -141,14 +141,14 @@ impl Sources {
 
     /// Notes that the source fails and that what it said before is not enough any more. Returns
     /// whether that is news.
-    pub fn incomplete(&mut self, source: Source, now: Timestamp, why: &str) -> bool {
+    pub(super) fn incomplete(&mut self, source: Source, now: Timestamp, why: &str) -> bool {
         let news = self.failed(source, now, why);
         let state = self.states.entry(source).or_default();
         state.synced.take().is_some() || news
     }
 
     /// Notes that the source is another from now on, of which nothing has been read.
-    pub fn forget(&mut self, source: Source) {
+    pub(super) fn forget(&mut self, source: Source) {
         self.states.remove(&source);
     }
 

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use judge::Decision;
 use judge::csr::Request;
 use judge::csr::names::{NodeName, San};
-use judge::evidence::{Evidence, Inventory, InventoryFile, Listing};
+use judge::evidence::{Fact, Inventory, InventoryFile, Listing};
 
 use crate::now;
 use crate::policies::Base;
@@ -83,10 +83,8 @@ fn judged(inventory: Inventory) {
     });
     let (request, node, address) = &*GENUINE;
     let says = inventory.listing(node, address);
-    let evidence = Evidence {
-        inventory: Some(inventory),
-        ..Vector::genuine().evidence()
-    };
+    let mut evidence = Vector::genuine().evidence();
+    evidence.apply(Fact::Inventory(Box::new(inventory)), now());
     let of = |base: Base| {
         let judged = judge::judge(request, &base.with(None), &evidence, now());
         judged.verdict.decision()

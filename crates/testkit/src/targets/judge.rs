@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use judge::csr::names::NodeName;
-use judge::csr::{Fingerprint, KUBELET_SERVING_SIGNER, Request};
-use judge::evidence::{Evidence, Source, reserved};
+use judge::csr::{KUBELET_SERVING_SIGNER, Request};
+use judge::evidence::{Evidence, Fact, Source, reserved};
 use judge::finding::{Awaited, Effect};
 use judge::policy::Demand;
 use judge::{Approval, Decision, Judgement, Verdict};
@@ -14,7 +14,6 @@ use judge::{Approval, Decision, Judgement, Verdict};
 use super::content;
 use super::kubelet::{self, Asked, canonical_dns};
 use super::scene::{self, Scene};
-use super::signing;
 use crate::cluster::{NodeSpec, ago};
 use crate::forge::pem::PemRecipe;
 use crate::now;
@@ -187,28 +186,25 @@ fn decimal(text: &str) -> Option<u8> {
 
 /// With any part of the proof gone, or another claim beside it, nothing is approved.
 fn less_is_not_approved(scene: &Scene, request: &Request) {
-    let without = |what: &str, change: &dyn Fn(&mut Evidence)| {
-        let mut less = scene.evidence();
-        change(&mut less);
-        let judged = judge::judge(request, scene.policy, &less, now());
+    let refused = |what: &str, less: &Evidence| {
+        let judged = judge::judge(request, scene.policy, less, now());
         assert_ne!(judged.verdict.decision(), Decision::Approve, "{what}");
     };
+    let with = |fact: Fact| {
+        let mut evidence = scene.evidence();
+        evidence.apply(fact, now());
+        evidence
+    };
     let node = request.object.requestor.node().unwrap();
-    without("without the Node", &|less| {
-        less.nodes.remove(node.as_str());
-    });
+    refused("without the Node", &with(Fact::NodeGone(node)));
     for source in Source::NEEDED {
-        without(source.as_str(), &|less| {
-            less.sources.incomplete(source, now(), "gone");
-        });
+        let gone = Fact::Incomplete(source, "gone".to_owned());
+        refused(source.as_str(), &with(gone));
     }
-    without("with another node's key", &|less| {
-        let other = NodeName::parse("rival").unwrap();
-        less.keys = Default::default();
-        less.keys
-            .remember(Fingerprint::of(&signing::SPKI), other, 2);
-    });
-    without("with a rival", &|less| rival(less, scene));
+    let other = NodeName::parse("rival").unwrap();
+    let stolen = scene.evidence_with_keys_of(&[other]);
+    refused("with another node's key", &stolen);
+    refused("with a rival", &with(rival(scene)));
     let strict = Base::Strict.with(None);
     let judged = judge::judge(request, &strict, &scene.evidence(), now());
     let decision = judged.verdict.decision();
@@ -218,7 +214,7 @@ fn less_is_not_approved(scene: &Scene, request: &Request) {
 /// What waits goes on waiting or is denied if another Node has the same addresses.
 fn more_is_not_approved(scene: &Scene, request: &Request) {
     let mut more = scene.evidence();
-    rival(&mut more, scene);
+    more.apply(rival(scene), now());
     let judged = judge::judge(request, scene.policy, &more, now());
     if let Verdict::Wait(awaited) = &judged.verdict {
         let mut twice = awaited.clone();
@@ -230,15 +226,15 @@ fn more_is_not_approved(scene: &Scene, request: &Request) {
     assert_ne!(judged.verdict.decision(), Decision::Approve);
 }
 
-/// Adds a Node with every address that there is.
-fn rival(evidence: &mut Evidence, scene: &Scene) {
+/// A Node with every address that there is.
+fn rival(scene: &Scene) -> Fact {
     let nodes = scene.world.nodes.iter();
     let rival = NodeSpec {
         name: "rival".into(),
         addresses: nodes.flat_map(|node| node.addresses.clone()).collect(),
         ..NodeSpec::default()
     };
-    evidence.nodes.apply(rival.node());
+    Fact::Node(Box::new(rival.node()))
 }
 
 /// Every vector under the default policy and under the strict one that takes the Node's word.

@@ -8,7 +8,7 @@ use judge::csr::Request;
 use judge::evidence::Evidence;
 use judge::policy::{Policy, SHIPPED, parse};
 
-use crate::cluster::{NodeSpec, evidence, kubeadm};
+use crate::cluster::{NodeSpec, evidence, facts, kubeadm};
 use crate::forge::general_name::GeneralName;
 use crate::forge::octets::{IpOctets, Octets};
 use crate::now;
@@ -85,12 +85,12 @@ static HOSTILE: LazyLock<Vec<(&str, Request, Evidence)>> = LazyLock::new(|| {
     all.push(("a usage too many", vector));
     let built = |(what, vector): (_, Vector)| {
         let nodes = [vector.nodes.clone(), vector.others.clone()].concat();
-        let evidence = evidence(&nodes, &kubeadm(), &[], &vector.sources);
+        let facts = facts(&nodes, &kubeadm(), &[], &vector.sources);
         let text = forged(&vector.request);
         (
             what,
             Request::read(vector.object(), text.as_bytes()),
-            evidence,
+            evidence(facts, false),
         )
     };
     all.into_iter().map(built).collect()

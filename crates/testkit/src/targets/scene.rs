@@ -26,16 +26,17 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use judge::csr::names::NodeName;
 use judge::csr::{Fingerprint, Object};
-use judge::evidence::{Evidence, Source};
+use judge::evidence::{Evidence, Fact, Source};
 use judge::policy::Policy;
 
 use super::content;
 use super::{der_of, signing};
-use crate::cluster::{NodeSpec, SourceSpec, evidence};
+use crate::cluster::{NodeSpec, SourceSpec, evidence, facts};
 use crate::forge::Recipe;
 use crate::forge::der::Node;
 use crate::forge::octets::Octets;
 use crate::forge::oid::oid;
+use crate::now;
 use crate::policies::Base;
 use crate::vector::{SettledSpec, Vector};
 
@@ -105,13 +106,20 @@ impl Scene {
 
     /// What is known of the cluster.
     pub(super) fn evidence(&self) -> Evidence {
+        self.evidence_with_keys_of(&self.key_of)
+    }
+
+    /// The same, but that requests of these nodes with the key were approved before.
+    pub(super) fn evidence_with_keys_of(&self, nodes: &[NodeName]) -> Evidence {
         let world = &self.world;
-        let mut evidence = evidence(&world.nodes, &world.protected, &[], &world.sources);
-        for node in &self.key_of {
-            let key = Fingerprint::of(&signing::SPKI);
-            evidence.keys.remember(key, node.clone(), world.nodes.len());
-        }
-        evidence
+        let mut facts = facts(&world.nodes, &world.protected, &[], &world.sources);
+        let key = Fingerprint::of(&signing::SPKI);
+        facts.extend(
+            nodes
+                .iter()
+                .map(|node| (Fact::Key(key, node.clone()), now())),
+        );
+        evidence(facts, false)
     }
 
     fn read_object(&mut self, word: &str, value: &str) -> Option<()> {

@@ -1,0 +1,291 @@
+//! Facts: all that evidence is made of, and what changes when one is applied.
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use smallvec::SmallVec;
+
+use super::{Answer, Evidence, IdentityKind, Inventory, Machine, Machines, Node, Source};
+use crate::csr::Fingerprint;
+use crate::csr::names::{NodeName, San};
+use crate::finding::{Awaited, Question};
+use crate::policy::{Demand, Spec};
+
+/// One thing that is known of the cluster. Objects of the API, certificates, files and answers are
+/// turned into these; nothing else becomes evidence.
+#[derive(Debug)]
+pub enum Fact {
+    /// A Node is there, in this state.
+    Node(Box<Node>),
+    /// The Node of this name is gone.
+    NodeGone(NodeName),
+    /// An origin protects these and nothing else.
+    Protected(Protection),
+    /// This origin protects nothing any more.
+    Unprotected(String),
+    /// A request of this node with this key was approved.
+    Key(Fingerprint, NodeName),
+    /// The administrator's inventory is this.
+    Inventory(Box<Inventory>),
+    /// A Machine is there, in this state.
+    Machine(Box<Machine>),
+    /// The Machine of this key is gone.
+    MachineGone(String),
+    /// A question was answered so; the answer holds until this time.
+    Answer(Question, Answer, Timestamp),
+    /// A source is complete.
+    Synced(Source),
+    /// A source fails, and why; what it said before holds for a while.
+    Failed(Source, String),
+    /// A source fails, and why, in a way that leaves something unknown.
+    Incomplete(Source, String),
+}
+
+/// What one origin protects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Protection {
+    /// Who says so, for a person: an object or a certificate.
+    pub origin: String,
+    /// What the names, addresses and networks are.
+    pub kind: IdentityKind,
+    /// Names and addresses.
+    pub sans: Vec<San>,
+    /// Networks.
+    pub networks: Vec<IpNet>,
+}
+
+/// What a fact has changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Whether it was not known before.
+    pub is_news: bool,
+    /// Whoever awaits one of these is to be judged again.
+    pub wakes: SmallVec<[Awaited; 1]>,
+}
+
+impl Changed {
+    fn nobody(is_news: bool) -> Changed {
+        Changed {
+            is_news,
+            wakes: SmallVec::new(),
+        }
+    }
+
+    fn if_news(is_news: bool, awaited: impl FnOnce() -> Awaited) -> Changed {
+        Changed {
+            is_news,
+            wakes: is_news.then(awaited).into_iter().collect(),
+        }
+    }
+}
+
+impl Evidence {
+    /// Nothing known yet. Machines are evidence only where the policy names a kind of them.
+    pub fn new(policy: &Spec) -> Evidence {
+        let mut evidence = Evidence::default();
+        evidence.forget_machines(policy);
+        evidence
+    }
+
+    /// Applies a fact that was found out at this time, by the steady clock.
+    pub fn apply(&mut self, fact: Fact, at: Timestamp) -> Changed {
+        match fact {
+            Fact::Node(node) => {
+                let name = node.name.clone();
+                Changed::if_news(self.nodes.apply(*node), || Awaited::Node(name.shared()))
+            }
+            Fact::NodeGone(name) => {
+                let is_news = self.nodes.remove(name.as_str()).is_some();
+                Changed::if_news(is_news, || Awaited::Node(name.shared()))
+            }
+            Fact::Protected(protection) => Changed::nobody(self.protected.replace(protection, at)),
+            Fact::Unprotected(origin) => Changed::nobody(self.protected.remove(&origin, at)),
+            Fact::Key(key, node) => Changed::nobody(self.remember_key(key, node)),
+            Fact::Inventory(inventory) => {
+                self.inventory = Some(*inventory);
+                Changed::if_news(true, || Awaited::Source(Source::Inventory.as_str()))
+            }
+            Fact::Machine(machine) => self.machine_seen(*machine),
+            Fact::MachineGone(key) => self.machine_gone(&key),
+            Fact::Answer(question, answer, until) => {
+                self.answers.set(question.clone(), answer, until);
+                Changed::if_news(true, || Awaited::Answer(question))
+            }
+            Fact::Synced(source) => self.source_synced(source, at),
+            Fact::Failed(source, why) => Changed::nobody(self.sources.failed(source, at, &why)),
+            Fact::Incomplete(source, why) => {
+                Changed::nobody(self.sources.incomplete(source, at, &why))
+            }
+        }
+    }
+
+    /// Forgets what holds only under the policy that was in force before.
+    pub fn policy_changed(&mut self, before: &Spec, policy: &Spec) {
+        if before.sources.machines != policy.sources.machines {
+            self.forget_machines(policy);
+        }
+        if before.sources != policy.sources {
+            self.answers.clear();
+        }
+        let demands = (
+            before.protected.endpoint_certificates,
+            policy.protected.endpoint_certificates,
+        );
+        if demands == (Demand::Optional, Demand::Required) {
+            // What could be left out before may be missing.
+            self.sources.forget(Source::ApiServerCertificates);
+        }
+        if before != policy {
+            // Nobody may ask them any more; whoever does is heard of again.
+            for asked in [Source::Dns, Source::ServingCertificates] {
+                self.sources.forget(asked);
+            }
+        }
+    }
+
+    /// Forgets what does not count any more at this time.
+    pub fn prune(&mut self, now: Timestamp) {
+        self.answers.prune(now);
+        self.protected.prune(now);
+    }
+
+    /// Forgets all answers: time has passed that no clock has counted.
+    pub fn forget_answers(&mut self) {
+        self.answers.clear();
+    }
+
+    fn forget_machines(&mut self, policy: &Spec) {
+        let are_named = !policy.sources.machines.is_empty();
+        self.machines = are_named.then(Machines::default);
+        self.sources.forget(Source::Machines);
+    }
+
+    fn machine_seen(&mut self, machine: Machine) -> Changed {
+        // Of a kind that no policy names.
+        let Some(machines) = &mut self.machines else {
+            return Changed::default();
+        };
+        let before = machines.get(&machine.key).map(Machine::known_by);
+        let now = machine.known_by();
+        if !machines.apply(machine) {
+            return Changed::default();
+        }
+        let known_by = before.into_iter().flatten().chain(now);
+        Changed {
+            is_news: true,
+            wakes: known_by.map(Awaited::Machine).collect(),
+        }
+    }
+
+    fn machine_gone(&mut self, key: &str) -> Changed {
+        let machines = self.machines.as_mut();
+        match machines.and_then(|machines| machines.remove(key)) {
+            Some(machine) => Changed {
+                is_news: true,
+                wakes: machine
+                    .known_by()
+                    .into_iter()
+                    .map(Awaited::Machine)
+                    .collect(),
+            },
+            None => Changed::default(),
+        }
+    }
+
+    fn source_synced(&mut self, source: Source, at: Timestamp) -> Changed {
+        if source == Source::Nodes {
+            self.nodes.pack();
+        }
+        let is_news = self.sources.synced(source, at);
+        match source {
+            // Whoever waits for an answer is woken by that alone.
+            Source::Dns | Source::ServingCertificates => Changed::nobody(is_news),
+            Source::Nodes
+            | Source::Requests
+            | Source::KubernetesService
+            | Source::ApiServerEndpoints
+            | Source::ServiceCidrs
+            | Source::ClusterInfo
+            | Source::ApiServerCertificates
+            | Source::Inventory
+            | Source::Machines => Changed::if_news(is_news, || Awaited::Source(source.as_str())),
+        }
+    }
+
+    /// Remembers that a request of this node with this key was approved.
+    fn remember_key(&mut self, key: Fingerprint, node: NodeName) -> bool {
+        let known = self.nodes.get(node.as_str());
+        // One text for all keys of a Node.
+        let node = known.map_or(node, |known| known.name.clone());
+        self.keys.remember(key, node, self.nodes.len())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::MachineLink;
+    use super::*;
+    use crate::policy::{Policy, SHIPPED, default_policy, parse};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn cluster_api() -> Policy {
+        let shipped = SHIPPED.iter().find(|(name, _)| *name == "cluster-api");
+        parse(shipped.unwrap().1).unwrap()
+    }
+
+    fn machine(node: &str) -> Fact {
+        Fact::Machine(Box::new(Machine {
+            key: "Machine test/a".into(),
+            link: MachineLink::Name(NodeName::parse(node)),
+            provider_id: None,
+            addresses: BTreeSet::new(),
+            created: at(0),
+            terminating: false,
+        }))
+    }
+
+    #[test]
+    fn what_changes_wakes_and_what_is_the_same_does_not() {
+        let mut evidence = Evidence::default();
+        let node = || Fact::Node(Box::new(Node::blank("a")));
+        let own: [Awaited; 1] = [Awaited::Node("a".into())];
+        assert_eq!(evidence.apply(node(), at(1)).wakes.as_slice(), own);
+        assert_eq!(evidence.apply(node(), at(2)), Changed::default());
+        let gone = || Fact::NodeGone(NodeName::parse("a").unwrap());
+        assert_eq!(evidence.apply(gone(), at(3)).wakes.as_slice(), own);
+        assert_eq!(evidence.apply(gone(), at(4)), Changed::default());
+        let synced = |evidence: &mut Evidence| evidence.apply(Fact::Synced(Source::Nodes), at(5));
+        let nodes = [Awaited::Source("nodes")];
+        assert_eq!(synced(&mut evidence).wakes.as_slice(), nodes);
+        assert_eq!(synced(&mut evidence), Changed::default());
+    }
+
+    #[test]
+    fn machines_are_heard_only_where_the_policy_names_them() {
+        let (with, without) = (cluster_api(), default_policy().unwrap());
+        let mut evidence = Evidence::new(&without.spec);
+        assert_eq!(evidence.apply(machine("a"), at(1)), Changed::default());
+        evidence.policy_changed(&without.spec, &with.spec);
+        let known_by = |node: &str| {
+            [
+                Awaited::Machine("Machine test/a".into()),
+                Awaited::Machine(node.into()),
+            ]
+        };
+        let first = evidence.apply(machine("a"), at(2));
+        assert_eq!(first.wakes.as_slice(), known_by("a"));
+        // Whoever waited for the old reference, and whoever waits for the new one.
+        let moved = evidence.apply(machine("b"), at(3));
+        assert_eq!(
+            moved.wakes.as_slice(),
+            [known_by("a"), known_by("b")].concat()
+        );
+        evidence.policy_changed(&with.spec, &without.spec);
+        assert!(evidence.machines.is_none());
+    }
+}
