@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::cluster::watch::Change;
-use crate::sources::asking::asked;
+use crate::sources::resolve::asked;
 use judge::csr::Object;
 use judge::evidence::{Answer, Fact, Node, Source};
 use judge::finding::Question;

@@ -1,15 +1,15 @@
 //! The daemon's one loop: what happens goes in, turns come out, writes run beside it.
 
-mod asking;
-mod book;
-mod certificates;
-mod feeds;
+mod apiserver_certificates;
 mod input;
-mod parking;
-mod protecting;
+mod judged;
+mod lookups;
+mod open_requests;
+mod packed;
+mod protected_objects;
 mod queue;
-mod reconciler;
-mod setup;
+mod reload;
+mod state;
 mod taking;
 #[cfg(test)]
 #[allow(
@@ -21,8 +21,8 @@ mod taking;
 )]
 mod tests;
 mod timeline;
-mod turn;
-mod unread;
+mod waiting;
+mod watches;
 mod writer;
 
 use std::collections::HashMap;
@@ -40,13 +40,13 @@ use crate::cluster::lease::Leadership;
 use crate::telemetry::audit;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
-use asking::Asker;
 use input::{InForce, Input};
 use judge::evidence::{Fact, Source};
 use judge::policy::{Enforcement, Policy};
-use reconciler::Reconciler;
-pub use setup::{InventoryFile, Setup};
-use turn::{Now, Turn, Write};
+use judged::{Now, Turn, Write};
+use lookups::Asker;
+pub use reload::{InventoryFile, Setup};
+use state::Reconciler;
 use writer::{Ended, Writer};
 
 /// Turns that are taken in a row before the loop looks at what has happened meanwhile.
@@ -128,7 +128,7 @@ impl Controller {
             reconciler.apply_fact(Fact::Inventory(Box::new(file.inventory.clone())), now);
             reconciler.apply_fact(Fact::Synced(Source::Inventory), now);
         }
-        let (inputs, asker) = feeds::start(connection, settings.setup.clone(), in_force);
+        let (inputs, asker) = watches::start(connection, settings.setup.clone(), in_force);
         Controller {
             reconciler,
             inputs,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Controller;
 use super::input::{Answered, InForce, Input};
-use super::turn::Now;
+use super::judged::Now;
 use crate::cluster::watch::Change;
 use judge::csr::Object;
 use judge::evidence::{Answer, Fact, Node, Source};

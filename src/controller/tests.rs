@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::book::MOST_OF_ONE_REQUESTOR;
-use super::reconciler::Reconciler;
-use super::turn::{Now, Turn, Write};
+use super::judged::{Now, Turn, Write};
+use super::open_requests::MOST_OF_ONE_REQUESTOR;
+use super::state::Reconciler;
 use crate::cluster::approval::Outcome;
 use judge::Decision;
 use judge::csr::names::NodeName;

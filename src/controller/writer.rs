@@ -2,8 +2,8 @@
 
 use kube::Client;
 
-use super::reconciler::Fresh;
-use super::turn::Write;
+use super::judged::Write;
+use super::state::Fresh;
 use crate::cluster::approval::{self, Outcome};
 use crate::cluster::lease::Leadership;
 use judge::csr::Object;

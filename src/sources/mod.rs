@@ -1,9 +1,9 @@
 //! Evidence from elsewhere than the API server's own objects.
 
-pub mod asking;
 pub mod dns;
 pub mod file;
 pub mod kubelet_port;
 pub mod machine_watch;
 pub mod machines;
+pub mod resolve;
 pub mod serving_certificate;

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::{Look, Lookout};
 use crate::cli::observations::Unread;
-use crate::sources::asking::{ask, asked};
 use crate::sources::dns::Dns;
+use crate::sources::resolve::{ask, asked};
 use crate::sources::serving_certificate::ServingCertificates;
 use judge::Verdict;
 use judge::csr::Request;

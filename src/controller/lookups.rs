@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::input::{Answered, Input, Inputs};
-use super::turn::Now;
-use crate::sources::asking::ask;
+use super::judged::Now;
 use crate::sources::dns::Dns;
+use crate::sources::resolve::ask;
 use crate::sources::serving_certificate::ServingCertificates;
 use judge::finding::Question;
 use judge::policy::Policy;

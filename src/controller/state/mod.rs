@@ -1,7 +1,7 @@
 //! What is done about what happens: evidence in, turns out. No I/O, no clock of its own, so that
 //! every order of events can be tried.
 
-mod arrivals;
+mod apply;
 mod written;
 
 pub(in crate::controller) use written::Fresh;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 
-use super::book::{Book, Entry};
-use super::parking::Parking;
+use super::judged::{Now, Turn, Write};
+use super::open_requests::{Book, Entry};
 use super::queue::Queue;
-use super::turn::{Now, Turn, Write};
+use super::waiting::Parking;
 use judge::csr::names::NodeName;
 use judge::csr::{Object, Settled, Uid};
 use judge::evidence::{Evidence, Fact};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Reconciler;
-use crate::controller::turn::Now;
+use crate::controller::judged::Now;
 use judge::csr::Uid;
 use judge::csr::names::NodeName;
 use judge::csr::{Object, Request, Settled};

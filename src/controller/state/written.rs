@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Reconciler;
 use crate::cluster::approval::Outcome;
 use crate::cluster::watch::Backoff;
-use crate::controller::turn::{Now, Turn, Write};
+use crate::controller::judged::{Now, Turn, Write};
 use judge::csr::Uid;
 use judge::csr::{Object, Settled};
 

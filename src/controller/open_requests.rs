@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::judged::Now;
+use super::packed::{Packer, Unread};
 use super::timeline::Timeline;
-use super::turn::Now;
-use super::unread::{Packer, Unread};
 use judge::Decision;
 use judge::csr::{Fingerprint, FirstSeen, Object, Request};
 use judge::csr::{Uid, Username};

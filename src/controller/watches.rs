@@ -6,12 +6,12 @@ use kube::api::Api;
 use kube::runtime::watcher;
 use tokio::sync::{mpsc, watch};
 
-use super::asking::Asker;
-use super::certificates::read_certificates;
+use super::apiserver_certificates::read_certificates;
 use super::input::{InForce, Input, Inputs};
-use super::protecting::follow_protecting;
-use super::setup::Setup;
-use super::turn::Now;
+use super::judged::Now;
+use super::lookups::Asker;
+use super::protected_objects::follow_protecting;
+use super::reload::Setup;
 use crate::cluster::connection::Connection;
 use crate::cluster::objects::{SlimNode, SlimRequest};
 use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, Kind};
