@@ -293,12 +293,16 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
                 return;
             }
         };
-        match outcome {
+        let fresh = match outcome {
             Outcome::Written => {
                 item.written = Some(written);
                 return;
             }
-            Outcome::Changed => {}
+            Outcome::Changed(Some(fresh)) => fresh,
+            Outcome::Changed(None) => {
+                item.overtaken = Some("it is gone".into());
+                return;
+            }
             Outcome::NotLeading => return,
             Outcome::Gone(why) => {
                 item.overtaken = Some(why);
@@ -308,19 +312,8 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
                 item.failure = Some(why);
                 return;
             }
-        }
-        let fresh = match approval::read(client, &item.request).await {
-            Ok(Some(fresh)) => fresh,
-            Ok(None) => {
-                item.overtaken = Some("it is gone".into());
-                return;
-            }
-            Err(why) => {
-                item.failure = Some(why);
-                return;
-            }
         };
-        let (object, encoded) = fresh.split();
+        let (object, encoded) = *fresh;
         if object.uid != item.uid {
             item.overtaken = Some("it is gone, and another has its name".into());
             return;

@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use kube::api::Api;
 use tokio::sync::watch;
 
 use super::serving::ServingArgs;
+use crate::cluster::clock::Clock;
 use crate::cluster::connection::Connection;
 use crate::cluster::events::Events;
 use crate::cluster::lease::{Candidate, Leadership};
+use crate::cluster::random::Random;
 use crate::controller::{Controller, Settings, Setup};
 use crate::telemetry::audit;
 use crate::telemetry::health::Health;
@@ -67,7 +70,8 @@ impl Daemon {
             "csr-warden starts"
         );
 
-        let identity = identity();
+        let (clock, random) = (Clock::of_machine(), Random::of_machine());
+        let identity = identity(&random);
         let (leading, leading_seen) = watch::channel(false);
         let leadership = match plan.lease {
             Some(_) => Leadership::none(),
@@ -75,12 +79,13 @@ impl Daemon {
         };
         let candidate = plan.lease.map(|(namespace, name)| {
             Candidate::new(
-                plan.connection.lease.clone(),
-                &namespace,
+                Api::namespaced(plan.connection.lease.clone(), &namespace),
                 &name,
                 &identity,
                 leadership.clone(),
                 leading,
+                clock.clone(),
+                random.clone(),
             )
         });
         let leads = leadership.clone();
@@ -93,8 +98,10 @@ impl Daemon {
             format: plan.audit,
             leadership,
             leading: leading_seen,
+            clock: clock.clone(),
+            random,
         };
-        let events = Events::start(plan.connection.writes.clone(), identity);
+        let events = Events::start(plan.connection.writes.clone(), identity, clock);
         let connection = &plan.connection;
         Ok(Daemon {
             controller: Controller::new(settings, connection, events, metrics, health.clone()),
@@ -154,15 +161,9 @@ impl Daemon {
 }
 
 /// The Pod's name, so that people find it, and something that no other process has.
-fn identity() -> String {
+fn identity(random: &Random) -> String {
     let host = std::env::var("HOSTNAME")
         .or_else(|_| std::fs::read_to_string("/etc/hostname"))
         .unwrap_or_default();
-    let mut bytes = [0; 8];
-    let random = ring::rand::SystemRandom::new();
-    if ring::rand::SecureRandom::fill(&random, &mut bytes).is_err() {
-        let now = jiff::Timestamp::now().as_nanosecond();
-        bytes = u64::try_from(now).unwrap_or_default().to_le_bytes();
-    }
-    format!("{}_{:016x}", host.trim(), u64::from_le_bytes(bytes))
+    format!("{}_{:016x}", host.trim(), random.number())
 }

@@ -13,16 +13,19 @@ use tokio::time::timeout;
 use super::connection::WRITE_DEADLINE;
 use super::error::describe;
 use super::objects::SlimRequest;
-use judge::csr::Kept;
+use judge::csr::{Kept, Object};
 use judge::{Approval, Denial};
+
+/// A request as it was read after a conflict, with its bytes; `None` if it is gone.
+pub type Fresh = Option<Box<(Object, Vec<u8>)>>;
 
 /// What became of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The condition is there.
     Written,
-    /// The request has changed since it was judged (409): judge it again.
-    Changed,
+    /// The request has changed since it was judged (409): judge it again, as it is now.
+    Changed(Fresh),
     /// The request is gone (404) or cannot be written any more (422).
     Gone(String),
     /// A permission is missing (403).
@@ -53,7 +56,7 @@ impl Outcome {
     pub fn as_str(&self) -> &'static str {
         match self {
             Outcome::Written => "written",
-            Outcome::Changed => "conflict",
+            Outcome::Changed(_) => "conflict",
             Outcome::Gone(_) => "gone",
             Outcome::Forbidden(_) => "forbidden",
             Outcome::Failed { .. } => "failed",
@@ -65,7 +68,7 @@ impl Outcome {
     pub fn why(&self) -> Option<&str> {
         match self {
             Outcome::Gone(why) | Outcome::Forbidden(why) | Outcome::Failed { why, .. } => Some(why),
-            Outcome::Written | Outcome::Changed | Outcome::NotLeading => None,
+            Outcome::Written | Outcome::Changed(_) | Outcome::NotLeading => None,
         }
     }
 }
@@ -101,7 +104,7 @@ pub async fn deny(client: &Client, denial: &Denial, kept: &Kept) -> Outcome {
 }
 
 /// Reads one request afresh; `None` if it is gone.
-pub async fn read(client: &Client, name: &str) -> Result<Option<SlimRequest>, String> {
+async fn read(client: &Client, name: &str) -> Result<Option<SlimRequest>, String> {
     let api: Api<SlimRequest> = Api::all(client.clone());
     match timeout(WRITE_DEADLINE, api.get_opt(name)).await {
         Ok(answer) => answer.map_err(|error| describe(&error)),
@@ -128,6 +131,10 @@ async fn write(
 ) -> Outcome {
     let written = send_all(client, name, uid, resource_version, condition, kept);
     match timeout(WRITE_DEADLINE, written).await {
+        Ok(Outcome::Changed(_)) => match read(client, name).await {
+            Ok(found) => Outcome::Changed(found.map(|request| Box::new(request.split()))),
+            Err(why) => Outcome::Failed { why, after: None },
+        },
         Ok(outcome) => outcome,
         Err(_) => Outcome::Failed {
             why: no_answer(),
@@ -195,7 +202,7 @@ async fn send<T: DeserializeOwned>(
 
 fn outcome(error: &kube::Error) -> Outcome {
     match api_status(error).map_or(0, |status| status.code) {
-        409 => Outcome::Changed,
+        409 => Outcome::Changed(None),
         404 | 422 => Outcome::Gone(describe(error)),
         403 => Outcome::Forbidden(describe(error)),
         _ => Outcome::Failed {
@@ -233,7 +240,7 @@ mod tests {
     fn every_label_is_that_of_an_outcome() {
         let outcomes = [
             Outcome::Written,
-            Outcome::Changed,
+            Outcome::Changed(None),
             Outcome::Gone(String::new()),
             Outcome::Forbidden(String::new()),
             Outcome::Failed {

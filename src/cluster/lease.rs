@@ -13,19 +13,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::Client;
 use kube::api::{Api, PostParams};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::clock::Clock;
 use super::connection::{LEASE_DEADLINE, WRITE_DEADLINE};
 use super::error::describe;
-use super::watch::jitter;
+use super::random::Random;
 
 /// How long a Lease holds without renewal.
 pub const DURATION: Duration = Duration::from_secs(15);
@@ -93,21 +92,24 @@ pub struct Candidate {
     claimed: bool,
     /// The other replica that holds it, as last seen.
     other: Option<String>,
+    clock: Clock,
+    random: Random,
 }
 
 impl Candidate {
     /// A candidate for the Lease of this name. `leading` is told of every change. The identity
     /// must be of this process alone, not of a Pod that may be started again.
     pub fn new(
-        client: Client,
-        namespace: &str,
+        api: Api<Lease>,
         name: &str,
         identity: &str,
         leadership: Leadership,
         leading: watch::Sender<bool>,
+        clock: Clock,
+        random: Random,
     ) -> Candidate {
         Candidate {
-            api: Api::namespaced(client, namespace),
+            api,
             name: name.to_owned(),
             identity: identity.to_owned(),
             leadership,
@@ -115,6 +117,8 @@ impl Candidate {
             seen: None,
             claimed: false,
             other: None,
+            clock,
+            random,
         }
     }
 
@@ -151,7 +155,7 @@ impl Candidate {
             sleep(if leads && renewed {
                 RENEW_EVERY
             } else {
-                LOOK_EVERY + jitter(LOOK_EVERY / 5)
+                LOOK_EVERY + self.random.share_of(LOOK_EVERY / 5)
             })
             .await;
         }
@@ -250,7 +254,7 @@ impl Candidate {
     }
 
     async fn take(&mut self, lease: Option<Lease>, sent: Instant) -> Result<(), String> {
-        let now = MicroTime(Timestamp::now());
+        let now = MicroTime(self.clock.wall());
         let old = lease
             .clone()
             .and_then(|lease| lease.spec)

@@ -2,8 +2,10 @@
 
 pub mod access;
 pub mod approval;
+pub mod backoff;
 pub mod certificate_check;
 pub mod certificates;
+pub mod clock;
 pub mod connection;
 pub mod error;
 pub mod events;
@@ -11,6 +13,7 @@ mod kubeconfig;
 pub mod lease;
 pub mod objects;
 pub mod protected;
+pub mod random;
 pub mod request;
 mod token;
 pub mod watch;

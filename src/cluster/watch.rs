@@ -1,9 +1,10 @@
 //! One watch, kept alive: streaming lists where the server has them, a fresh list after a 410 or a
-//! failure, with a jittered backoff, and every failure named.
+//! failure, with a jittered backoff, every failure named, and whatever is gone told one by one.
 //!
 //! A watch that is taken up again where it broke says nothing until something changes, so nobody
 //! would learn that it works. A fresh list says it, and that nothing was missed.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::pin::pin;
 use std::time::Duration;
@@ -14,7 +15,9 @@ use kube::runtime::watcher::{self, Event, watcher};
 use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 
+use super::backoff::Backoff;
 use super::error::{describe_watch, watch_status};
+use super::random::Random;
 
 /// How long the server keeps a watch open, in seconds. A connection that has died silently is
 /// found out a little later.
@@ -22,70 +25,84 @@ pub const LASTS: u32 = 60;
 
 /// What a watch tells.
 #[derive(Debug)]
-pub enum Change<T> {
-    /// All objects are going to be listed (again).
-    Restarted,
-    /// An object is there, in this state.
-    Seen(T),
-    /// An object is gone; this was its last state.
-    Gone(T),
-    /// All objects have been listed: what was not seen since `Restarted` is gone.
-    Complete,
+pub enum Change<K, T> {
+    /// An object is there.
+    Seen {
+        /// In this state.
+        object: T,
+        /// Whether a list shows it, not the running watch.
+        is_listed: bool,
+    },
+    /// The object of this key is gone.
+    Gone(K),
+    /// All objects have been listed, and all that are gone have been told.
+    Synced,
     /// The watch fails and will be tried again.
     Failed(String),
 }
 
-/// Waits between tries: doubled from `first` to `most`, each with up to half of it more, so that
-/// the replicas of a cluster do not come back at the same moment.
+/// The keys of the objects that are there, to know after a fresh list which are not any more.
 #[derive(Debug)]
-pub struct Backoff {
-    first: Duration,
-    most: Duration,
-    next: Duration,
+pub struct Relist<K> {
+    /// Each with whether the list that is being read has shown it.
+    known: BTreeMap<K, bool>,
+    is_listing: bool,
 }
 
-impl Backoff {
-    /// A backoff that begins with `first`.
-    pub fn new(first: Duration, most: Duration) -> Backoff {
-        Backoff {
-            first,
-            most,
-            next: first,
+impl<K> Default for Relist<K> {
+    fn default() -> Relist<K> {
+        Relist {
+            known: BTreeMap::new(),
+            is_listing: false,
+        }
+    }
+}
+
+impl<K: Ord> Relist<K> {
+    /// A list begins.
+    fn begin(&mut self) {
+        self.is_listing = true;
+        for listed in self.known.values_mut() {
+            *listed = false;
         }
     }
 
-    /// How long to wait now.
-    pub fn pause(&mut self) -> Duration {
-        let base = self.next;
-        self.next = (base * 2).min(self.most);
-        base + jitter(base / 2)
+    /// An object is there. Returns whether that is of a list.
+    fn seen(&mut self, key: K) -> bool {
+        // The key that is there already stays: whoever has it shares its text.
+        self.known.insert(key, true);
+        self.is_listing
     }
 
-    /// Begins anew.
-    pub fn reset(&mut self) {
-        self.next = self.first;
+    /// An object is gone.
+    fn gone(&mut self, key: &K) {
+        self.known.remove(key);
+    }
+
+    /// The list has come to its end. Returns what it has not shown.
+    fn end(&mut self) -> Vec<K> {
+        self.is_listing = false;
+        let gone = self.known.extract_if(.., |_, listed| !*listed);
+        gone.map(|(key, _)| key).collect()
     }
 }
 
-/// A random share of this duration.
-pub fn jitter(most: Duration) -> Duration {
-    let mut bytes = [0; 4];
-    let random = ring::rand::SystemRandom::new();
-    // Without randomness there is no jitter, which costs the server a moment, nothing else.
-    let _ = ring::rand::SecureRandom::fill(&random, &mut bytes);
-    most.mul_f64(f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX))
-}
-
-/// Follows a watch until `send` says that nobody listens any more.
-pub async fn follow<K, S>(
-    api: Api<K>,
+/// Follows a watch until `send` says that nobody listens any more. `read` makes of an object what is
+/// told of it, and the key by which it is told to be gone; it leaves out what gives `None`.
+/// `relist` is empty, or what the last watch on the same objects has left.
+pub async fn follow<O, K, T, S>(
+    api: Api<O>,
     config: watcher::Config,
-    mut send: impl FnMut(Change<K>) -> S,
+    relist: &mut Relist<K>,
+    random: &Random,
+    read: impl Fn(O) -> Option<(K, T)>,
+    mut send: impl FnMut(Change<K, T>) -> S,
 ) where
-    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    O: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Ord,
     S: Future<Output = bool>,
 {
-    let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15));
+    let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15), random);
     let mut streaming = true;
     loop {
         let mut config = config.clone().timeout(LASTS);
@@ -93,59 +110,103 @@ pub async fn follow<K, S>(
             config = config.streaming_lists();
         }
         let mut stream = pin!(watcher(api.clone(), config));
-        let path = api.resource_url();
-        let end = run(&mut stream, path, &mut backoff, streaming, &mut send).await;
-        match end {
+        let failure = run(&mut stream, relist, &mut backoff, &read, &mut send).await;
+        let error = match failure {
             End::NobodyListens => return,
-            End::StreamingRefused => streaming = false,
-            End::ListAgain => {}
+            End::Closed => continue,
+            End::Failed(error) => error,
+        };
+        let status = watch_status(&error);
+        // A server without streaming lists: 422, or 400 from those that know less.
+        if streaming && matches!(status, 400 | 422) {
+            streaming = false;
+            continue;
         }
+        // 410 is how the server says that it has forgotten where we were: no failure.
+        let path = api.resource_url();
+        if status != 410 && !send(Change::Failed(describe_watch(&error, path))).await {
+            return;
+        }
+        sleep(backoff.pause()).await;
     }
 }
 
 enum End {
     NobodyListens,
-    StreamingRefused,
-    ListAgain,
+    Closed,
+    Failed(watcher::Error),
 }
 
-async fn run<K, S>(
-    stream: &mut (impl Stream<Item = watcher::Result<Event<K>>> + Unpin),
-    path: &str,
+async fn run<O, K, T, S>(
+    stream: &mut (impl Stream<Item = watcher::Result<Event<O>>> + Unpin),
+    relist: &mut Relist<K>,
     backoff: &mut Backoff,
-    streaming: bool,
-    send: &mut impl FnMut(Change<K>) -> S,
+    read: &impl Fn(O) -> Option<(K, T)>,
+    send: &mut impl FnMut(Change<K, T>) -> S,
 ) -> End
 where
+    K: Ord,
     S: Future<Output = bool>,
 {
     while let Some(event) = stream.next().await {
         let change = match event {
-            Ok(Event::Init) => Change::Restarted,
-            Ok(Event::InitApply(object)) | Ok(Event::Apply(object)) => Change::Seen(object),
-            Ok(Event::Delete(object)) => Change::Gone(object),
-            Ok(Event::InitDone) => Change::Complete,
-            Err(error) => {
-                let status = watch_status(&error);
-                // A server without streaming lists: 422, or 400 from those that know less.
-                if streaming && matches!(status, 400 | 422) {
-                    return End::StreamingRefused;
+            Err(error) => return End::Failed(error),
+            Ok(Event::Init) => {
+                relist.begin();
+                continue;
+            }
+            Ok(Event::InitApply(object)) | Ok(Event::Apply(object)) => {
+                let Some((key, object)) = read(object) else {
+                    continue;
+                };
+                let is_listed = relist.seen(key);
+                Change::Seen { object, is_listed }
+            }
+            Ok(Event::Delete(object)) => {
+                let Some((key, _)) = read(object) else {
+                    continue;
+                };
+                relist.gone(&key);
+                Change::Gone(key)
+            }
+            Ok(Event::InitDone) => {
+                // Only a list that came to its end shows that it works: it begins before anything
+                // is sent.
+                backoff.reset();
+                for key in relist.end() {
+                    if !send(Change::Gone(key)).await {
+                        return End::NobodyListens;
+                    }
                 }
-                // 410 is how the server says that it has forgotten where we were: no failure.
-                if status != 410 && !send(Change::Failed(describe_watch(&error, path))).await {
-                    return End::NobodyListens;
-                }
-                sleep(backoff.pause()).await;
-                return End::ListAgain;
+                Change::Synced
             }
         };
-        // Only a list that came to its end shows that it works: it begins before anything is sent.
-        if matches!(change, Change::Complete) {
-            backoff.reset();
-        }
         if !send(change).await {
             return End::NobodyListens;
         }
     }
-    End::ListAgain
+    End::Closed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_fresh_list_does_not_show_is_gone() {
+        let mut relist = Relist::default();
+        relist.begin();
+        assert!(relist.seen("a") && relist.seen("b"));
+        assert!(relist.end().is_empty());
+        assert!(!relist.seen("c") && !relist.seen("d"));
+        relist.gone(&"d");
+        // Broken off: nobody is gone because of it.
+        relist.begin();
+        relist.seen("a");
+        relist.begin();
+        assert!(relist.seen("b") && relist.seen("e"));
+        assert_eq!(relist.end(), ["a", "c"]);
+        relist.begin();
+        assert_eq!(relist.end(), ["b", "e"]);
+    }
 }

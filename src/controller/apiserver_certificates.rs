@@ -9,8 +9,9 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::input::{InForce, Input, Inputs};
+use crate::cluster::backoff::Backoff;
 use crate::cluster::certificates::{ApiServer, CertificateReader};
-use crate::cluster::watch::{Backoff, jitter};
+use crate::cluster::random::Random;
 use judge::evidence::{Fact, Source};
 use judge::policy::Demand;
 
@@ -25,9 +26,10 @@ pub(super) async fn read_certificates(
     config: Config,
     mut policy: watch::Receiver<InForce>,
     mut endpoints: watch::Receiver<Option<BTreeSet<ApiServer>>>,
+    random: Random,
     inputs: Inputs,
 ) {
-    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60), &random);
     let mut known: BTreeSet<ApiServer> = BTreeSet::new();
     let mut read: BTreeSet<ApiServer> = BTreeSet::new();
     // Whether it was said that all was read once.
@@ -87,7 +89,7 @@ pub(super) async fn read_certificates(
         whole = !matches!(message, Fact::Incomplete(..));
         let pause = if matches!(message, Fact::Synced(_)) {
             backoff.reset();
-            READ_AGAIN + jitter(READ_AGAIN / 5)
+            READ_AGAIN + random.share_of(READ_AGAIN / 5)
         } else {
             backoff.pause()
         };
@@ -262,7 +264,8 @@ mod tests {
         let (policy, policies) = watch::channel(in_force(Demand::Required));
         let (endpoints, listed) = watch::channel(Some(BTreeSet::new()));
         let (sender, mut inputs) = mpsc::channel(16);
-        tokio::spawn(read_certificates(config, policies, listed, sender));
+        let random = Random::seeded(1);
+        tokio::spawn(read_certificates(config, policies, listed, random, sender));
         let first = said(&mut inputs).await;
         assert!(matches!(first.1, Fact::Synced(_)), "{first:?}");
 

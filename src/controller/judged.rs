@@ -1,61 +1,13 @@
-//! One request's turn: when it was, what was judged, what is to be written.
+//! A judged request: what was judged, by which policy, and what is to be written.
 
-use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
-use judge::csr::Object;
-use judge::csr::Uid;
-use judge::evidence::Moment;
+use judge::csr::{Object, Uid};
 use judge::finding::{Awaited, Question};
+use judge::policy::{Enforcement, Policy};
 use judge::{Approval, Denial, Judgement, Verdict};
-
-/// The clocks: one for what the API server dates, two that nobody sets for what is dated here.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Now {
-    /// The time of day.
-    pub(super) wall: Timestamp,
-    /// The time of day when this program began, and what has passed since.
-    pub(super) steady: Timestamp,
-    /// The monotonic time.
-    pub(super) monotonic: Instant,
-}
-
-impl Now {
-    /// The present.
-    pub(super) fn read() -> Now {
-        static BEGIN: LazyLock<(Timestamp, Instant)> =
-            LazyLock::new(|| (Timestamp::now(), Instant::now()));
-        let (begin, begun) = *BEGIN;
-        let monotonic = Instant::now();
-        let passed = monotonic.saturating_duration_since(begun);
-        Now {
-            wall: Timestamp::now(),
-            steady: begin.checked_add(passed).unwrap_or(begin),
-            monotonic,
-        }
-    }
-
-    /// The steady time at this monotonic time, which has passed.
-    pub(super) fn steady_at(self, monotonic: Instant) -> Timestamp {
-        let passed = self.monotonic.saturating_duration_since(monotonic);
-        self.steady.checked_sub(passed).unwrap_or(self.steady)
-    }
-
-    /// How far somebody has set the time of day since the program began.
-    pub(super) fn set_by(self) -> SignedDuration {
-        self.moment().set_by()
-    }
-
-    /// What a judgement needs of it.
-    pub(super) fn moment(self) -> Moment {
-        Moment {
-            wall: self.wall,
-            steady: self.steady,
-        }
-    }
-}
 
 /// What is to be written, by the only types that can be.
 #[derive(Clone, Debug)]
@@ -66,15 +18,19 @@ pub(super) enum Write {
     Deny(Denial),
 }
 
-/// One request that has had its turn.
-#[derive(Debug)]
-pub(super) struct Turn {
+/// One request that has been judged.
+#[derive(Clone, Debug)]
+pub(super) struct Judged {
     /// The request's UID.
     pub(super) uid: Uid,
     /// The request.
     pub(super) object: Arc<Object>,
-    /// What was judged.
+    /// What was found.
     pub(super) judgement: Judgement,
+    /// By which policy.
+    pub(super) policy: Arc<Policy>,
+    /// What was to be written of a verdict then.
+    pub(super) enforcement: Enforcement,
     /// When the request was first seen.
     pub(super) seen: Instant,
     /// Whether this was not said of the request before.
@@ -83,20 +39,13 @@ pub(super) struct Turn {
     pub(super) write: Option<Write>,
 }
 
-impl Turn {
+impl Judged {
     /// What others have to be asked before it can be judged again.
     pub(super) fn questions(&self) -> impl Iterator<Item = &Question> {
         let awaits = match &self.judgement.verdict {
             Verdict::Wait(awaits) => awaits.as_slice(),
             Verdict::Approve(_) | Verdict::Deny(_) | Verdict::Ignore => &[],
         };
-        awaits.iter().filter_map(|awaited| match awaited {
-            Awaited::Answer(question) => Some(question),
-            Awaited::Node(_)
-            | Awaited::Machine(_)
-            | Awaited::Source(_)
-            | Awaited::Time(_)
-            | Awaited::Policy => None,
-        })
+        awaits.iter().filter_map(Awaited::question)
     }
 }

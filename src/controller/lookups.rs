@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::input::{Answered, Input, Inputs};
-use super::judged::Now;
+use crate::cluster::clock::Clock;
 use crate::sources::dns::Dns;
 use crate::sources::resolve::ask;
 use crate::sources::serving_certificate::ServingCertificates;
@@ -23,14 +23,14 @@ const AT_ONCE: usize = 32;
 
 /// Where questions are handed in.
 #[derive(Debug)]
-pub(super) struct Asker(mpsc::Sender<(Question, Arc<Policy>)>);
+pub(super) struct Lookups(mpsc::Sender<(Question, Arc<Policy>)>);
 
-impl Asker {
+impl Lookups {
     /// Begins to ask; `authorities` are the CA certificates of kubelets, in DER.
-    pub(super) fn start(authorities: Vec<Vec<u8>>, inputs: Inputs) -> Asker {
+    pub(super) fn start(authorities: Vec<Vec<u8>>, clock: Clock, inputs: Inputs) -> Lookups {
         let (sender, receiver) = mpsc::channel(WAITING);
-        tokio::spawn(ask_all(authorities, receiver, inputs));
-        Asker(sender)
+        tokio::spawn(ask_all(authorities, receiver, clock, inputs));
+        Lookups(sender)
     }
 
     /// Hands in a question.
@@ -44,6 +44,7 @@ impl Asker {
 async fn ask_all(
     authorities: Vec<Vec<u8>>,
     mut questions: mpsc::Receiver<(Question, Arc<Policy>)>,
+    clock: Clock,
     inputs: Inputs,
 ) {
     let kubelets = ServingCertificates::new(authorities.iter().map(Vec::as_slice));
@@ -73,11 +74,11 @@ async fn ask_all(
             dns = Some((policy.clone(), Dns::new(&config)));
         }
         let resolver = dns.as_ref().map(|(_, dns)| dns.clone());
-        let kubelets = kubelets.clone();
+        let (kubelets, clock) = (kubelets.clone(), clock.clone());
         asking.spawn(async move {
             let (answer, holds) = ask(&question, &policy, resolver, kubelets).await;
             let holds = SignedDuration::try_from(holds).unwrap_or_default();
-            let now = Now::read().steady;
+            let now = clock.now().steady;
             Answered {
                 question,
                 answer,

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
-use std::time::Instant;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
-use super::judged::Now;
-use super::packed::{Packer, Unread};
+use super::packed::{PackedRequest, Packer};
 use super::timeline::Timeline;
+use crate::cluster::clock::Now;
 use judge::Decision;
 use judge::csr::{Fingerprint, FirstSeen, Object, Request};
 use judge::csr::{Uid, Username};
@@ -19,55 +19,55 @@ pub(super) const MOST_OF_ONE_REQUESTOR: usize = 32;
 
 /// What is known of a request.
 #[derive(Debug)]
-pub(super) enum Reading {
+pub(super) enum OpenRequest {
     /// Its bytes have not been looked at: that is work, and is done when it has its turn.
-    Unread(Box<Unread>),
+    Packed(Box<PackedRequest>),
     /// It has been read.
     Read(Box<Request>),
 }
 
-impl Reading {
+impl OpenRequest {
     /// Who asks.
     pub(super) fn username(&self) -> &Username {
         match self {
-            Reading::Unread(unread) => unread.username(),
-            Reading::Read(request) => &request.object.requestor.username,
+            OpenRequest::Packed(packed) => packed.username(),
+            OpenRequest::Read(request) => &request.object.requestor.username,
         }
     }
 
     /// When it was created.
     pub(super) fn created(&self) -> Timestamp {
         match self {
-            Reading::Unread(unread) => unread.created(),
-            Reading::Read(request) => request.object.created,
+            OpenRequest::Packed(packed) => packed.created(),
+            OpenRequest::Read(request) => request.object.created,
         }
     }
 
     /// Which state of it this is.
     pub(super) fn resource_version(&self) -> &str {
         match self {
-            Reading::Unread(unread) => unread.resource_version(),
-            Reading::Read(request) => &request.object.resource_version,
+            OpenRequest::Packed(packed) => packed.resource_version(),
+            OpenRequest::Read(request) => &request.object.resource_version,
         }
     }
 }
 
-/// What is said of a request.
-pub(super) type Said = (Decision, Vec<Code>);
+/// A verdict and its codes.
+pub(super) type RecordedVerdict = (Decision, Vec<Code>);
 
 /// One open request.
 #[derive(Debug)]
 pub(super) struct Entry {
     /// The request.
-    pub(super) reading: Reading,
+    pub(super) request: OpenRequest,
     /// When it was first seen.
     pub(super) seen: Instant,
     /// Its resourceVersion then, if that is a number.
     first_version: Option<NonZeroU64>,
     /// Whether the watch showed its creation then.
     is_creation: bool,
-    /// What was last said of it, to say it only once.
-    pub(super) said: Option<Box<Said>>,
+    /// What was last found of it, to tell it only once.
+    recorded: Option<Box<RecordedVerdict>>,
     /// Failed writes in a row.
     pub(super) failures: u32,
 }
@@ -86,7 +86,7 @@ impl Entry {
 /// All open requests. The maps are trees: one of hashes doubles when it is full, and holds both
 /// halves meanwhile.
 #[derive(Debug, Default)]
-pub(super) struct Book {
+pub(super) struct OpenRequests {
     entries: BTreeMap<Uid, Entry>,
     by_requestor: BTreeMap<Username, Timeline>,
     packer: Packer,
@@ -94,7 +94,7 @@ pub(super) struct Book {
     waiting: BTreeMap<Code, usize>,
 }
 
-impl Book {
+impl OpenRequests {
     /// Adds a request or its new state. `is_listed` says that a list shows it, not the running
     /// watch. Returns the request that had to make room, if any: it may be this one.
     pub(super) fn put(
@@ -110,17 +110,17 @@ impl Book {
         let first_version = object.resource_version.parse().ok();
         // What a kubelet's request does not have can have been added by an update.
         let is_creation = !is_listed && !object.kept.has_more;
-        let reading = Reading::Unread(Box::new(self.packer.pack(object, encoded)));
+        let request = OpenRequest::Packed(Box::new(self.packer.pack(object, encoded)));
         if let Some(entry) = self.entries.get_mut(&uid) {
-            entry.reading = reading;
+            entry.request = request;
             return None;
         }
         let entry = Entry {
-            reading,
+            request,
             seen: now,
             first_version,
             is_creation,
-            said: None,
+            recorded: None,
             failures: 0,
         };
         self.entries.insert(uid.clone(), entry);
@@ -139,22 +139,22 @@ impl Book {
     /// The request of this UID, its bytes read now if they were not before.
     pub(super) fn request(&mut self, uid: &Uid, now: Now) -> Option<&Request> {
         let entry = self.entries.get_mut(uid)?;
-        if let Reading::Unread(unread) = &entry.reading {
-            let request = Request::read_late(unread.object(), unread.encoded());
-            let request = request.with_first_seen(entry.first_seen(now));
-            entry.reading = Reading::Read(Box::new(request));
+        if let OpenRequest::Packed(packed) = &entry.request {
+            let read = Request::read_late(packed.object(), packed.encoded());
+            let read = read.with_first_seen(entry.first_seen(now));
+            entry.request = OpenRequest::Read(Box::new(read));
         }
-        match &entry.reading {
-            Reading::Read(request) => Some(request),
-            Reading::Unread(..) => None,
+        match &entry.request {
+            OpenRequest::Read(request) => Some(request),
+            OpenRequest::Packed(..) => None,
         }
     }
 
     /// The key of the request of this UID, if its bytes have been read and could be.
     pub(super) fn key(&self, uid: &Uid) -> Option<Fingerprint> {
-        match &self.entries.get(uid)?.reading {
-            Reading::Read(request) => request.content.as_ref().map(|content| content.key),
-            Reading::Unread(..) => None,
+        match &self.entries.get(uid)?.request {
+            OpenRequest::Read(request) => request.content.as_ref().map(|content| content.key),
+            OpenRequest::Packed(..) => None,
         }
     }
 
@@ -166,29 +166,34 @@ impl Book {
     /// Removes a request.
     pub(super) fn remove(&mut self, uid: &Uid) -> Option<Entry> {
         let entry = self.entries.remove(uid)?;
-        let requestor = entry.reading.username();
+        let requestor = entry.request.username();
         if let Some(of_requestor) = self.by_requestor.get_mut(requestor) {
-            of_requestor.remove(entry.reading.created(), uid);
+            of_requestor.remove(entry.request.created(), uid);
             if of_requestor.is_empty() {
                 self.by_requestor.remove(requestor);
             }
         }
-        self.count(&entry.said, false);
+        self.count(&entry.recorded, false);
         Some(entry)
     }
 
-    /// Notes what is said of a request. Returns whether that is news.
-    pub(super) fn say(&mut self, uid: &Uid, decision: Decision, codes: Vec<Code>) -> bool {
+    /// Records what is found of a request. Returns whether that is news.
+    pub(super) fn record_verdict(
+        &mut self,
+        uid: &Uid,
+        decision: Decision,
+        codes: Vec<Code>,
+    ) -> bool {
         let Some(entry) = self.entries.get_mut(uid) else {
             return true;
         };
-        let said = Some(Box::new((decision, codes)));
-        if entry.said == said {
+        let found = Some(Box::new((decision, codes)));
+        if entry.recorded == found {
             return false;
         }
-        let before = std::mem::replace(&mut entry.said, said.clone());
+        let before = std::mem::replace(&mut entry.recorded, found.clone());
         self.count(&before, false);
-        self.count(&said, true);
+        self.count(&found, true);
         true
     }
 
@@ -211,13 +216,8 @@ impl Book {
             .map(|(_, uid)| uid)
     }
 
-    /// The UIDs of all open requests.
-    pub(super) fn uids(&self) -> impl Iterator<Item = &Uid> {
-        self.entries.keys()
-    }
-
-    fn count(&mut self, said: &Option<Box<Said>>, add: bool) {
-        if let Some((Decision::Wait, codes)) = said.as_deref()
+    fn count(&mut self, recorded: &Option<Box<RecordedVerdict>>, add: bool) {
+        if let Some((Decision::Wait, codes)) = recorded.as_deref()
             && let Some(code) = codes.first()
         {
             let count = self.waiting.entry(*code).or_default();

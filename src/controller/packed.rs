@@ -9,9 +9,9 @@ use smallvec::SmallVec;
 use judge::csr::{Encoded, Kept, Object, Requestor, Settled};
 use judge::csr::{Uid, Username};
 
-/// What nearly all requests of kubelets have alike.
+/// What nearly all requests of kubelets have shared.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Alike {
+struct SharedFields {
     signer: Arc<str>,
     groups: Arc<[String]>,
     usages: Arc<[String]>,
@@ -24,13 +24,13 @@ const KINDS: usize = 8;
 /// Makes requests small.
 #[derive(Debug, Default)]
 pub(super) struct Packer {
-    /// What the last kinds of requests had alike, the newest kind last.
-    kinds: Vec<Arc<Alike>>,
+    /// What the last kinds of requests had shared, the newest kind last.
+    kinds: Vec<Arc<SharedFields>>,
 }
 
 /// A request and its bytes.
 #[derive(Debug)]
-pub(super) struct Unread {
+pub(super) struct PackedRequest {
     uid: Uid,
     username: Username,
     created: Timestamp,
@@ -38,14 +38,14 @@ pub(super) struct Unread {
     settled: Option<Settled>,
     expiration_seconds: Option<i32>,
     has_more: bool,
-    alike: Arc<Alike>,
+    shared: Arc<SharedFields>,
     texts: Texts,
     encoded: Encoded,
 }
 
 impl Packer {
     /// This request in small.
-    pub(super) fn pack(&mut self, object: Object, encoded: &[u8]) -> Unread {
+    pub(super) fn pack(&mut self, object: Object, encoded: &[u8]) -> PackedRequest {
         let Object {
             name,
             uid,
@@ -63,7 +63,7 @@ impl Packer {
             generate_name,
             has_more,
         } = kept;
-        let alike = Alike {
+        let shared = SharedFields {
             signer,
             groups: requestor.groups,
             usages,
@@ -74,7 +74,7 @@ impl Packer {
         single[RESOURCE_VERSION] = &resource_version;
         single[REQUESTOR_UID] = &requestor.uid;
         let ids = requestor.credential_ids.iter().map(String::as_str);
-        Unread {
+        PackedRequest {
             uid,
             username: requestor.username,
             created,
@@ -82,32 +82,32 @@ impl Packer {
             settled,
             expiration_seconds,
             has_more,
-            alike: self.kind(alike),
+            shared: self.kind(shared),
             texts: Texts::of(single.into_iter().chain(ids)),
             encoded: Encoded::of(encoded),
         }
     }
 
-    fn kind(&mut self, alike: Alike) -> Arc<Alike> {
-        if let Some(known) = self.kinds.iter().find(|known| ***known == alike) {
+    fn kind(&mut self, shared: SharedFields) -> Arc<SharedFields> {
+        if let Some(known) = self.kinds.iter().find(|known| ***known == shared) {
             return known.clone();
         }
         if self.kinds.len() == KINDS {
             self.kinds.remove(0);
         }
-        let kind = Arc::new(alike);
+        let kind = Arc::new(shared);
         self.kinds.push(kind.clone());
         kind
     }
 }
 
-/// What stands where in [`Unread::texts`]; credential IDs follow.
+/// What stands where in [`PackedRequest::texts`]; credential IDs follow.
 const NAME: usize = 0;
 const RESOURCE_VERSION: usize = 1;
 const REQUESTOR_UID: usize = 2;
 const SINGLE: usize = 3;
 
-impl Unread {
+impl PackedRequest {
     pub(super) fn username(&self) -> &Username {
         &self.username
     }
@@ -133,18 +133,18 @@ impl Unread {
             resource_version: self.texts.get(RESOURCE_VERSION).to_owned(),
             created: self.created,
             terminating: self.terminating,
-            signer: self.alike.signer.clone(),
+            signer: self.shared.signer.clone(),
             requestor: Requestor {
                 username: self.username.clone(),
                 uid: self.texts.get(REQUESTOR_UID).to_owned(),
-                groups: self.alike.groups.clone(),
+                groups: self.shared.groups.clone(),
                 credential_ids: ids.map(|id| self.texts.get(id).to_owned()).collect(),
             },
-            usages: self.alike.usages.clone(),
+            usages: self.shared.usages.clone(),
             expiration_seconds: self.expiration_seconds,
             settled: self.settled,
             kept: Kept {
-                generate_name: self.alike.generate_name.clone(),
+                generate_name: self.shared.generate_name.clone(),
                 has_more: self.has_more,
             },
         }
@@ -220,12 +220,12 @@ mod tests {
         let mut packer = Packer::default();
         for ids in [&[][..], &["X509SHA256=3f"], &["", "a", "", "b"]] {
             let object = object(ids);
-            let unread = packer.pack(object.clone(), b"bytes");
-            assert_eq!(unread.object(), object);
-            assert_eq!(unread.resource_version(), object.resource_version);
-            assert_eq!(*unread.username(), object.requestor.username);
-            assert_eq!(unread.created(), object.created);
-            let late = Request::read_late(unread.object(), unread.encoded());
+            let packed = packer.pack(object.clone(), b"bytes");
+            assert_eq!(packed.object(), object);
+            assert_eq!(packed.resource_version(), object.resource_version);
+            assert_eq!(*packed.username(), object.requestor.username);
+            assert_eq!(packed.created(), object.created);
+            let late = Request::read_late(packed.object(), packed.encoded());
             assert_eq!(late, Request::read(object, b"bytes"));
         }
     }
@@ -237,11 +237,11 @@ mod tests {
             usages: vec![String::from("any"); kind].into(),
             ..object(&[])
         };
-        let mut alike = |kind| packer.pack(of_kind(kind), b"").alike;
-        let (first, second) = (alike(0), alike(1));
-        assert!(Arc::ptr_eq(&first, &alike(0)) && Arc::ptr_eq(&second, &alike(1)));
+        let mut shared = |kind| packer.pack(of_kind(kind), b"").shared;
+        let (first, second) = (shared(0), shared(1));
+        assert!(Arc::ptr_eq(&first, &shared(0)) && Arc::ptr_eq(&second, &shared(1)));
         for kind in 0..3 * KINDS {
-            assert_eq!(alike(kind).usages, of_kind(kind).usages);
+            assert_eq!(shared(kind).usages, of_kind(kind).usages);
         }
         assert_eq!(packer.kinds.len(), KINDS);
     }

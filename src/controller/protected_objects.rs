@@ -2,54 +2,49 @@
 //! the API servers among it to whoever reads their certificates.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
 
 use kube::api::Api;
-use kube::runtime::watcher;
+use kube::runtime::watcher::Config;
 use tokio::sync::watch;
 
 use super::input::{Input, Inputs};
 use crate::cluster::certificates::ApiServer;
 use crate::cluster::protected::{Kind, ProtectingObject, Protects, none_of};
-use crate::cluster::watch::{Change, follow};
+use crate::cluster::random::Random;
+use crate::cluster::watch::{Change, Relist, follow};
 use judge::evidence::{Fact, Source};
 
 /// Follows the objects of one kind that protect something. `servers` is told of all API servers
 /// among them.
-pub(super) async fn follow_protecting(
-    api: Api<ProtectingObject>,
-    config: watcher::Config,
+pub(super) async fn follow_protected_objects(
     kind: Kind,
+    api: Api<ProtectingObject>,
+    config: Config,
+    random: Random,
     inputs: Inputs,
     servers: Option<watch::Sender<Option<BTreeSet<ApiServer>>>>,
 ) {
-    let known = Arc::new(Mutex::new(Objects::default()));
-    follow(api, config, |change| {
+    let mut objects = Objects::default();
+    let read = |object: ProtectingObject| Some((object.origin(kind), object));
+    let send = |change| {
+        let facts = objects.change(change, kind, &servers);
         let inputs = inputs.clone();
-        let servers = servers.clone();
-        let known = known.clone();
         async move {
-            let messages = match known.lock() {
-                Ok(mut known) => known.change(change, kind, &servers),
-                Err(_) => return false,
-            };
-            for message in messages {
-                if inputs.send(Input::Fact(message)).await.is_err() {
+            for fact in facts {
+                if inputs.send(Input::Fact(fact)).await.is_err() {
                     return false;
                 }
             }
             true
         }
-    })
-    .await;
+    };
+    follow(api, config, &mut Relist::default(), &random, read, send).await;
 }
 
-/// The objects of one kind that are there.
+/// The objects of one kind that are there, by their origins.
 #[derive(Default)]
 struct Objects {
     known: BTreeMap<String, Known>,
-    listed: BTreeSet<String>,
-    listing: bool,
     /// What was said last of all of them together.
     lacking: Option<String>,
 }
@@ -66,39 +61,31 @@ struct Known {
 impl Objects {
     fn change(
         &mut self,
-        change: Change<ProtectingObject>,
+        change: Change<String, ProtectingObject>,
         kind: Kind,
         servers: &Option<watch::Sender<Option<BTreeSet<ApiServer>>>>,
     ) -> Vec<Fact> {
         let source = kind.source();
-        let mut messages = Vec::new();
+        let mut facts = Vec::new();
         match change {
-            Change::Restarted => {
-                self.listing = true;
-                self.listed.clear();
-            }
-            Change::Seen(object) => messages = self.seen(&object, kind),
-            Change::Gone(object) => {
-                if let Some(known) = self.known.remove(&object.origin(kind)) {
-                    messages.extend(known.origins.into_iter().map(Fact::Unprotected));
+            Change::Seen { object, is_listed } => {
+                facts = self.seen(&object, kind);
+                // How all of them are is known at the end of the list.
+                if is_listed {
+                    return facts;
                 }
-                messages.extend(self.change_of_state(source));
+                facts.extend(self.change_of_state(source));
             }
-            Change::Complete => {
-                self.listing = false;
-                let listed = std::mem::take(&mut self.listed);
-                let gone = self
-                    .known
-                    .extract_if(.., |origin, _| !listed.contains(origin));
-                let origins = gone.flat_map(|(_, known)| known.origins);
-                messages.extend(origins.map(Fact::Unprotected));
-                messages.push(self.state(source));
+            Change::Gone(origin) => {
+                if let Some(known) = self.known.remove(&origin) {
+                    facts.extend(known.origins.into_iter().map(Fact::Unprotected));
+                }
+                facts.extend(self.change_of_state(source));
             }
-            Change::Failed(why) => messages.push(Fact::Failed(source, why)),
+            Change::Synced => facts.push(self.state(source)),
+            Change::Failed(why) => return vec![Fact::Failed(source, why)],
         }
-        if let Some(sender) = servers
-            && !self.listing
-        {
+        if let Some(sender) = servers {
             let all = self.known.values().flat_map(|known| &known.servers);
             let all = Some(all.cloned().collect());
             sender.send_if_modified(|before| {
@@ -108,7 +95,7 @@ impl Objects {
                 }
             });
         }
-        messages
+        facts
     }
 
     fn seen(&mut self, object: &ProtectingObject, kind: Kind) -> Vec<Fact> {
@@ -118,26 +105,21 @@ impl Objects {
             unread,
         } = object.protects(kind);
         let origins: BTreeSet<String> = parts.iter().map(|part| part.origin.clone()).collect();
-        let origin = object.origin(kind);
-        self.listed.insert(origin.clone());
         let known = Known {
             origins: origins.clone(),
             servers,
             unread,
         };
-        let before = self.known.insert(origin, known);
+        let before = self.known.insert(object.origin(kind), known);
         let before = before.map(|known| known.origins).unwrap_or_default();
         let gone = before.difference(&origins).cloned();
         let gone = gone.map(Fact::Unprotected);
-        let mut messages: Vec<Fact> = gone.collect();
-        messages.extend(parts.into_iter().map(Fact::Protected));
-        messages.extend(self.change_of_state(kind.source()));
-        messages
+        gone.chain(parts.into_iter().map(Fact::Protected)).collect()
     }
 
-    /// How the source is, if that has changed while nothing is being listed.
+    /// How the source is, if that has changed.
     fn change_of_state(&mut self, source: Source) -> Option<Fact> {
-        let has_changed = !self.listing && self.lacking != self.lacks(source);
+        let has_changed = self.lacking != self.lacks(source);
         has_changed.then(|| self.state(source))
     }
 
@@ -171,7 +153,7 @@ mod tests {
     fn said(
         objects: &mut Objects,
         kind: Kind,
-        changes: Vec<Change<ProtectingObject>>,
+        changes: Vec<Change<String, ProtectingObject>>,
     ) -> Option<Fact> {
         let all = changes
             .into_iter()
@@ -180,14 +162,16 @@ mod tests {
             .filter(|last| matches!(last, Fact::Synced(_) | Fact::Incomplete(..)))
     }
 
-    fn object(object: Value) -> ProtectingObject {
-        serde_json::from_value(object).unwrap()
+    /// The watch shows this object; `is_listed` says that a list does.
+    fn shown(object: &Value, is_listed: bool) -> Change<String, ProtectingObject> {
+        let object = serde_json::from_value(object.clone()).unwrap();
+        Change::Seen { object, is_listed }
     }
 
     /// Asserts that nothing is whole without such an object, from the first list on.
     fn assert_needed(kind: Kind, one: Value, why: &str) {
         let mut objects = Objects::default();
-        let none = vec![Change::Restarted, Change::Complete];
+        let none = vec![Change::Synced];
         let lacks = |input: Option<Fact>| match input {
             Some(Fact::Incomplete(of, said)) => {
                 assert!(of == kind.source() && said == why, "{said}")
@@ -195,21 +179,18 @@ mod tests {
             other => assert!(matches!(other, Some(Fact::Incomplete(..))), "{other:?}"),
         };
         lacks(said(&mut objects, kind, none));
-        let seen = |one: &Value| vec![Change::Seen(object(one.clone()))];
+        let seen = |one: &Value| vec![shown(one, false)];
         let synced = said(&mut objects, kind, seen(&one));
         assert!(matches!(synced, Some(Fact::Synced(_))), "{synced:?}");
         let again = said(&mut objects, kind, seen(&one));
         assert!(again.is_none(), "no news, but {again:?}");
-        let gone = vec![Change::Gone(object(one.clone()))];
-        lacks(said(&mut objects, kind, gone));
-        let listed = vec![
-            Change::Restarted,
-            Change::Seen(object(one)),
-            Change::Complete,
-        ];
+        let origin = objects.known.keys().next().unwrap().clone();
+        let gone = || Change::Gone(origin.clone());
+        lacks(said(&mut objects, kind, vec![gone()]));
+        let listed = vec![shown(&one, true), Change::Synced];
         let synced = said(&mut objects, kind, listed);
         assert!(matches!(synced, Some(Fact::Synced(_))), "{synced:?}");
-        let none = vec![Change::Restarted, Change::Complete];
+        let none = vec![gone(), Change::Synced];
         lacks(said(&mut objects, kind, none));
     }
 
@@ -232,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_cluster_without_cluster_info_has_said_so() {
-        let none = vec![Change::Restarted, Change::Complete];
+        let none = vec![Change::Synced];
         let synced = said(&mut Objects::default(), Kind::ConfigMap, none);
         assert!(matches!(synced, Some(Fact::Synced(_))), "{synced:?}");
     }
@@ -240,17 +221,17 @@ mod tests {
     /// While it cannot be read nothing is known of it, and what it said before is not enough.
     #[test]
     fn a_cluster_info_that_breaks_is_missed_until_it_is_mended() {
-        let with = |kubeconfig: &str| {
-            let object = object(json!({
+        let with = |kubeconfig: &str, is_listed| {
+            let object = json!({
                 "metadata": {"namespace": "kube-public", "name": "cluster-info"},
                 "data": {"kubeconfig": kubeconfig},
-            }));
-            Change::Seen(object)
+            });
+            shown(&object, is_listed)
         };
         let mut objects = Objects::default();
         let good = "clusters: [{name: a, cluster: {server: 'https://api.example'}}]";
-        let listed = vec![Change::Restarted, with("["), Change::Complete];
-        for changes in [listed, vec![with(good), with("[")]] {
+        let listed = vec![with("[", true), Change::Synced];
+        for changes in [listed, vec![with(good, false), with("[", false)]] {
             let broken = said(&mut objects, Kind::ConfigMap, changes);
             let Some(Fact::Incomplete(Source::ClusterInfo, why)) = broken else {
                 unreachable!("{broken:?}");
@@ -260,7 +241,7 @@ mod tests {
                 "{why}"
             );
         }
-        let mended = said(&mut objects, Kind::ConfigMap, vec![with(good)]);
+        let mended = said(&mut objects, Kind::ConfigMap, vec![with(good, false)]);
         assert!(matches!(mended, Some(Fact::Synced(_))), "{mended:?}");
     }
 
@@ -268,12 +249,12 @@ mod tests {
     #[test]
     fn a_load_balancer_that_goes_is_unprotected() {
         let with = |ingress: Value| {
-            let object = object(json!({
+            let object = json!({
                 "metadata": {"namespace": "default", "name": "kubernetes"},
                 "spec": {"clusterIP": "10.96.0.1"},
                 "status": {"loadBalancer": {"ingress": ingress}},
-            }));
-            Change::Seen(object)
+            });
+            shown(&object, false)
         };
         let mut objects = Objects::default();
         let kind = Kind::Service;

@@ -7,6 +7,7 @@ use kube::Client;
 use tokio::sync::watch;
 
 use super::input::{InForce, Input, Inputs};
+use crate::cluster::random::Random;
 use crate::sources::{file, machine_watch};
 use judge::evidence::{Fact, Inventory, Source};
 use judge::policy::parse;
@@ -37,7 +38,7 @@ pub struct InventoryFile {
 
 impl Setup {
     /// Starts a feed for each; they end when nobody takes inputs any more.
-    pub(super) fn start(self, policy: &watch::Receiver<InForce>, inputs: &Inputs) {
+    pub(super) fn start(self, policy: &watch::Receiver<InForce>, random: &Random, inputs: &Inputs) {
         if let Some((path, text)) = self.policy {
             tokio::spawn(follow_policy(path, text, inputs.clone()));
         }
@@ -47,6 +48,7 @@ impl Setup {
         tokio::spawn(follow_machines(
             self.machines,
             policy.clone(),
+            random.clone(),
             inputs.clone(),
         ));
     }
@@ -83,7 +85,12 @@ async fn follow_inventory(source: InventoryFile, inputs: Inputs) {
 }
 
 /// Watches the kinds that the policy names, and others when the policy in force names others.
-async fn follow_machines(client: Client, mut in_force: watch::Receiver<InForce>, inputs: Inputs) {
+async fn follow_machines(
+    client: Client,
+    mut in_force: watch::Receiver<InForce>,
+    random: Random,
+    inputs: Inputs,
+) {
     loop {
         let InForce { policy, generation } = in_force.borrow_and_update().clone();
         let sender = inputs.clone();
@@ -97,7 +104,7 @@ async fn follow_machines(client: Client, mut in_force: watch::Receiver<InForce>,
             if kinds.is_empty() {
                 inputs.closed().await;
             } else {
-                machine_watch::follow_all(client.clone(), kinds, send).await;
+                machine_watch::follow_all(client.clone(), kinds, &random, send).await;
             }
         };
         tokio::select! {

@@ -1,15 +1,20 @@
-//! Orders of events, tried on the reconciler without a cluster.
+//! Orders of events, tried on the state without a cluster.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
-use super::judged::{Now, Turn, Write};
+use super::effect::Effect;
+use super::input::Input;
+use super::judged::{Judged, Write};
 use super::open_requests::MOST_OF_ONE_REQUESTOR;
-use super::state::Reconciler;
+use super::state::State;
 use crate::cluster::approval::Outcome;
+use crate::cluster::clock::Now;
+use crate::cluster::random::Random;
 use judge::Decision;
 use judge::csr::names::NodeName;
 use judge::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Requestor, Settled};
@@ -23,22 +28,29 @@ mod sources;
 
 use testkit::forge::recipe::Recipe;
 
-/// A reconciler with clocks of its own.
+/// A state with clocks of its own.
 struct Scene {
-    reconciler: Reconciler,
+    state: State,
     now: Now,
+    /// Whether what the watches show is of a list.
+    is_listing: bool,
 }
 
 impl Scene {
     fn new(enforcement: Enforcement) -> Scene {
         let policy = Arc::new(default_policy().unwrap());
+        let mut now = Now {
+            wall: "2026-11-24T10:00:00Z".parse().unwrap(),
+            steady: "2026-11-24T10:00:00Z".parse().unwrap(),
+            monotonic: Instant::now(),
+        };
+        let state = State::new(policy, Some(enforcement), Random::seeded(1), now);
+        // It has waited for its sources for as long as it does.
+        now.monotonic += Duration::from_secs(3);
         Scene {
-            reconciler: Reconciler::new(policy, enforcement),
-            now: Now {
-                wall: "2026-11-24T10:00:00Z".parse().unwrap(),
-                steady: "2026-11-24T10:00:00Z".parse().unwrap(),
-                monotonic: Instant::now(),
-            },
+            state,
+            now,
+            is_listing: false,
         }
     }
 
@@ -56,11 +68,26 @@ impl Scene {
     }
 
     fn know(&mut self, fact: Fact) {
-        self.reconciler.apply_fact(fact, self.now);
+        self.state.apply(Input::Fact(fact), self.now);
     }
 
-    fn show(&mut self, node: Node) {
-        self.reconciler.node_seen(node, self.now);
+    fn show(&mut self, mut node: Node) {
+        if let Some(first_seen) = &mut node.first_seen {
+            first_seen.is_creation = !self.is_listing;
+        }
+        self.know(Fact::Node(Box::new(node)));
+    }
+
+    fn see(&mut self, object: Object, encoded: &[u8]) {
+        let input = Input::Request {
+            request: Box::new((object, encoded.to_vec())),
+            is_listed: self.is_listing,
+        };
+        self.state.apply(input, self.now);
+    }
+
+    fn end(&mut self, judged: &Judged, outcome: Outcome) -> Vec<Effect> {
+        self.state.written(&judged.uid, outcome, self.now)
     }
 
     fn pass(&mut self, time: Duration) {
@@ -68,7 +95,7 @@ impl Scene {
         let signed = SignedDuration::try_from(time).unwrap();
         self.now.wall += signed;
         self.now.steady += signed;
-        self.reconciler.tick(self.now);
+        self.state.tick(self.now);
     }
 
     fn ask(&mut self, node: &str, number: usize) {
@@ -77,11 +104,17 @@ impl Scene {
 
     fn ask_at(&mut self, node: &str, number: usize, created: Timestamp) {
         let (object, encoded) = request(node, number, created);
-        self.reconciler.request_seen(object, &encoded, self.now);
+        self.see(object, &encoded);
     }
 
-    fn turn(&mut self) -> Option<Turn> {
-        self.reconciler.take_turn(self.now)
+    /// The next request, judged.
+    fn turn(&mut self) -> Option<Arc<Judged>> {
+        let effects = self.state.next(self.now)?;
+        let told = |effect| match effect {
+            Effect::Tell(judged) => Some(judged),
+            _ => None,
+        };
+        effects.into_iter().find_map(told)
     }
 
     /// All decisions that are due, without ending any write.
@@ -138,7 +171,7 @@ fn node(name: &str, created: Timestamp) -> Node {
 }
 
 #[track_caller]
-fn assert_approved(turn: &Turn) {
+fn assert_approved(turn: &Judged) {
     assert!(
         matches!(turn.write, Some(Write::Approve(_))),
         "{:?}",
@@ -146,7 +179,7 @@ fn assert_approved(turn: &Turn) {
     );
 }
 
-fn codes(turn: &Turn) -> Vec<Code> {
+fn codes(turn: &Judged) -> Vec<Code> {
     turn.judgement.codes()
 }
 
@@ -198,7 +231,7 @@ fn a_source_that_is_down_for_long_stops_approvals_and_not_at_once() {
     scene.pass(Duration::from_secs(2));
     let (object, encoded) = request("b", 1, scene.now.wall);
     scene.show(node("b", created));
-    scene.reconciler.request_seen(object, &encoded, scene.now);
+    scene.see(object, &encoded);
     let turn = scene.turn().unwrap();
     assert_eq!(codes(&turn), [Code::SourceUnready]);
 }
@@ -217,7 +250,7 @@ fn is_dropped_after_fifteen_minutes_and_never_denied() {
     let turn = scene.turn().unwrap();
     assert_eq!(codes(&turn)[0], Code::RequestStale);
     assert!(turn.write.is_none());
-    assert_eq!(scene.reconciler.book().oldest(), None);
+    assert_eq!(scene.state.open().oldest(), None);
     scene.pass(Duration::from_secs(3600));
     assert!(scene.turn().is_none());
 }
@@ -232,9 +265,7 @@ fn a_conflict_is_judged_again_from_a_fresh_read() {
     let (mut fresh, encoded) = request("a", 1, created);
     fresh.resource_version = "2".into();
     let changed = Some(Box::new((fresh, encoded)));
-    scene
-        .reconciler
-        .written(&turn, &Outcome::Changed, changed, scene.now);
+    scene.end(&turn, Outcome::Changed(changed));
     let again = scene.turn().unwrap();
     let Some(Write::Approve(approval)) = &again.write else {
         panic!("{:?}", again.judgement);
@@ -244,9 +275,7 @@ fn a_conflict_is_judged_again_from_a_fresh_read() {
     let (mut fresh, encoded) = request("a", 1, created);
     fresh.settled = Some(Settled::Denied);
     let changed = Some(Box::new((fresh, encoded)));
-    scene
-        .reconciler
-        .written(&again, &Outcome::Changed, changed, scene.now);
+    scene.end(&again, Outcome::Changed(changed));
     assert!(scene.turn().is_none(), "somebody else has denied it");
 }
 
@@ -260,9 +289,7 @@ fn another_object_by_the_same_name_is_not_taken_for_it() {
     let (mut other, encoded) = request("a", 1, created);
     other.uid = "another".into();
     let changed = Some(Box::new((other, encoded)));
-    scene
-        .reconciler
-        .written(&turn, &Outcome::Changed, changed, scene.now);
+    scene.end(&turn, Outcome::Changed(changed));
     assert!(scene.turn().is_none());
 }
 
@@ -302,7 +329,7 @@ fn a_flood_does_not_grow_memory_and_the_newest_stay() {
         scene.ask("flood", number);
         scene.now.wall += SignedDuration::from_secs(1);
     }
-    let (_, _, dropped) = scene.reconciler.counts();
+    let (_, _, dropped) = scene.state.counts();
     assert_eq!(dropped, 100 - MOST_OF_ONE_REQUESTOR as u64);
     let names: Vec<String> = scene
         .decisions()
@@ -314,30 +341,65 @@ fn a_flood_does_not_grow_memory_and_the_newest_stay() {
 }
 
 #[test]
-fn a_request_that_was_not_listed_again_is_forgotten() {
+fn a_request_that_is_gone_is_forgotten() {
     let mut scene = Scene::synced();
     scene.ask("a", 1);
     scene.ask("b", 1);
-    scene.reconciler.requests_restarted();
-    scene.ask("b", 1);
-    scene.reconciler.requests_complete();
-    let names: Vec<String> = scene
-        .decisions()
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
-    assert_eq!(names, ["csr-b-1"]);
+    let gone = Input::RequestGone("uid-a-1".into());
+    assert!(scene.state.apply(gone, scene.now).is_empty());
+    let names = scene.decisions().into_iter().map(|(name, _)| name);
+    assert_eq!(names.collect::<Vec<_>>(), ["csr-b-1"]);
 }
 
 #[test]
-fn a_node_that_was_not_listed_again_is_forgotten() {
+fn a_node_that_is_gone_is_forgotten() {
     let mut scene = Scene::synced();
-    let created = scene.now.wall;
-    scene.show(node("a", created));
-    scene.reconciler.nodes_restarted();
-    scene.reconciler.nodes_complete(scene.now);
+    scene.show(node("a", scene.now.wall));
+    scene.know(Fact::NodeGone(NodeName::parse("a").unwrap()));
     scene.ask("a", 1);
     assert_eq!(codes(&scene.turn().unwrap()), [Code::NodeMissing]);
+}
+
+/// Nobody is told to wait in the first moment, and nobody waits longer than that for a source.
+#[test]
+fn the_first_judgement_waits_for_the_sources_and_not_for_long() {
+    let policy = Arc::new(default_policy().unwrap());
+    for synced in [false, true] {
+        let mut scene = Scene::new(Enforcement::ApproveAndDeny);
+        let begun = scene.now;
+        scene.state = State::new(policy.clone(), None, Random::seeded(1), begun);
+        scene.ask("a", 1);
+        assert!(scene.turn().is_none() && !scene.state.has_next(begun));
+        if synced {
+            scene.sync();
+        } else {
+            scene.pass(Duration::from_secs(3));
+        }
+        let expected = if synced {
+            Code::NodeMissing
+        } else {
+            Code::SourceUnready
+        };
+        assert_eq!(codes(&scene.turn().unwrap()), [expected]);
+    }
+}
+
+/// As after a panic of the task that wrote it: there is no other end of a write.
+#[test]
+fn a_write_that_fails_without_a_word_is_tried_again() {
+    let mut scene = Scene::synced();
+    scene.show(node("a", scene.now.wall));
+    scene.ask("a", 1);
+    let judged = scene.turn().unwrap();
+    let effects = scene.end(&judged, failed(None));
+    assert!(matches!(effects.as_slice(), [Effect::Ended { .. }]));
+    assert!(
+        scene.end(&judged, failed(None)).is_empty(),
+        "it has ended once"
+    );
+    assert!(scene.turn().is_none());
+    scene.pass(Duration::from_secs(1));
+    assert_approved(&scene.turn().unwrap());
 }
 
 #[test]
@@ -357,7 +419,7 @@ fn enforcement_limits_what_is_written_and_not_what_is_judged() {
         assert_eq!(turn.write.is_some(), approves, "{enforcement}");
         let (mut forged, encoded) = request("b", 1, created);
         forged.usages = ["digital signature", "client auth"].map(Into::into).into();
-        scene.reconciler.request_seen(forged, &encoded, scene.now);
+        scene.see(forged, &encoded);
         let turn = scene.turn().unwrap();
         assert_eq!(turn.judgement.verdict.decision(), Decision::Deny);
         assert_eq!(turn.write.is_some(), denies, "{enforcement}");
@@ -372,7 +434,7 @@ fn a_failed_write_is_tried_again_later_and_judged_again() {
     scene.ask("a", 1);
     let turn = scene.turn().unwrap();
     let failed = failed(Some(Duration::from_secs(3)));
-    scene.reconciler.written(&turn, &failed, None, scene.now);
+    scene.end(&turn, failed);
     scene.pass(Duration::from_secs(2));
     assert!(scene.turn().is_none());
     scene.know(Fact::NodeGone(NodeName::parse("a").unwrap()));
@@ -394,23 +456,23 @@ fn a_failure_does_not_end_the_pause_that_another_asked_for() {
     let created = scene.now.wall;
     for (name, ip) in [("a", "10.0.0.1"), ("b", "10.0.0.2"), ("c", "10.0.0.3")] {
         let mut node = node(name, created);
-        node.addresses = vec![NodeAddress::parse("InternalIP", ip).unwrap()];
+        node.addresses[1] = NodeAddress::parse("InternalIP", ip).unwrap();
         scene.show(node);
-        scene.ask(name, 1);
+        let (object, _) = request(name, 1, created);
+        let recipe = Recipe::genuine(name, &[name], &[ip.parse().unwrap()]);
+        scene.see(object, recipe.pem().as_bytes());
     }
-    let (first, second) = (scene.turn().unwrap(), scene.turn().unwrap());
-    let asked = failed(Some(Duration::from_secs(10)));
-    scene.reconciler.written(&first, &asked, None, scene.now);
-    scene
-        .reconciler
-        .written(&second, &failed(None), None, scene.now);
-    let shorter = failed(Some(Duration::from_secs(1)));
-    scene.reconciler.written(&second, &shorter, None, scene.now);
-    assert!(scene.turn().is_none() && !scene.reconciler.has_turns(scene.now));
+    let [first, second, third] = [(); 3].map(|()| scene.turn().unwrap());
+    [&first, &second, &third].map(|judged| assert_approved(judged));
+    scene.end(&first, failed(Some(Duration::from_secs(10))));
+    scene.end(&second, failed(None));
+    scene.end(&third, failed(Some(Duration::from_secs(1))));
+    scene.ask("d", 1);
+    assert!(scene.turn().is_none() && !scene.state.has_next(scene.now));
     scene.pass(Duration::from_secs(9));
     assert!(scene.turn().is_none());
     scene.pass(Duration::from_secs(1));
-    assert!(scene.reconciler.has_turns(scene.now));
+    assert!(scene.state.has_next(scene.now));
     assert!(scene.turn().is_some());
 }
 
@@ -421,22 +483,14 @@ fn the_key_of_an_approved_request_belongs_to_its_node() {
     scene.show(node("a", created));
     scene.ask("a", 1);
     let turn = scene.turn().unwrap();
-    scene
-        .reconciler
-        .written(&turn, &Outcome::Written, None, scene.now);
-    assert_eq!(
-        scene.reconciler.counts().0,
-        1,
-        "approved and not issued yet"
-    );
+    scene.end(&turn, Outcome::Written);
+    assert_eq!(scene.state.counts().0, 1, "approved and not issued yet");
 
     let mut recipe = Recipe::genuine("b", &["b"], &["10.0.0.2".parse().unwrap()]);
     recipe.key_seed = Some("a".into());
     let (object, _) = request("b", 1, created);
     scene.show(node("b", created));
-    scene
-        .reconciler
-        .request_seen(object, recipe.pem().as_bytes(), scene.now);
+    scene.see(object, recipe.pem().as_bytes());
     let turn = scene.turn().unwrap();
     assert!(
         codes(&turn).contains(&Code::KeyOfAnotherNode),
@@ -447,8 +501,8 @@ fn the_key_of_an_approved_request_belongs_to_its_node() {
 
     let (mut issued, encoded) = request("a", 1, created);
     issued.settled = Some(Settled::Issued);
-    scene.reconciler.request_seen(issued, &encoded, scene.now);
-    assert_eq!(scene.reconciler.counts(), (0, 1, 0));
+    scene.see(issued, &encoded);
+    assert_eq!(scene.state.counts(), (0, 1, 0));
 }
 
 /// The watch may show what the signer did before the answer to the write is here.
@@ -467,11 +521,9 @@ fn the_signer_may_be_faster_than_the_answer_to_the_write() {
         for settled in shown {
             let (mut object, encoded) = request("a", number, created);
             object.settled = Some(settled);
-            scene.reconciler.request_seen(object, &encoded, scene.now);
+            scene.see(object, &encoded);
         }
-        scene
-            .reconciler
-            .written(&turn, &Outcome::Written, None, scene.now);
-        assert_eq!(scene.reconciler.counts(), counts, "{number}");
+        scene.end(&turn, Outcome::Written);
+        assert_eq!(scene.state.counts(), counts, "{number}");
     }
 }

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use judge::csr::Uid;
 use judge::finding::{Awaited, Question};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Bell {
+enum WakeKey {
     Node(Arc<str>),
     Machine(Arc<str>),
     Answer(Question),
@@ -18,64 +18,64 @@ enum Bell {
     Policy,
 }
 
-impl Bell {
-    /// What rings for this; `None` for a time.
-    fn of(awaited: &Awaited) -> Option<Bell> {
+impl WakeKey {
+    /// What wakes for this; `None` for a time.
+    fn of(awaited: &Awaited) -> Option<WakeKey> {
         match awaited {
-            Awaited::Node(name) => Some(Bell::Node(name.clone())),
-            Awaited::Machine(key) => Some(Bell::Machine(key.clone())),
-            Awaited::Answer(question) => Some(Bell::Answer(question.clone())),
-            Awaited::Source(_) => Some(Bell::Source),
-            Awaited::Policy => Some(Bell::Policy),
+            Awaited::Node(name) => Some(WakeKey::Node(name.clone())),
+            Awaited::Machine(key) => Some(WakeKey::Machine(key.clone())),
+            Awaited::Answer(question) => Some(WakeKey::Answer(question.clone())),
+            Awaited::Source(_) => Some(WakeKey::Source),
+            Awaited::Policy => Some(WakeKey::Policy),
             Awaited::Time(_) => None,
         }
     }
 }
 
 /// Mostly one.
-type Bells = SmallVec<[Bell; 1]>;
+type WakeKeys = SmallVec<[WakeKey; 1]>;
 
 /// The parked requests.
 #[derive(Debug, Default)]
-pub(super) struct Parking {
-    parked: BTreeMap<Uid, (Bells, Instant)>,
-    by_bell: BTreeSet<(Bell, Uid)>,
+pub(super) struct Waiting {
+    parked: BTreeMap<Uid, (WakeKeys, Instant)>,
+    by_key: BTreeSet<(WakeKey, Uid)>,
     by_time: BTreeSet<(Instant, Uid)>,
 }
 
-impl Parking {
+impl Waiting {
     /// Parks a request until one of these changes, or until `at` at the latest.
     pub(super) fn park(&mut self, uid: &Uid, awaits: &[Awaited], at: Instant) {
         self.leave(uid);
-        let mut bells = Bells::new();
+        let mut keys = WakeKeys::new();
         for awaited in awaits {
             // The caller has made `at` of a time.
-            let Some(bell) = Bell::of(awaited) else {
+            let Some(key) = WakeKey::of(awaited) else {
                 continue;
             };
-            self.by_bell.insert((bell.clone(), uid.clone()));
-            bells.push(bell);
+            self.by_key.insert((key.clone(), uid.clone()));
+            keys.push(key);
         }
         self.by_time.insert((at, uid.clone()));
-        self.parked.insert(uid.clone(), (bells, at));
+        self.parked.insert(uid.clone(), (keys, at));
     }
 
     /// Takes a request out. Returns whether it was parked.
     pub(super) fn leave(&mut self, uid: &Uid) -> bool {
-        let Some((bells, at)) = self.parked.remove(uid) else {
+        let Some((keys, at)) = self.parked.remove(uid) else {
             return false;
         };
         self.by_time.remove(&(at, uid.clone()));
-        for bell in bells {
-            self.by_bell.remove(&(bell, uid.clone()));
+        for key in keys {
+            self.by_key.remove(&(key, uid.clone()));
         }
         true
     }
 
     /// Wakes those that await this, or any source where this is one.
     pub(super) fn wake(&mut self, awaited: &Awaited) -> Vec<Uid> {
-        match Bell::of(awaited) {
-            Some(bell) => self.ring(bell),
+        match WakeKey::of(awaited) {
+            Some(key) => self.wake_all(key),
             None => Vec::new(),
         }
     }
@@ -98,12 +98,12 @@ impl Parking {
         self.take_out(due)
     }
 
-    fn ring(&mut self, bell: Bell) -> Vec<Uid> {
-        let first = (bell, Uid::default());
+    fn wake_all(&mut self, key: WakeKey) -> Vec<Uid> {
+        let first = (key, Uid::default());
         let listeners = self
-            .by_bell
+            .by_key
             .range(&first..)
-            .take_while(|(bell, _)| *bell == first.0)
+            .take_while(|(key, _)| *key == first.0)
             .map(|(_, uid)| uid.clone())
             .collect();
         self.take_out(listeners)
@@ -125,20 +125,20 @@ mod tests {
 
     #[test]
     fn wakes_by_node_by_source_and_by_time() {
-        let mut parking = Parking::default();
+        let mut waiting = Waiting::default();
         let now = Instant::now();
         let later = now + Duration::from_secs(60);
         let (a, b, c): (Uid, Uid, Uid) = ("a".into(), "b".into(), "c".into());
         let node = |name: &str| Awaited::Node(name.into());
-        parking.park(&a, &[node("n1"), node("n2")], later);
-        parking.park(&b, &[Awaited::Source("nodes")], later);
-        parking.park(&c, &[Awaited::Policy], now);
-        assert!(parking.wake(&node("n3")).is_empty());
-        assert_eq!(parking.wake(&node("n2")), [a]);
-        assert!(parking.wake(&node("n1")).is_empty());
-        assert_eq!(parking.wake(&Awaited::Source("requests")), [b]);
-        assert_eq!(parking.due(now, 10), [c]);
-        assert!(parking.parked.is_empty() && parking.by_bell.is_empty());
-        assert!(parking.by_time.is_empty());
+        waiting.park(&a, &[node("n1"), node("n2")], later);
+        waiting.park(&b, &[Awaited::Source("nodes")], later);
+        waiting.park(&c, &[Awaited::Policy], now);
+        assert!(waiting.wake(&node("n3")).is_empty());
+        assert_eq!(waiting.wake(&node("n2")), [a]);
+        assert!(waiting.wake(&node("n1")).is_empty());
+        assert_eq!(waiting.wake(&Awaited::Source("requests")), [b]);
+        assert_eq!(waiting.due(now, 10), [c]);
+        assert!(waiting.parked.is_empty() && waiting.by_key.is_empty());
+        assert!(waiting.by_time.is_empty());
     }
 }

@@ -3,98 +3,104 @@
 use jiff::Timestamp;
 use kube::Resource as _;
 use kube::api::Api;
-use kube::runtime::watcher;
+use kube::runtime::watcher::Config;
 use tokio::sync::{mpsc, watch};
 
 use super::apiserver_certificates::read_certificates;
 use super::input::{InForce, Input, Inputs};
-use super::judged::Now;
-use super::lookups::Asker;
-use super::protected_objects::follow_protecting;
+use super::lookups::Lookups;
+use super::protected_objects::follow_protected_objects;
 use super::reload::Setup;
+use crate::cluster::clock::Clock;
 use crate::cluster::connection::Connection;
 use crate::cluster::objects::{SlimNode, SlimRequest};
 use crate::cluster::protected::{CLUSTER_INFO, KUBERNETES_SERVICE, Kind};
-use crate::cluster::watch::{Change, follow};
+use crate::cluster::random::Random;
+use crate::cluster::watch::{Change, Relist, follow};
+use judge::csr::names::NodeName;
 use judge::csr::{FirstSeen, KUBELET_SERVING_SIGNER};
-use judge::evidence::Node;
+use judge::evidence::{Fact, Node, Source};
 
 /// Inputs that may wait for the controller: it keeps up, or the watches slow down.
 const WAITING: usize = 256;
 
-/// Starts every feed; they end when the receiver is dropped.
+/// Starts every watch and whatever else sends inputs; they end when the receiver is dropped.
 pub(super) fn start(
     connection: &Connection,
     setup: Setup,
     policy: watch::Receiver<InForce>,
-) -> (mpsc::Receiver<Input>, Asker) {
+    clock: &Clock,
+    random: &Random,
+) -> (mpsc::Receiver<Input>, Lookups) {
     let (inputs, receiver) = mpsc::channel(WAITING);
-    let asker = Asker::start(setup.kubelet_authorities.clone(), inputs.clone());
-    setup.start(&policy, &inputs);
+    let authorities = setup.kubelet_authorities.clone();
+    let lookups = Lookups::start(authorities, clock.clone(), inputs.clone());
+    setup.start(&policy, random, &inputs);
     let client = connection.watches.clone();
     let (servers, endpoints) = watch::channel(None);
-    tokio::spawn(follow_nodes(Api::all(client.clone()), inputs.clone()));
-    tokio::spawn(follow_requests(Api::all(client.clone()), inputs.clone()));
+    let nodes = Api::all(client.clone());
+    tokio::spawn(follow_nodes(
+        nodes,
+        clock.clone(),
+        random.clone(),
+        inputs.clone(),
+    ));
+    let requests = Api::all(client.clone());
+    tokio::spawn(follow_requests(requests, random.clone(), inputs.clone()));
 
     let (namespace, name) = KUBERNETES_SERVICE;
-    let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
-    tokio::spawn(follow_protecting(
-        Api::namespaced_with(client.clone(), namespace, &Kind::Service),
-        named(name),
-        Kind::Service,
-        inputs.clone(),
-        None,
-    ));
-    tokio::spawn(follow_protecting(
-        Api::namespaced_with(client.clone(), namespace, &Kind::EndpointSlice),
-        watcher::Config::default().labels(&format!("kubernetes.io/service-name={name}")),
-        Kind::EndpointSlice,
-        inputs.clone(),
-        Some(servers),
-    ));
-    tokio::spawn(follow_protecting(
-        Api::all_with(client.clone(), &Kind::ServiceCidr),
-        watcher::Config::default(),
-        Kind::ServiceCidr,
-        inputs.clone(),
-        None,
-    ));
+    let named = |name: &str| Config::default().fields(&format!("metadata.name={name}"));
+    let follow = |kind, api, config, servers| {
+        let (random, inputs) = (random.clone(), inputs.clone());
+        tokio::spawn(follow_protected_objects(
+            kind, api, config, random, inputs, servers,
+        ));
+    };
+    let service = Api::namespaced_with(client.clone(), namespace, &Kind::Service);
+    follow(Kind::Service, service, named(name), None);
+    let slices = Api::namespaced_with(client.clone(), namespace, &Kind::EndpointSlice);
+    let of_service = Config::default().labels(&format!("kubernetes.io/service-name={name}"));
+    follow(Kind::EndpointSlice, slices, of_service, Some(servers));
+    let cidrs = Api::all_with(client.clone(), &Kind::ServiceCidr);
+    follow(Kind::ServiceCidr, cidrs, Config::default(), None);
     let (namespace, name) = CLUSTER_INFO;
-    tokio::spawn(follow_protecting(
-        Api::namespaced_with(client, namespace, &Kind::ConfigMap),
-        named(name),
-        Kind::ConfigMap,
-        inputs.clone(),
-        None,
-    ));
+    let cluster_info = Api::namespaced_with(client, namespace, &Kind::ConfigMap);
+    follow(Kind::ConfigMap, cluster_info, named(name), None);
     tokio::spawn(read_certificates(
         connection.config.clone(),
         policy,
         endpoints,
+        random.clone(),
         inputs,
     ));
-    (receiver, asker)
+    (receiver, lookups)
 }
 
-async fn follow_nodes(api: Api<SlimNode>, inputs: Inputs) {
-    follow(api, watcher::Config::default(), |change| {
-        let inputs = inputs.clone();
-        async move {
-            let node = |object| read_node(object, Now::read().steady);
-            let change = match change {
-                Change::Seen(object) => node(object).map(Change::Seen),
-                Change::Gone(object) => node(object).map(Change::Gone),
-                Change::Restarted => Some(Change::Restarted),
-                Change::Complete => Some(Change::Complete),
-                Change::Failed(why) => Some(Change::Failed(why)),
-            };
-            match change {
-                Some(change) => inputs.send(Input::Node(change)).await.is_ok(),
-                None => true,
+async fn follow_nodes(api: Api<SlimNode>, clock: Clock, random: Random, inputs: Inputs) {
+    let read = |object| {
+        let node = read_node(object, clock.now().steady)?;
+        Some((node.name.clone(), node))
+    };
+    let send = |change: Change<NodeName, Box<Node>>| {
+        let fact = match change {
+            Change::Seen {
+                object: mut node,
+                is_listed,
+            } => {
+                if let Some(first_seen) = &mut node.first_seen {
+                    first_seen.is_creation = !is_listed;
+                }
+                Fact::Node(node)
             }
-        }
-    })
-    .await;
+            Change::Gone(name) => Fact::NodeGone(name),
+            Change::Synced => Fact::Synced(Source::Nodes),
+            Change::Failed(why) => Fact::Failed(Source::Nodes, why),
+        };
+        let inputs = inputs.clone();
+        async move { inputs.send(Input::Fact(fact)).await.is_ok() }
+    };
+    let mut relist = Relist::default();
+    follow(api, Config::default(), &mut relist, &random, read, send).await;
 }
 
 /// The Node as it is when the watch shows it; `None` if its name is none that a Node can have.
@@ -105,20 +111,25 @@ fn read_node(object: SlimNode, at: Timestamp) -> Option<Box<Node>> {
     Some(Box::new(node))
 }
 
-async fn follow_requests(api: Api<SlimRequest>, inputs: Inputs) {
+async fn follow_requests(api: Api<SlimRequest>, random: Random, inputs: Inputs) {
     let ours = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
-    follow(api, watcher::Config::default().fields(&ours), |change| {
+    let read = |object: SlimRequest| {
+        let request = Box::new(object.split());
+        Some((request.0.uid.clone(), request))
+    };
+    let send = |change| {
+        let input = match change {
+            Change::Seen {
+                object: request,
+                is_listed,
+            } => Input::Request { request, is_listed },
+            Change::Gone(uid) => Input::RequestGone(uid),
+            Change::Synced => Input::Fact(Fact::Synced(Source::Requests)),
+            Change::Failed(why) => Input::Fact(Fact::Failed(Source::Requests, why)),
+        };
         let inputs = inputs.clone();
-        async move {
-            let change = match change {
-                Change::Seen(object) => Change::Seen(Box::new(object.split())),
-                Change::Gone(object) => Change::Gone(Box::new(object.split())),
-                Change::Restarted => Change::Restarted,
-                Change::Complete => Change::Complete,
-                Change::Failed(why) => Change::Failed(why),
-            };
-            inputs.send(Input::Request(change)).await.is_ok()
-        }
-    })
-    .await;
+        async move { inputs.send(input).await.is_ok() }
+    };
+    let (config, mut relist) = (Config::default().fields(&ours), Relist::default());
+    follow(api, config, &mut relist, &random, read, send).await;
 }

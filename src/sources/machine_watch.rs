@@ -1,17 +1,20 @@
 //! The watches on Machines of every kind that the policy names, as one source.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use futures::FutureExt as _;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::watcher;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::machines::{key, machine};
+use crate::cluster::backoff::Backoff;
 use crate::cluster::error::describe;
-use crate::cluster::watch::{Backoff, Change, follow};
+use crate::cluster::random::Random;
+use crate::cluster::watch::{Change, Relist, follow};
 use judge::evidence::{Fact, Source};
 use judge::policy::MachineKind;
 
@@ -37,7 +40,7 @@ impl Kinds {
 }
 
 /// Follows every kind until `send` says that nobody listens any more.
-pub async fn follow_all<S, F>(client: Client, kinds: Vec<MachineKind>, send: F)
+pub async fn follow_all<S, F>(client: Client, kinds: Vec<MachineKind>, random: &Random, send: F)
 where
     F: Fn(Fact) -> S + Clone + Send + Sync + 'static,
     S: Future<Output = bool> + Send + 'static,
@@ -50,6 +53,7 @@ where
             index,
             states: states.clone(),
             send: send.clone(),
+            random: random.clone(),
         };
         watches.spawn(follow_kind(client.clone(), kind, feed));
     }
@@ -62,6 +66,7 @@ struct Feed<F> {
     index: usize,
     states: Arc<Mutex<Kinds>>,
     send: F,
+    random: Random,
 }
 
 impl<F, S> Feed<F>
@@ -89,13 +94,17 @@ where
     F: Fn(Fact) -> S + Clone + Send + Sync + 'static,
     S: Future<Output = bool> + Send + 'static,
 {
-    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));
-    let known = Arc::new(Mutex::new(Known::default()));
+    let mut backoff = Backoff::new(
+        Duration::from_secs(1),
+        Duration::from_secs(15),
+        &feed.random,
+    );
+    let mut relist = Relist::default();
     loop {
         let begun = Instant::now();
         let why = match discover(&client, &kind).await {
             Err(why) => why,
-            Ok(resource) => match watch_once(&client, &kind, &resource, &known, &feed).await {
+            Ok(resource) => match watch_once(&client, &kind, &resource, &mut relist, &feed).await {
                 Some(why) => why,
                 None => return,
             },
@@ -115,7 +124,7 @@ async fn watch_once<S, F>(
     client: &Client,
     kind: &MachineKind,
     resource: &ApiResource,
-    known: &Arc<Mutex<Known>>,
+    relist: &mut Relist<String>,
     feed: &Feed<F>,
 ) -> Option<String>
 where
@@ -130,32 +139,29 @@ where
     if let Some(labels) = &kind.label_selector {
         config = config.labels(labels);
     }
-    let failure = Arc::new(Mutex::new(None));
-    follow(api, config, |change| {
-        let (feed, known, failure) = (feed.clone(), known.clone(), failure.clone());
-        let kind = kind.clone();
+    let read = |object: DynamicObject| Some((key(kind, &object), machine(kind, &object)));
+    let mut failure = None;
+    let send = |change| {
+        let feed = feed.clone();
+        let fact = match change {
+            Change::Seen { object, .. } => Some(Fact::Machine(Box::new(object))),
+            Change::Gone(key) => Some(Fact::MachineGone(key)),
+            Change::Synced => None,
+            Change::Failed(why) => {
+                failure = Some(why);
+                return async { false }.boxed();
+            }
+        };
         async move {
-            if let Change::Failed(why) = change {
-                if let Ok(mut failure) = failure.lock() {
-                    *failure = Some(why);
-                }
-                return false;
+            match fact {
+                Some(fact) => (feed.send)(fact).await,
+                None => feed.say(Ok(())).await,
             }
-            let is_complete = matches!(change, Change::Complete);
-            let news = match known.lock() {
-                Ok(mut known) => known.change(&kind, change),
-                Err(_) => return false,
-            };
-            for news in news {
-                if !(feed.send)(news).await {
-                    return false;
-                }
-            }
-            !is_complete || feed.say(Ok(())).await
         }
-    })
-    .await;
-    failure.lock().ok()?.take()
+        .boxed()
+    };
+    follow(api, config, relist, &feed.random, read, send).await;
+    failure
 }
 
 /// Finds in which version the kind is served.
@@ -172,41 +178,4 @@ pub async fn discover(client: &Client, kind: &MachineKind) -> Result<ApiResource
         .recommended_kind(&kind.kind)
         .ok_or_else(|| format!("API group {} has no kind {}", kind.group, kind.kind))?;
     Ok(resource)
-}
-
-/// The keys of the objects that are there, to know after a fresh list which are not any more.
-#[derive(Debug, Default)]
-struct Known {
-    keys: BTreeSet<String>,
-    listed: Option<BTreeSet<String>>,
-}
-
-impl Known {
-    fn change(&mut self, kind: &MachineKind, change: Change<DynamicObject>) -> Vec<Fact> {
-        match change {
-            Change::Restarted => {
-                self.listed = Some(BTreeSet::new());
-                Vec::new()
-            }
-            Change::Seen(object) => {
-                let key = key(kind, &object);
-                self.keys.insert(key.clone());
-                if let Some(listed) = &mut self.listed {
-                    listed.insert(key);
-                }
-                vec![Fact::Machine(Box::new(machine(kind, &object)))]
-            }
-            Change::Gone(object) => {
-                let key = key(kind, &object);
-                self.keys.remove(&key);
-                vec![Fact::MachineGone(key)]
-            }
-            Change::Complete => {
-                let listed = self.listed.take().unwrap_or_default();
-                let gone = self.keys.extract_if(.., |key| !listed.contains(key));
-                gone.map(Fact::MachineGone).collect()
-            }
-            Change::Failed(_) => Vec::new(),
-        }
-    }
 }

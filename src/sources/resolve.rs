@@ -4,20 +4,12 @@ use std::time::Duration;
 
 use super::dns::Dns;
 use super::serving_certificate::ServingCertificates;
-use judge::evidence::{Answer, Source};
+use judge::evidence::Answer;
 use judge::finding::Question;
 use judge::policy::Policy;
 
 /// How long a source that cannot be set up is left alone.
 const BROKEN_HOLDS: Duration = Duration::from_secs(10);
-
-/// Who is asked.
-pub fn asked(question: &Question) -> Source {
-    match question {
-        Question::Addresses(_) | Question::Names(_) => Source::Dns,
-        Question::Certificate(..) => Source::ServingCertificates,
-    }
-}
 
 /// Asks, as the policy wants it, and says how long the answer holds. Who could not be set up has
 /// failed to answer.

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use csr_warden::cluster::watch::Backoff;
+use csr_warden::cluster::backoff::Backoff;
+use csr_warden::cluster::random::Random;
 use kube::Client;
 use lab::attacker::{self, Fate};
 use lab::fleet;
@@ -138,7 +139,7 @@ impl Wave {
 
 impl Resident {
     async fn until_served(&self, places: &Semaphore) {
-        let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
+        let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE, &Random::of_machine());
         loop {
             let Ok(place) = places.acquire().await else {
                 return;
@@ -186,7 +187,7 @@ impl Strikes {
             let admin = stage.admin()?;
             strikes.spawn(async move {
                 sleep(over * index / parts).await;
-                let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
+                let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE, &Random::of_machine());
                 let client = Client::try_from(config)?;
                 loop {
                     let struck = async {

@@ -7,6 +7,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::evidence::Source;
+
 /// What a finding does to the verdict. The most severe one wins, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effect {
@@ -153,6 +155,16 @@ pub enum Question {
     Certificate(Arc<str>, IpAddr),
 }
 
+impl Question {
+    /// Who is asked.
+    pub fn source(&self) -> Source {
+        match self {
+            Question::Addresses(_) | Question::Names(_) => Source::Dns,
+            Question::Certificate(..) => Source::ServingCertificates,
+        }
+    }
+}
+
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -178,6 +190,32 @@ pub enum Awaited {
     Time(jiff::Timestamp),
     /// Another policy.
     Policy,
+}
+
+impl Awaited {
+    /// The question, if its answer is awaited.
+    pub fn question(&self) -> Option<&Question> {
+        match self {
+            Awaited::Answer(question) => Some(question),
+            Awaited::Node(_)
+            | Awaited::Machine(_)
+            | Awaited::Source(_)
+            | Awaited::Time(_)
+            | Awaited::Policy => None,
+        }
+    }
+
+    /// The time, if that is awaited.
+    pub fn time(&self) -> Option<jiff::Timestamp> {
+        match self {
+            Awaited::Time(time) => Some(*time),
+            Awaited::Node(_)
+            | Awaited::Machine(_)
+            | Awaited::Answer(_)
+            | Awaited::Source(_)
+            | Awaited::Policy => None,
+        }
+    }
 }
 
 /// One thing that is to be said of a request.

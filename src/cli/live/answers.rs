@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::{Look, Lookout};
 use crate::cli::observations::Unread;
 use crate::sources::dns::Dns;
-use crate::sources::resolve::{ask, asked};
+use crate::sources::resolve::ask;
 use crate::sources::serving_certificate::ServingCertificates;
 use judge::Verdict;
 use judge::csr::Request;
@@ -67,7 +67,7 @@ impl Look {
     }
 
     fn answered(&mut self, question: Question, answer: Answer, holds: Duration) {
-        let source = asked(&question);
+        let source = question.source();
         if let Answer::Failed(why) = &answer {
             self.source_failed(source, why);
         } else if !self.read.contains(&source) {

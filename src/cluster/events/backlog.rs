@@ -2,10 +2,11 @@
 //! one that counts. No I/O and no clock of its own.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
+use tokio::time::Instant;
 
 /// Events that are written once and may wait for it.
 const WAITING: usize = 64;

@@ -10,9 +10,8 @@ mod backlog;
 mod tests;
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -21,8 +20,9 @@ use kube::core::Request;
 use kube::{Client, Resource};
 use serde_json::json;
 use tokio::sync::Notify;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::clock::Clock;
 use super::connection::WRITE_DEADLINE;
 use super::error::describe;
 use super::request;
@@ -43,16 +43,21 @@ const LONGEST_NOTE: usize = 1000;
 #[derive(Clone, Debug)]
 pub struct Events(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     backlog: Mutex<Backlog>,
     news: Notify,
+    clock: Clock,
 }
 
 impl Events {
     /// Begins writing events; `instance` says which replica it was.
-    pub fn start(client: Client, instance: String) -> Events {
-        let shared = Arc::new(Shared::default());
+    pub fn start(client: Client, instance: String, clock: Clock) -> Events {
+        let shared = Arc::new(Shared {
+            backlog: Mutex::default(),
+            news: Notify::new(),
+            clock,
+        });
         let writer = Writer {
             client,
             instance,
@@ -79,7 +84,7 @@ impl Events {
             action: "Deny",
             reason: denial.reason(),
             note: shortened(denial.message().to_owned()),
-            time: Timestamp::now(),
+            time: self.0.clock.wall(),
         };
         if let Some(node) = node {
             let note = format!(
@@ -113,7 +118,7 @@ impl Events {
             action: "Reload",
             reason: "PolicyRefused",
             note: shortened(note),
-            time: Timestamp::now(),
+            time: self.0.clock.wall(),
         });
     }
 
@@ -165,7 +170,7 @@ impl Shared {
             match found {
                 Some((Some(work), _)) => return work,
                 Some((None, Some(due))) => tokio::select! {
-                    () = sleep_until(due.into()) => {}
+                    () = sleep_until(due) => {}
                     () = self.news.notified() => {}
                 },
                 Some((None, None)) | None => self.news.notified().await,

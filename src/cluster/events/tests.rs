@@ -1,6 +1,6 @@
 //! What is written when, tried without a cluster.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 

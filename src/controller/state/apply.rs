@@ -1,79 +1,164 @@
-//! What arrives: each thing becomes evidence or a request, and wakes what has waited for it.
+//! Inputs: each becomes evidence, a request or a policy, and wakes what has waited for it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Reconciler;
-use crate::controller::judged::Now;
-use judge::csr::Uid;
-use judge::csr::names::NodeName;
-use judge::csr::{Object, Request, Settled};
-use judge::evidence::{Fact, Node};
-use judge::policy::{Enforcement, Policy};
+use super::{A_SET_CLOCK, State};
+use crate::cluster::clock::Now;
+use crate::controller::effect::Effect;
+use crate::controller::input::{Answered, InForce, Input};
+use judge::csr::{Object, Request, Settled, Uid};
+use judge::evidence::{Answer, Fact};
+use judge::policy::{Demand, Policy};
 
-impl Reconciler {
-    /// Requests are going to be listed anew.
-    pub(in crate::controller) fn requests_restarted(&mut self) {
-        self.listed_requests = Some(BTreeSet::new());
+/// Waiting requests that are woken by time in one tick.
+const DUE_AT_ONCE: usize = 1000;
+
+impl State {
+    /// Applies something that has happened. Returns what is to be done because of it.
+    pub(in crate::controller) fn apply(&mut self, input: Input, now: Now) -> Vec<Effect> {
+        match input {
+            Input::Request { request, is_listed } => {
+                let (object, encoded) = *request;
+                self.request_seen(object, &encoded, is_listed, now);
+                Vec::new()
+            }
+            Input::RequestGone(uid) => {
+                self.request_gone(&uid);
+                Vec::new()
+            }
+            Input::Fact(fact) => self.apply_fact(fact, now),
+            // Of Machines that the policy in force does not name.
+            Input::Machines(generation, _) if generation != self.generation => Vec::new(),
+            Input::Machines(_, fact) => self.apply_fact(fact, now),
+            // Of what a policy asked for that is not in force any more.
+            Input::Certificates(demand, _) if demand != self.demand() => Vec::new(),
+            Input::Certificates(_, fact) => self.apply_fact(fact, now),
+            Input::Answered(answered) => self.answered(*answered, now),
+            Input::Policy(Ok(policy)) => self.policy_changed(Arc::new(*policy)),
+            // The last good policy stays in force.
+            Input::Policy(Err(why)) => vec![Effect::PolicyRefused(self.policy.clone(), why)],
+        }
     }
 
-    /// All requests have been listed.
-    pub(in crate::controller) fn requests_complete(&mut self) {
-        if let Some(listed) = self.listed_requests.take() {
-            let gone: Vec<Uid> = self
-                .book
-                .uids()
-                .filter(|uid| !listed.contains(*uid))
-                .cloned()
-                .collect();
-            for uid in gone {
-                self.forget(&uid);
-            }
-            self.unissued.retain(|uid| listed.contains(uid));
+    /// Lets time pass: wakes the requests whose time has come; all, if somebody has set the clock.
+    pub(in crate::controller) fn tick(&mut self, now: Now) {
+        let set_by = now.set_by();
+        if (set_by - self.set_by).abs() > A_SET_CLOCK {
+            self.set_by = set_by;
+            // A machine that has slept sets its clock too, and has missed what has changed.
+            self.evidence.forget_answers();
+            let woken = self.waiting.everyone();
+            self.requeue(woken);
         }
+        self.evidence.prune(now.steady);
+        let due = self.waiting.due(now.monotonic, DUE_AT_ONCE);
+        self.requeue(due);
+    }
+
+    /// Forgets what is too old for a verdict, one of each requestor at a time: nobody has a turn in a
+    /// replica that does not lead.
+    pub(in crate::controller) fn forget_stale(&mut self, now: Now) {
+        let limit = now.wall.checked_sub(self.policy.spec.request.max_age);
+        if let Ok(limit) = limit
+            && now.set_by().abs() <= A_SET_CLOCK
+        {
+            let stale = self.open.oldest_before(limit);
+            let stale = stale.filter(|uid| !self.writing.contains_key(*uid));
+            let stale: Vec<Uid> = stale.cloned().collect();
+            for uid in &stale {
+                self.forget(uid);
+            }
+        }
+    }
+
+    /// Applies what is known of the cluster, and says what is to be told of it.
+    fn apply_fact(&mut self, fact: Fact, now: Now) -> Vec<Effect> {
+        match fact {
+            Fact::Synced(source) => {
+                let is_news = self.learn(fact, now);
+                vec![Effect::SourceSynced(source, is_news)]
+            }
+            Fact::Failed(source, ref why) => {
+                let said = format!("{} cannot be read: {why}", source.as_str());
+                let is_news = self.learn(fact, now);
+                vec![Effect::SourceFailed(source, said, is_news)]
+            }
+            Fact::Incomplete(source, ref why) => {
+                let said = format!("{} cannot be read completely: {why}", source.as_str());
+                let is_news = self.learn(fact, now);
+                vec![Effect::SourceFailed(source, said, is_news)]
+            }
+            Fact::Inventory(ref inventory) => {
+                let nodes = inventory.len();
+                self.learn(fact, now);
+                vec![Effect::InventoryRead(nodes)]
+            }
+            Fact::Node(_)
+            | Fact::NodeGone(_)
+            | Fact::Protected(_)
+            | Fact::Unprotected(_)
+            | Fact::Key(..)
+            | Fact::Machine(_)
+            | Fact::MachineGone(_)
+            | Fact::Answer(..) => {
+                self.learn(fact, now);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Makes a fact evidence, and wakes whoever awaits it. Returns whether it is news.
+    pub(super) fn learn(&mut self, fact: Fact, now: Now) -> bool {
+        let changed = self.evidence.apply(fact, now.steady);
+        for awaited in &changed.wakes {
+            let woken = self.waiting.wake(awaited);
+            self.requeue(woken);
+        }
+        changed.is_news
     }
 
     /// A request is there, in this state.
-    pub(in crate::controller) fn request_seen(&mut self, object: Object, encoded: &[u8], now: Now) {
+    pub(super) fn request_seen(
+        &mut self,
+        object: Object,
+        encoded: &[u8],
+        is_listed: bool,
+        now: Now,
+    ) {
         let uid = object.uid.clone();
-        if let Some(listed) = &mut self.listed_requests {
-            listed.insert(uid.clone());
-        }
         if !object.is_open() {
             self.request_settled(&uid, &object, encoded, now);
             return;
         }
-        let known = self.book.get(&uid).map(|entry| &entry.reading);
+        let known = self.open.get(&uid).map(|entry| &entry.request);
         if known.is_some_and(|known| known.resource_version() == object.resource_version) {
             return;
         }
         let requestor = object.requestor.username.clone();
         let created = object.created;
-        let is_listed = self.listed_requests.is_some();
-        if let Some(oldest) = self.book.put(object, encoded, is_listed, now.monotonic) {
+        if let Some(oldest) = self.open.put(object, encoded, is_listed, now.monotonic) {
             self.dropped += 1;
             self.forget(&oldest);
         }
-        if self.book.get(&uid).is_some() && !self.writing.contains(&uid) {
-            self.parking.leave(&uid);
+        if self.open.get(&uid).is_some() && !self.writing.contains_key(&uid) {
+            self.waiting.leave(&uid);
             self.queue.push(&requestor, created, &uid);
         }
     }
 
     /// A request is gone.
-    pub(in crate::controller) fn request_gone(&mut self, uid: &str) {
-        let uid: Uid = uid.into();
-        self.unissued.remove(&uid);
-        self.overtaken.remove(&uid);
-        self.forget(&uid);
+    fn request_gone(&mut self, uid: &Uid) {
+        self.unissued.remove(uid);
+        self.overtaken.remove(uid);
+        self.forget(uid);
     }
 
     fn request_settled(&mut self, uid: &Uid, object: &Object, encoded: &[u8], now: Now) {
-        let key = self.book.key(uid);
+        let key = self.open.key(uid);
         self.forget(uid);
         // Its key has been remembered when that was decided.
         let approved_here = self.unissued.contains(uid);
-        if self.writing.contains(uid)
+        if self.writing.contains_key(uid)
             && let Some(settled) = object.settled
         {
             self.overtaken.insert(uid.clone(), settled);
@@ -95,78 +180,56 @@ impl Reconciler {
             && let Some(node) = object.requestor.node()
             && let Some(key) = key.or_else(|| Request::key_of(encoded))
         {
-            self.apply_fact(Fact::Key(key, node), now);
+            self.learn(Fact::Key(key, node), now);
         }
     }
 
-    /// Nodes are going to be listed anew.
-    pub(in crate::controller) fn nodes_restarted(&mut self) {
-        self.listed_nodes = Some(BTreeSet::new());
-    }
-
-    /// All Nodes have been listed.
-    pub(in crate::controller) fn nodes_complete(&mut self, now: Now) {
-        if let Some(listed) = self.listed_nodes.take() {
-            let gone: Vec<NodeName> = self
-                .evidence
-                .nodes
-                .iter()
-                .map(|node| node.name.clone())
-                .filter(|name| !listed.contains(name))
-                .collect();
-            for name in gone {
-                self.node_gone(name, now);
-            }
-        }
-    }
-
-    /// A Node is there, in this state.
-    pub(in crate::controller) fn node_seen(&mut self, mut node: Node, now: Now) {
-        let name = node.name.clone();
-        if let Some(listed) = &mut self.listed_nodes {
-            listed.insert(name.clone());
-            if let Some(first_seen) = &mut node.first_seen {
-                first_seen.is_creation = false;
-            }
-        }
-        self.apply_fact(Fact::Node(Box::new(node)), now);
-    }
-
-    /// A Node is gone.
-    pub(in crate::controller) fn node_gone(&mut self, name: NodeName, now: Now) {
-        self.apply_fact(Fact::NodeGone(name), now);
+    /// How far the certificates of all API servers have to be read.
+    fn demand(&self) -> Demand {
+        self.policy.spec.protected.endpoint_certificates
     }
 
     /// Another policy is in force: all that waits is judged again.
-    pub(in crate::controller) fn policy_changed(
-        &mut self,
-        policy: Arc<Policy>,
-        enforcement: Enforcement,
-    ) {
+    fn policy_changed(&mut self, policy: Arc<Policy>) -> Vec<Effect> {
         let before = std::mem::replace(&mut self.policy, policy);
-        self.enforcement = enforcement;
         if before.spec.sources.machines != self.policy.spec.sources.machines {
             self.generation += 1;
         }
         self.evidence
             .policy_changed(&before.spec, &self.policy.spec);
-        let woken = self.parking.everyone();
+        let woken = self.waiting.everyone();
         self.requeue(woken);
+        vec![Effect::PolicyChanged(self.in_force())]
     }
 
-    /// Which list of kinds of Machines is in force, of all that there have been. What comes of another
-    /// is of Machines that the policy does not name.
-    pub(in crate::controller) fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// Applies what is known now, and wakes whoever awaits it. Returns whether it is news.
-    pub(in crate::controller) fn apply_fact(&mut self, fact: Fact, now: Now) -> bool {
-        let changed = self.evidence.apply(fact, now.steady);
-        for awaited in &changed.wakes {
-            let woken = self.parking.wake(awaited);
-            self.requeue(woken);
+    /// The policy in force, for those that follow it.
+    pub(in crate::controller) fn in_force(&self) -> InForce {
+        InForce {
+            policy: self.policy.clone(),
+            generation: self.generation,
         }
-        changed.is_news
+    }
+
+    /// What was answered counts, if the policy in force would ask in the same way.
+    fn answered(&mut self, answered: Answered, now: Now) -> Vec<Effect> {
+        if answered.asked_by.spec.sources != self.policy.spec.sources {
+            return Vec::new();
+        }
+        let Answered {
+            question,
+            answer,
+            until,
+            ..
+        } = answered;
+        let source = question.source();
+        let mut effects = Vec::new();
+        if let Answer::Failed(why) = &answer {
+            let is_news = self.learn(Fact::Failed(source, why.clone()), now);
+            effects.push(Effect::AnswerFailed(source, why.clone(), is_news));
+        } else {
+            self.learn(Fact::Synced(source), now);
+        }
+        self.learn(Fact::Answer(question, answer, until), now);
+        effects
     }
 }

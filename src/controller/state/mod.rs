@@ -1,54 +1,54 @@
-//! What is done about what happens: evidence in, turns out. No I/O, no clock of its own, so that
-//! every order of events can be tried.
+//! What is known, what is open, and what follows from each input. No I/O, no clock of its own, so
+//! that every order of events can be tried.
 
 mod apply;
 mod written;
 
-pub(in crate::controller) use written::Fresh;
-
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::SignedDuration;
+use tokio::time::Instant;
 
-use super::judged::{Now, Turn, Write};
-use super::open_requests::{Book, Entry};
+use super::effect::Effect;
+use super::judged::{Judged, Write};
+use super::open_requests::{Entry, OpenRequests};
 use super::queue::Queue;
-use super::waiting::Parking;
-use judge::csr::names::NodeName;
+use super::waiting::Waiting;
+use crate::cluster::clock::Now;
+use crate::cluster::random::Random;
 use judge::csr::{Object, Settled, Uid};
-use judge::evidence::{Evidence, Fact};
+use judge::evidence::{Evidence, Fact, Source};
 use judge::finding::{Awaited, Code};
 use judge::policy::{Enforcement, Policy};
 use judge::{Judgement, Verdict, judge};
 
-/// How long a parked request is left alone at most. What it waits for wakes it; this is the net
+/// How long nobody is judged because a source has not been heard of yet. Requests are read and judged
+/// once that way, and not told to wait in the first moment; a source that fails holds up no longer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a waiting request is left alone at most. What it waits for wakes it; this is the net
 /// below that.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Two clocks that differ by more were set, and not read one after the other.
 const A_SET_CLOCK: SignedDuration = SignedDuration::from_secs(1);
-/// Parked requests that are woken by time in one tick.
-const DUE_AT_ONCE: usize = 1000;
 
 /// Everything that is known, and everything that is open.
 #[derive(Debug)]
-pub(super) struct Reconciler {
+pub(super) struct State {
     policy: Arc<Policy>,
-    enforcement: Enforcement,
+    /// What is written, if the administrator says otherwise than the policy.
+    enforcement: Option<Enforcement>,
     evidence: Evidence,
-    book: Book,
+    open: OpenRequests,
     queue: Queue,
-    parking: Parking,
+    waiting: Waiting,
     /// Requests that are being written.
-    writing: HashSet<Uid>,
+    writing: HashMap<Uid, Arc<Judged>>,
     /// No write begins before this: the API server has asked for it.
     paused_until: Option<Instant>,
     /// What the watch has shown of them before the answer to the write came.
     overtaken: HashMap<Uid, Settled>,
-    /// What has been listed since a watch began anew.
-    listed_nodes: Option<BTreeSet<NodeName>>,
-    listed_requests: Option<BTreeSet<Uid>>,
     /// Requests that were approved here and have no certificate yet.
     unissued: BTreeSet<Uid>,
     /// How often the kinds of Machines that the policy names have changed.
@@ -57,28 +57,36 @@ pub(super) struct Reconciler {
     dropped: u64,
     /// How far the time of day had been set when this was looked at last.
     set_by: SignedDuration,
+    /// When it began to be; `None` once requests are judged.
+    begun: Option<Instant>,
+    random: Random,
 }
 
-impl Reconciler {
-    /// Nothing known yet.
-    pub(super) fn new(policy: Arc<Policy>, enforcement: Enforcement) -> Reconciler {
-        Reconciler {
+impl State {
+    /// Nothing known yet. `enforcement` is what is written, if that is not what the policy says.
+    pub(super) fn new(
+        policy: Arc<Policy>,
+        enforcement: Option<Enforcement>,
+        random: Random,
+        now: Now,
+    ) -> State {
+        State {
             evidence: Evidence::new(&policy.spec),
             policy,
             enforcement,
-            book: Book::default(),
+            open: OpenRequests::default(),
             queue: Queue::default(),
-            parking: Parking::default(),
-            writing: HashSet::new(),
+            waiting: Waiting::default(),
+            writing: HashMap::new(),
             paused_until: None,
             overtaken: HashMap::new(),
-            listed_nodes: None,
-            listed_requests: None,
             unissued: BTreeSet::new(),
             generation: 0,
             issued: 0,
             dropped: 0,
             set_by: SignedDuration::ZERO,
+            begun: Some(now.monotonic),
+            random,
         }
     }
 
@@ -88,8 +96,8 @@ impl Reconciler {
     }
 
     /// The open requests.
-    pub(super) fn book(&self) -> &Book {
-        &self.book
+    pub(super) fn open(&self) -> &OpenRequests {
+        &self.open
     }
 
     /// How many requests that were approved here have no certificate yet, how many have got one,
@@ -98,67 +106,73 @@ impl Reconciler {
         (self.unissued.len(), self.issued, self.dropped)
     }
 
-    /// Wakes the requests whose time has come; all, if somebody has set the clock.
-    pub(super) fn tick(&mut self, now: Now) {
-        let set_by = now.set_by();
-        if (set_by - self.set_by).abs() > A_SET_CLOCK {
-            self.set_by = set_by;
-            // A machine that has slept sets its clock too, and has missed what has changed.
-            self.evidence.forget_answers();
-            let woken = self.parking.everyone();
-            self.requeue(woken);
-        }
-        self.evidence.prune(now.steady);
-        let due = self.parking.due(now.monotonic, DUE_AT_ONCE);
-        self.requeue(due);
+    /// How many requests wait because of which code.
+    pub(super) fn waiting(&self) -> &BTreeMap<Code, usize> {
+        self.open.waiting()
     }
 
-    /// Forgets what is too old for a verdict, one of each requestor at a time: nobody has a turn in a
-    /// replica that does not lead.
-    pub(super) fn forget_stale(&mut self, now: Now) {
-        let limit = now.wall.checked_sub(self.policy.spec.request.max_age);
-        if let Ok(limit) = limit
-            && now.set_by().abs() <= A_SET_CLOCK
-        {
-            let stale = self.book.oldest_before(limit);
-            let stale = stale.filter(|uid| !self.writing.contains(*uid));
-            let stale: Vec<Uid> = stale.cloned().collect();
-            for uid in &stale {
-                self.forget(uid);
-            }
-        }
+    /// The sources that cannot be relied on now, each with the reason.
+    pub(super) fn unready(&self, now: Now) -> Vec<(Source, String)> {
+        judge::unready(&self.evidence, now.steady)
     }
 
     /// Whether a request could be judged now.
-    pub(super) fn has_turns(&self, now: Now) -> bool {
-        !self.queue.is_empty() && !self.is_paused(now)
+    pub(super) fn has_next(&self, now: Now) -> bool {
+        !self.queue.is_empty() && !self.is_paused(now) && self.begun.is_none()
     }
 
     fn is_paused(&self, now: Now) -> bool {
         self.paused_until.is_some_and(|until| now.monotonic < until)
     }
 
-    /// Judges the next request; none while the API server wants to be left alone.
-    pub(super) fn take_turn(&mut self, now: Now) -> Option<Turn> {
-        if self.is_paused(now) {
+    /// Whether it is too early to judge.
+    fn is_early(&mut self, now: Now) -> bool {
+        if let Some(begun) = self.begun
+            && (now.monotonic.duration_since(begun) >= PATIENCE || self.unready(now).is_empty())
+        {
+            self.begun = None;
+        }
+        self.begun.is_some()
+    }
+
+    /// Judges the next request; none while it is too early, or the API server wants to be left
+    /// alone.
+    pub(super) fn next(&mut self, now: Now) -> Option<Vec<Effect>> {
+        if self.is_paused(now) || self.is_early(now) {
             return None;
         }
         let uid = self.queue.pop()?;
-        let seen = self.book.get(&uid)?.seen;
-        let request = self.book.request(&uid, now)?;
+        let seen = self.open.get(&uid)?.seen;
+        let request = self.open.request(&uid, now)?;
         let judgement = judge(request, &self.policy, &self.evidence, now.moment());
         let object = request.object.clone();
         let decision = judgement.verdict.decision();
-        let is_news = self.book.say(&uid, decision, judgement.codes());
+        let is_news = self.open.record_verdict(&uid, decision, judgement.codes());
         let write = self.follow_up(&uid, &object, &judgement, now);
-        Some(Turn {
+        let judged = Arc::new(Judged {
             uid,
             object,
             judgement,
+            policy: self.policy.clone(),
+            enforcement: self.enforcement(),
             seen,
             is_news,
             write,
-        })
+        });
+        let mut effects = vec![Effect::Tell(judged.clone())];
+        let ask = |question| Effect::Ask(question, judged.policy.clone());
+        effects.extend(judged.questions().cloned().map(ask));
+        if judged.write.is_some() {
+            self.writing.insert(judged.uid.clone(), judged.clone());
+            self.queue.begin(&judged.object.requestor.username);
+            effects.push(Effect::Write(judged));
+        }
+        Some(effects)
+    }
+
+    /// What is written.
+    fn enforcement(&self) -> Enforcement {
+        self.enforcement.unwrap_or(self.policy.spec.enforcement)
     }
 
     fn follow_up(
@@ -168,7 +182,7 @@ impl Reconciler {
         judgement: &Judgement,
         now: Now,
     ) -> Option<Write> {
-        let write = match (&judgement.verdict, self.enforcement) {
+        let write = match (&judgement.verdict, self.enforcement()) {
             (
                 Verdict::Approve(approval),
                 Enforcement::ApproveAndDeny | Enforcement::ApproveOnly,
@@ -184,7 +198,7 @@ impl Reconciler {
                 return None;
             }
             (Verdict::Ignore, _) if self.may_be_young(uid, judgement, now) => {
-                self.parking.park(uid, &[], now.monotonic + LOOK_AGAIN);
+                self.waiting.park(uid, &[], now.monotonic + LOOK_AGAIN);
                 return None;
             }
             (Verdict::Ignore, _) => {
@@ -195,8 +209,6 @@ impl Reconciler {
         if matches!(write, Write::Approve(_)) {
             self.remember_key(uid, object, now);
         }
-        self.writing.insert(uid.clone());
-        self.queue.begin(&object.requestor.username);
         Some(write)
     }
 
@@ -207,7 +219,7 @@ impl Reconciler {
         now.set_by().abs() > A_SET_CLOCK
             && judgement.codes() == [Code::RequestStale]
             && self
-                .book
+                .open
                 .get(uid)
                 .is_some_and(|entry| known_for(entry) < most)
     }
@@ -215,23 +227,16 @@ impl Reconciler {
     /// From the decision on, not from the end of the write: another node's request with the same
     /// key may be judged in between.
     fn remember_key(&mut self, uid: &Uid, object: &Object, now: Now) {
-        if let Some(key) = self.book.key(uid)
+        if let Some(key) = self.open.key(uid)
             && let Some(node) = object.requestor.node()
         {
-            self.apply_fact(Fact::Key(key, node), now);
+            self.learn(Fact::Key(key, node), now);
         }
     }
 
     fn park(&mut self, uid: &Uid, object: &Object, awaits: &[Awaited], now: Now) {
         let mut after = LOOK_AGAIN;
-        let times = awaits.iter().filter_map(|awaited| match awaited {
-            Awaited::Time(time) => Some(*time),
-            Awaited::Node(_)
-            | Awaited::Machine(_)
-            | Awaited::Answer(_)
-            | Awaited::Source(_)
-            | Awaited::Policy => None,
-        });
+        let times = awaits.iter().filter_map(Awaited::time);
         let given_up = object.created.checked_add(self.policy.spec.request.max_age);
         let waits = times.map(|time| time.duration_since(now.steady));
         let given_up = given_up.map(|time| time.duration_since(now.wall));
@@ -239,35 +244,27 @@ impl Reconciler {
             let wait = Duration::try_from(wait).unwrap_or_default();
             after = after.min(wait + Duration::from_millis(10));
         }
-        self.parking.park(uid, awaits, now.monotonic + after);
+        self.waiting.park(uid, awaits, now.monotonic + after);
     }
 
     fn requeue(&mut self, uids: Vec<Uid>) {
         for uid in uids {
-            if self.writing.contains(&uid) {
+            if self.writing.contains_key(&uid) {
                 continue;
             }
-            if let Some(entry) = self.book.get(&uid) {
-                let reading = &entry.reading;
-                self.queue.push(reading.username(), reading.created(), &uid);
+            if let Some(entry) = self.open.get(&uid) {
+                let request = &entry.request;
+                self.queue.push(request.username(), request.created(), &uid);
             }
         }
     }
 
     fn forget(&mut self, uid: &Uid) {
-        self.parking.leave(uid);
-        if let Some(entry) = self.book.remove(uid) {
-            let reading = &entry.reading;
+        self.waiting.leave(uid);
+        if let Some(entry) = self.open.remove(uid) {
+            let request = &entry.request;
             self.queue
-                .remove(reading.username(), reading.created(), uid);
+                .remove(request.username(), request.created(), uid);
         }
-    }
-
-    /// The code that most requests wait because of comes with each number.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (Code, usize)> {
-        self.book
-            .waiting()
-            .iter()
-            .map(|(code, count)| (*code, *count))
     }
 }

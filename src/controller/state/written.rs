@@ -2,56 +2,52 @@
 
 use std::time::Duration;
 
-use super::Reconciler;
+use super::State;
 use crate::cluster::approval::Outcome;
-use crate::cluster::watch::Backoff;
-use crate::controller::judged::{Now, Turn, Write};
-use judge::csr::Uid;
-use judge::csr::{Object, Settled};
+use crate::cluster::backoff::Backoff;
+use crate::cluster::clock::Now;
+use crate::controller::effect::Effect;
+use crate::controller::judged::Write;
+use judge::csr::{Settled, Uid};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 /// Conflicts in a row that are retried at once. More of them mean that another writer reacts to ours.
 const MOST_CONFLICTS: u32 = 5;
 
-/// A request as it was read after a conflict, with its bytes; `None` if it is gone.
-pub(in crate::controller) type Fresh = Option<Box<(Object, Vec<u8>)>>;
-
-impl Reconciler {
-    /// Applies the end of a write.
+impl State {
+    /// Applies the end of the write on this request. Returns what is to be done because of it.
     pub(in crate::controller) fn written(
         &mut self,
-        turn: &Turn,
-        outcome: &Outcome,
-        fresh: Fresh,
+        uid: &Uid,
+        outcome: Outcome,
         now: Now,
-    ) {
-        let uid = &turn.uid;
-        self.writing.remove(uid);
+    ) -> Vec<Effect> {
+        let Some(judged) = self.writing.remove(uid) else {
+            return Vec::new();
+        };
         let overtaken = self.overtaken.remove(uid);
-        self.queue.end(&turn.object.requestor.username);
-        match outcome {
+        self.queue.end(&judged.object.requestor.username);
+        match &outcome {
             Outcome::Written => {
-                if matches!(turn.write, Some(Write::Approve(_))) {
+                if matches!(judged.write, Some(Write::Approve(_))) {
                     self.approved(uid, overtaken);
                 }
                 self.forget(uid);
             }
             Outcome::Gone(_) => self.forget(uid),
-            Outcome::Changed => match fresh {
-                Some(fresh) if fresh.0.uid == turn.object.uid => {
-                    let failures = self.failed_again(uid);
-                    if failures > MOST_CONFLICTS {
-                        self.try_again(uid, backoff(failures), now);
-                        return;
-                    }
-                    let (object, encoded) = *fresh;
-                    self.request_seen(object, &encoded, now);
+            Outcome::Changed(Some(fresh)) if fresh.0.uid == *uid => {
+                let failures = self.failed_again(uid);
+                if failures > MOST_CONFLICTS {
+                    self.try_again(uid, self.backoff(failures), now);
+                } else {
+                    let (object, encoded) = &**fresh;
+                    self.request_seen(object.clone(), encoded, false, now);
                     self.requeue(vec![uid.clone()]);
                 }
-                // Another request by the same name: its own event brings it.
-                Some(_) | None => self.forget(uid),
-            },
+            }
+            // Another request by the same name: its own event brings it.
+            Outcome::Changed(_) => self.forget(uid),
             Outcome::NotLeading => self.try_again(uid, Duration::ZERO, now),
             // Only an administrator can fix it, which takes longer than milliseconds.
             Outcome::Forbidden(_) => self.try_again(uid, LAST_RETRY, now),
@@ -61,22 +57,28 @@ impl Reconciler {
                 // API server has asked for.
                 self.paused_until = self.paused_until.max(Some(now.monotonic + after));
                 let failures = self.failed_again(uid);
-                self.try_again(uid, after.max(backoff(failures)), now);
+                self.try_again(uid, after.max(self.backoff(failures)), now);
             }
         }
+        let after = now.monotonic.duration_since(judged.seen);
+        vec![Effect::Ended {
+            judged,
+            outcome,
+            after,
+        }]
     }
 
     /// Counts a failure. Returns how many there have been in a row.
     fn failed_again(&mut self, uid: &Uid) -> u32 {
-        self.book.get_mut(uid).map_or(0, |entry| {
+        self.open.get_mut(uid).map_or(0, |entry| {
             entry.failures = entry.failures.saturating_add(1);
             entry.failures
         })
     }
 
     fn try_again(&mut self, uid: &Uid, after: Duration, now: Now) {
-        if self.book.get(uid).is_some() {
-            self.parking.park(uid, &[], now.monotonic + after);
+        if self.open.get(uid).is_some() {
+            self.waiting.park(uid, &[], now.monotonic + after);
         }
     }
 
@@ -84,18 +86,18 @@ impl Reconciler {
         match overtaken {
             Some(Settled::Issued) => self.issued += 1,
             Some(Settled::Denied | Settled::Failed) => {}
-            None if self.book.get(uid).is_none() => {}
+            None if self.open.get(uid).is_none() => {}
             None | Some(Settled::Approved) => {
                 self.unissued.insert(uid.clone());
             }
         }
     }
-}
 
-fn backoff(failures: u32) -> Duration {
-    let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
-    for _ in 1..failures.min(16) {
-        backoff.pause();
+    fn backoff(&self, failures: u32) -> Duration {
+        let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY, &self.random);
+        for _ in 1..failures.min(16) {
+            backoff.pause();
+        }
+        backoff.pause()
     }
-    backoff.pause()
 }

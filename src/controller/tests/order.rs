@@ -29,7 +29,7 @@ impl Scene {
     fn post(&mut self, number: usize, ahead: SignedDuration, version: u32) {
         let (mut object, encoded) = request("a", number, self.now.wall + ahead);
         object.resource_version = version.to_string();
-        self.reconciler.request_seen(object, &encoded, self.now);
+        self.see(object, &encoded);
     }
 
     /// The next request waits because its Node is younger, and the finding names what decided.
@@ -52,8 +52,7 @@ fn a_node_that_came_while_the_clock_was_ahead_is_served_when_it_is_right() {
     scene.post(1, SignedDuration::ZERO, 11);
     let turn = scene.turn().unwrap();
     assert_approved(&turn);
-    let done = Outcome::Written;
-    scene.reconciler.written(&turn, &done, None, scene.now);
+    scene.end(&turn, Outcome::Written);
     // An update of the Node changes nothing about that.
     scene.register("uid-1", HOUR - SignedDuration::from_mins(1), 12);
     scene.pass(MINUTE);
@@ -109,12 +108,10 @@ fn a_request_of_the_future_does_not_outlive_its_node() {
 #[test]
 fn lists_show_no_order() {
     let mut scene = Scene::synced();
-    scene.reconciler.nodes_restarted();
-    scene.reconciler.requests_restarted();
+    scene.is_listing = true;
     scene.register("uid-1", HOUR, 20);
     scene.post(1, SignedDuration::ZERO, 30);
-    scene.reconciler.nodes_complete(scene.now);
-    scene.reconciler.requests_complete();
+    scene.is_listing = false;
     scene.expect_younger("the order of their creation was not seen here");
     // What comes later comes by the watch.
     scene.post(2, SignedDuration::ZERO, 31);
@@ -129,7 +126,7 @@ fn a_request_that_may_have_been_updated_shows_no_order() {
     let (mut object, encoded) = request("a", 1, scene.now.wall);
     object.resource_version = "30".into();
     object.kept.has_more = true;
-    scene.reconciler.request_seen(object, &encoded, scene.now);
+    scene.see(object, &encoded);
     scene.expect_younger("the order of their creation was not seen here");
 }
 

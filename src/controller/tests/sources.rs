@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use super::{Scene, codes, node};
 use crate::cluster::approval::Outcome;
+use crate::controller::input::Input;
 use judge::Decision;
 use judge::csr::names::{NodeName, San};
 use judge::evidence::{
     Answer, Fact, IdentityKind, Inventory, Machine, MachineLink, Protection, Source,
 };
 use judge::finding::{Code, Question};
-use judge::policy::{Enforcement, Policy, parse};
+use judge::policy::{Policy, parse};
 
 const HEAD: &str = "apiVersion: csr-warden/v1\nkind: Policy\nmetadata: {name: test}\nspec:\n";
 
@@ -40,8 +41,8 @@ impl Scene {
     }
 
     fn policy_becomes(&mut self, policy: Arc<Policy>) {
-        let reconciler = &mut self.reconciler;
-        reconciler.policy_changed(policy, Enforcement::ApproveAndDeny);
+        let policy = Box::new((*policy).clone());
+        self.state.apply(Input::Policy(Ok(policy)), self.now);
     }
 
     /// The codes of the next decision; there must be one.
@@ -85,11 +86,13 @@ fn machines_wake_what_waits_for_them() {
 fn machines_of_another_policy_are_not_heard() {
     let mut scene = Scene::under(machines("one.example"));
     scene.know(Fact::Synced(Source::Machines));
-    let before = scene.reconciler.generation();
+    let before = scene.state.in_force().generation;
     scene.policy_becomes(machines("other.example"));
-    assert_ne!(scene.reconciler.generation(), before);
+    assert_ne!(scene.state.in_force().generation, before);
     assert_eq!(scene.says(), [Code::SourceUnready]);
-    let machines = scene.reconciler.evidence().machines.as_ref();
+    let late = Fact::Machine(Box::new(machine()));
+    scene.state.apply(Input::Machines(before, late), scene.now);
+    let machines = scene.state.evidence().machines.as_ref();
     assert!(machines.is_some_and(|all| all.is_empty()));
 }
 
@@ -99,11 +102,11 @@ fn machines_stay_if_only_something_else_changes() {
     let mut scene = Scene::under(machines("one.example"));
     scene.know(Fact::Synced(Source::Machines));
     scene.know(Fact::Machine(Box::new(machine())));
-    let before = scene.reconciler.generation();
+    let before = scene.state.in_force().generation;
     let with_dns = "  sources:\n    dns: {}\n    machines:\n      - {group: one.example, kind: Machine, \
                     nodeName: .n, providerID: .p}\n  proof:\n    ipAddresses: {allOf: [Machine]}\n";
     scene.policy_becomes(policy(with_dns));
-    assert_eq!(scene.reconciler.generation(), before);
+    assert_eq!(scene.state.in_force().generation, before);
     assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
 }
 
@@ -199,8 +202,7 @@ fn what_an_api_server_leaves_for_a_restart_is_not_free() {
         scene.pass(Duration::from_secs(60));
         let denied = scene.turn().unwrap();
         assert_eq!(codes(&denied), [Code::SanApiServerEndpoint]);
-        let done = Outcome::Written;
-        scene.reconciler.written(&denied, &done, None, scene.now);
+        scene.end(&denied, Outcome::Written);
         listed(&mut scene, &[&stays]);
         scene.pass(Duration::from_secs(3600));
         scene.ask("a", 2);

@@ -1,0 +1,150 @@
+//! Effects performed: log lines, metrics, Events, questions and writes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Controller;
+use super::effect::Effect;
+use super::input::InForce;
+use super::judged::{Judged, Write};
+use crate::cluster::approval::Outcome;
+use crate::telemetry::audit;
+
+impl Controller {
+    pub(super) fn perform_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::SourceSynced(source, is_news) => {
+                if is_news {
+                    tracing::info!(source = source.as_str(), "{} synced", source.as_str());
+                }
+                self.show();
+            }
+            Effect::SourceFailed(source, said, is_news) => {
+                self.metrics.source_failed(source);
+                // Before it is told: who reads the line finds it in the metrics too.
+                self.show();
+                if is_news {
+                    tracing::warn!(source = source.as_str(), "{said}");
+                }
+            }
+            Effect::AnswerFailed(source, why, is_news) => {
+                self.metrics.source_failed(source);
+                if is_news {
+                    tracing::warn!(source = source.as_str(), "{why}");
+                }
+            }
+            Effect::InventoryRead(nodes) => tracing::info!(nodes, "inventory read anew"),
+            Effect::PolicyChanged(in_force) => self.policy_changed(in_force),
+            Effect::PolicyRefused(kept, why) => {
+                self.metrics.policy_reloaded(false);
+                let (name, digest) = (&kept.metadata.name, &kept.digest);
+                self.events.policy_refused(&kept, &why);
+                tracing::error!("the policy cannot be used, {name} ({digest}) stays: {why}");
+            }
+            Effect::Tell(judged) => self.tell(&judged),
+            Effect::Ask(question, policy) => self.lookups.ask(question, &policy),
+            Effect::Write(judged) => self.write(judged),
+            Effect::Ended {
+                judged,
+                outcome,
+                after,
+            } => self.tell_end(&judged, &outcome, after),
+        }
+    }
+
+    fn policy_changed(&mut self, in_force: InForce) {
+        let policy = &in_force.policy;
+        let (name, digest) = (&policy.metadata.name, &policy.digest);
+        tracing::info!(policy = name, digest, "policy read anew");
+        self.metrics.policy_reloaded(true);
+        self.metrics.show_policy(policy);
+        self.policy.send_replace(in_force);
+    }
+
+    fn tell(&self, judged: &Judged) {
+        if !judged.is_news {
+            return;
+        }
+        self.metrics.judged(&judged.judgement);
+        let Some(format) = self.format else { return };
+        let now = self.clock.wall();
+        if audit::log(
+            format,
+            now,
+            &judged.object,
+            &judged.judgement,
+            &judged.policy,
+            judged.enforcement,
+        )
+        .is_err()
+        {
+            self.metrics.line_lost();
+        }
+    }
+
+    fn write(&mut self, judged: Arc<Judged>) {
+        let (writer, uid) = (self.writer.clone(), judged.uid.clone());
+        let write = async move {
+            let outcome = writer.write(&judged).await;
+            (judged.uid.clone(), outcome)
+        };
+        let task = self.writes.spawn(write);
+        self.writing.insert(task.id(), uid);
+    }
+
+    fn tell_end(&mut self, judged: &Judged, outcome: &Outcome, after: Duration) {
+        let done = *outcome == Outcome::Written;
+        self.metrics.wrote(outcome.as_str(), done.then_some(after));
+        self.tell_failure(&judged.object.name, outcome);
+        match outcome {
+            Outcome::Written => {
+                self.health.note_forbidden(None);
+                if let Some(Write::Deny(denial)) = &judged.write {
+                    let node = judged.object.requestor.node();
+                    self.events.denied(denial, node.as_ref());
+                }
+            }
+            Outcome::Forbidden(why) => self.health.note_forbidden(Some(why.clone())),
+            Outcome::Failed { .. }
+            | Outcome::Changed(_)
+            | Outcome::Gone(_)
+            | Outcome::NotLeading => {}
+        }
+    }
+
+    /// Warns once of each way to fail: thousands of requests can fail in the same one.
+    fn tell_failure(&mut self, request: &str, outcome: &Outcome) {
+        let kind = outcome.as_str();
+        let Some(why) = outcome.why() else {
+            if *outcome == Outcome::Written {
+                self.failing = None;
+            }
+            return;
+        };
+        if matches!(outcome, Outcome::Gone(_)) {
+            tracing::info!(request, "the request is gone: {why}");
+        } else if self.failing.replace(kind) == Some(kind) {
+            tracing::debug!(request, "cannot write a condition: {why}");
+        } else {
+            tracing::warn!(request, "cannot write a condition: {why}");
+        }
+    }
+
+    /// Shows in metrics and health how everything is.
+    pub(super) fn show(&self) {
+        let now = self.clock.now();
+        let evidence = self.state.evidence();
+        let unready = self.state.unready(now).into_iter();
+        let unready = unready.map(|(source, why)| (source.as_str().to_owned(), why));
+        self.health.note(unready.collect());
+        self.metrics.show_sources(evidence, now.steady);
+        let oldest = self.state.open().oldest();
+        let age =
+            oldest.and_then(|oldest| Duration::try_from(now.wall.duration_since(oldest)).ok());
+        let waiting = self.state.waiting().iter();
+        let waiting = waiting.map(|(code, count)| (*code, *count));
+        self.metrics.show_pending(waiting, age.unwrap_or_default());
+        let (unissued, issued, dropped) = self.state.counts();
+        self.metrics.show_counts(unissued, issued, dropped);
+    }
+}
