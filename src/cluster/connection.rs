@@ -151,8 +151,8 @@ fn read(paths: &[PathBuf]) -> Result<Kubeconfig> {
     };
     let mut merged = Kubeconfig::default();
     for path in to_read {
-        let next = kubeconfig::read(path).map_err(|error| anyhow::anyhow!(error));
-        merged = next
+        merged = kubeconfig::read(path)
+            .map_err(anyhow::Error::new)
             .and_then(|next| Ok(merged.merge(next)?))
             .with_context(|| format!("cannot read kubeconfig {}", path.display()))?;
     }
@@ -192,8 +192,7 @@ async fn load(target: &Target) -> Result<Config> {
 
 async fn from_home(options: &KubeConfigOptions) -> Result<Config> {
     let home = std::env::home_dir().context("there is no home directory")?;
-    let kubeconfig = kubeconfig::read(&home.join(".kube/config"));
-    let kubeconfig = kubeconfig.map_err(|error| anyhow::anyhow!(error))?;
+    let kubeconfig = kubeconfig::read(&home.join(".kube/config"))?;
     Config::from_custom_kubeconfig(kubeconfig, options)
         .await
         .map_err(|error| anyhow::anyhow!(innermost(&error)))

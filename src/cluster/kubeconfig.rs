@@ -6,34 +6,51 @@
 use std::path::Path;
 
 use kube::config::{Kubeconfig, KubeconfigError};
+use thiserror::Error;
 
 use super::error::innermost;
 use judge::yaml;
 
+/// An error in a kubeconfig file, in one line.
+#[derive(Debug, Error)]
+pub(super) enum ReadError {
+    /// A text in UTF-16 has an odd number of bytes.
+    #[error("expected UTF-16, found half a character at its end")]
+    CutUtf16,
+    /// The text is not YAML of the right shape.
+    #[error(transparent)]
+    Yaml(yaml::Error),
+    /// The file cannot be read.
+    #[error("{}", innermost(.0))]
+    Kube(KubeconfigError),
+}
+
+impl From<KubeconfigError> for ReadError {
+    fn from(error: KubeconfigError) -> ReadError {
+        // Its own text has several lines.
+        if let KubeconfigError::Parse(error) = error {
+            return ReadError::Yaml(yaml::Error::Text(error));
+        }
+        ReadError::Kube(error)
+    }
+}
+
 /// Reads a file; relative paths in it start at its directory.
-pub(super) fn read(path: &Path) -> Result<Kubeconfig, String> {
+pub(super) fn read(path: &Path) -> Result<Kubeconfig, ReadError> {
     // kube-client 5.0 panics on these.
     if path.is_file() && std::fs::read(path).is_ok_and(|bytes| is_cut_utf16(&bytes)) {
-        return Err("expected UTF-16, found half a character at its end".to_owned());
+        return Err(ReadError::CutUtf16);
     }
-    Kubeconfig::read_from(path).map_err(|error| describe(&error))
+    Ok(Kubeconfig::read_from(path)?)
 }
 
 /// Reads a text.
-pub(super) fn parse(text: &str) -> Result<Kubeconfig, String> {
-    Kubeconfig::from_yaml(text).map_err(|error| describe(&error))
+pub(super) fn parse(text: &str) -> Result<Kubeconfig, ReadError> {
+    Ok(Kubeconfig::from_yaml(text)?)
 }
 
 fn is_cut_utf16(bytes: &[u8]) -> bool {
     matches!(bytes, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) && !bytes.len().is_multiple_of(2)
-}
-
-fn describe(error: &KubeconfigError) -> String {
-    // Its own text has several lines.
-    if let KubeconfigError::Parse(error) = error {
-        return yaml::describe(error);
-    }
-    innermost(error)
 }
 
 #[cfg(test)]
@@ -98,7 +115,7 @@ mod tests {
 
     #[test]
     fn an_error_is_one_line_with_its_place() {
-        let error = parse("clusters: 7").unwrap_err();
+        let error = parse("clusters: 7").unwrap_err().to_string();
         assert!(error.contains("line 1, column 11"), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }

@@ -4,17 +4,19 @@
 //! A text is read into one [`Value`], as Kubernetes does, and the type is read from that. The place of
 //! a field that is wrong is looked up in the text afterwards.
 
+mod error;
 mod places;
 mod typed;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use serde_saphyr::budget::BudgetBreach;
-use serde_saphyr::{DuplicateKeyPolicy, Error, MergeKeyPolicy, Options};
+use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, Options};
 
+pub use error::{Error, FieldError};
+pub use places::At;
 use places::place_of;
-use typed::Node;
+use typed::{Node, Wrong};
 
 /// The most nodes that aliases repeat: a small text must not become a large value.
 const MOST_REPEATED: usize = 100_000;
@@ -22,13 +24,13 @@ const MOST_REPEATED: usize = 100_000;
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// Reads the only document of a text.
-pub fn document(text: &str) -> Result<Value, String> {
+pub fn document(text: &str) -> Result<Value, Error> {
     value(text, Options::default())
 }
 
 /// Reads all documents of a text; empty ones are skipped.
-pub fn documents(text: &str) -> Result<Vec<Value>, String> {
-    serde_saphyr::from_multiple(text).map_err(|error| describe(&error))
+pub fn documents(text: &str) -> Result<Vec<Value>, Error> {
+    Ok(serde_saphyr::from_multiple(text)?)
 }
 
 /// Reads a document of at most `largest` bytes that has this kind.
@@ -36,12 +38,12 @@ pub fn read<T: DeserializeOwned>(
     text: &str,
     largest: usize,
     (api_version, kind): (&str, &str),
-) -> Result<T, String> {
+) -> Result<T, Error> {
     if text.len() > largest {
-        return Err(format!(
-            "expected at most {largest} bytes, found {}",
-            text.len()
-        ));
+        return Err(Error::TooLong {
+            most: largest,
+            found: text.len(),
+        });
     }
     let read = value(text, strict(DuplicateKeyPolicy::Error)).and_then(|value| typed(value, text));
     read.map_err(|error| {
@@ -61,9 +63,9 @@ struct Head {
 }
 
 /// Returns the kind of a document, which must be one of these.
-pub fn kind_of<'a>(text: &str, api_version: &str, kinds: &[&'a str]) -> Result<&'a str, String> {
+pub fn kind_of<'a>(text: &str, api_version: &str, kinds: &[&'a str]) -> Result<&'a str, Error> {
     if is_empty(text) {
-        return Err("the file is empty".to_owned());
+        return Err(Error::Empty);
     }
     let head: Head = typed(value(text, strict(DuplicateKeyPolicy::FirstWins))?, text)?;
     let is = |found: &Option<Value>, expected: &str| {
@@ -71,11 +73,18 @@ pub fn kind_of<'a>(text: &str, api_version: &str, kinds: &[&'a str]) -> Result<&
     };
     let Some(kind) = kinds.iter().find(|kind| is(&head.kind, kind)) else {
         let names: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
-        return Err(wrong("kind", &names.join(" or "), head.kind.as_ref()));
+        return Err(Error::Kind {
+            field: "kind",
+            expected: names.join(" or "),
+            found: head.kind,
+        });
     };
     if !is(&head.api_version, api_version) {
-        let expected = format!("`{api_version}`");
-        return Err(wrong("apiVersion", &expected, head.api_version.as_ref()));
+        return Err(Error::Kind {
+            field: "apiVersion",
+            expected: format!("`{api_version}`"),
+            found: head.api_version,
+        });
     }
     Ok(kind)
 }
@@ -84,14 +93,6 @@ pub fn kind_of<'a>(text: &str, api_version: &str, kinds: &[&'a str]) -> Result<&
 fn is_empty(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim);
     lines.all(|line| line.is_empty() || line.starts_with('#') || line == "---")
-}
-
-fn wrong(field: &str, expected: &str, found: Option<&Value>) -> String {
-    match found {
-        None => format!("{field}: expected {expected}, found none"),
-        Some(Value::String(found)) => format!("{field}: expected {expected}, found `{found}`"),
-        Some(found) => format!("{field}: expected {expected}, found `{found}`"),
-    }
 }
 
 /// Options for files in which every field must be where one looks for it.
@@ -104,64 +105,24 @@ fn strict(duplicate_keys: DuplicateKeyPolicy) -> Options {
     }
 }
 
-fn value(text: &str, options: Options) -> Result<Value, String> {
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| describe(&error))
+fn value(text: &str, options: Options) -> Result<Value, Error> {
+    Ok(serde_saphyr::from_str_with_options(text, options)?)
 }
 
 /// Reads the type from the value that the text has.
-fn typed<T: DeserializeOwned>(value: Value, text: &str) -> Result<T, String> {
+fn typed<T: DeserializeOwned>(value: Value, text: &str) -> Result<T, Error> {
     serde_path_to_error::deserialize(Node(value)).map_err(|error| {
-        let (path, wrong) = (error.path(), error.inner());
-        let field = match path.iter().next() {
-            Some(_) => format!("{path}: "),
-            None => String::new(),
+        let path = error.path().clone();
+        let wrong: Wrong = error.into_inner();
+        let place = place_of(&path, text);
+        let error = FieldError {
+            path: path.iter().next().map(|_| path.to_string()),
+            at: place.map(|place| if wrong.is_key { place.key } else { place.value }),
+            why: wrong.why,
+            remedy: wrong.remedy,
         };
-        let place = place_of(path, text).map_or_else(String::new, |place| {
-            let at = if wrong.is_key { place.key } else { place.value };
-            format!(" at {at}")
-        });
-        format!("{field}{}{place}{}", wrong.why, wrong.remedy)
+        error.into()
     })
-}
-
-/// One sentence for a text that cannot be read, with the place.
-pub fn describe(error: &Error) -> String {
-    let error = error.without_snippet();
-    let place = error.location().map_or_else(String::new, |location| {
-        let (line, column) = (location.line(), location.column());
-        format!("at line {line}, column {column}")
-    });
-    let mut cause = error;
-    while let Error::AliasError { error, .. } = cause {
-        cause = error.without_snippet();
-    }
-    // The library's own sentences are for programmers.
-    #[allow(clippy::wildcard_enum_match_arm)]
-    match cause {
-        Error::DuplicateMappingKey { key: Some(key), .. } => {
-            format!("`{key}` stands here a second time, {place}")
-        }
-        Error::MultipleDocuments { .. } => {
-            format!("expected one document, found another {place}")
-        }
-        Error::MergeKeyNotAllowed { .. } => format!("expected no merge key, found `<<` {place}"),
-        Error::NonFiniteFloat { value, .. } => {
-            format!(
-                "expected a finite number, found `{value}` {place}; quote it to make it a string"
-            )
-        }
-        Error::Budget {
-            breach: BudgetBreach::Depth { depth },
-            ..
-        } => format!(
-            "expected at most {} levels, found more {place}",
-            depth.saturating_sub(1)
-        ),
-        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => {
-            format!("the text is too large, with all that its aliases repeat, {place}")
-        }
-        _ => error.to_string(),
-    }
 }
 
 /// The end of the sentence that names `found`: the word that was probably meant, if one is near.
@@ -221,7 +182,7 @@ mod tests {
 
     fn outer(rest: &str) -> Result<Outer, String> {
         let text = format!("kind: Outer\napiVersion: a/v1\n{rest}");
-        read(&text, 1024 * 1024, ("a/v1", "Outer"))
+        read(&text, 1024 * 1024, ("a/v1", "Outer")).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -306,8 +267,10 @@ mod tests {
         }
         let text = "kind: Outer\n";
         assert_eq!(
-            typed::<Outer>(serde_json::json!({"kind": "Outer"}), text),
-            Err("missing field `apiVersion` at line 1, column 1".to_owned())
+            typed::<Outer>(serde_json::json!({"kind": "Outer"}), text)
+                .unwrap_err()
+                .to_string(),
+            "missing field `apiVersion` at line 1, column 1"
         );
     }
 
@@ -360,7 +323,10 @@ mod tests {
 
     #[test]
     fn a_kind_is_looked_at_before_anything_else() {
-        let kind = |text: &str| kind_of(text, "a/v1", &["One", "Other"]);
+        let kind = |text: &str| {
+            let kind = kind_of(text, "a/v1", &["One", "Other"]);
+            kind.map_err(|error| error.to_string())
+        };
         for (text, expected) in [
             ("apiVersion: a/v1\nkind: Other\nb: 1\nb: 2\n", Ok("Other")),
             ("{kind: One, apiVersion: a/v1}", Ok("One")),

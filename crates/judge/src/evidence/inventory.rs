@@ -68,8 +68,31 @@ pub struct InventoryPattern {
 
 /// Why an inventory cannot be used.
 #[derive(Debug, Error)]
-#[error("{0}")]
-pub struct InventoryError(String);
+pub enum InventoryError {
+    /// It is not YAML of the right shape.
+    #[error(transparent)]
+    Shape(#[from] yaml::Error),
+    /// A field has a value that it must not have.
+    #[error("{field}: expected {expected}, found `{found}`")]
+    Field {
+        /// The path of the field.
+        field: String,
+        /// The values that it may have.
+        expected: String,
+        /// The value that it has.
+        found: String,
+    },
+    /// Two Nodes list the same name or address.
+    #[error("{san} stands at {one} and at {other}, and can be of one Node only")]
+    Shared {
+        /// The name or address.
+        san: San,
+        /// The Node that lists it first.
+        one: NodeName,
+        /// The Node that lists it next.
+        other: NodeName,
+    },
+}
 
 /// What an inventory says of a name for a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,8 +129,7 @@ pub struct Inventory {
 impl Inventory {
     /// Reads an inventory and checks all of it.
     pub fn parse(text: &str) -> Result<Inventory, InventoryError> {
-        let file: InventoryFile =
-            yaml::read(text, LARGEST, (API_VERSION, KIND)).map_err(InventoryError)?;
+        let file: InventoryFile = yaml::read(text, LARGEST, (API_VERSION, KIND))?;
         Inventory::from_file(&file)
     }
 
@@ -160,11 +182,11 @@ impl Inventory {
 
     fn own(&mut self, san: &San, name: &NodeName) -> Result<(), InventoryError> {
         match self.owners.insert(san.clone(), name.clone()) {
-            Some(other) if other != *name => {
-                let why =
-                    format!("{san} stands at {other} and at {name}, and can be of one Node only");
-                Err(InventoryError(why))
-            }
+            Some(first) if first != *name => Err(InventoryError::Shared {
+                san: san.clone(),
+                one: first,
+                other: name.clone(),
+            }),
             _ => Ok(()),
         }
     }
@@ -283,7 +305,11 @@ fn label_matches(pattern: &str, label: &str) -> bool {
 }
 
 fn wrong(field: &str, expected: &str, found: &str) -> InventoryError {
-    InventoryError(format!("{field}: expected {expected}, found `{found}`"))
+    InventoryError::Field {
+        field: field.to_owned(),
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    }
 }
 
 #[cfg(test)]

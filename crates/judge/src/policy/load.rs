@@ -27,10 +27,9 @@ const LARGEST: usize = 1024 * 1024;
 /// Why a policy cannot be used.
 #[derive(Debug, Error)]
 pub enum PolicyError {
-    /// It is not YAML of the right shape. The text names the field, line and column, and what was
-    /// expected.
-    #[error("{0}")]
-    Shape(String),
+    /// It is not YAML of the right shape.
+    #[error(transparent)]
+    Shape(#[from] yaml::Error),
     /// A field has a value that it must not have.
     #[error("{field}: expected {expected}, found `{found}`")]
     Field {
@@ -45,8 +44,7 @@ pub enum PolicyError {
 
 /// Reads a policy and checks all of it.
 pub fn parse(text: &str) -> Result<Policy, PolicyError> {
-    let mut policy: Policy =
-        yaml::read(text, LARGEST, (API_VERSION, KIND)).map_err(PolicyError::Shape)?;
+    let mut policy: Policy = yaml::read(text, LARGEST, (API_VERSION, KIND))?;
     check(&policy)?;
     policy.digest = digest(text);
     Ok(policy)

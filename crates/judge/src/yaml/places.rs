@@ -12,10 +12,12 @@ pub(super) struct Place {
 }
 
 /// A line and a column, each counted from 1.
-#[derive(Clone, Copy)]
-pub(super) struct At {
-    line: usize,
-    column: usize,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
 }
 
 impl From<Marker> for At {

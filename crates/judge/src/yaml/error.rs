@@ -1,0 +1,129 @@
+//! Errors of YAML files, with the field and the place where these are known. Each sentence holds its
+//! cause.
+
+use std::fmt;
+
+use serde_json::Value;
+use serde_saphyr::budget::BudgetBreach;
+use thiserror::Error;
+
+use super::places::At;
+
+/// An error in a YAML file.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The text is too long.
+    #[error("expected at most {most} bytes, found {found}")]
+    TooLong {
+        /// The limit, in bytes.
+        most: usize,
+        /// The length, in bytes.
+        found: usize,
+    },
+    /// The text has nothing but blanks and comments.
+    #[error("the file is empty")]
+    Empty,
+    /// The text is not YAML, not within the limits, or not one document.
+    #[error("{}", sentence(.0))]
+    Text(Box<serde_saphyr::Error>),
+    /// The document is of another kind.
+    #[error("{field}: expected {expected}, found {}", Found(.found.as_ref()))]
+    Kind {
+        /// `kind` or `apiVersion`.
+        field: &'static str,
+        /// The values that it may have.
+        expected: String,
+        /// The value that it has.
+        found: Option<Value>,
+    },
+    /// A value does not fit its field.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+}
+
+impl From<serde_saphyr::Error> for Error {
+    fn from(error: serde_saphyr::Error) -> Error {
+        Error::Text(Box::new(error))
+    }
+}
+
+/// A value that does not fit its field.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub struct FieldError {
+    /// The path of the field, such as `spec.names.max`; `None` for the whole document.
+    pub path: Option<String>,
+    /// The place of the value, or of the key if that is wrong.
+    pub at: Option<At>,
+    /// `expected …, found …`.
+    pub why: String,
+    /// The end of the sentence: the text to write instead, or empty.
+    pub remedy: String,
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.path {
+            write!(f, "{path}: ")?;
+        }
+        f.write_str(&self.why)?;
+        if let Some(at) = self.at {
+            write!(f, " at {at}")?;
+        }
+        f.write_str(&self.remedy)
+    }
+}
+
+/// The value of a field that may be missing.
+struct Found<'a>(Option<&'a Value>);
+
+impl fmt::Display for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("none"),
+            Some(Value::String(found)) => write!(f, "`{found}`"),
+            Some(found) => write!(f, "`{found}`"),
+        }
+    }
+}
+
+/// One sentence for a text that cannot be read, with the place.
+fn sentence(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error;
+
+    let error = error.without_snippet();
+    let place = error.location().map_or_else(String::new, |location| {
+        let (line, column) = (location.line(), location.column());
+        format!("at line {line}, column {column}")
+    });
+    let mut cause = error;
+    while let Error::AliasError { error, .. } = cause {
+        cause = error.without_snippet();
+    }
+    // The library's own sentences are for programmers.
+    #[allow(clippy::wildcard_enum_match_arm)]
+    match cause {
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("`{key}` stands here a second time, {place}")
+        }
+        Error::MultipleDocuments { .. } => {
+            format!("expected one document, found another {place}")
+        }
+        Error::MergeKeyNotAllowed { .. } => format!("expected no merge key, found `<<` {place}"),
+        Error::NonFiniteFloat { value, .. } => {
+            format!(
+                "expected a finite number, found `{value}` {place}; quote it to make it a string"
+            )
+        }
+        Error::Budget {
+            breach: BudgetBreach::Depth { depth },
+            ..
+        } => format!(
+            "expected at most {} levels, found more {place}",
+            depth.saturating_sub(1)
+        ),
+        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => {
+            format!("the text is too large, with all that its aliases repeat, {place}")
+        }
+        _ => error.to_string(),
+    }
+}
