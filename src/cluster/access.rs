@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::connection::WRITE_DEADLINE;
-use super::error::describe;
+use super::error::ApiError;
 use super::request;
 
 /// What the API server says.
@@ -28,10 +28,10 @@ pub enum Access {
 
 /// Whether the holder of this token may `get` this path (`nonResourceURLs` of a ClusterRole). The
 /// error says why that is not known.
-pub async fn may_get(client: &Client, token: &str, path: &str) -> Result<Access, String> {
+pub async fn may_get(client: &Client, token: &str, path: &str) -> Result<Access, ApiError> {
     match timeout(WRITE_DEADLINE, review(client, token, path)).await {
-        Ok(answer) => answer.map_err(|error| describe(&error)),
-        Err(_) => Err("the API server did not answer in time".into()),
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(ApiError::Timeout),
     }
 }
 

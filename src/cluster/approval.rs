@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use super::connection::WRITE_DEADLINE;
-use super::error::describe;
+use super::error::{ApiError, describe};
 use super::objects::SlimRequest;
 use judge::csr::{Kept, Object};
 use judge::{Approval, Denial};
@@ -104,10 +104,10 @@ pub async fn deny(client: &Client, denial: &Denial, kept: &Kept) -> Outcome {
 }
 
 /// Reads one request afresh; `None` if it is gone.
-async fn read(client: &Client, name: &str) -> Result<Option<SlimRequest>, String> {
+async fn read(client: &Client, name: &str) -> Result<Option<SlimRequest>, ApiError> {
     let api: Api<SlimRequest> = Api::all(client.clone());
     match timeout(WRITE_DEADLINE, api.get_opt(name)).await {
-        Ok(answer) => answer.map_err(|error| describe(&error)),
+        Ok(answer) => Ok(answer?),
         Err(_) => Err(no_answer()),
     }
 }
@@ -133,11 +133,14 @@ async fn write(
     match timeout(WRITE_DEADLINE, written).await {
         Ok(Outcome::Changed(_)) => match read(client, name).await {
             Ok(found) => Outcome::Changed(found.map(|request| Box::new(request.split()))),
-            Err(why) => Outcome::Failed { why, after: None },
+            Err(error) => Outcome::Failed {
+                why: error.to_string(),
+                after: None,
+            },
         },
         Ok(outcome) => outcome,
         Err(_) => Outcome::Failed {
-            why: no_answer(),
+            why: no_answer().to_string(),
             after: None,
         },
     }
@@ -225,11 +228,8 @@ fn api_status(error: &kube::Error) -> Option<&Status> {
     }
 }
 
-fn no_answer() -> String {
-    format!(
-        "the API server did not answer within {} s",
-        WRITE_DEADLINE.as_secs()
-    )
+fn no_answer() -> ApiError {
+    ApiError::Deadline(WRITE_DEADLINE)
 }
 
 #[cfg(test)]

@@ -1,21 +1,24 @@
 //! What the API servers are called, read off their serving certificates: one handshake with the
 //! configured server and with every endpoint shows virtual addresses, load balancers and all.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Config;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::nom;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Error};
 
 use super::certificate_check::client_config;
 use super::error::innermost;
@@ -26,6 +29,69 @@ use judge::evidence::{IdentityKind, Protection};
 const DEADLINE: Duration = Duration::from_secs(5);
 /// The name that clients inside of the cluster reach every API server by.
 const IN_CLUSTER_NAME: &str = "kubernetes.default.svc";
+
+/// A certificate whose names cannot be read.
+#[derive(Debug, Error)]
+pub enum SansError {
+    /// The text around it is not PEM.
+    #[error("its PEM cannot be read: {0}")]
+    Pem(pem::Error),
+    /// It is not a certificate.
+    #[error("its certificate cannot be read: {0}")]
+    Certificate(nom::Err<X509Error>),
+    /// It has no SAN extension that can be read.
+    #[error("its certificate's SAN cannot be read: {0}")]
+    San(X509Error),
+}
+
+/// A configuration whose CA cannot verify an API server.
+#[derive(Debug, Error)]
+pub enum AuthorityError {
+    /// It has no CA.
+    #[error(
+        "the kubeconfig has no certificate-authority, so no API server's certificate can be verified"
+    )]
+    Missing,
+    /// A certificate of its CA cannot be used.
+    #[error("the CA certificate: {0}")]
+    Certificate(rustls::Error),
+    /// The TLS library refuses the CA.
+    #[error("{0}")]
+    Verifier(VerifierBuilderError),
+}
+
+/// An API server whose certificate could not be read.
+#[derive(Debug, Error)]
+#[error("{server}: {failure}")]
+pub struct ReadCertificateError {
+    /// The server's URL.
+    pub server: String,
+    /// The reason.
+    pub failure: HandshakeError,
+}
+
+/// A handshake that showed no certificate with readable names.
+#[derive(Debug, Error)]
+pub enum HandshakeError {
+    /// The server did not answer in time.
+    #[error("no answer within {} s", DEADLINE.as_secs())]
+    Timeout,
+    /// Its host is no name that TLS can ask for.
+    #[error("{0}")]
+    Host(InvalidDnsNameError),
+    /// It cannot be reached.
+    #[error("{0}")]
+    Connection(io::Error),
+    /// TLS failed, or the certificate is not trusted.
+    #[error("{}", innermost(.0))]
+    Tls(io::Error),
+    /// It showed no certificate.
+    #[error("it showed no certificate")]
+    NoCertificate,
+    /// The names in its certificate cannot be read.
+    #[error(transparent)]
+    Sans(#[from] SansError),
+}
 
 /// An API server to be asked for its certificate.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,10 +140,18 @@ impl ApiServer {
 
     /// What clients know this server by: the names in its certificate, and the one that is
     /// dialled, whether it is there or not.
-    pub fn known_by(&self, certificate: &CertificateDer<'_>) -> Result<Vec<San>, String> {
-        let mut sans = sans(certificate)?;
+    pub fn known_by(
+        &self,
+        certificate: &CertificateDer<'_>,
+    ) -> Result<Vec<San>, ReadCertificateError> {
+        let mut sans = sans(certificate).map_err(|error| self.failed(error.into()))?;
         sans.extend(San::from_host_text(&self.host));
         Ok(sans)
+    }
+
+    fn failed(&self, failure: HandshakeError) -> ReadCertificateError {
+        let server = self.url();
+        ReadCertificateError { server, failure }
     }
 
     /// Its address as a URL has it.
@@ -98,22 +172,20 @@ pub struct CertificateReader {
 
 impl CertificateReader {
     /// A reader that trusts what this configuration trusts.
-    pub fn new(config: &Config) -> Result<CertificateReader, String> {
+    pub fn new(config: &Config) -> Result<CertificateReader, AuthorityError> {
         let mut roots = RootCertStore::empty();
         for der in config.root_cert.iter().flatten() {
             let certificate = CertificateDer::from(der.clone());
             roots
                 .add(certificate)
-                .map_err(|error| format!("the CA certificate: {error}"))?;
+                .map_err(AuthorityError::Certificate)?;
         }
         if roots.is_empty() {
-            return Err("the kubeconfig has no certificate-authority, \
-                        so no API server's certificate can be verified"
-                .into());
+            return Err(AuthorityError::Missing);
         }
         let verifier = WebPkiServerVerifier::builder(Arc::new(roots))
             .build()
-            .map_err(|error| error.to_string())?;
+            .map_err(AuthorityError::Verifier)?;
         let mut names = vec![IN_CLUSTER_NAME.to_owned()];
         names.extend(config.tls_server_name.clone());
         names.extend(ApiServer::configured(config).map(|server| server.host));
@@ -127,53 +199,56 @@ impl CertificateReader {
     }
 
     /// The certificate of one API server, which can be read.
-    pub async fn read(&self, server: &ApiServer) -> Result<CertificateDer<'static>, String> {
-        let failed = |why: String| format!("{}: {why}", server.url());
+    pub async fn read(
+        &self,
+        server: &ApiServer,
+    ) -> Result<CertificateDer<'static>, ReadCertificateError> {
         timeout(DEADLINE, self.handshake(server))
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} s", DEADLINE.as_secs())))
-            .map_err(failed)
+            .unwrap_or(Err(HandshakeError::Timeout))
+            .map_err(|failure| server.failed(failure))
     }
 
-    async fn handshake(&self, server: &ApiServer) -> Result<CertificateDer<'static>, String> {
-        let name = ServerName::try_from(server.host.clone()).map_err(|error| error.to_string())?;
+    async fn handshake(
+        &self,
+        server: &ApiServer,
+    ) -> Result<CertificateDer<'static>, HandshakeError> {
+        let name = ServerName::try_from(server.host.clone()).map_err(HandshakeError::Host)?;
         let tcp = TcpStream::connect((server.host.as_str(), server.port))
             .await
-            .map_err(|error| error.to_string())?;
+            .map_err(HandshakeError::Connection)?;
         let stream = self
             .tls
             .connect(name, tcp)
             .await
-            .map_err(|error| innermost(&error))?;
+            .map_err(HandshakeError::Tls)?;
         let (_, session) = stream.get_ref();
         let certificate = session
             .peer_certificates()
             .and_then(|chain| chain.first())
-            .ok_or("it showed no certificate")?;
+            .ok_or(HandshakeError::NoCertificate)?;
         sans(certificate)?;
         Ok(certificate.clone().into_owned())
     }
 }
 
 /// The DNS names and IP addresses of every certificate in a PEM text.
-pub fn sans_of_pem(text: &str) -> Result<Vec<San>, String> {
+pub fn sans_of_pem(text: &str) -> Result<Vec<San>, SansError> {
     let mut all = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
-        let certificate =
-            certificate.map_err(|error| format!("its PEM cannot be read: {error}"))?;
-        all.extend(sans(&certificate)?);
+        all.extend(sans(&certificate.map_err(SansError::Pem)?)?);
     }
     Ok(all)
 }
 
 /// The DNS names and IP addresses of a certificate. A wildcard is no name of its own and stays
 /// out: nodes are never approved for one, and everything under it would be protected.
-pub fn sans(certificate: &CertificateDer<'_>) -> Result<Vec<San>, String> {
-    let (_, certificate) = X509Certificate::from_der(certificate)
-        .map_err(|error| format!("its certificate cannot be read: {error}"))?;
+pub fn sans(certificate: &CertificateDer<'_>) -> Result<Vec<San>, SansError> {
+    let (_, certificate) =
+        X509Certificate::from_der(certificate).map_err(SansError::Certificate)?;
     let extension = certificate
         .subject_alternative_name()
-        .map_err(|error| format!("its certificate's SAN cannot be read: {error}"))?;
+        .map_err(SansError::San)?;
     let names = extension
         .map(|extension| extension.value.general_names.as_slice())
         .unwrap_or_default();

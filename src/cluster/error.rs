@@ -1,37 +1,98 @@
-//! What went wrong between us and the API server, in a sentence for a person.
+//! Errors of the API server and of the way to it, in sentences for people.
 
 use std::error::Error;
+use std::io;
+use std::time::Duration;
 
+use kube::core::Status;
 use kube::runtime::watcher;
+use rustls::CertificateError;
+use thiserror::Error;
+use tokio::time::error::Elapsed;
 
-/// What an API server says of a path that it does not know at all.
-const NO_SUCH_PATH: &str = "404 page not found";
+/// A request to the API server that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ApiError {
+    /// The credential is unknown or has expired (401).
+    #[error("the API server does not accept the credential (401 Unauthorized)")]
+    Unauthorized,
+    /// A permission is missing (403); this is the API server's message.
+    #[error("a permission is missing: {0}")]
+    Forbidden(String),
+    /// The API server has no such path (404), as opposed to no such object.
+    #[error("the API server does not serve it (404)")]
+    NotServed,
+    /// Any other status that is not success.
+    #[error("the API server answered {code}: {message}")]
+    Status {
+        /// The HTTP status.
+        code: u16,
+        /// The API server's message.
+        message: String,
+    },
+    /// The answer does not have the expected form.
+    #[error("the API server's answer cannot be read: {0}")]
+    Answer(String),
+    /// No CA that we trust has signed the certificate.
+    #[error(
+        "the API server cannot be reached: its certificate is signed by no CA that the kubeconfig \
+         or the ServiceAccount names"
+    )]
+    UnknownIssuer,
+    /// The API server was silent for too long.
+    #[error("the API server did not answer in time")]
+    Timeout,
+    /// A request with a deadline of its own was not over in time.
+    #[error("the API server did not answer within {} s", .0.as_secs())]
+    Deadline(Duration),
+    /// The connection failed; this is the innermost cause.
+    #[error("the API server cannot be reached: {0}")]
+    Unreachable(String),
+}
+
+impl From<kube::Error> for ApiError {
+    fn from(error: kube::Error) -> ApiError {
+        ApiError::from(&error)
+    }
+}
+
+impl From<&kube::Error> for ApiError {
+    fn from(error: &kube::Error) -> ApiError {
+        if let kube::Error::Api(status) = error {
+            return ApiError::from(&**status);
+        }
+        if matches!(error, kube::Error::SerdeError(_) | kube::Error::FromUtf8(_)) {
+            return ApiError::Answer(innermost(error));
+        }
+        if has_unknown_issuer(error) {
+            ApiError::UnknownIssuer
+        } else if is_timeout(error) {
+            ApiError::Timeout
+        } else {
+            ApiError::Unreachable(without_number(error))
+        }
+    }
+}
+
+impl From<&Status> for ApiError {
+    fn from(status: &Status) -> ApiError {
+        match status.code {
+            401 => ApiError::Unauthorized,
+            403 => ApiError::Forbidden(status.message.clone()),
+            // The details name the object that was not found. A path that is not served is
+            // answered without a Status.
+            404 if status.details.is_none() => ApiError::NotServed,
+            code => ApiError::Status {
+                code,
+                message: status.message.clone(),
+            },
+        }
+    }
+}
 
 /// One sentence for an error of the client, with the innermost cause.
 pub fn describe(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error {
-        return match status.code {
-            401 => "the API server does not accept the credential (401 Unauthorized)".into(),
-            403 => format!("a permission is missing: {}", status.message),
-            404 if status.message.trim() == NO_SUCH_PATH => {
-                "the API server does not serve it (404)".into()
-            }
-            code => format!("the API server answered {code}: {}", status.message),
-        };
-    }
-    let cause = innermost(error);
-    if cause.ends_with("UnknownIssuer") {
-        return "the API server cannot be reached: its certificate is signed by no CA that the \
-                kubeconfig or the ServiceAccount names"
-            .into();
-    }
-    // The clients' own deadlines (tokio `time/error.rs`).
-    if cause == "deadline has elapsed" {
-        return "the API server did not answer in time".into();
-    }
-    // The number is for programs.
-    let (cause, _) = cause.split_once(" (os error ").unwrap_or((&cause, ""));
-    format!("the API server cannot be reached: {cause}")
+    ApiError::from(error).to_string()
 }
 
 /// One sentence for an error of a watch on the objects at this path.
@@ -82,39 +143,153 @@ pub fn watch_status(error: &watcher::Error) -> u16 {
     }
 }
 
-/// The last cause in the chain says what happened; the ones before say only where.
+fn has_unknown_issuer(error: &(dyn Error + 'static)) -> bool {
+    matches!(
+        find(error),
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer
+        ))
+    )
+}
+
+/// Returns true for a deadline of the client: [`Elapsed`], or what hyper-timeout makes of a silent
+/// connection.
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| {
+        let io: Option<&io::Error> = cause.downcast_ref();
+        cause.is::<Elapsed>() || io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut)
+    })
+}
+
+/// The first error of this type among an error and its causes.
+pub fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// An error and its causes, the innermost last.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error: &&'a (dyn Error + 'static)| {
+        // The source of an I/O error is that of the error in it, which it passes over.
+        let inside = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        match inside {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        }
+    })
+}
+
+/// The innermost cause, which names the failure; the errors around it only name the place.
 pub fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
+    causes(error).last().unwrap_or(error).to_string()
+}
+
+/// The innermost cause, without the number of the system's error: that is for programs.
+fn without_number(error: &(dyn Error + 'static)) -> String {
+    let cause = causes(error).last().unwrap_or(error);
+    let text = cause.to_string();
+    let number = cause
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::raw_os_error)
+        .map(|number| format!(" (os error {number})"));
+    match number.and_then(|number| text.strip_suffix(&number).map(str::to_owned)) {
+        Some(sentence) => sentence,
+        None => text,
     }
-    cause.to_string()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use kube::core::Status;
+    use std::sync::Arc;
+
+    use kube::{Client, Config};
+    use tokio::net::TcpListener;
 
     use super::*;
 
-    /// As the TLS library hands it up.
-    #[test]
-    fn an_unknown_issuer_is_told_in_words() {
-        let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        let error = kube::Error::Service(std::io::Error::other(tls).into());
+    /// A client of the server at this port, which loses patience soon.
+    fn client(scheme: &str, port: u16) -> Client {
+        let url = format!("{scheme}://127.0.0.1:{port}");
+        let mut config = Config::new(url.parse().unwrap());
+        config.connect_timeout = Some(Duration::from_millis(200));
+        config.read_timeout = Some(Duration::from_millis(200));
+        config.default_retry = false;
+        Client::try_from(config).unwrap()
+    }
+
+    async fn failure(client: Client) -> ApiError {
+        client.apiserver_version().await.unwrap_err().into()
+    }
+
+    /// The system accepts its connections, and nothing answers them.
+    async fn silent() -> (TcpListener, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, port)
+    }
+
+    #[tokio::test]
+    async fn silence_is_a_timeout() {
+        let (_listener, port) = silent().await;
+        // The answer is missing, and the handshake.
+        for scheme in ["http", "https"] {
+            let error = failure(client(scheme, port)).await;
+            assert_eq!(error, ApiError::Timeout, "{scheme}");
+            assert_eq!(error.to_string(), "the API server did not answer in time");
+        }
+        let late = tokio::time::timeout(Duration::ZERO, std::future::pending::<()>());
+        let error = kube::Error::Service(late.await.unwrap_err().into());
+        assert_eq!(ApiError::from(error), ApiError::Timeout);
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_has_no_number() {
+        let (listener, port) = silent().await;
+        drop(listener);
         assert_eq!(
-            describe(&error),
-            "the API server cannot be reached: its certificate is signed by no CA that the \
-             kubeconfig or the ServiceAccount names"
+            failure(client("https", port)).await.to_string(),
+            "the API server cannot be reached: Connection refused"
         );
     }
 
     #[tokio::test]
-    async fn silence_is_told_in_words() {
-        let late = tokio::time::timeout(std::time::Duration::ZERO, std::future::pending::<()>());
-        let error = kube::Error::Service(late.await.unwrap_err().into());
-        assert_eq!(describe(&error), "the API server did not answer in time");
+    async fn an_unknown_issuer_is_reported_in_words() {
+        let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = own.signing_key.serialize_der().try_into().unwrap();
+        let config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key)
+            .unwrap();
+        let (listener, port) = silent().await;
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+            acceptor.accept(stream).await.is_ok()
+        });
+        let error = failure(client("https", port)).await;
+        assert_eq!(error, ApiError::UnknownIssuer);
+        assert_eq!(
+            error.to_string(),
+            "the API server cannot be reached: its certificate is signed by no CA that the \
+             kubeconfig or the ServiceAccount names"
+        );
+        assert!(!server.await.unwrap());
+    }
+
+    #[test]
+    fn a_path_that_is_not_served_is_not_an_object_that_is_absent() {
+        let text = Status::failure("404 page not found", "Failed to parse error data");
+        let error = ApiError::from(&text.with_code(404));
+        assert_eq!(error, ApiError::NotServed);
+        let details = serde_json::json!({"name": "a", "kind": "nodes"});
+        let details = serde_json::from_value(details).unwrap();
+        let absent = Status::failure("nodes \"a\" not found", "NotFound").with_code(404);
+        assert_eq!(
+            ApiError::from(&absent.with_details(details)).to_string(),
+            "the API server answered 404: nodes \"a\" not found"
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::clock::Clock;
 use super::connection::{LEASE_DEADLINE, WRITE_DEADLINE};
-use super::error::describe;
+use super::error::ApiError;
 use super::random::Random;
 
 /// How long a Lease holds without renewal.
@@ -124,21 +124,19 @@ impl Candidate {
 
     /// Takes part until the future is dropped; call [`Candidate::release`] afterwards.
     pub async fn run(&mut self) {
-        let mut told = String::new();
+        let mut told: Option<ApiError> = None;
         let mut led = false;
         loop {
             let sent = Instant::now();
             let result = timeout(LEASE_DEADLINE, self.attempt(sent)).await;
-            let error = match result {
-                Ok(Ok(())) => String::new(),
-                Ok(Err(error)) => error,
-                Err(_) => "the API server did not answer in time".to_owned(),
-            };
-            if !error.is_empty() && error != told {
+            let failure = result.unwrap_or(Err(ApiError::Timeout)).err();
+            if let Some(error) = &failure
+                && failure != told
+            {
                 tracing::warn!(lease = self.name, "cannot read or renew the Lease: {error}");
             }
-            let renewed = error.is_empty();
-            told = error;
+            let renewed = failure.is_none();
+            told = failure;
             let leads = self.leadership.may_write();
             match (led, leads) {
                 (false, true) => tracing::info!(
@@ -181,33 +179,22 @@ impl Candidate {
                 match self.replace(lease.metadata, spec).await {
                     // A last renewal was still on its way.
                     Err(kube::Error::Api(status)) if status.code == 409 => {}
-                    result => return result,
+                    result => return Ok(result?),
                 }
             }
         };
-        match timeout(LEASE_DEADLINE, given_away).await {
-            Ok(Ok(())) => tracing::info!(lease = self.name, "gave the Lease away"),
-            Ok(Err(error)) => {
-                tracing::warn!(
-                    lease = self.name,
-                    "cannot give the Lease away: {}",
-                    describe(&error)
-                );
+        let result = timeout(LEASE_DEADLINE, given_away).await;
+        match result.unwrap_or(Err(ApiError::Timeout)) {
+            Ok(()) => tracing::info!(lease = self.name, "gave the Lease away"),
+            Err(error) => {
+                tracing::warn!(lease = self.name, "cannot give the Lease away: {error}");
             }
-            Err(_) => tracing::warn!(
-                lease = self.name,
-                "cannot give the Lease away: the API server did not answer in time"
-            ),
         }
     }
 
     /// One look at the Lease, and one update if it is ours or free.
-    async fn attempt(&mut self, sent: Instant) -> Result<(), String> {
-        let found = self
-            .api
-            .get_opt(&self.name)
-            .await
-            .map_err(|error| describe(&error))?;
+    async fn attempt(&mut self, sent: Instant) -> Result<(), ApiError> {
+        let found = self.api.get_opt(&self.name).await?;
         // From the answer on, not from the question: the holder may have renewed in between.
         let read = Instant::now();
         let Some(lease) = found else {
@@ -253,7 +240,7 @@ impl Candidate {
         );
     }
 
-    async fn take(&mut self, lease: Option<Lease>, sent: Instant) -> Result<(), String> {
+    async fn take(&mut self, lease: Option<Lease>, sent: Instant) -> Result<(), ApiError> {
         let now = MicroTime(self.clock.wall());
         let old = lease
             .clone()
@@ -281,8 +268,7 @@ impl Candidate {
         self.claimed = true;
         match lease {
             Some(lease) => {
-                let replaced = self.replace(lease.metadata, spec).await;
-                replaced.map_err(|error| describe(&error))?;
+                self.replace(lease.metadata, spec).await?;
             }
             None => {
                 let metadata = ObjectMeta {
@@ -293,8 +279,7 @@ impl Candidate {
                     metadata,
                     spec: Some(spec),
                 };
-                let created = self.api.create(&PostParams::default(), &lease).await;
-                created.map_err(|error| describe(&error))?;
+                self.api.create(&PostParams::default(), &lease).await?;
             }
         }
         self.leadership.extend(sent);

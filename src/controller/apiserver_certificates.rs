@@ -141,7 +141,7 @@ async fn read_all(
 ) -> Vec<(Option<ApiServer>, String)> {
     let reader = match CertificateReader::new(config) {
         Ok(reader) => reader,
-        Err(why) => return vec![(None, why)],
+        Err(why) => return vec![(None, why.to_string())],
     };
     let (known, new): (Vec<_>, Vec<_>) = servers
         .iter()
@@ -164,7 +164,7 @@ async fn read_all(
                 let _ = inputs.send(message).await;
                 succeeded.insert(server);
             }
-            Err(why) => failures.push((Some(server), why)),
+            Err(why) => failures.push((Some(server), why.to_string())),
         }
     }
     failures

@@ -149,5 +149,6 @@ fn read(certificate: &CertificateDer<'_>, node: &str) -> Result<Answer, String> 
     if owner.as_str() != node {
         return Ok(Answer::OfAnother(owner));
     }
-    Ok(Answer::Sans(sans(certificate)?.into_iter().collect()))
+    let names = sans(certificate).map_err(|error| error.to_string())?;
+    Ok(Answer::Sans(names.into_iter().collect()))
 }

@@ -225,7 +225,7 @@ async fn certificates(
     let reader = match CertificateReader::new(&lookout.connection.config) {
         Ok(reader) => reader,
         Err(why) => {
-            look.failed(source, &why, intake);
+            look.failed(source, &why.to_string(), intake);
             return Vec::new();
         }
     };
@@ -264,7 +264,9 @@ async fn certificates(
                 intake.evidence.apply(fact, look.now);
                 shown.push((server, certificate));
             }
-            Err(why) if required || Some(&server) == configured.as_ref() => failure = Some(why),
+            Err(why) if required || Some(&server) == configured.as_ref() => {
+                failure = Some(why.to_string());
+            }
             Err(_) => {}
         }
     }

@@ -60,6 +60,7 @@ impl Dialler {
                 .to_string_with_registry(&OidRegistry::default());
             SignedBy::Other(name.unwrap_or_else(|_| "a name that is no text".to_owned()))
         };
+        let names = sans(&chain.first).map_err(|error| error.to_string())?;
         let mut common_names = parsed.subject().iter_common_name();
         let common_name = common_names.next().and_then(|name| name.as_str().ok());
         Ok(Certificate {
@@ -68,7 +69,7 @@ impl Dialler {
             signed_by,
             not_before: time(validity.not_before.timestamp())?,
             not_after,
-            sans: sans(&chain.first)?.into_iter().collect(),
+            sans: names.into_iter().collect(),
         })
     }
 
