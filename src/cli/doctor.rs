@@ -15,8 +15,7 @@ use super::colour::Paint;
 use super::format::TextFormat;
 use super::target::{ClusterArgs, block_on};
 use crate::doctor::{Options, Progress, Report, Severity, examine};
-use crate::sources::file;
-use crate::sources::serving_certificate::authorities;
+use crate::sources::{authorities, file};
 
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
@@ -54,8 +53,8 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
     let kubelet_authorities = match &args.kubelet_certificate_authority {
         None => Vec::new(),
         Some(path) => {
-            let pem = file::read(path).map_err(|why| anyhow!("{why}"))?;
-            authorities(pem.as_bytes()).map_err(|why| anyhow!("{}: {why}", path.display()))?
+            let pem = file::read(path)?;
+            authorities::read(pem.as_bytes()).map_err(|why| anyhow!("{}: {why}", path.display()))?
         }
     };
     let options = Options {

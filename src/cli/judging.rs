@@ -9,8 +9,7 @@ use kube::Client;
 use super::policy::{self, PolicyFile};
 use crate::cluster::connection::{Connection, Target};
 use crate::controller::InventoryFile;
-use crate::sources::file;
-use crate::sources::serving_certificate::authorities;
+use crate::sources::{authorities, file};
 use judge::evidence::Inventory;
 use judge::policy::Policy;
 
@@ -63,8 +62,8 @@ impl JudgingArgs {
         let Some(path) = &self.kubelet_certificate_authority else {
             return Ok(connection.config.root_cert.clone().unwrap_or_default());
         };
-        let pem = file::read(path).map_err(|why| anyhow!("{why}"))?;
-        authorities(pem.as_bytes()).map_err(|why| anyhow!("{}: {why}", path.display()))
+        let pem = file::read(path)?;
+        authorities::read(pem.as_bytes()).map_err(|why| anyhow!("{}: {why}", path.display()))
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::input::{Answered, Input, Inputs};
 use crate::cluster::clock::Clock;
-use crate::sources::dns::Dns;
+use crate::sources::dns::{Dns, DnsError};
 use crate::sources::resolve::ask;
 use crate::sources::serving_certificate::ServingCertificates;
 use judge::finding::Question;
@@ -48,7 +48,7 @@ async fn ask_all(
     inputs: Inputs,
 ) {
     let kubelets = ServingCertificates::new(authorities.iter().map(Vec::as_slice));
-    let mut dns: Option<(Arc<Policy>, Result<Dns, String>)> = None;
+    let mut dns: Option<(Arc<Policy>, Result<Dns, DnsError>)> = None;
     let mut open: HashSet<(Question, String)> = HashSet::new();
     let mut asking: JoinSet<Answered> = JoinSet::new();
     loop {

@@ -57,6 +57,7 @@ impl Setup {
 async fn follow_policy(path: PathBuf, text: String, inputs: Inputs) {
     file::follow(path, text, |text| {
         let inputs = inputs.clone();
+        let text = text.map_err(|error| error.to_string());
         let read = text.and_then(|text| parse(&text).map_err(|why| why.to_string()));
         async move { inputs.send(Input::Policy(read.map(Box::new))).await.is_ok() }
     })
@@ -66,6 +67,7 @@ async fn follow_policy(path: PathBuf, text: String, inputs: Inputs) {
 async fn follow_inventory(source: InventoryFile, inputs: Inputs) {
     file::follow(source.path, source.text, |text| {
         let inputs = inputs.clone();
+        let text = text.map_err(|error| error.to_string());
         let read = text.and_then(|text| Inventory::parse(&text).map_err(|why| why.to_string()));
         async move {
             let fact = match read {

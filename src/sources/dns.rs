@@ -12,6 +12,7 @@ use hickory_resolver::config::{
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
+use thiserror::Error;
 
 use judge::csr::names::San;
 use judge::evidence::Answer;
@@ -26,6 +27,17 @@ const FAILURE_HOLDS: Duration = Duration::from_secs(5);
 /// Records of one answer that are looked at.
 const MOST: usize = 64;
 
+/// A resolver that cannot be set up.
+#[derive(Clone, Debug, Error)]
+pub enum DnsError {
+    /// The policy names no servers, and the system's cannot be read.
+    #[error("cannot read the system's DNS servers: {0}")]
+    SystemServers(NetError),
+    /// The resolver refuses its configuration.
+    #[error("{0}")]
+    Resolver(NetError),
+}
+
 /// A resolver as the policy wants it.
 #[derive(Clone)]
 pub struct Dns {
@@ -34,11 +46,10 @@ pub struct Dns {
 
 impl Dns {
     /// A resolver; the error says what is wrong with the system's configuration.
-    pub fn new(policy: &DnsPolicy) -> Result<Dns, String> {
+    pub fn new(policy: &DnsPolicy) -> Result<Dns, DnsError> {
         let timeout = Duration::try_from(policy.timeout).unwrap_or(HOLDS.0);
         let mut builder = if policy.servers.is_empty() {
-            TokioResolver::builder_tokio()
-                .map_err(|error| format!("cannot read the system's DNS servers: {error}"))?
+            TokioResolver::builder_tokio().map_err(DnsError::SystemServers)?
         } else {
             let servers = policy.servers.iter().map(|server| {
                 let at = |mut connection: ConnectionConfig| {
@@ -52,7 +63,7 @@ impl Dns {
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
         };
         set(builder.options_mut(), timeout);
-        let resolver = builder.build().map_err(|error| error.to_string())?;
+        let resolver = builder.build().map_err(DnsError::Resolver)?;
         Ok(Dns { resolver })
     }
 

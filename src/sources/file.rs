@@ -3,10 +3,12 @@
 //! Kubernetes mounts a ConfigMap as a link to a folder that it swaps, so the folder of the file is
 //! watched and not the file: that would go silent after the first swap.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher};
+use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
@@ -15,10 +17,30 @@ const READ_AGAIN: Duration = Duration::from_secs(30);
 /// The time between two readings that must be the same.
 const SETTLES: Duration = Duration::from_millis(50);
 
-/// Reads the file. The error says what failed.
-pub fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))
+/// A file that cannot be read.
+#[derive(Debug, Error)]
+#[error("cannot read {}: {cause}", path.display())]
+pub struct ReadError {
+    /// The file.
+    pub path: PathBuf,
+    /// The system's error.
+    pub cause: io::Error,
+}
+
+/// A directory that cannot be watched.
+#[derive(Debug, Error)]
+#[error("cannot watch {}: {cause}", directory.display())]
+struct WatchError {
+    directory: PathBuf,
+    cause: notify::Error,
+}
+
+/// Reads the file.
+pub fn read(path: &Path) -> Result<String, ReadError> {
+    std::fs::read_to_string(path).map_err(|cause| ReadError {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 /// Sends the file's text when it has become another than `known`, and why it cannot be read, until
@@ -26,20 +48,23 @@ pub fn read(path: &Path) -> Result<String, String> {
 pub async fn follow<S: Future<Output = bool>>(
     path: PathBuf,
     known: String,
-    mut send: impl FnMut(Result<String, String>) -> S,
+    mut send: impl FnMut(Result<String, ReadError>) -> S,
 ) {
     let (changed, mut changes) = mpsc::channel(1);
     let watcher = watch(&path, changed.clone());
-    if let Err(why) = &watcher {
-        tracing::warn!("{why}; it is read every {} s instead", READ_AGAIN.as_secs());
+    if let Err(error) = &watcher {
+        tracing::warn!(
+            "{error}; it is read every {} s instead",
+            READ_AGAIN.as_secs()
+        );
     }
     let mut known = Ok(known);
     loop {
         // Both a change and the end of the time are a reason to look.
         let _ = timeout(READ_AGAIN, changes.recv()).await;
         let found = settled(&path).await;
-        if found != known {
-            known.clone_from(&found);
+        if state(&found) != known.as_deref().map_err(|kind| *kind) {
+            known = state(&found).map(str::to_owned);
             if !send(found).await {
                 return;
             }
@@ -48,19 +73,24 @@ pub async fn follow<S: Future<Output = bool>>(
 }
 
 /// The file once two readings of it are the same: an editor may be in the middle of writing it.
-async fn settled(path: &Path) -> Result<String, String> {
+async fn settled(path: &Path) -> Result<String, ReadError> {
     let mut found = read(path);
     loop {
         sleep(SETTLES).await;
         let again = read(path);
-        if again == found {
+        if state(&again) == state(&found) {
             return found;
         }
         found = again;
     }
 }
 
-fn watch(path: &Path, changed: mpsc::Sender<()>) -> Result<notify::RecommendedWatcher, String> {
+/// The text, or the kind of failure: two failures of one kind are one to people.
+fn state(read: &Result<String, ReadError>) -> Result<&str, io::ErrorKind> {
+    read.as_deref().map_err(|error| error.cause.kind())
+}
+
+fn watch(path: &Path, changed: mpsc::Sender<()>) -> Result<notify::RecommendedWatcher, WatchError> {
     let folder = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -77,5 +107,8 @@ fn watch(path: &Path, changed: mpsc::Sender<()>) -> Result<notify::RecommendedWa
         watcher.watch(folder, RecursiveMode::NonRecursive)?;
         Ok(watcher)
     };
-    start().map_err(|error: notify::Error| format!("cannot watch {}: {error}", folder.display()))
+    start().map_err(|cause| WatchError {
+        directory: folder.to_owned(),
+        cause,
+    })
 }

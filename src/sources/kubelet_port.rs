@@ -1,7 +1,7 @@
 //! The certificate on a kubelet's port, whoever has signed it: for people who look at what is in use.
 //! It is evidence for nothing.
 
-use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,15 @@ use std::time::Duration;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{AlertDescription, CertificateError, RootCertStore};
+use rustls::{AlertDescription, CertificateError};
+use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::authorities::{AuthorityError, roots};
 use crate::cluster::certificate_check::client_config;
-use crate::cluster::error::innermost;
+use crate::cluster::error::{find, innermost};
 
 /// Who has signed a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,21 +29,20 @@ pub enum Trust {
 }
 
 /// Why a port showed no certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, Error)]
 pub enum NotShown {
     /// A kubelet is there and has none yet: Go answers so if its `GetCertificate` has none to give.
+    #[error("it has no certificate to show")]
     HasNone,
-    /// Anything else.
-    Failed(String),
-}
-
-impl fmt::Display for NotShown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NotShown::HasNone => f.write_str("it has no certificate to show"),
-            NotShown::Failed(why) => f.write_str(why),
-        }
-    }
+    /// The port did not answer in time.
+    #[error("no answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// The port cannot be reached.
+    #[error("{0}")]
+    Connection(io::Error),
+    /// The handshake failed.
+    #[error("{}", innermost(.0))]
+    Tls(io::Error),
 }
 
 /// Looks at kubelets' ports. Nothing is sent but the handshake, so nothing is lost if it is somebody
@@ -59,16 +60,10 @@ impl KubeletPorts {
     pub fn new<'a>(
         authorities: impl IntoIterator<Item = &'a [u8]>,
         deadline: Duration,
-    ) -> Result<KubeletPorts, String> {
-        let mut roots = RootCertStore::empty();
-        for der in authorities {
-            roots
-                .add(CertificateDer::from(der.to_vec()))
-                .map_err(|error| format!("the CA of kubelets: {error}"))?;
-        }
-        let verifier = WebPkiServerVerifier::builder(Arc::new(roots))
+    ) -> Result<KubeletPorts, AuthorityError> {
+        let verifier = WebPkiServerVerifier::builder(Arc::new(roots(authorities)?))
             .build()
-            .map_err(|error| format!("the CA of kubelets: {error}"))?;
+            .map_err(AuthorityError::Verifier)?;
         Ok(KubeletPorts {
             verifier: Some(verifier),
             ..KubeletPorts::without_authority(deadline)
@@ -87,22 +82,19 @@ impl KubeletPorts {
 
     /// The certificate that is shown there and those behind it, by somebody who has its key.
     pub async fn look_at(&self, at: SocketAddr) -> Result<Chain, NotShown> {
-        let silent = format!("no answer within {} s", self.deadline.as_secs());
         timeout(self.deadline, self.handshake(at))
             .await
-            .unwrap_or(Err(NotShown::Failed(silent)))
+            .unwrap_or(Err(NotShown::Timeout(self.deadline)))
     }
 
     async fn handshake(&self, at: SocketAddr) -> Result<Chain, NotShown> {
-        let tcp = TcpStream::connect(at)
-            .await
-            .map_err(|error| NotShown::Failed(error.to_string()))?;
+        let tcp = TcpStream::connect(at).await.map_err(NotShown::Connection)?;
         let name = ServerName::IpAddress(at.ip().into());
         let stream = self.tls.connect(name, tcp).await.map_err(|error| {
             if is_no_certificate(&error) {
                 NotShown::HasNone
             } else {
-                NotShown::Failed(innermost(&error))
+                NotShown::Tls(error)
             }
         })?;
         let (_, session) = stream.get_ref();
@@ -137,10 +129,9 @@ pub struct Chain {
     behind: Vec<CertificateDer<'static>>,
 }
 
-fn is_no_certificate(error: &std::io::Error) -> bool {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+fn is_no_certificate(error: &io::Error) -> bool {
     matches!(
-        inner,
+        find(error),
         Some(rustls::Error::AlertReceived(
             AlertDescription::InternalError
         ))

@@ -8,11 +8,12 @@ use futures::FutureExt as _;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::watcher;
+use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
 use super::machines::{key, machine};
 use crate::cluster::backoff::Backoff;
-use crate::cluster::error::describe;
+use crate::cluster::error::ApiError;
 use crate::cluster::random::Random;
 use crate::cluster::watch::{Change, Relist, follow};
 use judge::evidence::{Fact, Source};
@@ -103,7 +104,7 @@ where
     loop {
         let begun = Instant::now();
         let why = match discover(&client, &kind).await {
-            Err(why) => why,
+            Err(error) => error.to_string(),
             Ok(resource) => match watch_once(&client, &kind, &resource, &mut relist, &feed).await {
                 Some(why) => why,
                 None => return,
@@ -164,18 +165,41 @@ where
     failure
 }
 
+/// A kind whose version is not known.
+#[derive(Debug, Error)]
+pub enum DiscoverError {
+    /// The API server has no such API group.
+    #[error("the API server has no API group {0}")]
+    NoGroup(String),
+    /// The API group has no such kind.
+    #[error("API group {group} has no kind {kind}")]
+    NoKind {
+        /// The API group.
+        group: String,
+        /// The kind.
+        kind: String,
+    },
+    /// The API server cannot be asked.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
 /// Finds in which version the kind is served.
-pub async fn discover(client: &Client, kind: &MachineKind) -> Result<ApiResource, String> {
+pub async fn discover(client: &Client, kind: &MachineKind) -> Result<ApiResource, DiscoverError> {
     let group = kube::discovery::group(client, &kind.group).await;
     let group = group.map_err(|error| {
         if matches!(error, kube::Error::Discovery(_)) {
-            format!("the API server has no API group {}", kind.group)
+            DiscoverError::NoGroup(kind.group.clone())
         } else {
-            describe(&error)
+            ApiError::from(error).into()
         }
     })?;
-    let (resource, _) = group
-        .recommended_kind(&kind.kind)
-        .ok_or_else(|| format!("API group {} has no kind {}", kind.group, kind.kind))?;
+    let (resource, _) =
+        group
+            .recommended_kind(&kind.kind)
+            .ok_or_else(|| DiscoverError::NoKind {
+                group: kind.group.clone(),
+                kind: kind.kind.clone(),
+            })?;
     Ok(resource)
 }

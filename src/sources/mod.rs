@@ -1,5 +1,6 @@
 //! Evidence from elsewhere than the API server's own objects.
 
+pub mod authorities;
 pub mod dns;
 pub mod file;
 pub mod kubelet_port;

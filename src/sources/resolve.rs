@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::dns::Dns;
+use super::authorities::AuthorityError;
+use super::dns::{Dns, DnsError};
 use super::serving_certificate::ServingCertificates;
 use judge::evidence::Answer;
 use judge::finding::Question;
@@ -16,19 +17,21 @@ const BROKEN_HOLDS: Duration = Duration::from_secs(10);
 pub async fn ask(
     question: &Question,
     policy: &Policy,
-    dns: Option<Result<Dns, String>>,
-    kubelets: Result<ServingCertificates, String>,
+    dns: Option<Result<Dns, DnsError>>,
+    kubelets: Result<ServingCertificates, AuthorityError>,
 ) -> (Answer, Duration) {
     let broken = |why: String| (Answer::Failed(why), BROKEN_HOLDS);
     match (question, dns, kubelets) {
         (Question::Addresses(name), Some(Ok(dns)), _) => dns.addresses(name).await,
         (Question::Names(ip), Some(Ok(dns)), _) => dns.names(*ip).await,
-        (Question::Addresses(_) | Question::Names(_), Some(Err(why)), _) => broken(why),
+        (Question::Addresses(_) | Question::Names(_), Some(Err(error)), _) => {
+            broken(error.to_string())
+        }
         (Question::Addresses(_) | Question::Names(_), None, _) => broken("no resolver".into()),
         (Question::Certificate(node, ip), _, Ok(kubelets)) => {
             let asked = policy.spec.sources.serving_certificate.clone();
             kubelets.read(&asked.unwrap_or_default(), node, *ip).await
         }
-        (Question::Certificate(..), _, Err(why)) => broken(why),
+        (Question::Certificate(..), _, Err(error)) => broken(error.to_string()),
     }
 }

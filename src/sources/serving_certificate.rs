@@ -5,16 +5,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
+use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::authorities::{AuthorityError, roots};
 use crate::cluster::certificates::sans;
-use crate::cluster::error::innermost;
+use crate::cluster::error::{find, innermost};
 use judge::csr::names::NodeName;
 use judge::csr::{NODE_USER_PREFIX, NODES_GROUP};
 use judge::evidence::Answer;
@@ -35,18 +35,9 @@ impl ServingCertificates {
     /// Trusts these CA certificates, in DER.
     pub fn new<'a>(
         authorities: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<ServingCertificates, String> {
-        let mut roots = RootCertStore::empty();
-        for der in authorities {
-            roots
-                .add(CertificateDer::from(der.to_vec()))
-                .map_err(|error| format!("the CA of kubelets: {error}"))?;
-        }
-        if roots.is_empty() {
-            return Err("there is no CA certificate to verify kubelets with".into());
-        }
+    ) -> Result<ServingCertificates, AuthorityError> {
         let config = ClientConfig::builder()
-            .with_root_certificates(roots)
+            .with_root_certificates(roots(authorities)?)
             .with_no_client_auth();
         Ok(ServingCertificates {
             tls: TlsConnector::from(Arc::new(config)),
@@ -91,12 +82,7 @@ impl ServingCertificates {
             .map_err(|error| Refusal::Connection(error.to_string()))?;
         let name = ServerName::IpAddress(at.ip().into());
         let stream = self.tls.connect(name, tcp).await.map_err(|error| {
-            let is_of_tls = error.get_ref().is_some_and(|inner| {
-                matches!(
-                    inner.downcast_ref::<rustls::Error>(),
-                    Some(rustls::Error::InvalidCertificate(_))
-                )
-            });
+            let is_of_tls = matches!(find(&error), Some(rustls::Error::InvalidCertificate(_)));
             let why = innermost(&error);
             if is_of_tls {
                 Refusal::Certificate(why)
@@ -114,16 +100,6 @@ impl ServingCertificates {
 enum Refusal {
     Connection(String),
     Certificate(String),
-}
-
-/// The CA certificates of a PEM file.
-pub fn authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
-    CertificateDer::pem_slice_iter(pem)
-        .map(|der| {
-            der.map(|der| der.to_vec())
-                .map_err(|error| error.to_string())
-        })
-        .collect()
 }
 
 /// Whose certificate it is, and its names if it is this node's.

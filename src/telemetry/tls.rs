@@ -3,17 +3,17 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
 use axum::serve::Listener;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -28,6 +28,41 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Handshakes at the same time. One more ends the oldest: whoever opens connections and says
 /// nothing keeps no probe waiting.
 const HANDSHAKES: usize = 128;
+
+/// A certificate and its key that cannot be used.
+#[derive(Debug, Error)]
+pub enum CertificateError {
+    /// One of the files cannot be read.
+    #[error(transparent)]
+    File(#[from] file::ReadError),
+    /// The files' contents cannot be used.
+    #[error("{} and {}: {cause}", chain.display(), key.display())]
+    Pair {
+        /// The file of the certificate.
+        chain: PathBuf,
+        /// The file of its key.
+        key: PathBuf,
+        /// The reason.
+        cause: PairError,
+    },
+}
+
+/// A certificate and a key that no server can show. The error never holds any of the key.
+#[derive(Debug, Error)]
+pub enum PairError {
+    /// The certificate is not PEM.
+    #[error("the certificate: {0}")]
+    Pem(pem::Error),
+    /// There is no certificate.
+    #[error("expected certificates in PEM, found none")]
+    NoCertificate,
+    /// There is no key.
+    #[error("expected a private key in PEM, found none")]
+    NoKey,
+    /// The key is not that of the certificate.
+    #[error("certificate and key do not go together: {0}")]
+    Mismatch(rustls::Error),
+}
 
 /// Where the certificate and its key are, and what they held last.
 #[derive(Clone, Debug)]
@@ -50,12 +85,8 @@ impl ResolvesServerCert for Shown {
 
 impl Certificate {
     /// Reads both files, in PEM.
-    pub fn read(chain: PathBuf, key: PathBuf) -> Result<Certificate> {
-        let texts = texts(&chain, &key).map_err(|why| anyhow!("{why}"))?;
-        let pair = pair(&texts).map_err(|why| {
-            let (chain, key) = (chain.display(), key.display());
-            anyhow!("{chain} and {key}: {why}")
-        })?;
+    pub fn read(chain: PathBuf, key: PathBuf) -> Result<Certificate, CertificateError> {
+        let (texts, pair) = load(&chain, &key)?;
         Ok(Certificate {
             chain,
             key,
@@ -76,7 +107,7 @@ impl Certificate {
     /// Shows another certificate when the files hold one. Does not end.
     async fn follow(self) {
         let (chain, key) = self.texts.clone();
-        let renew = |_: Result<String, String>| {
+        let renew = |_| {
             self.renew();
             std::future::ready(true)
         };
@@ -87,37 +118,43 @@ impl Certificate {
     }
 
     fn renew(&self) {
-        let read = texts(&self.chain, &self.key).and_then(|texts| pair(&texts));
+        let read = load(&self.chain, &self.key);
         match (read, self.shown.0.write()) {
-            (Ok(pair), Ok(mut shown)) => {
+            (Ok((_, pair)), Ok(mut shown)) => {
                 *shown = Arc::new(pair);
                 tracing::info!("the certificate of the HTTPS server was read anew");
             }
-            (Err(why), _) => tracing::warn!(
-                "the certificate of the HTTPS server cannot be used, the last one stays: {why}"
+            (Err(error), _) => tracing::warn!(
+                "the certificate of the HTTPS server cannot be used, the last one stays: {error}"
             ),
             (Ok(_), Err(_)) => {}
         }
     }
 }
 
-fn texts(chain: &std::path::Path, key: &std::path::Path) -> Result<(String, String), String> {
-    Ok((file::read(chain)?, file::read(key)?))
+/// The texts of both files, and the pair in them.
+fn load(chain: &Path, key: &Path) -> Result<((String, String), CertifiedKey), CertificateError> {
+    let texts = (file::read(chain)?, file::read(key)?);
+    match pair(&texts) {
+        Ok(pair) => Ok((texts, pair)),
+        Err(cause) => Err(CertificateError::Pair {
+            chain: chain.to_owned(),
+            key: key.to_owned(),
+            cause,
+        }),
+    }
 }
 
-/// The error never holds any of the key.
-fn pair((chain, key): &(String, String)) -> Result<CertifiedKey, String> {
+fn pair((chain, key): &(String, String)) -> Result<CertifiedKey, PairError> {
     let chain = CertificateDer::pem_slice_iter(chain.as_bytes())
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| format!("the certificate: {error}"))?;
+        .map_err(PairError::Pem)?;
     if chain.is_empty() {
-        return Err("expected certificates in PEM, found none".into());
+        return Err(PairError::NoCertificate);
     }
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-        .map_err(|_| "expected a private key in PEM, found none".to_owned())?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| PairError::NoKey)?;
     let provider = rustls::crypto::ring::default_provider();
-    CertifiedKey::from_der(chain, key, &provider)
-        .map_err(|error| format!("certificate and key do not go together: {error}"))
+    CertifiedKey::from_der(chain, key, &provider).map_err(PairError::Mismatch)
 }
 
 /// Connections whose handshake is done.
@@ -128,7 +165,10 @@ pub(super) struct TlsListener {
 
 impl TlsListener {
     /// Takes connections from here, until it is dropped, and follows the certificate's files.
-    pub(super) fn start(listener: TcpListener, certificate: Certificate) -> Result<TlsListener> {
+    pub(super) fn start(
+        listener: TcpListener,
+        certificate: Certificate,
+    ) -> std::io::Result<TlsListener> {
         let address = listener.local_addr()?;
         let acceptor = TlsAcceptor::from(Arc::new(certificate.config()));
         let (sender, streams) = mpsc::channel(1);

@@ -34,7 +34,7 @@ pub(super) async fn dial(look: &Look, authorities: &[Vec<u8>]) -> Vec<Subject> {
             });
             match (at, ports) {
                 (Err(why), _) => note(node, None, why),
-                (Ok(at), Err(why)) => note(node, Some(at), why.clone()),
+                (Ok(at), Err(why)) => note(node, Some(at), why.to_string()),
                 (Ok(at), Ok(ports)) => match ports.look_at(at).await {
                     Err(why) => note(node, Some(at), why.to_string()),
                     Ok(chain) => {

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{Look, Lookout};
 use crate::cli::observations::Unread;
-use crate::sources::dns::Dns;
+use crate::sources::dns::{Dns, DnsError};
 use crate::sources::resolve::ask;
 use crate::sources::serving_certificate::ServingCertificates;
 use judge::Verdict;
@@ -35,7 +35,7 @@ impl Look {
     async fn ask_all(&mut self, lookout: &Lookout, requests: &[Request]) {
         let policy = &lookout.policy;
         let mut known: HashSet<Question> = HashSet::new();
-        let mut dns: Option<Result<Dns, String>> = None;
+        let mut dns: Option<Result<Dns, DnsError>> = None;
         let kubelets = ServingCertificates::new(lookout.authorities.iter().map(Vec::as_slice));
         for _ in 0..ROUNDS {
             let mut open: BTreeSet<Question> = BTreeSet::new();

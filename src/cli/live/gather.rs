@@ -200,7 +200,9 @@ async fn machines(client: Client, kinds: Vec<MachineKind>) -> Option<Read> {
 }
 
 async fn machines_of(client: &Client, kind: &MachineKind) -> Result<Vec<Value>, String> {
-    let resource = discover(client, kind).await?;
+    let resource = discover(client, kind)
+        .await
+        .map_err(|error| error.to_string())?;
     let path = <DynamicObject as Resource>::url_path(&resource, kind.namespace.as_deref());
     let listed = Listed {
         path,

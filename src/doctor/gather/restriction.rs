@@ -38,11 +38,11 @@ pub(super) async fn restriction(
     };
     match client(connection, thief, options.deadline) {
         Ok(client) => attempt(&client, victim, options.deadline).await,
-        Err(why) => Restriction::Untried(why),
+        Err(error) => Restriction::Untried(error.to_string()),
     }
 }
 
-fn client(connection: &Connection, node: &str, deadline: Duration) -> Result<Client, String> {
+fn client(connection: &Connection, node: &str, deadline: Duration) -> kube::Result<Client> {
     let mut config = connection.config.clone();
     config.auth_info.impersonate = Some(format!("{NODE_USER_PREFIX}{node}"));
     config.auth_info.impersonate_groups = Some(vec![
@@ -53,7 +53,7 @@ fn client(connection: &Connection, node: &str, deadline: Duration) -> Result<Cli
     config.read_timeout = Some(deadline);
     config.write_timeout = Some(deadline);
     config.default_retry = false;
-    Client::try_from(config).map_err(|error| error.to_string())
+    Client::try_from(config)
 }
 
 /// Addresses stand in the status and labels in the Node itself, and each is admitted by itself.

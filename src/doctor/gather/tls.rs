@@ -35,7 +35,7 @@ impl Dialler {
                 Err(why) => Dialled::Failed(why),
             },
             Err(NotShown::HasNone) => Dialled::NoCertificate,
-            Err(NotShown::Failed(why)) => Dialled::Failed(why),
+            Err(why) => Dialled::Failed(why.to_string()),
         }
     }
 

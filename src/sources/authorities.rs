@@ -1,0 +1,44 @@
+//! The CA certificates that kubelets' certificates are verified with.
+
+use rustls::RootCertStore;
+use rustls::client::VerifierBuilderError;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
+use thiserror::Error;
+
+/// CA certificates that nothing can be verified with.
+#[derive(Clone, Debug, Error)]
+pub enum AuthorityError {
+    /// There are none.
+    #[error("there is no CA certificate to verify kubelets with")]
+    Missing,
+    /// One of them cannot be used.
+    #[error("the CA of kubelets: {0}")]
+    Certificate(rustls::Error),
+    /// The TLS library refuses them.
+    #[error("the CA of kubelets: {0}")]
+    Verifier(VerifierBuilderError),
+}
+
+/// Reads the certificates of a PEM text, in DER.
+pub fn read(text: &[u8]) -> Result<Vec<Vec<u8>>, pem::Error> {
+    CertificateDer::pem_slice_iter(text)
+        .map(|der| der.map(|der| der.to_vec()))
+        .collect()
+}
+
+/// The roots to verify with, from certificates in DER.
+pub(super) fn roots<'a>(
+    authorities: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<RootCertStore, AuthorityError> {
+    let mut roots = RootCertStore::empty();
+    for der in authorities {
+        roots
+            .add(CertificateDer::from(der.to_vec()))
+            .map_err(AuthorityError::Certificate)?;
+    }
+    if roots.is_empty() {
+        return Err(AuthorityError::Missing);
+    }
+    Ok(roots)
+}
