@@ -196,7 +196,7 @@ fn check_spec(object: &Map<String, Value>, causes: &mut Vec<Cause>) {
         let value = at(object, &["spec", "request"])
             .cloned()
             .unwrap_or_default();
-        causes.push(Cause::invalid("spec.request", &value, &why));
+        causes.push(Cause::invalid("spec.request", &value, &why.to_string()));
     }
     let usages = at(object, &["spec", "usages"]).and_then(Value::as_array);
     let usages: Vec<&str> = usages
@@ -303,7 +303,9 @@ fn check_certificate(encoded: &str, causes: &mut Vec<Cause>) {
     }
     let decoded = serde_json::from_value::<ByteString>(encoded.into());
     let wrong = match decoded {
-        Ok(bytes) => pkcs10::check_certificates(&bytes.0).err(),
+        Ok(bytes) => pkcs10::check_certificates(&bytes.0)
+            .err()
+            .map(|error| error.to_string()),
         Err(error) => Some(error.to_string()),
     };
     if let Some(why) = wrong {

@@ -4,10 +4,38 @@
 //! only one of the two accepts are listed as known differences in the conformance tests. A signature of
 //! an algorithm that x509-parser does not support is not verified.
 
+use thiserror::Error;
 use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::error::X509Error;
+use x509_parser::error::{PEMError, X509Error};
+use x509_parser::nom;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
+
+/// A request that is refused, in almost the original's words.
+#[derive(Debug, Error)]
+pub(super) enum RequestError {
+    #[error("PEM block type must be CERTIFICATE REQUEST")]
+    BlockType,
+    #[error("asn1: structure error: {0}")]
+    Structure(nom::Err<X509Error>),
+    #[error("asn1: syntax error: trailing data")]
+    TrailingData,
+    #[error("x509: signature verification failure")]
+    Signature,
+}
+
+/// Certificates that are refused when a signer writes them, in almost the original's words.
+#[derive(Debug, Error)]
+pub(super) enum CertificatesError {
+    #[error("malformed PEM block: {0}")]
+    Pem(PEMError),
+    #[error("only CERTIFICATE PEM blocks are allowed, found {0:?}")]
+    BlockType(String),
+    #[error("x509: malformed certificate: {0}")]
+    Certificate(nom::Err<X509Error>),
+    #[error("must contain at least one CERTIFICATE PEM block")]
+    Missing,
+}
 
 /// The parts of a request's subject that the server checks.
 #[derive(Debug)]
@@ -17,19 +45,19 @@ pub(super) struct Subject {
     pub(super) organizations: Vec<String>,
 }
 
-/// Reads and verifies a request; the error is close to the text of the original.
-pub(super) fn read(encoded: &[u8]) -> Result<Subject, String> {
+/// Reads and verifies a request.
+pub(super) fn read(encoded: &[u8]) -> Result<Subject, RequestError> {
     // As in Go, blocks that cannot be decoded are skipped.
     let block = Pem::iter_from_buffer(encoded).find_map(Result::ok);
     let block = block.filter(|block| block.label == "CERTIFICATE REQUEST");
-    let block = block.ok_or("PEM block type must be CERTIFICATE REQUEST")?;
+    let block = block.ok_or(RequestError::BlockType)?;
     let (rest, request) = X509CertificationRequest::from_der(&block.contents)
-        .map_err(|error| format!("asn1: structure error: {error}"))?;
+        .map_err(RequestError::Structure)?;
     if !rest.is_empty() {
-        return Err("asn1: syntax error: trailing data".into());
+        return Err(RequestError::TrailingData);
     }
     if request.verify_signature() == Err(X509Error::SignatureVerificationError) {
-        return Err("x509: signature verification failure".into());
+        return Err(RequestError::Signature);
     }
     let subject = &request.certification_request_info.subject;
     let text = |value: Result<&str, _>| value.ok().map(str::to_owned);
@@ -47,25 +75,22 @@ pub(super) fn read(encoded: &[u8]) -> Result<Subject, String> {
 }
 
 /// Checks what a signer writes: at least one certificate, nothing but certificates.
-pub(super) fn check_certificates(pem: &[u8]) -> Result<(), String> {
+pub(super) fn check_certificates(pem: &[u8]) -> Result<(), CertificatesError> {
     let mut found = false;
     for block in Pem::iter_from_buffer(pem) {
-        let block = block.map_err(|error| format!("malformed PEM block: {error}"))?;
+        let block = block.map_err(CertificatesError::Pem)?;
         if block.label != "CERTIFICATE" {
-            return Err(format!(
-                "only CERTIFICATE PEM blocks are allowed, found {:?}",
-                block.label
-            ));
+            return Err(CertificatesError::BlockType(block.label));
         }
         block
             .parse_x509()
-            .map_err(|error| format!("x509: malformed certificate: {error}"))?;
+            .map_err(CertificatesError::Certificate)?;
         found = true;
     }
     if found {
         Ok(())
     } else {
-        Err("must contain at least one CERTIFICATE PEM block".into())
+        Err(CertificatesError::Missing)
     }
 }
 
@@ -100,16 +125,13 @@ mod tests {
     #[test]
     fn what_the_original_refuses_is_refused() {
         let pem = request();
-        for (wrong, why) in [
-            (String::new(), "PEM block type"),
-            (
-                pem.replace("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"),
-                "PEM block type",
-            ),
-            (pem.replace("-----END", "-----ENDED"), "PEM block type"),
+        for wrong in [
+            String::new(),
+            pem.replace("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"),
+            pem.replace("-----END", "-----ENDED"),
         ] {
             let error = read(wrong.as_bytes()).unwrap_err();
-            assert!(error.contains(why), "{error}");
+            assert!(matches!(error, RequestError::BlockType), "{error}");
         }
         let mut blocks = Pem::iter_from_buffer(pem.as_bytes());
         let mut der = blocks.next().unwrap().unwrap().contents;
@@ -121,11 +143,12 @@ mod tests {
                 text.as_str().unwrap()
             )
         };
-        assert!(read(encode(der.clone()).as_bytes()).is_err());
+        let error = read(encode(der.clone()).as_bytes()).unwrap_err();
+        assert!(matches!(error, RequestError::TrailingData), "{error}");
         der.pop();
         read(encode(der.clone()).as_bytes()).unwrap();
         *der.last_mut().unwrap() ^= 1;
         let error = read(encode(der).as_bytes()).unwrap_err();
-        assert!(error.contains("signature"), "{error}");
+        assert!(matches!(error, RequestError::Signature), "{error}");
     }
 }

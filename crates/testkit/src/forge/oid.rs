@@ -1,6 +1,7 @@
 //! Object identifiers, by number or by the name the field uses.
 
 use serde::Deserialize;
+use thiserror::Error;
 
 use super::der::Node;
 
@@ -35,10 +36,15 @@ pub fn oid(name: &str) -> Oid {
     Oid::try_from(name.to_owned()).expect("a known identifier")
 }
 
-impl TryFrom<String> for Oid {
-    type Error = String;
+/// A text that is no object identifier.
+#[derive(Debug, Error)]
+#[error("`{0}` is neither a dotted object identifier nor a known name")]
+pub struct UnknownOid(String);
 
-    fn try_from(text: String) -> Result<Self, String> {
+impl TryFrom<String> for Oid {
+    type Error = UnknownOid;
+
+    fn try_from(text: String) -> Result<Self, UnknownOid> {
         if let Some((_, dotted)) = NAMED.iter().find(|(name, _)| *name == text) {
             return Ok(Self((*dotted).to_owned()));
         }
@@ -48,9 +54,7 @@ impl TryFrom<String> for Oid {
             .collect::<Result<Vec<_>, _>>();
         match arcs {
             Ok(arcs) if arcs.len() >= 2 => Ok(Self(text)),
-            _ => Err(format!(
-                "`{text}` is neither a dotted object identifier nor a known name"
-            )),
+            _ => Err(UnknownOid(text)),
         }
     }
 }
