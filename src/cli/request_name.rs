@@ -1,5 +1,7 @@
 //! Names of requests on the command line.
 
+use thiserror::Error;
+
 /// What kubectl writes and takes before a name and a slash.
 const RESOURCES: [&str; 5] = [
     "csr",
@@ -9,15 +11,20 @@ const RESOURCES: [&str; 5] = [
     "certificatesigningrequests.certificates.k8s.io",
 ];
 
+/// An argument that is not a request's name.
+#[derive(Debug, PartialEq, Eq, Error)]
+#[error("expected the name of a CertificateSigningRequest, such as csr-x7k2p")]
+pub(super) struct NotAName;
+
 /// The name alone, of `NAME` or `csr/NAME`.
-pub(super) fn request_name(text: &str) -> Result<String, String> {
+pub(super) fn request_name(text: &str) -> Result<String, NotAName> {
     let name = match text.split_once('/') {
         Some((resource, name)) if RESOURCES.contains(&resource) => name,
         _ => text,
     };
     // What the API server takes as a name of anything.
     if matches!(name, "" | "." | "..") || name.contains(['/', '%']) {
-        return Err("expected the name of a CertificateSigningRequest, such as csr-x7k2p".into());
+        return Err(NotAName);
     }
     Ok(name.to_owned())
 }

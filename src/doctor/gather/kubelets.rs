@@ -15,6 +15,12 @@ use crate::doctor::facts::{Dialled, Kubelet, Node, Proxied, Unread};
 /// More than any kubelet's configuration has, and less than what hurts.
 const LONGEST: u64 = 1024 * 1024;
 
+/// Go's words for the alert of a kubelet that has no certificate (`crypto/tls/alert.go`). The API
+/// server passes on the error of its own client, and only as text.
+const INTERNAL_ERROR_ALERT: &str = "tls: internal error";
+/// The start of Go's words for a certificate that is not trusted (`crypto/x509/verify.go`).
+const VERIFIER_PREFIX: &str = "x509: ";
+
 /// What `/configz` says, as far as it is in use.
 #[derive(Deserialize)]
 struct Configz {
@@ -95,11 +101,10 @@ async fn proxied(reader: &Reader, node: &str) -> Proxied {
     let kube::Error::Api(status) = &error else {
         return Proxied::Failed(describe(&error));
     };
-    // The API server hands on what its own client of the kubelet says.
     let message = &status.message;
-    if message.contains("tls: internal error") {
+    if message.contains(INTERNAL_ERROR_ALERT) {
         Proxied::NoCertificate
-    } else if let Some(at) = message.find("x509: ") {
+    } else if let Some(at) = message.find(VERIFIER_PREFIX) {
         Proxied::NotTrusted(message.get(at..).unwrap_or(message).to_owned())
     } else if status.code == 403 {
         Proxied::Forbidden(message.clone())
