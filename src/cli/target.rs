@@ -55,7 +55,7 @@ impl ClusterArgs {
             kubeconfigs: self.kubeconfigs(),
             context: self.context.clone(),
         };
-        Connection::new(&target).await
+        Ok(Connection::new(&target).await?)
     }
 
     /// The flag names one file; `KUBECONFIG` is a list, in which empty names count for nothing.

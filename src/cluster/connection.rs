@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use kube::client::ClientBuilder;
-use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use thiserror::Error;
 use tower::util::MapRequestLayer;
 
 use super::error::innermost;
-use super::kubeconfig;
-use super::token::TokenFile;
+use super::kubeconfig::{self, ReadError};
+use super::token::{TokenError, TokenFile};
 
 /// How long a watch may be silent; longer than [`super::watch::LASTS`].
 const WATCH_SILENCE: Duration = Duration::from_secs(70);
@@ -30,6 +30,75 @@ pub const LEASE_DEADLINE: Duration = Duration::from_secs(4);
 const LEASE_SILENCE: Duration = Duration::from_secs(10);
 /// How long a connection may take to come about.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+
+/// A configuration that no client can be made of.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// The server's URL has no scheme.
+    #[error("expected a server such as https://10.0.0.1:6443, found `{0}` in the kubeconfig")]
+    Scheme(http::Uri),
+    /// The credential is a token in a file that cannot be read.
+    #[error("the credential cannot be used: {0}")]
+    Token(#[from] TokenError),
+    /// The client refuses the credential.
+    #[error("the credential cannot be used: {}", innermost(.0))]
+    Credential(kube::Error),
+    /// A kubeconfig that was named cannot be read.
+    #[error("cannot read kubeconfig {}: {cause}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        cause: ReadError,
+    },
+    /// The kubeconfig has no context that can be used.
+    #[error("cannot use kubeconfig {files}: {cause}")]
+    Context {
+        /// The files, as KUBECONFIG has them.
+        files: String,
+        /// The reason.
+        cause: ContextError,
+    },
+    /// Nothing is named, and the defaults cannot be used.
+    #[error(
+        "not inside of a cluster, and there is no usable kubeconfig (--kubeconfig, KUBECONFIG or \
+         ~/.kube/config): {0}"
+    )]
+    Default(#[from] HomeError),
+}
+
+/// A context that cannot be used.
+#[derive(Debug, Error)]
+pub enum ContextError {
+    /// No context is chosen.
+    #[error("it has no current-context, and --context names none")]
+    NotChosen,
+    /// The chosen context does not exist.
+    #[error("it has no context `{wanted}`; found {}", names(present))]
+    Absent {
+        /// The context that is chosen.
+        wanted: String,
+        /// The contexts that exist.
+        present: Vec<String>,
+    },
+    /// The context, or what it refers to, cannot be used.
+    #[error("{}", innermost(.0))]
+    Refused(KubeconfigError),
+}
+
+/// A kubeconfig at its default place that cannot be used.
+#[derive(Debug, Error)]
+pub enum HomeError {
+    /// There is no home directory.
+    #[error("there is no home directory")]
+    NoHome,
+    /// The file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The client refuses its contents.
+    #[error("{}", innermost(.0))]
+    Refused(KubeconfigError),
+}
 
 /// Which cluster, and as whom.
 #[derive(Clone, Debug, Default)]
@@ -56,18 +125,16 @@ pub struct Connection {
 impl Connection {
     /// Reads the configuration; nothing is sent yet. Without a target the order is: in-cluster,
     /// then `~/.kube/config`.
-    pub async fn new(target: &Target) -> Result<Connection> {
+    pub async fn new(target: &Target) -> Result<Connection, ConnectError> {
         Connection::with(load(target).await?)
     }
 
     /// With a configuration that has been read; nothing is sent yet.
-    pub fn with(config: Config) -> Result<Connection> {
+    pub fn with(config: Config) -> Result<Connection, ConnectError> {
         // The client takes for granted that there is one.
-        anyhow::ensure!(
-            config.cluster_url.scheme().is_some(),
-            "expected a server such as https://10.0.0.1:6443, found `{}` in the kubeconfig",
-            config.cluster_url
-        );
+        if config.cluster_url.scheme().is_none() {
+            return Err(ConnectError::Scheme(config.cluster_url));
+        }
         let file = token_file(&config.auth_info)?;
         let client = |read: Duration| {
             let mut config = config.clone();
@@ -99,23 +166,17 @@ impl Connection {
 }
 
 /// The token's file, if that is the credential.
-fn token_file(auth: &AuthInfo) -> Result<Option<Arc<TokenFile>>> {
+fn token_file(auth: &AuthInfo) -> Result<Option<Arc<TokenFile>>, TokenError> {
     // What kube takes before a token's file, it takes here too.
     let other = auth.token.is_some() || auth.username.is_some() || auth.auth_provider.is_some();
     match &auth.token_file {
-        Some(path) if !other => {
-            let file = TokenFile::open(Path::new(path));
-            Ok(Some(Arc::new(
-                file.context("the credential cannot be used")?,
-            )))
-        }
+        Some(path) if !other => Ok(Some(Arc::new(TokenFile::open(Path::new(path))?))),
         Some(_) | None => Ok(None),
     }
 }
 
-fn build(config: Config, token: Option<Arc<TokenFile>>) -> Result<Client> {
-    let builder = ClientBuilder::try_from(config)
-        .map_err(|error| anyhow::anyhow!("the credential cannot be used: {}", innermost(&error)))?;
+fn build(config: Config, token: Option<Arc<TokenFile>>) -> Result<Client, ConnectError> {
+    let builder = ClientBuilder::try_from(config).map_err(ConnectError::Credential)?;
     let Some(token) = token else {
         return Ok(builder.build());
     };
@@ -124,25 +185,32 @@ fn build(config: Config, token: Option<Arc<TokenFile>>) -> Result<Client> {
 }
 
 /// An error that names the contexts there are, if the one that is wanted is not among them.
-fn check_context(kubeconfig: &Kubeconfig, wanted: Option<&str>) -> Result<()> {
-    let names = || kubeconfig.contexts.iter().map(|named| named.name.as_str());
-    let Some(wanted) = wanted.or(kubeconfig.current_context.as_deref()) else {
-        anyhow::bail!("it has no current-context, and --context names none");
-    };
-    if names().any(|name| name == wanted) {
+fn check_context(kubeconfig: &Kubeconfig, wanted: Option<&str>) -> Result<(), ContextError> {
+    let wanted = wanted.or(kubeconfig.current_context.as_deref());
+    let wanted = wanted.ok_or(ContextError::NotChosen)?;
+    let present = kubeconfig.contexts.iter().map(|named| &named.name);
+    if present.clone().any(|name| name == wanted) {
         return Ok(());
     }
-    let present: Vec<String> = names().map(|name| format!("`{name}`")).collect();
-    let present = match present.as_slice() {
+    Err(ContextError::Absent {
+        wanted: wanted.to_owned(),
+        present: present.cloned().collect(),
+    })
+}
+
+fn names(contexts: &[String]) -> String {
+    match contexts {
         [] => "none at all".to_owned(),
-        some => some.join(", "),
-    };
-    anyhow::bail!("it has no context `{wanted}`; found {present}")
+        some => {
+            let quoted: Vec<String> = some.iter().map(|name| format!("`{name}`")).collect();
+            quoted.join(", ")
+        }
+    }
 }
 
 /// All of these files as one, as kubectl merges them. Of several, those that are not there are
 /// passed over, as long as one is.
-fn read(paths: &[PathBuf]) -> Result<Kubeconfig> {
+fn read(paths: &[PathBuf]) -> Result<Kubeconfig, ConnectError> {
     let there: Vec<&PathBuf> = paths.iter().filter(|path| path.exists()).collect();
     let to_read = if there.is_empty() {
         paths.iter().collect()
@@ -152,50 +220,55 @@ fn read(paths: &[PathBuf]) -> Result<Kubeconfig> {
     let mut merged = Kubeconfig::default();
     for path in to_read {
         merged = kubeconfig::read(path)
-            .map_err(anyhow::Error::new)
             .and_then(|next| Ok(merged.merge(next)?))
-            .with_context(|| format!("cannot read kubeconfig {}", path.display()))?;
+            .map_err(|cause| ConnectError::Read {
+                path: path.clone(),
+                cause,
+            })?;
     }
     Ok(merged)
 }
 
-async fn load(target: &Target) -> Result<Config> {
+async fn load(target: &Target) -> Result<Config, ConnectError> {
     let options = KubeConfigOptions {
         context: target.context.clone(),
         ..KubeConfigOptions::default()
     };
     if !target.kubeconfigs.is_empty() {
-        let shown: Vec<String> = target
+        let files: Vec<String> = target
             .kubeconfigs
             .iter()
             .map(|path| path.display().to_string())
             .collect();
-        let shown = shown.join(":");
+        let files = files.join(":");
         let kubeconfig = read(&target.kubeconfigs)?;
-        check_context(&kubeconfig, target.context.as_deref())
-            .with_context(|| format!("cannot use kubeconfig {shown}"))?;
-        return Config::from_custom_kubeconfig(kubeconfig, &options)
-            .await
-            .map_err(|error| anyhow::anyhow!(innermost(&error)))
-            .with_context(|| format!("cannot use kubeconfig {shown}"));
+        let config = with_context(kubeconfig, &options).await;
+        return config.map_err(|cause| ConnectError::Context { files, cause });
     }
     if target.context.is_none()
         && let Ok(config) = Config::incluster()
     {
         return Ok(config);
     }
-    from_home(&options).await.context(
-        "not inside of a cluster, and there is no usable kubeconfig (--kubeconfig, KUBECONFIG or \
-         ~/.kube/config)",
-    )
+    Ok(from_home(&options).await?)
 }
 
-async fn from_home(options: &KubeConfigOptions) -> Result<Config> {
-    let home = std::env::home_dir().context("there is no home directory")?;
+async fn with_context(
+    kubeconfig: Kubeconfig,
+    options: &KubeConfigOptions,
+) -> Result<Config, ContextError> {
+    check_context(&kubeconfig, options.context.as_deref())?;
+    Config::from_custom_kubeconfig(kubeconfig, options)
+        .await
+        .map_err(ContextError::Refused)
+}
+
+async fn from_home(options: &KubeConfigOptions) -> Result<Config, HomeError> {
+    let home = std::env::home_dir().ok_or(HomeError::NoHome)?;
     let kubeconfig = kubeconfig::read(&home.join(".kube/config"))?;
     Config::from_custom_kubeconfig(kubeconfig, options)
         .await
-        .map_err(|error| anyhow::anyhow!(innermost(&error)))
+        .map_err(HomeError::Refused)
 }
 
 #[cfg(test)]

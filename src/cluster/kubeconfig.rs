@@ -13,7 +13,7 @@ use judge::yaml;
 
 /// An error in a kubeconfig file, in one line.
 #[derive(Debug, Error)]
-pub(super) enum ReadError {
+pub enum ReadError {
     /// A text in UTF-16 has an odd number of bytes.
     #[error("expected UTF-16, found half a character at its end")]
     CutUtf16,

@@ -3,16 +3,41 @@
 //! kube reads such a file again when the wall clock says so. A clock that was ahead for a moment would
 //! keep it from doing so until that time has come again, and the token would be void long before.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, InvalidHeaderValue};
 use http::{HeaderValue, Request};
+use thiserror::Error;
 
 /// How long the file is not read again.
 const READ_AGAIN: Duration = Duration::from_secs(10);
+
+/// A token that cannot be read.
+#[derive(Debug, Error)]
+#[error("the token cannot be read from {}: {failure}", path.display())]
+pub struct TokenError {
+    /// The token's file.
+    pub path: PathBuf,
+    /// The reason.
+    pub failure: TokenFailure,
+}
+
+/// The reason that a token cannot be read.
+#[derive(Debug, Error)]
+pub enum TokenFailure {
+    /// The file cannot be read.
+    #[error("{0}")]
+    File(io::Error),
+    /// The file is empty: somebody is about to write it.
+    #[error("it is empty")]
+    Empty,
+    /// The file's text cannot be sent in a header.
+    #[error("{0}")]
+    Header(InvalidHeaderValue),
+}
 
 /// What the file had when it was read last.
 pub(super) struct TokenFile {
@@ -22,10 +47,14 @@ pub(super) struct TokenFile {
 
 impl TokenFile {
     /// Reads it for the first time.
-    pub(super) fn open(path: &Path) -> Result<TokenFile> {
+    pub(super) fn open(path: &Path) -> Result<TokenFile, TokenError> {
+        let first = read(path).map_err(|failure| TokenError {
+            path: path.to_owned(),
+            failure,
+        })?;
         Ok(TokenFile {
             path: path.to_owned(),
-            last: Mutex::new((read(path)?, Instant::now())),
+            last: Mutex::new((first, Instant::now())),
         })
     }
 
@@ -49,13 +78,14 @@ impl TokenFile {
     }
 }
 
-fn read(path: &Path) -> Result<HeaderValue> {
-    let cannot = || format!("the token cannot be read from {}", path.display());
-    let token = std::fs::read_to_string(path).with_context(cannot)?;
+fn read(path: &Path) -> Result<HeaderValue, TokenFailure> {
+    let token = std::fs::read_to_string(path).map_err(TokenFailure::File)?;
     let token = token.trim();
-    // Somebody is about to write it.
-    ensure!(!token.is_empty(), "{}: it is empty", cannot());
-    let mut header: HeaderValue = format!("Bearer {token}").parse().with_context(cannot)?;
+    if token.is_empty() {
+        return Err(TokenFailure::Empty);
+    }
+    let header = format!("Bearer {token}").parse();
+    let mut header: HeaderValue = header.map_err(TokenFailure::Header)?;
     header.set_sensitive(true);
     Ok(header)
 }

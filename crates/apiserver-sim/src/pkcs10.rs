@@ -51,8 +51,8 @@ pub(super) fn read(encoded: &[u8]) -> Result<Subject, RequestError> {
     let block = Pem::iter_from_buffer(encoded).find_map(Result::ok);
     let block = block.filter(|block| block.label == "CERTIFICATE REQUEST");
     let block = block.ok_or(RequestError::BlockType)?;
-    let (rest, request) = X509CertificationRequest::from_der(&block.contents)
-        .map_err(RequestError::Structure)?;
+    let (rest, request) =
+        X509CertificationRequest::from_der(&block.contents).map_err(RequestError::Structure)?;
     if !rest.is_empty() {
         return Err(RequestError::TrailingData);
     }
@@ -82,9 +82,7 @@ pub(super) fn check_certificates(pem: &[u8]) -> Result<(), CertificatesError> {
         if block.label != "CERTIFICATE" {
             return Err(CertificatesError::BlockType(block.label));
         }
-        block
-            .parse_x509()
-            .map_err(CertificatesError::Certificate)?;
+        block.parse_x509().map_err(CertificatesError::Certificate)?;
         found = true;
     }
     if found {
