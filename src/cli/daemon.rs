@@ -115,7 +115,7 @@ impl Daemon {
     /// Where `/metrics`, `/livez` and `/readyz` are.
     #[cfg(feature = "lab")]
     pub(super) fn address(&self) -> Result<SocketAddr> {
-        self.server.address()
+        Ok(self.server.address()?)
     }
 
     /// Whether it is ready, for others to ask while it runs.
@@ -156,7 +156,7 @@ impl Daemon {
             ended = http => ended.context("the HTTP server has stopped")?,
         };
         http_ends.abort();
-        done
+        Ok(done?)
     }
 }
 

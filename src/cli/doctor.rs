@@ -67,7 +67,8 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
     let report = block_on(async {
         let connection = args.cluster.connect().await?;
         let progress = Progress::default();
-        progress::shown(&progress, examine(&connection, &options, &progress)).await
+        let examined = examine(&connection, &options, &progress);
+        Ok(progress::shown(&progress, examined).await?)
     })?;
     let for_people = || text::text(&report, Paint::on(&std::io::stdout()));
     let text = args.output.write(&report, for_people)?;

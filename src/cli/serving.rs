@@ -84,6 +84,6 @@ impl ServingArgs {
                 .metrics_auth
                 .then(|| Gate::new(connection.writes.clone())),
         };
-        Server::bind(terms, health, metrics).await
+        Ok(Server::bind(terms, health, metrics).await?)
     }
 }

@@ -10,10 +10,8 @@ mod gather;
 mod report;
 
 pub use code::{Code, Severity};
-pub use gather::{Options, Progress};
+pub use gather::{GatherError, Options, Progress};
 pub use report::{Check, Checked, Finding, Report};
-
-use anyhow::Result;
 
 use crate::cluster::connection::Connection;
 
@@ -23,7 +21,7 @@ pub async fn examine(
     connection: &Connection,
     options: &Options,
     progress: &Progress,
-) -> Result<Report> {
+) -> Result<Report, GatherError> {
     let facts = gather::gather(connection, options, progress).await?;
     Ok(checks::report(&facts))
 }

@@ -1,16 +1,16 @@
 //! The HTTP or HTTPS server for probes and Prometheus.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use socket2::{Domain, Socket, Type};
+use thiserror::Error;
 use tokio::net::TcpListener;
 
 use super::gate::Gate;
@@ -24,6 +24,28 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 const BACKLOG: i32 = 128;
 /// Linux's EAFNOSUPPORT, for which `std` has no name: a kernel without IPv6.
 const NO_SUCH_FAMILY: i32 = 97;
+
+/// A server that cannot serve.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// No address was named.
+    #[error("no address to listen on (--bind-address)")]
+    NoAddress,
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} (--bind-address): {cause}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's error.
+        cause: io::Error,
+    },
+    /// The system does not say which port it has chosen.
+    #[error("cannot read the port: {0}")]
+    Port(io::Error),
+    /// The server has stopped by itself.
+    #[error("the HTTP server has stopped: {0}")]
+    Stopped(io::Error),
+}
 
 #[derive(Clone)]
 struct Shown {
@@ -55,7 +77,7 @@ impl Server {
         terms: Terms<'_>,
         health: Arc<Health>,
         metrics: Arc<Metrics>,
-    ) -> Result<Server> {
+    ) -> Result<Server, ServerError> {
         let gate = terms.gate.map(Arc::new);
         let router = Router::new()
             .route("/metrics", get(show_metrics))
@@ -75,35 +97,36 @@ impl Server {
     }
 
     /// Where it listens, with the port that the system has chosen if none was named.
-    pub fn address(&self) -> Result<SocketAddr> {
-        self.listener.local_addr().context("cannot read the port")
+    pub fn address(&self) -> Result<SocketAddr, ServerError> {
+        self.listener.local_addr().map_err(ServerError::Port)
     }
 
     /// Serves until the future is dropped.
-    pub async fn run(self) -> Result<()> {
+    pub async fn run(self) -> Result<(), ServerError> {
         let ended = match self.certificate {
             None => axum::serve(self.listener, self.router).await,
             Some(certificate) => {
-                let listener = TlsListener::start(self.listener, certificate)?;
+                let listener = TlsListener::start(self.listener, certificate);
+                let listener = listener.map_err(ServerError::Port)?;
                 axum::serve(listener, self.router).await
             }
         };
-        ended.context("the HTTP server has stopped")
+        ended.map_err(ServerError::Stopped)
     }
 }
 
-fn listen(addresses: &[SocketAddr]) -> Result<TcpListener> {
-    let mut refused = anyhow!("no address to listen on (--bind-address)");
-    for address in addresses {
-        let error = match listen_at(*address) {
+fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, ServerError> {
+    let mut refused = ServerError::NoAddress;
+    for &address in addresses {
+        let cause = match listen_at(address) {
             Ok(listener) => return Ok(listener),
-            Err(error) => error,
+            Err(cause) => cause,
         };
         let absent = matches!(
-            error.kind(),
+            cause.kind(),
             ErrorKind::Unsupported | ErrorKind::AddrNotAvailable
-        ) || error.raw_os_error() == Some(NO_SUCH_FAMILY);
-        refused = anyhow!(error).context(format!("cannot listen on {address} (--bind-address)"));
+        ) || cause.raw_os_error() == Some(NO_SUCH_FAMILY);
+        refused = ServerError::Listen { address, cause };
         if !absent {
             break;
         }
@@ -112,7 +135,7 @@ fn listen(addresses: &[SocketAddr]) -> Result<TcpListener> {
 }
 
 /// `[::]` takes IPv4 connections too, whatever the machine's `net.ipv6.bindv6only` says.
-fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -188,6 +211,6 @@ mod tests {
         let taken = listen(&[at("127.0.0.1:0")]).unwrap();
         let address = taken.local_addr().unwrap();
         let error = listen(&[address, at("127.0.0.1:0")]).unwrap_err();
-        assert!(format!("{error:#}").contains("in use"), "{error:#}");
+        assert!(error.to_string().contains("in use"), "{error}");
     }
 }

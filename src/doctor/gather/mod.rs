@@ -13,12 +13,23 @@ mod workloads;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use thiserror::Error;
 
 use super::facts::Facts;
 use crate::cluster::connection::Connection;
+use crate::cluster::error::ApiError;
 use access::Reader;
+
+/// A cluster whose API server cannot be asked.
+#[derive(Debug, Error)]
+#[error("{server} cannot be looked at: {cause}")]
+pub struct GatherError {
+    /// The API server's URL.
+    pub server: String,
+    /// The reason.
+    pub cause: ApiError,
+}
 
 /// What is looked at, and how.
 #[derive(Clone, Debug)]
@@ -55,7 +66,7 @@ pub(super) async fn gather(
     connection: &Connection,
     options: &Options,
     progress: &Progress,
-) -> Result<Facts> {
+) -> Result<Facts, GatherError> {
     let reader = Reader {
         client: connection.writes.clone(),
         deadline: options.deadline,
@@ -63,8 +74,10 @@ pub(super) async fn gather(
     // First, and alone: whoever cannot ask this cannot ask anything, and the clock is compared
     // while nothing else is going on.
     let version = server::version(&reader).await;
-    let (version, clock) =
-        version.with_context(|| format!("{} cannot be looked at", connection.server()))?;
+    let (version, clock) = version.map_err(|cause| GatherError {
+        server: connection.server(),
+        cause,
+    })?;
     let nodes = objects::nodes(&reader);
     let (nodes, service_cidrs, kubelet_config, requests, controller_manager) = tokio::join!(
         nodes,

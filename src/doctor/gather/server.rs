@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
 use futures::AsyncReadExt as _;
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +13,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::access::{Reader, Right, path, status};
-use crate::cluster::error::describe;
+use crate::cluster::error::{ApiError, describe};
 use crate::doctor::facts::{Clock, Known};
 
 /// What `/version` says, as far as it is in use.
@@ -30,21 +29,17 @@ const LONGEST: u64 = 64 * 1024;
 
 /// The version and how the clocks differ. An error if the API server cannot be reached, or does not
 /// know who asks: then there is nothing to look at.
-pub(super) async fn version(reader: &Reader) -> Result<(Known<String>, Known<Clock>)> {
+pub(super) async fn version(reader: &Reader) -> Result<(Known<String>, Known<Clock>), ApiError> {
     let before = Timestamp::now();
     let begun = Instant::now();
-    let request = http::Request::get("/version").body(Body::empty())?;
-    let response = match timeout(reader.deadline, reader.client.send(request)).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => bail!("{}", describe(&error)),
-        Err(_) => bail!(
-            "the API server did not answer within {} s",
-            reader.deadline.as_secs()
-        ),
-    };
+    let request = http::Request::get("/version").body(Body::empty());
+    let request = request.map_err(kube::Error::HttpError)?;
+    let response = timeout(reader.deadline, reader.client.send(request))
+        .await
+        .map_err(|_| ApiError::Deadline(reader.deadline))??;
     let took = begun.elapsed();
     if response.status() == http::StatusCode::UNAUTHORIZED {
-        bail!("the API server does not accept the credential (401 Unauthorized)");
+        return Err(ApiError::Unauthorized);
     }
     let date = response.headers().get(http::header::DATE);
     let date = date
@@ -53,7 +48,8 @@ pub(super) async fn version(reader: &Reader) -> Result<(Known<String>, Known<Clo
     let clock = date
         .map(|date| compare(before, took, date))
         .ok_or_else(|| VERSION.unread(false, "the API server's answer has no Date"));
-    let request = http::Request::get("/version").body(Vec::new())?;
+    let request = http::Request::get("/version").body(Vec::new());
+    let request = request.map_err(kube::Error::HttpError)?;
     let answer = async {
         let stream = reader.client.request_stream(request).await?;
         let mut text = Vec::new();
