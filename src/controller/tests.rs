@@ -463,7 +463,9 @@ fn a_failure_does_not_end_the_pause_that_another_asked_for() {
         scene.see(object, recipe.pem().as_bytes());
     }
     let [first, second, third] = [(); 3].map(|()| scene.turn().unwrap());
-    [&first, &second, &third].map(|judged| assert_approved(judged));
+    for judged in [&first, &second, &third] {
+        assert_approved(judged);
+    }
     scene.end(&first, failed(Some(Duration::from_secs(10))));
     scene.end(&second, failed(None));
     scene.end(&third, failed(Some(Duration::from_secs(1))));
