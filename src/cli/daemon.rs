@@ -53,9 +53,10 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Takes the port and starts the watches.
     pub(super) async fn start(plan: Plan) -> Result<Daemon> {
+        let (clock, random) = (Clock::of_machine(), Random::of_machine());
         let policy = Arc::new(plan.policy);
         let health = Arc::new(Health::new());
-        let metrics = Arc::new(Metrics::new(&policy));
+        let metrics = Arc::new(Metrics::new(&policy, clock.wall()));
         let server = plan
             .serving
             .bind(&plan.connection, health.clone(), metrics.clone())
@@ -70,7 +71,6 @@ impl Daemon {
             "csr-warden starts"
         );
 
-        let (clock, random) = (Clock::of_machine(), Random::of_machine());
         let identity = identity(&random);
         let (leading, leading_seen) = watch::channel(false);
         let leadership = match plan.lease {

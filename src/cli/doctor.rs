@@ -14,6 +14,7 @@ use clap::Args;
 use super::colour::Paint;
 use super::format::TextFormat;
 use super::target::{ClusterArgs, block_on};
+use crate::cluster::clock::Clock;
 use crate::doctor::{Options, Progress, Report, Severity, examine};
 use crate::sources::{authorities, file};
 
@@ -62,6 +63,7 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
         concurrency: args.concurrency.into(),
         deadline: Duration::from_secs(args.timeout),
         kubelet_authorities,
+        clock: Clock::of_machine(),
         impersonate: !args.no_impersonation,
     };
     let report = block_on(async {

@@ -6,11 +6,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, InvalidHeaderValue};
 use http::{HeaderValue, Request};
 use thiserror::Error;
+use tokio::time::Instant;
 
 /// How long the file is not read again.
 const READ_AGAIN: Duration = Duration::from_secs(10);

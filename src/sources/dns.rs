@@ -76,6 +76,7 @@ impl Dns {
             self.resolver.ipv6_lookup(absolute.as_str())
         );
         let mut sans = BTreeSet::new();
+        // The resolver counts by the system's own instants.
         let mut until = Instant::now() + HOLDS.1;
         for found in [v4, v6] {
             match found {

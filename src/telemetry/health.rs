@@ -1,9 +1,10 @@
 //! Whether the daemon lives, and whether it is ready: what `/livez` and `/readyz` say.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The loop notes that it lives once in a second; without that for this long it hangs.
 const SILENCE: Duration = Duration::from_secs(30);

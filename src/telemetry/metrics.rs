@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
 use prometheus_client::metrics::counter::Counter;
@@ -90,8 +91,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All metrics at zero, with every label value that is known beforehand.
-    pub fn new(policy: &Policy) -> Metrics {
+    /// All metrics of a process that started then, at zero, with every label value that is known
+    /// beforehand.
+    pub fn new(policy: &Policy, started: Timestamp) -> Metrics {
         let mut registry = Registry::default();
         let metrics = Metrics {
             requests: Family::default(),
@@ -113,8 +115,8 @@ impl Metrics {
             lines_lost: Counter::default(),
             registry: Mutex::default(),
         };
-        metrics.register(&mut registry);
-        metrics.preset();
+        metrics.register(&mut registry, started);
+        metrics.preset(started);
         metrics.show_policy(policy);
         Metrics {
             registry: Mutex::new(registry),
@@ -122,8 +124,8 @@ impl Metrics {
         }
     }
 
-    fn register(&self, registry: &mut Registry) {
-        registry.register_collector(Box::new(ProcessCollector::new()));
+    fn register(&self, registry: &mut Registry, started: Timestamp) {
+        registry.register_collector(Box::new(ProcessCollector::new(started)));
         let r = registry.sub_registry_with_prefix("csr_warden");
         r.register(
             "requests",
@@ -215,7 +217,7 @@ impl Metrics {
     }
 
     /// A counter that begins at its first event shows no increase for that one.
-    fn preset(&self) {
+    fn preset(&self, started: Timestamp) {
         for decision in Decision::ALL {
             drop(self.requests.get_or_create(&verdict(decision)));
         }
@@ -233,7 +235,7 @@ impl Metrics {
             drop(self.policy_reloads.get_or_create(&ResultLabel { result }));
         }
         self.policy_reload_good.set(1);
-        self.show_sources(&Evidence::default(), jiff::Timestamp::now());
+        self.show_sources(&Evidence::default(), started);
     }
 
     /// Counts a verdict that is news.
@@ -291,7 +293,7 @@ impl Metrics {
 
     /// Shows the state of the sources that are needed, and of those that have been asked. Others
     /// are not down.
-    pub fn show_sources(&self, evidence: &Evidence, now: jiff::Timestamp) {
+    pub fn show_sources(&self, evidence: &Evidence, now: Timestamp) {
         let needed: BTreeSet<Source> = evidence.needed().collect();
         for source in Source::ALL {
             let label = label(source);
@@ -404,7 +406,7 @@ mod tests {
     /// An alert on 0 must not fire for what nobody has set up.
     #[test]
     fn a_source_that_is_not_set_up_is_not_shown() {
-        let metrics = Metrics::new(&default_policy().unwrap());
+        let metrics = Metrics::new(&default_policy().unwrap(), Timestamp::UNIX_EPOCH);
         let needed = [
             "apiserver-certificates 0",
             "apiserver-endpoints 0",
@@ -416,7 +418,7 @@ mod tests {
         ];
         assert_eq!(synced(&metrics), needed);
 
-        let now = Timestamp::now();
+        let now = Timestamp::UNIX_EPOCH;
         let cluster_api = policy::SHIPPED
             .iter()
             .find(|(name, _)| *name == "cluster-api");

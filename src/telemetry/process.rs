@@ -19,11 +19,9 @@ pub(super) struct ProcessCollector {
 }
 
 impl ProcessCollector {
-    /// The collector of a process that starts now.
-    pub(super) fn new() -> ProcessCollector {
-        ProcessCollector {
-            started: Timestamp::now(),
-        }
+    /// The collector of a process that started then.
+    pub(super) fn new(started: Timestamp) -> ProcessCollector {
+        ProcessCollector { started }
     }
 }
 

@@ -6,19 +6,19 @@ use std::time::Duration;
 use csr_warden::telemetry::metrics::Metrics;
 use jiff::Timestamp;
 use judge::csr::{Object, Request};
-use judge::evidence::{Evidence, Sources};
+use judge::evidence::{Evidence, Fact, Source};
 use judge::finding::Code;
 use judge::policy::default_policy;
 
 /// Every family that the daemon has, each with a sample: one without is not exposed.
 pub(crate) fn exposed() -> String {
     let policy = default_policy().unwrap();
-    let metrics = Metrics::new(&policy);
+    let metrics = Metrics::new(&policy, Timestamp::UNIX_EPOCH);
     let now = Timestamp::now();
-    let evidence = Evidence {
-        sources: Sources::all_synced(now),
-        ..Evidence::default()
-    };
+    let mut evidence = Evidence::default();
+    for source in Source::ALL {
+        evidence.apply(Fact::Synced(source), now);
+    }
     let object = Object {
         name: "csr-1".into(),
         uid: "1".into(),

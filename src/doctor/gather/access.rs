@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use crate::cluster::clock::Clock;
 use crate::cluster::error::describe;
 use crate::cluster::request;
 use crate::doctor::facts::{Known, Unread};
@@ -27,6 +28,7 @@ const MOST: usize = 50_000;
 pub(super) struct Reader {
     pub(super) client: Client,
     pub(super) deadline: Duration,
+    pub(super) clock: Clock,
 }
 
 /// The part of `metadata` that most objects are known by.

@@ -13,10 +13,10 @@ mod workloads;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use thiserror::Error;
 
 use super::facts::Facts;
+use crate::cluster::clock::Clock;
 use crate::cluster::connection::Connection;
 use crate::cluster::error::ApiError;
 use access::Reader;
@@ -42,6 +42,8 @@ pub struct Options {
     pub deadline: Duration,
     /// CA certificates of kubelets in DER; those of the kubeconfig if there are none.
     pub kubelet_authorities: Vec<Vec<u8>>,
+    /// What time it is here.
+    pub clock: Clock,
     /// Whether the dry run as another node is made.
     pub impersonate: bool,
 }
@@ -70,6 +72,7 @@ pub(super) async fn gather(
     let reader = Reader {
         client: connection.writes.clone(),
         deadline: options.deadline,
+        clock: options.clock.clone(),
     };
     // First, and alone: whoever cannot ask this cannot ask anything, and the clock is compared
     // while nothing else is going on.
@@ -99,7 +102,7 @@ pub(super) async fn gather(
     );
     Ok(Facts {
         server: connection.server(),
-        now: Timestamp::now(),
+        now: options.clock.wall(),
         clock,
         version,
         service_cidrs,

@@ -1,7 +1,5 @@
 //! The API server itself: its version, its clock, and whether it has ServiceCIDR objects.
 
-use std::time::Instant;
-
 use futures::AsyncReadExt as _;
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
@@ -30,14 +28,13 @@ const LONGEST: u64 = 64 * 1024;
 /// The version and how the clocks differ. An error if the API server cannot be reached, or does not
 /// know who asks: then there is nothing to look at.
 pub(super) async fn version(reader: &Reader) -> Result<(Known<String>, Known<Clock>), ApiError> {
-    let before = Timestamp::now();
-    let begun = Instant::now();
+    let before = reader.clock.now();
     let request = http::Request::get("/version").body(Body::empty());
     let request = request.map_err(kube::Error::HttpError)?;
     let response = timeout(reader.deadline, reader.client.send(request))
         .await
         .map_err(|_| ApiError::Deadline(reader.deadline))??;
-    let took = begun.elapsed();
+    let took = before.monotonic.elapsed();
     if response.status() == http::StatusCode::UNAUTHORIZED {
         return Err(ApiError::Unauthorized);
     }
@@ -46,7 +43,7 @@ pub(super) async fn version(reader: &Reader) -> Result<(Known<String>, Known<Clo
         .and_then(|date| date.to_str().ok())
         .and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
     let clock = date
-        .map(|date| compare(before, took, date))
+        .map(|date| compare(before.wall, took, date))
         .ok_or_else(|| VERSION.unread(false, "the API server's answer has no Date"));
     let request = http::Request::get("/version").body(Vec::new());
     let request = request.map_err(kube::Error::HttpError)?;

@@ -107,15 +107,6 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Every source complete at this time, as offline evidence is.
-    pub fn all_synced(now: Timestamp) -> Sources {
-        let mut sources = Sources::default();
-        for source in Source::ALL {
-            sources.synced(source, now);
-        }
-        sources
-    }
-
     /// Notes that the source is complete. Returns whether that is news.
     pub(super) fn synced(&mut self, source: Source, now: Timestamp) -> bool {
         let state = self.states.entry(source).or_default();
@@ -231,10 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn offline_everything_is_ready() {
-        let sources = Sources::all_synced(at(1));
+    fn what_is_complete_is_ready() {
+        let mut sources = Sources::default();
+        assert_eq!(sources.unready(Source::ALL, at(1)).len(), Source::ALL.len());
+        for source in Source::ALL {
+            sources.synced(source, at(1));
+        }
         assert!(sources.unready(Source::ALL, at(1)).is_empty());
-        let unread = Sources::default();
-        assert_eq!(unread.unready(Source::ALL, at(1)).len(), Source::ALL.len());
     }
 }
