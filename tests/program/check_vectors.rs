@@ -64,7 +64,7 @@ fn write(dir: &Path, vector: &Vector, base: Base) -> Vec<String> {
 
     let mut policy = base.written(vector.policy.as_ref());
     if vector.machines.is_some() {
-        policy["spec"]["sources"]["machines"] = testkit::objects::machine_kinds();
+        policy["spec"]["sources"]["machines"] = testkit::policies::machine_kinds();
     }
     let mut files = vec![
         ("objects.yaml", list.to_string()),

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use ipnet::IpNet;
 
 use super::assets::Assets;
-use super::cluster::Options;
+use super::options::Options;
 use super::pki::{Authority, Pair};
 use super::process::Launch;
 use super::workloads;

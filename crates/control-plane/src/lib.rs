@@ -37,6 +37,7 @@ pub mod manifests;
 pub mod metrics;
 pub mod netns;
 pub mod node_user;
+mod options;
 pub mod output;
 pub mod pki;
 pub mod pod;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::LazyLock;
 
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
@@ -10,17 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use judge::csr::names::{NodeName, San};
 use judge::csr::{Fingerprint, FirstSeen};
 use judge::evidence::{
-    Answer, Evidence, Fact, IdentityKind, Machine, MachineLink, Node, NodeAddress, Protection,
-    Source,
+    Answer, Fact, IdentityKind, Machine, MachineLink, Node, NodeAddress, Protection,
 };
 use judge::finding::Question;
-use judge::policy::Policy;
 use serde::Deserialize;
 
 use super::now;
-use super::policies::Base;
 use crate::forge::Recipe;
-use crate::objects::machine_kinds;
 
 /// A Node; by default one that is old enough for every policy.
 #[derive(Clone, Debug, Deserialize)]
@@ -124,7 +119,7 @@ pub struct ProtectedSpec {
 }
 
 impl ProtectedSpec {
-    fn protection(&self) -> Protection {
+    pub(super) fn protection(&self) -> Protection {
         let san = |text: &String| San::from_host_text(text).unwrap_or_else(|| panic!("`{text}`"));
         Protection {
             origin: self.origin.clone(),
@@ -156,7 +151,7 @@ pub struct KeySpec {
 }
 
 impl KeySpec {
-    fn fact(&self) -> Fact {
+    pub(super) fn fact(&self) -> Fact {
         let recipe = Recipe {
             key_seed: Some(self.seed.clone()),
             ..Recipe::default()
@@ -343,70 +338,6 @@ pub fn kubeadm() -> Vec<ProtectedSpec> {
             &[],
         ),
     ]
-}
-
-/// A fact, and when it was found out.
-pub type Dated = (Fact, Timestamp);
-
-/// What these say of a cluster.
-pub fn facts(
-    nodes: &[NodeSpec],
-    protected: &[ProtectedSpec],
-    keys: &[KeySpec],
-    sources: &BTreeMap<String, SourceSpec>,
-) -> Vec<Dated> {
-    let mut facts = facts_of_sources(sources);
-    for (index, node) in nodes.iter().enumerate() {
-        let is_fresh = nodes[..index].iter().all(|other| other.name != node.name);
-        assert!(is_fresh, "Node {} stands twice", node.name);
-        facts.push((Fact::Node(Box::new(node.node())), now()));
-    }
-    for spec in protected {
-        let protection = spec.protection();
-        let origin = protection.origin.clone();
-        facts.push((Fact::Protected(protection), now()));
-        if let Some(until) = spec.until {
-            facts.push((Fact::Unprotected(origin), ago(until)));
-        }
-    }
-    facts.extend(keys.iter().map(|key| (key.fact(), now())));
-    facts
-}
-
-/// The evidence that is made of these facts; `machines` says whether Machines are watched.
-pub fn evidence(facts: Vec<Dated>, machines: bool) -> Evidence {
-    static WATCHING: LazyLock<Policy> = LazyLock::new(|| {
-        let change = serde_json::json!({"sources": {"machines": machine_kinds()}});
-        Base::Default.with(Some(&change))
-    });
-    let mut evidence = if machines {
-        Evidence::new(&WATCHING.spec)
-    } else {
-        Evidence::default()
-    };
-    for (fact, at) in facts {
-        evidence.apply(fact, at);
-    }
-    evidence
-}
-
-fn facts_of_sources(specs: &BTreeMap<String, SourceSpec>) -> Vec<Dated> {
-    for name in specs.keys() {
-        let known = Source::ALL.iter().any(|source| source.as_str() == name);
-        assert!(known, "there is no source `{name}`");
-    }
-    let mut facts = Vec::new();
-    for source in Source::ALL {
-        let spec = specs.get(source.as_str()).cloned().unwrap_or_default();
-        if spec.synced {
-            facts.push((Fact::Synced(source), ago(SignedDuration::from_hours(24))));
-        }
-        if let Some(failing) = spec.failing {
-            let why = "connection refused".to_owned();
-            facts.push((Fact::Failed(source, why), ago(failing)));
-        }
-    }
-    facts
 }
 
 /// This long before the time of judging.

@@ -11,6 +11,7 @@
 
 pub mod cluster;
 pub mod document;
+pub mod facts;
 pub mod forge;
 pub mod mutant;
 pub mod objects;

@@ -6,10 +6,8 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Kind, MachineSpec, NodeSpec, ProtectedSpec, ago};
 use crate::now;
+use crate::policies::MACHINE_GROUP;
 use crate::vector::{SettledSpec, Vector, forged};
-
-/// The group of the Machines of vectors.
-pub const MACHINE_GROUP: &str = "machines.example.com";
 
 fn date(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
@@ -157,18 +155,4 @@ pub fn machine(spec: &MachineSpec) -> Value {
         "spec": {"providerID": spec.provider_id},
         "status": {"nodeRef": {"name": spec.node}, "addresses": spec.addresses},
     })
-}
-
-/// How a policy names these Machines.
-pub fn machine_kinds() -> Value {
-    json!([
-        {
-            "group": MACHINE_GROUP, "kind": "Machine", "nodeName": ".status.nodeRef.name",
-            "providerID": ".spec.providerID", "addresses": [".status.addresses[*]"],
-        },
-        {
-            "group": MACHINE_GROUP, "kind": "Instance",
-            "providerID": ".spec.providerID", "addresses": [".status.addresses[*]"],
-        },
-    ])
 }

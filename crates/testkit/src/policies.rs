@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use judge::policy::{self, Policy};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const DEFAULT: &str = include_str!("../../../policies/default.yaml");
 const STRICT: &str = include_str!("../../../policies/strict.yaml");
@@ -57,6 +57,23 @@ impl Base {
         }
         whole
     }
+}
+
+/// The group of the Machines of vectors.
+pub const MACHINE_GROUP: &str = "machines.example.com";
+
+/// How a policy names these Machines.
+pub fn machine_kinds() -> Value {
+    json!([
+        {
+            "group": MACHINE_GROUP, "kind": "Machine", "nodeName": ".status.nodeRef.name",
+            "providerID": ".spec.providerID", "addresses": [".status.addresses[*]"],
+        },
+        {
+            "group": MACHINE_GROUP, "kind": "Instance",
+            "providerID": ".spec.providerID", "addresses": [".status.addresses[*]"],
+        },
+    ])
 }
 
 /// Puts a change into a value, field by field.

@@ -12,9 +12,10 @@ use judge::{Decision, Judgement, judge};
 use serde::{Deserialize, Deserializer, de};
 
 use super::cluster::{
-    AnswerSpec, Dated, FirstSeenSpec, KeySpec, MachineSpec, NodeSpec, ProtectedSpec, SourceSpec,
-    ago, evidence, facts, kubeadm,
+    AnswerSpec, FirstSeenSpec, KeySpec, MachineSpec, NodeSpec, ProtectedSpec, SourceSpec, ago,
+    kubeadm,
 };
+use super::facts::{Dated, evidence, facts};
 use super::policies::Base;
 use super::{now, read_yaml};
 use crate::forge::Recipe;

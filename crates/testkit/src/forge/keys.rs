@@ -7,10 +7,10 @@ use ring::{digest, signature::KeyPair as _};
 use serde::Deserialize;
 
 use super::{
+    algorithm::{Algorithm, Signed},
     der::Node,
     oid::oid,
     rsa::Size,
-    signature::{Algorithm, Signed},
 };
 
 /// The kinds of key that the forge can sign with. For others see [`super::fixture`].

@@ -20,6 +20,7 @@
     clippy::wildcard_enum_match_arm
 )]
 
+pub mod algorithm;
 pub mod attribute;
 pub mod der;
 pub mod extension;

@@ -6,7 +6,7 @@ use p521::elliptic_curve::bigint::{
 };
 use ring::{digest, rand::SystemRandom, signature as sig};
 
-use super::{der::Node, signature::Algorithm};
+use super::{algorithm::Algorithm, der::Node};
 
 /// The checked-in test keys. They protect nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,10 @@
 use ring::rand::SystemRandom;
 use ring::signature::EcdsaKeyPair;
 
+use crate::forge::algorithm::Signed;
 use crate::forge::keys::{Key, KeyKind};
 use crate::forge::pem::PemRecipe;
-use crate::forge::signature::{SignatureRecipe, Signed};
+use crate::forge::signature::SignatureRecipe;
 
 use super::tree::{Element, parse, write};
 

@@ -8,7 +8,8 @@ use judge::csr::Request;
 use judge::evidence::Evidence;
 use judge::policy::{Policy, SHIPPED, parse};
 
-use crate::cluster::{NodeSpec, evidence, facts, kubeadm};
+use crate::cluster::{NodeSpec, kubeadm};
+use crate::facts::{evidence, facts};
 use crate::forge::general_name::GeneralName;
 use crate::forge::octets::{IpOctets, Octets};
 use crate::now;

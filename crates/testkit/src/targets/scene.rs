@@ -31,7 +31,8 @@ use judge::policy::Policy;
 
 use super::content;
 use super::{der_of, signing};
-use crate::cluster::{NodeSpec, SourceSpec, evidence, facts};
+use crate::cluster::{NodeSpec, SourceSpec};
+use crate::facts::{evidence, facts};
 use crate::forge::Recipe;
 use crate::forge::der::Node;
 use crate::forge::octets::Octets;
