@@ -15,7 +15,7 @@ use crate::cluster::events::Events;
 use crate::cluster::lease::{Candidate, Leadership};
 use crate::cluster::random::Random;
 use crate::controller::{Controller, Settings, Setup};
-use crate::telemetry::audit;
+use crate::telemetry::audit::{self, AuditLog};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server::Server;
@@ -95,7 +95,9 @@ impl Daemon {
             enforcement: plan.enforcement,
             setup: plan.setup,
             concurrency: plan.concurrency,
-            format: plan.audit,
+            audit: plan
+                .audit
+                .map(|format| AuditLog::new(format, identity.clone())),
             leadership,
             leading: leading_seen,
             clock: clock.clone(),

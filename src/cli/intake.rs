@@ -129,7 +129,7 @@ impl Intake {
                 self.take_inventory(Inventory::parse(&object.to_string())?);
                 Ok(())
             }
-            "Policy" if text_at(&object, "/apiVersion").starts_with("csr-warden/") => {
+            "Policy" if text_at(&object, "/apiVersion").starts_with("csr-warden.dev/") => {
                 bail!("expected a request or evidence, found a Policy: name it with --policy")
             }
             "Observations" => Observations::read(object)?.give(self),

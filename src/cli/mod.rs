@@ -89,6 +89,11 @@ enum Command {
     Man(man::ManArgs),
 }
 
+/// Definition of the command line.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Reads the command line, does what it says, and tells of errors in one sentence.
 pub fn main() -> ExitCode {
     let cli = parse();

@@ -9,8 +9,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 
+use judge::API_VERSION;
 use judge::evidence::{INVENTORY_KIND, Inventory};
-use judge::policy::{API_VERSION, KIND, Policy, SHIPPED, parse, shipped};
+use judge::policy::{KIND, Policy, SHIPPED, parse, shipped};
 use judge::yaml;
 
 /// The policy that is used if none is named.

@@ -8,13 +8,14 @@ use super::explain::Explanation;
 use super::observations::Observations;
 use super::render::Shown;
 use super::status::Statuses;
+use crate::doctor::Report;
 use crate::telemetry::audit;
 use judge::evidence::InventoryFile;
 use judge::policy::Policy;
 
-/// Each schema that `csr-warden policy schema` prints, by its name there, with its file.
+/// Schemas that `csr-warden policy schema` prints, by name, each with its file.
 pub fn schemas_of_files() -> [(&'static str, &'static str, Schema); 3] {
-    [
+    let all = [
         ("policy", "policies/policy.schema.json", schema_for!(Policy)),
         (
             "inventory",
@@ -22,17 +23,30 @@ pub fn schemas_of_files() -> [(&'static str, &'static str, Schema); 3] {
             schema_for!(InventoryFile),
         ),
         ("decision", "docs/decision.schema.json", audit::schema()),
-    ]
+    ];
+    all.map(|(name, file, schema)| (name, file, identified(name, schema)))
 }
 
-/// Each schema with the name of its file in `docs/schemas/`.
+/// Schemas of outputs, by the name of the file in `docs/schemas/`.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
-    vec![
+    let all = [
         ("check", schema_for!(Shown)),
         ("explain", schema_for!(Explanation)),
         ("status", schema_for!(Statuses)),
         ("approve", schema_for!(Approved)),
         ("audit", schema_for!(Audited)),
+        ("doctor", schema_for!(Report)),
         ("observations", schema_for!(Observations)),
-    ]
+    ];
+    all.map(|(name, schema)| (name, identified(name, schema)))
+        .into()
+}
+
+/// The schema with a URN as its `$id`: a URL would name a domain that anyone could register.
+fn identified(name: &str, mut schema: Schema) -> Schema {
+    schema.insert(
+        "$id".to_owned(),
+        format!("urn:csr-warden:schema:{name}").into(),
+    );
+    schema
 }

@@ -1,15 +1,15 @@
-//! A judged request: what was judged, by which policy, and what is to be written.
+//! A judged request: its judgement, the policy, and the condition to write.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use judge::csr::{Object, Uid};
+use judge::csr::{Fingerprint, Object, Uid};
 use judge::finding::{Awaited, Question};
 use judge::policy::{Enforcement, Policy};
 use judge::{Approval, Denial, Judgement, Verdict};
 
-/// What is to be written, by the only types that can be.
+/// The condition to write. Only the judge can make its contents.
 #[derive(Clone, Debug)]
 pub(super) enum Write {
     /// The condition Approved.
@@ -25,22 +25,24 @@ pub(super) struct Judged {
     pub(super) uid: Uid,
     /// The request.
     pub(super) object: Arc<Object>,
-    /// What was found.
+    /// Fingerprint of the requested key; `None` if the request could not be decoded.
+    pub(super) key: Option<Fingerprint>,
+    /// The judgement.
     pub(super) judgement: Judgement,
-    /// By which policy.
+    /// The policy that it was judged by.
     pub(super) policy: Arc<Policy>,
-    /// What was to be written of a verdict then.
+    /// The enforcement at that time.
     pub(super) enforcement: Enforcement,
-    /// When the request was first seen.
+    /// Time at which the request was first seen.
     pub(super) seen: Instant,
-    /// Whether this was not said of the request before.
+    /// True if the verdict or its codes differ from the last ones of this request.
     pub(super) is_news: bool,
-    /// What is to be written about it.
+    /// The condition to write, if any.
     pub(super) write: Option<Write>,
 }
 
 impl Judged {
-    /// What others have to be asked before it can be judged again.
+    /// Questions to be answered before it can be judged again.
     pub(super) fn questions(&self) -> impl Iterator<Item = &Question> {
         let awaits = match &self.judgement.verdict {
             Verdict::Wait(awaits) => awaits.as_slice(),

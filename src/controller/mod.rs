@@ -1,4 +1,4 @@
-//! The daemon's one loop: inputs go to the state, its effects are performed, writes run beside it.
+//! The daemon's event loop: applies inputs to the state, performs its effects, and runs the writes.
 
 mod apiserver_certificates;
 mod effect;
@@ -40,7 +40,7 @@ use crate::cluster::connection::Connection;
 use crate::cluster::events::Events;
 use crate::cluster::lease::Leadership;
 use crate::cluster::random::Random;
-use crate::telemetry::audit;
+use crate::telemetry::audit::AuditLog;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use effect::Effect;
@@ -53,58 +53,57 @@ pub use reload::{InventoryFile, Setup};
 use state::State;
 use writer::Writer;
 
-/// Requests that are judged in a row before the loop looks at what has happened meanwhile.
+/// Limit of requests judged in a row before the loop handles other events.
 const JUDGED_AT_ONCE: usize = 64;
-/// Conditions that are written at the same time, unless an administrator says otherwise. The more, the
-/// more of them etcd takes in one batch: 128 are 6 % faster than 32. Each is a connection, which takes
-/// about 44 KiB here, and one of the 245 seats that the API server has for most ServiceAccounts
+/// Default limit of concurrent writes. etcd batches them: 128 are 6 % faster than 32. Each takes a
+/// connection, about 44 KiB here, and one of the API server's 245 seats for most ServiceAccounts
 /// (`pkg/apis/flowcontrol/bootstrap` of apiserver).
 pub const WRITES_AT_ONCE: u16 = 128;
-/// How long writes may go on after the daemon was told to stop.
+/// Grace period of running writes after the signal to stop.
 const LAST_WRITES: Duration = Duration::from_millis(2500);
 
-/// What the loop needs.
+/// Settings of the loop.
 pub struct Settings {
-    /// The policy that it begins with.
+    /// The policy at startup.
     pub policy: Arc<Policy>,
-    /// What is written, if the administrator says otherwise than the policy.
+    /// Override of the policy's enforcement.
     pub enforcement: Option<Enforcement>,
     /// The policy's file and the sources that no kubelet can write.
     pub setup: Setup,
-    /// Writes at the same time.
+    /// Limit of concurrent writes.
     pub concurrency: usize,
-    /// How decisions are logged; `None` if something else tells of them.
-    pub format: Option<audit::Format>,
-    /// Whether a write may start.
+    /// Audit log of decisions; `None` if the caller reports them itself.
+    pub audit: Option<AuditLog>,
+    /// Leadership, checked before each write.
     pub leadership: Leadership,
     /// Changes of leadership.
     pub leading: watch::Receiver<bool>,
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
-    /// What spreads out pauses.
+    /// Randomness for jitter.
     pub random: Random,
 }
 
-/// The loop.
+/// The event loop.
 pub struct Controller {
     state: State,
     inputs: mpsc::Receiver<Input>,
     lookups: Lookups,
-    /// The policy in force, for those that follow it.
+    /// Publisher of the policy in force.
     policy: watch::Sender<InForce>,
     writer: Writer,
     writes: JoinSet<(Uid, Outcome)>,
-    /// The requests whose writes run, by the task of the write.
+    /// Requests that are being written, by task: a task that panics reports only its ID.
     writing: HashMap<task::Id, Uid>,
     concurrency: usize,
-    format: Option<audit::Format>,
+    audit: Option<AuditLog>,
     leadership: Leadership,
     leading: watch::Receiver<bool>,
     clock: Clock,
     events: Events,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    /// How writes failed last, until one does not.
+    /// Kind of the last failure of a write; `None` after a success.
     failing: Option<&'static str>,
 }
 
@@ -122,7 +121,7 @@ impl Controller {
             enforcement,
             setup,
             concurrency,
-            format,
+            audit,
             leadership,
             leading,
             clock,
@@ -148,7 +147,7 @@ impl Controller {
             writes: JoinSet::new(),
             writing: HashMap::new(),
             concurrency,
-            format,
+            audit,
             leadership,
             leading,
             clock,
@@ -159,8 +158,8 @@ impl Controller {
         }
     }
 
-    /// Goes round until told to stop, and then until the last write has ended. Returns whether it
-    /// has: one that has not may still arrive.
+    /// Runs until the signal to stop, then waits for running writes. Returns false if one of them has
+    /// not ended: it may still arrive.
     pub async fn run(&mut self, mut stop: watch::Receiver<bool>) -> bool {
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -172,7 +171,7 @@ impl Controller {
                 Some(ended) = self.writes.join_next_with_id() => self.write_ended(ended),
                 // Before what happens: however much that is, time goes on.
                 _ = ticks.tick() => self.tick(),
-                // Without an election nobody sends, and that is no news.
+                // Without leader election this channel stays silent.
                 Ok(()) = self.leading.changed() => {}
                 Some(input) = self.inputs.recv() => {
                     let effects = self.state.apply(input, self.clock.now());
@@ -193,8 +192,7 @@ impl Controller {
         ended
     }
 
-    /// Judges requests while there are free hands to write. Returns whether more could be judged at
-    /// once.
+    /// Judges requests while another write may start. Returns true if more could be judged at once.
     fn judge_next(&mut self) -> bool {
         for _ in 0..JUDGED_AT_ONCE {
             let idle = self.writes.len() < self.concurrency;

@@ -1,4 +1,4 @@
-//! Effects performed: log lines, metrics, Events, questions and writes.
+//! Performs effects: log lines, metrics, Events, lookups and writes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::effect::Effect;
 use super::input::InForce;
 use super::judged::{Judged, Write};
 use crate::cluster::approval::Outcome;
-use crate::telemetry::audit;
+use crate::telemetry::audit::Decision;
 
 impl Controller {
     pub(super) fn perform_one(&mut self, effect: Effect) {
@@ -21,7 +21,7 @@ impl Controller {
             }
             Effect::SourceFailed(source, said, is_news) => {
                 self.metrics.source_failed(source);
-                // Before it is told: who reads the line finds it in the metrics too.
+                // Metrics first: a reader of the log line finds them up to date.
                 self.show();
                 if is_news {
                     tracing::warn!(source = source.as_str(), "{said}");
@@ -66,18 +66,15 @@ impl Controller {
             return;
         }
         self.metrics.judged(&judged.judgement);
-        let Some(format) = self.format else { return };
-        let now = self.clock.wall();
-        if audit::log(
-            format,
-            now,
-            &judged.object,
-            &judged.judgement,
-            &judged.policy,
-            judged.enforcement,
-        )
-        .is_err()
-        {
+        let Some(log) = &self.audit else { return };
+        let decision = Decision {
+            object: &judged.object,
+            judgement: &judged.judgement,
+            key: judged.key,
+            policy: &judged.policy,
+            enforcement: judged.enforcement,
+        };
+        if log.write(self.clock.wall(), decision).is_err() {
             self.metrics.line_lost();
         }
     }
@@ -112,7 +109,7 @@ impl Controller {
         }
     }
 
-    /// Warns once of each way to fail: thousands of requests can fail in the same one.
+    /// Warns once for each kind of failure: thousands of requests can fail alike.
     fn tell_failure(&mut self, request: &str, outcome: &Outcome) {
         let kind = outcome.as_str();
         let Some(why) = outcome.why() else {
@@ -130,7 +127,7 @@ impl Controller {
         }
     }
 
-    /// Shows in metrics and health how everything is.
+    /// Updates the gauges and the readiness state.
     pub(super) fn show(&self) {
         let now = self.clock.now();
         let evidence = self.state.evidence();

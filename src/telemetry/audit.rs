@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
 use judge::Judgement;
-use judge::csr::Object;
+use judge::csr::{Fingerprint, Object};
 use judge::finding::Finding;
 use judge::policy::{Enforcement, Policy};
 
@@ -26,9 +26,9 @@ pub enum Format {
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Decision")]
 struct Line<'a> {
-    /// When it was reached, RFC 3339 in UTC.
+    /// Time of the decision, RFC 3339 in UTC: the same key as in messages on standard error.
     #[schemars(with = "String", extend("format" = "date-time"))]
-    time: Timestamp,
+    timestamp: Timestamp,
     /// Tells decisions from other lines.
     #[schemars(extend("const" = "Decision"))]
     kind: &'static str,
@@ -56,6 +56,16 @@ struct Line<'a> {
     /// What of a verdict is written to the API server.
     #[schemars(extend("enum" = ["ApproveAndDeny", "ApproveOnly", "DryRun"]))]
     enforcement: String,
+    /// SHA-256 of the requested public key (SubjectPublicKeyInfo, DER) in hexadecimal; null if the
+    /// request could not be decoded.
+    key_fingerprint: Option<String>,
+    /// Requested lifetime of the certificate in seconds (`spec.expirationSeconds`); null if the
+    /// signer chooses.
+    expiration_seconds: Option<i32>,
+    /// Identity of the replica that decided: its Pod's name and a random number, as in the Lease.
+    replica: &'a str,
+    /// Version of csr-warden.
+    version: &'static str,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -85,53 +95,80 @@ pub fn schema() -> Schema {
     schemars::schema_for!(Line<'_>)
 }
 
-/// Writes one line. The error is for a metric: nobody can be told where nothing can be written.
-pub fn log(
-    format: Format,
-    now: Timestamp,
-    object: &Object,
-    judgement: &Judgement,
-    policy: &Policy,
-    enforcement: Enforcement,
-) -> std::io::Result<()> {
-    let mut line = match format {
-        Format::Json => json(now, object, judgement, policy, enforcement)?,
-        Format::Text => text(now, object, judgement, policy, enforcement),
-    };
-    line.push('\n');
-    std::io::stdout().lock().write_all(line.as_bytes())
+/// A decision to be logged.
+#[derive(Clone, Copy, Debug)]
+pub struct Decision<'a> {
+    /// The request.
+    pub object: &'a Object,
+    /// The judgement.
+    pub judgement: &'a Judgement,
+    /// Fingerprint of the requested key; `None` if the request could not be decoded.
+    pub key: Option<Fingerprint>,
+    /// The policy in force.
+    pub policy: &'a Policy,
+    /// The enforcement in force.
+    pub enforcement: Enforcement,
 }
 
-fn json(
-    now: Timestamp,
-    object: &Object,
-    judgement: &Judgement,
-    policy: &Policy,
-    enforcement: Enforcement,
-) -> std::io::Result<String> {
-    let line = Line {
-        time: now,
-        kind: "Decision",
-        verdict: judgement.verdict.decision().as_str(),
-        request: &object.name,
-        uid: &object.uid,
-        requestor: &object.requestor.username,
-        node: object.requestor.node_part().unwrap_or_default(),
-        codes: judgement.codes().iter().map(|code| code.as_str()).collect(),
-        findings: judgement.findings.iter().map(logged_finding).collect(),
-        sans: judgement
-            .sans
-            .iter()
-            .map(|proof| LoggedSan {
-                san: proof.san.to_string(),
-                vouched_by: &proof.vouched_by,
-            })
-            .collect(),
-        policy: &policy.metadata.name,
-        policy_digest: &policy.digest,
-        enforcement: enforcement.to_string(),
-    };
-    Ok(serde_json::to_string(&line)?)
+/// The audit log on standard output.
+#[derive(Clone, Debug)]
+pub struct AuditLog {
+    format: Format,
+    replica: String,
+}
+
+impl AuditLog {
+    /// A log of the replica with this identity.
+    pub fn new(format: Format, replica: String) -> AuditLog {
+        AuditLog { format, replica }
+    }
+
+    /// Writes one line. An error is only good for a metric: there is no other place to report it.
+    pub fn write(&self, timestamp: Timestamp, decision: Decision<'_>) -> std::io::Result<()> {
+        let mut line = match self.format {
+            Format::Json => self.json(timestamp, decision)?,
+            Format::Text => text(timestamp, decision),
+        };
+        line.push('\n');
+        std::io::stdout().lock().write_all(line.as_bytes())
+    }
+
+    fn json(&self, timestamp: Timestamp, decision: Decision<'_>) -> std::io::Result<String> {
+        let Decision {
+            object,
+            judgement,
+            key,
+            policy,
+            enforcement,
+        } = decision;
+        let line = Line {
+            timestamp,
+            kind: "Decision",
+            verdict: judgement.verdict.decision().as_str(),
+            request: &object.name,
+            uid: &object.uid,
+            requestor: &object.requestor.username,
+            node: object.requestor.node_part().unwrap_or_default(),
+            codes: judgement.codes().iter().map(|code| code.as_str()).collect(),
+            findings: judgement.findings.iter().map(logged_finding).collect(),
+            sans: judgement
+                .sans
+                .iter()
+                .map(|proof| LoggedSan {
+                    san: proof.san.to_string(),
+                    vouched_by: &proof.vouched_by,
+                })
+                .collect(),
+            policy: &policy.metadata.name,
+            policy_digest: &policy.digest,
+            enforcement: enforcement.to_string(),
+            key_fingerprint: key.map(|key| key.to_string()),
+            expiration_seconds: object.expiration_seconds,
+            replica: &self.replica,
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        Ok(serde_json::to_string(&line)?)
+    }
 }
 
 fn logged_finding(finding: &Finding) -> LoggedFinding<'_> {
@@ -142,16 +179,17 @@ fn logged_finding(finding: &Finding) -> LoggedFinding<'_> {
     }
 }
 
-fn text(
-    now: Timestamp,
-    object: &Object,
-    judgement: &Judgement,
-    policy: &Policy,
-    enforcement: Enforcement,
-) -> String {
+fn text(timestamp: Timestamp, decision: Decision<'_>) -> String {
+    let Decision {
+        object,
+        judgement,
+        policy,
+        enforcement,
+        ..
+    } = decision;
     let verdict = judgement.verdict.decision();
     let requestor = judge::finding::shown(object.requestor.username.as_bytes());
-    let mut line = format!("{now:.3} {verdict:<7} {} {requestor}", object.name);
+    let mut line = format!("{timestamp:.3} {verdict:<7} {} {requestor}", object.name);
     for finding in judgement.findings.iter() {
         let _ = write!(line, " [{}] {}", finding.code, finding.detail);
     }

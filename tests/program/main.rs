@@ -25,3 +25,4 @@ mod pages;
 mod policies;
 mod readme;
 mod schemas;
+mod stable_interface;

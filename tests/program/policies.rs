@@ -92,7 +92,7 @@ fn the_schemas_take_what_ships_and_refuse_what_is_misspelt() {
     let inventory = std::fs::read_to_string("examples/inventory.yaml").unwrap();
     assert!(schema("policies/inventory.schema.json").is_valid(&as_json(&inventory)));
     let misspelt =
-        "{apiVersion: csr-warden/v1, kind: Policy, metadata: {name: a}, spec: {prof: {}}}";
+        "{apiVersion: csr-warden.dev/v1beta1, kind: Policy, metadata: {name: a}, spec: {prof: {}}}";
     assert!(!of_policy.is_valid(&as_json(misspelt)));
     let of_inventory = as_json(&inventory);
     assert!(!of_policy.is_valid(&of_inventory));
@@ -101,7 +101,7 @@ fn the_schemas_take_what_ships_and_refuse_what_is_misspelt() {
 #[test]
 fn a_wrong_file_is_told_where_and_what_was_expected() {
     let folder = tempfile::tempdir().unwrap();
-    let head = "apiVersion: csr-warden/v1\nkind: Policy\nmetadata: {name: mine}\n";
+    let head = "apiVersion: csr-warden.dev/v1beta1\nkind: Policy\nmetadata: {name: mine}\n";
     for (text, expected) in [
         (
             format!("{head}spec:\n  proof:\n    ipAdresses: {{}}\n"),
@@ -139,29 +139,29 @@ fn a_wrong_file_is_told_where_and_what_was_expected() {
             "spec.names.networks: expected its IPv4 form `10.1.2.3/32`, found",
         ),
         (
-            "apiVersion: csr-warden/v1\nkind: Inventory\n\
+            "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\n\
              patterns: [{nodes: 'a-*', networks: ['::ffff:10.0.0.0/104']}]\n"
                 .into(),
             "patterns.networks: expected its IPv4 form 10.0.0.0/8, found `::ffff:10.0.0.0/104`",
         ),
         (
-            "apiVersion: csr-warden/v1\nkind: Inventory\nnodes: [{name: a, addresses: [x]}]\n".into(),
+            "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\nnodes: [{name: a, addresses: [x]}]\n".into(),
             "nodes.addresses of a: expected an IP address, found `x`",
         ),
         (
-            "apiVersion: csr-warden/v1\nkind: Inventory\nnodes:\n\
+            "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\nnodes:\n\
              - {name: a, addresses: [10.0.0.1]}\n- {name: b, addresses: [10.0.0.1]}\n"
                 .into(),
             "IP:10.0.0.1 stands at a and at b, and can be of one Node only",
         ),
         (
-            "apiVersion: csr-warden/v1\nkind: Inventory\npatterns: [{nodes: 'a-*', dnsSuffix: []}]\n"
+            "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\npatterns: [{nodes: 'a-*', dnsSuffix: []}]\n"
                 .into(),
             "patterns[0].dnsSuffix: unknown field `dnsSuffix`, expected one of nodes, networks, \
              dnsSuffixes at line 3, column 27; did you mean `dnsSuffixes`?",
         ),
         (
-            "apiVersion: csr-warden/v1\nkind: Inventory\nnodes:\n- name: 007\n".into(),
+            "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\nnodes:\n- name: 007\n".into(),
             "nodes[0].name: expected a string, found floating point `7.0` at line 4, column 9; quote \
              it to make it a string",
         ),
@@ -182,8 +182,13 @@ fn a_wrong_file_is_told_where_and_what_was_expected() {
             "kind: expected `Policy` or `Inventory`, found `ConfigMap`",
         ),
         (
-            head.replace("v1", "v2") + "spec: {}\n",
-            "apiVersion: expected `csr-warden/v1`, found `csr-warden/v2`",
+            head.replace("v1beta1", "v2") + "spec: {}\n",
+            "apiVersion: expected `csr-warden.dev/v1beta1`, found `csr-warden.dev/v2`",
+        ),
+        (
+            head.replace("csr-warden.dev/v1beta1", "csr-warden/v1") + "spec: {}\n",
+            "apiVersion: expected `csr-warden.dev/v1beta1`, found `csr-warden/v1`, the name of the \
+             same format before 0.1.0: write `apiVersion: csr-warden.dev/v1beta1` instead",
         ),
         (
             "spec: {}\n".into(),
@@ -207,7 +212,7 @@ fn a_wrong_file_is_told_where_and_what_was_expected() {
 /// left of a file that was cut off must not be laxer than the file.
 #[test]
 fn a_policy_without_a_spec_is_none() {
-    let head = "apiVersion: csr-warden/v1\nkind: Policy\nmetadata: {name: mine}\n";
+    let head = "apiVersion: csr-warden.dev/v1beta1\nkind: Policy\nmetadata: {name: mine}\n";
     let default = policy::default_policy().unwrap().spec;
     for spec in ["spec: {}\n", "spec: {proof: {}}\n"] {
         assert_eq!(

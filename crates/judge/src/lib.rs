@@ -3,6 +3,7 @@
 //!
 //! No I/O, no clock, no async: this crate depends on neither kube nor tokio.
 
+mod api_version;
 pub mod csr;
 pub mod evidence;
 pub mod finding;
@@ -11,5 +12,6 @@ mod rules;
 mod verdict;
 pub mod yaml;
 
+pub use api_version::API_VERSION;
 pub use rules::{SanProof, unready};
 pub use verdict::{Approval, Decision, Denial, Judgement, Verdict, judge};

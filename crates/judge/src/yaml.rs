@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, Options};
 
+use crate::api_version::FORMER_API_VERSION;
 pub use error::{Error, FieldError};
 pub use places::At;
 use places::place_of;
@@ -79,6 +80,9 @@ pub fn kind_of<'a>(text: &str, api_version: &str, kinds: &[&'a str]) -> Result<&
             found: head.kind,
         });
     };
+    if is(&head.api_version, FORMER_API_VERSION) {
+        return Err(Error::FormerApiVersion);
+    }
     if !is(&head.api_version, api_version) {
         return Err(Error::Kind {
             field: "apiVersion",

@@ -236,7 +236,7 @@ impl Vector {
     /// The inventory as a file has it, if there is one.
     pub fn inventory_file(&self) -> Option<serde_json::Value> {
         let mut file = self.inventory.clone()?;
-        file["apiVersion"] = "csr-warden/v1".into();
+        file["apiVersion"] = "csr-warden.dev/v1beta1".into();
         file["kind"] = "Inventory".into();
         Some(file)
     }

@@ -1,4 +1,4 @@
-//! Inputs: each becomes evidence, a request or a policy, and wakes what has waited for it.
+//! Application of inputs: facts to the evidence, requests to the queue, a policy to all of it.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use judge::csr::{Object, Request, Settled, Uid};
 use judge::evidence::{Answer, Fact};
 use judge::policy::{Demand, Policy};
 
-/// Waiting requests that are woken by time in one tick.
+/// Limit of requests that one tick wakes because their time has come.
 const DUE_AT_ONCE: usize = 1000;
 
 impl State {
-    /// Applies something that has happened. Returns what is to be done because of it.
+    /// Applies an input. Returns the effects.
     pub(in crate::controller) fn apply(&mut self, input: Input, now: Now) -> Vec<Effect> {
         match input {
             Input::Request { request, is_listed } => {
@@ -40,7 +40,7 @@ impl State {
         }
     }
 
-    /// Lets time pass: wakes the requests whose time has come; all, if somebody has set the clock.
+    /// Wakes the requests whose time has come; all of them after the system clock was changed.
     pub(in crate::controller) fn tick(&mut self, now: Now) {
         let set_by = now.set_by();
         if (set_by - self.set_by).abs() > A_SET_CLOCK {
@@ -55,8 +55,8 @@ impl State {
         self.requeue(due);
     }
 
-    /// Forgets what is too old for a verdict, one of each requestor at a time: nobody has a turn in a
-    /// replica that does not lead.
+    /// Drops stale requests, one of each requestor at a time: a replica that is not the leader judges
+    /// none.
     pub(in crate::controller) fn forget_stale(&mut self, now: Now) {
         let limit = now.wall.checked_sub(self.policy.spec.request.max_age);
         if let Ok(limit) = limit
@@ -71,7 +71,7 @@ impl State {
         }
     }
 
-    /// Applies what is known of the cluster, and says what is to be told of it.
+    /// Applies a fact. Returns the effects that report it.
     fn apply_fact(&mut self, fact: Fact, now: Now) -> Vec<Effect> {
         match fact {
             Fact::Synced(source) => {
@@ -107,7 +107,7 @@ impl State {
         }
     }
 
-    /// Makes a fact evidence, and wakes whoever awaits it. Returns whether it is news.
+    /// Applies a fact to the evidence and wakes the requests that await it. Returns true if it is new.
     pub(super) fn learn(&mut self, fact: Fact, now: Now) -> bool {
         let changed = self.evidence.apply(fact, now.steady);
         for awaited in &changed.wakes {
@@ -117,7 +117,7 @@ impl State {
         changed.is_news
     }
 
-    /// A request is there, in this state.
+    /// Adds, updates or settles a request.
     pub(super) fn request_seen(
         &mut self,
         object: Object,
@@ -146,7 +146,7 @@ impl State {
         }
     }
 
-    /// A request is gone.
+    /// Drops a deleted request.
     fn request_gone(&mut self, uid: &Uid) {
         self.unissued.remove(uid);
         self.overtaken.remove(uid);
@@ -184,12 +184,12 @@ impl State {
         }
     }
 
-    /// How far the certificates of all API servers have to be read.
+    /// Demand of the policy in force for the API servers' certificates.
     fn demand(&self) -> Demand {
         self.policy.spec.protected.endpoint_certificates
     }
 
-    /// Another policy is in force: all that waits is judged again.
+    /// Puts a policy in force. All waiting requests are judged again.
     fn policy_changed(&mut self, policy: Arc<Policy>) -> Vec<Effect> {
         let before = std::mem::replace(&mut self.policy, policy);
         if before.spec.sources.machines != self.policy.spec.sources.machines {
@@ -202,7 +202,7 @@ impl State {
         vec![Effect::PolicyChanged(self.in_force())]
     }
 
-    /// The policy in force, for those that follow it.
+    /// The policy in force, as published to its followers.
     pub(in crate::controller) fn in_force(&self) -> InForce {
         InForce {
             policy: self.policy.clone(),
@@ -210,7 +210,7 @@ impl State {
         }
     }
 
-    /// What was answered counts, if the policy in force would ask in the same way.
+    /// Applies an answer, unless the policy in force has other sources than the one that asked.
     fn answered(&mut self, answered: Answered, now: Now) -> Vec<Effect> {
         if answered.asked_by.spec.sources != self.policy.spec.sources {
             return Vec::new();

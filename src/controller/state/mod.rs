@@ -1,5 +1,5 @@
-//! What is known, what is open, and what follows from each input. No I/O, no clock of its own, so
-//! that every order of events can be tried.
+//! State of the controller: evidence, open requests, queue. Without I/O and without a clock, so that
+//! tests can try every order of events.
 
 mod apply;
 mod written;
@@ -24,20 +24,18 @@ use judge::finding::{Awaited, Code};
 use judge::policy::{Enforcement, Policy};
 use judge::{Judgement, Verdict, judge};
 
-/// How long nobody is judged because a source has not been heard of yet. Requests are read and judged
-/// once that way, and not told to wait in the first moment; a source that fails holds up no longer.
+/// Startup grace period: no request is judged until every source has synced, or this time has passed.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long a waiting request is left alone at most. What it waits for wakes it; this is the net
-/// below that.
+/// Longest time between two judgements of a waiting request: a safety net, should nothing wake it.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-/// Two clocks that differ by more were set, and not read one after the other.
+/// Smallest clock skew that counts as a changed system clock.
 const A_SET_CLOCK: SignedDuration = SignedDuration::from_secs(1);
 
-/// Everything that is known, and everything that is open.
+/// The controller's state.
 #[derive(Debug)]
 pub(super) struct State {
     policy: Arc<Policy>,
-    /// What is written, if the administrator says otherwise than the policy.
+    /// Override of the policy's enforcement.
     enforcement: Option<Enforcement>,
     evidence: Evidence,
     open: OpenRequests,
@@ -45,25 +43,25 @@ pub(super) struct State {
     waiting: Waiting,
     /// Requests that are being written.
     writing: HashMap<Uid, Arc<Judged>>,
-    /// No write begins before this: the API server has asked for it.
+    /// Earliest time of the next write, as asked for by the API server (429, `Retry-After`).
     paused_until: Option<Instant>,
-    /// What the watch has shown of them before the answer to the write came.
+    /// Decisions that the watch showed before the answer to our write arrived.
     overtaken: HashMap<Uid, Settled>,
-    /// Requests that were approved here and have no certificate yet.
+    /// Requests approved here that have no certificate yet.
     unissued: BTreeSet<Uid>,
-    /// How often the kinds of Machines that the policy names have changed.
+    /// Number of changes of the policy's list of Machine kinds.
     generation: u64,
     issued: u64,
     dropped: u64,
-    /// How far the time of day had been set when this was looked at last.
+    /// Clock skew at the last tick.
     set_by: SignedDuration,
-    /// When it began to be; `None` once requests are judged.
+    /// Start of the grace period; `None` once it is over.
     begun: Option<Instant>,
     random: Random,
 }
 
 impl State {
-    /// Nothing known yet. `enforcement` is what is written, if that is not what the policy says.
+    /// An empty state. `enforcement` overrides the policy's.
     pub(super) fn new(
         policy: Arc<Policy>,
         enforcement: Option<Enforcement>,
@@ -90,7 +88,7 @@ impl State {
         }
     }
 
-    /// What is known.
+    /// The evidence.
     pub(super) fn evidence(&self) -> &Evidence {
         &self.evidence
     }
@@ -100,23 +98,23 @@ impl State {
         &self.open
     }
 
-    /// How many requests that were approved here have no certificate yet, how many have got one,
-    /// and how many were dropped because their requestor had too many.
+    /// Number of requests approved here without and with a certificate, and of those dropped because
+    /// their requestor had too many.
     pub(super) fn counts(&self) -> (usize, u64, u64) {
         (self.unissued.len(), self.issued, self.dropped)
     }
 
-    /// How many requests wait because of which code.
+    /// Number of waiting requests by the first code of each.
     pub(super) fn waiting(&self) -> &BTreeMap<Code, usize> {
         self.open.waiting()
     }
 
-    /// The sources that cannot be relied on now, each with the reason.
+    /// Sources that are not ready, each with the reason.
     pub(super) fn unready(&self, now: Now) -> Vec<(Source, String)> {
         judge::unready(&self.evidence, now.steady)
     }
 
-    /// Whether a request could be judged now.
+    /// True if a request could be judged now.
     pub(super) fn has_next(&self, now: Now) -> bool {
         !self.queue.is_empty() && !self.is_paused(now) && self.begun.is_none()
     }
@@ -125,7 +123,7 @@ impl State {
         self.paused_until.is_some_and(|until| now.monotonic < until)
     }
 
-    /// Whether it is too early to judge.
+    /// True during the startup grace period.
     fn is_early(&mut self, now: Now) -> bool {
         if let Some(begun) = self.begun
             && (now.monotonic.duration_since(begun) >= PATIENCE || self.unready(now).is_empty())
@@ -135,8 +133,8 @@ impl State {
         self.begun.is_some()
     }
 
-    /// Judges the next request; none while it is too early, or the API server wants to be left
-    /// alone.
+    /// Judges the next request. Returns `None` if the queue is empty, during the startup grace period,
+    /// and while the API server has asked for a pause.
     pub(super) fn next(&mut self, now: Now) -> Option<Vec<Effect>> {
         if self.is_paused(now) || self.is_early(now) {
             return None;
@@ -146,12 +144,14 @@ impl State {
         let request = self.open.request(&uid, now)?;
         let judgement = judge(request, &self.policy, &self.evidence, now.moment());
         let object = request.object.clone();
+        let key = request.content.as_ref().map(|content| content.key);
         let decision = judgement.verdict.decision();
         let is_news = self.open.record_verdict(&uid, decision, judgement.codes());
         let write = self.follow_up(&uid, &object, &judgement, now);
         let judged = Arc::new(Judged {
             uid,
             object,
+            key,
             judgement,
             policy: self.policy.clone(),
             enforcement: self.enforcement(),
@@ -170,7 +170,7 @@ impl State {
         Some(effects)
     }
 
-    /// What is written.
+    /// The enforcement in force.
     fn enforcement(&self) -> Enforcement {
         self.enforcement.unwrap_or(self.policy.spec.enforcement)
     }
@@ -212,7 +212,7 @@ impl State {
         Some(write)
     }
 
-    /// A clock that was set for a moment makes every request old, and is right again later.
+    /// True if a stale request may only look stale because the system clock was changed.
     fn may_be_young(&self, uid: &Uid, judgement: &Judgement, now: Now) -> bool {
         let known_for = |entry: &Entry| now.monotonic.saturating_duration_since(entry.seen);
         let most = self.policy.spec.request.max_age.unsigned_abs();
@@ -224,8 +224,8 @@ impl State {
                 .is_some_and(|entry| known_for(entry) < most)
     }
 
-    /// From the decision on, not from the end of the write: another node's request with the same
-    /// key may be judged in between.
+    /// Records the key at the decision, not at the end of the write: another node's request with the
+    /// same key may be judged in between.
     fn remember_key(&mut self, uid: &Uid, object: &Object, now: Now) {
         if let Some(key) = self.open.key(uid)
             && let Some(node) = object.requestor.node()

@@ -1,4 +1,4 @@
-//! The end of a write, and what follows from each outcome.
+//! Application of the outcome of a write.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use judge::csr::{Settled, Uid};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);
-/// Conflicts in a row that are retried at once. More of them mean that another writer reacts to ours.
+/// Limit of conflicts in a row that are retried at once. More mean that another writer reacts to ours.
 const MOST_CONFLICTS: u32 = 5;
 
 impl State {
-    /// Applies the end of the write on this request. Returns what is to be done because of it.
+    /// Applies the outcome of the write on this request. Returns the effects.
     pub(in crate::controller) fn written(
         &mut self,
         uid: &Uid,
@@ -68,7 +68,7 @@ impl State {
         }]
     }
 
-    /// Counts a failure. Returns how many there have been in a row.
+    /// Counts a failure. Returns the number of failures in a row.
     fn failed_again(&mut self, uid: &Uid) -> u32 {
         self.open.get_mut(uid).map_or(0, |entry| {
             entry.failures = entry.failures.saturating_add(1);

@@ -15,7 +15,8 @@ use judge::evidence::{
 use judge::finding::{Code, Question};
 use judge::policy::{Policy, parse};
 
-const HEAD: &str = "apiVersion: csr-warden/v1\nkind: Policy\nmetadata: {name: test}\nspec:\n";
+const HEAD: &str =
+    "apiVersion: csr-warden.dev/v1beta1\nkind: Policy\nmetadata: {name: test}\nspec:\n";
 
 fn policy(spec: &str) -> Arc<Policy> {
     Arc::new(parse(&format!("{HEAD}{spec}")).unwrap())
@@ -74,7 +75,7 @@ fn machines_wake_what_waits_for_them() {
         addresses: BTreeSet::new(),
         ..machine()
     })));
-    // It has the same provider ID, which somebody might wait for.
+    // It has the same provider ID, which a request may await.
     assert_eq!(scene.says(), [Code::MachineMissing]);
     scene.know(Fact::Machine(Box::new(machine())));
     assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
@@ -131,7 +132,7 @@ fn certificates_that_are_required_now_must_be_there_first() {
 fn an_inventory_that_is_read_anew_wakes() {
     let listed = |ip: &str| {
         let text = format!(
-            "apiVersion: csr-warden/v1\nkind: Inventory\nnodes: [{{name: a, addresses: [{ip}]}}]\n"
+            "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\nnodes: [{{name: a, addresses: [{ip}]}}]\n"
         );
         Inventory::parse(&text).unwrap()
     };

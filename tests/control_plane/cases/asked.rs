@@ -91,7 +91,7 @@ fn policy(server: SocketAddr, reverse: &str) -> String {
 
 fn whole(sources: &Value, proof: &Value) -> String {
     json!({
-        "apiVersion": "csr-warden/v1",
+        "apiVersion": "csr-warden.dev/v1beta1",
         "kind": "Policy",
         "metadata": {"name": "asked"},
         "spec": {"sources": sources, "proof": proof},
@@ -187,7 +187,7 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
     let scene = Scene::new(&assets).await?;
     let dir = scene.cluster.dir();
     let inventory = json!({
-        "apiVersion": "csr-warden/v1",
+        "apiVersion": "csr-warden.dev/v1beta1",
         "kind": "Inventory",
         "patterns": [{"nodes": "n*", "networks": ["10.77.0.0/24"]}],
     });

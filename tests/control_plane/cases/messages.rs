@@ -166,7 +166,7 @@ async fn wrong_files(_: Arc<Assets>) -> Result<()> {
     let other = ["--kubeconfig", &good, "--context=other"];
     refuses(&other, &["no context `other`", "found `test`"])?;
 
-    let policy = |spec: &str| format!("apiVersion: csr-warden/v1\nkind: Policy\n{spec}");
+    let policy = |spec: &str| format!("apiVersion: csr-warden.dev/v1beta1\nkind: Policy\n{spec}");
     let shapes = [
         (
             "metadata: {name: p}\nspec: {surprise: 1}",
@@ -193,7 +193,7 @@ async fn wrong_files(_: Arc<Assets>) -> Result<()> {
         "v9.yaml",
         "apiVersion: csr-warden/v9\nkind: Policy\nmetadata: {name: p}\nspec: {}",
     )?;
-    let version = "apiVersion: expected `csr-warden/v1`, found `csr-warden/v9`";
+    let version = "apiVersion: expected `csr-warden.dev/v1beta1`, found `csr-warden/v9`";
     refuses(
         &["--kubeconfig", &good, "--policy", &path],
         &[&path, version],

@@ -20,7 +20,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn listing(nodes: &Value) -> String {
-    json!({"apiVersion": "csr-warden/v1", "kind": "Inventory", "nodes": nodes}).to_string()
+    json!({"apiVersion": "csr-warden.dev/v1beta1", "kind": "Inventory", "nodes": nodes}).to_string()
 }
 
 async fn inventory(assets: Arc<Assets>) -> Result<()> {

@@ -49,7 +49,7 @@ async fn inventory_broken(numbers: Numbers) -> Result<Seen> {
     let nodes: Vec<Value> = (1..=numbers.kubelets)
         .map(|index| json!({"name": fleet::name(index), "addresses": [fleet::address(index)]}))
         .collect();
-    let good = json!({"apiVersion": "csr-warden/v1", "kind": "Inventory", "nodes": nodes});
+    let good = json!({"apiVersion": "csr-warden.dev/v1beta1", "kind": "Inventory", "nodes": nodes});
     let good = good.to_string();
     let half = good.len() / 2;
     let broken = good.get(..half).context("half of it")?;

@@ -158,7 +158,7 @@ fn the_certificate_of_an_api_server_protects_its_names() {
 #[test]
 fn the_inventory_is_a_file_among_others_or_named() {
     let case = Case::new();
-    let head = "apiVersion: csr-warden/v1\nkind: Inventory\n";
+    let head = "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\n";
     let nodes = "nodes: [{name: node-1, addresses: [10.0.0.1]}]\n";
     case.file("inventory.yaml", &format!("{head}{nodes}"));
     let with = |more: &[&str]| {

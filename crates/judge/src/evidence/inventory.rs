@@ -9,11 +9,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::networks::unmapped;
+use crate::api_version::API_VERSION;
 use crate::csr::names::{DnsName, NodeName, San};
 use crate::yaml;
 
-/// The `apiVersion` of an inventory.
-const API_VERSION: &str = "csr-warden/v1";
 /// The `kind` of an inventory.
 pub const KIND: &str = "Inventory";
 /// Largest inventory that is read, in bytes: more than Kubernetes keeps in a ConfigMap.
@@ -23,7 +22,7 @@ const LARGEST: usize = 4 * 1024 * 1024;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InventoryFile {
-    /// Always `csr-warden/v1`.
+    /// Always `csr-warden.dev/v1beta1`.
     #[schemars(extend("const" = API_VERSION))]
     pub api_version: String,
     /// Always `Inventory`.
@@ -342,7 +341,7 @@ mod tests {
 
     #[test]
     fn its_size_is_that_of_what_it_lists() {
-        let head = "apiVersion: csr-warden/v1\nkind: Inventory\n";
+        let head = "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\n";
         let of = |rest: &str| {
             let inventory = Inventory::parse(&format!("{head}{rest}")).unwrap();
             (inventory.len(), inventory.is_empty())
@@ -354,7 +353,7 @@ mod tests {
 
     #[test]
     fn an_address_is_of_one_node_and_may_stand_there_twice() {
-        let head = "apiVersion: csr-warden/v1\nkind: Inventory\nnodes:\n";
+        let head = "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\nnodes:\n";
         let twice = "- {name: a, addresses: [10.0.0.1, 10.0.0.1]}\n";
         assert!(Inventory::parse(&format!("{head}{twice}")).is_ok());
         let other = "- {name: b, addresses: [10.0.0.1]}\n";
@@ -364,7 +363,7 @@ mod tests {
     #[test]
     fn it_may_be_larger_than_a_config_map_and_not_endless() {
         let of = |bytes: usize| {
-            let text = "apiVersion: csr-warden/v1\nkind: Inventory\nnodes: []\n# ";
+            let text = "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\nnodes: []\n# ";
             Inventory::parse(&format!("{text}{}", "x".repeat(bytes))).is_ok()
         };
         assert!(of(2 * 1024 * 1024));

@@ -3,7 +3,8 @@
 use jiff::SignedDuration;
 use thiserror::Error;
 
-use super::{API_VERSION, IndependentSource, KIND, Policy, Reaction};
+use super::{IndependentSource, KIND, Policy, Reaction};
+use crate::api_version::API_VERSION;
 use crate::csr::names::{DnsName, NodeName, San};
 use crate::evidence::unmapped;
 use crate::yaml;

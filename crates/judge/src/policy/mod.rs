@@ -15,8 +15,8 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The `apiVersion` of a policy.
-pub const API_VERSION: &str = "csr-warden/v1";
+use crate::api_version::API_VERSION;
+
 /// The `kind` of a policy.
 pub const KIND: &str = "Policy";
 
@@ -24,7 +24,7 @@ pub const KIND: &str = "Policy";
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Policy {
-    /// Always `csr-warden/v1`.
+    /// Always `csr-warden.dev/v1beta1`.
     #[schemars(extend("const" = API_VERSION))]
     pub api_version: String,
     /// Always `Policy`.

@@ -8,6 +8,7 @@ use serde_saphyr::budget::BudgetBreach;
 use thiserror::Error;
 
 use super::places::At;
+use crate::api_version::{API_VERSION, FORMER_API_VERSION};
 
 /// An error in a YAML file.
 #[derive(Debug, Error)]
@@ -36,6 +37,12 @@ pub enum Error {
         /// The value that it has.
         found: Option<Value>,
     },
+    /// The document has the `apiVersion` of a release before 0.1.0.
+    #[error(
+        "apiVersion: expected `{API_VERSION}`, found `{FORMER_API_VERSION}`, the name of the same \
+         format before 0.1.0: write `apiVersion: {API_VERSION}` instead"
+    )]
+    FormerApiVersion,
     /// A value does not fit its field.
     #[error(transparent)]
     Field(#[from] FieldError),

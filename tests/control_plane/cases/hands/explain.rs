@@ -122,7 +122,7 @@ pub async fn sources(assets: Arc<Assets>) -> Result<()> {
     };
     let policy = |sources: Value, proof: Value| {
         json!({
-            "apiVersion": "csr-warden/v1",
+            "apiVersion": "csr-warden.dev/v1beta1",
             "kind": "Policy",
             "metadata": {"name": "asking"},
             "spec": {"sources": sources, "proof": proof},
@@ -155,7 +155,7 @@ pub async fn sources(assets: Arc<Assets>) -> Result<()> {
     )?;
     let inventory = |address: &str| {
         json!({
-            "apiVersion": "csr-warden/v1",
+            "apiVersion": "csr-warden.dev/v1beta1",
             "kind": "Inventory",
             "nodes": [{"name": "worker-1", "addresses": [address]}],
         })

@@ -79,7 +79,7 @@ fn all_kinds() -> Result<Value> {
         kinds.extend(more.context("machines")?.iter().cloned());
     }
     Ok(json!({
-        "apiVersion": "csr-warden/v1",
+        "apiVersion": "csr-warden.dev/v1beta1",
         "kind": "Policy",
         "metadata": {"name": "all-kinds"},
         "spec": {
