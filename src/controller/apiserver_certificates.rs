@@ -1,4 +1,4 @@
-//! What the API servers are called, read off the certificates that they show now.
+//! Names and addresses of the API servers, read from the serving certificates that they present.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::cluster::random::Random;
 use judge::evidence::{Fact, Source};
 use judge::policy::Demand;
 
-/// How often certificates are read again, without a reason.
+/// Interval of the periodic re-read.
 const READ_AGAIN: Duration = Duration::from_secs(600);
-/// Handshakes at the same time, however many endpoints there are.
+/// Limit of concurrent handshakes.
 const HANDSHAKES_AT_ONCE: usize = 64;
 
-/// Reads the certificate of every API server, again when the endpoints or the policy change, and
-/// from time to time.
+/// Reads the certificate of every API server: at startup, when the endpoints or the policy change, and
+/// periodically.
 pub(super) async fn read_certificates(
     config: Config,
     mut policy: watch::Receiver<InForce>,
@@ -106,7 +106,7 @@ pub(super) async fn read_certificates(
     }
 }
 
-/// Waits for other endpoints or another policy. Returns whether both can still change.
+/// Waits for a change of endpoints or policy. Returns false once one of them can no longer change.
 async fn changed(
     endpoints: &mut watch::Receiver<Option<BTreeSet<ApiServer>>>,
     policy: &mut watch::Receiver<InForce>,
@@ -117,8 +117,8 @@ async fn changed(
     }
 }
 
-/// What is to be said of all certificates together. One that was never read goes before those that
-/// were: what it protects is not known, however long ago the others were read.
+/// State of all certificates together. A certificate that was never read outweighs one that failed
+/// again: its names are unknown.
 fn outcome(failures: Vec<(Option<ApiServer>, String)>, read: &BTreeSet<ApiServer>) -> Fact {
     let source = Source::ApiServerCertificates;
     let (known, unknown): (Vec<_>, Vec<_>) = failures
@@ -131,8 +131,8 @@ fn outcome(failures: Vec<(Option<ApiServer>, String)>, read: &BTreeSet<ApiServer
     }
 }
 
-/// Reads all certificates, those first that were never read. Returns what failed; without
-/// a server, nothing could be read.
+/// Reads all certificates, beginning with those never read. Returns the failures; one without a
+/// server means that none could be read.
 async fn read_all(
     config: &Config,
     servers: &BTreeSet<ApiServer>,
@@ -202,7 +202,7 @@ mod tests {
         assert!(matches!(outcome(Vec::new(), &read), Fact::Synced(_)));
     }
 
-    /// An API server that shows this certificate; where it listens.
+    /// An API server with this certificate; returns its address.
     async fn serve(pair: &rcgen::CertifiedKey<rcgen::KeyPair>) -> ApiServer {
         let key = PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der());
         let config = ServerConfig::builder()
@@ -238,7 +238,7 @@ mod tests {
         }
     }
 
-    /// What is said next of all of them, under which demand.
+    /// Next reported state, with the demand that it is for.
     async fn said(inputs: &mut mpsc::Receiver<Input>) -> (Demand, Fact) {
         loop {
             if let Input::Certificates(demand, said) = inputs.recv().await.unwrap() {
@@ -269,7 +269,7 @@ mod tests {
         let first = said(&mut inputs).await;
         assert!(matches!(first.1, Fact::Synced(_)), "{first:?}");
 
-        // It takes the connection and says nothing, and nobody waits for that.
+        // It accepts the connection and stays silent; the report does not wait for it.
         let listener = listen().await;
         let silent = at(&listener);
         endpoints.send_replace(Some(BTreeSet::from([silent.clone()])));

@@ -1,4 +1,4 @@
-//! Effects of the state: what the loop is to do because of an input, a verdict or an outcome.
+//! Effects: actions that the state requests and the loop performs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,28 +10,28 @@ use judge::evidence::Source;
 use judge::finding::Question;
 use judge::policy::Policy;
 
-/// Something that is to be done outside of the state.
+/// An action outside of the state.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// Tell that a source is complete, and whether that is news.
+    /// Report that a source has synced; true if it had not before.
     SourceSynced(Source, bool),
-    /// Tell in this sentence that a source fails, and whether that is news.
+    /// Report the failure of a source, with its sentence; true if the failure is new.
     SourceFailed(Source, String, bool),
-    /// Tell why somebody could not be asked, and whether that is news.
+    /// Report a failed lookup, with its reason; true if the failure is new.
     AnswerFailed(Source, String, bool),
-    /// Tell that the inventory has been read, with so many nodes.
+    /// Report that the inventory was reloaded, with its number of nodes.
     InventoryRead(usize),
-    /// Tell that another policy is in force, those too that follow it.
+    /// Report the new policy in force, and publish it to its followers.
     PolicyChanged(InForce),
-    /// Tell that a policy cannot be used and why, and that this one stays.
+    /// Report that a policy was rejected, with the reason, and that this one stays in force.
     PolicyRefused(Arc<Policy>, String),
-    /// Tell what was judged.
+    /// Log and count a judged request.
     Tell(Arc<Judged>),
-    /// Ask this, as the policy wants it.
+    /// Look up the answer to a question under this policy.
     Ask(Question, Arc<Policy>),
-    /// Write what was judged.
+    /// Write the condition of a judged request.
     Write(Arc<Judged>),
-    /// Tell how a write has ended, this long after the request was first seen.
+    /// Report the outcome of a write, this long after the request was first seen.
     Ended {
         judged: Arc<Judged>,
         outcome: Outcome,

@@ -1,4 +1,4 @@
-//! Inputs of the state: everything that watches, files, certificates and answers report.
+//! Inputs of the state: reports of watches, files, certificates and lookups.
 
 use std::sync::Arc;
 
@@ -10,30 +10,29 @@ use judge::evidence::{Answer, Fact};
 use judge::finding::Question;
 use judge::policy::{Demand, Policy};
 
-/// Something that has happened.
+/// An event that the state applies.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// A request is there, in this state. `is_listed` says that a list shows it, not the running
-    /// watch.
+    /// A request exists in this state. `is_listed`: a list has shown it, not the running watch.
     Request {
         request: Box<(Object, Vec<u8>)>,
         is_listed: bool,
     },
     /// The request of this UID is gone.
     RequestGone(Uid),
-    /// Something is known of the cluster.
+    /// A fact about the cluster.
     Fact(Fact),
-    /// The same of the Machines that the policy names, of this generation.
+    /// A fact about Machines, from the watches of this generation.
     Machines(u64, Fact),
-    /// The same of the API servers' certificates, as far as this demand asks for them.
+    /// A fact about the API servers' certificates, read under this demand.
     Certificates(Demand, Fact),
-    /// A question has been answered.
+    /// The answer to a question.
     Answered(Box<Answered>),
-    /// The policy has been read anew, or cannot be.
+    /// The reloaded policy, or the reason why it cannot be used.
     Policy(Result<Box<Policy>, String>),
 }
 
-/// Where inputs are handed in.
+/// Sender of inputs.
 pub(super) type Inputs = mpsc::Sender<Input>;
 
 /// An answer, and the policy under which it was asked for.
@@ -45,10 +44,10 @@ pub(super) struct Answered {
     pub(super) asked_by: Arc<Policy>,
 }
 
-/// The policy in force, for those that follow it.
+/// The policy in force, as published to its followers.
 #[derive(Clone, Debug)]
 pub(super) struct InForce {
     pub(super) policy: Arc<Policy>,
-    /// Of its list of kinds of Machines: which of all lists that there have been.
+    /// Generation of its list of Machine kinds; grows with each change of the list.
     pub(super) generation: u64,
 }

@@ -1,4 +1,4 @@
-//! Questions to those outside of the cluster, a bounded number at a time, each once.
+//! Lookups in DNS and at kubelets' ports: bounded, and never two of the same at a time.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,25 +15,24 @@ use crate::sources::serving_certificate::ServingCertificates;
 use judge::finding::Question;
 use judge::policy::Policy;
 
-/// Questions that may wait; a request whose question finds no room asks again when it is looked at
-/// next.
+/// Limit of queued questions. A request whose question is dropped asks again when it is next judged.
 const WAITING: usize = 4096;
-/// Questions at the same time.
+/// Limit of concurrent lookups.
 const AT_ONCE: usize = 32;
 
-/// Where questions are handed in.
+/// Sender of questions.
 #[derive(Debug)]
 pub(super) struct Lookups(mpsc::Sender<(Question, Arc<Policy>)>);
 
 impl Lookups {
-    /// Begins to ask; `authorities` are the CA certificates of kubelets, in DER.
+    /// Starts the lookups; `authorities` are the CA certificates of kubelets, in DER.
     pub(super) fn start(authorities: Vec<Vec<u8>>, clock: Clock, inputs: Inputs) -> Lookups {
         let (sender, receiver) = mpsc::channel(WAITING);
         tokio::spawn(ask_all(authorities, receiver, clock, inputs));
         Lookups(sender)
     }
 
-    /// Hands in a question.
+    /// Queues a question, or drops it if the queue is full.
     pub(super) fn ask(&self, question: Question, policy: &Arc<Policy>) {
         if self.0.try_send((question, policy.clone())).is_err() {
             tracing::debug!("too many questions at once");

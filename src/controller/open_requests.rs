@@ -1,4 +1,4 @@
-//! The open requests that are known, with a limit for each requestor.
+//! Open requests: not decided yet, with a limit for each requestor.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -14,20 +14,20 @@ use judge::csr::{Fingerprint, FirstSeen, Object, Request};
 use judge::csr::{Uid, Username};
 use judge::finding::Code;
 
-/// Open requests that are kept for one requestor. A kubelet waits for its newest one only.
+/// Limit of open requests of one requestor. A kubelet waits for its newest one only.
 pub(super) const MOST_OF_ONE_REQUESTOR: usize = 32;
 
-/// What is known of a request.
+/// A request, packed until it is judged for the first time.
 #[derive(Debug)]
 pub(super) enum OpenRequest {
-    /// Its bytes have not been looked at: that is work, and is done when it has its turn.
+    /// Not decoded yet: decoding is work that waits for its turn.
     Packed(Box<PackedRequest>),
-    /// It has been read.
+    /// Decoded.
     Read(Box<Request>),
 }
 
 impl OpenRequest {
-    /// Who asks.
+    /// `spec.username`.
     pub(super) fn username(&self) -> &Username {
         match self {
             OpenRequest::Packed(packed) => packed.username(),
@@ -35,7 +35,7 @@ impl OpenRequest {
         }
     }
 
-    /// When it was created.
+    /// `metadata.creationTimestamp`.
     pub(super) fn created(&self) -> Timestamp {
         match self {
             OpenRequest::Packed(packed) => packed.created(),
@@ -43,7 +43,7 @@ impl OpenRequest {
         }
     }
 
-    /// Which state of it this is.
+    /// `metadata.resourceVersion`.
     pub(super) fn resource_version(&self) -> &str {
         match self {
             OpenRequest::Packed(packed) => packed.resource_version(),
@@ -60,13 +60,13 @@ pub(super) type RecordedVerdict = (Decision, Vec<Code>);
 pub(super) struct Entry {
     /// The request.
     pub(super) request: OpenRequest,
-    /// When it was first seen.
+    /// Time at which it was first seen.
     pub(super) seen: Instant,
-    /// Its resourceVersion then, if that is a number.
+    /// Its resourceVersion at that time, if that is a number.
     first_version: Option<NonZeroU64>,
-    /// Whether the watch showed its creation then.
+    /// True if the watch showed its creation at that time.
     is_creation: bool,
-    /// What was last found of it, to tell it only once.
+    /// The last recorded verdict, to log each only once.
     recorded: Option<Box<RecordedVerdict>>,
     /// Failed writes in a row.
     pub(super) failures: u32,
@@ -83,20 +83,20 @@ impl Entry {
     }
 }
 
-/// All open requests. The maps are trees: one of hashes doubles when it is full, and holds both
-/// halves meanwhile.
+/// All open requests. The maps are trees: a hash map doubles when it is full, and holds both copies
+/// for a moment.
 #[derive(Debug, Default)]
 pub(super) struct OpenRequests {
     entries: BTreeMap<Uid, Entry>,
     by_requestor: BTreeMap<Username, Timeline>,
     packer: Packer,
-    /// How many wait because of which code.
+    /// Number of waiting requests by the first code of each.
     waiting: BTreeMap<Code, usize>,
 }
 
 impl OpenRequests {
-    /// Adds a request or its new state. `is_listed` says that a list shows it, not the running
-    /// watch. Returns the request that had to make room, if any: it may be this one.
+    /// Adds or updates a request. `is_listed`: a list has shown it, not the running watch. Returns the
+    /// request that has to be dropped because of the limit, if any: it may be this one.
     pub(super) fn put(
         &mut self,
         object: Object,
@@ -136,7 +136,7 @@ impl OpenRequests {
         self.entries.get(uid)
     }
 
-    /// The request of this UID, its bytes read now if they were not before.
+    /// The request of this UID, decoded.
     pub(super) fn request(&mut self, uid: &Uid, now: Now) -> Option<&Request> {
         let entry = self.entries.get_mut(uid)?;
         if let OpenRequest::Packed(packed) = &entry.request {
@@ -150,7 +150,7 @@ impl OpenRequests {
         }
     }
 
-    /// The key of the request of this UID, if its bytes have been read and could be.
+    /// Fingerprint of the requested key, if the request was decoded and could be.
     pub(super) fn key(&self, uid: &Uid) -> Option<Fingerprint> {
         match &self.entries.get(uid)?.request {
             OpenRequest::Read(request) => request.content.as_ref().map(|content| content.key),
@@ -158,7 +158,7 @@ impl OpenRequests {
         }
     }
 
-    /// The request of this UID, to be changed.
+    /// The request of this UID, mutable.
     pub(super) fn get_mut(&mut self, uid: &Uid) -> Option<&mut Entry> {
         self.entries.get_mut(uid)
     }
@@ -177,7 +177,7 @@ impl OpenRequests {
         Some(entry)
     }
 
-    /// Records what is found of a request. Returns whether that is news.
+    /// Records the verdict of a request. Returns true if it differs from the last one.
     pub(super) fn record_verdict(
         &mut self,
         uid: &Uid,
@@ -197,18 +197,18 @@ impl OpenRequests {
         true
     }
 
-    /// How many requests wait, by the first code of each.
+    /// Number of waiting requests by the first code of each.
     pub(super) fn waiting(&self) -> &BTreeMap<Code, usize> {
         &self.waiting
     }
 
-    /// The creation of the oldest open request.
+    /// Creation time of the oldest open request.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         let firsts = self.by_requestor.values().filter_map(Timeline::oldest);
         firsts.map(|(created, _)| *created).min()
     }
 
-    /// Of each requestor the oldest request, if it was created before this.
+    /// The oldest request of each requestor, if it was created before `limit`.
     pub(super) fn oldest_before(&self, limit: Timestamp) -> impl Iterator<Item = &Uid> {
         let firsts = self.by_requestor.values().filter_map(Timeline::oldest);
         firsts

@@ -1,5 +1,4 @@
-//! A request that nobody has looked at, in as little memory as keeps all of it: with thousands of
-//! Nodes thousands can come at once.
+//! Compact storage for requests that have not been judged: a large cluster can have thousands.
 
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use smallvec::SmallVec;
 use judge::csr::{Encoded, Kept, Object, Requestor, Settled};
 use judge::csr::{Uid, Username};
 
-/// What nearly all requests of kubelets have shared.
+/// Fields with the same values in nearly all requests of kubelets.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct SharedFields {
     signer: Arc<str>,
@@ -18,17 +17,17 @@ struct SharedFields {
     generate_name: Arc<str>,
 }
 
-/// Kinds of requests that are told apart: kubelets with keys of RSA and of ECDSA ask for different usages.
+/// Limit of remembered sets of shared fields. Usages differ between RSA and ECDSA keys.
 const KINDS: usize = 8;
 
-/// Makes requests small.
+/// Packs requests, and shares their common fields.
 #[derive(Debug, Default)]
 pub(super) struct Packer {
-    /// What the last kinds of requests had shared, the newest kind last.
+    /// The last sets of shared fields, the newest at the end.
     kinds: Vec<Arc<SharedFields>>,
 }
 
-/// A request and its bytes.
+/// A packed request.
 #[derive(Debug)]
 pub(super) struct PackedRequest {
     uid: Uid,
@@ -44,7 +43,7 @@ pub(super) struct PackedRequest {
 }
 
 impl Packer {
-    /// This request in small.
+    /// Packs a request.
     pub(super) fn pack(&mut self, object: Object, encoded: &[u8]) -> PackedRequest {
         let Object {
             name,
@@ -101,7 +100,7 @@ impl Packer {
     }
 }
 
-/// What stands where in [`PackedRequest::texts`]; credential IDs follow.
+/// Indexes into [`PackedRequest::texts`]; credential IDs follow.
 const NAME: usize = 0;
 const RESOURCE_VERSION: usize = 1;
 const REQUESTOR_UID: usize = 2;
@@ -124,7 +123,7 @@ impl PackedRequest {
         &self.encoded
     }
 
-    /// The request as it was.
+    /// The unpacked API object.
     pub(super) fn object(&self) -> Object {
         let ids = SINGLE..self.texts.len();
         Object {
@@ -151,11 +150,11 @@ impl PackedRequest {
     }
 }
 
-/// Several texts in one allocation.
+/// A list of strings in one allocation.
 #[derive(Debug)]
 struct Texts {
     all: Box<str>,
-    /// Where each ends. A kubelet's request has four texts.
+    /// End of each string. A kubelet's request has four.
     ends: SmallVec<[u32; 4]>,
 }
 

@@ -1,5 +1,5 @@
-//! The watches on the objects that say what is protected: what each protects goes on as input, and
-//! the API servers among it to whoever reads their certificates.
+//! Watches on the objects that protect names and addresses. What they protect becomes facts; the API
+//! servers among them go to the reader of their certificates.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,7 @@ use crate::cluster::random::Random;
 use crate::cluster::watch::{Change, Relist, follow};
 use judge::evidence::{Fact, Source};
 
-/// Follows the objects of one kind that protect something. `servers` is told of all API servers
-/// among them.
+/// Follows the protecting objects of one kind. `servers` receives the API servers that they name.
 pub(super) async fn follow_protected_objects(
     kind: Kind,
     api: Api<ProtectingObject>,
@@ -41,20 +40,20 @@ pub(super) async fn follow_protected_objects(
     follow(api, config, &mut Relist::default(), &random, read, send).await;
 }
 
-/// The objects of one kind that are there, by their origins.
+/// Known objects of one kind, by origin.
 #[derive(Default)]
 struct Objects {
     known: BTreeMap<String, Known>,
-    /// What was said last of all of them together.
+    /// Last reported reason why they are incomplete; `None` if they were complete.
     lacking: Option<String>,
 }
 
-/// What has to be remembered of an object.
+/// State of one object.
 struct Known {
-    /// What it protects goes by these.
+    /// Origins of the protections that it makes.
     origins: BTreeSet<String>,
     servers: Vec<ApiServer>,
-    /// What it names that cannot be read.
+    /// Description of a name or address in it that cannot be parsed.
     unread: Option<String>,
 }
 
@@ -117,7 +116,7 @@ impl Objects {
         gone.chain(parts.into_iter().map(Fact::Protected)).collect()
     }
 
-    /// How the source is, if that has changed.
+    /// State of the source, if it has changed.
     fn change_of_state(&mut self, source: Source) -> Option<Fact> {
         let has_changed = self.lacking != self.lacks(source);
         has_changed.then(|| self.state(source))
@@ -131,7 +130,7 @@ impl Objects {
         }
     }
 
-    /// Why these are not all that is protected, if they cannot be.
+    /// Reason why the known objects are incomplete, if they are.
     fn lacks(&self, source: Source) -> Option<String> {
         if self.known.is_empty()
             && let Some(why) = none_of(source)
@@ -149,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// What the last of these changes says of the source.
+    /// State of the source after the last of these changes, if that change reports it.
     fn said(
         objects: &mut Objects,
         kind: Kind,
@@ -162,13 +161,13 @@ mod tests {
             .filter(|last| matches!(last, Fact::Synced(_) | Fact::Incomplete(..)))
     }
 
-    /// The watch shows this object; `is_listed` says that a list does.
+    /// A change that shows this object.
     fn shown(object: &Value, is_listed: bool) -> Change<String, ProtectingObject> {
         let object = serde_json::from_value(object.clone()).unwrap();
         Change::Seen { object, is_listed }
     }
 
-    /// Asserts that nothing is whole without such an object, from the first list on.
+    /// Asserts that the source is incomplete without such an object.
     fn assert_needed(kind: Kind, one: Value, why: &str) {
         let mut objects = Objects::default();
         let none = vec![Change::Synced];
@@ -218,7 +217,7 @@ mod tests {
         assert!(matches!(synced, Some(Fact::Synced(_))), "{synced:?}");
     }
 
-    /// While it cannot be read nothing is known of it, and what it said before is not enough.
+    /// An object that cannot be parsed makes the source incomplete, whatever it said before.
     #[test]
     fn a_cluster_info_that_breaks_is_missed_until_it_is_mended() {
         let with = |kubeconfig: &str, is_listed| {
@@ -245,7 +244,7 @@ mod tests {
         assert!(matches!(mended, Some(Fact::Synced(_))), "{mended:?}");
     }
 
-    /// A load balancer that is taken off is told by its own name, which nobody else tells.
+    /// A removed load balancer has an origin of its own.
     #[test]
     fn a_load_balancer_that_goes_is_unprotected() {
         let with = |ingress: Value| {

@@ -1,5 +1,5 @@
-//! Whose turn it is: one place for each requestor however many requests it has, its newest
-//! request first, and no second turn while the first is still being written.
+//! Fair queue: one place for each requestor, its newest request first, and no second request of it
+//! while the first is being written.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::timeline::Timeline;
 use judge::csr::{Uid, Username};
 
-/// Requests that want to be judged.
+/// Requests that are ready to be judged.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     places: BTreeMap<Username, Place>,
@@ -18,9 +18,9 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Place {
     waiting: Timeline,
-    /// A write for this requestor is on its way.
+    /// True while a request of this requestor is being written.
     busy: bool,
-    /// It stands in `turns`.
+    /// True while the requestor is in `turns`.
     in_line: bool,
 }
 
@@ -32,7 +32,7 @@ impl Queue {
         self.line_up(requestor);
     }
 
-    /// Takes a request out, wherever it stands.
+    /// Removes a request, wherever it is.
     pub(super) fn remove(&mut self, requestor: &Username, created: Timestamp, uid: &Uid) {
         if let Some(place) = self.places.get_mut(requestor) {
             place.waiting.remove(created, uid);
@@ -40,8 +40,7 @@ impl Queue {
         }
     }
 
-    /// The newest request of the requestor whose turn it is. That requestor goes to the end of
-    /// the line.
+    /// Takes the newest request of the next requestor, which goes to the end of the queue.
     pub(super) fn pop(&mut self) -> Option<Uid> {
         while let Some(requestor) = self.turns.pop_front() {
             let Some(place) = self.places.get_mut(&requestor) else {
@@ -61,12 +60,12 @@ impl Queue {
         None
     }
 
-    /// A write for this requestor begins: its other requests wait.
+    /// Begins a write: other requests of this requestor wait.
     pub(super) fn begin(&mut self, requestor: &Username) {
         self.places.entry(requestor.clone()).or_default().busy = true;
     }
 
-    /// The write has ended.
+    /// Ends the write.
     pub(super) fn end(&mut self, requestor: &Username) {
         if let Some(place) = self.places.get_mut(requestor) {
             place.busy = false;
@@ -75,7 +74,7 @@ impl Queue {
         }
     }
 
-    /// Whether nobody waits for a turn.
+    /// True if no requestor is queued.
     pub(super) fn is_empty(&self) -> bool {
         self.turns.is_empty()
     }

@@ -1,5 +1,5 @@
-//! What the administrator sets up, turned into inputs of the loop: the policy's file, the inventory
-//! and the Machines.
+//! Reload of the administrator's files, the policy and the inventory, and watches on the Machines that
+//! the policy names.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::sources::{file, machine_watch};
 use judge::evidence::{Fact, Inventory, Source};
 use judge::policy::parse;
 
-/// Where all that is.
+/// Files and sources that the administrator sets up.
 #[derive(Clone)]
 pub struct Setup {
     /// The policy's file and its text, if it is in a file.
@@ -25,19 +25,19 @@ pub struct Setup {
     pub kubelet_authorities: Vec<Vec<u8>>,
 }
 
-/// An inventory file, and what it held when the daemon began.
+/// An inventory file as it was at startup.
 #[derive(Clone, Debug)]
 pub struct InventoryFile {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Its text.
     pub text: String,
-    /// What the text says.
+    /// The parsed inventory.
     pub inventory: Inventory,
 }
 
 impl Setup {
-    /// Starts a feed for each; they end when nobody takes inputs any more.
+    /// Starts a task for each; they end when the receiver of inputs is dropped.
     pub(super) fn start(self, policy: &watch::Receiver<InForce>, random: &Random, inputs: &Inputs) {
         if let Some((path, text)) = self.policy {
             tokio::spawn(follow_policy(path, text, inputs.clone()));
@@ -86,7 +86,7 @@ async fn follow_inventory(source: InventoryFile, inputs: Inputs) {
     .await;
 }
 
-/// Watches the kinds that the policy names, and others when the policy in force names others.
+/// Watches the kinds of Machines that the policy in force names.
 async fn follow_machines(
     client: Client,
     mut in_force: watch::Receiver<InForce>,

@@ -1,11 +1,11 @@
-//! The requests of one requestor in the order of their creation.
+//! Requests of one requestor, ordered by creation.
 
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use judge::csr::Uid;
 
-/// The oldest first. A requestor with one request, as kubelets are, takes no memory beside this.
+/// Requests, the oldest first. A requestor with one request, as kubelets are, allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Timeline(SmallVec<[(Timestamp, Uid); 1]>);
 
@@ -17,19 +17,19 @@ impl Timeline {
         }
     }
 
-    /// Takes a request out, if it is there.
+    /// Removes a request, if it is there.
     pub(super) fn remove(&mut self, created: Timestamp, uid: &Uid) {
         if let Ok(place) = self.find(created, uid) {
             self.0.remove(place);
         }
     }
 
-    /// The oldest, and when it was created.
+    /// The oldest request, with its creation time.
     pub(super) fn oldest(&self) -> Option<&(Timestamp, Uid)> {
         self.0.first()
     }
 
-    /// Takes the newest out.
+    /// Removes and returns the newest request.
     pub(super) fn take_newest(&mut self) -> Option<Uid> {
         self.0.pop().map(|(_, uid)| uid)
     }

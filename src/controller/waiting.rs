@@ -1,4 +1,4 @@
-//! Requests that wait, and what wakes each of them.
+//! Waiting requests, indexed by what wakes each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ enum WakeKey {
 }
 
 impl WakeKey {
-    /// What wakes for this; `None` for a time.
+    /// The key for an awaited object; `None` for a time.
     fn of(awaited: &Awaited) -> Option<WakeKey> {
         match awaited {
             Awaited::Node(name) => Some(WakeKey::Node(name.clone())),
@@ -32,10 +32,10 @@ impl WakeKey {
     }
 }
 
-/// Mostly one.
+/// Keys of one request, mostly one.
 type WakeKeys = SmallVec<[WakeKey; 1]>;
 
-/// The parked requests.
+/// All waiting requests.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     parked: BTreeMap<Uid, (WakeKeys, Instant)>,
@@ -44,7 +44,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Parks a request until one of these changes, or until `at` at the latest.
+    /// Lets a request wait until one of these changes, at most until `at`.
     pub(super) fn park(&mut self, uid: &Uid, awaits: &[Awaited], at: Instant) {
         self.leave(uid);
         let mut keys = WakeKeys::new();
@@ -60,7 +60,7 @@ impl Waiting {
         self.parked.insert(uid.clone(), (keys, at));
     }
 
-    /// Takes a request out. Returns whether it was parked.
+    /// Removes a request. Returns true if it was waiting.
     pub(super) fn leave(&mut self, uid: &Uid) -> bool {
         let Some((keys, at)) = self.parked.remove(uid) else {
             return false;
@@ -72,7 +72,7 @@ impl Waiting {
         true
     }
 
-    /// Wakes those that await this, or any source where this is one.
+    /// Wakes the requests that await this. A source wakes those that await any source.
     pub(super) fn wake(&mut self, awaited: &Awaited) -> Vec<Uid> {
         match WakeKey::of(awaited) {
             Some(key) => self.wake_all(key),
@@ -80,13 +80,13 @@ impl Waiting {
         }
     }
 
-    /// Wakes all.
+    /// Wakes all requests.
     pub(super) fn everyone(&mut self) -> Vec<Uid> {
         let all = self.parked.keys().cloned().collect();
         self.take_out(all)
     }
 
-    /// Wakes those whose time has come, at most `most` of them.
+    /// Wakes at most `most` requests whose time has come.
     pub(super) fn due(&mut self, now: Instant, most: usize) -> Vec<Uid> {
         let due: Vec<Uid> = self
             .by_time

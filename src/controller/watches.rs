@@ -1,4 +1,4 @@
-//! Watches: starts everything that sends inputs to the loop.
+//! Watches: starts every task that sends inputs to the loop.
 
 use jiff::Timestamp;
 use kube::Resource as _;
@@ -21,10 +21,10 @@ use judge::csr::names::NodeName;
 use judge::csr::{FirstSeen, KUBELET_SERVING_SIGNER};
 use judge::evidence::{Fact, Node, Source};
 
-/// Inputs that may wait for the controller: it keeps up, or the watches slow down.
+/// Limit of queued inputs. Watches slow down when the loop cannot keep up.
 const WAITING: usize = 256;
 
-/// Starts every watch and whatever else sends inputs; they end when the receiver is dropped.
+/// Starts all tasks; they end when the receiver is dropped.
 pub(super) fn start(
     connection: &Connection,
     setup: Setup,
@@ -103,7 +103,7 @@ async fn follow_nodes(api: Api<SlimNode>, clock: Clock, random: Random, inputs: 
     follow(api, Config::default(), &mut relist, &random, read, send).await;
 }
 
-/// The Node as it is when the watch shows it; `None` if its name is none that a Node can have.
+/// The Node, first seen at this time; `None` if its name is not a valid Node name.
 fn read_node(object: SlimNode, at: Timestamp) -> Option<Box<Node>> {
     let resource_version = object.meta().resource_version.clone();
     let mut node = object.into_evidence(at)?;

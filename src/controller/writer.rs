@@ -1,4 +1,4 @@
-//! One write of a condition.
+//! Writer of conditions.
 
 use kube::Client;
 
@@ -18,7 +18,7 @@ impl Writer {
         Writer { client, leadership }
     }
 
-    /// Writes, if this replica still leads at this very moment.
+    /// Writes the condition, if this replica is still the leader.
     pub(super) async fn write(&self, judged: &Judged) -> Outcome {
         let kept = &judged.object.kept;
         match &judged.write {
