@@ -26,7 +26,7 @@ pub(super) enum Effect {
     /// Report that a policy was rejected, with the reason, and that this one stays in force.
     PolicyRefused(Arc<Policy>, String),
     /// Log and count a judged request.
-    Tell(Arc<Judged>),
+    Record(Arc<Judged>),
     /// Look up the answer to a question under this policy.
     Ask(Question, Arc<Policy>),
     /// Write the condition of a judged request.

@@ -26,12 +26,11 @@ mod waiting;
 mod watches;
 mod writer;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::{self, JoinError, JoinSet, yield_now};
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::cluster::approval::Outcome;
@@ -51,7 +50,7 @@ use judge::policy::{Enforcement, Policy};
 use lookups::Lookups;
 pub use reload::{InventoryFile, Setup};
 use state::State;
-use writer::Writer;
+use writer::{Writer, Writes};
 
 /// Limit of requests judged in a row before the loop handles other events.
 const JUDGED_AT_ONCE: usize = 64;
@@ -92,9 +91,7 @@ pub struct Controller {
     /// Publisher of the policy in force.
     policy: watch::Sender<InForce>,
     writer: Writer,
-    writes: JoinSet<(Uid, Outcome)>,
-    /// Requests that are being written, by task: a task that panics reports only its ID.
-    writing: HashMap<task::Id, Uid>,
+    writes: Writes,
     concurrency: usize,
     audit: Option<AuditLog>,
     leadership: Leadership,
@@ -144,8 +141,7 @@ impl Controller {
             lookups,
             policy,
             writer: Writer::new(connection.writes.clone(), leadership.clone()),
-            writes: JoinSet::new(),
-            writing: HashMap::new(),
+            writes: Writes::default(),
             concurrency,
             audit,
             leadership,
@@ -168,7 +164,7 @@ impl Controller {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
-                Some(ended) = self.writes.join_next_with_id() => self.write_ended(ended),
+                Some((uid, outcome)) = self.writes.next() => self.write_ended(&uid, outcome),
                 // Before what happens: however much that is, time goes on.
                 _ = ticks.tick() => self.tick(),
                 // Without leader election this channel stays silent.
@@ -181,8 +177,8 @@ impl Controller {
             }
         }
         let last = async {
-            while let Some(ended) = self.writes.join_next_with_id().await {
-                self.write_ended(ended);
+            while let Some((uid, outcome)) = self.writes.next().await {
+                self.write_ended(&uid, outcome);
             }
         };
         let ended = timeout(LAST_WRITES, last).await.is_ok();
@@ -209,22 +205,8 @@ impl Controller {
         self.state.has_next(self.clock.now())
     }
 
-    fn write_ended(&mut self, ended: Result<(task::Id, (Uid, Outcome)), JoinError>) {
-        let (uid, outcome) = match ended {
-            Ok((id, ended)) => {
-                self.writing.remove(&id);
-                ended
-            }
-            // A panic, which is a fault of ours: the request must not count as being written for good.
-            Err(error) => {
-                let Some(uid) = self.writing.remove(&error.id()) else {
-                    return;
-                };
-                let why = format!("the write ended without an outcome: {error}");
-                (uid, Outcome::Failed { why, after: None })
-            }
-        };
-        let effects = self.state.written(&uid, outcome, self.clock.now());
+    fn write_ended(&mut self, uid: &Uid, outcome: Outcome) {
+        let effects = self.state.written(uid, outcome, self.clock.now());
         self.perform(effects);
     }
 
@@ -234,7 +216,7 @@ impl Controller {
         if !self.leadership.may_write() {
             self.state.forget_stale(now);
         }
-        self.show();
+        self.refresh();
     }
 
     fn perform(&mut self, effects: Vec<Effect>) {

@@ -1,6 +1,5 @@
 //! Performs effects: log lines, metrics, Events, lookups and writes.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Controller;
@@ -17,12 +16,12 @@ impl Controller {
                 if is_news {
                     tracing::info!(source = source.as_str(), "{} synced", source.as_str());
                 }
-                self.show();
+                self.refresh();
             }
             Effect::SourceFailed(source, said, is_news) => {
                 self.metrics.source_failed(source);
                 // Metrics first: a reader of the log line finds them up to date.
-                self.show();
+                self.refresh();
                 if is_news {
                     tracing::warn!(source = source.as_str(), "{said}");
                 }
@@ -41,14 +40,17 @@ impl Controller {
                 self.events.policy_refused(&kept, &why);
                 tracing::error!("the policy cannot be used, {name} ({digest}) stays: {why}");
             }
-            Effect::Tell(judged) => self.tell(&judged),
+            Effect::Record(judged) => self.record(&judged),
             Effect::Ask(question, policy) => self.lookups.ask(question, &policy),
-            Effect::Write(judged) => self.write(judged),
+            Effect::Write(judged) => {
+                let uid = judged.uid.clone();
+                self.writes.start(uid, self.writer.clone().write(judged));
+            }
             Effect::Ended {
                 judged,
                 outcome,
                 after,
-            } => self.tell_end(&judged, &outcome, after),
+            } => self.report_outcome(&judged, &outcome, after),
         }
     }
 
@@ -61,7 +63,7 @@ impl Controller {
         self.policy.send_replace(in_force);
     }
 
-    fn tell(&self, judged: &Judged) {
+    fn record(&self, judged: &Judged) {
         if !judged.is_news {
             return;
         }
@@ -79,20 +81,10 @@ impl Controller {
         }
     }
 
-    fn write(&mut self, judged: Arc<Judged>) {
-        let (writer, uid) = (self.writer.clone(), judged.uid.clone());
-        let write = async move {
-            let outcome = writer.write(&judged).await;
-            (judged.uid.clone(), outcome)
-        };
-        let task = self.writes.spawn(write);
-        self.writing.insert(task.id(), uid);
-    }
-
-    fn tell_end(&mut self, judged: &Judged, outcome: &Outcome, after: Duration) {
+    fn report_outcome(&mut self, judged: &Judged, outcome: &Outcome, after: Duration) {
         let done = *outcome == Outcome::Written;
         self.metrics.wrote(outcome.as_str(), done.then_some(after));
-        self.tell_failure(&judged.object.name, outcome);
+        self.log_failure(&judged.object.name, outcome);
         match outcome {
             Outcome::Written => {
                 self.health.note_forbidden(None);
@@ -110,7 +102,7 @@ impl Controller {
     }
 
     /// Warns once for each kind of failure: thousands of requests can fail alike.
-    fn tell_failure(&mut self, request: &str, outcome: &Outcome) {
+    fn log_failure(&mut self, request: &str, outcome: &Outcome) {
         let kind = outcome.as_str();
         let Some(why) = outcome.why() else {
             if *outcome == Outcome::Written {
@@ -128,7 +120,7 @@ impl Controller {
     }
 
     /// Updates the gauges and the readiness state.
-    pub(super) fn show(&self) {
+    pub(super) fn refresh(&self) {
         let now = self.clock.now();
         let evidence = self.state.evidence();
         let unready = self.state.unready(now).into_iter();

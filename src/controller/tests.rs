@@ -25,6 +25,7 @@ use judge::policy::{Enforcement, default_policy};
 mod clocks;
 mod order;
 mod sources;
+mod writes;
 
 use testkit::forge::recipe::Recipe;
 
@@ -111,7 +112,7 @@ impl Scene {
     fn turn(&mut self) -> Option<Arc<Judged>> {
         let effects = self.state.next(self.now)?;
         let told = |effect| match effect {
-            Effect::Tell(judged) => Some(judged),
+            Effect::Record(judged) => Some(judged),
             _ => None,
         };
         effects.into_iter().find_map(told)
@@ -256,44 +257,6 @@ fn is_dropped_after_fifteen_minutes_and_never_denied() {
 }
 
 #[test]
-fn a_conflict_is_judged_again_from_a_fresh_read() {
-    let mut scene = Scene::synced();
-    let created = scene.now.wall;
-    scene.show(node("a", created));
-    scene.ask("a", 1);
-    let turn = scene.turn().unwrap();
-    let (mut fresh, encoded) = request("a", 1, created);
-    fresh.resource_version = "2".into();
-    let changed = Some(Box::new((fresh, encoded)));
-    scene.end(&turn, Outcome::Changed(changed));
-    let again = scene.turn().unwrap();
-    let Some(Write::Approve(approval)) = &again.write else {
-        panic!("{:?}", again.judgement);
-    };
-    assert_eq!(approval.resource_version(), "2");
-
-    let (mut fresh, encoded) = request("a", 1, created);
-    fresh.settled = Some(Settled::Denied);
-    let changed = Some(Box::new((fresh, encoded)));
-    scene.end(&again, Outcome::Changed(changed));
-    assert!(scene.turn().is_none(), "somebody else has denied it");
-}
-
-#[test]
-fn another_object_by_the_same_name_is_not_taken_for_it() {
-    let mut scene = Scene::synced();
-    let created = scene.now.wall;
-    scene.show(node("a", created));
-    scene.ask("a", 1);
-    let turn = scene.turn().unwrap();
-    let (mut other, encoded) = request("a", 1, created);
-    other.uid = "another".into();
-    let changed = Some(Box::new((other, encoded)));
-    scene.end(&turn, Outcome::Changed(changed));
-    assert!(scene.turn().is_none());
-}
-
-#[test]
 fn what_the_node_says_at_the_time_of_the_turn_counts() {
     let mut scene = Scene::synced();
     let created = scene.now.wall;
@@ -381,151 +344,5 @@ fn the_first_judgement_waits_for_the_sources_and_not_for_long() {
             Code::SourceUnready
         };
         assert_eq!(codes(&scene.turn().unwrap()), [expected]);
-    }
-}
-
-/// As after a panic of the task that wrote it: there is no other end of a write.
-#[test]
-fn a_write_that_fails_without_a_word_is_tried_again() {
-    let mut scene = Scene::synced();
-    scene.show(node("a", scene.now.wall));
-    scene.ask("a", 1);
-    let judged = scene.turn().unwrap();
-    let effects = scene.end(&judged, failed(None));
-    assert!(matches!(effects.as_slice(), [Effect::Ended { .. }]));
-    assert!(
-        scene.end(&judged, failed(None)).is_empty(),
-        "it has ended once"
-    );
-    assert!(scene.turn().is_none());
-    scene.pass(Duration::from_secs(1));
-    assert_approved(&scene.turn().unwrap());
-}
-
-#[test]
-fn enforcement_limits_what_is_written_and_not_what_is_judged() {
-    for (enforcement, approves, denies) in [
-        (Enforcement::ApproveAndDeny, true, true),
-        (Enforcement::ApproveOnly, true, false),
-        (Enforcement::DryRun, false, false),
-    ] {
-        let mut scene = Scene::new(enforcement);
-        scene.sync();
-        let created = scene.now.wall;
-        scene.show(node("a", created));
-        scene.ask("a", 1);
-        let turn = scene.turn().unwrap();
-        assert_eq!(turn.judgement.verdict.decision(), Decision::Approve);
-        assert_eq!(turn.write.is_some(), approves, "{enforcement}");
-        let (mut forged, encoded) = request("b", 1, created);
-        forged.usages = ["digital signature", "client auth"].map(Into::into).into();
-        scene.see(forged, &encoded);
-        let turn = scene.turn().unwrap();
-        assert_eq!(turn.judgement.verdict.decision(), Decision::Deny);
-        assert_eq!(turn.write.is_some(), denies, "{enforcement}");
-    }
-}
-
-#[test]
-fn a_failed_write_is_tried_again_later_and_judged_again() {
-    let mut scene = Scene::synced();
-    let created = scene.now.wall;
-    scene.show(node("a", created));
-    scene.ask("a", 1);
-    let turn = scene.turn().unwrap();
-    let failed = failed(Some(Duration::from_secs(3)));
-    scene.end(&turn, failed);
-    scene.pass(Duration::from_secs(2));
-    assert!(scene.turn().is_none());
-    scene.know(Fact::NodeGone(NodeName::parse("a").unwrap()));
-    scene.pass(Duration::from_secs(2));
-    assert_eq!(codes(&scene.turn().unwrap()), [Code::NodeMissing]);
-}
-
-fn failed(after: Option<Duration>) -> Outcome {
-    Outcome::Failed {
-        why: "the API server answered 429".into(),
-        after,
-    }
-}
-
-/// Of many writes on their way one is told to come back later, and another fails without a word.
-#[test]
-fn a_failure_does_not_end_the_pause_that_another_asked_for() {
-    let mut scene = Scene::synced();
-    let created = scene.now.wall;
-    for (name, ip) in [("a", "10.0.0.1"), ("b", "10.0.0.2"), ("c", "10.0.0.3")] {
-        let mut node = node(name, created);
-        node.addresses[1] = NodeAddress::parse("InternalIP", ip).unwrap();
-        scene.show(node);
-        let (object, _) = request(name, 1, created);
-        let recipe = Recipe::genuine(name, &[name], &[ip.parse().unwrap()]);
-        scene.see(object, recipe.pem().as_bytes());
-    }
-    let [first, second, third] = [(); 3].map(|()| scene.turn().unwrap());
-    for judged in [&first, &second, &third] {
-        assert_approved(judged);
-    }
-    scene.end(&first, failed(Some(Duration::from_secs(10))));
-    scene.end(&second, failed(None));
-    scene.end(&third, failed(Some(Duration::from_secs(1))));
-    scene.ask("d", 1);
-    assert!(scene.turn().is_none() && !scene.state.has_next(scene.now));
-    scene.pass(Duration::from_secs(9));
-    assert!(scene.turn().is_none());
-    scene.pass(Duration::from_secs(1));
-    assert!(scene.state.has_next(scene.now));
-    assert!(scene.turn().is_some());
-}
-
-#[test]
-fn the_key_of_an_approved_request_belongs_to_its_node() {
-    let mut scene = Scene::synced();
-    let created = scene.now.wall;
-    scene.show(node("a", created));
-    scene.ask("a", 1);
-    let turn = scene.turn().unwrap();
-    scene.end(&turn, Outcome::Written);
-    assert_eq!(scene.state.counts().0, 1, "approved and not issued yet");
-
-    let mut recipe = Recipe::genuine("b", &["b"], &["10.0.0.2".parse().unwrap()]);
-    recipe.key_seed = Some("a".into());
-    let (object, _) = request("b", 1, created);
-    scene.show(node("b", created));
-    scene.see(object, recipe.pem().as_bytes());
-    let turn = scene.turn().unwrap();
-    assert!(
-        codes(&turn).contains(&Code::KeyOfAnotherNode),
-        "{:?}",
-        turn.judgement
-    );
-    assert_eq!(turn.judgement.verdict.decision(), Decision::Deny);
-
-    let (mut issued, encoded) = request("a", 1, created);
-    issued.settled = Some(Settled::Issued);
-    scene.see(issued, &encoded);
-    assert_eq!(scene.state.counts(), (0, 1, 0));
-}
-
-/// The watch may show what the signer did before the answer to the write is here.
-#[test]
-fn the_signer_may_be_faster_than_the_answer_to_the_write() {
-    let mut scene = Scene::synced();
-    let created = scene.now.wall;
-    scene.show(node("a", created));
-    for (number, shown, counts) in [
-        (1, vec![Settled::Approved], (1, 0, 0)),
-        (2, vec![Settled::Approved, Settled::Issued], (1, 1, 0)),
-        (3, vec![Settled::Failed], (1, 1, 0)),
-    ] {
-        scene.ask("a", number);
-        let turn = scene.turn().unwrap();
-        for settled in shown {
-            let (mut object, encoded) = request("a", number, created);
-            object.settled = Some(settled);
-            scene.see(object, &encoded);
-        }
-        scene.end(&turn, Outcome::Written);
-        assert_eq!(scene.state.counts(), counts, "{number}");
     }
 }

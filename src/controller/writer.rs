@@ -1,12 +1,17 @@
-//! Writer of conditions.
+//! Writes of conditions, concurrently, each with exactly one outcome.
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use kube::Client;
+use tokio::task::{Id, JoinSet};
 
 use super::judged::{Judged, Write};
 use crate::cluster::approval::{self, Outcome};
 use crate::cluster::lease::Leadership;
+use judge::csr::Uid;
 
-/// Writes conditions.
+/// Writer of conditions.
 #[derive(Clone)]
 pub(super) struct Writer {
     client: Client,
@@ -14,12 +19,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// A writer that stops with the leadership.
     pub(super) fn new(client: Client, leadership: Leadership) -> Writer {
         Writer { client, leadership }
     }
 
     /// Writes the condition, if this replica is still the leader.
-    pub(super) async fn write(&self, judged: &Judged) -> Outcome {
+    pub(super) async fn write(self, judged: Arc<Judged>) -> Outcome {
         let kept = &judged.object.kept;
         match &judged.write {
             Some(_) if !self.leadership.may_write() => Outcome::NotLeading,
@@ -27,5 +33,69 @@ impl Writer {
             Some(Write::Deny(denial)) => approval::deny(&self.client, denial, kept).await,
             None => Outcome::Written,
         }
+    }
+}
+
+/// Running writes.
+#[derive(Debug, Default)]
+pub(super) struct Writes {
+    tasks: JoinSet<Outcome>,
+    /// The request of each task: a task that panics reports only its ID.
+    requests: HashMap<Id, Uid>,
+}
+
+impl Writes {
+    /// Starts the write on a request.
+    pub(super) fn start(
+        &mut self,
+        uid: Uid,
+        write: impl Future<Output = Outcome> + Send + 'static,
+    ) {
+        let task = self.tasks.spawn(write);
+        self.requests.insert(task.id(), uid);
+    }
+
+    /// Number of running writes.
+    pub(super) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Waits for the next outcome; `None` if no write is running. A write that panics, which is a
+    /// defect, has failed: its request must not stay in the state of being written.
+    pub(super) async fn next(&mut self) -> Option<(Uid, Outcome)> {
+        loop {
+            let (id, outcome) = match self.tasks.join_next_with_id().await? {
+                Ok(ended) => ended,
+                Err(error) => {
+                    let why = format!("the write ended without an outcome: {error}");
+                    (error.id(), Outcome::Failed { why, after: None })
+                }
+            };
+            if let Some(uid) = self.requests.remove(&id) {
+                return Some((uid, outcome));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::panic, clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_panics_has_failed() {
+        let mut writes = Writes::default();
+        assert!(writes.next().await.is_none());
+        writes.start("a".into(), async { panic!("a defect") });
+        let (uid, outcome) = writes.next().await.unwrap();
+        assert_eq!(&*uid, "a");
+        assert!(
+            matches!(outcome, Outcome::Failed { after: None, .. }),
+            "{outcome:?}"
+        );
+        writes.start("b".into(), async { Outcome::Written });
+        assert_eq!(writes.next().await, Some(("b".into(), Outcome::Written)));
+        assert_eq!((writes.len(), writes.requests.len()), (0, 0));
     }
 }

@@ -159,7 +159,7 @@ impl State {
             is_news,
             write,
         });
-        let mut effects = vec![Effect::Tell(judged.clone())];
+        let mut effects = vec![Effect::Record(judged.clone())];
         let ask = |question| Effect::Ask(question, judged.policy.clone());
         effects.extend(judged.questions().cloned().map(ask));
         if judged.write.is_some() {
