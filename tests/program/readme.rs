@@ -173,8 +173,10 @@ fn links_lead_somewhere() {
         "CONTRIBUTING.md",
         "CHANGELOG.md",
     ];
-    let docs = std::fs::read_dir(root.join("docs")).expect("docs");
-    let docs = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
+    let docs = ["docs", "docs/decisions"].into_iter().flat_map(|folder| {
+        let entries = std::fs::read_dir(root.join(folder)).expect(folder);
+        entries.map(move |entry| format!("{folder}/{}", entry.unwrap().file_name().display()))
+    });
     let docs = docs.filter(|page| page.ends_with(".md"));
     for page in pages.into_iter().map(str::to_owned).chain(docs) {
         let text = read(&page);
