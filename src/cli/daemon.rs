@@ -15,10 +15,10 @@ use crate::cluster::events::Events;
 use crate::cluster::lease::{Candidate, Leadership};
 use crate::cluster::random::Random;
 use crate::controller::{Controller, Settings, Setup};
-use crate::telemetry::audit::{self, AuditLog};
+use crate::telemetry::decision_log::{self, AuditLog};
 use crate::telemetry::health::Health;
+use crate::telemetry::http_server::Server;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::server::Server;
 use judge::policy::{Enforcement, Policy};
 
 /// What a daemon is made of.
@@ -36,7 +36,7 @@ pub(super) struct Plan {
     /// Where and for whom the HTTP server is.
     pub(super) serving: ServingArgs,
     /// How decisions are logged; `None` if something else tells of them.
-    pub(super) audit: Option<audit::Format>,
+    pub(super) audit: Option<decision_log::Format>,
     /// Writes at the same time.
     pub(super) concurrency: usize,
 }

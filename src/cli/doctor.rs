@@ -16,7 +16,7 @@ use super::format::TextFormat;
 use super::target::{ClusterArgs, block_on};
 use crate::cluster::clock::Clock;
 use crate::doctor::{Options, Progress, Report, Severity, examine};
-use crate::sources::{authorities, file};
+use crate::sources::{kubelet_ca, watched_file};
 
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
@@ -54,8 +54,8 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
     let kubelet_authorities = match &args.kubelet_certificate_authority {
         None => Vec::new(),
         Some(path) => {
-            let pem = file::read(path)?;
-            authorities::read(pem.as_bytes()).map_err(|why| anyhow!("{}: {why}", path.display()))?
+            let pem = watched_file::read(path)?;
+            kubelet_ca::read(pem.as_bytes()).map_err(|why| anyhow!("{}: {why}", path.display()))?
         }
     };
     let options = Options {

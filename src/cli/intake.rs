@@ -12,9 +12,10 @@ use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde_json::Value;
 
 use super::observations::Observations;
-use crate::cluster::certificates::ApiServer;
+use crate::cluster::apiserver_certificates::ApiServer;
 use crate::cluster::objects::{SlimNode, SlimRequest};
-use crate::cluster::protected::{self, CLUSTER_INFO, KUBERNETES_SERVICE, ProtectingObject};
+use crate::cluster::protected_identities::{CLUSTER_INFO, KUBERNETES_SERVICE};
+use crate::cluster::protected_objects::{self, ProtectingObject};
 use crate::sources::machines::machine;
 use judge::csr::{Object, Request, Settled};
 use judge::evidence::{Evidence, Fact, Inventory, Source};
@@ -113,16 +114,20 @@ impl Intake {
                 self.given.insert(Source::Nodes);
                 Ok(())
             }
-            "Service" if is(KUBERNETES_SERVICE) => self.protect(object, protected::Kind::Service),
+            "Service" if is(KUBERNETES_SERVICE) => {
+                self.protect(object, protected_objects::Kind::Service)
+            }
             "EndpointSlice" if place.0 == KUBERNETES_SERVICE.0 => {
                 let of = text_at(&object, "/metadata/labels/kubernetes.io~1service-name");
                 if of == KUBERNETES_SERVICE.1 {
-                    return self.protect(object, protected::Kind::EndpointSlice);
+                    return self.protect(object, protected_objects::Kind::EndpointSlice);
                 }
                 Ok(())
             }
-            "ServiceCIDR" => self.protect(object, protected::Kind::ServiceCidr),
-            "ConfigMap" if is(CLUSTER_INFO) => self.protect(object, protected::Kind::ConfigMap),
+            "ServiceCIDR" => self.protect(object, protected_objects::Kind::ServiceCidr),
+            "ConfigMap" if is(CLUSTER_INFO) => {
+                self.protect(object, protected_objects::Kind::ConfigMap)
+            }
             "Service" | "EndpointSlice" | "ConfigMap" => Ok(()),
             "Inventory" => {
                 // JSON is YAML.
@@ -175,7 +180,7 @@ impl Intake {
         self.evidence.apply(fact, self.nodes_since);
     }
 
-    fn protect(&mut self, object: Value, kind: protected::Kind) -> Result<()> {
+    fn protect(&mut self, object: Value, kind: protected_objects::Kind) -> Result<()> {
         let object: ProtectingObject = typed(object)?;
         self.given.insert(kind.source());
         let protects = object.protects(kind);

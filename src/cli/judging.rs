@@ -9,7 +9,7 @@ use kube::Client;
 use super::policy::{self, PolicyFile};
 use crate::cluster::connection::{Connection, Target};
 use crate::controller::InventoryFile;
-use crate::sources::{authorities, file};
+use crate::sources::{kubelet_ca, watched_file};
 use judge::evidence::Inventory;
 use judge::policy::Policy;
 
@@ -62,13 +62,13 @@ impl JudgingArgs {
         let Some(path) = &self.kubelet_certificate_authority else {
             return Ok(connection.config.root_cert.clone().unwrap_or_default());
         };
-        let pem = file::read(path)?;
-        authorities::read(pem.as_bytes()).map_err(|why| anyhow!("{}: {why}", path.display()))
+        let pem = watched_file::read(path)?;
+        kubelet_ca::read(pem.as_bytes()).map_err(|why| anyhow!("{}: {why}", path.display()))
     }
 }
 
 pub(super) fn inventory(path: PathBuf) -> Result<InventoryFile> {
-    let text = file::read(&path).map_err(|why| anyhow!("inventory: {why}"))?;
+    let text = watched_file::read(&path).map_err(|why| anyhow!("inventory: {why}"))?;
     let inventory =
         Inventory::parse(&text).map_err(|why| anyhow!("inventory {}: {why}", path.display()))?;
     Ok(InventoryFile {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::intake::Intake;
-use crate::cluster::certificates::ApiServer;
+use crate::cluster::apiserver_certificates::ApiServer;
 use judge::csr::Fingerprint;
 use judge::csr::names::{NodeName, San};
 use judge::evidence::{Answer, Fact, Source};

@@ -18,7 +18,7 @@ use super::policy::PolicyFile;
 use super::serving::ServingArgs;
 use super::target::{ClusterArgs, block_on_one_thread};
 use crate::controller::{Setup, WRITES_AT_ONCE};
-use crate::telemetry::audit;
+use crate::telemetry::decision_log;
 use judge::policy::{Enforcement, Policy};
 
 /// Flags of `run`. Each can be given as an environment variable too.
@@ -111,8 +111,8 @@ async fn serve(args: RunArgs, policy: Policy, policy_file: Option<PolicyFile>) -
         lease,
         serving: args.serving,
         audit: Some(match args.log_format {
-            LogFormat::Json => audit::Format::Json,
-            LogFormat::Text => audit::Format::Text,
+            LogFormat::Json => decision_log::Format::Json,
+            LogFormat::Text => decision_log::Format::Text,
         }),
         concurrency: args.concurrency.into(),
     })

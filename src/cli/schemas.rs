@@ -9,7 +9,7 @@ use super::observations::Observations;
 use super::render::Shown;
 use super::status::Statuses;
 use crate::doctor::Report;
-use crate::telemetry::audit;
+use crate::telemetry::decision_log;
 use judge::evidence::InventoryFile;
 use judge::policy::Policy;
 
@@ -22,7 +22,11 @@ pub fn schemas_of_files() -> [(&'static str, &'static str, Schema); 3] {
             "policies/inventory.schema.json",
             schema_for!(InventoryFile),
         ),
-        ("decision", "docs/decision.schema.json", audit::schema()),
+        (
+            "decision",
+            "docs/decision.schema.json",
+            decision_log::schema(),
+        ),
     ];
     all.map(|(name, file, schema)| (name, file, identified(name, schema)))
 }

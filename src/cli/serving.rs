@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::cluster::connection::Connection;
-use crate::telemetry::gate::Gate;
 use crate::telemetry::health::Health;
+use crate::telemetry::http_server::{Server, Terms};
+use crate::telemetry::https::Certificate;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::server::{Server, Terms};
-use crate::telemetry::tls::Certificate;
+use crate::telemetry::metrics_auth::Gate;
 
 /// Where the server listens if nobody says: where the machine has no IPv6, on IPv4.
 const EVERYWHERE: [SocketAddr; 2] = [

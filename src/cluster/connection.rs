@@ -13,7 +13,7 @@ use tower::util::MapRequestLayer;
 
 use super::error::innermost;
 use super::kubeconfig::{self, ReadError};
-use super::token::{TokenError, TokenFile};
+use super::token_file::{TokenError, TokenFile};
 
 /// How long a watch may be silent; longer than [`super::watch::LASTS`].
 const WATCH_SILENCE: Duration = Duration::from_secs(70);

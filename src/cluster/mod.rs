@@ -1,10 +1,9 @@
 //! Kubernetes: the client, watches that become evidence, the approval write, the Lease, events.
 
-pub mod access;
+pub mod access_review;
+pub mod apiserver_certificates;
 pub mod approval;
 pub mod backoff;
-pub mod certificate_check;
-pub mod certificates;
 pub mod clock;
 pub mod connection;
 pub mod error;
@@ -12,8 +11,10 @@ pub mod events;
 mod kubeconfig;
 pub mod lease;
 pub mod objects;
-pub mod protected;
+pub mod protected_identities;
+pub mod protected_objects;
 pub mod random;
-pub mod request;
-mod token;
+pub mod raw_request;
+pub mod tls_verifier;
+mod token_file;
 pub mod watch;

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::input::{InForce, Input, Inputs};
+use crate::cluster::apiserver_certificates::{ApiServer, CertificateReader};
 use crate::cluster::backoff::Backoff;
-use crate::cluster::certificates::{ApiServer, CertificateReader};
 use crate::cluster::random::Random;
 use judge::evidence::{Fact, Source};
 use judge::policy::Demand;

@@ -39,7 +39,7 @@ use crate::cluster::connection::Connection;
 use crate::cluster::events::Events;
 use crate::cluster::lease::Leadership;
 use crate::cluster::random::Random;
-use crate::telemetry::audit::AuditLog;
+use crate::telemetry::decision_log::AuditLog;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use effect::Effect;

@@ -7,7 +7,7 @@ use super::effect::Effect;
 use super::input::InForce;
 use super::judged::{Judged, Write};
 use crate::cluster::approval::Outcome;
-use crate::telemetry::audit::Decision;
+use crate::telemetry::decision_log::Decision;
 
 impl Controller {
     pub(super) fn perform_one(&mut self, effect: Effect) {

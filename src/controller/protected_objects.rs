@@ -8,8 +8,9 @@ use kube::runtime::watcher::Config;
 use tokio::sync::watch;
 
 use super::input::{Input, Inputs};
-use crate::cluster::certificates::ApiServer;
-use crate::cluster::protected::{Kind, ProtectingObject, Protects, none_of};
+use crate::cluster::apiserver_certificates::ApiServer;
+use crate::cluster::protected_identities::{Protects, none_of};
+use crate::cluster::protected_objects::{Kind, ProtectingObject};
 use crate::cluster::random::Random;
 use crate::cluster::watch::{Change, Relist, follow};
 use judge::evidence::{Fact, Source};

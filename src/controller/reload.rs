@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::input::{InForce, Input, Inputs};
 use crate::cluster::random::Random;
-use crate::sources::{file, machine_watch};
+use crate::sources::{machine_watch, watched_file};
 use judge::evidence::{Fact, Inventory, Source};
 use judge::policy::parse;
 
@@ -55,7 +55,7 @@ impl Setup {
 }
 
 async fn follow_policy(path: PathBuf, text: String, inputs: Inputs) {
-    file::follow(path, text, |text| {
+    watched_file::follow(path, text, |text| {
         let inputs = inputs.clone();
         let text = text.map_err(|error| error.to_string());
         let read = text.and_then(|text| parse(&text).map_err(|why| why.to_string()));
@@ -65,7 +65,7 @@ async fn follow_policy(path: PathBuf, text: String, inputs: Inputs) {
 }
 
 async fn follow_inventory(source: InventoryFile, inputs: Inputs) {
-    file::follow(source.path, source.text, |text| {
+    watched_file::follow(source.path, source.text, |text| {
         let inputs = inputs.clone();
         let text = text.map_err(|error| error.to_string());
         let read = text.and_then(|text| Inventory::parse(&text).map_err(|why| why.to_string()));

@@ -4,12 +4,12 @@
 //! function of them (`checks`). Nothing is written: the only write-like call is a dry run.
 
 mod checks;
-mod code;
 mod facts;
+mod finding_code;
 mod gather;
 mod report;
 
-pub use code::{Code, Severity};
+pub use finding_code::{Code, Severity};
 pub use gather::{GatherError, Options, Progress};
 pub use report::{Check, Checked, Finding, Report};
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::code::{Code, Severity};
+use super::finding_code::{Code, Severity};
 
 /// All that `doctor` says.
 #[derive(Clone, Debug, Serialize, JsonSchema)]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::authorities::AuthorityError;
 use super::dns::{Dns, DnsError};
+use super::kubelet_ca::AuthorityError;
 use super::serving_certificate::ServingCertificates;
 use judge::evidence::Answer;
 use judge::finding::Question;

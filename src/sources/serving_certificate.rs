@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::authorities::{AuthorityError, roots};
-use crate::cluster::certificates::sans;
+use super::kubelet_ca::{AuthorityError, roots};
+use crate::cluster::apiserver_certificates::sans;
 use crate::cluster::error::{find, innermost};
 use judge::csr::names::NodeName;
 use judge::csr::{NODE_USER_PREFIX, NODES_GROUP};

@@ -8,7 +8,7 @@ use rustls::pki_types::UnixTime;
 
 use super::{Item, Subject};
 use crate::cli::live::{Issued, Look};
-use crate::sources::kubelet_port::{KubeletPorts, Trust};
+use crate::sources::presented_certificate::{KubeletPorts, Trust};
 use judge::csr::Requestor;
 use judge::csr::names::San;
 use judge::csr::{KUBELET_SERVING_SIGNER, Kept, NODE_USER_PREFIX, NODES_GROUP, Object, Request};

@@ -36,7 +36,7 @@ use super::policy;
 use super::serving::ServingArgs;
 use super::target::{INTERRUPTED, block_on};
 use crate::cluster::connection::Connection;
-use crate::cluster::protected::KUBERNETES_SERVICE;
+use crate::cluster::protected_identities::KUBERNETES_SERVICE;
 use crate::controller::{Setup, WRITES_AT_ONCE};
 use crate::telemetry::health::Health;
 use apiserver_sim::{Options, Server};

@@ -25,7 +25,7 @@ use super::judging::JudgingArgs;
 use super::observations::{Seen, Unread};
 use super::policy::PolicyFile;
 use super::target::ClusterArgs;
-use crate::cluster::certificates::ApiServer;
+use crate::cluster::apiserver_certificates::ApiServer;
 use crate::cluster::connection::Connection;
 use crate::controller::InventoryFile;
 use judge::csr::Request;

@@ -4,7 +4,7 @@
 //! One at a time, a bounded number waiting, a bounded rate: an attacker must not make us
 //! flood the API server. The log and the condition hold every denial.
 
-mod backlog;
+mod queue;
 #[cfg(test)]
 #[allow(clippy::expect_used, clippy::unwrap_used)]
 mod tests;
@@ -25,11 +25,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::clock::Clock;
 use super::connection::WRITE_DEADLINE;
 use super::error::describe;
-use super::request;
-use backlog::{Backlog, Ended, Notice, Tally, Work};
+use super::raw_request;
 use judge::Denial;
 use judge::csr::names::NodeName;
 use judge::policy::Policy;
+use queue::{Backlog, Ended, Notice, Tally, Work};
 
 /// Events of cluster-scoped objects stand in this namespace.
 const NAMESPACE: &str = "default";
@@ -242,7 +242,7 @@ impl Writer {
             }
         };
         // What the server makes of it is not looked at.
-        request::text(&self.client, request).await.map(drop)
+        raw_request::text(&self.client, request).await.map(drop)
     }
 }
 

@@ -4,8 +4,8 @@ use tokio::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::backlog::{Backlog, EACH_SERIES, Ended, Notice, Work};
 use super::node_reference;
+use super::queue::{Backlog, EACH_SERIES, Ended, Notice, Work};
 use judge::csr::names::NodeName;
 
 fn notice(node: &str, reason: &'static str, second: i64) -> Notice {

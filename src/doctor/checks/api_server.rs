@@ -1,8 +1,8 @@
 //! Whether the API server verifies kubelets: by its flags where they show, and by what it does.
 
 use super::unread;
-use crate::doctor::code::Code;
 use crate::doctor::facts::{Dialled, Facts, Proxied, SignedBy};
+use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
 const FLAG: &str = "--kubelet-certificate-authority";

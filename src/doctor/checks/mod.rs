@@ -1,40 +1,40 @@
 //! What follows from the facts: one pure function for each question.
 
 mod api_server;
-mod approvers;
-mod configuration;
-mod kubelets;
-mod metrics;
-mod restriction;
-mod rights;
-mod server;
+mod approval_rights;
+mod kubelet_certificates;
+mod kubelet_configuration;
+mod metrics_server;
+mod node_restriction;
+mod other_approvers;
 mod signer;
 #[cfg(test)]
 #[allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests;
+mod version_and_clock;
 mod warden;
 
 use jiff::SignedDuration;
 
-use super::code::{Code, Severity};
 use super::facts::{Facts, Unread};
+use super::finding_code::{Code, Severity};
 use super::report::{Finding, Report};
 
 /// Asks every question.
 pub(super) fn report(facts: &Facts) -> Report {
     let checks = vec![
-        server::version(facts),
-        server::clock(facts),
-        configuration::configuration(facts),
-        kubelets::kubelets(facts),
+        version_and_clock::version(facts),
+        version_and_clock::clock(facts),
+        kubelet_configuration::configuration(facts),
+        kubelet_certificates::kubelets(facts),
         signer::signer(facts),
         signer::requests(facts),
         warden::warden(facts),
-        approvers::approvers(facts),
-        rights::rights(facts),
-        restriction::restriction(facts),
+        other_approvers::approvers(facts),
+        approval_rights::rights(facts),
+        node_restriction::restriction(facts),
         api_server::api_server(facts),
-        metrics::metrics(facts),
+        metrics_server::metrics(facts),
     ];
     let worst = checks.iter().map(|checked| checked.severity).max();
     Report {

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{count, shown, unread};
-use crate::doctor::code::Code;
 use crate::doctor::facts::{Facts, Lease, Request, State};
+use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
 /// The signer takes less than a second for a request.

@@ -1,20 +1,20 @@
 //! Facts made by hand, and what is concluded from them.
 
-mod kubelets;
-mod metrics;
+mod kubelet_certificates;
+mod metrics_server;
 mod requests;
-mod server;
+mod version_and_clock;
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::report;
-use crate::doctor::code::{Code, Severity};
 use crate::doctor::facts::{
     ApiServer, ApprovedBy, Approver, Certificate, Clock, Container, Dialled, Facts, Kubelet, Lease,
     Node, Proxied, Request, Restriction, SignedBy, State, Unread, Workload,
 };
+use crate::doctor::finding_code::{Code, Severity};
 use judge::csr::names::San;
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));

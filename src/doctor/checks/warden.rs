@@ -2,8 +2,8 @@
 
 use super::signer::{is_fresh, since};
 use super::unread;
-use crate::doctor::code::Code;
 use crate::doctor::facts::{Facts, Lease, Workload};
+use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
 pub(super) fn warden(facts: &Facts) -> Checked {

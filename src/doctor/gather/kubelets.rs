@@ -5,8 +5,8 @@ use serde::Deserialize;
 use std::sync::atomic::Ordering;
 use tokio::time::timeout;
 
-use super::access::Reader;
-use super::tls::Dialler;
+use super::kubelet_tls::Dialler;
+use super::reader::Reader;
 use super::{Options, Progress};
 use crate::cluster::connection::Connection;
 use crate::cluster::error::describe;

@@ -1,13 +1,13 @@
 //! From a cluster to facts: every call has a deadline, and what is asked of many is asked of a
 //! bounded number at once.
 
-mod access;
-mod approvers;
+mod approval_rights;
+mod kubelet_tls;
 mod kubelets;
+mod node_restriction;
 mod objects;
-mod restriction;
-mod server;
-mod tls;
+mod reader;
+mod version_and_clock;
 mod workloads;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use super::facts::Facts;
 use crate::cluster::clock::Clock;
 use crate::cluster::connection::Connection;
 use crate::cluster::error::ApiError;
-use access::Reader;
+use reader::Reader;
 
 /// A cluster whose API server cannot be asked.
 #[derive(Debug, Error)]
@@ -76,7 +76,7 @@ pub(super) async fn gather(
     };
     // First, and alone: whoever cannot ask this cannot ask anything, and the clock is compared
     // while nothing else is going on.
-    let version = server::version(&reader).await;
+    let version = version_and_clock::version(&reader).await;
     let (version, clock) = version.map_err(|cause| GatherError {
         server: connection.server(),
         cause,
@@ -84,21 +84,21 @@ pub(super) async fn gather(
     let nodes = objects::nodes(&reader);
     let (nodes, service_cidrs, kubelet_config, requests, controller_manager) = tokio::join!(
         nodes,
-        server::service_cidrs(&reader),
+        version_and_clock::service_cidrs(&reader),
         objects::kubelet_config(&reader),
         objects::requests(&reader),
         objects::lease(&reader, "kube-system", "kube-controller-manager"),
     );
     let (workloads, approvers, api_servers, autoscalers) = tokio::join!(
         workloads::workloads(&reader),
-        approvers::approvers(&reader),
+        approval_rights::approvers(&reader),
         workloads::api_servers(&reader),
         workloads::autoscalers(&reader),
     );
     let warden = objects::warden_lease(&reader, &workloads).await;
     let (kubelets, restriction) = tokio::join!(
         kubelets::kubelets(&reader, connection, options, nodes.as_deref(), progress),
-        restriction::restriction(connection, options, nodes.as_deref()),
+        node_restriction::restriction(connection, options, nodes.as_deref()),
     );
     Ok(Facts {
         server: connection.server(),

@@ -11,7 +11,7 @@ use kube::api::ListParams;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::access::{Reader, Right, SlimMeta, path};
+use super::reader::{Reader, Right, SlimMeta, path};
 use crate::doctor::facts::{ApprovedBy, Known, Lease, Node, Request, State, Workload};
 use judge::csr::names::NodeName;
 use judge::csr::{KUBELET_SERVING_SIGNER, NODE_USER_PREFIX};

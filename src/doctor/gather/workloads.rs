@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use serde::Deserialize;
 
-use super::access::{Reader, Right, SlimMeta, path};
+use super::reader::{Reader, Right, SlimMeta, path};
 use crate::doctor::facts::{ApiServer, Autoscaler, Container, Known, Workload};
 
 const NAME_LABEL: &str = "app.kubernetes.io/name";

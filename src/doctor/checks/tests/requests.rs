@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::super::report;
 use super::{ago, asked, found, lease, well, workload};
-use crate::doctor::code::Code;
 use crate::doctor::facts::{ApprovedBy, Approver, Lease, Request, State, Workload};
+use crate::doctor::finding_code::Code;
 
 fn of_request(created: Timestamp, state: State) -> Vec<Code> {
     found(|facts| facts.requests = Ok(vec![asked("csr-1", created, state)]))

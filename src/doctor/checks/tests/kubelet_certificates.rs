@@ -2,8 +2,8 @@
 
 use super::super::report;
 use super::{ago, certificate, found, of_kubelet, shows, well};
-use crate::doctor::code::Code;
 use crate::doctor::facts::{Certificate, Dialled, Proxied, SignedBy};
+use crate::doctor::finding_code::Code;
 
 fn of_certificate(change: impl FnOnce(&mut Certificate)) -> Vec<Code> {
     let mut certificate = certificate();

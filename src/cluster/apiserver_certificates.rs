@@ -20,8 +20,8 @@ use tokio_rustls::TlsConnector;
 use x509_parser::nom;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Error};
 
-use super::certificate_check::client_config;
 use super::error::innermost;
+use super::tls_verifier::client_config;
 use judge::csr::names::San;
 use judge::evidence::{IdentityKind, Protection};
 

@@ -1,13 +1,10 @@
 //! The API's objects that say which names and addresses are not any node's.
 
-mod object;
-
 use ipnet::IpNet;
 
-pub use object::{Kind, ProtectingObject};
-
-use super::certificates::ApiServer;
+use super::apiserver_certificates::ApiServer;
 use super::kubeconfig;
+use super::protected_objects::{Kind, ProtectingObject};
 use judge::csr::names::San;
 use judge::evidence::{IdentityKind, Protection, Source, unmapped};
 

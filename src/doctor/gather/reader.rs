@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::cluster::clock::Clock;
 use crate::cluster::error::describe;
-use crate::cluster::request;
+use crate::cluster::raw_request;
 use crate::doctor::facts::{Known, Unread};
 
 /// Objects in one page.
@@ -168,7 +168,7 @@ impl Reader {
         right: Right,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Known<kube::Result<String>> {
-        self.within(right, request::text(&self.client, request))
+        self.within(right, raw_request::text(&self.client, request))
             .await
     }
 }

@@ -1,8 +1,8 @@
 //! Whether figures of nodes and Pods come from kubelets that were verified, and come at all.
 
 use super::{count, unread};
-use crate::doctor::code::Code;
 use crate::doctor::facts::{Facts, Workload};
+use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
 const INSECURE: &str = "--kubelet-insecure-tls";

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{count, unread};
-use crate::doctor::code::Code;
 use crate::doctor::facts::{ApprovedBy, Facts, State, Workload};
+use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
 /// Names of workloads and of images, without registry and tag. OpenShift's is the last but two.

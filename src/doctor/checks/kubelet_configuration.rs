@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use super::{count, unread};
-use crate::doctor::code::Code;
 use crate::doctor::facts::{Facts, Proxied};
+use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 use judge::yaml;
 

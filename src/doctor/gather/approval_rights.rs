@@ -8,7 +8,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::ListParams;
 use serde::Deserialize;
 
-use super::access::{Reader, Right, SlimMeta, path};
+use super::reader::{Reader, Right, SlimMeta, path};
 use crate::doctor::facts::{Approver, Known};
 use judge::csr::KUBELET_SERVING_SIGNER;
 

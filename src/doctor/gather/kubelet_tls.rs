@@ -8,9 +8,9 @@ use rustls::pki_types::UnixTime;
 use x509_parser::oid_registry::OidRegistry;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::cluster::certificates::sans;
+use crate::cluster::apiserver_certificates::sans;
 use crate::doctor::facts::{Certificate, Dialled, SignedBy};
-use crate::sources::kubelet_port::{Chain, KubeletPorts, NotShown, Trust};
+use crate::sources::presented_certificate::{Chain, KubeletPorts, NotShown, Trust};
 
 /// Reads what kubelets show.
 #[derive(Clone)]

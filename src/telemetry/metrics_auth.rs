@@ -13,7 +13,7 @@ use ring::digest::{SHA256, digest};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use crate::cluster::access::{Access, may_get};
+use crate::cluster::access_review::{Access, may_get};
 use judge::finding::shown;
 
 /// What is read.

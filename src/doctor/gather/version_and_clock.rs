@@ -10,7 +10,7 @@ use kube::core::Request;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::access::{Reader, Right, path, status};
+use super::reader::{Reader, Right, path, status};
 use crate::cluster::error::{ApiError, describe};
 use crate::doctor::facts::{Clock, Known};
 

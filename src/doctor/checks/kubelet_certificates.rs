@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::configuration::turn_on;
+use super::kubelet_configuration::turn_on;
 use super::{count, shown, unread};
-use crate::doctor::code::Code;
 use crate::doctor::facts::{Certificate, Dialled, Facts, Kubelet, Proxied, SignedBy};
+use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 use judge::csr::NODE_USER_PREFIX;
 use judge::csr::names::San;

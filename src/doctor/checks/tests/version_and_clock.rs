@@ -3,8 +3,8 @@
 use jiff::SignedDuration;
 
 use super::{certificate, found, shows};
-use crate::doctor::code::Code;
 use crate::doctor::facts::{Clock, Kubelet, Proxied, Restriction, SignedBy};
+use crate::doctor::finding_code::Code;
 
 #[test]
 fn how_old_it_is_and_what_time_it_has() {

@@ -10,10 +10,10 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::Options;
-use super::access::{path, status};
+use super::reader::{path, status};
 use crate::cluster::connection::Connection;
 use crate::cluster::error::describe;
-use crate::cluster::request;
+use crate::cluster::raw_request;
 use crate::doctor::facts::{Node, Restriction, Unread};
 use judge::csr::{NODE_USER_PREFIX, NODES_GROUP};
 
@@ -72,7 +72,7 @@ async fn attempt(client: &Client, victim: &str, deadline: Duration) -> Restricti
         nodes.patch_subresource("status", victim, &params, &address),
         nodes.patch(victim, &params, &label),
     ] {
-        match timeout(deadline, request::text(client, request)).await {
+        match timeout(deadline, raw_request::text(client, request)).await {
             Ok(Ok(_)) => return Restriction::Accepted(victim.to_owned()),
             Ok(Err(kube::Error::Api(answer)))
                 if answer.code == 403 && !answer.message.contains(CANNOT_IMPERSONATE) =>

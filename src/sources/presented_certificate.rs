@@ -15,9 +15,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::authorities::{AuthorityError, roots};
-use crate::cluster::certificate_check::client_config;
+use super::kubelet_ca::{AuthorityError, roots};
 use crate::cluster::error::{find, innermost};
+use crate::cluster::tls_verifier::client_config;
 
 /// Who has signed a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! What is concluded of metrics.
 
 use super::{found, workload};
-use crate::doctor::code::Code;
 use crate::doctor::facts::Autoscaler;
+use crate::doctor::finding_code::Code;
 
 #[test]
 fn who_does_not_verify_and_who_gets_none() {

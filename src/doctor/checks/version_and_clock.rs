@@ -3,8 +3,8 @@
 use jiff::SignedDuration;
 
 use super::{shown, unread};
-use crate::doctor::code::Code;
 use crate::doctor::facts::Facts;
+use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
 /// How far clocks may differ. The signer dates certificates back by five minutes, and requests are

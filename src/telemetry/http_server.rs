@@ -13,10 +13,10 @@ use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 use tokio::net::TcpListener;
 
-use super::gate::Gate;
 use super::health::Health;
+use super::https::{Certificate, TlsListener};
 use super::metrics::Metrics;
-use super::tls::{Certificate, TlsListener};
+use super::metrics_auth::Gate;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::connection::WRITE_DEADLINE;
 use super::error::ApiError;
-use super::request;
+use super::raw_request;
 
 /// What the API server says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ where
 {
     let body = serde_json::to_vec(review).map_err(kube::Error::SerdeError)?;
     let request = Request::new(K::url_path(&(), None)).create(&PostParams::default(), body);
-    let text = request::text(client, request).await?;
+    let text = raw_request::text(client, request).await?;
     let answer: Answer<S> = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
     Ok(answer.status.unwrap_or_default())
 }

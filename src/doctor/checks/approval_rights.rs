@@ -1,8 +1,8 @@
 //! Who else may approve.
 
 use super::{count, unread};
-use crate::doctor::code::Code;
 use crate::doctor::facts::{Approver, Facts};
+use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
 pub(super) fn rights(facts: &Facts) -> Checked {

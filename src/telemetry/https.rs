@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::sources::file;
+use crate::sources::watched_file;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ const HANDSHAKES: usize = 128;
 pub enum CertificateError {
     /// One of the files cannot be read.
     #[error(transparent)]
-    File(#[from] file::ReadError),
+    File(#[from] watched_file::ReadError),
     /// The files' contents cannot be used.
     #[error("{} and {}: {cause}", chain.display(), key.display())]
     Pair {
@@ -112,8 +112,8 @@ impl Certificate {
             std::future::ready(true)
         };
         tokio::join!(
-            file::follow(self.chain.clone(), chain, renew),
-            file::follow(self.key.clone(), key, renew),
+            watched_file::follow(self.chain.clone(), chain, renew),
+            watched_file::follow(self.key.clone(), key, renew),
         );
     }
 
@@ -134,7 +134,7 @@ impl Certificate {
 
 /// The texts of both files, and the pair in them.
 fn load(chain: &Path, key: &Path) -> Result<((String, String), CertifiedKey), CertificateError> {
-    let texts = (file::read(chain)?, file::read(key)?);
+    let texts = (watched_file::read(chain)?, watched_file::read(key)?);
     match pair(&texts) {
         Ok(pair) => Ok((texts, pair)),
         Err(cause) => Err(CertificateError::Pair {

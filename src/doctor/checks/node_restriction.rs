@@ -1,7 +1,7 @@
 //! Whether kubelets are kept from writing other Nodes.
 
-use crate::doctor::code::Code;
 use crate::doctor::facts::{Facts, Restriction};
+use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
 /// Part of what the admission plugin says (kubernetes `plugin/pkg/admission/noderestriction`).
