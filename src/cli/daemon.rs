@@ -11,11 +11,11 @@ use tokio::sync::watch;
 use super::serving::ServingArgs;
 use crate::cluster::clock::Clock;
 use crate::cluster::connection::Connection;
-use crate::cluster::events::Events;
+use crate::cluster::events::EventRecorder;
 use crate::cluster::lease::{Candidate, Leadership};
 use crate::cluster::random::Random;
 use crate::controller::{Controller, Settings, Setup};
-use crate::telemetry::decision_log::{self, AuditLog};
+use crate::telemetry::decision_log::{self, DecisionLog};
 use crate::telemetry::health::Health;
 use crate::telemetry::http_server::Server;
 use crate::telemetry::metrics::Metrics;
@@ -36,7 +36,7 @@ pub(super) struct Plan {
     /// Where and for whom the HTTP server is.
     pub(super) serving: ServingArgs,
     /// How decisions are logged; `None` if something else tells of them.
-    pub(super) audit: Option<decision_log::Format>,
+    pub(super) decision_log: Option<decision_log::Format>,
     /// Writes at the same time.
     pub(super) concurrency: usize,
 }
@@ -53,7 +53,7 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Takes the port and starts the watches.
     pub(super) async fn start(plan: Plan) -> Result<Daemon> {
-        let (clock, random) = (Clock::of_machine(), Random::of_machine());
+        let (clock, random) = (Clock::of_machine(), Random::from_os());
         let policy = Arc::new(plan.policy);
         let health = Arc::new(Health::new());
         let metrics = Arc::new(Metrics::new(&policy, clock.wall()));
@@ -74,8 +74,8 @@ impl Daemon {
         let identity = identity(&random);
         let (leading, leading_seen) = watch::channel(false);
         let leadership = match plan.lease {
-            Some(_) => Leadership::none(),
-            None => Leadership::unelected(),
+            Some(_) => Leadership::not_held(),
+            None => Leadership::without_election(),
         };
         let candidate = plan.lease.map(|(namespace, name)| {
             Candidate::new(
@@ -89,21 +89,21 @@ impl Daemon {
             )
         });
         let leads = leadership.clone();
-        metrics.show_leader(move || leads.may_write());
+        metrics.register_leader(move || leads.may_write());
         let settings = Settings {
             policy,
             enforcement: plan.enforcement,
             setup: plan.setup,
             concurrency: plan.concurrency,
-            audit: plan
-                .audit
-                .map(|format| AuditLog::new(format, identity.clone())),
+            decision_log: plan
+                .decision_log
+                .map(|format| DecisionLog::new(format, identity.clone())),
             leadership,
             leading: leading_seen,
             clock: clock.clone(),
             random,
         };
-        let events = Events::start(plan.connection.writes.clone(), identity, clock);
+        let events = EventRecorder::start(plan.connection.writes.clone(), identity, clock);
         let connection = &plan.connection;
         Ok(Daemon {
             controller: Controller::new(settings, connection, events, metrics, health.clone()),

@@ -55,7 +55,8 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
         None => Vec::new(),
         Some(path) => {
             let pem = watched_file::read(path)?;
-            kubelet_ca::read(pem.as_bytes()).map_err(|why| anyhow!("{}: {why}", path.display()))?
+            kubelet_ca::parse_pem(pem.as_bytes())
+                .map_err(|why| anyhow!("{}: {why}", path.display()))?
         }
     };
     let options = Options {

@@ -14,8 +14,7 @@ use serde_json::Value;
 use super::observations::Observations;
 use crate::cluster::apiserver_certificates::ApiServer;
 use crate::cluster::objects::{SlimNode, SlimRequest};
-use crate::cluster::protected_identities::{CLUSTER_INFO, KUBERNETES_SERVICE};
-use crate::cluster::protected_objects::{self, ProtectingObject};
+use crate::cluster::protected_objects::{self, CLUSTER_INFO, KUBERNETES_SERVICE, ProtectedObject};
 use crate::sources::machines::machine;
 use judge::csr::{Object, Request, Settled};
 use judge::evidence::{Evidence, Fact, Inventory, Source};
@@ -181,16 +180,16 @@ impl Intake {
     }
 
     fn protect(&mut self, object: Value, kind: protected_objects::Kind) -> Result<()> {
-        let object: ProtectingObject = typed(object)?;
+        let object: ProtectedObject = typed(object)?;
         self.given.insert(kind.source());
-        let protects = object.protects(kind);
-        if let Some(why) = protects.unread {
+        let identities = object.protected_identities(kind);
+        if let Some(why) = identities.unreadable {
             bail!("{why}");
         }
-        for part in protects.parts {
+        for part in identities.protections {
             self.apply(Fact::Protected(part));
         }
-        self.servers.extend(protects.servers);
+        self.servers.extend(identities.servers);
         Ok(())
     }
 }

@@ -63,7 +63,7 @@ impl JudgingArgs {
             return Ok(connection.config.root_cert.clone().unwrap_or_default());
         };
         let pem = watched_file::read(path)?;
-        kubelet_ca::read(pem.as_bytes()).map_err(|why| anyhow!("{}: {why}", path.display()))
+        kubelet_ca::parse_pem(pem.as_bytes()).map_err(|why| anyhow!("{}: {why}", path.display()))
     }
 }
 

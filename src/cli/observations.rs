@@ -219,7 +219,9 @@ impl Observations {
                 host: seen.host,
                 port: seen.port,
             };
-            let sans = server.known_by(&certificate).map_err(|why| anyhow!(why))?;
+            let sans = server
+                .identities(&certificate)
+                .map_err(|why| anyhow!(why))?;
             let fact = Fact::Protected(server.protection(sans));
             to.evidence.apply(fact, self.nodes_since);
         }

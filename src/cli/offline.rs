@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
 
 use super::intake::{Intake, Taken};
-use crate::cluster::apiserver_certificates::sans_of_pem;
+use crate::cluster::x509::sans_of_pem;
 use judge::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Request, Requestor};
 use judge::evidence::{Evidence, Fact, IdentityKind, Inventory, Protection, Source};
 use judge::policy::{IndependentSource, Spec};

@@ -110,7 +110,7 @@ async fn serve(args: RunArgs, policy: Policy, policy_file: Option<PolicyFile>) -
         setup,
         lease,
         serving: args.serving,
-        audit: Some(match args.log_format {
+        decision_log: Some(match args.log_format {
             LogFormat::Json => decision_log::Format::Json,
             LogFormat::Text => decision_log::Format::Text,
         }),

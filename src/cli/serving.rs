@@ -9,10 +9,10 @@ use clap::Args;
 
 use crate::cluster::connection::Connection;
 use crate::telemetry::health::Health;
-use crate::telemetry::http_server::{Server, Terms};
-use crate::telemetry::https::Certificate;
+use crate::telemetry::http_server::{Server, ServerOptions};
+use crate::telemetry::https::ServerCertificate;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::metrics_auth::Gate;
+use crate::telemetry::metrics_auth::MetricsAuth;
 
 /// Where the server listens if nobody says: where the machine has no IPv6, on IPv4.
 const EVERYWHERE: [SocketAddr; 2] = [
@@ -72,18 +72,18 @@ impl ServingArgs {
         let addresses = self.bind_address.map_or(everywhere, |one| vec![one]);
         let certificate = match (&self.tls_cert_file, &self.tls_private_key_file) {
             (Some(chain), Some(key)) => Some(
-                Certificate::read(chain.clone(), key.clone())
+                ServerCertificate::read(chain.clone(), key.clone())
                     .context("cannot serve HTTPS (--tls-cert-file, --tls-private-key-file)")?,
             ),
             (Some(_), None) | (None, _) => None,
         };
-        let terms = Terms {
+        let options = ServerOptions {
             addresses: &addresses,
             certificate,
-            gate: self
+            metrics_auth: self
                 .metrics_auth
-                .then(|| Gate::new(connection.writes.clone())),
+                .then(|| MetricsAuth::new(connection.writes.clone())),
         };
-        Ok(Server::bind(terms, health, metrics).await?)
+        Ok(Server::bind(options, health, metrics).await?)
     }
 }

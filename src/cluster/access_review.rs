@@ -19,7 +19,7 @@ use super::raw_request;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
     /// They may.
-    Granted,
+    Allowed,
     /// It is nobody's token.
     Unauthenticated,
     /// This user may not.
@@ -29,7 +29,7 @@ pub enum Access {
 /// Whether the holder of this token may `get` this path (`nonResourceURLs` of a ClusterRole). The
 /// error says why that is not known.
 pub async fn may_get(client: &Client, token: &str, path: &str) -> Result<Access, ApiError> {
-    match timeout(WRITE_DEADLINE, review(client, token, path)).await {
+    match timeout(WRITE_DEADLINE, review_access(client, token, path)).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(ApiError::Timeout),
     }
@@ -37,38 +37,38 @@ pub async fn may_get(client: &Client, token: &str, path: &str) -> Result<Access,
 
 /// The part of an answer in use.
 #[derive(Deserialize)]
-struct Answer<S> {
+struct ReviewResponse<S> {
     status: Option<S>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Authentication {
+struct TokenReviewStatus {
     authenticated: Option<bool>,
     user: Option<UserInfo>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Authorization {
+struct AccessReviewStatus {
     allowed: bool,
     denied: Option<bool>,
 }
 
 /// What the API server answers to a review.
-async fn answer<K, S>(client: &Client, review: &K) -> kube::Result<S>
+async fn post_review<K, S>(client: &Client, review: &K) -> kube::Result<S>
 where
     K: Resource<DynamicType = ()> + Serialize,
     S: Default + DeserializeOwned,
 {
     let body = serde_json::to_vec(review).map_err(kube::Error::SerdeError)?;
     let request = Request::new(K::url_path(&(), None)).create(&PostParams::default(), body);
-    let text = raw_request::text(client, request).await?;
-    let answer: Answer<S> = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
+    let text = raw_request::response_text(client, request).await?;
+    let answer: ReviewResponse<S> = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
     Ok(answer.status.unwrap_or_default())
 }
 
-async fn review(client: &Client, token: &str, path: &str) -> kube::Result<Access> {
+async fn review_access(client: &Client, token: &str, path: &str) -> kube::Result<Access> {
     let review = TokenReview {
         spec: TokenReviewSpec {
             token: Some(token.to_owned()),
@@ -76,7 +76,7 @@ async fn review(client: &Client, token: &str, path: &str) -> kube::Result<Access
         },
         ..TokenReview::default()
     };
-    let status: Authentication = answer(client, &review).await?;
+    let status: TokenReviewStatus = post_review(client, &review).await?;
     let user = match status.user {
         Some(user) if status.authenticated == Some(true) => user,
         Some(_) | None => return Ok(Access::Unauthenticated),
@@ -96,9 +96,9 @@ async fn review(client: &Client, token: &str, path: &str) -> kube::Result<Access
         },
         ..SubjectAccessReview::default()
     };
-    let status: Authorization = answer(client, &review).await?;
+    let status: AccessReviewStatus = post_review(client, &review).await?;
     if status.allowed && status.denied != Some(true) {
-        Ok(Access::Granted)
+        Ok(Access::Allowed)
     } else {
         Ok(Access::Forbidden(name))
     }

@@ -2,26 +2,22 @@
 //! configured server and with every endpoint shows virtual addresses, load balancers and all.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::Config;
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
-use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use x509_parser::nom;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Error};
 
 use super::error::innermost;
 use super::tls_verifier::client_config;
+use super::x509::{SansError, sans};
 use judge::csr::names::San;
 use judge::evidence::{IdentityKind, Protection};
 
@@ -30,23 +26,9 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// The name that clients inside of the cluster reach every API server by.
 const IN_CLUSTER_NAME: &str = "kubernetes.default.svc";
 
-/// A certificate whose names cannot be read.
-#[derive(Debug, Error)]
-pub enum SansError {
-    /// The text around it is not PEM.
-    #[error("its PEM cannot be read: {0}")]
-    Pem(pem::Error),
-    /// It is not a certificate.
-    #[error("its certificate cannot be read: {0}")]
-    Certificate(nom::Err<X509Error>),
-    /// It has no SAN extension that can be read.
-    #[error("its certificate's SAN cannot be read: {0}")]
-    San(X509Error),
-}
-
 /// A configuration whose CA cannot verify an API server.
 #[derive(Debug, Error)]
-pub enum AuthorityError {
+pub enum ClusterCaError {
     /// It has no CA.
     #[error(
         "the kubeconfig has no certificate-authority, so no API server's certificate can be verified"
@@ -140,7 +122,7 @@ impl ApiServer {
 
     /// What clients know this server by: the names in its certificate, and the one that is
     /// dialled, whether it is there or not.
-    pub fn known_by(
+    pub fn identities(
         &self,
         certificate: &CertificateDer<'_>,
     ) -> Result<Vec<San>, ReadCertificateError> {
@@ -172,20 +154,20 @@ pub struct CertificateReader {
 
 impl CertificateReader {
     /// A reader that trusts what this configuration trusts.
-    pub fn new(config: &Config) -> Result<CertificateReader, AuthorityError> {
+    pub fn new(config: &Config) -> Result<CertificateReader, ClusterCaError> {
         let mut roots = RootCertStore::empty();
         for der in config.root_cert.iter().flatten() {
             let certificate = CertificateDer::from(der.clone());
             roots
                 .add(certificate)
-                .map_err(AuthorityError::Certificate)?;
+                .map_err(ClusterCaError::Certificate)?;
         }
         if roots.is_empty() {
-            return Err(AuthorityError::Missing);
+            return Err(ClusterCaError::Missing);
         }
         let verifier = WebPkiServerVerifier::builder(Arc::new(roots))
             .build()
-            .map_err(AuthorityError::Verifier)?;
+            .map_err(ClusterCaError::Verifier)?;
         let mut names = vec![IN_CLUSTER_NAME.to_owned()];
         names.extend(config.tls_server_name.clone());
         names.extend(ApiServer::configured(config).map(|server| server.host));
@@ -194,7 +176,7 @@ impl CertificateReader {
             .filter_map(|name| ServerName::try_from(name).ok())
             .collect();
         Ok(CertificateReader {
-            tls: TlsConnector::from(Arc::new(any_of_names(verifier, names))),
+            tls: TlsConnector::from(Arc::new(accept_any_name(verifier, names))),
         })
     }
 
@@ -232,59 +214,10 @@ impl CertificateReader {
     }
 }
 
-/// The DNS names and IP addresses of every certificate in a PEM text.
-pub fn sans_of_pem(text: &str) -> Result<Vec<San>, SansError> {
-    let mut all = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
-        all.extend(sans(&certificate.map_err(SansError::Pem)?)?);
-    }
-    Ok(all)
-}
-
-/// The DNS names and IP addresses of a certificate. A wildcard is no name of its own and stays
-/// out: nodes are never approved for one, and everything under it would be protected.
-pub fn sans(certificate: &CertificateDer<'_>) -> Result<Vec<San>, SansError> {
-    let (_, certificate) =
-        X509Certificate::from_der(certificate).map_err(SansError::Certificate)?;
-    let extension = certificate
-        .subject_alternative_name()
-        .map_err(SansError::San)?;
-    let names = extension
-        .map(|extension| extension.value.general_names.as_slice())
-        .unwrap_or_default();
-    Ok(names
-        .iter()
-        .filter_map(|name| {
-            if let GeneralName::DNSName(name) = name {
-                San::from_host_text(name)
-            } else if let GeneralName::IPAddress(bytes) = name {
-                ip(bytes)
-            } else {
-                None
-            }
-        })
-        .collect())
-}
-
-/// When a certificate ends; `None` if it cannot be read.
-pub fn not_after(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
-}
-
-/// An address as a client compares it: an IPv4-mapped one is an IPv4 address to it.
-fn ip(bytes: &[u8]) -> Option<San> {
-    let ip = match bytes.len() {
-        4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
-        _ => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
-    };
-    Some(San::Ip(ip.to_canonical()))
-}
-
 /// Verifies as the verifier does, for any of the names that an API server may have: an endpoint need
 /// not have its own address in its certificate, and a kubelet's certificate, which the same CA may
 /// have signed, has none of these names.
-fn any_of_names(
+fn accept_any_name(
     verifier: Arc<WebPkiServerVerifier>,
     names: Vec<ServerName<'static>>,
 ) -> ClientConfig {

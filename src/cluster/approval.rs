@@ -17,7 +17,7 @@ use judge::csr::{Kept, Object};
 use judge::{Approval, Denial};
 
 /// A request as it was read after a conflict, with its bytes; `None` if it is gone.
-pub type Fresh = Option<Box<(Object, Vec<u8>)>>;
+pub type CurrentRequest = Option<Box<(Object, Vec<u8>)>>;
 
 /// What became of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Outcome {
     /// The condition is there.
     Written,
     /// The request has changed since it was judged (409): judge it again, as it is now.
-    Changed(Fresh),
+    Changed(CurrentRequest),
     /// The request is gone (404) or cannot be written any more (422).
     Gone(String),
     /// A permission is missing (403).
@@ -35,7 +35,7 @@ pub enum Outcome {
         /// What happened.
         why: String,
         /// How long the API server wants to be left alone.
-        after: Option<Duration>,
+        retry_after: Option<Duration>,
     },
     /// Nothing was sent: this replica does not lead any more.
     NotLeading,
@@ -108,7 +108,7 @@ async fn read(client: &Client, name: &str) -> Result<Option<SlimRequest>, ApiErr
     let api: Api<SlimRequest> = Api::all(client.clone());
     match timeout(WRITE_DEADLINE, api.get_opt(name)).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(no_answer()),
+        Err(_) => Err(write_timeout()),
     }
 }
 
@@ -129,24 +129,24 @@ async fn write(
     condition: Value,
     kept: &Kept,
 ) -> Outcome {
-    let written = send_all(client, name, uid, resource_version, condition, kept);
+    let written = read_and_send(client, name, uid, resource_version, condition, kept);
     match timeout(WRITE_DEADLINE, written).await {
         Ok(Outcome::Changed(_)) => match read(client, name).await {
             Ok(found) => Outcome::Changed(found.map(|request| Box::new(request.split()))),
             Err(error) => Outcome::Failed {
                 why: error.to_string(),
-                after: None,
+                retry_after: None,
             },
         },
         Ok(outcome) => outcome,
         Err(_) => Outcome::Failed {
-            why: no_answer().to_string(),
-            after: None,
+            why: write_timeout().to_string(),
+            retry_after: None,
         },
     }
 }
 
-async fn send_all(
+async fn read_and_send(
     client: &Client,
     name: &str,
     uid: &str,
@@ -210,7 +210,7 @@ fn outcome(error: &kube::Error) -> Outcome {
         403 => Outcome::Forbidden(describe(error)),
         _ => Outcome::Failed {
             why: describe(error),
-            after: retry_after(error),
+            retry_after: retry_after(error),
         },
     }
 }
@@ -228,7 +228,7 @@ fn api_status(error: &kube::Error) -> Option<&Status> {
     }
 }
 
-fn no_answer() -> ApiError {
+fn write_timeout() -> ApiError {
     ApiError::Deadline(WRITE_DEADLINE)
 }
 
@@ -245,7 +245,7 @@ mod tests {
             Outcome::Forbidden(String::new()),
             Outcome::Failed {
                 why: String::new(),
-                after: None,
+                retry_after: None,
             },
             Outcome::NotLeading,
         ];

@@ -4,23 +4,23 @@ use std::time::Duration;
 
 use super::random::Random;
 
-/// Pauses between tries: doubled from `first` to `most`, each with up to half of it more, so that
+/// Pauses between tries: doubled from `initial` to `max`, each with up to half of it more, so that
 /// the replicas of a cluster do not come back at the same moment.
 #[derive(Debug)]
 pub struct Backoff {
-    first: Duration,
-    most: Duration,
+    initial: Duration,
+    max: Duration,
     next: Duration,
     random: Random,
 }
 
 impl Backoff {
-    /// A backoff that begins with `first`.
-    pub fn new(first: Duration, most: Duration, random: &Random) -> Backoff {
+    /// A backoff that begins with `initial`.
+    pub fn new(initial: Duration, max: Duration, random: &Random) -> Backoff {
         Backoff {
-            first,
-            most,
-            next: first,
+            initial,
+            max,
+            next: initial,
             random: random.clone(),
         }
     }
@@ -28,13 +28,13 @@ impl Backoff {
     /// How long to wait now.
     pub fn pause(&mut self) -> Duration {
         let base = self.next;
-        self.next = (base * 2).min(self.most);
-        base + self.random.share_of(base / 2)
+        self.next = (base * 2).min(self.max);
+        base + self.random.jitter(base / 2)
     }
 
     /// Begins anew.
     pub fn reset(&mut self) {
-        self.next = self.first;
+        self.next = self.initial;
     }
 }
 
@@ -44,8 +44,8 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_most_and_differ() {
-        let (first, most) = (Duration::from_secs(1), Duration::from_secs(5));
-        let mut backoff = Backoff::new(first, most, &Random::seeded(7));
+        let (initial, max) = (Duration::from_secs(1), Duration::from_secs(5));
+        let mut backoff = Backoff::new(initial, max, &Random::seeded(7));
         for base in [1, 2, 4, 5, 5] {
             let base = Duration::from_secs(base);
             let pause = backoff.pause();
@@ -53,6 +53,6 @@ mod tests {
             assert_ne!(pause, base);
         }
         backoff.reset();
-        assert!(backoff.pause() <= first * 3 / 2);
+        assert!(backoff.pause() <= initial * 3 / 2);
     }
 }

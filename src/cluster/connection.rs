@@ -15,7 +15,7 @@ use super::error::innermost;
 use super::kubeconfig::{self, ReadError};
 use super::token_file::{TokenError, TokenFile};
 
-/// How long a watch may be silent; longer than [`super::watch::LASTS`].
+/// How long a watch may be silent; longer than [`super::watch::TIMEOUT_SECONDS`].
 const WATCH_SILENCE: Duration = Duration::from_secs(70);
 /// How long a write may take, with what must be read for it.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(4);
@@ -64,7 +64,7 @@ pub enum ConnectError {
         "not inside of a cluster, and there is no usable kubeconfig (--kubeconfig, KUBECONFIG or \
          ~/.kube/config): {0}"
     )]
-    Default(#[from] HomeError),
+    Default(#[from] DefaultKubeconfigError),
 }
 
 /// A context that cannot be used.
@@ -88,7 +88,7 @@ pub enum ContextError {
 
 /// A kubeconfig at its default place that cannot be used.
 #[derive(Debug, Error)]
-pub enum HomeError {
+pub enum DefaultKubeconfigError {
     /// There is no home directory.
     #[error("there is no home directory")]
     NoHome,
@@ -126,7 +126,7 @@ impl Connection {
     /// Reads the configuration; nothing is sent yet. Without a target the order is: in-cluster,
     /// then `~/.kube/config`.
     pub async fn new(target: &Target) -> Result<Connection, ConnectError> {
-        Connection::with(load(target).await?)
+        Connection::with(load_config(target).await?)
     }
 
     /// With a configuration that has been read; nothing is sent yet.
@@ -210,12 +210,12 @@ fn names(contexts: &[String]) -> String {
 
 /// All of these files as one, as kubectl merges them. Of several, those that are not there are
 /// passed over, as long as one is.
-fn read(paths: &[PathBuf]) -> Result<Kubeconfig, ConnectError> {
-    let there: Vec<&PathBuf> = paths.iter().filter(|path| path.exists()).collect();
-    let to_read = if there.is_empty() {
+fn read_merged(paths: &[PathBuf]) -> Result<Kubeconfig, ConnectError> {
+    let existing: Vec<&PathBuf> = paths.iter().filter(|path| path.exists()).collect();
+    let to_read = if existing.is_empty() {
         paths.iter().collect()
     } else {
-        there
+        existing
     };
     let mut merged = Kubeconfig::default();
     for path in to_read {
@@ -229,7 +229,7 @@ fn read(paths: &[PathBuf]) -> Result<Kubeconfig, ConnectError> {
     Ok(merged)
 }
 
-async fn load(target: &Target) -> Result<Config, ConnectError> {
+async fn load_config(target: &Target) -> Result<Config, ConnectError> {
     let options = KubeConfigOptions {
         context: target.context.clone(),
         ..KubeConfigOptions::default()
@@ -241,7 +241,7 @@ async fn load(target: &Target) -> Result<Config, ConnectError> {
             .map(|path| path.display().to_string())
             .collect();
         let files = files.join(":");
-        let kubeconfig = read(&target.kubeconfigs)?;
+        let kubeconfig = read_merged(&target.kubeconfigs)?;
         let config = with_context(kubeconfig, &options).await;
         return config.map_err(|cause| ConnectError::Context { files, cause });
     }
@@ -250,7 +250,7 @@ async fn load(target: &Target) -> Result<Config, ConnectError> {
     {
         return Ok(config);
     }
-    Ok(from_home(&options).await?)
+    Ok(default_kubeconfig(&options).await?)
 }
 
 async fn with_context(
@@ -263,12 +263,12 @@ async fn with_context(
         .map_err(ContextError::Refused)
 }
 
-async fn from_home(options: &KubeConfigOptions) -> Result<Config, HomeError> {
-    let home = std::env::home_dir().ok_or(HomeError::NoHome)?;
+async fn default_kubeconfig(options: &KubeConfigOptions) -> Result<Config, DefaultKubeconfigError> {
+    let home = std::env::home_dir().ok_or(DefaultKubeconfigError::NoHome)?;
     let kubeconfig = kubeconfig::read(&home.join(".kube/config"))?;
     Config::from_custom_kubeconfig(kubeconfig, options)
         .await
-        .map_err(HomeError::Refused)
+        .map_err(DefaultKubeconfigError::Refused)
 }
 
 #[cfg(test)]

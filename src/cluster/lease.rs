@@ -31,7 +31,7 @@ pub const DURATION: Duration = Duration::from_secs(15);
 /// How often it is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How often a candidate looks at it.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// A write that starts this long after the last renewal was sent is over, one way or the other,
 /// before the Lease is.
 const WRITE_WITHIN: Duration = DURATION.saturating_sub(WRITE_DEADLINE.saturating_add(MARGIN));
@@ -47,7 +47,7 @@ pub struct Leadership {
 
 impl Leadership {
     /// Nobody's yet.
-    pub fn none() -> Leadership {
+    pub fn not_held() -> Leadership {
         Leadership {
             epoch: Instant::now(),
             writes_until: Arc::new(AtomicU64::new(0)),
@@ -55,8 +55,8 @@ impl Leadership {
     }
 
     /// Without leader election whoever runs may write.
-    pub fn unelected() -> Leadership {
-        let leadership = Leadership::none();
+    pub fn without_election() -> Leadership {
+        let leadership = Leadership::not_held();
         leadership.writes_until.store(u64::MAX, Ordering::SeqCst);
         leadership
     }
@@ -91,13 +91,13 @@ pub struct Candidate {
     /// somebody else's doing, and whoever led before may not know yet.
     claimed: bool,
     /// The other replica that holds it, as last seen.
-    other: Option<String>,
+    other_holder: Option<String>,
     clock: Clock,
     random: Random,
 }
 
 impl Candidate {
-    /// A candidate for the Lease of this name. `leading` is told of every change. The identity
+    /// A candidate for the Lease of this name. `leading` is logged of every change. The identity
     /// must be of this process alone, not of a Pod that may be started again.
     pub fn new(
         api: Api<Lease>,
@@ -116,7 +116,7 @@ impl Candidate {
             leading,
             seen: None,
             claimed: false,
-            other: None,
+            other_holder: None,
             clock,
             random,
         }
@@ -124,19 +124,19 @@ impl Candidate {
 
     /// Takes part until the future is dropped; call [`Candidate::release`] afterwards.
     pub async fn run(&mut self) {
-        let mut told: Option<ApiError> = None;
+        let mut logged: Option<ApiError> = None;
         let mut led = false;
         loop {
             let sent = Instant::now();
-            let result = timeout(LEASE_DEADLINE, self.attempt(sent)).await;
+            let result = timeout(LEASE_DEADLINE, self.try_acquire_or_renew(sent)).await;
             let failure = result.unwrap_or(Err(ApiError::Timeout)).err();
             if let Some(error) = &failure
-                && failure != told
+                && failure != logged
             {
                 tracing::warn!(lease = self.name, "cannot read or renew the Lease: {error}");
             }
             let renewed = failure.is_none();
-            told = failure;
+            logged = failure;
             let leads = self.leadership.may_write();
             match (led, leads) {
                 (false, true) => tracing::info!(
@@ -153,7 +153,7 @@ impl Candidate {
             sleep(if leads && renewed {
                 RENEW_EVERY
             } else {
-                LOOK_EVERY + self.random.share_of(LOOK_EVERY / 5)
+                RETRY_EVERY + self.random.jitter(RETRY_EVERY / 5)
             })
             .await;
         }
@@ -167,7 +167,7 @@ impl Candidate {
         if !self.claimed {
             return;
         }
-        let given_away = async {
+        let released = async {
             loop {
                 let lease = self.api.get(&self.name).await?;
                 if holder(&lease) != Some(self.identity.as_str()) {
@@ -183,7 +183,7 @@ impl Candidate {
                 }
             }
         };
-        let result = timeout(LEASE_DEADLINE, given_away).await;
+        let result = timeout(LEASE_DEADLINE, released).await;
         match result.unwrap_or(Err(ApiError::Timeout)) {
             Ok(()) => tracing::info!(lease = self.name, "gave the Lease away"),
             Err(error) => {
@@ -193,13 +193,13 @@ impl Candidate {
     }
 
     /// One look at the Lease, and one update if it is ours or free.
-    async fn attempt(&mut self, sent: Instant) -> Result<(), ApiError> {
+    async fn try_acquire_or_renew(&mut self, sent: Instant) -> Result<(), ApiError> {
         let found = self.api.get_opt(&self.name).await?;
         // From the answer on, not from the question: the holder may have renewed in between.
         let read = Instant::now();
         let Some(lease) = found else {
             self.leadership.end();
-            self.take(None, sent).await?;
+            self.acquire_or_renew(None, sent).await?;
             return Ok(());
         };
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
@@ -218,29 +218,33 @@ impl Candidate {
         let free = holder(&lease).is_none();
         let expired = since.elapsed() >= lease_duration(&lease);
         if ours || free || expired {
-            self.other = None;
-            self.take(Some(lease), sent).await?;
+            self.other_holder = None;
+            self.acquire_or_renew(Some(lease), sent).await?;
         } else {
-            self.stands_by(&lease);
+            self.log_other_holder(&lease);
         }
         Ok(())
     }
 
     /// Says who leads, once for each holder: else nobody knows why this one does nothing.
-    fn stands_by(&mut self, lease: &Lease) {
+    fn log_other_holder(&mut self, lease: &Lease) {
         let holder = holder(lease);
-        if holder == self.other.as_deref() {
+        if holder == self.other_holder.as_deref() {
             return;
         }
-        self.other = holder.map(str::to_owned);
+        self.other_holder = holder.map(str::to_owned);
         tracing::info!(
             lease = self.name,
-            holder = self.other,
+            holder = self.other_holder,
             "another replica leads, this one stands by"
         );
     }
 
-    async fn take(&mut self, lease: Option<Lease>, sent: Instant) -> Result<(), ApiError> {
+    async fn acquire_or_renew(
+        &mut self,
+        lease: Option<Lease>,
+        sent: Instant,
+    ) -> Result<(), ApiError> {
         let now = MicroTime(self.clock.wall());
         let old = lease
             .clone()

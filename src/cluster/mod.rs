@@ -18,3 +18,4 @@ pub mod raw_request;
 pub mod tls_verifier;
 mod token_file;
 pub mod watch;
+pub mod x509;

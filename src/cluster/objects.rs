@@ -17,7 +17,7 @@ use judge::evidence;
 const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
 const UNINITIALIZED_TAINT: &str = "node.cloudprovider.kubernetes.io/uninitialized";
 /// Addresses of one Node that are looked at. A kubelet can write any number.
-const MOST_ADDRESSES: usize = 256;
+const MAX_ADDRESSES: usize = 256;
 
 /// The part of `metadata` in use.
 #[derive(Deserialize)]
@@ -261,7 +261,7 @@ impl SlimNode {
             .status
             .addresses
             .iter()
-            .take(MOST_ADDRESSES)
+            .take(MAX_ADDRESSES)
             .filter_map(|entry| evidence::NodeAddress::parse(&entry.address_type, &entry.address))
             .collect();
         addresses.sort_unstable();

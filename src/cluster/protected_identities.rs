@@ -4,68 +4,43 @@ use ipnet::IpNet;
 
 use super::apiserver_certificates::ApiServer;
 use super::kubeconfig;
-use super::protected_objects::{Kind, ProtectingObject};
+use super::protected_objects::{Kind, ProtectedObject};
 use judge::csr::names::San;
-use judge::evidence::{IdentityKind, Protection, Source, unmapped};
+use judge::evidence::{IdentityKind, Protection, unmapped};
 
-/// Namespace and name of the API server's Service.
-pub const KUBERNETES_SERVICE: (&str, &str) = ("default", "kubernetes");
-/// Namespace and name of the ConfigMap that tells joining nodes where the API server is.
-pub const CLUSTER_INFO: (&str, &str) = ("kube-public", "cluster-info");
-
-/// What one object protects.
+/// What one object identities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Protects {
+pub struct ProtectedIdentities {
     /// Names, addresses and networks.
-    pub parts: Vec<Protection>,
+    pub protections: Vec<Protection>,
     /// API servers whose certificates say more.
     pub servers: Vec<ApiServer>,
     /// What it names beside these and cannot be read, if there is such: what is protected is not
     /// known then.
-    pub unread: Option<String>,
+    pub unreadable: Option<String>,
 }
 
-/// Why this source is not whole without any object, if it is not. The API server makes it, and makes it again:
-/// whoever sees none looks too early, or at something else.
-pub fn none_of(source: Source) -> Option<String> {
-    let object = match source {
-        Source::KubernetesService => "Service default/kubernetes",
-        Source::ServiceCidrs => "ServiceCIDR",
-        // An API server that listens on a loopback address has no EndpointSlice, and not every
-        // cluster is made by kubeadm.
-        Source::ApiServerEndpoints | Source::ClusterInfo => return None,
-        Source::Nodes
-        | Source::Requests
-        | Source::ApiServerCertificates
-        | Source::Inventory
-        | Source::Machines
-        | Source::Dns
-        | Source::ServingCertificates => return None,
-    };
-    Some(format!("there is no {object}, which every cluster has"))
-}
-
-/// Reads each of these texts. The first that cannot be read is told as what it should have been.
-fn each<'a, T>(
+/// Reads parse_all of these texts. The first that cannot be read is told as what it should have been.
+fn parse_all<'a, T>(
     texts: impl Iterator<Item = &'a String>,
     expected: &str,
     read: impl Fn(&str) -> Option<T>,
 ) -> (Vec<T>, Option<String>) {
     let mut all = Vec::new();
-    let mut unread = None;
+    let mut unreadable = None;
     for text in texts {
         match read(text) {
             Some(one) => all.push(one),
             None => {
-                unread.get_or_insert_with(|| format!("expected {expected}, found `{text}`"));
+                unreadable.get_or_insert_with(|| format!("expected {expected}, found `{text}`"));
             }
         }
     }
-    (all, unread)
+    (all, unreadable)
 }
 
 /// These names and addresses, for the reason that an object is there.
-fn part(origin: &str, kind: IdentityKind, sans: Vec<San>) -> Protection {
+fn protection(origin: &str, kind: IdentityKind, sans: Vec<San>) -> Protection {
     Protection {
         origin: origin.to_owned(),
         kind,
@@ -74,22 +49,22 @@ fn part(origin: &str, kind: IdentityKind, sans: Vec<San>) -> Protection {
     }
 }
 
-impl ProtectingObject {
-    /// What it protects, being of this kind.
-    pub fn protects(&self, kind: Kind) -> Protects {
+impl ProtectedObject {
+    /// What it identities, being of this kind.
+    pub fn protected_identities(&self, kind: Kind) -> ProtectedIdentities {
         let origin = self.origin(kind);
-        let mut protects = match kind {
+        let mut identities = match kind {
             Kind::Service => self.service(&origin),
             Kind::EndpointSlice => self.endpoint_slice(&origin),
             Kind::ServiceCidr => self.service_cidr(&origin),
             Kind::ConfigMap => self.cluster_info(&origin),
         };
-        let unread = protects.unread.take();
-        protects.unread = unread.map(|wrong| format!("{origin}: {wrong}"));
-        protects
+        let unreadable = identities.unreadable.take();
+        identities.unreadable = unreadable.map(|wrong| format!("{origin}: {wrong}"));
+        identities
     }
 
-    fn service(&self, origin: &str) -> Protects {
+    fn service(&self, origin: &str) -> ProtectedIdentities {
         let spec = self.spec.as_ref();
         let of_cluster = spec.and_then(|spec| spec.cluster_ips.as_ref());
         let ips = of_cluster.into_iter().flatten();
@@ -101,7 +76,7 @@ impl ProtectingObject {
                 spec.iter()
                     .flat_map(|spec| spec.external_ips.iter().flatten()),
             );
-        let (sans, unread) = each(ips, "an IP address", San::from_ip_text);
+        let (sans, unreadable) = parse_all(ips, "an IP address", San::from_ip_text);
         let status = self.status.as_ref();
         let balancer = status.and_then(|status| status.load_balancer.as_ref());
         let ingress = balancer.into_iter().flat_map(|all| all.ingress.iter());
@@ -109,24 +84,28 @@ impl ProtectingObject {
             .flatten()
             .flat_map(|one| one.ip.iter().chain(&one.hostname));
         let expected = "a load balancer's name or IP address";
-        let (balancers, unread_balancer) = each(hosts, expected, San::from_host_text);
-        let mut parts = vec![part(origin, IdentityKind::Service, sans)];
+        let (balancers, unreadable_balancer) = parse_all(hosts, expected, San::from_host_text);
+        let mut protections = vec![protection(origin, IdentityKind::Service, sans)];
         if !balancers.is_empty() {
             let origin = format!("load balancer of {origin}");
-            parts.push(part(&origin, IdentityKind::ApiServerIdentity, balancers));
+            protections.push(protection(
+                &origin,
+                IdentityKind::ApiServerIdentity,
+                balancers,
+            ));
         }
-        Protects {
-            parts,
+        ProtectedIdentities {
+            protections,
             servers: Vec::new(),
-            unread: unread.or(unread_balancer),
+            unreadable: unreadable.or(unreadable_balancer),
         }
     }
 
-    fn endpoint_slice(&self, origin: &str) -> Protects {
+    fn endpoint_slice(&self, origin: &str) -> ProtectedIdentities {
         let endpoints = self.endpoints.iter().flatten();
         let addresses = endpoints.flat_map(|endpoint| endpoint.addresses.iter().flatten());
         // Those of address type FQDN are names.
-        let (sans, unread) = each(addresses, "a name or IP address", San::from_host_text);
+        let (sans, unreadable) = parse_all(addresses, "a name or IP address", San::from_host_text);
         let ports: Vec<u16> = self
             .ports
             .iter()
@@ -137,34 +116,35 @@ impl ProtectingObject {
             let server = |port: &u16| ApiServer::endpoint(san, *port);
             ports.iter().map(server)
         });
-        Protects {
+        ProtectedIdentities {
             servers: servers.collect(),
-            unread,
-            parts: vec![part(origin, IdentityKind::ApiServerEndpoint, sans)],
+            unreadable,
+            protections: vec![protection(origin, IdentityKind::ApiServerEndpoint, sans)],
         }
     }
 
-    fn service_cidr(&self, origin: &str) -> Protects {
+    fn service_cidr(&self, origin: &str) -> ProtectedIdentities {
         let cidrs = self.spec.as_ref().and_then(|spec| spec.cidrs.as_deref());
         let network = |text: &str| {
             let network: IpNet = text.parse().ok()?;
             Some(unmapped(&network).unwrap_or(network))
         };
-        let (networks, unread) = each(cidrs.unwrap_or_default().iter(), "a network", network);
-        let part = Protection {
+        let (networks, unreadable) =
+            parse_all(cidrs.unwrap_or_default().iter(), "a network", network);
+        let protection = Protection {
             networks,
-            ..part(origin, IdentityKind::Service, Vec::new())
+            ..protection(origin, IdentityKind::Service, Vec::new())
         };
-        Protects {
-            parts: vec![part],
+        ProtectedIdentities {
+            protections: vec![protection],
             servers: Vec::new(),
-            unread,
+            unreadable,
         }
     }
 
     /// The servers of the kubeconfig that kubeadm publishes. Others keep other things in a ConfigMap
     /// of this name, which protect nothing.
-    fn cluster_info(&self, origin: &str) -> Protects {
+    fn cluster_info(&self, origin: &str) -> ProtectedIdentities {
         let text = self.data.as_ref().and_then(|data| data.kubeconfig.as_ref());
         let read = text.map(|text| kubeconfig::parse(text));
         let (clusters, broken) = match read {
@@ -177,15 +157,15 @@ impl ProtectingObject {
             .filter_map(|named| named.cluster?.server)
             .collect();
         let expected = "a server's URL in its kubeconfig";
-        let (sans, unread) = each(servers.iter(), expected, |server| {
+        let (sans, unreadable) = parse_all(servers.iter(), expected, |server| {
             let url: http::Uri = server.parse().ok()?;
             let host = url.host()?.trim_start_matches('[').trim_end_matches(']');
             San::from_host_text(host)
         });
-        Protects {
-            parts: vec![part(origin, IdentityKind::ApiServerIdentity, sans)],
+        ProtectedIdentities {
+            protections: vec![protection(origin, IdentityKind::ApiServerIdentity, sans)],
             servers: Vec::new(),
-            unread: broken.or(unread),
+            unreadable: broken.or(unreadable),
         }
     }
 }
@@ -197,18 +177,21 @@ mod tests {
 
     use super::*;
 
-    fn protects(kind: Kind, object: Value) -> Protects {
-        let object: ProtectingObject = serde_json::from_value(object).unwrap();
-        object.protects(kind)
+    fn identities(kind: Kind, object: Value) -> ProtectedIdentities {
+        let object: ProtectedObject = serde_json::from_value(object).unwrap();
+        object.protected_identities(kind)
     }
 
-    fn texts(protects: &Protects) -> Vec<String> {
-        let sans = protects.parts.iter().flat_map(|part| &part.sans);
+    fn texts(identities: &ProtectedIdentities) -> Vec<String> {
+        let sans = identities
+            .protections
+            .iter()
+            .flat_map(|protection| &protection.sans);
         sans.map(San::to_string).collect()
     }
 
-    fn cluster_info(kubeconfig: &str) -> Protects {
-        protects(
+    fn cluster_info(kubeconfig: &str) -> ProtectedIdentities {
+        identities(
             Kind::ConfigMap,
             json!({
                 "metadata": {"namespace": "kube-public", "name": "cluster-info"},
@@ -226,7 +209,7 @@ mod tests {
             &of("https://a b"),
             &of("https://a_b!"),
         ] {
-            let why = cluster_info(broken).unread;
+            let why = cluster_info(broken).unreadable;
             let named = why.as_ref().is_some_and(|why| {
                 why.starts_with("ConfigMap kube-public/cluster-info: ") && !why.contains('\n')
             });
@@ -238,11 +221,14 @@ mod tests {
             ("https://10.0.0.1", "IP:10.0.0.1"),
         ] {
             let read = cluster_info(&of(server));
-            assert_eq!((texts(&read), read.unread), (vec![expected.into()], None));
+            assert_eq!(
+                (texts(&read), read.unreadable),
+                (vec![expected.into()], None)
+            );
         }
         let other = json!({"metadata": {"name": "cluster-info"}, "data": {"other": "["}});
-        let read = protects(Kind::ConfigMap, other);
-        assert_eq!((texts(&read), read.unread), (Vec::new(), None));
+        let read = identities(Kind::ConfigMap, other);
+        assert_eq!((texts(&read), read.unreadable), (Vec::new(), None));
     }
 
     #[test]
@@ -251,7 +237,7 @@ mod tests {
             .map(|last| json!({"addresses": [format!("10.0.0.{last}")]}))
             .collect();
         let slice = |endpoints: Value| {
-            protects(
+            identities(
                 Kind::EndpointSlice,
                 json!({
                     "metadata": {"namespace": "default", "name": "kubernetes"},
@@ -267,16 +253,16 @@ mod tests {
         assert_eq!(texts(&named), ["DNS:api.example"]);
         let urls: Vec<String> = named.servers.iter().map(ApiServer::url).collect();
         assert_eq!(urls, ["https://api.example:6443"]);
-        let unread = slice(json!([{"addresses": ["*"]}])).unread;
+        let unreadable = slice(json!([{"addresses": ["*"]}])).unreadable;
         assert_eq!(
-            unread.as_deref(),
+            unreadable.as_deref(),
             Some("EndpointSlice default/kubernetes: expected a name or IP address, found `*`")
         );
     }
 
     #[test]
     fn a_load_balancer_of_the_service_is_an_api_servers() {
-        let read = protects(
+        let read = identities(
             Kind::Service,
             json!({
                 "metadata": {"namespace": "default", "name": "kubernetes"},
@@ -287,9 +273,9 @@ mod tests {
             }),
         );
         let kinds: Vec<_> = read
-            .parts
+            .protections
             .iter()
-            .map(|part| (part.kind, part.sans.len()))
+            .map(|protection| (protection.kind, protection.sans.len()))
             .collect();
         let expected = [
             (IdentityKind::Service, 2),
@@ -298,13 +284,13 @@ mod tests {
         assert_eq!(kinds, expected);
         let own = "IP:10.96.0.1";
         assert_eq!(texts(&read), [own, own, "IP:192.0.2.7", "DNS:lb.example"]);
-        assert_eq!(read.unread, None);
+        assert_eq!(read.unreadable, None);
     }
 
     #[test]
     fn networks_of_services_are_held_as_ipv4_where_they_are() {
         let read = |network: &str| {
-            protects(
+            identities(
                 Kind::ServiceCidr,
                 json!({
                     "metadata": {"name": "a"},
@@ -313,11 +299,14 @@ mod tests {
             )
         };
         let read_as_ipv4 = read("::ffff:10.96.0.0/108");
-        let networks = read_as_ipv4.parts.iter().flat_map(|part| &part.networks);
+        let networks = read_as_ipv4
+            .protections
+            .iter()
+            .flat_map(|protection| &protection.networks);
         let networks: Vec<_> = networks.map(IpNet::to_string).collect();
         assert_eq!(networks, ["10.96.0.0/12"]);
-        let unread = read("10.96.0.0").unread;
+        let unreadable = read("10.96.0.0").unreadable;
         let expected = "ServiceCIDR a: expected a network, found `10.96.0.0`";
-        assert_eq!(unread.as_deref(), Some(expected));
+        assert_eq!(unreadable.as_deref(), Some(expected));
     }
 }

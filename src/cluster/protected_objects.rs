@@ -14,6 +14,11 @@ use serde::Deserialize;
 use crate::cluster::objects::slim_meta;
 use judge::evidence::Source;
 
+/// Namespace and name of the API server's Service.
+pub const KUBERNETES_SERVICE: (&str, &str) = ("default", "kubernetes");
+/// Namespace and name of the ConfigMap that tells joining nodes where the API server is.
+pub const CLUSTER_INFO: (&str, &str) = ("kube-public", "cluster-info");
+
 /// What an object that protects something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -48,6 +53,26 @@ impl Kind {
     }
 }
 
+/// Why this source is not whole without any object, if it is not. The API server makes it, and makes it again:
+/// whoever sees none looks too early, or at something else.
+pub fn required_object_missing(source: Source) -> Option<String> {
+    let object = match source {
+        Source::KubernetesService => "Service default/kubernetes",
+        Source::ServiceCidrs => "ServiceCIDR",
+        // An API server that listens on a loopback address has no EndpointSlice, and not every
+        // cluster is made by kubeadm.
+        Source::ApiServerEndpoints | Source::ClusterInfo => return None,
+        Source::Nodes
+        | Source::Requests
+        | Source::ApiServerCertificates
+        | Source::Inventory
+        | Source::Machines
+        | Source::Dns
+        | Source::ServingCertificates => return None,
+    };
+    Some(format!("there is no {object}, which every cluster has"))
+}
+
 /// How the API calls a kind.
 struct Names {
     group: &'static str,
@@ -69,7 +94,7 @@ impl Names {
 
 /// An object that protects something; each kind has some of the fields.
 #[derive(Clone, Debug, Deserialize)]
-pub struct ProtectingObject {
+pub struct ProtectedObject {
     #[serde(deserialize_with = "slim_meta")]
     metadata: ObjectMeta,
     pub(super) spec: Option<ObjectSpec>,
@@ -122,7 +147,7 @@ pub(super) struct Data {
     pub(super) kubeconfig: Option<String>,
 }
 
-impl ProtectingObject {
+impl ProtectedObject {
     /// How a person knows it.
     pub fn origin(&self, kind: Kind) -> String {
         let kind = kind.names().kind;
@@ -133,7 +158,7 @@ impl ProtectingObject {
     }
 }
 
-impl Resource for ProtectingObject {
+impl Resource for ProtectedObject {
     type DynamicType = Kind;
     type Scope = DynamicResourceScope;
 

@@ -11,7 +11,7 @@ pub struct Random(Arc<Mutex<Rng>>);
 
 impl Random {
     /// One that the operating system has seeded.
-    pub fn of_machine() -> Random {
+    pub fn from_os() -> Random {
         Random(Arc::new(Mutex::new(Rng::new())))
     }
 
@@ -22,7 +22,7 @@ impl Random {
     }
 
     /// A random share of this duration.
-    pub fn share_of(&self, most: Duration) -> Duration {
+    pub fn jitter(&self, most: Duration) -> Duration {
         most.mul_f64(self.with(Rng::f64))
     }
 
@@ -31,8 +31,8 @@ impl Random {
         self.with(|random| random.u64(..))
     }
 
-    fn with<T>(&self, take: impl FnOnce(&mut Rng) -> T) -> T {
+    fn with<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
         // A number from a generator that somebody has left in a panic is as good as any.
-        take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        draw(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -4,7 +4,7 @@ use kube::Client;
 use kube::core::request;
 
 /// The text of the answer.
-pub async fn text(
+pub async fn response_text(
     client: &Client,
     request: Result<http::Request<Vec<u8>>, request::Error>,
 ) -> kube::Result<String> {

@@ -24,22 +24,22 @@ pub fn client_config(
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(CertificateCheck { check, provider }))
+        .with_custom_certificate_verifier(Arc::new(CheckVerifier { check, provider }))
         .with_no_client_auth()
 }
 
-struct CertificateCheck<F> {
+struct CheckVerifier<F> {
     check: F,
     provider: Arc<CryptoProvider>,
 }
 
-impl<F> fmt::Debug for CertificateCheck<F> {
+impl<F> fmt::Debug for CheckVerifier<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CertificateCheck")
+        f.write_str("CheckVerifier")
     }
 }
 
-impl<F> ServerCertVerifier for CertificateCheck<F>
+impl<F> ServerCertVerifier for CheckVerifier<F>
 where
     F: Fn(Presented<'_>) -> Result<(), rustls::Error> + Send + Sync,
 {

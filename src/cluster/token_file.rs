@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 /// How long the file is not read again.
-const READ_AGAIN: Duration = Duration::from_secs(10);
+const REREAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A token that cannot be read.
 #[derive(Debug, Error)]
@@ -68,7 +68,7 @@ impl TokenFile {
     fn token(&self) -> HeaderValue {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let (token, since) = &mut *last;
-        if since.elapsed() >= READ_AGAIN {
+        if since.elapsed() >= REREAD_INTERVAL {
             // One that cannot be read leaves the last one in force: the API server has the say.
             if let Ok(fresh) = read(&self.path) {
                 *token = fresh;
@@ -109,7 +109,7 @@ mod tests {
                 .unwrap()
                 .to_owned()
         };
-        let age = || file.last.lock().unwrap().1 -= READ_AGAIN;
+        let age = || file.last.lock().unwrap().1 -= REREAD_INTERVAL;
 
         std::fs::write(&path, "two").unwrap();
         assert_eq!(shown(), "Bearer one");

@@ -21,20 +21,20 @@ use super::random::Random;
 
 /// How long the server keeps a watch open, in seconds. A connection that has died silently is
 /// found out a little later.
-pub const LASTS: u32 = 60;
+pub const TIMEOUT_SECONDS: u32 = 60;
 
 /// What a watch tells.
 #[derive(Debug)]
 pub enum Change<K, T> {
     /// An object is there.
-    Seen {
+    Applied {
         /// In this state.
         object: T,
         /// Whether a list shows it, not the running watch.
         is_listed: bool,
     },
     /// The object of this key is gone.
-    Gone(K),
+    Deleted(K),
     /// All objects have been listed, and all that are gone have been told.
     Synced,
     /// The watch fails and will be tried again.
@@ -68,14 +68,14 @@ impl<K: Ord> Relist<K> {
     }
 
     /// An object is there. Returns whether that is of a list.
-    fn seen(&mut self, key: K) -> bool {
+    fn applied(&mut self, key: K) -> bool {
         // The key that is there already stays: whoever has it shares its text.
         self.known.insert(key, true);
         self.is_listing
     }
 
     /// An object is gone.
-    fn gone(&mut self, key: &K) {
+    fn deleted(&mut self, key: &K) {
         self.known.remove(key);
     }
 
@@ -105,14 +105,14 @@ pub async fn follow<O, K, T, S>(
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15), random);
     let mut streaming = true;
     loop {
-        let mut config = config.clone().timeout(LASTS);
+        let mut config = config.clone().timeout(TIMEOUT_SECONDS);
         if streaming {
             config = config.streaming_lists();
         }
         let mut stream = pin!(watcher(api.clone(), config));
         let failure = run(&mut stream, relist, &mut backoff, &read, &mut send).await;
         let error = match failure {
-            End::NobodyListens => return,
+            End::ReceiverClosed => return,
             End::Closed => continue,
             End::Failed(error) => error,
         };
@@ -132,7 +132,7 @@ pub async fn follow<O, K, T, S>(
 }
 
 enum End {
-    NobodyListens,
+    ReceiverClosed,
     Closed,
     Failed(watcher::Error),
 }
@@ -159,30 +159,30 @@ where
                 let Some((key, object)) = read(object) else {
                     continue;
                 };
-                let is_listed = relist.seen(key);
-                Change::Seen { object, is_listed }
+                let is_listed = relist.applied(key);
+                Change::Applied { object, is_listed }
             }
             Ok(Event::Delete(object)) => {
                 let Some((key, _)) = read(object) else {
                     continue;
                 };
-                relist.gone(&key);
-                Change::Gone(key)
+                relist.deleted(&key);
+                Change::Deleted(key)
             }
             Ok(Event::InitDone) => {
                 // Only a list that came to its end shows that it works: it begins before anything
                 // is sent.
                 backoff.reset();
                 for key in relist.end() {
-                    if !send(Change::Gone(key)).await {
-                        return End::NobodyListens;
+                    if !send(Change::Deleted(key)).await {
+                        return End::ReceiverClosed;
                     }
                 }
                 Change::Synced
             }
         };
         if !send(change).await {
-            return End::NobodyListens;
+            return End::ReceiverClosed;
         }
     }
     End::Closed
@@ -196,15 +196,15 @@ mod tests {
     fn what_a_fresh_list_does_not_show_is_gone() {
         let mut relist = Relist::default();
         relist.begin();
-        assert!(relist.seen("a") && relist.seen("b"));
+        assert!(relist.applied("a") && relist.applied("b"));
         assert!(relist.end().is_empty());
-        assert!(!relist.seen("c") && !relist.seen("d"));
-        relist.gone(&"d");
+        assert!(!relist.applied("c") && !relist.applied("d"));
+        relist.deleted(&"d");
         // Broken off: nobody is gone because of it.
         relist.begin();
-        relist.seen("a");
+        relist.applied("a");
         relist.begin();
-        assert!(relist.seen("b") && relist.seen("e"));
+        assert!(relist.applied("b") && relist.applied("e"));
         assert_eq!(relist.end(), ["a", "c"]);
         relist.begin();
         assert_eq!(relist.end(), ["b", "e"]);

@@ -89,7 +89,7 @@ pub(super) async fn read_certificates(
         whole = !matches!(message, Fact::Incomplete(..));
         let pause = if matches!(message, Fact::Synced(_)) {
             backoff.reset();
-            READ_AGAIN + random.share_of(READ_AGAIN / 5)
+            READ_AGAIN + random.jitter(READ_AGAIN / 5)
         } else {
             backoff.pause()
         };
@@ -151,7 +151,7 @@ async fn read_all(
         let reader = reader.clone();
         async move {
             let read = reader.read(&server).await;
-            let known_by = read.and_then(|certificate| server.known_by(&certificate));
+            let known_by = read.and_then(|certificate| server.identities(&certificate));
             (server, known_by)
         }
     });

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::input::{Answered, Input, Inputs};
 use crate::cluster::clock::Clock;
 use crate::sources::dns::{Dns, DnsError};
-use crate::sources::resolve::ask;
+use crate::sources::resolve::resolve;
 use crate::sources::serving_certificate::ServingCertificates;
 use judge::finding::Question;
 use judge::policy::Policy;
@@ -75,7 +75,7 @@ async fn ask_all(
         let resolver = dns.as_ref().map(|(_, dns)| dns.clone());
         let (kubelets, clock) = (kubelets.clone(), clock.clone());
         asking.spawn(async move {
-            let (answer, holds) = ask(&question, &policy, resolver, kubelets).await;
+            let (answer, holds) = resolve(&question, &policy, resolver, kubelets).await;
             let holds = SignedDuration::try_from(holds).unwrap_or_default();
             let now = clock.now().steady;
             Answered {

@@ -36,10 +36,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::cluster::approval::Outcome;
 use crate::cluster::clock::Clock;
 use crate::cluster::connection::Connection;
-use crate::cluster::events::Events;
+use crate::cluster::events::EventRecorder;
 use crate::cluster::lease::Leadership;
 use crate::cluster::random::Random;
-use crate::telemetry::decision_log::AuditLog;
+use crate::telemetry::decision_log::DecisionLog;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use effect::Effect;
@@ -72,7 +72,7 @@ pub struct Settings {
     /// Limit of concurrent writes.
     pub concurrency: usize,
     /// Audit log of decisions; `None` if the caller reports them itself.
-    pub audit: Option<AuditLog>,
+    pub decision_log: Option<DecisionLog>,
     /// Leadership, checked before each write.
     pub leadership: Leadership,
     /// Changes of leadership.
@@ -93,11 +93,11 @@ pub struct Controller {
     writer: Writer,
     writes: Writes,
     concurrency: usize,
-    audit: Option<AuditLog>,
+    decision_log: Option<DecisionLog>,
     leadership: Leadership,
     leading: watch::Receiver<bool>,
     clock: Clock,
-    events: Events,
+    events: EventRecorder,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     /// Kind of the last failure of a write; `None` after a success.
@@ -109,7 +109,7 @@ impl Controller {
     pub fn new(
         settings: Settings,
         connection: &Connection,
-        events: Events,
+        events: EventRecorder,
         metrics: Arc<Metrics>,
         health: Arc<Health>,
     ) -> Controller {
@@ -118,7 +118,7 @@ impl Controller {
             enforcement,
             setup,
             concurrency,
-            audit,
+            decision_log,
             leadership,
             leading,
             clock,
@@ -143,7 +143,7 @@ impl Controller {
             writer: Writer::new(connection.writes.clone(), leadership.clone()),
             writes: Writes::default(),
             concurrency,
-            audit,
+            decision_log,
             leadership,
             leading,
             clock,
@@ -199,7 +199,7 @@ impl Controller {
             let Some(effects) = self.state.next(begun) else {
                 return false;
             };
-            self.metrics.judge_took(begun.monotonic.elapsed());
+            self.metrics.observe_judgement(begun.monotonic.elapsed());
             self.perform(effects);
         }
         self.state.has_next(self.clock.now())

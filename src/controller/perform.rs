@@ -19,7 +19,7 @@ impl Controller {
                 self.refresh();
             }
             Effect::SourceFailed(source, said, is_news) => {
-                self.metrics.source_failed(source);
+                self.metrics.record_source_failure(source);
                 // Metrics first: a reader of the log line finds them up to date.
                 self.refresh();
                 if is_news {
@@ -27,7 +27,7 @@ impl Controller {
                 }
             }
             Effect::AnswerFailed(source, why, is_news) => {
-                self.metrics.source_failed(source);
+                self.metrics.record_source_failure(source);
                 if is_news {
                     tracing::warn!(source = source.as_str(), "{why}");
                 }
@@ -35,9 +35,9 @@ impl Controller {
             Effect::InventoryRead(nodes) => tracing::info!(nodes, "inventory read anew"),
             Effect::PolicyChanged(in_force) => self.policy_changed(in_force),
             Effect::PolicyRefused(kept, why) => {
-                self.metrics.policy_reloaded(false);
+                self.metrics.record_policy_reload(false);
                 let (name, digest) = (&kept.metadata.name, &kept.digest);
-                self.events.policy_refused(&kept, &why);
+                self.events.record_refused_policy(&kept, &why);
                 tracing::error!("the policy cannot be used, {name} ({digest}) stays: {why}");
             }
             Effect::Record(judged) => self.record(&judged),
@@ -58,8 +58,8 @@ impl Controller {
         let policy = &in_force.policy;
         let (name, digest) = (&policy.metadata.name, &policy.digest);
         tracing::info!(policy = name, digest, "policy read anew");
-        self.metrics.policy_reloaded(true);
-        self.metrics.show_policy(policy);
+        self.metrics.record_policy_reload(true);
+        self.metrics.set_policy(policy);
         self.policy.send_replace(in_force);
     }
 
@@ -67,8 +67,10 @@ impl Controller {
         if !judged.is_news {
             return;
         }
-        self.metrics.judged(&judged.judgement);
-        let Some(log) = &self.audit else { return };
+        self.metrics.record_verdict(&judged.judgement);
+        let Some(log) = &self.decision_log else {
+            return;
+        };
         let decision = Decision {
             object: &judged.object,
             judgement: &judged.judgement,
@@ -77,23 +79,24 @@ impl Controller {
             enforcement: judged.enforcement,
         };
         if log.write(self.clock.wall(), decision).is_err() {
-            self.metrics.line_lost();
+            self.metrics.record_lost_line();
         }
     }
 
     fn report_outcome(&mut self, judged: &Judged, outcome: &Outcome, after: Duration) {
         let done = *outcome == Outcome::Written;
-        self.metrics.wrote(outcome.as_str(), done.then_some(after));
+        self.metrics
+            .record_write(outcome.as_str(), done.then_some(after));
         self.log_failure(&judged.object.name, outcome);
         match outcome {
             Outcome::Written => {
-                self.health.note_forbidden(None);
+                self.health.record_forbidden(None);
                 if let Some(Write::Deny(denial)) = &judged.write {
                     let node = judged.object.requestor.node();
-                    self.events.denied(denial, node.as_ref());
+                    self.events.record_denial(denial, node.as_ref());
                 }
             }
-            Outcome::Forbidden(why) => self.health.note_forbidden(Some(why.clone())),
+            Outcome::Forbidden(why) => self.health.record_forbidden(Some(why.clone())),
             Outcome::Failed { .. }
             | Outcome::Changed(_)
             | Outcome::Gone(_)
@@ -125,15 +128,15 @@ impl Controller {
         let evidence = self.state.evidence();
         let unready = self.state.unready(now).into_iter();
         let unready = unready.map(|(source, why)| (source.as_str().to_owned(), why));
-        self.health.note(unready.collect());
-        self.metrics.show_sources(evidence, now.steady);
+        self.health.record_loop(unready.collect());
+        self.metrics.set_sources(evidence, now.steady);
         let oldest = self.state.open().oldest();
         let age =
             oldest.and_then(|oldest| Duration::try_from(now.wall.duration_since(oldest)).ok());
         let waiting = self.state.waiting().iter();
         let waiting = waiting.map(|(code, count)| (*code, *count));
-        self.metrics.show_pending(waiting, age.unwrap_or_default());
+        self.metrics.set_pending(waiting, age.unwrap_or_default());
         let (unissued, issued, dropped) = self.state.counts();
-        self.metrics.show_counts(unissued, issued, dropped);
+        self.metrics.set_totals(unissued, issued, dropped);
     }
 }

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use super::input::{Input, Inputs};
 use crate::cluster::apiserver_certificates::ApiServer;
-use crate::cluster::protected_identities::{Protects, none_of};
-use crate::cluster::protected_objects::{Kind, ProtectingObject};
+use crate::cluster::protected_identities::ProtectedIdentities;
+use crate::cluster::protected_objects::{Kind, ProtectedObject, required_object_missing};
 use crate::cluster::random::Random;
 use crate::cluster::watch::{Change, Relist, follow};
 use judge::evidence::{Fact, Source};
@@ -18,14 +18,14 @@ use judge::evidence::{Fact, Source};
 /// Follows the protecting objects of one kind. `servers` receives the API servers that they name.
 pub(super) async fn follow_protected_objects(
     kind: Kind,
-    api: Api<ProtectingObject>,
+    api: Api<ProtectedObject>,
     config: Config,
     random: Random,
     inputs: Inputs,
     servers: Option<watch::Sender<Option<BTreeSet<ApiServer>>>>,
 ) {
     let mut objects = Objects::default();
-    let read = |object: ProtectingObject| Some((object.origin(kind), object));
+    let read = |object: ProtectedObject| Some((object.origin(kind), object));
     let send = |change| {
         let facts = objects.change(change, kind, &servers);
         let inputs = inputs.clone();
@@ -55,20 +55,20 @@ struct Known {
     origins: BTreeSet<String>,
     servers: Vec<ApiServer>,
     /// Description of a name or address in it that cannot be parsed.
-    unread: Option<String>,
+    unreadable: Option<String>,
 }
 
 impl Objects {
     fn change(
         &mut self,
-        change: Change<String, ProtectingObject>,
+        change: Change<String, ProtectedObject>,
         kind: Kind,
         servers: &Option<watch::Sender<Option<BTreeSet<ApiServer>>>>,
     ) -> Vec<Fact> {
         let source = kind.source();
         let mut facts = Vec::new();
         match change {
-            Change::Seen { object, is_listed } => {
+            Change::Applied { object, is_listed } => {
                 facts = self.seen(&object, kind);
                 // How all of them are is known at the end of the list.
                 if is_listed {
@@ -76,7 +76,7 @@ impl Objects {
                 }
                 facts.extend(self.change_of_state(source));
             }
-            Change::Gone(origin) => {
+            Change::Deleted(origin) => {
                 if let Some(known) = self.known.remove(&origin) {
                     facts.extend(known.origins.into_iter().map(Fact::Unprotected));
                 }
@@ -98,23 +98,25 @@ impl Objects {
         facts
     }
 
-    fn seen(&mut self, object: &ProtectingObject, kind: Kind) -> Vec<Fact> {
-        let Protects {
-            parts,
+    fn seen(&mut self, object: &ProtectedObject, kind: Kind) -> Vec<Fact> {
+        let ProtectedIdentities {
+            protections,
             servers,
-            unread,
-        } = object.protects(kind);
-        let origins: BTreeSet<String> = parts.iter().map(|part| part.origin.clone()).collect();
+            unreadable,
+        } = object.protected_identities(kind);
+        let origins: BTreeSet<String> =
+            protections.iter().map(|part| part.origin.clone()).collect();
         let known = Known {
             origins: origins.clone(),
             servers,
-            unread,
+            unreadable,
         };
         let before = self.known.insert(object.origin(kind), known);
         let before = before.map(|known| known.origins).unwrap_or_default();
         let gone = before.difference(&origins).cloned();
         let gone = gone.map(Fact::Unprotected);
-        gone.chain(parts.into_iter().map(Fact::Protected)).collect()
+        gone.chain(protections.into_iter().map(Fact::Protected))
+            .collect()
     }
 
     /// State of the source, if it has changed.
@@ -134,11 +136,13 @@ impl Objects {
     /// Reason why the known objects are incomplete, if they are.
     fn lacks(&self, source: Source) -> Option<String> {
         if self.known.is_empty()
-            && let Some(why) = none_of(source)
+            && let Some(why) = required_object_missing(source)
         {
             return Some(why);
         }
-        self.known.values().find_map(|known| known.unread.clone())
+        self.known
+            .values()
+            .find_map(|known| known.unreadable.clone())
     }
 }
 
@@ -153,7 +157,7 @@ mod tests {
     fn said(
         objects: &mut Objects,
         kind: Kind,
-        changes: Vec<Change<String, ProtectingObject>>,
+        changes: Vec<Change<String, ProtectedObject>>,
     ) -> Option<Fact> {
         let all = changes
             .into_iter()
@@ -163,9 +167,9 @@ mod tests {
     }
 
     /// A change that shows this object.
-    fn shown(object: &Value, is_listed: bool) -> Change<String, ProtectingObject> {
+    fn shown(object: &Value, is_listed: bool) -> Change<String, ProtectedObject> {
         let object = serde_json::from_value(object.clone()).unwrap();
-        Change::Seen { object, is_listed }
+        Change::Applied { object, is_listed }
     }
 
     /// Asserts that the source is incomplete without such an object.
@@ -185,7 +189,7 @@ mod tests {
         let again = said(&mut objects, kind, seen(&one));
         assert!(again.is_none(), "no news, but {again:?}");
         let origin = objects.known.keys().next().unwrap().clone();
-        let gone = || Change::Gone(origin.clone());
+        let gone = || Change::Deleted(origin.clone());
         lacks(said(&mut objects, kind, vec![gone()]));
         let listed = vec![shown(&one, true), Change::Synced];
         let synced = said(&mut objects, kind, listed);

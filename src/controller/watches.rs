@@ -14,8 +14,7 @@ use super::reload::Setup;
 use crate::cluster::clock::Clock;
 use crate::cluster::connection::Connection;
 use crate::cluster::objects::{SlimNode, SlimRequest};
-use crate::cluster::protected_identities::{CLUSTER_INFO, KUBERNETES_SERVICE};
-use crate::cluster::protected_objects::Kind;
+use crate::cluster::protected_objects::{CLUSTER_INFO, KUBERNETES_SERVICE, Kind};
 use crate::cluster::random::Random;
 use crate::cluster::watch::{Change, Relist, follow};
 use judge::csr::names::NodeName;
@@ -84,7 +83,7 @@ async fn follow_nodes(api: Api<SlimNode>, clock: Clock, random: Random, inputs: 
     };
     let send = |change: Change<NodeName, Box<Node>>| {
         let fact = match change {
-            Change::Seen {
+            Change::Applied {
                 object: mut node,
                 is_listed,
             } => {
@@ -93,7 +92,7 @@ async fn follow_nodes(api: Api<SlimNode>, clock: Clock, random: Random, inputs: 
                 }
                 Fact::Node(node)
             }
-            Change::Gone(name) => Fact::NodeGone(name),
+            Change::Deleted(name) => Fact::NodeGone(name),
             Change::Synced => Fact::Synced(Source::Nodes),
             Change::Failed(why) => Fact::Failed(Source::Nodes, why),
         };
@@ -120,11 +119,11 @@ async fn follow_requests(api: Api<SlimRequest>, random: Random, inputs: Inputs) 
     };
     let send = |change| {
         let input = match change {
-            Change::Seen {
+            Change::Applied {
                 object: request,
                 is_listed,
             } => Input::Request { request, is_listed },
-            Change::Gone(uid) => Input::RequestGone(uid),
+            Change::Deleted(uid) => Input::RequestGone(uid),
             Change::Synced => Input::Fact(Fact::Synced(Source::Requests)),
             Change::Failed(why) => Input::Fact(Fact::Failed(Source::Requests, why)),
         };

@@ -68,7 +68,13 @@ impl Writes {
                 Ok(ended) => ended,
                 Err(error) => {
                     let why = format!("the write ended without an outcome: {error}");
-                    (error.id(), Outcome::Failed { why, after: None })
+                    (
+                        error.id(),
+                        Outcome::Failed {
+                            why,
+                            retry_after: None,
+                        },
+                    )
                 }
             };
             if let Some(uid) = self.requests.remove(&id) {
@@ -91,7 +97,13 @@ mod tests {
         let (uid, outcome) = writes.next().await.unwrap();
         assert_eq!(&*uid, "a");
         assert!(
-            matches!(outcome, Outcome::Failed { after: None, .. }),
+            matches!(
+                outcome,
+                Outcome::Failed {
+                    retry_after: None,
+                    ..
+                }
+            ),
             "{outcome:?}"
         );
         writes.start("b".into(), async { Outcome::Written });

@@ -7,11 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use judge::csr::names::San;
 
 /// Something read, or why it could not be.
-pub(super) type Known<T> = Result<T, Unread>;
+pub(super) type Known<T> = Result<T, ReadFailure>;
 
 /// What could not be read, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unread {
+pub(super) struct ReadFailure {
     /// The verb of the right that it takes.
     pub(super) verb: &'static str,
     /// The resource as `kubectl auth can-i` takes it.
@@ -28,7 +28,7 @@ pub(super) struct Facts {
     pub(super) server: String,
     /// By our own clock.
     pub(super) now: Timestamp,
-    pub(super) clock: Known<Clock>,
+    pub(super) clock: Known<ClockOffset>,
     pub(super) version: Known<String>,
     /// Whether ServiceCIDR objects are served.
     pub(super) service_cidrs: Known<bool>,
@@ -44,7 +44,7 @@ pub(super) struct Facts {
     pub(super) warden: Known<Option<Lease>>,
     pub(super) workloads: Known<Vec<Workload>>,
     pub(super) approvers: Known<Vec<Approver>>,
-    pub(super) restriction: Restriction,
+    pub(super) restriction: NodeRestriction,
     /// The command lines of the API servers that are Pods.
     pub(super) api_servers: Known<Vec<ApiServer>>,
     pub(super) autoscalers: Known<Vec<Autoscaler>>,
@@ -63,18 +63,18 @@ impl Facts {
 
 /// How two clocks differ.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
+pub(super) struct ClockOffset {
     /// How far the API server's is ahead of ours.
     pub(super) ahead: SignedDuration,
     /// How wrong that may be: the answer's time, and that the header has whole seconds.
-    pub(super) give_or_take: SignedDuration,
+    pub(super) uncertainty: SignedDuration,
 }
 
 /// A Node.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) name: String,
-    /// Where its kubelet is dialled: the first InternalIP.
+    /// Where its kubelet is dialed: the first InternalIP.
     pub(super) address: Option<std::net::IpAddr>,
     /// The kubelet's port, if the Node names one: every kubelet writes it there.
     pub(super) port: Option<u16>,
@@ -85,14 +85,14 @@ pub(super) struct Node {
 pub(super) struct Kubelet {
     pub(super) node: String,
     /// Straight at its port.
-    pub(super) dialled: Dialled,
+    pub(super) dialed: DialResult,
     /// Through the API server.
     pub(super) proxied: Proxied,
 }
 
 /// What came of a TLS handshake with a kubelet.
 #[derive(Clone, Debug)]
-pub(super) enum Dialled {
+pub(super) enum DialResult {
     Certificate(Box<Certificate>),
     /// It answers, and has no certificate to show.
     NoCertificate,
@@ -180,7 +180,7 @@ pub(super) struct Lease {
     /// `None` if it was given back.
     pub(super) holder: Option<String>,
     pub(super) renewed: Option<Timestamp>,
-    pub(super) lasts: SignedDuration,
+    pub(super) duration: SignedDuration,
 }
 
 /// A Deployment, DaemonSet or StatefulSet.
@@ -192,7 +192,7 @@ pub(super) struct Workload {
     pub(super) name: String,
     /// `app.kubernetes.io/name`.
     pub(super) label: Option<String>,
-    pub(super) wanted: i32,
+    pub(super) desired: i32,
     pub(super) ready: i32,
     pub(super) containers: Vec<Container>,
 }
@@ -218,13 +218,13 @@ pub(super) struct Approver {
 
 /// What came of writing to another node's Node, as a dry run.
 #[derive(Clone, Debug)]
-pub(super) enum Restriction {
+pub(super) enum NodeRestriction {
     /// It was refused, with this message.
     Refused(String),
     /// It was accepted for this Node.
     Accepted(String),
     /// It could not be tried.
-    Untried(String),
+    NotTried(String),
 }
 
 /// An API server that is a Pod.
@@ -244,12 +244,12 @@ pub(super) struct Autoscaler {
 
 impl Workload {
     /// Whether it is csr-warden.
-    pub(super) fn is_ours(&self) -> bool {
+    pub(super) fn is_csr_warden(&self) -> bool {
         self.name == "csr-warden" || self.label.as_deref() == Some("csr-warden")
     }
 
     /// As people name it: `NAMESPACE/NAME`.
-    pub(super) fn shown(&self) -> String {
+    pub(super) fn display_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
 }

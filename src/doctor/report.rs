@@ -52,7 +52,8 @@ pub struct Finding {
     /// Why it matters.
     pub why: String,
     /// Shell commands that mend it, or show more; lines that begin with `#` say where.
-    pub mend: Vec<String>,
+    #[serde(rename = "mend")]
+    pub fix: Vec<String>,
 }
 
 impl Finding {
@@ -63,7 +64,7 @@ impl Finding {
             what: what.into(),
             objects: Vec::new(),
             why: code.why().to_owned(),
-            mend: Vec::new(),
+            fix: Vec::new(),
         }
     }
 
@@ -72,8 +73,8 @@ impl Finding {
         self
     }
 
-    pub(super) fn mend(mut self, command: impl Into<String>) -> Finding {
-        self.mend.push(command.into());
+    pub(super) fn fix(mut self, command: impl Into<String>) -> Finding {
+        self.fix.push(command.into());
         self
     }
 }

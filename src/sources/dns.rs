@@ -19,13 +19,13 @@ use judge::evidence::Answer;
 use judge::policy::DnsPolicy;
 
 /// The least and the most time for which an answer is taken to hold, whatever its TTL says.
-const HOLDS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+const LIFETIME_LIMITS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// How long it is taken to hold that there is nothing.
-const NOTHING_HOLDS: Duration = Duration::from_secs(15);
+const NO_RECORDS_LIFETIME: Duration = Duration::from_secs(15);
 /// How long a server that could not be asked is left alone.
-const FAILURE_HOLDS: Duration = Duration::from_secs(5);
+const FAILURE_LIFETIME: Duration = Duration::from_secs(5);
 /// Records of one answer that are looked at.
-const MOST: usize = 64;
+const MAX_RECORDS: usize = 64;
 
 /// A resolver that cannot be set up.
 #[derive(Clone, Debug, Error)]
@@ -47,7 +47,7 @@ pub struct Dns {
 impl Dns {
     /// A resolver; the error says what is wrong with the system's configuration.
     pub fn new(policy: &DnsPolicy) -> Result<Dns, DnsError> {
-        let timeout = Duration::try_from(policy.timeout).unwrap_or(HOLDS.0);
+        let timeout = Duration::try_from(policy.timeout).unwrap_or(LIFETIME_LIMITS.0);
         let mut builder = if policy.servers.is_empty() {
             TokioResolver::builder_tokio().map_err(DnsError::SystemServers)?
         } else {
@@ -62,7 +62,7 @@ impl Dns {
             let config = ResolverConfig::from_name_servers(servers.collect());
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
         };
-        set(builder.options_mut(), timeout);
+        configure(builder.options_mut(), timeout);
         let resolver = builder.build().map_err(DnsError::Resolver)?;
         Ok(Dns { resolver })
     }
@@ -77,7 +77,7 @@ impl Dns {
         );
         let mut sans = BTreeSet::new();
         // The resolver counts by the system's own instants.
-        let mut until = Instant::now() + HOLDS.1;
+        let mut until = Instant::now() + LIFETIME_LIMITS.1;
         for found in [v4, v6] {
             match found {
                 Ok(found) => {
@@ -86,13 +86,13 @@ impl Dns {
                         .answers()
                         .iter()
                         .filter_map(|record| record.data.ip_addr());
-                    sans.extend(ips.take(MOST).map(|ip| San::Ip(ip.to_canonical())));
+                    sans.extend(ips.take(MAX_RECORDS).map(|ip| San::Ip(ip.to_canonical())));
                 }
                 Err(error) if error.is_no_records_found() => {}
                 Err(error) => return failed(&error, name),
             }
         }
-        answered(sans, until, name)
+        to_answer(sans, until, name)
     }
 
     /// All names of an address, and how long the answer holds.
@@ -100,20 +100,24 @@ impl Dns {
         let what = ip.to_string();
         match self.resolver.reverse_lookup(ip).await {
             Ok(found) => {
-                let names = found.answers().iter().take(MOST).filter_map(|record| {
-                    let RData::PTR(name) = &record.data else {
-                        return None;
-                    };
-                    San::from_dns_text(&name.to_string())
-                });
-                answered(names.collect(), found.valid_until(), &what)
+                let names = found
+                    .answers()
+                    .iter()
+                    .take(MAX_RECORDS)
+                    .filter_map(|record| {
+                        let RData::PTR(name) = &record.data else {
+                            return None;
+                        };
+                        San::from_dns_text(&name.to_string())
+                    });
+                to_answer(names.collect(), found.valid_until(), &what)
             }
             Err(error) => failed(&error, &what),
         }
     }
 }
 
-fn set(options: &mut ResolverOpts, timeout: Duration) {
+fn configure(options: &mut ResolverOpts, timeout: Duration) {
     options.timeout = timeout;
     options.attempts = 1;
     options.use_hosts_file = ResolveHosts::Never;
@@ -121,27 +125,30 @@ fn set(options: &mut ResolverOpts, timeout: Duration) {
     options.cache_size = 0;
 }
 
-fn answered(sans: BTreeSet<San>, until: Instant, what: &str) -> (Answer, Duration) {
+fn to_answer(sans: BTreeSet<San>, until: Instant, what: &str) -> (Answer, Duration) {
     if sans.is_empty() {
-        return nothing(what);
+        return no_records(what);
     }
     let holds = until.saturating_duration_since(Instant::now());
-    (Answer::Sans(sans), holds.clamp(HOLDS.0, HOLDS.1))
+    (
+        Answer::Sans(sans),
+        holds.clamp(LIFETIME_LIMITS.0, LIFETIME_LIMITS.1),
+    )
 }
 
-fn nothing(what: &str) -> (Answer, Duration) {
+fn no_records(what: &str) -> (Answer, Duration) {
     (
         Answer::Nothing(format!("DNS has nothing for {what}")),
-        NOTHING_HOLDS,
+        NO_RECORDS_LIFETIME,
     )
 }
 
 fn failed(error: &NetError, what: &str) -> (Answer, Duration) {
     if error.is_no_records_found() {
-        return nothing(what);
+        return no_records(what);
     }
     (
         Answer::Failed(format!("DNS cannot be asked for {what}: {error}")),
-        FAILURE_HOLDS,
+        FAILURE_LIFETIME,
     )
 }

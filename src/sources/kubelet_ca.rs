@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// CA certificates that nothing can be verified with.
 #[derive(Clone, Debug, Error)]
-pub enum AuthorityError {
+pub enum KubeletCaError {
     /// There are none.
     #[error("there is no CA certificate to verify kubelets with")]
     Missing,
@@ -21,24 +21,24 @@ pub enum AuthorityError {
 }
 
 /// Reads the certificates of a PEM text, in DER.
-pub fn read(text: &[u8]) -> Result<Vec<Vec<u8>>, pem::Error> {
+pub fn parse_pem(text: &[u8]) -> Result<Vec<Vec<u8>>, pem::Error> {
     CertificateDer::pem_slice_iter(text)
         .map(|der| der.map(|der| der.to_vec()))
         .collect()
 }
 
 /// The roots to verify with, from certificates in DER.
-pub(super) fn roots<'a>(
-    authorities: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<RootCertStore, AuthorityError> {
+pub(super) fn root_store<'a>(
+    certificates: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<RootCertStore, KubeletCaError> {
     let mut roots = RootCertStore::empty();
-    for der in authorities {
+    for der in certificates {
         roots
             .add(CertificateDer::from(der.to_vec()))
-            .map_err(AuthorityError::Certificate)?;
+            .map_err(KubeletCaError::Certificate)?;
     }
     if roots.is_empty() {
-        return Err(AuthorityError::Missing);
+        return Err(KubeletCaError::Missing);
     }
     Ok(roots)
 }

@@ -21,11 +21,11 @@ use judge::policy::MachineKind;
 
 /// How each kind is: complete, failing, or neither yet.
 #[derive(Debug)]
-struct Kinds(BTreeMap<usize, Option<Result<(), String>>>);
+struct KindStates(BTreeMap<usize, Option<Result<(), String>>>);
 
-impl Kinds {
+impl KindStates {
     /// Notes how a kind is. Returns what is to be said of all together.
-    fn note(&mut self, index: usize, state: Result<(), String>) -> Option<Fact> {
+    fn record(&mut self, index: usize, state: Result<(), String>) -> Option<Fact> {
         self.0.insert(index, Some(state));
         let failed = self
             .0
@@ -47,10 +47,10 @@ where
     S: Future<Output = bool> + Send + 'static,
 {
     let states = kinds.iter().enumerate().map(|(index, _)| (index, None));
-    let states = Arc::new(Mutex::new(Kinds(states.collect())));
+    let states = Arc::new(Mutex::new(KindStates(states.collect())));
     let mut watches = tokio::task::JoinSet::new();
     for (index, kind) in kinds.into_iter().enumerate() {
-        let feed = Feed {
+        let feed = KindFeed {
             index,
             states: states.clone(),
             send: send.clone(),
@@ -61,28 +61,28 @@ where
     while watches.join_next().await.is_some() {}
 }
 
-/// Where the news of one kind go.
+/// Where the fact of one kind go.
 #[derive(Clone)]
-struct Feed<F> {
+struct KindFeed<F> {
     index: usize,
-    states: Arc<Mutex<Kinds>>,
+    states: Arc<Mutex<KindStates>>,
     send: F,
     random: Random,
 }
 
-impl<F, S> Feed<F>
+impl<F, S> KindFeed<F>
 where
     F: Fn(Fact) -> S,
     S: Future<Output = bool>,
 {
     /// Says how the kind is. Returns whether somebody listens.
-    async fn say(&self, state: Result<(), String>) -> bool {
-        let news = match self.states.lock() {
-            Ok(mut states) => states.note(self.index, state),
+    async fn report(&self, state: Result<(), String>) -> bool {
+        let fact = match self.states.lock() {
+            Ok(mut states) => states.record(self.index, state),
             Err(_) => return false,
         };
-        match news {
-            Some(news) => (self.send)(news).await,
+        match fact {
+            Some(fact) => (self.send)(fact).await,
             None => true,
         }
     }
@@ -90,7 +90,7 @@ where
 
 /// Finds the kind and watches it, again and again: after a failure it may be served in another
 /// version, or not at all.
-async fn follow_kind<S, F>(client: Client, kind: MachineKind, feed: Feed<F>)
+async fn follow_kind<S, F>(client: Client, kind: MachineKind, feed: KindFeed<F>)
 where
     F: Fn(Fact) -> S + Clone + Send + Sync + 'static,
     S: Future<Output = bool> + Send + 'static,
@@ -110,7 +110,7 @@ where
                 None => return,
             },
         };
-        if !feed.say(Err(format!("{kind}: {why}"))).await {
+        if !feed.report(Err(format!("{kind}: {why}"))).await {
             return;
         }
         if begun.elapsed() > Duration::from_secs(60) {
@@ -126,7 +126,7 @@ async fn watch_once<S, F>(
     kind: &MachineKind,
     resource: &ApiResource,
     relist: &mut Relist<String>,
-    feed: &Feed<F>,
+    feed: &KindFeed<F>,
 ) -> Option<String>
 where
     F: Fn(Fact) -> S + Clone + Send + Sync + 'static,
@@ -145,8 +145,8 @@ where
     let send = |change| {
         let feed = feed.clone();
         let fact = match change {
-            Change::Seen { object, .. } => Some(Fact::Machine(Box::new(object))),
-            Change::Gone(key) => Some(Fact::MachineGone(key)),
+            Change::Applied { object, .. } => Some(Fact::Machine(Box::new(object))),
+            Change::Deleted(key) => Some(Fact::MachineGone(key)),
             Change::Synced => None,
             Change::Failed(why) => {
                 failure = Some(why);
@@ -156,7 +156,7 @@ where
         async move {
             match fact {
                 Some(fact) => (feed.send)(fact).await,
-                None => feed.say(Ok(())).await,
+                None => feed.report(Ok(())).await,
             }
         }
         .boxed()

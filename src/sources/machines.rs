@@ -8,7 +8,7 @@ use judge::evidence::{Machine, MachineLink};
 use judge::policy::MachineKind;
 
 /// Addresses of one Machine that are looked at.
-const MOST_ADDRESSES: usize = 256;
+const MAX_ADDRESSES: usize = 256;
 
 /// The Machine that the object stands for.
 pub fn machine(kind: &MachineKind, object: &DynamicObject) -> Machine {
@@ -30,7 +30,7 @@ pub fn machine(kind: &MachineKind, object: &DynamicObject) -> Machine {
             .addresses
             .iter()
             .flat_map(|path| path.strings(&whole))
-            .take(MOST_ADDRESSES)
+            .take(MAX_ADDRESSES)
             .filter_map(San::from_host_text)
             .collect(),
         created: meta

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::kubelet_ca::{AuthorityError, roots};
+use super::kubelet_ca::{KubeletCaError, root_store};
 use crate::cluster::error::{find, innermost};
 use crate::cluster::tls_verifier::client_config;
 
@@ -23,17 +23,17 @@ use crate::cluster::tls_verifier::client_config;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// The cluster's CA, whatever else may be wrong with it.
-    OfCluster,
+    ClusterCa,
     /// Somebody else, and what the verifier says.
     Other(String),
 }
 
 /// Why a port showed no certificate.
 #[derive(Debug, Error)]
-pub enum NotShown {
+pub enum ProbeError {
     /// A kubelet is there and has none yet: Go answers so if its `GetCertificate` has none to give.
     #[error("it has no certificate to show")]
-    HasNone,
+    NoCertificate,
     /// The port did not answer in time.
     #[error("no answer within {} s", .0.as_secs())]
     Timeout(Duration),
@@ -48,31 +48,31 @@ pub enum NotShown {
 /// Looks at kubelets' ports. Nothing is sent but the handshake, so nothing is lost if it is somebody
 /// else's.
 #[derive(Clone)]
-pub struct KubeletPorts {
+pub struct CertificateProbe {
     tls: TlsConnector,
     /// `None` without any CA.
     verifier: Option<Arc<WebPkiServerVerifier>>,
     deadline: Duration,
 }
 
-impl KubeletPorts {
+impl CertificateProbe {
     /// Tells certificates of these CAs, in DER, from others. One handshake may take so long.
     pub fn new<'a>(
         authorities: impl IntoIterator<Item = &'a [u8]>,
         deadline: Duration,
-    ) -> Result<KubeletPorts, AuthorityError> {
-        let verifier = WebPkiServerVerifier::builder(Arc::new(roots(authorities)?))
+    ) -> Result<CertificateProbe, KubeletCaError> {
+        let verifier = WebPkiServerVerifier::builder(Arc::new(root_store(authorities)?))
             .build()
-            .map_err(AuthorityError::Verifier)?;
-        Ok(KubeletPorts {
+            .map_err(KubeletCaError::Verifier)?;
+        Ok(CertificateProbe {
             verifier: Some(verifier),
-            ..KubeletPorts::without_authority(deadline)
+            ..CertificateProbe::without_ca(deadline)
         })
     }
 
     /// Takes every certificate for that of somebody else.
-    pub fn without_authority(deadline: Duration) -> KubeletPorts {
-        KubeletPorts {
+    pub fn without_ca(deadline: Duration) -> CertificateProbe {
+        CertificateProbe {
             // Any certificate whose key the peer has: it is looked at afterwards.
             tls: TlsConnector::from(Arc::new(client_config(|_| Ok(())))),
             verifier: None,
@@ -81,28 +81,33 @@ impl KubeletPorts {
     }
 
     /// The certificate that is shown there and those behind it, by somebody who has its key.
-    pub async fn look_at(&self, at: SocketAddr) -> Result<Chain, NotShown> {
+    pub async fn probe(&self, at: SocketAddr) -> Result<Chain, ProbeError> {
         timeout(self.deadline, self.handshake(at))
             .await
-            .unwrap_or(Err(NotShown::Timeout(self.deadline)))
+            .unwrap_or(Err(ProbeError::Timeout(self.deadline)))
     }
 
-    async fn handshake(&self, at: SocketAddr) -> Result<Chain, NotShown> {
-        let tcp = TcpStream::connect(at).await.map_err(NotShown::Connection)?;
+    async fn handshake(&self, at: SocketAddr) -> Result<Chain, ProbeError> {
+        let tcp = TcpStream::connect(at)
+            .await
+            .map_err(ProbeError::Connection)?;
         let name = ServerName::IpAddress(at.ip().into());
         let stream = self.tls.connect(name, tcp).await.map_err(|error| {
-            if is_no_certificate(&error) {
-                NotShown::HasNone
+            if is_internal_error_alert(&error) {
+                ProbeError::NoCertificate
             } else {
-                NotShown::Tls(error)
+                ProbeError::Tls(error)
             }
         })?;
         let (_, session) = stream.get_ref();
         let chain = session.peer_certificates().unwrap_or_default();
-        let (first, behind) = chain.split_first().ok_or(NotShown::HasNone)?;
+        let (end_entity, intermediates) = chain.split_first().ok_or(ProbeError::NoCertificate)?;
         Ok(Chain {
-            first: first.clone().into_owned(),
-            behind: behind.iter().map(|one| one.clone().into_owned()).collect(),
+            end_entity: end_entity.clone().into_owned(),
+            intermediates: intermediates
+                .iter()
+                .map(|one| one.clone().into_owned())
+                .collect(),
         })
     }
 
@@ -113,9 +118,10 @@ impl KubeletPorts {
         };
         // Names are looked at last, so that any does.
         let name = ServerName::IpAddress(IpAddr::from([0, 0, 0, 0]).into());
-        match verifier.verify_server_cert(&chain.first, &chain.behind, &name, &[], then) {
-            Ok(_) => Trust::OfCluster,
-            Err(error) if is_of_cluster(&error) => Trust::OfCluster,
+        match verifier.verify_server_cert(&chain.end_entity, &chain.intermediates, &name, &[], then)
+        {
+            Ok(_) => Trust::ClusterCa,
+            Err(error) if is_signed_by_cluster_ca(&error) => Trust::ClusterCa,
             Err(error) => Trust::Other(error.to_string()),
         }
     }
@@ -125,11 +131,11 @@ impl KubeletPorts {
 #[derive(Clone, Debug)]
 pub struct Chain {
     /// The server's own.
-    pub first: CertificateDer<'static>,
-    behind: Vec<CertificateDer<'static>>,
+    pub end_entity: CertificateDer<'static>,
+    intermediates: Vec<CertificateDer<'static>>,
 }
 
-fn is_no_certificate(error: &io::Error) -> bool {
+fn is_internal_error_alert(error: &io::Error) -> bool {
     matches!(
         find(error),
         Some(rustls::Error::AlertReceived(
@@ -139,7 +145,7 @@ fn is_no_certificate(error: &io::Error) -> bool {
 }
 
 /// Names are looked at after signatures: who is refused for these is of the cluster's CA.
-fn is_of_cluster(error: &rustls::Error) -> bool {
+fn is_signed_by_cluster_ca(error: &rustls::Error) -> bool {
     let rustls::Error::InvalidCertificate(error) = error else {
         return false;
     };

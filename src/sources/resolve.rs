@@ -3,24 +3,24 @@
 use std::time::Duration;
 
 use super::dns::{Dns, DnsError};
-use super::kubelet_ca::AuthorityError;
+use super::kubelet_ca::KubeletCaError;
 use super::serving_certificate::ServingCertificates;
 use judge::evidence::Answer;
 use judge::finding::Question;
 use judge::policy::Policy;
 
 /// How long a source that cannot be set up is left alone.
-const BROKEN_HOLDS: Duration = Duration::from_secs(10);
+const SETUP_FAILURE_LIFETIME: Duration = Duration::from_secs(10);
 
 /// Asks, as the policy wants it, and says how long the answer holds. Who could not be set up has
 /// failed to answer.
-pub async fn ask(
+pub async fn resolve(
     question: &Question,
     policy: &Policy,
     dns: Option<Result<Dns, DnsError>>,
-    kubelets: Result<ServingCertificates, AuthorityError>,
+    kubelets: Result<ServingCertificates, KubeletCaError>,
 ) -> (Answer, Duration) {
-    let broken = |why: String| (Answer::Failed(why), BROKEN_HOLDS);
+    let broken = |why: String| (Answer::Failed(why), SETUP_FAILURE_LIFETIME);
     match (question, dns, kubelets) {
         (Question::Addresses(name), Some(Ok(dns)), _) => dns.addresses(name).await,
         (Question::Names(ip), Some(Ok(dns)), _) => dns.names(*ip).await,

@@ -12,18 +12,18 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::kubelet_ca::{AuthorityError, roots};
-use crate::cluster::apiserver_certificates::sans;
+use super::kubelet_ca::{KubeletCaError, root_store};
 use crate::cluster::error::{find, innermost};
+use crate::cluster::x509::sans;
 use judge::csr::names::NodeName;
 use judge::csr::{NODE_USER_PREFIX, NODES_GROUP};
 use judge::evidence::Answer;
 use judge::policy::ServingCertificatePolicy;
 
 /// How long an answer holds: for the requests of one renewal.
-const HOLDS: Duration = Duration::from_secs(60);
+const ANSWER_LIFETIME: Duration = Duration::from_secs(60);
 /// How long a kubelet that could not be asked, or shows nothing of use, is left alone.
-const FAILURE_HOLDS: Duration = Duration::from_secs(10);
+const FAILURE_LIFETIME: Duration = Duration::from_secs(10);
 
 /// Asks kubelets, and believes what the cluster's CA has signed.
 #[derive(Clone)]
@@ -35,9 +35,9 @@ impl ServingCertificates {
     /// Trusts these CA certificates, in DER.
     pub fn new<'a>(
         authorities: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<ServingCertificates, AuthorityError> {
+    ) -> Result<ServingCertificates, KubeletCaError> {
         let config = ClientConfig::builder()
-            .with_root_certificates(roots(authorities)?)
+            .with_root_certificates(root_store(authorities)?)
             .with_no_client_auth();
         Ok(ServingCertificates {
             tls: TlsConnector::from(Arc::new(config)),
@@ -51,24 +51,24 @@ impl ServingCertificates {
         node: &str,
         ip: IpAddr,
     ) -> (Answer, Duration) {
-        let deadline = Duration::try_from(policy.timeout).unwrap_or(FAILURE_HOLDS);
+        let deadline = Duration::try_from(policy.timeout).unwrap_or(FAILURE_LIFETIME);
         let at = std::net::SocketAddr::new(ip, policy.port);
         match timeout(deadline, self.handshake(at)).await {
-            Ok(Ok(certificate)) => match read(&certificate, node) {
-                Ok(answer) => (answer, HOLDS),
-                Err(why) => (Answer::Nothing(format!("{at}: {why}")), FAILURE_HOLDS),
+            Ok(Ok(certificate)) => match answer_from(&certificate, node) {
+                Ok(answer) => (answer, ANSWER_LIFETIME),
+                Err(why) => (Answer::Nothing(format!("{at}: {why}")), FAILURE_LIFETIME),
             },
-            Ok(Err(Refusal::Certificate(why))) => {
+            Ok(Err(HandshakeError::Certificate(why))) => {
                 let why = format!("{at} shows no certificate of the cluster's CA: {why}");
-                (Answer::Nothing(why), FAILURE_HOLDS)
+                (Answer::Nothing(why), FAILURE_LIFETIME)
             }
-            Ok(Err(Refusal::Connection(why))) => {
-                (Answer::Failed(format!("{at}: {why}")), FAILURE_HOLDS)
+            Ok(Err(HandshakeError::Connection(why))) => {
+                (Answer::Failed(format!("{at}: {why}")), FAILURE_LIFETIME)
             }
             Err(_) => {
                 let seconds = deadline.as_secs_f32();
                 let why = format!("{at}: no answer within {seconds} s");
-                (Answer::Failed(why), FAILURE_HOLDS)
+                (Answer::Failed(why), FAILURE_LIFETIME)
             }
         }
     }
@@ -76,34 +76,34 @@ impl ServingCertificates {
     async fn handshake(
         &self,
         at: std::net::SocketAddr,
-    ) -> Result<CertificateDer<'static>, Refusal> {
+    ) -> Result<CertificateDer<'static>, HandshakeError> {
         let tcp = TcpStream::connect(at)
             .await
-            .map_err(|error| Refusal::Connection(error.to_string()))?;
+            .map_err(|error| HandshakeError::Connection(error.to_string()))?;
         let name = ServerName::IpAddress(at.ip().into());
         let stream = self.tls.connect(name, tcp).await.map_err(|error| {
             let is_of_tls = matches!(find(&error), Some(rustls::Error::InvalidCertificate(_)));
             let why = innermost(&error);
             if is_of_tls {
-                Refusal::Certificate(why)
+                HandshakeError::Certificate(why)
             } else {
-                Refusal::Connection(why)
+                HandshakeError::Connection(why)
             }
         })?;
         let (_, session) = stream.get_ref();
         let chain = session.peer_certificates().unwrap_or_default();
         let certificate = chain.first().cloned();
-        certificate.ok_or_else(|| Refusal::Connection("it showed no certificate".into()))
+        certificate.ok_or_else(|| HandshakeError::Connection("it showed no certificate".into()))
     }
 }
 
-enum Refusal {
+enum HandshakeError {
     Connection(String),
     Certificate(String),
 }
 
 /// Whose certificate it is, and its names if it is this node's.
-fn read(certificate: &CertificateDer<'_>, node: &str) -> Result<Answer, String> {
+fn answer_from(certificate: &CertificateDer<'_>, node: &str) -> Result<Answer, String> {
     let (_, parsed) = X509Certificate::from_der(certificate)
         .map_err(|error| format!("the certificate cannot be read: {error}"))?;
     let subject = parsed.subject();

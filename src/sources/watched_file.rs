@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 /// How often the file is read without a sign that it has changed.
-const READ_AGAIN: Duration = Duration::from_secs(30);
+const REREAD_INTERVAL: Duration = Duration::from_secs(30);
 /// The time between two readings that must be the same.
-const SETTLES: Duration = Duration::from_millis(50);
+const SETTLE_TIME: Duration = Duration::from_millis(50);
 
 /// A file that cannot be read.
 #[derive(Debug, Error)]
@@ -55,16 +55,16 @@ pub async fn follow<S: Future<Output = bool>>(
     if let Err(error) = &watcher {
         tracing::warn!(
             "{error}; it is read every {} s instead",
-            READ_AGAIN.as_secs()
+            REREAD_INTERVAL.as_secs()
         );
     }
     let mut known = Ok(known);
     loop {
         // Both a change and the end of the time are a reason to look.
-        let _ = timeout(READ_AGAIN, changes.recv()).await;
+        let _ = timeout(REREAD_INTERVAL, changes.recv()).await;
         let found = settled(&path).await;
-        if state(&found) != known.as_deref().map_err(|kind| *kind) {
-            known = state(&found).map(str::to_owned);
+        if text_or_kind(&found) != known.as_deref().map_err(|kind| *kind) {
+            known = text_or_kind(&found).map(str::to_owned);
             if !send(found).await {
                 return;
             }
@@ -76,9 +76,9 @@ pub async fn follow<S: Future<Output = bool>>(
 async fn settled(path: &Path) -> Result<String, ReadError> {
     let mut found = read(path);
     loop {
-        sleep(SETTLES).await;
+        sleep(SETTLE_TIME).await;
         let again = read(path);
-        if state(&again) == state(&found) {
+        if text_or_kind(&again) == text_or_kind(&found) {
             return found;
         }
         found = again;
@@ -86,7 +86,7 @@ async fn settled(path: &Path) -> Result<String, ReadError> {
 }
 
 /// The text, or the kind of failure: two failures of one kind are one to people.
-fn state(read: &Result<String, ReadError>) -> Result<&str, io::ErrorKind> {
+fn text_or_kind(read: &Result<String, ReadError>) -> Result<&str, io::ErrorKind> {
     read.as_deref().map_err(|error| error.cause.kind())
 }
 
@@ -96,14 +96,14 @@ fn watch(path: &Path, changed: mpsc::Sender<()>) -> Result<notify::RecommendedWa
         _ => Path::new("."),
     };
     let start = || {
-        let tell = move |event: notify::Result<notify::Event>| {
+        let on_event = move |event: notify::Result<notify::Event>| {
             // Our own reading is an access too. A change that finds another one waiting is seen
             // with it.
             if !event.is_ok_and(|event| event.kind.is_access()) {
                 let _ = changed.try_send(());
             }
         };
-        let mut watcher = notify::recommended_watcher(tell)?;
+        let mut watcher = notify::recommended_watcher(on_event)?;
         watcher.watch(folder, RecursiveMode::NonRecursive)?;
         Ok(watcher)
     };

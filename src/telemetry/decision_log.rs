@@ -25,7 +25,7 @@ pub enum Format {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Decision")]
-struct Line<'a> {
+struct DecisionRecord<'a> {
     /// Time of the decision, RFC 3339 in UTC: the same key as in messages on standard error.
     #[schemars(with = "String", extend("format" = "date-time"))]
     timestamp: Timestamp,
@@ -92,7 +92,7 @@ struct LoggedSan<'a> {
 
 /// The JSON Schema of a line.
 pub fn schema() -> Schema {
-    schemars::schema_for!(Line<'_>)
+    schemars::schema_for!(DecisionRecord<'_>)
 }
 
 /// A decision to be logged.
@@ -112,15 +112,15 @@ pub struct Decision<'a> {
 
 /// The audit log on standard output.
 #[derive(Clone, Debug)]
-pub struct AuditLog {
+pub struct DecisionLog {
     format: Format,
     replica: String,
 }
 
-impl AuditLog {
+impl DecisionLog {
     /// A log of the replica with this identity.
-    pub fn new(format: Format, replica: String) -> AuditLog {
-        AuditLog { format, replica }
+    pub fn new(format: Format, replica: String) -> DecisionLog {
+        DecisionLog { format, replica }
     }
 
     /// Writes one line. An error is only good for a metric: there is no other place to report it.
@@ -141,7 +141,7 @@ impl AuditLog {
             policy,
             enforcement,
         } = decision;
-        let line = Line {
+        let line = DecisionRecord {
             timestamp,
             kind: "Decision",
             verdict: judgement.verdict.decision().as_str(),

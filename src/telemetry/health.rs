@@ -1,4 +1,4 @@
-//! Whether the daemon lives, and whether it is ready: what `/livez` and `/readyz` say.
+//! Whether the daemon is_alive, and whether it is ready: what `/livez` and `/readyz` say.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -6,19 +6,19 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// The loop notes that it lives once in a second; without that for this long it hangs.
-const SILENCE: Duration = Duration::from_secs(30);
+/// The loop notes that it is_alive once in a second; without that for this long it hangs.
+const MAX_LOOP_AGE: Duration = Duration::from_secs(30);
 
 /// The state of the daemon as others may see it.
 #[derive(Debug)]
 pub struct Health {
     state: Mutex<State>,
-    noted: Notify,
+    updated: Notify,
 }
 
 #[derive(Debug)]
 struct State {
-    alive: Instant,
+    last_loop: Instant,
     /// What keeps it from being ready: name and reason.
     unready: Vec<(String, String)>,
     /// The permission that a write lacked last.
@@ -30,51 +30,51 @@ impl Health {
     pub fn new() -> Health {
         Health {
             state: Mutex::new(State {
-                alive: Instant::now(),
+                last_loop: Instant::now(),
                 unready: vec![("start".into(), "nothing has been read yet".into())],
                 forbidden: None,
             }),
-            noted: Notify::new(),
+            updated: Notify::new(),
         }
     }
 
     /// Notes that the loop goes round, and what keeps it from being ready.
-    pub fn note(&self, unready: Vec<(String, String)>) {
+    pub fn record_loop(&self, unready: Vec<(String, String)>) {
         if let Ok(mut state) = self.state.lock() {
-            state.alive = Instant::now();
+            state.last_loop = Instant::now();
             state.unready = unready;
         }
-        self.noted.notify_waiters();
+        self.updated.notify_waiters();
     }
 
     /// Waits until nothing keeps it from being ready.
     pub async fn ready(&self) {
         loop {
-            // Before the look: what is noted after it must not be missed.
-            let noted = self.noted.notified();
-            if self.unready().is_empty() {
+            // Before the look: what is updated after it must not be missed.
+            let updated = self.updated.notified();
+            if self.unready_reasons().is_empty() {
                 return;
             }
-            noted.await;
+            updated.await;
         }
     }
 
     /// Notes which permission a write lacked; `None` when a write has gone through.
-    pub fn note_forbidden(&self, why: Option<String>) {
+    pub fn record_forbidden(&self, why: Option<String>) {
         if let Ok(mut state) = self.state.lock() {
             state.forbidden = why;
         }
     }
 
     /// Whether the loop goes round.
-    pub fn lives(&self) -> bool {
+    pub fn is_alive(&self) -> bool {
         self.state
             .lock()
-            .is_ok_and(|state| state.alive.elapsed() < SILENCE)
+            .is_ok_and(|state| state.last_loop.elapsed() < MAX_LOOP_AGE)
     }
 
     /// What keeps it from being ready, a line each; empty when it is.
-    pub fn unready(&self) -> Vec<String> {
+    pub fn unready_reasons(&self) -> Vec<String> {
         let Ok(state) = self.state.lock() else {
             return vec!["state: cannot be read".into()];
         };

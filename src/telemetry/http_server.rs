@@ -14,16 +14,16 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 
 use super::health::Health;
-use super::https::{Certificate, TlsListener};
+use super::https::{ServerCertificate, TlsListener};
 use super::metrics::Metrics;
-use super::metrics_auth::Gate;
+use super::metrics_auth::MetricsAuth;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Connections that may wait to be taken.
 const BACKLOG: i32 = 128;
 /// Linux's EAFNOSUPPORT, for which `std` has no name: a kernel without IPv6.
-const NO_SUCH_FAMILY: i32 = 97;
+const EAFNOSUPPORT: i32 = 97;
 
 /// A server that cannot serve.
 #[derive(Debug, Error)]
@@ -48,50 +48,50 @@ pub enum ServerError {
 }
 
 #[derive(Clone)]
-struct Shown {
+struct ServerState {
     health: Arc<Health>,
     metrics: Arc<Metrics>,
-    gate: Option<Arc<Gate>>,
+    metrics_auth: Option<Arc<MetricsAuth>>,
 }
 
 /// Where and for whom the server is.
-pub struct Terms<'a> {
+pub struct ServerOptions<'a> {
     /// Addresses to listen on: the first of a kind that the machine has.
     pub addresses: &'a [SocketAddr],
     /// Serves HTTPS with this.
-    pub certificate: Option<Certificate>,
+    pub certificate: Option<ServerCertificate>,
     /// Who may read the metrics; everybody, if there is none. Probes ask without a token.
-    pub gate: Option<Gate>,
+    pub metrics_auth: Option<MetricsAuth>,
 }
 
 /// A server that has its port.
 pub struct Server {
     listener: TcpListener,
-    certificate: Option<Certificate>,
+    certificate: Option<ServerCertificate>,
     router: Router,
 }
 
 impl Server {
     /// Takes the port.
     pub async fn bind(
-        terms: Terms<'_>,
+        options: ServerOptions<'_>,
         health: Arc<Health>,
         metrics: Arc<Metrics>,
     ) -> Result<Server, ServerError> {
-        let gate = terms.gate.map(Arc::new);
+        let metrics_auth = options.metrics_auth.map(Arc::new);
         let router = Router::new()
-            .route("/metrics", get(show_metrics))
+            .route("/metrics", get(serve_metrics))
             .route("/healthz", get(livez))
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
-            .with_state(Shown {
+            .with_state(ServerState {
                 health,
                 metrics,
-                gate,
+                metrics_auth,
             });
         Ok(Server {
-            listener: listen(terms.addresses)?,
-            certificate: terms.certificate,
+            listener: listen(options.addresses)?,
+            certificate: options.certificate,
             router,
         })
     }
@@ -125,7 +125,7 @@ fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, ServerError> {
         let absent = matches!(
             cause.kind(),
             ErrorKind::Unsupported | ErrorKind::AddrNotAvailable
-        ) || cause.raw_os_error() == Some(NO_SUCH_FAMILY);
+        ) || cause.raw_os_error() == Some(EAFNOSUPPORT);
         refused = ServerError::Listen { address, cause };
         if !absent {
             break;
@@ -147,26 +147,26 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn show_metrics(State(shown): State<Shown>, headers: HeaderMap) -> Response {
-    if let Some(gate) = &shown.gate
-        && let Err(refusal) = gate.admit(&headers).await
+async fn serve_metrics(State(state): State<ServerState>, headers: HeaderMap) -> Response {
+    if let Some(metrics_auth) = &state.metrics_auth
+        && let Err(denied) = metrics_auth.authorize(&headers).await
     {
-        return refusal.into_response();
+        return denied.into_response();
     }
     let kind = [(header::CONTENT_TYPE, OPENMETRICS)];
-    (kind, shown.metrics.encode()).into_response()
+    (kind, state.metrics.encode()).into_response()
 }
 
-async fn livez(State(shown): State<Shown>) -> impl IntoResponse {
-    if shown.health.lives() {
+async fn livez(State(state): State<ServerState>) -> impl IntoResponse {
+    if state.health.is_alive() {
         (StatusCode::OK, "ok\n")
     } else {
         (StatusCode::INTERNAL_SERVER_ERROR, "the controller hangs\n")
     }
 }
 
-async fn readyz(State(shown): State<Shown>) -> impl IntoResponse {
-    let unready = shown.health.unready();
+async fn readyz(State(state): State<ServerState>) -> impl IntoResponse {
+    let unready = state.health.unready_reasons();
     if unready.is_empty() {
         return (StatusCode::OK, "ok\n".to_owned());
     }

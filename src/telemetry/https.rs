@@ -24,10 +24,10 @@ use tokio_rustls::server::TlsStream;
 use crate::sources::watched_file;
 
 /// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handshakes at the same time. One more ends the oldest: whoever opens connections and says
 /// nothing keeps no probe waiting.
-const HANDSHAKES: usize = 128;
+const MAX_HANDSHAKES: usize = 128;
 
 /// A certificate and its key that cannot be used.
 #[derive(Debug, Error)]
@@ -66,62 +66,62 @@ pub enum PairError {
 
 /// Where the certificate and its key are, and what they held last.
 #[derive(Clone, Debug)]
-pub struct Certificate {
+pub struct ServerCertificate {
     chain: PathBuf,
     key: PathBuf,
     texts: (String, String),
-    shown: Arc<Shown>,
+    current: Arc<CurrentCertificate>,
 }
 
-/// The certificate that is shown now.
+/// The certificate that is current now.
 #[derive(Debug)]
-struct Shown(RwLock<Arc<CertifiedKey>>);
+struct CurrentCertificate(RwLock<Arc<CertifiedKey>>);
 
-impl ResolvesServerCert for Shown {
+impl ResolvesServerCert for CurrentCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.read().ok().map(|shown| shown.clone())
+        self.0.read().ok().map(|current| current.clone())
     }
 }
 
-impl Certificate {
+impl ServerCertificate {
     /// Reads both files, in PEM.
-    pub fn read(chain: PathBuf, key: PathBuf) -> Result<Certificate, CertificateError> {
+    pub fn read(chain: PathBuf, key: PathBuf) -> Result<ServerCertificate, CertificateError> {
         let (texts, pair) = load(&chain, &key)?;
-        Ok(Certificate {
+        Ok(ServerCertificate {
             chain,
             key,
             texts,
-            shown: Arc::new(Shown(RwLock::new(Arc::new(pair)))),
+            current: Arc::new(CurrentCertificate(RwLock::new(Arc::new(pair)))),
         })
     }
 
     /// How connections are made that show it.
-    fn config(&self) -> ServerConfig {
-        let mut config = ServerConfig::builder()
+    fn server_config(&self) -> ServerConfig {
+        let mut server_config = ServerConfig::builder()
             .with_no_client_auth()
-            .with_cert_resolver(self.shown.clone());
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config
+            .with_cert_resolver(self.current.clone());
+        server_config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        server_config
     }
 
     /// Shows another certificate when the files hold one. Does not end.
     async fn follow(self) {
         let (chain, key) = self.texts.clone();
-        let renew = |_| {
-            self.renew();
+        let reload = |_| {
+            self.reload();
             std::future::ready(true)
         };
         tokio::join!(
-            watched_file::follow(self.chain.clone(), chain, renew),
-            watched_file::follow(self.key.clone(), key, renew),
+            watched_file::follow(self.chain.clone(), chain, reload),
+            watched_file::follow(self.key.clone(), key, reload),
         );
     }
 
-    fn renew(&self) {
+    fn reload(&self) {
         let read = load(&self.chain, &self.key);
-        match (read, self.shown.0.write()) {
-            (Ok((_, pair)), Ok(mut shown)) => {
-                *shown = Arc::new(pair);
+        match (read, self.current.0.write()) {
+            (Ok((_, pair)), Ok(mut current)) => {
+                *current = Arc::new(pair);
                 tracing::info!("the certificate of the HTTPS server was read anew");
             }
             (Err(error), _) => tracing::warn!(
@@ -167,10 +167,10 @@ impl TlsListener {
     /// Takes connections from here, until it is dropped, and follows the certificate's files.
     pub(super) fn start(
         listener: TcpListener,
-        certificate: Certificate,
+        certificate: ServerCertificate,
     ) -> std::io::Result<TlsListener> {
         let address = listener.local_addr()?;
-        let acceptor = TlsAcceptor::from(Arc::new(certificate.config()));
+        let acceptor = TlsAcceptor::from(Arc::new(certificate.server_config()));
         let (sender, streams) = mpsc::channel(1);
         tokio::spawn(async move {
             tokio::select! {
@@ -208,14 +208,14 @@ async fn accept_all(
     loop {
         let (stream, peer) = Listener::accept(&mut listener).await;
         open.retain(|handshake| !handshake.is_finished());
-        if open.len() >= HANDSHAKES
+        if open.len() >= MAX_HANDSHAKES
             && let Some(oldest) = open.pop_front()
         {
             oldest.abort();
         }
         let (acceptor, sender) = (acceptor.clone(), sender.clone());
         let handshake = tokio::spawn(async move {
-            if let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await {
+            if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                 // An error means that nobody serves any more.
                 let _ = sender.send((stream, peer)).await;
             }

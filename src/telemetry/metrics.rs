@@ -24,11 +24,11 @@ use judge::policy::Policy;
 use judge::{Decision, Judgement};
 
 /// Bounds of the seconds from a request's arrival to its condition.
-const LATENCY: [f64; 13] = [
+const LATENCY_BUCKETS: [f64; 13] = [
     0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0, 900.0,
 ];
 /// Bounds of the seconds of one judgement.
-const JUDGE: [f64; 8] = [
+const JUDGE_BUCKETS: [f64; 8] = [
     0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.005, 0.05,
 ];
 
@@ -83,7 +83,7 @@ pub struct Metrics {
     source_errors: Family<SourceLabel, Counter>,
     policy: Family<PolicyLabel, Gauge>,
     policy_reloads: Family<ResultLabel, Counter>,
-    policy_reload_good: Gauge,
+    policy_reload_successful: Gauge,
     issued: Counter,
     approved_unissued: Gauge,
     dropped: Counter,
@@ -100,15 +100,15 @@ impl Metrics {
             findings: Family::default(),
             pending: Family::default(),
             oldest_pending: Gauge::default(),
-            latency: Histogram::new(LATENCY),
-            judge: Histogram::new(JUDGE),
+            latency: Histogram::new(LATENCY_BUCKETS),
+            judge: Histogram::new(JUDGE_BUCKETS),
             writes: Family::default(),
             source_synced: Family::default(),
             source_age: Family::default(),
             source_errors: Family::default(),
             policy: Family::default(),
             policy_reloads: Family::default(),
-            policy_reload_good: Gauge::default(),
+            policy_reload_successful: Gauge::default(),
             issued: Counter::default(),
             approved_unissued: Gauge::default(),
             dropped: Counter::default(),
@@ -117,7 +117,7 @@ impl Metrics {
         };
         metrics.register(&mut registry, started);
         metrics.preset(started);
-        metrics.show_policy(policy);
+        metrics.set_policy(policy);
         Metrics {
             registry: Mutex::new(registry),
             ..metrics
@@ -210,7 +210,7 @@ impl Metrics {
         r.register(
             "policy_last_reload_successful",
             "Whether the policy that was read last is the one in force",
-            self.policy_reload_good.clone(),
+            self.policy_reload_successful.clone(),
         );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         r.register("build", "The version of this program", build);
@@ -234,12 +234,12 @@ impl Metrics {
         for result in [RELOADED, REFUSED] {
             drop(self.policy_reloads.get_or_create(&ResultLabel { result }));
         }
-        self.policy_reload_good.set(1);
-        self.show_sources(&Evidence::default(), started);
+        self.policy_reload_successful.set(1);
+        self.set_sources(&Evidence::default(), started);
     }
 
     /// Counts a verdict that is news.
-    pub fn judged(&self, judgement: &Judgement) {
+    pub fn record_verdict(&self, judgement: &Judgement) {
         let decision = judgement.verdict.decision();
         self.requests.get_or_create(&verdict(decision)).inc();
         for code in judgement.codes() {
@@ -251,12 +251,12 @@ impl Metrics {
     }
 
     /// Notes how long a judgement took.
-    pub fn judge_took(&self, time: Duration) {
+    pub fn observe_judgement(&self, time: Duration) {
         self.judge.observe(time.as_secs_f64());
     }
 
     /// Counts a write; `after` is the time since the request arrived, if the condition is there.
-    pub fn wrote(&self, result: &'static str, after: Option<Duration>) {
+    pub fn record_write(&self, result: &'static str, after: Option<Duration>) {
         self.writes.get_or_create(&ResultLabel { result }).inc();
         if let Some(after) = after {
             self.latency.observe(after.as_secs_f64());
@@ -264,12 +264,12 @@ impl Metrics {
     }
 
     /// Counts a failure of a source.
-    pub fn source_failed(&self, source: Source) {
+    pub fn record_source_failure(&self, source: Source) {
         self.source_errors.get_or_create(&label(source)).inc();
     }
 
     /// Shows the policy in force.
-    pub fn show_policy(&self, policy: &Policy) {
+    pub fn set_policy(&self, policy: &Policy) {
         self.policy.clear();
         let label = PolicyLabel {
             name: policy.metadata.name.clone(),
@@ -279,21 +279,21 @@ impl Metrics {
     }
 
     /// Counts a policy that was read anew.
-    pub fn policy_reloaded(&self, used: bool) {
+    pub fn record_policy_reload(&self, used: bool) {
         let result = if used { RELOADED } else { REFUSED };
         let label = ResultLabel { result };
         self.policy_reloads.get_or_create(&label).inc();
-        self.policy_reload_good.set(used.into());
+        self.policy_reload_successful.set(used.into());
     }
 
     /// Counts a decision that could not be logged.
-    pub fn line_lost(&self) {
+    pub fn record_lost_line(&self) {
         self.lines_lost.inc();
     }
 
     /// Shows the state of the sources that are needed, and of those that have been asked. Others
     /// are not down.
-    pub fn show_sources(&self, evidence: &Evidence, now: Timestamp) {
+    pub fn set_sources(&self, evidence: &Evidence, now: Timestamp) {
         let needed: BTreeSet<Source> = evidence.needed().collect();
         for source in Source::ALL {
             let label = label(source);
@@ -314,7 +314,7 @@ impl Metrics {
     }
 
     /// Shows the open requests: how many wait for what, and since when the oldest is open.
-    pub fn show_pending(&self, waiting: impl Iterator<Item = (Code, usize)>, oldest: Duration) {
+    pub fn set_pending(&self, waiting: impl Iterator<Item = (Code, usize)>, oldest: Duration) {
         for (code, count) in waiting {
             let reason = ReasonLabel {
                 reason: code.as_str(),
@@ -327,7 +327,7 @@ impl Metrics {
     }
 
     /// Shows what became of approvals, and what was dropped.
-    pub fn show_counts(&self, unissued: usize, issued: u64, dropped: u64) {
+    pub fn set_totals(&self, unissued: usize, issued: u64, dropped: u64) {
         self.approved_unissued
             .set(i64::try_from(unissued).unwrap_or(i64::MAX));
         self.issued.inc_by(issued.saturating_sub(self.issued.get()));
@@ -337,7 +337,7 @@ impl Metrics {
 
     /// Shows whether this replica leads, asked at every look: it may have been frozen since the
     /// last note.
-    pub fn show_leader(&self, leads: impl Fn() -> bool + Send + Sync + 'static) {
+    pub fn register_leader(&self, leads: impl Fn() -> bool + Send + Sync + 'static) {
         if let Ok(mut registry) = self.registry.lock() {
             registry.register_collector(Box::new(Leader(Box::new(leads))));
         }
@@ -425,14 +425,14 @@ mod tests {
         let policy = policy::parse(cluster_api.unwrap().1).unwrap();
         let mut evidence = Evidence::new(&policy.spec);
         evidence.apply(Fact::Synced(Source::Dns), now);
-        metrics.show_sources(&evidence, now);
+        metrics.set_sources(&evidence, now);
         let shown = synced(&metrics);
         assert!(shown.contains(&"machines 0".into()), "{shown:?}");
         assert!(shown.contains(&"dns 1".into()), "{shown:?}");
 
         let default = policy::default_policy().unwrap();
         evidence.policy_changed(&policy.spec, &default.spec);
-        metrics.show_sources(&evidence, now);
+        metrics.set_sources(&evidence, now);
         assert_eq!(synced(&metrics), needed);
     }
 }

@@ -19,50 +19,50 @@ use judge::finding::shown;
 /// What is read.
 const PATH: &str = "/metrics";
 /// How long a grant holds. So long a right that was taken away still counts.
-const HOLDS: Duration = Duration::from_secs(60);
+const GRANT_LIFETIME: Duration = Duration::from_secs(60);
 /// Grants that are kept.
-const MOST: usize = 64;
+const MAX_GRANTS: usize = 64;
 /// The longest token that is looked at, in bytes.
-const LONGEST_TOKEN: usize = 16 * 1024;
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// Tokens that the API server is asked about at the same time.
-const AT_ONCE: usize = 4;
+const MAX_CONCURRENT_REVIEWS: usize = 4;
 /// How long a token may wait for that.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REVIEW_QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Lets in whom the API server knows and allows.
-pub struct Gate {
+pub struct MetricsAuth {
     client: Client,
     granted: Mutex<Grants>,
-    asking: Semaphore,
+    reviews: Semaphore,
     /// Whether the last question had no answer: said once.
-    fails: AtomicBool,
+    last_review_failed: AtomicBool,
 }
 
 /// Why somebody is not let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum AuthError {
     /// No token, or nobody's.
     Unauthenticated,
     /// This user may not.
     Forbidden(String),
     /// Nobody could say.
-    Unknown,
+    Unavailable,
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for AuthError {
     fn into_response(self) -> Response {
         match self {
-            Refusal::Unauthenticated => {
+            AuthError::Unauthenticated => {
                 let how = [(header::WWW_AUTHENTICATE, "Bearer")];
                 let why = "expected a token that the API server knows (Authorization: Bearer)\n";
                 (StatusCode::UNAUTHORIZED, how, why).into_response()
             }
-            Refusal::Forbidden(user) => {
+            AuthError::Forbidden(user) => {
                 let user = shown(user.as_bytes());
                 let why = format!("{user} may not get the nonResourceURL {PATH}\n");
                 (StatusCode::FORBIDDEN, why).into_response()
             }
-            Refusal::Unknown => {
+            AuthError::Unavailable => {
                 let why = "the API server cannot be asked whether this token may\n";
                 (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
             }
@@ -70,44 +70,46 @@ impl IntoResponse for Refusal {
     }
 }
 
-impl Gate {
+impl MetricsAuth {
     /// A gate that asks the API server.
-    pub fn new(client: Client) -> Gate {
-        Gate {
+    pub fn new(client: Client) -> MetricsAuth {
+        MetricsAuth {
             client,
             granted: Mutex::default(),
-            asking: Semaphore::new(AT_ONCE),
-            fails: AtomicBool::new(false),
+            reviews: Semaphore::new(MAX_CONCURRENT_REVIEWS),
+            last_review_failed: AtomicBool::new(false),
         }
     }
 
     /// Whether the sender of these headers may read the metrics.
-    pub async fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let token = bearer(headers).ok_or(Refusal::Unauthenticated)?;
-        let key = Key::of(token);
-        if self.grants(|grants| grants.holds(&key, Instant::now())) {
+    pub async fn authorize(&self, headers: &HeaderMap) -> Result<(), AuthError> {
+        let token = bearer(headers).ok_or(AuthError::Unauthenticated)?;
+        let key = TokenDigest::of(token);
+        if self.grants(|grants| grants.contains(&key, Instant::now())) {
             return Ok(());
         }
-        let Ok(Ok(_turn)) = timeout(PATIENCE, self.asking.acquire()).await else {
-            return Err(Refusal::Unknown);
+        let Ok(Ok(_permit)) = timeout(REVIEW_QUEUE_TIMEOUT, self.reviews.acquire()).await else {
+            return Err(AuthError::Unavailable);
         };
         let answer = may_get(&self.client, token, PATH).await;
-        let failed = self.fails.swap(answer.is_err(), Ordering::Relaxed);
+        let failed = self
+            .last_review_failed
+            .swap(answer.is_err(), Ordering::Relaxed);
         match answer {
-            Ok(Access::Granted) => {
+            Ok(Access::Allowed) => {
                 self.grants(|grants| {
                     grants.add(key, Instant::now());
                     true
                 });
                 Ok(())
             }
-            Ok(Access::Unauthenticated) => Err(Refusal::Unauthenticated),
-            Ok(Access::Forbidden(user)) => Err(Refusal::Forbidden(user)),
+            Ok(Access::Unauthenticated) => Err(AuthError::Unauthenticated),
+            Ok(Access::Forbidden(user)) => Err(AuthError::Forbidden(user)),
             Err(why) => {
                 if !failed {
                     tracing::warn!("cannot ask who may read the metrics: {why}");
                 }
-                Err(Refusal::Unknown)
+                Err(AuthError::Unavailable)
             }
         }
     }
@@ -124,38 +126,38 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();
-    let fits = !token.is_empty() && token.len() <= LONGEST_TOKEN;
+    let fits = !token.is_empty() && token.len() <= MAX_TOKEN_BYTES;
     (scheme.eq_ignore_ascii_case("bearer") && fits).then_some(token)
 }
 
 /// A digest, so that no token is kept.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
-struct Key(Vec<u8>);
+struct TokenDigest(Vec<u8>);
 
-impl Key {
-    fn of(token: &str) -> Key {
-        Key(digest(&SHA256, token.as_bytes()).as_ref().to_vec())
+impl TokenDigest {
+    fn of(token: &str) -> TokenDigest {
+        TokenDigest(digest(&SHA256, token.as_bytes()).as_ref().to_vec())
     }
 }
 
 /// Grants, and until when each holds.
 #[derive(Debug, Default)]
-struct Grants(HashMap<Key, Instant>);
+struct Grants(HashMap<TokenDigest, Instant>);
 
 impl Grants {
-    fn holds(&self, key: &Key, now: Instant) -> bool {
+    fn contains(&self, key: &TokenDigest, now: Instant) -> bool {
         self.0.get(key).is_some_and(|until| now < *until)
     }
 
-    fn add(&mut self, key: Key, now: Instant) {
+    fn add(&mut self, key: TokenDigest, now: Instant) {
         self.0.retain(|_, until| now < *until);
-        if self.0.len() >= MOST
+        if self.0.len() >= MAX_GRANTS
             && let Some(first) = self.0.iter().min_by_key(|(_, until)| **until)
         {
             let first = first.0.clone();
             self.0.remove(&first);
         }
-        self.0.insert(key, now + HOLDS);
+        self.0.insert(key, now + GRANT_LIFETIME);
     }
 }
 
@@ -168,17 +170,20 @@ mod tests {
     fn a_grant_holds_for_a_minute_and_only_so_many_are_kept() {
         let begun = Instant::now();
         let mut grants = Grants::default();
-        grants.add(Key::of("first"), begun);
-        assert!(grants.holds(&Key::of("first"), begun + HOLDS - Duration::from_secs(1)));
-        assert!(!grants.holds(&Key::of("first"), begun + HOLDS));
-        assert!(!grants.holds(&Key::of("firs"), begun));
-        for one in 0..MOST {
+        grants.add(TokenDigest::of("first"), begun);
+        assert!(grants.contains(
+            &TokenDigest::of("first"),
+            begun + GRANT_LIFETIME - Duration::from_secs(1)
+        ));
+        assert!(!grants.contains(&TokenDigest::of("first"), begun + GRANT_LIFETIME));
+        assert!(!grants.contains(&TokenDigest::of("firs"), begun));
+        for one in 0..MAX_GRANTS {
             let later = Duration::from_millis(u64::try_from(one).unwrap() + 1);
-            grants.add(Key::of(&format!("{one}")), begun + later);
+            grants.add(TokenDigest::of(&format!("{one}")), begun + later);
         }
-        assert_eq!(grants.0.len(), MOST);
-        assert!(!grants.holds(&Key::of("first"), begun));
-        grants.add(Key::of("late"), begun + 2 * HOLDS);
+        assert_eq!(grants.0.len(), MAX_GRANTS);
+        assert!(!grants.contains(&TokenDigest::of("first"), begun));
+        grants.add(TokenDigest::of("late"), begun + 2 * GRANT_LIFETIME);
         assert_eq!(grants.0.len(), 1);
     }
 
@@ -194,7 +199,7 @@ mod tests {
         for wrong in ["abc", "Basic abc", "Bearer", "Bearer ", "Bearerabc"] {
             assert_eq!(token(wrong), None, "{wrong}");
         }
-        let long = format!("Bearer {}", "a".repeat(LONGEST_TOKEN + 1));
+        let long = format!("Bearer {}", "a".repeat(MAX_TOKEN_BYTES + 1));
         assert_eq!(token(&long), None);
         assert_eq!(bearer(&HeaderMap::new()), None);
     }

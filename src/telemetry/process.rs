@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 /// A clock tick; the kernel shows times in this unit on every architecture.
 const TICK: Duration = Duration::from_millis(10);
-const OURSELVES: &str = "self";
+const SELF: &str = "self";
 
 #[derive(Debug)]
 pub(super) struct ProcessCollector {
@@ -37,7 +37,7 @@ impl Collector for ProcessCollector {
             "When the process started, in seconds since 1970",
             self.started.as_duration().as_secs_f64(),
         )?;
-        if let Some(kib) = memory_kib(OURSELVES, "VmRSS:") {
+        if let Some(kib) = memory_kib(SELF, "VmRSS:") {
             let bytes = f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) * 1024.0;
             gauge("process_resident_memory_bytes", "Resident memory", bytes)?;
         }
@@ -45,7 +45,7 @@ impl Collector for ProcessCollector {
             let count = u32::try_from(files.count()).unwrap_or(u32::MAX);
             gauge("process_open_fds", "Open files", f64::from(count))?;
         }
-        if let Some(used) = cpu_time(OURSELVES) {
+        if let Some(used) = cpu_time(SELF) {
             let counter = ConstCounter::new(used.as_secs_f64());
             let metric = encoder.encode_descriptor(
                 "process_cpu_seconds",

@@ -139,7 +139,7 @@ impl Wave {
 
 impl Resident {
     async fn until_served(&self, places: &Semaphore) {
-        let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE, &Random::of_machine());
+        let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE, &Random::from_os());
         loop {
             let Ok(place) = places.acquire().await else {
                 return;
@@ -187,7 +187,7 @@ impl Strikes {
             let admin = stage.admin()?;
             strikes.spawn(async move {
                 sleep(over * index / parts).await;
-                let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE, &Random::of_machine());
+                let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE, &Random::from_os());
                 let client = Client::try_from(config)?;
                 loop {
                     let struck = async {

@@ -33,10 +33,10 @@ pub(crate) fn exposed() -> String {
         kept: judge::csr::Kept::default(),
     };
     let request = Request::read(object, b"");
-    metrics.judged(&judge::judge(&request, &policy, &evidence, now));
-    metrics.show_pending([(Code::NodeMissing, 1)].into_iter(), Duration::ZERO);
-    metrics.wrote("written", Some(Duration::ZERO));
-    metrics.show_leader(|| true);
+    metrics.record_verdict(&judge::judge(&request, &policy, &evidence, now));
+    metrics.set_pending([(Code::NodeMissing, 1)].into_iter(), Duration::ZERO);
+    metrics.record_write("written", Some(Duration::ZERO));
+    metrics.register_leader(|| true);
     metrics.encode()
 }
 

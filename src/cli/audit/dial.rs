@@ -8,7 +8,7 @@ use rustls::pki_types::UnixTime;
 
 use super::{Item, Subject};
 use crate::cli::live::{Issued, Look};
-use crate::sources::presented_certificate::{KubeletPorts, Trust};
+use crate::sources::presented_certificate::{CertificateProbe, Trust};
 use judge::csr::Requestor;
 use judge::csr::names::San;
 use judge::csr::{KUBELET_SERVING_SIGNER, Kept, NODE_USER_PREFIX, NODES_GROUP, Object, Request};
@@ -21,7 +21,7 @@ const AT_ONCE: usize = 32;
 
 /// Every Node's kubelet.
 pub(super) async fn dial(look: &Look, authorities: &[Vec<u8>]) -> Vec<Subject> {
-    let ports = KubeletPorts::new(authorities.iter().map(Vec::as_slice), DEADLINE);
+    let ports = CertificateProbe::new(authorities.iter().map(Vec::as_slice), DEADLINE);
     let nodes = look.evidence.nodes.iter();
     let dialled = nodes.map(|node| {
         let ports = &ports;
@@ -35,12 +35,12 @@ pub(super) async fn dial(look: &Look, authorities: &[Vec<u8>]) -> Vec<Subject> {
             match (at, ports) {
                 (Err(why), _) => note(node, None, why),
                 (Ok(at), Err(why)) => note(node, Some(at), why.to_string()),
-                (Ok(at), Ok(ports)) => match ports.look_at(at).await {
+                (Ok(at), Ok(ports)) => match ports.probe(at).await {
                     Err(why) => note(node, Some(at), why.to_string()),
                     Ok(chain) => {
-                        let issued = Issued::of(&chain.first);
+                        let issued = Issued::of(&chain.end_entity);
                         let mut subject = match ports.signed_by(&chain, UnixTime::now()) {
-                            Trust::OfCluster => of_certificate(look, node, at, &chain.first),
+                            Trust::ClusterCa => of_certificate(look, node, at, &chain.end_entity),
                             Trust::Other(why) => {
                                 let why = format!("not signed by the cluster's CA: {why}");
                                 note(node, Some(at), why)

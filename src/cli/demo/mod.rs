@@ -36,7 +36,7 @@ use super::policy;
 use super::serving::ServingArgs;
 use super::target::{INTERRUPTED, block_on};
 use crate::cluster::connection::Connection;
-use crate::cluster::protected_identities::KUBERNETES_SERVICE;
+use crate::cluster::protected_objects::KUBERNETES_SERVICE;
 use crate::controller::{Setup, WRITES_AT_ONCE};
 use crate::telemetry::health::Health;
 use apiserver_sim::{Options, Server};
@@ -335,7 +335,7 @@ async fn start_daemon(connection: Connection) -> Result<Daemon> {
         enforcement: None,
         lease: Some(("kube-system".into(), "csr-warden".into())),
         serving: ServingArgs::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
-        audit: None,
+        decision_log: None,
         concurrency: WRITES_AT_ONCE.into(),
     })
     .await

@@ -120,10 +120,10 @@ fn finding(finding: &Finding, paint: Paint) -> String {
         let _ = writeln!(text, "{}", wrap(&named(&finding.objects), "    "));
     }
     let _ = writeln!(text, "{}", wrap(&finding.why, "  "));
-    if !finding.mend.is_empty() {
+    if !finding.fix.is_empty() {
         let _ = writeln!(text);
     }
-    for line in finding.mend.iter().flat_map(|mend| mend.lines()) {
+    for line in finding.fix.iter().flat_map(|mend| mend.lines()) {
         let _ = writeln!(text, "    {line}");
     }
     text
@@ -140,7 +140,7 @@ fn rights<'a>(missing: impl Iterator<Item = &'a Finding>, paint: Paint) -> Strin
             let _ = writeln!(text, "\n{severity}  {code}");
         }
         let _ = writeln!(text, "{}", wrap(&sentence(&finding.what), "  "));
-        for block in &finding.mend {
+        for block in &finding.fix {
             if !mend.contains(&block.as_str()) {
                 mend.push(block);
             }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::{Look, Lookout};
 use crate::cli::observations::Unread;
 use crate::sources::dns::{Dns, DnsError};
-use crate::sources::resolve::ask;
+use crate::sources::resolve::resolve;
 use crate::sources::serving_certificate::ServingCertificates;
 use judge::Verdict;
 use judge::csr::Request;
@@ -55,7 +55,7 @@ impl Look {
             let answers = futures::stream::iter(open).map(|question| {
                 let (resolver, kubelets) = (resolver.clone(), kubelets.clone());
                 async move {
-                    let answered = ask(&question, policy, Some(resolver), kubelets).await;
+                    let answered = resolve(&question, policy, Some(resolver), kubelets).await;
                     (question, answered)
                 }
             });

@@ -21,7 +21,9 @@ use crate::cli::intake::{Intake, Taken, typed};
 use crate::cli::observations::Unread;
 use crate::cluster::apiserver_certificates::{ApiServer, CertificateReader};
 use crate::cluster::objects::SlimRequest;
-use crate::cluster::protected_identities::{CLUSTER_INFO, KUBERNETES_SERVICE, none_of};
+use crate::cluster::protected_objects::{
+    CLUSTER_INFO, KUBERNETES_SERVICE, required_object_missing,
+};
 use crate::sources::machine_watch::discover;
 use judge::csr::KUBELET_SERVING_SIGNER;
 use judge::csr::names::NodeName;
@@ -106,7 +108,7 @@ impl Unfinished {
             Err(why) => return self.failed(source, &why, intake),
         };
         if objects.is_empty()
-            && let Some(why) = none_of(source)
+            && let Some(why) = required_object_missing(source)
         {
             return self.failed(source, &why, intake);
         }
@@ -257,7 +259,7 @@ async fn certificates(
             }
         };
         let known_by = read.and_then(|certificate| {
-            let sans = server.known_by(&certificate)?;
+            let sans = server.identities(&certificate)?;
             Ok((certificate, sans))
         });
         match known_by {

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cluster::apiserver_certificates::{not_after, sans};
+use crate::cluster::x509::{not_after, sans};
 use judge::finding::shown;
 
 /// A decision on a request.

@@ -1,7 +1,7 @@
 //! Events for denials and for a policy that cannot be used, so that `kubectl describe` and
 //! `kubectl get events` tell of them: one for each request, and for each Node one that counts.
 //!
-//! One at a time, a bounded number waiting, a bounded rate: an attacker must not make us
+//! One at a time, a bounded number unwritten_series, a bounded rate: an attacker must not make us
 //! flood the API server. The log and the condition hold every denial.
 
 mod queue;
@@ -29,33 +29,33 @@ use super::raw_request;
 use judge::Denial;
 use judge::csr::names::NodeName;
 use judge::policy::Policy;
-use queue::{Backlog, Ended, Notice, Tally, Work};
+use queue::{EventContent, EventQueue, EventWrite, SeriesState, WriteOutcome};
 
 /// Events of cluster-scoped objects stand in this namespace.
 const NAMESPACE: &str = "default";
 const CONTROLLER: &str = "csr-warden";
 /// The least time between two writes.
-const EACH: Duration = Duration::from_millis(200);
+const WRITE_INTERVAL: Duration = Duration::from_millis(200);
 /// The longest note that the API server takes, in bytes (`pkg/apis/core/validation/events.go`).
-const LONGEST_NOTE: usize = 1000;
+const MAX_NOTE_BYTES: usize = 1000;
 
 /// Where Events are handed in.
 #[derive(Clone, Debug)]
-pub struct Events(Arc<Shared>);
+pub struct EventRecorder(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    backlog: Mutex<Backlog>,
-    news: Notify,
+    queue: Mutex<EventQueue>,
+    changed: Notify,
     clock: Clock,
 }
 
-impl Events {
+impl EventRecorder {
     /// Begins writing events; `instance` says which replica it was.
-    pub fn start(client: Client, instance: String, clock: Clock) -> Events {
+    pub fn start(client: Client, instance: String, clock: Clock) -> EventRecorder {
         let shared = Arc::new(Shared {
-            backlog: Mutex::default(),
-            news: Notify::new(),
+            queue: Mutex::default(),
+            changed: Notify::new(),
             clock,
         });
         let writer = Writer {
@@ -65,12 +65,12 @@ impl Events {
             patch_fails: false,
         };
         tokio::spawn(writer.write_all(shared.clone()));
-        Events(shared)
+        EventRecorder(shared)
     }
 
     /// Hands in a denial of what this node has asked for, if it was a node. That of the request is
     /// dropped when too many wait already.
-    pub fn denied(&self, denial: &Denial, node: Option<&NodeName>) {
+    pub fn record_denial(&self, denial: &Denial, node: Option<&NodeName>) {
         let request = ObjectReference {
             api_version: Some("certificates.k8s.io/v1".to_owned()),
             kind: Some("CertificateSigningRequest".to_owned()),
@@ -78,12 +78,12 @@ impl Events {
             uid: Some(denial.uid().to_owned()),
             ..ObjectReference::default()
         };
-        let notice = Notice {
+        let content = EventContent {
             regarding: request.clone(),
             related: None,
             action: "Deny",
             reason: denial.reason(),
-            note: shortened(denial.message().to_owned()),
+            note: truncate_note(denial.message().to_owned()),
             time: self.0.clock.wall(),
         };
         if let Some(node) = node {
@@ -92,22 +92,22 @@ impl Events {
                 denial.name(),
                 denial.message()
             );
-            let notice = Notice {
+            let content = EventContent {
                 regarding: node_reference(node),
                 related: Some(request),
-                note: shortened(note),
-                ..notice.clone()
+                note: truncate_note(note),
+                ..content.clone()
             };
             self.0
-                .with(|backlog| backlog.count(node.as_str(), notice, Instant::now()));
+                .with(|queue| queue.add_to_series(node.as_str(), content, Instant::now()));
         }
-        self.tell_once(notice);
+        self.push(content);
     }
 
     /// Hands in that a policy cannot be used and `kept` stays in force.
-    pub fn policy_refused(&self, kept: &Policy, why: &str) {
+    pub fn record_refused_policy(&self, kept: &Policy, why: &str) {
         let note = format!("the policy that was read anew cannot be used, this one stays: {why}");
-        self.tell_once(Notice {
+        self.push(EventContent {
             regarding: ObjectReference {
                 api_version: Some(kept.api_version.clone()),
                 kind: Some(kept.kind.clone()),
@@ -117,16 +117,16 @@ impl Events {
             related: None,
             action: "Reload",
             reason: "PolicyRefused",
-            note: shortened(note),
+            note: truncate_note(note),
             time: self.0.clock.wall(),
         });
     }
 
-    fn tell_once(&self, notice: Notice) {
-        if self.0.with(|backlog| backlog.tell_once(notice)) != Some(true) {
+    fn push(&self, content: EventContent) {
+        if self.0.with(|queue| queue.push(content)) != Some(true) {
             tracing::debug!("too many Events at once");
         }
-        self.0.news.notify_one();
+        self.0.changed.notify_one();
     }
 }
 
@@ -142,9 +142,9 @@ fn node_reference(node: &NodeName) -> ObjectReference {
     }
 }
 
-fn shortened(mut note: String) -> String {
-    if note.len() > LONGEST_NOTE {
-        let mut end = LONGEST_NOTE;
+fn truncate_note(mut note: String) -> String {
+    if note.len() > MAX_NOTE_BYTES {
+        let mut end = MAX_NOTE_BYTES;
         while !note.is_char_boundary(end) {
             end -= 1;
         }
@@ -155,25 +155,22 @@ fn shortened(mut note: String) -> String {
 
 impl Shared {
     /// `None` only after a panic, which nothing here does.
-    fn with<T>(&self, what: impl FnOnce(&mut Backlog) -> T) -> Option<T> {
-        self.backlog
-            .lock()
-            .ok()
-            .map(|mut backlog| what(&mut backlog))
+    fn with<T>(&self, apply: impl FnOnce(&mut EventQueue) -> T) -> Option<T> {
+        self.queue.lock().ok().map(|mut queue| apply(&mut queue))
     }
 
     /// Waits for something to write.
-    async fn next(&self) -> Work {
+    async fn next(&self) -> EventWrite {
         loop {
             let now = Instant::now();
-            let found = self.with(|backlog| (backlog.next(now), backlog.due(now)));
+            let found = self.with(|queue| (queue.next_write(now), queue.next_due(now)));
             match found {
-                Some((Some(work), _)) => return work,
+                Some((Some(write), _)) => return write,
                 Some((None, Some(due))) => tokio::select! {
                     () = sleep_until(due) => {}
-                    () = self.news.notified() => {}
+                    () = self.changed.notified() => {}
                 },
-                Some((None, None)) | None => self.news.notified().await,
+                Some((None, None)) | None => self.changed.notified().await,
             }
         }
     }
@@ -189,37 +186,37 @@ struct Writer {
 impl Writer {
     async fn write_all(mut self, shared: Arc<Shared>) {
         loop {
-            let work = shared.next().await;
-            let ended = self.write(&work).await;
-            shared.with(|backlog| backlog.ended(&work, ended, Instant::now()));
-            sleep(EACH).await;
+            let write = shared.next().await;
+            let ended = self.write(&write).await;
+            shared.with(|queue| queue.complete(&write, ended, Instant::now()));
+            sleep(WRITE_INTERVAL).await;
         }
     }
 
-    async fn write(&mut self, work: &Work) -> Ended {
-        let written = timeout(WRITE_DEADLINE, self.send(work)).await;
+    async fn write(&mut self, write: &EventWrite) -> WriteOutcome {
+        let written = timeout(WRITE_DEADLINE, self.send(write)).await;
         let (ended, why) = match written {
-            Ok(Ok(_)) => (Ended::Written, None),
-            Ok(Err(kube::Error::Api(status))) if work.create.is_some() && status.code == 409 => {
-                (Ended::Exists, None)
+            Ok(Ok(_)) => (WriteOutcome::Written, None),
+            Ok(Err(kube::Error::Api(status))) if write.create.is_some() && status.code == 409 => {
+                (WriteOutcome::Exists, None)
             }
-            Ok(Err(kube::Error::Api(status))) if work.create.is_none() && status.code == 404 => {
-                (Ended::Gone, None)
+            Ok(Err(kube::Error::Api(status))) if write.create.is_none() && status.code == 404 => {
+                (WriteOutcome::Gone, None)
             }
-            Ok(Err(error)) => (Ended::Failed, Some(describe(&error))),
+            Ok(Err(error)) => (WriteOutcome::Failed, Some(describe(&error))),
             Err(_) => {
                 let why = "the API server did not answer in time";
-                (Ended::Failed, Some(why.to_owned()))
+                (WriteOutcome::Failed, Some(why.to_owned()))
             }
         };
         // Once: the next one will most likely fail in the same way.
-        let fails = match work.create {
+        let fails = match write.create {
             Some(_) => &mut self.create_fails,
             None => &mut self.patch_fails,
         };
         let failed = std::mem::replace(fails, why.is_some());
         if let Some(why) = why {
-            let event = &work.event;
+            let event = &write.event;
             if failed {
                 tracing::debug!(event, "cannot write an Event: {why}");
             } else {
@@ -229,20 +226,22 @@ impl Writer {
         ended
     }
 
-    async fn send(&self, work: &Work) -> kube::Result<()> {
-        let request = match &work.create {
-            Some(notice) => {
-                let event = event(&work.event, notice, work.tally, &self.instance);
+    async fn send(&self, write: &EventWrite) -> kube::Result<()> {
+        let request = match &write.create {
+            Some(content) => {
+                let event = event(&write.event, content, write.series, &self.instance);
                 let event = serde_json::to_vec(&event).map_err(kube::Error::SerdeError)?;
                 events().create(&PostParams::default(), event)
             }
             None => {
-                let patch = Patch::Merge(json!({"series": series(work.tally)}));
-                events().patch(&work.event, &PatchParams::default(), &patch)
+                let patch = Patch::Merge(json!({"series": event_series(write.series)}));
+                events().patch(&write.event, &PatchParams::default(), &patch)
             }
         };
         // What the server makes of it is not looked at.
-        raw_request::text(&self.client, request).await.map(drop)
+        raw_request::response_text(&self.client, request)
+            .await
+            .map(drop)
     }
 }
 
@@ -251,30 +250,30 @@ fn events() -> Request {
 }
 
 /// One occurrence is no series.
-fn series(tally: Tally) -> Option<EventSeries> {
-    (tally.count > 1).then_some(EventSeries {
-        count: tally.count,
-        last_observed_time: MicroTime(tally.last),
+fn event_series(series: SeriesState) -> Option<EventSeries> {
+    (series.count > 1).then_some(EventSeries {
+        count: series.count,
+        last_observed_time: MicroTime(series.last),
     })
 }
 
-fn event(name: &str, notice: &Notice, tally: Tally, instance: &str) -> Event {
+fn event(name: &str, content: &EventContent, series: SeriesState, instance: &str) -> Event {
     Event {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             namespace: Some(NAMESPACE.to_owned()),
             ..ObjectMeta::default()
         },
-        event_time: Some(MicroTime(notice.time)),
-        series: series(tally),
-        action: Some(notice.action.to_owned()),
-        reason: Some(notice.reason.to_owned()),
-        note: Some(notice.note.clone()),
+        event_time: Some(MicroTime(content.time)),
+        series: event_series(series),
+        action: Some(content.action.to_owned()),
+        reason: Some(content.reason.to_owned()),
+        note: Some(content.note.clone()),
         type_: Some("Warning".to_owned()),
         reporting_controller: Some(CONTROLLER.to_owned()),
         reporting_instance: Some(instance.to_owned()),
-        regarding: Some(notice.regarding.clone()),
-        related: notice.related.clone(),
+        regarding: Some(content.regarding.clone()),
+        related: content.related.clone(),
         ..Event::default()
     }
 }

@@ -51,8 +51,8 @@ impl State {
             Outcome::NotLeading => self.try_again(uid, Duration::ZERO, now),
             // Only an administrator can fix it, which takes longer than milliseconds.
             Outcome::Forbidden(_) => self.try_again(uid, LAST_RETRY, now),
-            Outcome::Failed { after, .. } => {
-                let after = after.unwrap_or_default();
+            Outcome::Failed { retry_after, .. } => {
+                let after = retry_after.unwrap_or_default();
                 // The later of both: a write that failed otherwise does not end the pause that the
                 // API server has asked for.
                 self.paused_until = self.paused_until.max(Some(now.monotonic + after));

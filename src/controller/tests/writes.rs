@@ -98,10 +98,10 @@ fn a_failed_write_is_tried_again_later_and_judged_again() {
     assert_eq!(codes(&scene.turn().unwrap()), [Code::NodeMissing]);
 }
 
-fn failed(after: Option<Duration>) -> Outcome {
+fn failed(retry_after: Option<Duration>) -> Outcome {
     Outcome::Failed {
         why: "the API server answered 429".into(),
-        after,
+        retry_after,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whether the API server verifies kubelets: by its flags where they show, and by what it does.
 
-use super::unread;
-use crate::doctor::facts::{Dialled, Facts, Proxied, SignedBy};
+use super::not_known;
+use crate::doctor::facts::{DialResult, Facts, Proxied, SignedBy};
 use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
@@ -27,8 +27,8 @@ pub(super) fn api_server(facts: &Facts) -> Checked {
     let mut refuses = false;
     for kubelet in &facts.kubelets {
         let unverifiable = matches!(
-            &kubelet.dialled,
-            Dialled::Certificate(shown) if shown.signed_by == SignedBy::Itself
+            &kubelet.dialed,
+            DialResult::Certificate(shown) if shown.signed_by == SignedBy::Itself
         );
         match &kubelet.proxied {
             Proxied::NotTrusted(_) => refuses = true,
@@ -51,18 +51,18 @@ pub(super) fn api_server(facts: &Facts) -> Checked {
         return Checked::new(Check::ApiServer, Some(seen), Vec::new());
     }
     let finding = match &facts.api_servers {
-        Err(why) => unread(why, "whether the API server verifies kubelets"),
+        Err(why) => not_known(why, "whether the API server verifies kubelets"),
         Ok(_) => Finding::new(
             Code::ApiServerUnseen,
             format!("no Pod in kube-system shows whether the API server has {FLAG}"),
         )
-        .mend("# where it runs\nps -o args= -C kube-apiserver | tr ' ' '\\n' | grep kubelet"),
+        .fix("# where it runs\nps -o args= -C kube-apiserver | tr ' ' '\\n' | grep kubelet"),
     };
     Checked::new(Check::ApiServer, None, vec![finding])
 }
 
 fn does_not_verify(what: String) -> Finding {
-    Finding::new(Code::ApiServerDoesNotVerify, what).mend(
+    Finding::new(Code::ApiServerDoesNotVerify, what).fix(
         "# once every kubelet can be verified, on each control plane node\n\
          flag=--kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt\n\
          sed -i \"s|^    - kube-apiserver$|&\\n    - $flag|\" \\\n  \

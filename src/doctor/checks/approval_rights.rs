@@ -1,33 +1,33 @@
 //! Who else may approve.
 
-use super::{count, unread};
+use super::{count, not_known};
 use crate::doctor::facts::{Approver, Facts};
 use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
-pub(super) fn rights(facts: &Facts) -> Checked {
+pub(super) fn approval_rights(facts: &Facts) -> Checked {
     let approvers = match &facts.approvers {
         Ok(approvers) => approvers,
         Err(why) => {
-            let finding = unread(why, "who may approve");
+            let finding = not_known(why, "who may approve");
             return Checked::new(Check::Rights, None, vec![finding]);
         }
     };
     let workloads = facts.workloads.iter().flatten();
     let mut namespaces: Vec<&str> = workloads
-        .filter(|workload| workload.is_ours())
+        .filter(|workload| workload.is_csr_warden())
         .map(|workload| workload.namespace.as_str())
         .collect();
     namespaces.push("kube-system");
-    let is_ours = |approver: &Approver| {
+    let is_csr_warden = |approver: &Approver| {
         let mut names = namespaces.iter();
         names.any(|namespace| approver.subject == format!("ServiceAccount {namespace}/csr-warden"))
     };
-    let ours = approvers.iter().any(is_ours);
+    let ours = approvers.iter().any(is_csr_warden);
     let administrators = approvers.iter().filter(|one| one.administrator).count();
     let others: Vec<&Approver> = approvers
         .iter()
-        .filter(|approver| !is_ours(approver) && !approver.administrator)
+        .filter(|approver| !is_csr_warden(approver) && !approver.administrator)
         .collect();
     let mut seen = Vec::new();
     if ours {
@@ -52,9 +52,9 @@ pub(super) fn rights(facts: &Facts) -> Checked {
         others.iter().flat_map(|one| &one.bindings).collect();
     let mut finding = Finding::new(Code::MayApprove, what)
         .about(others.iter().map(|one| one.subject.clone()))
-        .mend("# those which need not approve, after a look at what else they give");
+        .fix("# those which need not approve, after a look at what else they give");
     for binding in bindings {
-        finding = finding.mend(format!("kubectl delete clusterrolebinding {binding}"));
+        finding = finding.fix(format!("kubectl delete clusterrolebinding {binding}"));
     }
     Checked::new(Check::Rights, seen, vec![finding])
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::kubelet_configuration::turn_on;
-use super::{count, shown, unread};
-use crate::doctor::facts::{Certificate, Dialled, Facts, Kubelet, Proxied, SignedBy};
+use super::kubelet_configuration::enable_bootstrap;
+use super::{count, format_age, not_known};
+use crate::doctor::facts::{Certificate, DialResult, Facts, Kubelet, Proxied, SignedBy};
 use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 use judge::csr::NODE_USER_PREFIX;
@@ -18,59 +18,61 @@ const REQUESTS: &str = "kubectl get csr \\\n  \
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 const RESTART: &str = "# on each of these nodes\nsystemctl restart kubelet";
 
-pub(super) fn kubelets(facts: &Facts) -> Checked {
+pub(super) fn kubelet_certificates(facts: &Facts) -> Checked {
     let total = match &facts.nodes {
         Ok(nodes) => nodes.len(),
         Err(why) => {
-            let finding = unread(why, "which kubelets there are");
+            let finding = not_known(why, "which kubelets there are");
             return Checked::new(Check::Kubelets, None, vec![finding]);
         }
     };
     if total == 0 {
-        let finding = Finding::new(Code::NoNodes, "there is no Node").mend("kubectl get nodes");
+        let finding = Finding::new(Code::NoNodes, "there is no Node").fix("kubectl get nodes");
         return Checked::new(Check::Kubelets, None, vec![finding]);
     }
     if facts.kubelets.is_empty() {
         let what = "which certificates kubelets show is not known: none was looked at";
-        let finding = Finding::new(Code::ReadFailed, what).mend("csr-warden doctor");
+        let finding = Finding::new(Code::ReadFailed, what).fix("csr-warden doctor");
         return Checked::new(Check::Kubelets, None, vec![finding]);
     }
     let now = facts.server_now();
     let mut found: BTreeMap<Code, Vec<(String, String)>> = BTreeMap::new();
     let mut verified = 0;
     for kubelet in &facts.kubelets {
-        let wrong = look(kubelet, now);
+        let wrong = check_kubelet(kubelet, now);
         verified += usize::from(wrong.is_empty());
         for (code, detail) in wrong {
             let entry = (kubelet.node.clone(), detail);
             found.entry(code).or_default().push(entry);
         }
     }
-    let looked_at = facts.kubelets.len();
+    let checked = facts.kubelets.len();
     let has_map = matches!(facts.kubelet_config, Ok(Some(_)));
     let findings = found
         .into_iter()
-        .map(|(code, nodes)| finding(code, &nodes, looked_at, has_map))
+        .map(|(code, nodes)| finding(code, &nodes, checked, has_map))
         .collect();
-    let sample = if looked_at < total {
+    let sample = if checked < total {
         format!(" (of {total})")
     } else {
         String::new()
     };
-    let seen = (verified > 0).then(|| format!("{verified} of {looked_at}{sample} can be verified"));
+    let seen = (verified > 0).then(|| format!("{verified} of {checked}{sample} can be verified"));
     Checked::new(Check::Kubelets, seen, findings)
 }
 
 /// What is wrong with one, each with a detail.
-fn look(kubelet: &Kubelet, now: Timestamp) -> Vec<(Code, String)> {
-    let mut wrong = match (&kubelet.dialled, &kubelet.proxied) {
-        (Dialled::Certificate(certificate), _) => judge(&kubelet.node, certificate, now),
-        (Dialled::NoCertificate, _) | (Dialled::Failed(_), Proxied::NoCertificate) => {
+fn check_kubelet(kubelet: &Kubelet, now: Timestamp) -> Vec<(Code, String)> {
+    let mut wrong = match (&kubelet.dialed, &kubelet.proxied) {
+        (DialResult::Certificate(certificate), _) => {
+            check_certificate(&kubelet.node, certificate, now)
+        }
+        (DialResult::NoCertificate, _) | (DialResult::Failed(_), Proxied::NoCertificate) => {
             vec![(Code::KubeletNoCertificate, String::new())]
         }
-        (Dialled::Failed(_), Proxied::NotTrusted(_)) => Vec::new(),
+        (DialResult::Failed(_), Proxied::NotTrusted(_)) => Vec::new(),
         (
-            Dialled::Failed(why),
+            DialResult::Failed(why),
             Proxied::Bootstrap(_) | Proxied::Forbidden(_) | Proxied::Failed(_),
         ) => vec![(Code::KubeletUnreachable, why.clone())],
     };
@@ -81,7 +83,7 @@ fn look(kubelet: &Kubelet, now: Timestamp) -> Vec<(Code, String)> {
     wrong
 }
 
-fn judge(node: &str, certificate: &Certificate, now: Timestamp) -> Vec<(Code, String)> {
+fn check_certificate(node: &str, certificate: &Certificate, now: Timestamp) -> Vec<(Code, String)> {
     let mut wrong = Vec::new();
     match &certificate.signed_by {
         SignedBy::Cluster => {}
@@ -98,14 +100,14 @@ fn judge(node: &str, certificate: &Certificate, now: Timestamp) -> Vec<(Code, St
     let left = certificate.not_after.duration_since(now);
     let whole = certificate.not_after.duration_since(certificate.not_before);
     if !left.is_positive() {
-        let since = format!("{} ago", shown(left.abs()));
+        let since = format!("{} ago", format_age(left.abs()));
         wrong.push((Code::KubeletCertificateExpired, since));
     } else if left < (whole / 10).min(SOON) {
-        let left = format!("in {}", shown(left));
+        let left = format!("in {}", format_age(left));
         wrong.push((Code::KubeletCertificateExpiresSoon, left));
     }
-    let dialled = San::Ip(certificate.address);
-    if !certificate.sans.contains(&dialled) {
+    let dialed = San::Ip(certificate.address);
+    if !certificate.sans.contains(&dialed) {
         let names: Vec<String> = certificate.sans.iter().map(San::to_string).collect();
         let names = match names.as_slice() {
             [] => "no name at all".to_owned(),
@@ -117,16 +119,16 @@ fn judge(node: &str, certificate: &Certificate, now: Timestamp) -> Vec<(Code, St
     wrong
 }
 
-fn finding(code: Code, nodes: &[(String, String)], looked_at: usize, has_map: bool) -> Finding {
+fn finding(code: Code, nodes: &[(String, String)], checked: usize, has_map: bool) -> Finding {
     let (one, many) = phrase(code);
     let verb = if nodes.len() == 1 { one } else { many };
-    let kubelets = count(looked_at, "kubelet", "kubelets");
+    let kubelets = count(checked, "kubelet", "kubelets");
     let mut what = format!("{} of {kubelets} {verb}", nodes.len());
     if let Some((node, detail)) = nodes.iter().find(|(_, detail)| !detail.is_empty()) {
         what = format!("{what} ({node}: {detail})");
     }
     let finding = Finding::new(code, what).about(nodes.iter().map(|(node, _)| node.clone()));
-    mended(finding, has_map)
+    with_fixes(finding, has_map)
 }
 
 // Of all other codes none is found here.
@@ -168,30 +170,30 @@ fn phrase(code: Code) -> (&'static str, &'static str) {
 
 // Of all other codes none is found here.
 #[allow(clippy::wildcard_enum_match_arm)]
-fn mended(finding: Finding, has_map: bool) -> Finding {
+fn with_fixes(finding: Finding, has_map: bool) -> Finding {
     match finding.code {
-        Code::KubeletSelfSigned => finding.mend(turn_on(has_map)),
+        Code::KubeletSelfSigned => finding.fix(enable_bootstrap(has_map)),
         Code::KubeletNoCertificate => finding
-            .mend(format!("# is a request there, and what became of it?\n{REQUESTS}"))
-            .mend("# if there is none, on each of these nodes\nsystemctl restart kubelet"),
+            .fix(format!("# is a request there, and what became of it?\n{REQUESTS}"))
+            .fix("# if there is none, on each of these nodes\nsystemctl restart kubelet"),
         Code::KubeletOtherAuthority => finding
-            .mend("# if kubelets have a CA of their own\ncsr-warden doctor --kubelet-certificate-authority=FILE"),
+            .fix("# if kubelets have a CA of their own\ncsr-warden doctor --kubelet-certificate-authority=FILE"),
         Code::KubeletCertificateExpired | Code::KubeletCertificateExpiresSoon => finding
-            .mend(format!("# what became of the next request\n{REQUESTS}"))
-            .mend(RESTART),
+            .fix(format!("# what became of the next request\n{REQUESTS}"))
+            .fix(RESTART),
         Code::KubeletWrongNames => finding
-            .mend("kubectl get nodes -o wide")
-            .mend(
+            .fix("kubectl get nodes -o wide")
+            .fix(
                 "# on each of these nodes: the next certificate has the Node's addresses\n\
                  rm /var/lib/kubelet/pki/kubelet-server-current.pem\nsystemctl restart kubelet",
             ),
         Code::KubeletOfAnother => finding
-            .mend("# which nodes have one address?\nkubectl get nodes -o wide"),
-        Code::KubeletNotTrusted => finding.mend(
+            .fix("# which nodes have one address?\nkubectl get nodes -o wide"),
+        Code::KubeletNotTrusted => finding.fix(
             "# on each control plane node: the CA that the API server trusts\n\
              grep kubelet-certificate-authority \\\n  \
              /etc/kubernetes/manifests/kube-apiserver.yaml",
         ),
-        _ => finding.mend("# from where the nodes can be reached\ncsr-warden doctor"),
+        _ => finding.fix("# from where the nodes can be reached\ncsr-warden doctor"),
     }
 }

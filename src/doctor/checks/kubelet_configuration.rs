@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{count, unread};
+use super::{count, not_known};
 use crate::doctor::facts::{Facts, Proxied};
 use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
@@ -13,12 +13,12 @@ const KEY: &str = "serverTLSBootstrap";
 /// Letters that may be wrong, missing, too many or swapped in a word that was meant to be the key.
 const NEAR: usize = 3;
 
-pub(super) fn configuration(facts: &Facts) -> Checked {
+pub(super) fn kubelet_configuration(facts: &Facts) -> Checked {
     let mut findings = Vec::new();
     let mut seen = Vec::new();
     let has_map = match &facts.kubelet_config {
         Ok(Some(text)) => {
-            match of_map(text) {
+            match check_config_map(text) {
                 Ok(()) => seen.push("on for nodes that join".to_owned()),
                 Err(finding) => findings.push(finding),
             }
@@ -30,17 +30,17 @@ pub(super) fn configuration(facts: &Facts) -> Checked {
                     Code::KubeletConfigAbsent,
                     "there is no ConfigMap kube-system/kubelet-config",
                 )
-                .mend("# on a node, for what its kubelet is told")
-                .mend("grep serverTLSBootstrap /var/lib/kubelet/config.yaml"),
+                .fix("# on a node, for what its kubelet is told")
+                .fix("grep serverTLSBootstrap /var/lib/kubelet/config.yaml"),
             );
             false
         }
         Err(why) => {
-            findings.push(unread(why, "what nodes that join are told"));
+            findings.push(not_known(why, "what nodes that join are told"));
             false
         }
     };
-    let (finding, on) = of_kubelets(facts, has_map);
+    let (finding, on) = check_kubelets(facts, has_map);
     findings.extend(finding);
     if on > 0 {
         seen.push(format!("on in {}", count(on, "kubelet", "kubelets")));
@@ -50,10 +50,10 @@ pub(super) fn configuration(facts: &Facts) -> Checked {
 }
 
 /// What is wrong with the text in the ConfigMap.
-fn of_map(text: &str) -> Result<(), Finding> {
+fn check_config_map(text: &str) -> Result<(), Finding> {
     let unreadable = |why: String| {
         let what = format!("the configuration in kube-system/kubelet-config {why}");
-        Finding::new(Code::KubeletConfigUnreadable, what).mend(EDIT)
+        Finding::new(Code::KubeletConfigUnreadable, what).fix(EDIT)
     };
     let parsed = yaml::document(text).map_err(|_| unreadable("is no YAML".to_owned()))?;
     let fields = parsed
@@ -64,8 +64,8 @@ fn of_map(text: &str) -> Result<(), Finding> {
         Some(Value::Bool(false)) => {
             let what = format!("kube-system/kubelet-config says {KEY}: false");
             return Err(Finding::new(Code::BootstrapOff, what)
-                .mend(replace(&format!("s/^    {KEY}: .*/    {KEY}: true/")))
-                .mend(AFTERWARDS));
+                .fix(replace(&format!("s/^    {KEY}: .*/    {KEY}: true/")))
+                .fix(AFTERWARDS));
         }
         Some(other) => {
             return Err(unreadable(format!(
@@ -81,22 +81,22 @@ fn of_map(text: &str) -> Result<(), Finding> {
         let is_word = key.bytes().all(|byte| byte.is_ascii_alphanumeric());
         return Err(if is_word && has_line(text, &format!("{key}:")) {
             finding
-                .mend(replace(&format!("s/^    {key}:.*/    {KEY}: true/")))
-                .mend(AFTERWARDS)
+                .fix(replace(&format!("s/^    {key}:.*/    {KEY}: true/")))
+                .fix(AFTERWARDS)
         } else {
-            finding.mend(EDIT).mend(AFTERWARDS)
+            finding.fix(EDIT).fix(AFTERWARDS)
         });
     }
     let what = format!("kube-system/kubelet-config has no {KEY}");
     let finding = Finding::new(Code::BootstrapOff, what);
     Err(if text.lines().any(|line| line == KIND) {
         finding
-            .mend(replace(&format!(
+            .fix(replace(&format!(
                 "s/^    kind: Kubelet.*/&\\n    {KEY}: true/"
             )))
-            .mend(AFTERWARDS)
+            .fix(AFTERWARDS)
     } else {
-        finding.mend(EDIT).mend(AFTERWARDS)
+        finding.fix(EDIT).fix(AFTERWARDS)
     })
 }
 
@@ -123,7 +123,7 @@ fn is_near(key: &str) -> bool {
 }
 
 /// What kubelets run with, and in how many it is on.
-fn of_kubelets(facts: &Facts, has_map: bool) -> (Vec<Finding>, usize) {
+fn check_kubelets(facts: &Facts, has_map: bool) -> (Vec<Finding>, usize) {
     let mut off = Vec::new();
     let mut unseen: Vec<(&str, &str)> = Vec::new();
     let mut on = 0;
@@ -143,20 +143,20 @@ fn of_kubelets(facts: &Facts, has_map: bool) -> (Vec<Finding>, usize) {
             count(off.len(), "kubelet runs", "kubelets run")
         );
         let finding = Finding::new(Code::KubeletBootstrapOff, what).about(off);
-        findings.push(finding.mend(turn_on(has_map)));
+        findings.push(finding.fix(enable_bootstrap(has_map)));
     }
     if let Some((_, why)) = unseen.first() {
         let run = count(unseen.len(), "kubelet runs", "kubelets run");
         let what = format!("what {run} with is not known: {why}");
         let nodes = unseen.iter().map(|(node, _)| (*node).to_owned());
         let finding = Finding::new(Code::KubeletConfigUnseen, what).about(nodes);
-        findings.push(finding.mend("# your own rights to it\nkubectl auth can-i get nodes/proxy"));
+        findings.push(finding.fix("# your own rights to it\nkubectl auth can-i get nodes/proxy"));
     }
     (findings, on)
 }
 
 /// How kubelets are told to ask for a certificate.
-pub(super) fn turn_on(has_map: bool) -> String {
+pub(super) fn enable_bootstrap(has_map: bool) -> String {
     if has_map {
         "# on each of these nodes, once kubelet-config is right\n\
          kubeadm upgrade node phase kubelet-config\n\

@@ -16,7 +16,7 @@ mod warden;
 
 use jiff::SignedDuration;
 
-use super::facts::{Facts, Unread};
+use super::facts::{Facts, ReadFailure};
 use super::finding_code::{Code, Severity};
 use super::report::{Finding, Report};
 
@@ -25,16 +25,16 @@ pub(super) fn report(facts: &Facts) -> Report {
     let checks = vec![
         version_and_clock::version(facts),
         version_and_clock::clock(facts),
-        kubelet_configuration::configuration(facts),
-        kubelet_certificates::kubelets(facts),
+        kubelet_configuration::kubelet_configuration(facts),
+        kubelet_certificates::kubelet_certificates(facts),
         signer::signer(facts),
         signer::requests(facts),
         warden::warden(facts),
-        other_approvers::approvers(facts),
-        approval_rights::rights(facts),
-        node_restriction::restriction(facts),
+        other_approvers::other_approvers(facts),
+        approval_rights::approval_rights(facts),
+        node_restriction::node_restriction(facts),
         api_server::api_server(facts),
-        metrics_server::metrics(facts),
+        metrics_server::metrics_server(facts),
     ];
     let worst = checks.iter().map(|checked| checked.severity).max();
     Report {
@@ -48,13 +48,13 @@ pub(super) fn report(facts: &Facts) -> Report {
 }
 
 /// What is said if a fact is missing; `so` is what therefore is not known.
-fn unread(unread: &Unread, so: &str) -> Finding {
-    let Unread {
+fn not_known(failure: &ReadFailure, so: &str) -> Finding {
+    let ReadFailure {
         verb,
         resource,
         forbidden,
         why,
-    } = unread;
+    } = failure;
     if !forbidden {
         return Finding::new(Code::ReadFailed, format!("{so} is not known: {why}"));
     }
@@ -67,11 +67,11 @@ fn unread(unread: &Unread, so: &str) -> Finding {
         format!("--resource={resource}")
     };
     Finding::new(Code::RightMissing, what)
-        .mend("# as an administrator, with your user's name for NAME")
-        .mend(format!(
+        .fix("# as an administrator, with your user's name for NAME")
+        .fix(format!(
             "kubectl create clusterrole {role} \\\n  --verb={verb} {on}"
         ))
-        .mend(format!(
+        .fix(format!(
             "kubectl create clusterrolebinding {role} \\\n  --clusterrole={role} --user=NAME"
         ))
 }
@@ -82,7 +82,7 @@ fn count(number: usize, one: &str, many: &str) -> String {
 }
 
 /// Such as `12 s`, `3 min`, `5 h`, `40 d`.
-fn shown(age: SignedDuration) -> String {
+fn format_age(age: SignedDuration) -> String {
     let seconds = age.as_secs();
     match seconds.abs() {
         0..120 => format!("{seconds} s"),

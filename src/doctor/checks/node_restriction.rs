@@ -1,15 +1,15 @@
 //! Whether kubelets are kept from writing other Nodes.
 
-use crate::doctor::facts::{Facts, Restriction};
+use crate::doctor::facts::{Facts, NodeRestriction};
 use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
 /// Part of what the admission plugin says (kubernetes `plugin/pkg/admission/noderestriction`).
 const ADMISSION: &str = "is not allowed to modify node";
 
-pub(super) fn restriction(facts: &Facts) -> Checked {
+pub(super) fn node_restriction(facts: &Facts) -> Checked {
     let (seen, findings) = match &facts.restriction {
-        Restriction::Refused(why) => {
+        NodeRestriction::Refused(why) => {
             let seen = if why.contains(ADMISSION) {
                 "on: a node may not write another's Node"
             } else {
@@ -17,27 +17,27 @@ pub(super) fn restriction(facts: &Facts) -> Checked {
             };
             (Some(seen.to_owned()), Vec::new())
         }
-        Restriction::Accepted(node) => {
+        NodeRestriction::Accepted(node) => {
             let what = format!("any other node may write the Node {node} and its addresses");
             let finding = Finding::new(Code::NodeRestrictionOff, what)
                 .about([node.clone()])
-                .mend(
+                .fix(
                     "# on each control plane node\n\
                      sed -i 's/--enable-admission-plugins=/&NodeRestriction,/' \\\n  \
                      /etc/kubernetes/manifests/kube-apiserver.yaml",
                 );
             (None, vec![finding])
         }
-        Restriction::Untried(why) => {
+        NodeRestriction::NotTried(why) => {
             let what = format!("whether one node may write another's Node was not tried: {why}");
-            let mut finding = Finding::new(Code::NodeRestrictionUnknown, what)
-                .mend("# your own rights to try it");
+            let mut finding =
+                Finding::new(Code::NodeRestrictionUnknown, what).fix("# your own rights to try it");
             if facts.nodes.is_err() {
-                finding = finding.mend("kubectl auth can-i list nodes");
+                finding = finding.fix("kubectl auth can-i list nodes");
             }
             let finding = finding
-                .mend("kubectl auth can-i impersonate users")
-                .mend("kubectl auth can-i impersonate groups");
+                .fix("kubectl auth can-i impersonate users")
+                .fix("kubectl auth can-i impersonate groups");
             (None, vec![finding])
         }
     };

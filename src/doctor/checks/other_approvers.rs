@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{count, unread};
+use super::{count, not_known};
 use crate::doctor::facts::{ApprovedBy, Facts, State, Workload};
 use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
@@ -19,20 +19,20 @@ const KNOWN: [&str; 8] = [
     "gcp-controller-manager",
 ];
 
-pub(super) fn approvers(facts: &Facts) -> Checked {
+pub(super) fn other_approvers(facts: &Facts) -> Checked {
     let mut findings = Vec::new();
     match &facts.workloads {
-        Err(why) => findings.push(unread(why, "which other approvers run")),
+        Err(why) => findings.push(not_known(why, "which other approvers run")),
         Ok(workloads) => findings.extend(
             workloads
                 .iter()
-                .filter(|workload| workload.wanted > 0 && is_known(workload))
+                .filter(|workload| workload.desired > 0 && is_known(workload))
                 .map(running),
         ),
     }
     let mut ours = 0;
     match &facts.requests {
-        Err(why) => findings.push(unread(why, "who has approved requests")),
+        Err(why) => findings.push(not_known(why, "who has approved requests")),
         Ok(requests) => {
             let mut others: BTreeMap<&str, Vec<String>> = BTreeMap::new();
             for request in requests {
@@ -78,15 +78,18 @@ fn running(workload: &Workload) -> Finding {
         name,
         ..
     } = workload;
-    let what = format!("the {kind} {} approves requests too", workload.shown());
+    let what = format!(
+        "the {kind} {} approves requests too",
+        workload.display_name()
+    );
     let stop = if *kind == "daemonset" {
         format!("kubectl delete -n {namespace} {kind}/{name}")
     } else {
         format!("kubectl scale -n {namespace} {kind}/{name} --replicas=0")
     };
     Finding::new(Code::OtherApprover, what)
-        .about([workload.shown()])
-        .mend(stop)
+        .about([workload.display_name()])
+        .fix(stop)
 }
 
 fn by_others(others: BTreeMap<&str, Vec<String>>) -> Option<Finding> {
@@ -107,6 +110,6 @@ fn by_others(others: BTreeMap<&str, Vec<String>>) -> Option<Finding> {
     Some(
         Finding::new(Code::ApprovedByOthers, what)
             .about(requests)
-            .mend("# which of them would be refused today\ncsr-warden audit"),
+            .fix("# which of them would be refused today\ncsr-warden audit"),
     )
 }

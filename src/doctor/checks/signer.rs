@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{count, shown, unread};
+use super::{count, format_age, not_known};
 use crate::doctor::facts::{Facts, Lease, Request, State};
 use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
@@ -20,7 +20,7 @@ pub(super) fn signer(facts: &Facts) -> Checked {
     let mut seen = Vec::new();
     match &facts.controller_manager {
         Ok(None) => {}
-        Ok(Some(lease)) if is_fresh(lease, now) => {
+        Ok(Some(lease)) if is_renewed(lease, now) => {
             seen.push("kube-controller-manager is alive".to_owned());
         }
         Ok(Some(lease)) => findings.push(
@@ -31,13 +31,13 @@ pub(super) fn signer(facts: &Facts) -> Checked {
                     since(lease, now)
                 ),
             )
-            .mend("kubectl get pods -n kube-system -l component=kube-controller-manager")
-            .mend("kubectl logs -n kube-system -l component=kube-controller-manager --tail=-1"),
+            .fix("kubectl get pods -n kube-system -l component=kube-controller-manager")
+            .fix("kubectl logs -n kube-system -l component=kube-controller-manager --tail=-1"),
         ),
-        Err(why) => findings.push(unread(why, "whether kube-controller-manager is alive")),
+        Err(why) => findings.push(not_known(why, "whether kube-controller-manager is alive")),
     }
     match &facts.requests {
-        Err(why) => findings.push(unread(why, "whether approved requests are signed")),
+        Err(why) => findings.push(not_known(why, "whether approved requests are signed")),
         Ok(requests) => {
             let issued = requests
                 .iter()
@@ -75,14 +75,14 @@ fn unsigned(requests: &[Request], now: Timestamp) -> Option<Finding> {
     let what = format!(
         "{} without a certificate, the oldest for {}",
         count(names.len(), "approved request is", "approved requests are"),
-        shown(oldest)
+        format_age(oldest)
     );
     Some(
         Finding::new(Code::SignerSilent, what)
             .about(names)
-            .mend("# does it run, and has it --cluster-signing-cert-file and -key-file?")
-            .mend("kubectl get pods -n kube-system -l component=kube-controller-manager")
-            .mend("kubectl logs -n kube-system -l component=kube-controller-manager --tail=-1"),
+            .fix("# does it run, and has it --cluster-signing-cert-file and -key-file?")
+            .fix("kubectl get pods -n kube-system -l component=kube-controller-manager")
+            .fix("kubectl logs -n kube-system -l component=kube-controller-manager --tail=-1"),
     )
 }
 
@@ -105,7 +105,7 @@ fn refused(requests: &[Request]) -> Option<Finding> {
     );
     Some(
         Finding::new(Code::SignerRefuses, what)
-            .mend(format!("# who asked for it?\nkubectl describe csr {first}"))
+            .fix(format!("# who asked for it?\nkubectl describe csr {first}"))
             .about(failed.iter().map(|(name, _)| (*name).to_owned())),
     )
 }
@@ -114,7 +114,7 @@ pub(super) fn requests(facts: &Facts) -> Checked {
     let requests = match &facts.requests {
         Ok(requests) => requests,
         Err(why) => {
-            let finding = unread(why, "which requests wait");
+            let finding = not_known(why, "which requests wait");
             return Checked::new(Check::Requests, None, vec![finding]);
         }
     };
@@ -136,29 +136,29 @@ pub(super) fn requests(facts: &Facts) -> Checked {
     let what = format!(
         "{}, the oldest for {}",
         count(pending.len(), "request waits", "requests wait"),
-        shown(age)
+        format_age(age)
     );
     if age <= APPROVED_WITHIN {
         return Checked::new(Check::Requests, Some(what), Vec::new());
     }
     let finding = Finding::new(Code::RequestsPending, what)
-        .mend("# what is asked for, and why it waits")
-        .mend(format!("csr-warden explain {}", oldest.name))
-        .mend("kubectl logs -n kube-system deployment/csr-warden")
+        .fix("# what is asked for, and why it waits")
+        .fix(format!("csr-warden explain {}", oldest.name))
+        .fix("kubectl logs -n kube-system deployment/csr-warden")
         .about(pending.iter().map(|request| request.name.clone()));
     Checked::new(Check::Requests, None, vec![finding])
 }
 
 /// Whether somebody holds the Lease and renews it.
-pub(super) fn is_fresh(lease: &Lease, now: Timestamp) -> bool {
-    let renewed = |renewed: Timestamp| now.duration_since(renewed) <= lease.lasts + LATE;
+pub(super) fn is_renewed(lease: &Lease, now: Timestamp) -> bool {
+    let renewed = |renewed: Timestamp| now.duration_since(renewed) <= lease.duration + LATE;
     lease.holder.is_some() && lease.renewed.is_some_and(renewed)
 }
 
 /// Since when nobody has renewed it.
 pub(super) fn since(lease: &Lease, now: Timestamp) -> String {
     match lease.renewed {
-        Some(renewed) => format!("for {}", shown(now.duration_since(renewed))),
+        Some(renewed) => format!("for {}", format_age(now.duration_since(renewed))),
         None => "ever".to_owned(),
     }
 }

@@ -11,8 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::report;
 use crate::doctor::facts::{
-    ApiServer, ApprovedBy, Approver, Certificate, Clock, Container, Dialled, Facts, Kubelet, Lease,
-    Node, Proxied, Request, Restriction, SignedBy, State, Unread, Workload,
+    ApiServer, ApprovedBy, Approver, Certificate, ClockOffset, Container, DialResult, Facts,
+    Kubelet, Lease, Node, NodeRestriction, Proxied, ReadFailure, Request, SignedBy, State,
+    Workload,
 };
 use crate::doctor::finding_code::{Code, Severity};
 use judge::csr::names::San;
@@ -40,8 +41,8 @@ fn certificate() -> Certificate {
     }
 }
 
-fn shows(certificate: Certificate) -> Dialled {
-    Dialled::Certificate(Box::new(certificate))
+fn presents(certificate: Certificate) -> DialResult {
+    DialResult::Certificate(Box::new(certificate))
 }
 
 fn lease() -> Lease {
@@ -49,7 +50,7 @@ fn lease() -> Lease {
         namespace: "kube-system".into(),
         holder: Some("csr-warden-x_1".into()),
         renewed: Some(ago(2)),
-        lasts: SignedDuration::from_secs(15),
+        duration: SignedDuration::from_secs(15),
     }
 }
 
@@ -59,7 +60,7 @@ fn workload(name: &str, image: &str, args: &[&str]) -> Workload {
         namespace: "kube-system".into(),
         name: name.into(),
         label: None,
-        wanted: 1,
+        desired: 1,
         ready: 1,
         containers: vec![Container {
             image: image.into(),
@@ -68,7 +69,7 @@ fn workload(name: &str, image: &str, args: &[&str]) -> Workload {
     }
 }
 
-fn asked(name: &str, created: Timestamp, state: State) -> Request {
+fn request(name: &str, created: Timestamp, state: State) -> Request {
     Request {
         name: name.into(),
         of_node: true,
@@ -77,14 +78,14 @@ fn asked(name: &str, created: Timestamp, state: State) -> Request {
     }
 }
 
-/// A cluster with one node in which all is well.
-fn well() -> Facts {
+/// A cluster with one node in which all is healthy.
+fn healthy() -> Facts {
     Facts {
         server: "https://10.0.0.9:6443/".into(),
         now: now(),
-        clock: Ok(Clock {
+        clock: Ok(ClockOffset {
             ahead: SignedDuration::ZERO,
-            give_or_take: SignedDuration::from_millis(500),
+            uncertainty: SignedDuration::from_millis(500),
         }),
         version: Ok("v1.36.2".into()),
         service_cidrs: Ok(true),
@@ -95,11 +96,11 @@ fn well() -> Facts {
         }]),
         kubelets: vec![Kubelet {
             node: "n1".into(),
-            dialled: shows(certificate()),
+            dialed: presents(certificate()),
             proxied: Proxied::Bootstrap(true),
         }],
         kubelet_config: Ok(Some("serverTLSBootstrap: true\n".into())),
-        requests: Ok(vec![asked(
+        requests: Ok(vec![request(
             "csr-1",
             ago(100),
             State::Issued {
@@ -117,7 +118,7 @@ fn well() -> Facts {
             administrator: false,
             bindings: ["csr-warden".to_owned()].into(),
         }]),
-        restriction: Restriction::Refused("is not allowed to modify node".into()),
+        restriction: NodeRestriction::Refused("is not allowed to modify node".into()),
         api_servers: Ok(vec![ApiServer {
             pod: "kube-apiserver-n0".into(),
             args: vec!["--kubelet-certificate-authority=/ca.crt".into()],
@@ -126,18 +127,18 @@ fn well() -> Facts {
     }
 }
 
-/// What is found after one change to a cluster in which all is well.
+/// What is found after one change to a cluster in which all is healthy.
 fn found(change: impl FnOnce(&mut Facts)) -> Vec<Code> {
-    let mut facts = well();
+    let mut facts = healthy();
     change(&mut facts);
     report(&facts).codes()
 }
 
-fn of_kubelet(dialled: Dialled, proxied: Proxied) -> Vec<Code> {
+fn of_kubelet(dialed: DialResult, proxied: Proxied) -> Vec<Code> {
     found(|facts| {
         facts.kubelets = vec![Kubelet {
             node: "n1".into(),
-            dialled,
+            dialed,
             proxied,
         }];
     })
@@ -145,7 +146,7 @@ fn of_kubelet(dialled: Dialled, proxied: Proxied) -> Vec<Code> {
 
 #[test]
 fn nothing_is_found_where_all_is_well() {
-    let report = report(&well());
+    let report = report(&healthy());
     assert_eq!(report.codes(), []);
     assert_eq!(report.severity, Severity::Ok);
     for checked in report.checks {
@@ -157,11 +158,11 @@ fn nothing_is_found_where_all_is_well() {
     }
 }
 
-/// What cannot be read is unknown, never wrong, and never well.
+/// What cannot be read is unknown, never wrong, and never healthy.
 #[test]
 fn without_any_right_nothing_is_wrong_and_nothing_is_well() {
-    fn unread<T>() -> Result<T, Unread> {
-        Err(Unread {
+    fn read_failure<T>() -> Result<T, ReadFailure> {
+        Err(ReadFailure {
             verb: "list",
             resource: "deployments.apps",
             forbidden: true,
@@ -169,21 +170,21 @@ fn without_any_right_nothing_is_wrong_and_nothing_is_well() {
         })
     }
     let facts = Facts {
-        clock: unread(),
-        version: unread(),
-        service_cidrs: unread(),
-        nodes: unread(),
+        clock: read_failure(),
+        version: read_failure(),
+        service_cidrs: read_failure(),
+        nodes: read_failure(),
         kubelets: Vec::new(),
-        kubelet_config: unread(),
-        requests: unread(),
-        controller_manager: unread(),
-        warden: unread(),
-        workloads: unread(),
-        approvers: unread(),
-        restriction: Restriction::Untried("no".into()),
-        api_servers: unread(),
-        autoscalers: unread(),
-        ..well()
+        kubelet_config: read_failure(),
+        requests: read_failure(),
+        controller_manager: read_failure(),
+        warden: read_failure(),
+        workloads: read_failure(),
+        approvers: read_failure(),
+        restriction: NodeRestriction::NotTried("no".into()),
+        api_servers: read_failure(),
+        autoscalers: read_failure(),
+        ..healthy()
     };
     let report = report(&facts);
     for checked in &report.checks {

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::{shown, unread};
+use super::{format_age, not_known};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
@@ -25,12 +25,12 @@ pub(super) fn version(facts: &Facts) -> Checked {
                      Kubernetes 1.33 and newer have"
                 ),
             )
-            .mend("# on a control plane node\nkubeadm upgrade plan"),
+            .fix("# on a control plane node\nkubeadm upgrade plan"),
         ),
-        Err(why) => findings.push(unread(why, "whether there are ServiceCIDR objects")),
+        Err(why) => findings.push(not_known(why, "whether there are ServiceCIDR objects")),
     }
     if let Err(why) = &facts.version {
-        findings.push(unread(why, "the version of Kubernetes"));
+        findings.push(not_known(why, "the version of Kubernetes"));
     }
     Checked::new(Check::Version, seen, findings)
 }
@@ -39,11 +39,11 @@ pub(super) fn clock(facts: &Facts) -> Checked {
     let clock = match &facts.clock {
         Ok(clock) => clock,
         Err(why) => {
-            let finding = unread(why, "the API server's time");
+            let finding = not_known(why, "the API server's time");
             return Checked::new(Check::Clock, None, vec![finding]);
         }
     };
-    let certain = clock.ahead.abs() - clock.give_or_take;
+    let certain = clock.ahead.abs() - clock.uncertainty;
     if certain <= SKEW {
         let seen = "this machine and the API server agree".to_owned();
         return Checked::new(Check::Clock, Some(seen), Vec::new());
@@ -55,9 +55,9 @@ pub(super) fn clock(facts: &Facts) -> Checked {
     };
     let what = format!(
         "the API server's clock is {} {way} this machine's",
-        shown(clock.ahead.abs())
+        format_age(clock.ahead.abs())
     );
     let finding = Finding::new(Code::ClockSkew, what)
-        .mend("# on the machine whose clock is wrong\ntimedatectl set-ntp true");
+        .fix("# on the machine whose clock is wrong\ntimedatectl set-ntp true");
     Checked::new(Check::Clock, None, vec![finding])
 }

@@ -1,7 +1,7 @@
 //! Whether csr-warden runs.
 
-use super::signer::{is_fresh, since};
-use super::unread;
+use super::not_known;
+use super::signer::{is_renewed, since};
 use crate::doctor::facts::{Facts, Lease, Workload};
 use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
@@ -12,18 +12,21 @@ pub(super) fn warden(facts: &Facts) -> Checked {
         .workloads
         .iter()
         .flatten()
-        .find(|workload| workload.is_ours());
+        .find(|workload| workload.is_csr_warden());
     let mut findings = Vec::new();
     let mut seen = None;
     match (&facts.warden, ours) {
-        (Ok(Some(lease)), _) if is_fresh(lease, now) => {
+        (Ok(Some(lease)), _) if is_renewed(lease, now) => {
             let holder = lease.holder.as_deref().unwrap_or_default();
             // What follows is for telling processes apart.
             let host = holder.split('_').next().unwrap_or(holder);
             seen = Some(format!("Lease held by {host}"));
         }
         (Ok(_), Some(ours)) if ours.ready > 0 && is_unelected(ours) => {
-            seen = Some(format!("{} runs, without leader election", ours.shown()));
+            seen = Some(format!(
+                "{} runs, without leader election",
+                ours.display_name()
+            ));
         }
         (Ok(Some(lease)), ours) => {
             let what = match &lease.holder {
@@ -34,7 +37,7 @@ pub(super) fn warden(facts: &Facts) -> Checked {
                 ),
                 None => format!("nobody holds the Lease {}/csr-warden", lease.namespace),
             };
-            findings.push(looked_into(
+            findings.push(with_log_commands(
                 Finding::new(Code::WardenSilent, what),
                 Some(lease),
                 ours,
@@ -43,11 +46,11 @@ pub(super) fn warden(facts: &Facts) -> Checked {
         (Ok(None), Some(ours)) => {
             let what = format!(
                 "{} is there, with {} of {} replicas ready, and there is no Lease csr-warden",
-                ours.shown(),
+                ours.display_name(),
                 ours.ready,
-                ours.wanted
+                ours.desired
             );
-            findings.push(looked_into(
+            findings.push(with_log_commands(
                 Finding::new(Code::WardenSilent, what),
                 None,
                 Some(ours),
@@ -58,14 +61,14 @@ pub(super) fn warden(facts: &Facts) -> Checked {
                 Code::WardenAbsent,
                 "there is neither a Deployment nor a Lease of csr-warden",
             )
-            .mend("# with a kustomization.yaml as the README has it (Install it)")
-            .mend("kubectl apply --server-side -k ."),
+            .fix("# with a kustomization.yaml as the README has it (Install it)")
+            .fix("kubectl apply --server-side -k ."),
         ),
         (Ok(None), None) => {}
-        (Err(why), _) => findings.push(unread(why, "whether csr-warden leads")),
+        (Err(why), _) => findings.push(not_known(why, "whether csr-warden leads")),
     }
     if let Err(why) = &facts.workloads {
-        findings.push(unread(why, "whether csr-warden is installed"));
+        findings.push(not_known(why, "whether csr-warden is installed"));
     }
     Checked::new(Check::Warden, seen, findings)
 }
@@ -75,14 +78,14 @@ fn is_unelected(workload: &Workload) -> bool {
     args.into_iter().any(|arg| arg == "--leader-elect=false")
 }
 
-fn looked_into(finding: Finding, lease: Option<&Lease>, ours: Option<&Workload>) -> Finding {
+fn with_log_commands(finding: Finding, lease: Option<&Lease>, ours: Option<&Workload>) -> Finding {
     let of_lease = lease.map_or("kube-system", |lease| lease.namespace.as_str());
     let namespace = ours.map_or(of_lease, |ours| ours.namespace.as_str());
     let name = ours.map_or("csr-warden", |ours| ours.name.as_str());
     finding
-        .mend(format!("kubectl describe -n {namespace} deployment/{name}"))
-        .mend(format!("kubectl logs -n {namespace} deployment/{name}"))
-        .mend(format!(
+        .fix(format!("kubectl describe -n {namespace} deployment/{name}"))
+        .fix(format!("kubectl logs -n {namespace} deployment/{name}"))
+        .fix(format!(
             "kubectl rollout restart -n {namespace} deployment/{name}"
         ))
 }

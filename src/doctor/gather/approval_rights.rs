@@ -83,11 +83,14 @@ pub(super) async fn approvers(reader: &Reader) -> Known<Vec<Approver>> {
         ))),
         reader.list(of_bindings, &bindings, every(), Some),
     );
-    Ok(conclude(&roles?.into_iter().collect(), &bindings?))
+    Ok(subjects_with_both(
+        &roles?.into_iter().collect(),
+        &bindings?,
+    ))
 }
 
 /// Rights of several roles add up. Requests belong to no namespace, so RoleBindings give none.
-fn conclude(roles: &BTreeMap<String, Allows>, bindings: &[Binding]) -> Vec<Approver> {
+fn subjects_with_both(roles: &BTreeMap<String, Allows>, bindings: &[Binding]) -> Vec<Approver> {
     let mut subjects: BTreeMap<String, (Allows, Approver)> = BTreeMap::new();
     for binding in bindings {
         let gives = roles.get(&binding.role_ref.name).copied();
@@ -129,9 +132,9 @@ fn shown(subject: &Subject) -> String {
 
 fn allows(rules: &[Rule]) -> Allows {
     rules.iter().fold(Allows::default(), |sum, rule| {
-        let has = |list: &[String], wanted: &[&str]| {
+        let has = |list: &[String], desired: &[&str]| {
             let mut all = list.iter();
-            all.any(|entry| entry == "*" || wanted.contains(&entry.as_str()))
+            all.any(|entry| entry == "*" || desired.contains(&entry.as_str()))
         };
         let groups = rule.api_groups.as_deref().unwrap_or_default();
         let resources = rule.resources.as_deref().unwrap_or_default();
@@ -211,7 +214,7 @@ mod tests {
             binding("2", "a", "eve"),
             binding("3", "a", "bob"),
         ];
-        let found = conclude(&roles, &bindings);
+        let found = subjects_with_both(&roles, &bindings);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].subject, "User eve");
         assert_eq!(found[0].bindings.len(), 2);

@@ -8,39 +8,39 @@ use rustls::pki_types::UnixTime;
 use x509_parser::oid_registry::OidRegistry;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::cluster::apiserver_certificates::sans;
-use crate::doctor::facts::{Certificate, Dialled, SignedBy};
-use crate::sources::presented_certificate::{Chain, KubeletPorts, NotShown, Trust};
+use crate::cluster::x509::sans;
+use crate::doctor::facts::{Certificate, DialResult, SignedBy};
+use crate::sources::presented_certificate::{CertificateProbe, Chain, ProbeError, Trust};
 
 /// Reads what kubelets show.
 #[derive(Clone)]
-pub(super) struct Dialler {
-    ports: KubeletPorts,
+pub(super) struct Dialer {
+    ports: CertificateProbe,
 }
 
-impl Dialler {
+impl Dialer {
     /// Certificates signed by one of these authorities, in DER, are the cluster's; none is where one
     /// of them cannot be read.
-    pub(super) fn new(authorities: &[Vec<u8>], deadline: Duration) -> Dialler {
-        let ports = KubeletPorts::new(authorities.iter().map(Vec::as_slice), deadline);
-        Dialler {
-            ports: ports.unwrap_or_else(|_| KubeletPorts::without_authority(deadline)),
+    pub(super) fn new(authorities: &[Vec<u8>], deadline: Duration) -> Dialer {
+        let ports = CertificateProbe::new(authorities.iter().map(Vec::as_slice), deadline);
+        Dialer {
+            ports: ports.unwrap_or_else(|_| CertificateProbe::without_ca(deadline)),
         }
     }
 
-    pub(super) async fn dial(&self, address: IpAddr, port: u16) -> Dialled {
-        match self.ports.look_at(SocketAddr::new(address, port)).await {
+    pub(super) async fn dial(&self, address: IpAddr, port: u16) -> DialResult {
+        match self.ports.probe(SocketAddr::new(address, port)).await {
             Ok(chain) => match self.read(address, &chain) {
-                Ok(certificate) => Dialled::Certificate(Box::new(certificate)),
-                Err(why) => Dialled::Failed(why),
+                Ok(certificate) => DialResult::Certificate(Box::new(certificate)),
+                Err(why) => DialResult::Failed(why),
             },
-            Err(NotShown::HasNone) => Dialled::NoCertificate,
-            Err(why) => Dialled::Failed(why.to_string()),
+            Err(ProbeError::NoCertificate) => DialResult::NoCertificate,
+            Err(why) => DialResult::Failed(why.to_string()),
         }
     }
 
     fn read(&self, address: IpAddr, chain: &Chain) -> Result<Certificate, String> {
-        let (_, parsed) = X509Certificate::from_der(&chain.first)
+        let (_, parsed) = X509Certificate::from_der(&chain.end_entity)
             .map_err(|error| format!("the certificate cannot be read: {error}"))?;
         let time = |seconds: i64| {
             Timestamp::from_second(seconds)
@@ -60,7 +60,7 @@ impl Dialler {
                 .to_string_with_registry(&OidRegistry::default());
             SignedBy::Other(name.unwrap_or_else(|_| "a name that is no text".to_owned()))
         };
-        let names = sans(&chain.first).map_err(|error| error.to_string())?;
+        let names = sans(&chain.end_entity).map_err(|error| error.to_string())?;
         let mut common_names = parsed.subject().iter_common_name();
         let common_name = common_names.next().and_then(|name| name.as_str().ok());
         Ok(Certificate {
@@ -77,7 +77,7 @@ impl Dialler {
     fn signed_by_cluster(&self, chain: &Chain, not_after: Timestamp) -> bool {
         let last = u64::try_from(not_after.as_second()).unwrap_or_default();
         let then = UnixTime::since_unix_epoch(Duration::from_secs(last.saturating_sub(1)));
-        self.ports.signed_by(chain, then) == Trust::OfCluster
+        self.ports.signed_by(chain, then) == Trust::ClusterCa
     }
 }
 

@@ -1,19 +1,19 @@
-//! Each kubelet, dialled and asked through the API server; a bounded number at once.
+//! Each kubelet, dialed and asked through the API server; a bounded number at once.
 
 use futures::{AsyncReadExt as _, StreamExt as _};
 use serde::Deserialize;
 use std::sync::atomic::Ordering;
 use tokio::time::timeout;
 
-use super::kubelet_tls::Dialler;
+use super::kubelet_tls::Dialer;
 use super::reader::Reader;
 use super::{Options, Progress};
 use crate::cluster::connection::Connection;
 use crate::cluster::error::describe;
-use crate::doctor::facts::{Dialled, Kubelet, Node, Proxied, Unread};
+use crate::doctor::facts::{DialResult, Kubelet, Node, Proxied, ReadFailure};
 
 /// More than any kubelet's configuration has, and less than what hurts.
-const LONGEST: u64 = 1024 * 1024;
+const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Go's words for the alert of a kubelet that has no certificate (`crypto/tls/alert.go`). The API
 /// server passes on the error of its own client, and only as text.
@@ -38,32 +38,32 @@ pub(super) async fn kubelets(
     reader: &Reader,
     connection: &Connection,
     options: &Options,
-    nodes: Result<&[Node], &Unread>,
+    nodes: Result<&[Node], &ReadFailure>,
     progress: &Progress,
 ) -> Vec<Kubelet> {
     let nodes = nodes.unwrap_or_default();
-    let chosen = chosen(nodes, options.nodes);
-    progress.total.store(chosen.len(), Ordering::Relaxed);
+    let sample = sample(nodes, options.nodes);
+    progress.total.store(sample.len(), Ordering::Relaxed);
     let of_cluster = || connection.config.root_cert.clone().unwrap_or_default();
     let authorities = match options.kubelet_authorities.as_slice() {
         [] => of_cluster(),
         named => named.to_vec(),
     };
-    let dialler = Dialler::new(&authorities, options.deadline);
-    let mut kubelets: Vec<Kubelet> = futures::stream::iter(chosen)
+    let dialer = Dialer::new(&authorities, options.deadline);
+    let mut kubelets: Vec<Kubelet> = futures::stream::iter(sample)
         .map(|node| async {
-            let dialled = async {
+            let dialed = async {
                 match (node.address, node.port) {
-                    (Some(address), Some(port)) => dialler.dial(address, port).await,
-                    (None, _) => Dialled::Failed("its Node has no InternalIP".into()),
-                    (_, None) => Dialled::Failed("its Node names no port of a kubelet".into()),
+                    (Some(address), Some(port)) => dialer.dial(address, port).await,
+                    (None, _) => DialResult::Failed("its Node has no InternalIP".into()),
+                    (_, None) => DialResult::Failed("its Node names no port of a kubelet".into()),
                 }
             };
-            let (dialled, proxied) = tokio::join!(dialled, proxied(reader, &node.name));
+            let (dialed, proxied) = tokio::join!(dialed, proxied(reader, &node.name));
             progress.done.fetch_add(1, Ordering::Relaxed);
             Kubelet {
                 node: node.name.clone(),
-                dialled,
+                dialed,
                 proxied,
             }
         })
@@ -75,7 +75,7 @@ pub(super) async fn kubelets(
 }
 
 /// So many, spread over the whole list: neighbours in it often are of one kind.
-fn chosen(nodes: &[Node], most: Option<usize>) -> Vec<&Node> {
+fn sample(nodes: &[Node], most: Option<usize>) -> Vec<&Node> {
     let most = most.unwrap_or(nodes.len()).min(nodes.len());
     (0..most)
         .filter_map(|at| nodes.get(at * nodes.len() / most))
@@ -119,7 +119,7 @@ async fn configz(reader: &Reader, node: &str) -> kube::Result<Vec<u8>> {
         .body(Vec::new())
         .map_err(kube::Error::HttpError)?;
     let stream = reader.client.request_stream(request).await?;
-    let mut stream = std::pin::pin!(stream.take(LONGEST));
+    let mut stream = std::pin::pin!(stream.take(MAX_BYTES));
     let mut text = Vec::new();
     stream
         .read_to_end(&mut text)
@@ -143,8 +143,8 @@ mod tests {
             })
             .collect();
         let names = |most| -> Vec<&str> {
-            let chosen = chosen(&nodes, most);
-            chosen.into_iter().map(|node| node.name.as_str()).collect()
+            let sample = sample(&nodes, most);
+            sample.into_iter().map(|node| node.name.as_str()).collect()
         };
         assert_eq!(names(Some(3)), ["0", "3", "6"]);
         assert_eq!(names(Some(0)), [""; 0]);

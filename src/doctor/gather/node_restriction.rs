@@ -14,31 +14,31 @@ use super::reader::{path, status};
 use crate::cluster::connection::Connection;
 use crate::cluster::error::describe;
 use crate::cluster::raw_request;
-use crate::doctor::facts::{Node, Restriction, Unread};
+use crate::doctor::facts::{Node, NodeRestriction, ReadFailure};
 use judge::csr::{NODE_USER_PREFIX, NODES_GROUP};
 
 /// Asks as this node if there is no second one.
-const NOBODY: &str = "csr-warden-doctor";
+const STAND_IN_NODE: &str = "csr-warden-doctor";
 /// Part of the API server's answer if we may not act as somebody else.
 const CANNOT_IMPERSONATE: &str = "cannot impersonate";
 
 pub(super) async fn restriction(
     connection: &Connection,
     options: &Options,
-    nodes: Result<&[Node], &Unread>,
-) -> Restriction {
+    nodes: Result<&[Node], &ReadFailure>,
+) -> NodeRestriction {
     if !options.impersonate {
-        return Restriction::Untried("--no-impersonation was given".into());
+        return NodeRestriction::NotTried("--no-impersonation was given".into());
     }
-    let (victim, thief) = match nodes {
-        Err(_) => return Restriction::Untried("Nodes could not be listed".into()),
-        Ok([]) => return Restriction::Untried("there is no Node to try it on".into()),
-        Ok([victim]) => (&victim.name, NOBODY),
-        Ok([victim, thief, ..]) => (&victim.name, thief.name.as_str()),
+    let (target, impersonated) = match nodes {
+        Err(_) => return NodeRestriction::NotTried("Nodes could not be listed".into()),
+        Ok([]) => return NodeRestriction::NotTried("there is no Node to try it on".into()),
+        Ok([target]) => (&target.name, STAND_IN_NODE),
+        Ok([target, impersonated, ..]) => (&target.name, impersonated.name.as_str()),
     };
-    match client(connection, thief, options.deadline) {
-        Ok(client) => attempt(&client, victim, options.deadline).await,
-        Err(error) => Restriction::Untried(error.to_string()),
+    match client(connection, impersonated, options.deadline) {
+        Ok(client) => attempt(&client, target, options.deadline).await,
+        Err(error) => NodeRestriction::NotTried(error.to_string()),
     }
 }
 
@@ -57,7 +57,7 @@ fn client(connection: &Connection, node: &str, deadline: Duration) -> kube::Resu
 }
 
 /// Addresses stand in the status and labels in the Node itself, and each is admitted by itself.
-async fn attempt(client: &Client, victim: &str, deadline: Duration) -> Restriction {
+async fn attempt(client: &Client, target: &str, deadline: Duration) -> NodeRestriction {
     let nodes = Request::new(path::<FullNode>(None));
     let params = PatchParams {
         dry_run: true,
@@ -69,27 +69,27 @@ async fn attempt(client: &Client, victim: &str, deadline: Duration) -> Restricti
     }));
     let mut refused = String::new();
     for request in [
-        nodes.patch_subresource("status", victim, &params, &address),
-        nodes.patch(victim, &params, &label),
+        nodes.patch_subresource("status", target, &params, &address),
+        nodes.patch(target, &params, &label),
     ] {
-        match timeout(deadline, raw_request::text(client, request)).await {
-            Ok(Ok(_)) => return Restriction::Accepted(victim.to_owned()),
+        match timeout(deadline, raw_request::response_text(client, request)).await {
+            Ok(Ok(_)) => return NodeRestriction::Accepted(target.to_owned()),
             Ok(Err(kube::Error::Api(answer)))
                 if answer.code == 403 && !answer.message.contains(CANNOT_IMPERSONATE) =>
             {
                 refused.clone_from(&answer.message);
             }
             Ok(Err(error)) if status(&error) == 403 => {
-                return Restriction::Untried(
+                return NodeRestriction::NotTried(
                     "the rights to impersonate users and groups are missing".into(),
                 );
             }
-            Ok(Err(error)) => return Restriction::Untried(describe(&error)),
+            Ok(Err(error)) => return NodeRestriction::NotTried(describe(&error)),
             Err(_) => {
                 let seconds = deadline.as_secs();
-                return Restriction::Untried(format!("no answer within {seconds} s"));
+                return NodeRestriction::NotTried(format!("no answer within {seconds} s"));
             }
         }
     }
-    Restriction::Refused(refused)
+    NodeRestriction::Refused(refused)
 }

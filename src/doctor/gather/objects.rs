@@ -234,7 +234,7 @@ pub(super) async fn lease(reader: &Reader, namespace: &str, name: &str) -> Known
             namespace: namespace.to_owned(),
             holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
             renewed: spec.renew_time.map(|time| time.0),
-            lasts: SignedDuration::from_secs(seconds.into()),
+            duration: SignedDuration::from_secs(seconds.into()),
         }
     }))
 }
@@ -247,7 +247,7 @@ pub(super) async fn warden_lease(
     let ours = workloads
         .iter()
         .flatten()
-        .find(|workload| workload.is_ours());
+        .find(|workload| workload.is_csr_warden());
     let namespace = ours.map_or("kube-system", |workload| workload.namespace.as_str());
     lease(reader, namespace, "csr-warden").await
 }

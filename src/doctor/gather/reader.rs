@@ -15,13 +15,13 @@ use tokio::time::timeout;
 use crate::cluster::clock::Clock;
 use crate::cluster::error::describe;
 use crate::cluster::raw_request;
-use crate::doctor::facts::{Known, Unread};
+use crate::doctor::facts::{Known, ReadFailure};
 
 /// Objects in one page.
 const PAGE: u32 = 500;
 /// Objects of one kind that are looked at. A cluster in which nobody approves has this many requests
 /// and more; what they say of it is said by the first ones.
-const MOST: usize = 50_000;
+const MAX_OBJECTS: usize = 50_000;
 
 /// A client with a deadline.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ struct PageMeta {
 }
 
 /// How many objects a page has, and the token of the next one.
-type Seen = (usize, Option<String>);
+type PageInfo = (usize, Option<String>);
 
 /// Where the objects of this kind are, in one namespace or everywhere.
 pub(super) fn path<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String {
@@ -65,8 +65,8 @@ pub(super) fn path<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> St
 pub(super) struct Right(pub(super) &'static str, pub(super) &'static str);
 
 impl Right {
-    pub(super) fn unread(self, forbidden: bool, why: impl Into<String>) -> Unread {
-        Unread {
+    pub(super) fn failure(self, forbidden: bool, why: impl Into<String>) -> ReadFailure {
+        ReadFailure {
             verb: self.0,
             resource: self.1,
             forbidden,
@@ -74,9 +74,9 @@ impl Right {
         }
     }
 
-    pub(super) fn failed(self, error: &kube::Error) -> Unread {
+    pub(super) fn failed(self, error: &kube::Error) -> ReadFailure {
         let forbidden = status(error) == 403;
-        self.unread(forbidden, describe(error))
+        self.failure(forbidden, describe(error))
     }
 }
 
@@ -100,7 +100,7 @@ impl Reader {
             Ok(answer) => Ok(answer),
             Err(_) => {
                 let seconds = self.deadline.as_secs();
-                Err(right.unread(false, format!("no answer within {seconds} s")))
+                Err(right.failure(false, format!("no answer within {seconds} s")))
             }
         }
     }
@@ -146,7 +146,7 @@ impl Reader {
         right: Right,
         path: &str,
         params: ListParams,
-        take: &mut dyn FnMut(&str) -> serde_json::Result<Seen>,
+        take: &mut dyn FnMut(&str) -> serde_json::Result<PageInfo>,
     ) -> Known<()> {
         let mut params = params.limit(PAGE);
         let mut seen = 0;
@@ -156,7 +156,7 @@ impl Reader {
             let (objects, token) = page.map_err(|error| right.failed(&error))?;
             seen += objects;
             match token.filter(|token| !token.is_empty()) {
-                Some(token) if seen < MOST => params.continue_token = Some(token),
+                Some(token) if seen < MAX_OBJECTS => params.continue_token = Some(token),
                 Some(_) | None => return Ok(()),
             }
         }
@@ -168,7 +168,7 @@ impl Reader {
         right: Right,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Known<kube::Result<String>> {
-        self.within(right, raw_request::text(&self.client, request))
+        self.within(right, raw_request::response_text(&self.client, request))
             .await
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::reader::{Reader, Right, path, status};
 use crate::cluster::error::{ApiError, describe};
-use crate::doctor::facts::{Clock, Known};
+use crate::doctor::facts::{ClockOffset, Known};
 
 /// What `/version` says, as far as it is in use.
 #[derive(Deserialize)]
@@ -23,11 +23,13 @@ struct Version {
 
 const VERSION: Right = Right("get", "/version");
 /// More than any answer of `/version` has.
-const LONGEST: u64 = 64 * 1024;
+const MAX_BYTES: u64 = 64 * 1024;
 
 /// The version and how the clocks differ. An error if the API server cannot be reached, or does not
 /// know who asks: then there is nothing to look at.
-pub(super) async fn version(reader: &Reader) -> Result<(Known<String>, Known<Clock>), ApiError> {
+pub(super) async fn version(
+    reader: &Reader,
+) -> Result<(Known<String>, Known<ClockOffset>), ApiError> {
     let before = reader.clock.now();
     let request = http::Request::get("/version").body(Body::empty());
     let request = request.map_err(kube::Error::HttpError)?;
@@ -44,13 +46,13 @@ pub(super) async fn version(reader: &Reader) -> Result<(Known<String>, Known<Clo
         .and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
     let clock = date
         .map(|date| compare(before.wall, took, date))
-        .ok_or_else(|| VERSION.unread(false, "the API server's answer has no Date"));
+        .ok_or_else(|| VERSION.failure(false, "the API server's answer has no Date"));
     let request = http::Request::get("/version").body(Vec::new());
     let request = request.map_err(kube::Error::HttpError)?;
     let answer = async {
         let stream = reader.client.request_stream(request).await?;
         let mut text = Vec::new();
-        let mut stream = std::pin::pin!(stream.take(LONGEST));
+        let mut stream = std::pin::pin!(stream.take(MAX_BYTES));
         stream
             .read_to_end(&mut text)
             .await
@@ -59,21 +61,21 @@ pub(super) async fn version(reader: &Reader) -> Result<(Known<String>, Known<Clo
     };
     let version = match reader.within(VERSION, answer).await {
         Ok(Ok(version)) => Ok(version.git_version),
-        Ok(Err(error)) => Err(VERSION.unread(status(&error) == 403, describe(&error))),
-        Err(unread) => Err(unread),
+        Ok(Err(error)) => Err(VERSION.failure(status(&error) == 403, describe(&error))),
+        Err(failure) => Err(failure),
     };
     Ok((version, clock))
 }
 
 /// The header was written at some time while we waited, and has its second cut off.
-fn compare(before: Timestamp, took: std::time::Duration, date: Timestamp) -> Clock {
+fn compare(before: Timestamp, took: std::time::Duration, date: Timestamp) -> ClockOffset {
     let half = SignedDuration::try_from(took / 2).unwrap_or_default();
     let half_second = SignedDuration::from_millis(500);
     let ours = before.checked_add(half).unwrap_or(before);
     let theirs = date.checked_add(half_second).unwrap_or(date);
-    Clock {
+    ClockOffset {
         ahead: theirs.duration_since(ours),
-        give_or_take: half + half_second,
+        uncertainty: half + half_second,
     }
 }
 
@@ -100,7 +102,7 @@ mod tests {
             .parse_timestamp("Fri, 24 Jul 2026 12:00:00 GMT")
             .unwrap();
         let clock = compare(before, std::time::Duration::from_millis(20), date);
-        assert!(clock.ahead.abs() <= clock.give_or_take, "{clock:?}");
+        assert!(clock.ahead.abs() <= clock.uncertainty, "{clock:?}");
         let late = date.checked_add(SignedDuration::from_secs(90)).unwrap();
         let clock = compare(before, std::time::Duration::from_millis(20), late);
         assert_eq!(clock.ahead.as_secs(), 89);

@@ -121,32 +121,38 @@ pub(super) async fn workloads(reader: &Reader) -> Known<Vec<Workload>> {
 fn deployment(object: SlimWorkload) -> Option<Workload> {
     let spec = object.spec?;
     let status = object.status.unwrap_or_default();
-    let wanted = spec.replicas.unwrap_or(1);
+    let desired = spec.replicas.unwrap_or(1);
     let ready = status.available_replicas.unwrap_or(0);
-    workload("deployment", object.metadata, spec.template, wanted, ready)
+    workload("deployment", object.metadata, spec.template, desired, ready)
 }
 
 fn daemon_set(object: SlimWorkload) -> Option<Workload> {
     let spec = object.spec?;
     let status = object.status.unwrap_or_default();
-    let wanted = status.desired_number_scheduled.unwrap_or(0);
+    let desired = status.desired_number_scheduled.unwrap_or(0);
     let ready = status.number_ready.unwrap_or(0);
-    workload("daemonset", object.metadata, spec.template, wanted, ready)
+    workload("daemonset", object.metadata, spec.template, desired, ready)
 }
 
 fn stateful_set(object: SlimWorkload) -> Option<Workload> {
     let spec = object.spec?;
     let status = object.status.unwrap_or_default();
-    let wanted = spec.replicas.unwrap_or(1);
+    let desired = spec.replicas.unwrap_or(1);
     let ready = status.ready_replicas.unwrap_or(0);
-    workload("statefulset", object.metadata, spec.template, wanted, ready)
+    workload(
+        "statefulset",
+        object.metadata,
+        spec.template,
+        desired,
+        ready,
+    )
 }
 
 fn workload(
     kind: &'static str,
     meta: SlimMeta,
     template: PodTemplate,
-    wanted: i32,
+    desired: i32,
     ready: i32,
 ) -> Option<Workload> {
     let label = |labels: Option<BTreeMap<String, String>>| labels?.remove(NAME_LABEL);
@@ -155,7 +161,7 @@ fn workload(
         namespace: meta.namespace?,
         name: meta.name?,
         label: label(meta.labels).or_else(|| label(template.metadata?.labels)),
-        wanted,
+        desired,
         ready,
         containers: containers(template.spec).collect(),
     })

@@ -26,7 +26,7 @@ const SOON: Duration = Duration::from_secs(60);
 const LATER: Duration = Duration::from_secs(180);
 /// How long the API server is frozen.
 const FROZEN: Duration = Duration::from_secs(10);
-/// How long a watch lasts (`cluster::watch::LASTS`), with the time to take it up again.
+/// How long a watch lasts (`cluster::watch::TIMEOUT_SECONDS`), with the time to take it up again.
 const WATCH: Duration = Duration::from_secs(65);
 
 pub fn cases() -> Vec<Case> {

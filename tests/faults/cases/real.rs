@@ -18,7 +18,7 @@ use control_plane::process::Process;
 
 /// How often connections are reset, or etcd is compacted.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long a watch lasts (`cluster::watch::LASTS`), with the time to take it up again.
+/// How long a watch lasts (`cluster::watch::TIMEOUT_SECONDS`), with the time to take it up again.
 const WATCH: Duration = Duration::from_secs(65);
 /// How late each answer of a slow API server is.
 const LATE: Duration = Duration::from_secs(1);

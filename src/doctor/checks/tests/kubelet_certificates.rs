@@ -1,14 +1,14 @@
 //! What is concluded from what kubelets show, and are told.
 
 use super::super::report;
-use super::{ago, certificate, found, of_kubelet, shows, well};
-use crate::doctor::facts::{Certificate, Dialled, Proxied, SignedBy};
+use super::{ago, certificate, found, healthy, of_kubelet, presents};
+use crate::doctor::facts::{Certificate, DialResult, Proxied, SignedBy};
 use crate::doctor::finding_code::Code;
 
 fn of_certificate(change: impl FnOnce(&mut Certificate)) -> Vec<Code> {
     let mut certificate = certificate();
     change(&mut certificate);
-    of_kubelet(shows(certificate), Proxied::Bootstrap(true))
+    of_kubelet(presents(certificate), Proxied::Bootstrap(true))
 }
 
 #[test]
@@ -61,14 +61,14 @@ fn what_kubelets_show() {
         [Code::KubeletCertificateExpired, Code::KubeletWrongNames]
     );
     assert_eq!(
-        of_kubelet(Dialled::NoCertificate, Proxied::NoCertificate),
+        of_kubelet(DialResult::NoCertificate, Proxied::NoCertificate),
         [Code::KubeletNoCertificate]
     );
 }
 
 #[test]
 fn the_api_server_sees_what_cannot_be_seen_from_here() {
-    let closed = || Dialled::Failed("timed out".into());
+    let closed = || DialResult::Failed("timed out".into());
     assert_eq!(
         of_kubelet(closed(), Proxied::NoCertificate),
         [Code::KubeletNoCertificate]
@@ -82,7 +82,10 @@ fn the_api_server_sees_what_cannot_be_seen_from_here() {
         [Code::KubeletUnreachable]
     );
     assert_eq!(
-        of_kubelet(shows(certificate()), Proxied::NotTrusted("x509: …".into())),
+        of_kubelet(
+            presents(certificate()),
+            Proxied::NotTrusted("x509: …".into())
+        ),
         [Code::KubeletNotTrusted]
     );
 }
@@ -137,11 +140,11 @@ fn what_kubelets_are_told() {
         [Code::KubeletConfigAbsent]
     );
     assert_eq!(
-        of_kubelet(shows(certificate()), Proxied::Bootstrap(false)),
+        of_kubelet(presents(certificate()), Proxied::Bootstrap(false)),
         [Code::KubeletBootstrapOff]
     );
     assert_eq!(
-        of_kubelet(shows(certificate()), Proxied::Forbidden("no".into())),
+        of_kubelet(presents(certificate()), Proxied::Forbidden("no".into())),
         [Code::KubeletConfigUnseen]
     );
 }
@@ -149,10 +152,10 @@ fn what_kubelets_are_told() {
 /// A key stands in a command that people paste into a shell.
 #[test]
 fn a_key_with_a_quote_is_in_no_command() {
-    let mut facts = well();
+    let mut facts = healthy();
     facts.kubelet_config = Ok(Some("\"serverTLS';Bootstrap\": true\n".into()));
     let report = report(&facts);
     assert_eq!(report.codes(), [Code::BootstrapMisspelled]);
     let mut findings = report.checks.iter().flat_map(|checked| &checked.findings);
-    assert!(findings.all(|finding| !finding.mend.concat().contains("';")));
+    assert!(findings.all(|finding| !finding.fix.concat().contains("';")));
 }

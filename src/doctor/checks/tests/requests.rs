@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 
 use super::super::report;
-use super::{ago, asked, found, lease, well, workload};
+use super::{ago, found, healthy, lease, request, workload};
 use crate::doctor::facts::{ApprovedBy, Approver, Lease, Request, State, Workload};
 use crate::doctor::finding_code::Code;
 
 fn of_request(created: Timestamp, state: State) -> Vec<Code> {
-    found(|facts| facts.requests = Ok(vec![asked("csr-1", created, state)]))
+    found(|facts| facts.requests = Ok(vec![request("csr-1", created, state)]))
 }
 
 #[test]
@@ -16,22 +16,22 @@ fn requests_and_the_signer() {
     assert_eq!(of_request(ago(60), State::Pending), []);
     assert_eq!(of_request(ago(61), State::Pending), [Code::RequestsPending]);
     // The oldest one of a node is what people are sent to.
-    let mut facts = well();
+    let mut facts = healthy();
     let other = Request {
         of_node: false,
-        ..asked("csr-other", ago(900), State::Pending)
+        ..request("csr-other", ago(900), State::Pending)
     };
     facts.requests = Ok(vec![other]);
     assert_eq!(report(&facts).codes(), []);
     facts.requests.as_mut().unwrap().extend([
-        asked("csr-new", ago(61), State::Pending),
-        asked("csr-old", ago(90), State::Pending),
+        request("csr-new", ago(61), State::Pending),
+        request("csr-old", ago(90), State::Pending),
     ]);
     let told = report(&facts);
     let mut findings = told.checks.iter().flat_map(|checked| &checked.findings);
     let finding = findings.next().unwrap();
     assert_eq!(finding.objects, ["csr-old", "csr-new"]);
-    assert_eq!(finding.mend[1], "csr-warden explain csr-old");
+    assert_eq!(finding.fix[1], "csr-warden explain csr-old");
     let approved = |since| State::Approved {
         since,
         by: ApprovedBy::Warden,
@@ -111,7 +111,7 @@ fn who_else_approves() {
         );
     }
     let mut asleep = workload("kubelet-csr-approver", "x", &[]);
-    asleep.wanted = 0;
+    asleep.desired = 0;
     assert_eq!(runs(asleep), []);
     let may = |subject: &str, administrator| {
         found(|facts| {
@@ -124,7 +124,7 @@ fn who_else_approves() {
     };
     assert_eq!(may("Group ops", false), [Code::MayApprove]);
     assert_eq!(may("Group ops", true), []);
-    let mut facts = well();
+    let mut facts = healthy();
     facts.approvers = Ok(Vec::new());
     let told = report(&facts);
     assert_eq!(told.codes(), []);

@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 
-use super::{certificate, found, shows};
-use crate::doctor::facts::{Clock, Kubelet, Proxied, Restriction, SignedBy};
+use super::{certificate, found, presents};
+use crate::doctor::facts::{ClockOffset, Kubelet, NodeRestriction, Proxied, SignedBy};
 use crate::doctor::finding_code::Code;
 
 #[test]
@@ -14,9 +14,9 @@ fn how_old_it_is_and_what_time_it_has() {
     );
     let skew = |seconds| {
         found(|facts| {
-            facts.clock = Ok(Clock {
+            facts.clock = Ok(ClockOffset {
                 ahead: SignedDuration::from_secs(seconds),
-                give_or_take: SignedDuration::from_secs(1),
+                uncertainty: SignedDuration::from_secs(1),
             });
         })
     };
@@ -34,7 +34,7 @@ fn whether_the_api_server_verifies_shows_in_what_it_does() {
             own.signed_by = SignedBy::Itself;
             facts.kubelets = vec![Kubelet {
                 node: "n1".into(),
-                dialled: shows(own),
+                dialed: presents(own),
                 proxied,
             }];
         })
@@ -60,11 +60,11 @@ fn whether_the_api_server_verifies_shows_in_what_it_does() {
 #[test]
 fn whether_a_node_may_write_another() {
     assert_eq!(
-        found(|facts| facts.restriction = Restriction::Accepted("n1".into())),
+        found(|facts| facts.restriction = NodeRestriction::Accepted("n1".into())),
         [Code::NodeRestrictionOff]
     );
     assert_eq!(
-        found(|facts| facts.restriction = Restriction::Untried("x".into())),
+        found(|facts| facts.restriction = NodeRestriction::NotTried("x".into())),
         [Code::NodeRestrictionUnknown]
     );
 }
