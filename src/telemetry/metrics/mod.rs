@@ -1,27 +1,26 @@
 //! The metrics. Labels are bounded: never the name of a node, a request or a user.
 
+mod leader;
+mod registration;
+
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
-use super::process::ProcessCollector;
-use crate::cluster::approval::Outcome;
 use judge::evidence::{Evidence, Source};
 use judge::finding::Code;
 use judge::policy::Policy;
 use judge::{Decision, Judgement};
+use leader::LeaderCollector;
 
 /// Bounds of the seconds from a request's arrival to its condition.
 const LATENCY_BUCKETS: [f64; 13] = [
@@ -33,8 +32,8 @@ const JUDGE_BUCKETS: [f64; 8] = [
 ];
 
 /// Results of reading a policy anew.
-const RELOADED: &str = "success";
-const REFUSED: &str = "error";
+const RELOAD_SUCCEEDED: &str = "success";
+const RELOAD_REJECTED: &str = "error";
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct VerdictLabel {
@@ -124,124 +123,10 @@ impl Metrics {
         }
     }
 
-    fn register(&self, registry: &mut Registry, started: Timestamp) {
-        registry.register_collector(Box::new(ProcessCollector::new(started)));
-        let r = registry.sub_registry_with_prefix("csr_warden");
-        r.register(
-            "requests",
-            "Requests by verdict, counted when it changes",
-            self.requests.clone(),
-        );
-        r.register(
-            "findings",
-            "Findings by code, counted when the verdict changes",
-            self.findings.clone(),
-        );
-        r.register(
-            "pending",
-            "Requests that wait, by the code of the first reason",
-            self.pending.clone(),
-        );
-        r.register_with_unit(
-            "oldest_pending",
-            "Age of the oldest open request",
-            Unit::Seconds,
-            self.oldest_pending.clone(),
-        );
-        r.register_with_unit(
-            "approval_latency",
-            "From the arrival of a request to its condition written",
-            Unit::Seconds,
-            self.latency.clone(),
-        );
-        r.register_with_unit(
-            "judge",
-            "Time of one judgement",
-            Unit::Seconds,
-            self.judge.clone(),
-        );
-        r.register(
-            "writes",
-            "Writes of conditions by result",
-            self.writes.clone(),
-        );
-        r.register(
-            "source_synced",
-            "Whether a source of evidence is complete and works",
-            self.source_synced.clone(),
-        );
-        r.register_with_unit(
-            "source_age",
-            "Time since a failing source last worked; 0 while it works",
-            Unit::Seconds,
-            self.source_age.clone(),
-        );
-        r.register(
-            "source_errors",
-            "Failures of a source of evidence",
-            self.source_errors.clone(),
-        );
-        r.register(
-            "issued",
-            "Certificates issued for requests approved here",
-            self.issued.clone(),
-        );
-        r.register(
-            "approved_unissued",
-            "Requests approved here that have no certificate yet",
-            self.approved_unissued.clone(),
-        );
-        r.register(
-            "requests_dropped",
-            "Old requests no longer kept because their requestor has too many",
-            self.dropped.clone(),
-        );
-        r.register(
-            "log_lines_lost",
-            "Decisions that could not be logged",
-            self.lines_lost.clone(),
-        );
-        r.register("policy_info", "The policy in force", self.policy.clone());
-        r.register(
-            "policy_reloads",
-            "Policies read anew, by whether they could be used",
-            self.policy_reloads.clone(),
-        );
-        r.register(
-            "policy_last_reload_successful",
-            "Whether the policy that was read last is the one in force",
-            self.policy_reload_successful.clone(),
-        );
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        r.register("build", "The version of this program", build);
-    }
-
-    /// A counter that begins at its first event shows no increase for that one.
-    fn preset(&self, started: Timestamp) {
-        for decision in Decision::ALL {
-            drop(self.requests.get_or_create(&verdict(decision)));
-        }
-        for code in Code::ALL {
-            let code = code.as_str();
-            drop(self.findings.get_or_create(&CodeLabel { code }));
-        }
-        for result in Outcome::LABELS {
-            drop(self.writes.get_or_create(&ResultLabel { result }));
-        }
-        for source in Source::ALL {
-            drop(self.source_errors.get_or_create(&label(source)));
-        }
-        for result in [RELOADED, REFUSED] {
-            drop(self.policy_reloads.get_or_create(&ResultLabel { result }));
-        }
-        self.policy_reload_successful.set(1);
-        self.set_sources(&Evidence::default(), started);
-    }
-
     /// Counts a verdict that is news.
     pub fn record_verdict(&self, judgement: &Judgement) {
         let decision = judgement.verdict.decision();
-        self.requests.get_or_create(&verdict(decision)).inc();
+        self.requests.get_or_create(&verdict_label(decision)).inc();
         for code in judgement.codes() {
             let label = CodeLabel {
                 code: code.as_str(),
@@ -265,7 +150,9 @@ impl Metrics {
 
     /// Counts a failure of a source.
     pub fn record_source_failure(&self, source: Source) {
-        self.source_errors.get_or_create(&label(source)).inc();
+        self.source_errors
+            .get_or_create(&source_label(source))
+            .inc();
     }
 
     /// Shows the policy in force.
@@ -280,7 +167,11 @@ impl Metrics {
 
     /// Counts a policy that was read anew.
     pub fn record_policy_reload(&self, used: bool) {
-        let result = if used { RELOADED } else { REFUSED };
+        let result = if used {
+            RELOAD_SUCCEEDED
+        } else {
+            RELOAD_REJECTED
+        };
         let label = ResultLabel { result };
         self.policy_reloads.get_or_create(&label).inc();
         self.policy_reload_successful.set(used.into());
@@ -296,7 +187,7 @@ impl Metrics {
     pub fn set_sources(&self, evidence: &Evidence, now: Timestamp) {
         let needed: BTreeSet<Source> = evidence.needed().collect();
         for source in Source::ALL {
-            let label = label(source);
+            let label = source_label(source);
             if !needed.contains(&source) && !evidence.sources.has(source) {
                 self.source_synced.remove(&label);
                 self.source_age.remove(&label);
@@ -339,7 +230,7 @@ impl Metrics {
     /// last note.
     pub fn register_leader(&self, leads: impl Fn() -> bool + Send + Sync + 'static) {
         if let Ok(mut registry) = self.registry.lock() {
-            registry.register_collector(Box::new(Leader(Box::new(leads))));
+            registry.register_collector(Box::new(LeaderCollector::new(leads)));
         }
     }
 
@@ -354,31 +245,13 @@ impl Metrics {
     }
 }
 
-struct Leader(Box<dyn Fn() -> bool + Send + Sync>);
-
-impl fmt::Debug for Leader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Leader").finish_non_exhaustive()
-    }
-}
-
-impl Collector for Leader {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let gauge = ConstGauge::new(i64::from((self.0)()));
-        let name = "csr_warden_leader";
-        let help = "Whether this replica is the one that writes";
-        let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
-        gauge.encode(metric)
-    }
-}
-
-fn verdict(decision: Decision) -> VerdictLabel {
+fn verdict_label(decision: Decision) -> VerdictLabel {
     VerdictLabel {
         verdict: decision.as_str(),
     }
 }
 
-fn label(source: Source) -> SourceLabel {
+fn source_label(source: Source) -> SourceLabel {
     SourceLabel {
         source: source.as_str(),
     }
