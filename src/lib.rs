@@ -1,4 +1,4 @@
-//! The program csr-warden: all but the judge of requests, which is the crate `judge`.
+//! Library of the program csr-warden. The verdict on a request is in the crate `judge`.
 
 pub mod cli;
 pub mod cluster;

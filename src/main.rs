@@ -1,4 +1,4 @@
-//! The program; all it does is in the library.
+//! Entry point of csr-warden; the library contains everything else.
 
 use std::process::ExitCode;
 

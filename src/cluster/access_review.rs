@@ -1,4 +1,5 @@
-//! Whether the holder of a token may read a path of ours: asked of the API server, as it asks itself.
+//! Access review of a bearer token: TokenReview, then SubjectAccessReview, both answered by the API
+//! server.
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use k8s_openapi::api::authorization::v1::{
@@ -15,19 +16,21 @@ use super::connection::WRITE_DEADLINE;
 use super::error::ApiError;
 use super::raw_request;
 
-/// What the API server says.
+/// The result of an access review.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// They may.
+    /// The token is valid, and its user has the permission.
     Allowed,
-    /// It is nobody's token.
+    /// The token is not valid.
     Unauthenticated,
-    /// This user may not.
+    /// The user lacks the permission; this is the username.
     Forbidden(String),
 }
 
-/// Whether the holder of this token may `get` this path (`nonResourceURLs` of a ClusterRole). The
-/// error says why that is not known.
+/// Reviews whether the bearer of this token may `get` this path (`nonResourceURLs` of a
+/// ClusterRole).
+///
+/// Fails after [`WRITE_DEADLINE`], and with any error of the API server.
 pub async fn may_get(client: &Client, token: &str, path: &str) -> Result<Access, ApiError> {
     match timeout(WRITE_DEADLINE, review_access(client, token, path)).await {
         Ok(answer) => Ok(answer?),
@@ -35,7 +38,7 @@ pub async fn may_get(client: &Client, token: &str, path: &str) -> Result<Access,
     }
 }
 
-/// The part of an answer in use.
+/// The response to a review, without the fields that are not used.
 #[derive(Deserialize)]
 struct ReviewResponse<S> {
     status: Option<S>,
@@ -55,7 +58,7 @@ struct AccessReviewStatus {
     denied: Option<bool>,
 }
 
-/// What the API server answers to a review.
+/// Creates a review and returns the status that the API server filled in.
 async fn post_review<K, S>(client: &Client, review: &K) -> kube::Result<S>
 where
     K: Resource<DynamicType = ()> + Serialize,

@@ -1,5 +1,7 @@
-//! What the API servers are called, read off their serving certificates: one handshake with the
-//! configured server and with every endpoint shows virtual addresses, load balancers and all.
+//! Serving certificates of the API servers, and the SANs in them.
+//!
+//! One handshake with the configured server and one with each endpoint find every name and address
+//! of the API server. Virtual IPs and load balancers are among them.
 
 use std::io;
 use std::sync::Arc;
@@ -21,71 +23,71 @@ use super::x509::{SansError, sans};
 use judge::csr::names::San;
 use judge::evidence::{IdentityKind, Protection};
 
-/// How long one handshake may take.
+/// Deadline of one handshake.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// The name that clients inside of the cluster reach every API server by.
+/// The DNS name that in-cluster clients use for every API server.
 const IN_CLUSTER_NAME: &str = "kubernetes.default.svc";
 
-/// A configuration whose CA cannot verify an API server.
+/// A CA that cannot verify an API server.
 #[derive(Debug, Error)]
 pub enum ClusterCaError {
-    /// It has no CA.
+    /// The configuration has no CA.
     #[error(
         "the kubeconfig has no certificate-authority, so no API server's certificate can be verified"
     )]
     Missing,
-    /// A certificate of its CA cannot be used.
+    /// A certificate of the CA cannot be used.
     #[error("the CA certificate: {0}")]
     Certificate(rustls::Error),
-    /// The TLS library refuses the CA.
+    /// The TLS library rejects the CA.
     #[error("{0}")]
     Verifier(VerifierBuilderError),
 }
 
-/// An API server whose certificate could not be read.
+/// A serving certificate that could not be read.
 #[derive(Debug, Error)]
 #[error("{server}: {failure}")]
 pub struct ReadCertificateError {
     /// The server's URL.
     pub server: String,
-    /// The reason.
+    /// The cause.
     pub failure: HandshakeError,
 }
 
-/// A handshake that showed no certificate with readable names.
+/// A handshake without a readable certificate.
 #[derive(Debug, Error)]
 pub enum HandshakeError {
     /// The server did not answer in time.
     #[error("no answer within {} s", DEADLINE.as_secs())]
     Timeout,
-    /// Its host is no name that TLS can ask for.
+    /// The host is not a name that TLS supports.
     #[error("{0}")]
     Host(InvalidDnsNameError),
-    /// It cannot be reached.
+    /// The connection failed.
     #[error("{0}")]
     Connection(io::Error),
-    /// TLS failed, or the certificate is not trusted.
+    /// The handshake failed, or the certificate is not trusted.
     #[error("{}", innermost(.0))]
     Tls(io::Error),
-    /// It showed no certificate.
+    /// The server presented no certificate.
     #[error("it showed no certificate")]
     NoCertificate,
-    /// The names in its certificate cannot be read.
+    /// The SANs of the certificate cannot be read.
     #[error(transparent)]
     Sans(#[from] SansError),
 }
 
-/// An API server to be asked for its certificate.
+/// Host and port of an API server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ApiServer {
-    /// A name or address.
+    /// DNS name or IP address.
     pub host: String,
-    /// The port.
+    /// TCP port.
     pub port: u16,
 }
 
 impl ApiServer {
-    /// The server that a configuration points to; `None` if it has no host.
+    /// The server of a kubeconfig or in-cluster configuration; `None` if it has no host.
     pub fn configured(config: &Config) -> Option<ApiServer> {
         let url = &config.cluster_url;
         let host = url.host()?.trim_start_matches('[').trim_end_matches(']');
@@ -105,12 +107,12 @@ impl ApiServer {
         ApiServer { host, port }
     }
 
-    /// What protects the names in its certificate, as people are told of it.
+    /// Origin of the identities in this server's certificate, as findings name it.
     pub fn origin(&self) -> String {
         format!("certificate of {}", self.url())
     }
 
-    /// What is protected because this server is known by these names and addresses.
+    /// The protection of these SANs, with this server as the origin.
     pub fn protection(&self, sans: Vec<San>) -> Protection {
         Protection {
             origin: self.origin(),
@@ -120,8 +122,8 @@ impl ApiServer {
         }
     }
 
-    /// What clients know this server by: the names in its certificate, and the one that is
-    /// dialled, whether it is there or not.
+    /// The identities of this server: the SANs of its certificate, and the host that was dialed.
+    /// The host counts even if the certificate lacks it.
     pub fn identities(
         &self,
         certificate: &CertificateDer<'_>,
@@ -136,7 +138,7 @@ impl ApiServer {
         ReadCertificateError { server, failure }
     }
 
-    /// Its address as a URL has it.
+    /// The server's URL, with brackets around an IPv6 address.
     pub fn url(&self) -> String {
         if self.host.contains(':') {
             format!("https://[{}]:{}", self.host, self.port)
@@ -146,14 +148,14 @@ impl ApiServer {
     }
 }
 
-/// Reads certificates of servers that the cluster's CA vouches for.
+/// Reads serving certificates that the cluster's CA has signed.
 #[derive(Clone)]
 pub struct CertificateReader {
     tls: TlsConnector,
 }
 
 impl CertificateReader {
-    /// A reader that trusts what this configuration trusts.
+    /// A reader that trusts the CA of this configuration.
     pub fn new(config: &Config) -> Result<CertificateReader, ClusterCaError> {
         let mut roots = RootCertStore::empty();
         for der in config.root_cert.iter().flatten() {
@@ -180,7 +182,7 @@ impl CertificateReader {
         })
     }
 
-    /// The certificate of one API server, which can be read.
+    /// Returns the certificate of one API server. Its SANs are known to be readable.
     pub async fn read(
         &self,
         server: &ApiServer,
@@ -214,9 +216,10 @@ impl CertificateReader {
     }
 }
 
-/// Verifies as the verifier does, for any of the names that an API server may have: an endpoint need
-/// not have its own address in its certificate, and a kubelet's certificate, which the same CA may
-/// have signed, has none of these names.
+/// A TLS configuration that accepts a certificate for any of these names.
+///
+/// The certificate of an endpoint may lack the endpoint's own address. A kubelet's certificate may
+/// have the same issuer, but has none of these names.
 fn accept_any_name(
     verifier: Arc<WebPkiServerVerifier>,
     names: Vec<ServerName<'static>>,

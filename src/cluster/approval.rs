@@ -1,4 +1,4 @@
-//! The one write that matters: PUT `/approval`, on condition that nothing has changed.
+//! The approval write: PUT `/approval`, conditional on an unchanged resourceVersion.
 
 use std::time::Duration;
 
@@ -16,33 +16,34 @@ use super::objects::SlimRequest;
 use judge::csr::{Kept, Object};
 use judge::{Approval, Denial};
 
-/// A request as it was read after a conflict, with its bytes; `None` if it is gone.
+/// A request that was re-read after a conflict, and its `spec.request`; `None` if it was deleted.
 pub type CurrentRequest = Option<Box<(Object, Vec<u8>)>>;
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The condition is there.
+    /// The condition was written.
     Written,
-    /// The request has changed since it was judged (409): judge it again, as it is now.
+    /// The request has changed since it was judged (409). It must be judged again in its current
+    /// state.
     Changed(CurrentRequest),
-    /// The request is gone (404) or cannot be written any more (422).
+    /// The request was deleted (404) or can no longer be written (422).
     Gone(String),
     /// A permission is missing (403).
     Forbidden(String),
-    /// The API server did not answer, or not in time, or asked to come back later.
+    /// The API server did not answer in time, failed, or asked for a retry later.
     Failed {
-        /// What happened.
+        /// The cause.
         why: String,
-        /// How long the API server wants to be left alone.
+        /// The pause that the API server asked for (`retryAfterSeconds`).
         retry_after: Option<Duration>,
     },
-    /// Nothing was sent: this replica does not lead any more.
+    /// Nothing was sent: this replica does not hold the Lease.
     NotLeading,
 }
 
 impl Outcome {
-    /// Every label of the metric `writes_total`.
+    /// All values of the label `result` of the metric `writes_total`.
     pub const LABELS: [&str; 6] = [
         "written",
         "conflict",
@@ -52,7 +53,7 @@ impl Outcome {
         "not_leading",
     ];
 
-    /// The label of the metric `writes_total`.
+    /// The value of the label `result` of the metric `writes_total`.
     pub fn as_str(&self) -> &'static str {
         match self {
             Outcome::Written => "written",
@@ -64,7 +65,7 @@ impl Outcome {
         }
     }
 
-    /// What an administrator should know of it.
+    /// The cause of a failure, for the log; `None` for an outcome that needs no attention.
     pub fn why(&self) -> Option<&str> {
         match self {
             Outcome::Gone(why) | Outcome::Forbidden(why) | Outcome::Failed { why, .. } => Some(why),
@@ -103,7 +104,7 @@ pub async fn deny(client: &Client, denial: &Denial, kept: &Kept) -> Outcome {
     .await
 }
 
-/// Reads one request afresh; `None` if it is gone.
+/// Re-reads one request; `None` if it was deleted.
 async fn read(client: &Client, name: &str) -> Result<Option<SlimRequest>, ApiError> {
     let api: Api<SlimRequest> = Api::all(client.clone());
     match timeout(WRITE_DEADLINE, api.get_opt(name)).await {
@@ -116,11 +117,13 @@ fn condition(condition_type: &str, reason: &str, message: &str) -> Value {
     json!({"type": condition_type, "status": "True", "reason": reason, "message": message})
 }
 
-/// In an update of `/approval` the API server keeps its own `spec` and certificate, but takes
-/// metadata and conditions as they are sent (`pkg/registry/certificates/certificates`). What a
-/// kubelet's request has of these is known; more than that is read right before.
+/// Writes a condition within [`WRITE_DEADLINE`], and re-reads the request after a conflict.
 ///
-/// All of it has one deadline: the right to write may end soon after.
+/// An update of `/approval` keeps the stored `spec` and certificate, but replaces metadata and
+/// conditions (`pkg/registry/certificates/certificates`). Those of a kubelet's request are known;
+/// any others are read right before the write.
+///
+/// One deadline covers the read and the write, because leadership may end soon after.
 async fn write(
     client: &Client,
     name: &str,
@@ -172,7 +175,7 @@ async fn read_and_send(
         metadata.insert("name".into(), name.into());
         metadata.insert("generateName".into(), (*kept.generate_name).into());
     }
-    // Whatever was read just now: only if it is still the state that was judged.
+    // Conditional on the state that was judged, not on the state that was just read.
     metadata.insert("uid".into(), uid.into());
     metadata.insert("resourceVersion".into(), resource_version.into());
     conditions.push(condition);

@@ -1,11 +1,11 @@
-//! How long to wait before something is tried again.
+//! Jittered exponential backoff.
 
 use std::time::Duration;
 
 use super::random::Random;
 
-/// Pauses between tries: doubled from `initial` to `max`, each with up to half of it more, so that
-/// the replicas of a cluster do not come back at the same moment.
+/// Exponential backoff from `initial` to `max`. Jitter of up to half a pause keeps the replicas of
+/// a cluster apart.
 #[derive(Debug)]
 pub struct Backoff {
     initial: Duration,
@@ -15,7 +15,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// A backoff that begins with `initial`.
+    /// A backoff that starts with `initial`.
     pub fn new(initial: Duration, max: Duration, random: &Random) -> Backoff {
         Backoff {
             initial,
@@ -25,14 +25,14 @@ impl Backoff {
         }
     }
 
-    /// How long to wait now.
+    /// Returns the next pause, and doubles the one after it.
     pub fn pause(&mut self) -> Duration {
         let base = self.next;
         self.next = (base * 2).min(self.max);
         base + self.random.jitter(base / 2)
     }
 
-    /// Begins anew.
+    /// Starts over with `initial`.
     pub fn reset(&mut self) {
         self.next = self.initial;
     }

@@ -1,5 +1,5 @@
-//! How the API server is reached: three clients, because a hung watch, write and lease renewal
-//! need different patience.
+//! Clients of the API server. Watches, writes and Lease renewals have one each, because they need
+//! different timeouts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,51 +15,51 @@ use super::error::innermost;
 use super::kubeconfig::{self, ReadError};
 use super::token_file::{TokenError, TokenFile};
 
-/// How long a watch may be silent; longer than [`super::watch::TIMEOUT_SECONDS`].
+/// Read timeout of a watch, longer than [`super::watch::TIMEOUT_SECONDS`].
 const WATCH_SILENCE: Duration = Duration::from_secs(70);
-/// How long a write may take, with what must be read for it.
+/// Deadline of a write, including the reads that it needs.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(4);
-/// How long the connections for writes may be silent. Each write has its own deadline; this one
-/// keeps them open for the next.
+/// Read timeout of the connection for writes. Each write has its own deadline; this value keeps the
+/// connection open for the next one.
 const WRITE_SILENCE: Duration = Duration::from_secs(100);
-/// How long a look at the Lease may take, with its renewal: two answers, and what it takes to
-/// connect. A server that answers each within a second is slow, not ill.
+/// Deadline of reading and renewing the Lease: two round trips and a new connection. A server that
+/// answers each within a second is slow but healthy.
 pub const LEASE_DEADLINE: Duration = Duration::from_secs(4);
-/// How long the Lease's connection may be silent: longer than from one renewal to the next, which
-/// would else need a new connection each.
+/// Read timeout of the Lease's connection. It is longer than the renewal interval, so that a
+/// renewal needs no new connection.
 const LEASE_SILENCE: Duration = Duration::from_secs(10);
-/// How long a connection may take to come about.
+/// Deadline of opening a connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 
-/// A configuration that no client can be made of.
+/// A configuration without a usable client.
 #[derive(Debug, Error)]
 pub enum ConnectError {
     /// The server's URL has no scheme.
     #[error("expected a server such as https://10.0.0.1:6443, found `{0}` in the kubeconfig")]
     Scheme(http::Uri),
-    /// The credential is a token in a file that cannot be read.
+    /// The credential is a token file that cannot be read.
     #[error("the credential cannot be used: {0}")]
     Token(#[from] TokenError),
-    /// The client refuses the credential.
+    /// The client rejects the credential.
     #[error("the credential cannot be used: {}", innermost(.0))]
     Credential(kube::Error),
-    /// A kubeconfig that was named cannot be read.
+    /// A named kubeconfig cannot be read.
     #[error("cannot read kubeconfig {}: {cause}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// The reason.
+        /// The cause.
         cause: ReadError,
     },
-    /// The kubeconfig has no context that can be used.
+    /// The kubeconfig has no usable context.
     #[error("cannot use kubeconfig {files}: {cause}")]
     Context {
-        /// The files, as KUBECONFIG has them.
+        /// The files, separated as in KUBECONFIG.
         files: String,
-        /// The reason.
+        /// The cause.
         cause: ContextError,
     },
-    /// Nothing is named, and the defaults cannot be used.
+    /// No kubeconfig is named, and the defaults cannot be used.
     #[error(
         "not inside of a cluster, and there is no usable kubeconfig (--kubeconfig, KUBECONFIG or \
          ~/.kube/config): {0}"
@@ -70,23 +70,23 @@ pub enum ConnectError {
 /// A context that cannot be used.
 #[derive(Debug, Error)]
 pub enum ContextError {
-    /// No context is chosen.
+    /// No context is selected.
     #[error("it has no current-context, and --context names none")]
     NotChosen,
-    /// The chosen context does not exist.
+    /// The selected context does not exist.
     #[error("it has no context `{wanted}`; found {}", names(present))]
     Absent {
-        /// The context that is chosen.
+        /// The selected context.
         wanted: String,
-        /// The contexts that exist.
+        /// The existing contexts.
         present: Vec<String>,
     },
-    /// The context, or what it refers to, cannot be used.
+    /// The context refers to something that cannot be used.
     #[error("{}", innermost(.0))]
     Refused(KubeconfigError),
 }
 
-/// A kubeconfig at its default place that cannot be used.
+/// A default kubeconfig (`~/.kube/config`) that cannot be used.
 #[derive(Debug, Error)]
 pub enum DefaultKubeconfigError {
     /// There is no home directory.
@@ -95,43 +95,43 @@ pub enum DefaultKubeconfigError {
     /// The file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The client refuses its contents.
+    /// The client rejects its contents.
     #[error("{}", innermost(.0))]
     Refused(KubeconfigError),
 }
 
-/// Which cluster, and as whom.
+/// Selection of a cluster and a user.
 #[derive(Clone, Debug, Default)]
 pub struct Target {
-    /// Kubeconfig files; what an earlier one says holds against a later one.
+    /// Kubeconfig files. The first file that sets a value wins.
     pub kubeconfigs: Vec<PathBuf>,
-    /// A context in it other than the current one.
+    /// A context to use instead of the current one.
     pub context: Option<String>,
 }
 
-/// The way to one API server.
+/// A connection to one API server.
 #[derive(Clone)]
 pub struct Connection {
-    /// Where it is and who we are.
+    /// The server and the credential.
     pub config: Config,
-    /// For watches.
+    /// Client of watches.
     pub watches: Client,
-    /// For writes and single reads.
+    /// Client of writes and single reads.
     pub writes: Client,
-    /// For the Lease alone.
+    /// Client of the Lease.
     pub lease: Client,
 }
 
 impl Connection {
-    /// Reads the configuration; nothing is sent yet. Without a target the order is: in-cluster,
-    /// then `~/.kube/config`.
+    /// Reads the configuration; sends nothing. Without a target, the order is in-cluster, then
+    /// `~/.kube/config`.
     pub async fn new(target: &Target) -> Result<Connection, ConnectError> {
         Connection::with(load_config(target).await?)
     }
 
-    /// With a configuration that has been read; nothing is sent yet.
+    /// Builds the clients of a configuration; sends nothing.
     pub fn with(config: Config) -> Result<Connection, ConnectError> {
-        // The client takes for granted that there is one.
+        // kube assumes that the URL has a scheme.
         if config.cluster_url.scheme().is_none() {
             return Err(ConnectError::Scheme(config.cluster_url));
         }
@@ -140,7 +140,7 @@ impl Connection {
             let mut config = config.clone();
             if file.is_some() {
                 config.auth_info.token_file = None;
-                // kube takes it after a token's file.
+                // Without a token file, kube would run this command.
                 config.auth_info.exec = None;
             }
             config.connect_timeout = Some(CONNECT_DEADLINE);
@@ -158,16 +158,16 @@ impl Connection {
         })
     }
 
-    /// The API server's address, for messages.
+    /// The API server's URL, for messages.
     pub fn server(&self) -> String {
         let url = self.config.cluster_url.to_string();
         url.trim_end_matches('/').to_owned()
     }
 }
 
-/// The token's file, if that is the credential.
+/// Opens the token file if it is the credential.
 fn token_file(auth: &AuthInfo) -> Result<Option<Arc<TokenFile>>, TokenError> {
-    // What kube takes before a token's file, it takes here too.
+    // kube prefers these credentials over a token file, and so does this.
     let other = auth.token.is_some() || auth.username.is_some() || auth.auth_provider.is_some();
     match &auth.token_file {
         Some(path) if !other => Ok(Some(Arc::new(TokenFile::open(Path::new(path))?))),
@@ -184,7 +184,7 @@ fn build(config: Config, token: Option<Arc<TokenFile>>) -> Result<Client, Connec
     Ok(builder.with_layer(&authorize).build())
 }
 
-/// An error that names the contexts there are, if the one that is wanted is not among them.
+/// Checks that the selected context exists. The error lists the existing ones.
 fn check_context(kubeconfig: &Kubeconfig, wanted: Option<&str>) -> Result<(), ContextError> {
     let wanted = wanted.or(kubeconfig.current_context.as_deref());
     let wanted = wanted.ok_or(ContextError::NotChosen)?;
@@ -208,8 +208,7 @@ fn names(contexts: &[String]) -> String {
     }
 }
 
-/// All of these files as one, as kubectl merges them. Of several, those that are not there are
-/// passed over, as long as one is.
+/// Merges kubeconfig files as kubectl does. Missing files are skipped as long as one exists.
 fn read_merged(paths: &[PathBuf]) -> Result<Kubeconfig, ConnectError> {
     let existing: Vec<&PathBuf> = paths.iter().filter(|path| path.exists()).collect();
     let to_read = if existing.is_empty() {
@@ -277,14 +276,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_without_scheme_is_named() {
+    fn a_server_without_scheme_is_reported() {
         let config = Config::new("127.0.0.1:6443".parse().unwrap());
         let error = Connection::with(config).err().unwrap().to_string();
         assert!(error.contains("found `127.0.0.1:6443`"), "{error}");
     }
 
     #[tokio::test]
-    async fn beside_a_tokens_file_no_command_is_run() {
+    async fn a_token_file_replaces_the_exec_credential() {
         let dir = tempfile::tempdir().unwrap();
         let token = dir.path().join("token");
         std::fs::write(&token, "t").unwrap();
@@ -301,7 +300,7 @@ mod tests {
         assert!(Connection::with(config).is_ok());
     }
 
-    /// The one JSONPath that the client itself reads: where a command's output has the token.
+    /// kube evaluates one JSONPath: the place of the token in a command's output.
     #[tokio::test]
     async fn a_token_is_found_in_the_output_of_a_command() {
         let connect = async |path: &str| {

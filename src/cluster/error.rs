@@ -1,4 +1,4 @@
-//! Errors of the API server and of the way to it, in sentences for people.
+//! Errors of requests to the API server, described in one sentence each.
 
 use std::error::Error;
 use std::io;
@@ -19,30 +19,30 @@ pub enum ApiError {
     /// A permission is missing (403); this is the API server's message.
     #[error("a permission is missing: {0}")]
     Forbidden(String),
-    /// The API server has no such path (404), as opposed to no such object.
+    /// The API server does not serve the path (404), as opposed to a missing object.
     #[error("the API server does not serve it (404)")]
     NotServed,
     /// Any other status that is not success.
     #[error("the API server answered {code}: {message}")]
     Status {
-        /// The HTTP status.
+        /// HTTP status code.
         code: u16,
         /// The API server's message.
         message: String,
     },
-    /// The answer does not have the expected form.
+    /// The response cannot be decoded.
     #[error("the API server's answer cannot be read: {0}")]
     Answer(String),
-    /// No CA that we trust has signed the certificate.
+    /// The certificate is not signed by a trusted CA.
     #[error(
         "the API server cannot be reached: its certificate is signed by no CA that the kubeconfig \
          or the ServiceAccount names"
     )]
     UnknownIssuer,
-    /// The API server was silent for too long.
+    /// The API server did not answer in time.
     #[error("the API server did not answer in time")]
     Timeout,
-    /// A request with a deadline of its own was not over in time.
+    /// A request with its own deadline exceeded it.
     #[error("the API server did not answer within {} s", .0.as_secs())]
     Deadline(Duration),
     /// The connection failed; this is the innermost cause.
@@ -79,8 +79,8 @@ impl From<&Status> for ApiError {
         match status.code {
             401 => ApiError::Unauthorized,
             403 => ApiError::Forbidden(status.message.clone()),
-            // The details name the object that was not found. A path that is not served is
-            // answered without a Status.
+            // The details name the missing object. The response for a path that is not served has
+            // no Status.
             404 if status.details.is_none() => ApiError::NotServed,
             code => ApiError::Status {
                 code,
@@ -90,12 +90,12 @@ impl From<&Status> for ApiError {
     }
 }
 
-/// One sentence for an error of the client, with the innermost cause.
+/// Describes an error of the client by its innermost cause.
 pub fn describe(error: &kube::Error) -> String {
     ApiError::from(error).to_string()
 }
 
-/// One sentence for an error of a watch on the objects at this path.
+/// Describes an error of a watch on this path.
 pub fn describe_watch(error: &watcher::Error, path: &str) -> String {
     if watch_status(error) == 404 {
         return describe_absent(path);
@@ -114,12 +114,12 @@ pub fn describe_watch(error: &watcher::Error, path: &str) -> String {
     }
 }
 
-/// One sentence for a path that the API server does not serve.
+/// Describes a path that the API server does not serve.
 pub fn describe_absent(path: &str) -> String {
     format!("the API server has no {}", kind_at(path))
 }
 
-/// What is served at a path that a server may not have, and since when servers have it.
+/// The kind that a path serves, with the first Kubernetes version that has it.
 fn kind_at(path: &str) -> &str {
     match path {
         "/apis/networking.k8s.io/v1/servicecidrs" => {
@@ -129,7 +129,7 @@ fn kind_at(path: &str) -> &str {
     }
 }
 
-/// The HTTP status of an error of a watch; 0 if there was none.
+/// The HTTP status of an error of a watch; 0 without one.
 pub fn watch_status(error: &watcher::Error) -> u16 {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
@@ -152,8 +152,8 @@ fn has_unknown_issuer(error: &(dyn Error + 'static)) -> bool {
     )
 }
 
-/// Returns true for a deadline of the client: [`Elapsed`], or what hyper-timeout makes of a silent
-/// connection.
+/// Returns true for a timeout of the client: [`Elapsed`], or the error of hyper-timeout for a
+/// silent connection.
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|cause| {
         let io: Option<&io::Error> = cause.downcast_ref();
@@ -169,7 +169,7 @@ pub fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<
 /// An error and its causes, the innermost last.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error: &&'a (dyn Error + 'static)| {
-        // The source of an I/O error is that of the error in it, which it passes over.
+        // `source()` of an I/O error skips the error that it wraps.
         let inside = error
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref);
@@ -180,12 +180,12 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     })
 }
 
-/// The innermost cause, which names the failure; the errors around it only name the place.
+/// The innermost cause. It names the failure; the outer errors only name the place.
 pub fn innermost(error: &(dyn Error + 'static)) -> String {
     causes(error).last().unwrap_or(error).to_string()
 }
 
-/// The innermost cause, without the number of the system's error: that is for programs.
+/// The innermost cause without the error number of the operating system.
 fn without_number(error: &(dyn Error + 'static)) -> String {
     let cause = causes(error).last().unwrap_or(error);
     let text = cause.to_string();
@@ -209,7 +209,7 @@ mod tests {
 
     use super::*;
 
-    /// A client of the server at this port, which loses patience soon.
+    /// A client of the server at this port, with short timeouts.
     fn client(scheme: &str, port: u16) -> Client {
         let url = format!("{scheme}://127.0.0.1:{port}");
         let mut config = Config::new(url.parse().unwrap());
@@ -223,7 +223,7 @@ mod tests {
         client.apiserver_version().await.unwrap_err().into()
     }
 
-    /// The system accepts its connections, and nothing answers them.
+    /// A port that accepts connections and never answers.
     async fn silent() -> (TcpListener, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -233,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn silence_is_a_timeout() {
         let (_listener, port) = silent().await;
-        // The answer is missing, and the handshake.
+        // Over HTTP the response is missing, over HTTPS the handshake.
         for scheme in ["http", "https"] {
             let error = failure(client(scheme, port)).await;
             assert_eq!(error, ApiError::Timeout, "{scheme}");
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_not_served_is_not_an_object_that_is_absent() {
+    fn an_unserved_path_differs_from_a_missing_object() {
         let text = Status::failure("404 page not found", "Failed to parse error data");
         let error = ApiError::from(&text.with_code(404));
         assert_eq!(error, ApiError::NotServed);
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_too_old_is_told_so() {
+    fn a_missing_api_names_the_required_version() {
         let absent = || {
             let status = Status::failure("404 page not found", "NotFound").with_code(404);
             watcher::Error::InitialListFailed(kube::Error::Api(status.boxed()))

@@ -1,6 +1,6 @@
-//! Kubeconfig files, by kube's reader, with errors of one line.
+//! Kubeconfig files, read by kube, with errors of one line.
 //!
-//! Of several documents, the first that has a field, a cluster, a user or a context of a name wins.
+//! Several YAML documents are merged; the first that sets a field, cluster, user or context wins.
 //! kubectl reads the first document and ignores all others.
 
 use std::path::Path;
@@ -17,7 +17,7 @@ pub enum ReadError {
     /// A text in UTF-16 has an odd number of bytes.
     #[error("expected UTF-16, found half a character at its end")]
     CutUtf16,
-    /// The text is not YAML of the right shape.
+    /// The text is not YAML, or has the wrong structure.
     #[error(transparent)]
     Yaml(yaml::Error),
     /// The file cannot be read.
@@ -27,7 +27,7 @@ pub enum ReadError {
 
 impl From<KubeconfigError> for ReadError {
     fn from(error: KubeconfigError) -> ReadError {
-        // Its own text has several lines.
+        // The error's own text has several lines.
         if let KubeconfigError::Parse(error) = error {
             return ReadError::Yaml(yaml::Error::Text(error));
         }
@@ -35,7 +35,7 @@ impl From<KubeconfigError> for ReadError {
     }
 }
 
-/// Reads a file; relative paths in it start at its directory.
+/// Reads a file. Relative paths in it start at its directory.
 pub(super) fn read(path: &Path) -> Result<Kubeconfig, ReadError> {
     // kube-client 5.0 panics on these.
     if path.is_file() && std::fs::read(path).is_ok_and(|bytes| is_cut_utf16(&bytes)) {
@@ -44,7 +44,7 @@ pub(super) fn read(path: &Path) -> Result<Kubeconfig, ReadError> {
     Ok(Kubeconfig::read_from(path)?)
 }
 
-/// Reads a text.
+/// Parses a text.
 pub(super) fn parse(text: &str) -> Result<Kubeconfig, ReadError> {
     Ok(Kubeconfig::from_yaml(text)?)
 }

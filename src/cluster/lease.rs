@@ -1,15 +1,20 @@
-//! Leadership by a Lease: one replica writes, the others keep ready.
+//! Leader election by a Lease: one replica writes, the others stand by.
 //!
-//! A holder that cannot renew stops before another may start: it counts the validity of its
-//! Lease from *before* the renewal was sent, on the monotonic clock, and keeps back from it the
-//! time that a write may be on its way. A candidate counts from when it *saw* the Lease change,
-//! never from the times written in it, so clocks need not agree. Every update carries the
-//! resourceVersion that it rests on.
+//! A leader that cannot renew stops before another replica may start:
 //!
-//! What this cannot hold against: an administrator who edits or deletes the Lease makes two
-//! leaders until the old one has looked again, `RENEW_EVERY` and `LEASE_DEADLINE` later; and a
-//! process that is frozen between its last look at the clock and the sending of a write sends it
-//! when it thaws. Both are harmless: a write is conditional on the request being as it was judged.
+//! - It counts the validity of its Lease from *before* it sent the renewal, on the monotonic clock.
+//! - It reserves the time that a write may take.
+//! - A candidate counts from when it *observed* a change of the Lease, not from the times in it.
+//!   Clocks need not agree.
+//! - Every update carries the resourceVersion that it is based on.
+//!
+//! Two cases remain:
+//!
+//! - An administrator who edits or deletes the Lease makes two leaders, until the old one reads it
+//!   again. That is `RENEW_EVERY` and `LEASE_DEADLINE` later.
+//! - A process that is frozen between its last check and a write sends the write when it resumes.
+//!
+//! Both are harmless, because a write is conditional on the request that was judged.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,27 +31,26 @@ use super::connection::{LEASE_DEADLINE, WRITE_DEADLINE};
 use super::error::ApiError;
 use super::random::Random;
 
-/// How long a Lease holds without renewal.
+/// Validity of a Lease without renewal.
 pub const DURATION: Duration = Duration::from_secs(15);
-/// How often it is renewed.
+/// Interval of renewals.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
-/// How often a candidate looks at it.
+/// Interval at which a candidate reads the Lease.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
-/// A write that starts this long after the last renewal was sent is over, one way or the other,
-/// before the Lease is.
+/// Time after a renewal during which a write may start. The write then ends before the Lease does.
 const WRITE_WITHIN: Duration = DURATION.saturating_sub(WRITE_DEADLINE.saturating_add(MARGIN));
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// Whether a write may start now. Cheap to ask, right before every write.
+/// The right to write. Checked without a lock right before every write.
 #[derive(Clone, Debug)]
 pub struct Leadership {
     epoch: Instant,
-    /// Milliseconds from `epoch` until which a write may start; `u64::MAX` for ever.
+    /// End of the right to write, in milliseconds from `epoch`; `u64::MAX` without leader election.
     writes_until: Arc<AtomicU64>,
 }
 
 impl Leadership {
-    /// Nobody's yet.
+    /// A leadership that is not held yet.
     pub fn not_held() -> Leadership {
         Leadership {
             epoch: Instant::now(),
@@ -54,14 +58,14 @@ impl Leadership {
         }
     }
 
-    /// Without leader election whoever runs may write.
+    /// A permanent leadership, for a replica without leader election.
     pub fn without_election() -> Leadership {
         let leadership = Leadership::not_held();
         leadership.writes_until.store(u64::MAX, Ordering::SeqCst);
         leadership
     }
 
-    /// Whether a write may start now.
+    /// Returns true if a write may start now.
     pub fn may_write(&self) -> bool {
         let now = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
         now < self.writes_until.load(Ordering::SeqCst)
@@ -78,27 +82,29 @@ impl Leadership {
     }
 }
 
-/// One candidate.
+/// A candidate for the Lease.
 pub struct Candidate {
     api: Api<Lease>,
     name: String,
     identity: String,
     leadership: Leadership,
     leading: watch::Sender<bool>,
-    /// The resourceVersion last seen and when it was first seen.
+    /// The last observed resourceVersion, and when it was first observed.
     seen: Option<(String, Instant)>,
-    /// Whether an update with our name was ever sent. Before that, our name in the Lease is
-    /// somebody else's doing, and whoever led before may not know yet.
+    /// True once an update with our identity was sent. Before that, our identity in the Lease is
+    /// not ours, and an earlier leader may still write.
     claimed: bool,
-    /// The other replica that holds it, as last seen.
+    /// Identity of the other replica that holds the Lease, as last observed.
     other_holder: Option<String>,
     clock: Clock,
     random: Random,
 }
 
 impl Candidate {
-    /// A candidate for the Lease of this name. `leading` is logged of every change. The identity
-    /// must be of this process alone, not of a Pod that may be started again.
+    /// A candidate for the Lease of this name. `leading` receives every change of leadership.
+    ///
+    /// The identity must be unique to this process. A Pod name is not, because its container may
+    /// restart.
     pub fn new(
         api: Api<Lease>,
         name: &str,
@@ -122,7 +128,8 @@ impl Candidate {
         }
     }
 
-    /// Takes part until the future is dropped; call [`Candidate::release`] afterwards.
+    /// Takes part in the election until the future is dropped. Call [`Candidate::release`]
+    /// afterwards.
     pub async fn run(&mut self) {
         let mut logged: Option<ApiError> = None;
         let mut led = false;
@@ -159,8 +166,8 @@ impl Candidate {
         }
     }
 
-    /// Gives the Lease away, if it is ours, so that another need not wait for its end. To be
-    /// called when no write is on its way any more.
+    /// Releases the Lease if this replica holds it, so that another need not wait until it expires.
+    /// Call it when no write is in flight.
     pub async fn release(&mut self) {
         self.leadership.end();
         self.leading.send_replace(false);
@@ -177,7 +184,7 @@ impl Candidate {
                 spec.holder_identity = None;
                 spec.lease_duration_seconds = Some(1);
                 match self.replace(lease.metadata, spec).await {
-                    // A last renewal was still on its way.
+                    // The last renewal was still in flight.
                     Err(kube::Error::Api(status)) if status.code == 409 => {}
                     result => return Ok(result?),
                 }
@@ -192,10 +199,10 @@ impl Candidate {
         }
     }
 
-    /// One look at the Lease, and one update if it is ours or free.
+    /// Reads the Lease, and acquires or renews it if it is ours, free or expired.
     async fn try_acquire_or_renew(&mut self, sent: Instant) -> Result<(), ApiError> {
         let found = self.api.get_opt(&self.name).await?;
-        // From the answer on, not from the question: the holder may have renewed in between.
+        // Counted from the response: the holder may have renewed after the request was sent.
         let read = Instant::now();
         let Some(lease) = found else {
             self.leadership.end();
@@ -212,7 +219,7 @@ impl Candidate {
         };
         let ours = self.claimed && holder(&lease) == Some(self.identity.as_str());
         if !ours {
-            // Somebody has edited it, or has taken it over: what was renewed holds no more.
+            // The Lease was edited or taken over, so the last renewal is void.
             self.leadership.end();
         }
         let free = holder(&lease).is_none();
@@ -226,7 +233,7 @@ impl Candidate {
         Ok(())
     }
 
-    /// Says who leads, once for each holder: else nobody knows why this one does nothing.
+    /// Logs the holder, once for each. It explains why this replica is idle.
     fn log_other_holder(&mut self, lease: &Lease) {
         let holder = holder(lease);
         if holder == self.other_holder.as_deref() {
@@ -268,7 +275,7 @@ impl Candidate {
             }),
             ..LeaseSpec::default()
         };
-        // Said before it is sent: the update may arrive although no answer does.
+        // Set before the update is sent: it may arrive even if no response does.
         self.claimed = true;
         match lease {
             Some(lease) => {
@@ -290,7 +297,7 @@ impl Candidate {
         Ok(())
     }
 
-    /// Updates on condition that nobody else has: `metadata` carries the resourceVersion.
+    /// Updates the Lease on condition that it is unchanged: `metadata` carries the resourceVersion.
     async fn replace(&self, metadata: ObjectMeta, spec: LeaseSpec) -> Result<(), kube::Error> {
         let lease = Lease {
             metadata: ObjectMeta {
@@ -313,8 +320,8 @@ fn holder(lease: &Lease) -> Option<&str> {
         .filter(|holder| !holder.is_empty())
 }
 
-/// How long a Lease holds without change. Never less than a holder of this program counts on,
-/// whatever it says; only a free one may.
+/// Validity of a Lease without a change. It is never shorter than [`DURATION`], which a holder of
+/// this program relies on.
 fn lease_duration(lease: &Lease) -> Duration {
     lease
         .spec

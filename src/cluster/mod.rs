@@ -1,4 +1,5 @@
-//! Kubernetes: the client, watches that become evidence, the approval write, the Lease, events.
+//! Kubernetes: clients, watches, the approval write, leader election, Events, and objects with
+//! protected identities.
 
 pub mod access_review;
 pub mod apiserver_certificates;

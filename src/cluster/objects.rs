@@ -1,5 +1,5 @@
-//! The API's objects with only the fields in use: a cluster's Nodes take a tenth of the memory
-//! this way while they are decoded, and nothing of them afterwards.
+//! CertificateSigningRequests and Nodes, decoded without the fields that are not used. Decoding a
+//! cluster's Nodes takes a tenth of the memory this way.
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -16,10 +16,10 @@ use judge::evidence;
 
 const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
 const UNINITIALIZED_TAINT: &str = "node.cloudprovider.kubernetes.io/uninitialized";
-/// Addresses of one Node that are looked at. A kubelet can write any number.
+/// Maximum number of addresses that are read from one Node. A kubelet can write any number.
 const MAX_ADDRESSES: usize = 256;
 
-/// The part of `metadata` in use.
+/// The used part of `metadata`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SlimMeta {
@@ -47,14 +47,14 @@ struct SlimMeta {
     finalizers: Option<IgnoredAny>,
 }
 
-/// Whether there are labels, and whether the one of the control plane is among them.
+/// The label of control-plane nodes. All other labels are dropped.
 #[derive(Deserialize)]
 struct Labels {
     #[serde(default, rename = "node-role.kubernetes.io/control-plane")]
     control_plane: Option<IgnoredAny>,
 }
 
-/// Stands for all labels, annotations, owners and finalizers that are not kept.
+/// Marks an object that has labels, annotations, owners or finalizers which are not kept.
 const HAS_MORE: &str = "csr-warden/has-more";
 
 pub(super) fn slim_meta<'de, D: Deserializer<'de>>(
@@ -146,7 +146,7 @@ struct StatusCondition {
 }
 
 impl SlimRequest {
-    /// The facts of the request and its bytes; of too many no more than shows that.
+    /// Splits off `spec.request`. If it exceeds [`LARGEST_REQUEST`], one byte more than that is kept.
     pub fn split(self) -> (Object, Vec<u8>) {
         let settled = self.settled();
         let kept = Kept {
@@ -180,7 +180,7 @@ impl SlimRequest {
             settled,
             kept,
         };
-        // One byte too many is as much too large as a megabyte, and many may wait to be looked at.
+        // One byte above the limit proves that a request is too large, and many requests may wait.
         let mut encoded = spec.request.0;
         encoded.truncate(LARGEST_REQUEST + 1);
         encoded.shrink_to_fit();
@@ -249,8 +249,8 @@ struct Address {
 }
 
 impl SlimNode {
-    /// The Node as evidence; `None` if its name is none that a Node can have. `seen` is taken as
-    /// the time since when its addresses are what they are.
+    /// Converts the Node to evidence; `None` if its name is not a valid Node name. `seen` becomes
+    /// the time since which its addresses are known.
     pub fn into_evidence(self, seen: Timestamp) -> Option<evidence::Node> {
         let control_plane = has(&self.metadata, CONTROL_PLANE_LABEL);
         let meta = self.metadata;
@@ -295,7 +295,7 @@ impl SlimNode {
     }
 }
 
-/// An object without a creation time, as people write them in files, is taken as ancient.
+/// The creation time. An object without one, such as from a file, counts as created in 1970.
 fn created(time: &Option<Time>) -> Timestamp {
     time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0)
 }
@@ -306,7 +306,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_request_that_is_too_large_little_is_kept() {
+    fn an_oversized_request_is_truncated() {
         let bytes = |length: usize| {
             let request: SlimRequest = serde_json::from_value(serde_json::json!({
                 "metadata": {"name": "csr-x7k2p"},

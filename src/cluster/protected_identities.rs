@@ -1,4 +1,5 @@
-//! The API's objects that say which names and addresses are not any node's.
+//! Protected identities: names, addresses and networks that belong to the API server or to
+//! Services, never to a node.
 
 use ipnet::IpNet;
 
@@ -8,19 +9,18 @@ use super::protected_objects::{Kind, ProtectedObject};
 use judge::csr::names::San;
 use judge::evidence::{IdentityKind, Protection, unmapped};
 
-/// What one object identities.
+/// The identities that one object protects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProtectedIdentities {
     /// Names, addresses and networks.
     pub protections: Vec<Protection>,
-    /// API servers whose certificates say more.
+    /// API servers whose serving certificates have further identities.
     pub servers: Vec<ApiServer>,
-    /// What it names beside these and cannot be read, if there is such: what is protected is not
-    /// known then.
+    /// An identity that cannot be read. What is protected is incomplete then.
     pub unreadable: Option<String>,
 }
 
-/// Reads parse_all of these texts. The first that cannot be read is told as what it should have been.
+/// Parses each text. Returns the parsed ones, and an error for the first that fails.
 fn parse_all<'a, T>(
     texts: impl Iterator<Item = &'a String>,
     expected: &str,
@@ -39,7 +39,7 @@ fn parse_all<'a, T>(
     (all, unreadable)
 }
 
-/// These names and addresses, for the reason that an object is there.
+/// The protection of these SANs, with this origin.
 fn protection(origin: &str, kind: IdentityKind, sans: Vec<San>) -> Protection {
     Protection {
         origin: origin.to_owned(),
@@ -50,7 +50,7 @@ fn protection(origin: &str, kind: IdentityKind, sans: Vec<San>) -> Protection {
 }
 
 impl ProtectedObject {
-    /// What it identities, being of this kind.
+    /// Reads the protected identities of an object of this kind.
     pub fn protected_identities(&self, kind: Kind) -> ProtectedIdentities {
         let origin = self.origin(kind);
         let mut identities = match kind {
@@ -70,7 +70,7 @@ impl ProtectedObject {
         let ips = of_cluster.into_iter().flatten();
         let ips = ips
             .chain(spec.and_then(|spec| spec.cluster_ip.as_ref()))
-            // What the API has for a Service without an address.
+            // The API's value for a Service without an address.
             .filter(|ip| !ip.is_empty() && *ip != "None")
             .chain(
                 spec.iter()
@@ -104,7 +104,7 @@ impl ProtectedObject {
     fn endpoint_slice(&self, origin: &str) -> ProtectedIdentities {
         let endpoints = self.endpoints.iter().flatten();
         let addresses = endpoints.flat_map(|endpoint| endpoint.addresses.iter().flatten());
-        // Those of address type FQDN are names.
+        // Endpoints of address type FQDN are names.
         let (sans, unreadable) = parse_all(addresses, "a name or IP address", San::from_host_text);
         let ports: Vec<u16> = self
             .ports
@@ -142,8 +142,8 @@ impl ProtectedObject {
         }
     }
 
-    /// The servers of the kubeconfig that kubeadm publishes. Others keep other things in a ConfigMap
-    /// of this name, which protect nothing.
+    /// Reads the servers of the kubeconfig that kubeadm publishes. A ConfigMap of this name without
+    /// one protects nothing.
     fn cluster_info(&self, origin: &str) -> ProtectedIdentities {
         let text = self.data.as_ref().and_then(|data| data.kubeconfig.as_ref());
         let read = text.map(|text| kubeconfig::parse(text));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_info_that_cannot_be_read_is_named() {
+    fn an_unreadable_cluster_info_is_reported() {
         let of = |server: &str| format!("clusters: [{{name: a, cluster: {{server: '{server}'}}}}]");
         for broken in [
             "clusters: [",
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_may_be_names_and_as_many_as_there_are() {
+    fn endpoints_may_be_names_and_are_unlimited() {
         let many: Vec<Value> = (1..=200)
             .map(|last| json!({"addresses": [format!("10.0.0.{last}")]}))
             .collect();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_load_balancer_of_the_service_is_an_api_servers() {
+    fn a_load_balancer_of_the_service_identifies_the_api_server() {
         let read = identities(
             Kind::Service,
             json!({
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_of_services_are_held_as_ipv4_where_they_are() {
+    fn ipv4_mapped_service_networks_become_ipv4() {
         let read = |network: &str| {
             identities(
                 Kind::ServiceCidr,

@@ -1,5 +1,7 @@
-//! Objects of all kinds that protect something, with only the fields in use. They are one type, since
-//! all that follows, lists and reads a type is made for each anew.
+//! Objects that contain protected identities, decoded without the fields that are not used.
+//!
+//! They share one type, because the code that watches, lists and decodes a type is compiled once
+//! for each type.
 
 use std::borrow::Cow;
 
@@ -16,10 +18,10 @@ use judge::evidence::Source;
 
 /// Namespace and name of the API server's Service.
 pub const KUBERNETES_SERVICE: (&str, &str) = ("default", "kubernetes");
-/// Namespace and name of the ConfigMap that tells joining nodes where the API server is.
+/// Namespace and name of the ConfigMap that joining nodes read the API server's address from.
 pub const CLUSTER_INFO: (&str, &str) = ("kube-public", "cluster-info");
 
-/// What an object that protects something is.
+/// The kind of an object with protected identities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The API server's Service.
@@ -28,12 +30,12 @@ pub enum Kind {
     EndpointSlice,
     /// A network of Services.
     ServiceCidr,
-    /// What tells joining nodes where the API server is.
+    /// The `cluster-info` of kubeadm, with the API server's address.
     ConfigMap,
 }
 
 impl Kind {
-    /// The source that all objects of this kind are.
+    /// The source of evidence that all objects of this kind form.
     pub fn source(self) -> Source {
         match self {
             Kind::Service => Source::KubernetesService,
@@ -53,14 +55,14 @@ impl Kind {
     }
 }
 
-/// Why this source is not whole without any object, if it is not. The API server makes it, and makes it again:
-/// whoever sees none looks too early, or at something else.
+/// Describes a source as incomplete if it has no object, although the API server always creates
+/// one. `None` if the source may be empty.
 pub fn required_object_missing(source: Source) -> Option<String> {
     let object = match source {
         Source::KubernetesService => "Service default/kubernetes",
         Source::ServiceCidrs => "ServiceCIDR",
-        // An API server that listens on a loopback address has no EndpointSlice, and not every
-        // cluster is made by kubeadm.
+        // An API server on a loopback address has no EndpointSlice, and only kubeadm creates
+        // cluster-info.
         Source::ApiServerEndpoints | Source::ClusterInfo => return None,
         Source::Nodes
         | Source::Requests
@@ -73,7 +75,7 @@ pub fn required_object_missing(source: Source) -> Option<String> {
     Some(format!("there is no {object}, which every cluster has"))
 }
 
-/// How the API calls a kind.
+/// Group, version, kind and plural of an API resource.
 struct Names {
     group: &'static str,
     version: &'static str,
@@ -92,7 +94,7 @@ impl Names {
     }
 }
 
-/// An object that protects something; each kind has some of the fields.
+/// An object with protected identities; each kind has some of the fields.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ProtectedObject {
     #[serde(deserialize_with = "slim_meta")]
@@ -148,7 +150,7 @@ pub(super) struct Data {
 }
 
 impl ProtectedObject {
-    /// How a person knows it.
+    /// Kind, namespace and name, as findings name the object.
     pub fn origin(&self, kind: Kind) -> String {
         let kind = kind.names().kind;
         match self.namespace() {

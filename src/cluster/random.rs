@@ -1,38 +1,38 @@
-//! Randomness that spreads out what many do at once. Nothing secret is made of it.
+//! Randomness for jitter and for names. It is not secret.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// The process's one source of randomness, handed to everything that needs some.
+/// The process's source of randomness, shared by clones.
 #[derive(Clone, Debug)]
 pub struct Random(Arc<Mutex<Rng>>);
 
 impl Random {
-    /// One that the operating system has seeded.
+    /// A source that is seeded by the operating system.
     pub fn from_os() -> Random {
         Random(Arc::new(Mutex::new(Rng::new())))
     }
 
-    /// One that always says the same.
+    /// A source with a reproducible sequence.
     #[cfg(test)]
     pub fn seeded(seed: u64) -> Random {
         Random(Arc::new(Mutex::new(Rng::with_seed(seed))))
     }
 
-    /// A random share of this duration.
-    pub fn jitter(&self, most: Duration) -> Duration {
-        most.mul_f64(self.with(Rng::f64))
+    /// A random duration from zero to `max`.
+    pub fn jitter(&self, max: Duration) -> Duration {
+        max.mul_f64(self.with(Rng::f64))
     }
 
-    /// Any number.
+    /// A random number.
     pub fn number(&self) -> u64 {
         self.with(|random| random.u64(..))
     }
 
     fn with<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
-        // A number from a generator that somebody has left in a panic is as good as any.
+        // A generator stays usable after a panic of another thread.
         draw(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

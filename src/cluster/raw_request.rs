@@ -1,9 +1,9 @@
-//! One request to the API server, whose answer the caller reads.
+//! A single request to the API server whose response the caller decodes.
 
 use kube::Client;
 use kube::core::request;
 
-/// The text of the answer.
+/// Sends the request and returns the text of the response.
 pub async fn response_text(
     client: &Client,
     request: Result<http::Request<Vec<u8>>, request::Error>,

@@ -1,4 +1,4 @@
-//! TLS verification of a server by a check of our own on its certificate.
+//! TLS verification by a custom check of the server's certificate.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
-/// The server's certificate, those that came with it, its OCSP response, and the time.
+/// The server's certificate, its intermediates, its OCSP response, and the current time.
 type Presented<'a> = (
     &'a CertificateDer<'a>,
     &'a [CertificateDer<'a>],
@@ -16,8 +16,8 @@ type Presented<'a> = (
     UnixTime,
 );
 
-/// TLS without a client certificate, which accepts what the check accepts. That the server holds the
-/// certificate's key is verified in any case.
+/// A TLS configuration without a client certificate that accepts what the check accepts. The
+/// handshake always proves that the server holds the certificate's key.
 pub fn client_config(
     check: impl Fn(Presented<'_>) -> Result<(), rustls::Error> + Send + Sync + 'static,
 ) -> ClientConfig {

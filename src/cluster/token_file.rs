@@ -1,7 +1,7 @@
-//! A token in a file, which the kubelet replaces when it grows old.
+//! Token file, such as that of a ServiceAccount, which the kubelet rotates.
 //!
-//! kube reads such a file again when the wall clock says so. A clock that was ahead for a moment would
-//! keep it from doing so until that time has come again, and the token would be void long before.
+//! kube decides by the wall clock when to re-read such a file. A clock that was ahead for a moment
+//! would delay that until the token has expired.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,41 +13,41 @@ use http::{HeaderValue, Request};
 use thiserror::Error;
 use tokio::time::Instant;
 
-/// How long the file is not read again.
+/// Minimum time between two reads of the file.
 const REREAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A token that cannot be read.
 #[derive(Debug, Error)]
 #[error("the token cannot be read from {}: {failure}", path.display())]
 pub struct TokenError {
-    /// The token's file.
+    /// The token file.
     pub path: PathBuf,
-    /// The reason.
+    /// The cause.
     pub failure: TokenFailure,
 }
 
-/// The reason that a token cannot be read.
+/// The cause of a token that cannot be read.
 #[derive(Debug, Error)]
 pub enum TokenFailure {
     /// The file cannot be read.
     #[error("{0}")]
     File(io::Error),
-    /// The file is empty: somebody is about to write it.
+    /// The file is empty, for instance while it is being written.
     #[error("it is empty")]
     Empty,
-    /// The file's text cannot be sent in a header.
+    /// The text is not a valid header value.
     #[error("{0}")]
     Header(InvalidHeaderValue),
 }
 
-/// What the file had when it was read last.
+/// A token file, and the header made of its last valid content.
 pub(super) struct TokenFile {
     path: PathBuf,
     last: Mutex<(HeaderValue, Instant)>,
 }
 
 impl TokenFile {
-    /// Reads it for the first time.
+    /// Reads the file for the first time.
     pub(super) fn open(path: &Path) -> Result<TokenFile, TokenError> {
         let first = read(path).map_err(|failure| TokenError {
             path: path.to_owned(),
@@ -59,7 +59,7 @@ impl TokenFile {
         })
     }
 
-    /// The request with the token.
+    /// Adds the `Authorization` header to a request.
     pub(super) fn authorize<B>(&self, mut request: Request<B>) -> Request<B> {
         request.headers_mut().insert(AUTHORIZATION, self.token());
         request
@@ -69,7 +69,7 @@ impl TokenFile {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let (token, since) = &mut *last;
         if since.elapsed() >= REREAD_INTERVAL {
-            // One that cannot be read leaves the last one in force: the API server has the say.
+            // The last valid token stays in use; the API server decides whether it still is one.
             if let Ok(fresh) = read(&self.path) {
                 *token = fresh;
             }

@@ -1,8 +1,9 @@
-//! One watch, kept alive: streaming lists where the server has them, a fresh list after a 410 or a
-//! failure, with a jittered backoff, every failure named, and whatever is gone told one by one.
+//! A watch that is kept alive: it streams lists where the server supports that, retries with a
+//! jittered backoff, and reports every failure and every deleted object.
 //!
-//! A watch that is taken up again where it broke says nothing until something changes, so nobody
-//! would learn that it works. A fresh list says it, and that nothing was missed.
+//! Every failure is followed by a fresh list. A watch that resumes is silent until something
+//! changes, so it would not prove that it works. A fresh list does, and shows that nothing was
+//! missed.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -19,32 +20,31 @@ use super::backoff::Backoff;
 use super::error::{describe_watch, watch_status};
 use super::random::Random;
 
-/// How long the server keeps a watch open, in seconds. A connection that has died silently is
-/// found out a little later.
+/// `timeoutSeconds` of a watch. A half-open connection is detected soon after it.
 pub const TIMEOUT_SECONDS: u32 = 60;
 
-/// What a watch tells.
+/// A change that a watch reports.
 #[derive(Debug)]
 pub enum Change<K, T> {
-    /// An object is there.
+    /// An object was listed, created or updated.
     Applied {
-        /// In this state.
+        /// Its current state.
         object: T,
-        /// Whether a list shows it, not the running watch.
+        /// True if a list contained it, false if the running watch reported it.
         is_listed: bool,
     },
-    /// The object of this key is gone.
+    /// The object with this key was deleted.
     Deleted(K),
-    /// All objects have been listed, and all that are gone have been told.
+    /// The list is complete, and every deleted object was reported.
     Synced,
-    /// The watch fails and will be tried again.
+    /// The watch failed and will be retried.
     Failed(String),
 }
 
-/// The keys of the objects that are there, to know after a fresh list which are not any more.
+/// Keys of the known objects, to find those that a fresh list lacks.
 #[derive(Debug)]
 pub struct Relist<K> {
-    /// Each with whether the list that is being read has shown it.
+    /// For each key, true if the current list contains it.
     known: BTreeMap<K, bool>,
     is_listing: bool,
 }
@@ -59,7 +59,7 @@ impl<K> Default for Relist<K> {
 }
 
 impl<K: Ord> Relist<K> {
-    /// A list begins.
+    /// Starts a list.
     fn begin(&mut self) {
         self.is_listing = true;
         for listed in self.known.values_mut() {
@@ -67,19 +67,19 @@ impl<K: Ord> Relist<K> {
         }
     }
 
-    /// An object is there. Returns whether that is of a list.
+    /// Records an object. Returns true while a list is being read.
     fn applied(&mut self, key: K) -> bool {
-        // The key that is there already stays: whoever has it shares its text.
+        // An existing key stays, because other owners share its text.
         self.known.insert(key, true);
         self.is_listing
     }
 
-    /// An object is gone.
+    /// Removes a deleted object.
     fn deleted(&mut self, key: &K) {
         self.known.remove(key);
     }
 
-    /// The list has come to its end. Returns what it has not shown.
+    /// Ends the list. Returns the keys that it lacks.
     fn end(&mut self) -> Vec<K> {
         self.is_listing = false;
         let gone = self.known.extract_if(.., |_, listed| !*listed);
@@ -87,9 +87,10 @@ impl<K: Ord> Relist<K> {
     }
 }
 
-/// Follows a watch until `send` says that nobody listens any more. `read` makes of an object what is
-/// told of it, and the key by which it is told to be gone; it leaves out what gives `None`.
-/// `relist` is empty, or what the last watch on the same objects has left.
+/// Follows a watch until `send` returns false.
+///
+/// `read` converts an object to its key and its value, or skips it with `None`. `relist` is empty,
+/// or comes from the last watch on the same objects.
 pub async fn follow<O, K, T, S>(
     api: Api<O>,
     config: watcher::Config,
@@ -117,12 +118,12 @@ pub async fn follow<O, K, T, S>(
             End::Failed(error) => error,
         };
         let status = watch_status(&error);
-        // A server without streaming lists: 422, or 400 from those that know less.
+        // A server without streaming lists answers 422, an older one 400.
         if streaming && matches!(status, 400 | 422) {
             streaming = false;
             continue;
         }
-        // 410 is how the server says that it has forgotten where we were: no failure.
+        // 410 Gone means that the resourceVersion is too old. It is not a failure.
         let path = api.resource_url();
         if status != 410 && !send(Change::Failed(describe_watch(&error, path))).await {
             return;
@@ -170,8 +171,8 @@ where
                 Change::Deleted(key)
             }
             Ok(Event::InitDone) => {
-                // Only a list that came to its end shows that it works: it begins before anything
-                // is sent.
+                // Only a complete list proves that the watch works: `Init` precedes the first
+                // response.
                 backoff.reset();
                 for key in relist.end() {
                     if !send(Change::Deleted(key)).await {
@@ -193,14 +194,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_fresh_list_does_not_show_is_gone() {
+    fn objects_missing_from_a_fresh_list_are_deleted() {
         let mut relist = Relist::default();
         relist.begin();
         assert!(relist.applied("a") && relist.applied("b"));
         assert!(relist.end().is_empty());
         assert!(!relist.applied("c") && !relist.applied("d"));
         relist.deleted(&"d");
-        // Broken off: nobody is gone because of it.
+        // An interrupted list deletes nothing.
         relist.begin();
         relist.applied("a");
         relist.begin();

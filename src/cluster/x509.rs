@@ -1,4 +1,4 @@
-//! Fields of X.509 certificates: SANs and the end of validity.
+//! Fields of X.509 certificates: SANs and the end of the validity.
 
 use std::net::IpAddr;
 
@@ -11,21 +11,21 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Error};
 
 use judge::csr::names::San;
 
-/// A certificate whose names cannot be read.
+/// A certificate whose SANs cannot be read.
 #[derive(Debug, Error)]
 pub enum SansError {
-    /// The text around it is not PEM.
+    /// The text is not PEM.
     #[error("its PEM cannot be read: {0}")]
     Pem(pem::Error),
-    /// It is not a certificate.
+    /// The bytes are not a certificate.
     #[error("its certificate cannot be read: {0}")]
     Certificate(nom::Err<X509Error>),
-    /// It has no SAN extension that can be read.
+    /// The SAN extension cannot be read.
     #[error("its certificate's SAN cannot be read: {0}")]
     San(X509Error),
 }
 
-/// The DNS names and IP addresses of every certificate in a PEM text.
+/// The DNS names and IP addresses of all certificates in a PEM text.
 pub fn sans_of_pem(text: &str) -> Result<Vec<San>, SansError> {
     let mut all = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
@@ -34,8 +34,10 @@ pub fn sans_of_pem(text: &str) -> Result<Vec<San>, SansError> {
     Ok(all)
 }
 
-/// The DNS names and IP addresses of a certificate. A wildcard is no name of its own and stays
-/// out: nodes are never approved for one, and everything under it would be protected.
+/// The DNS names and IP addresses of a certificate.
+///
+/// A wildcard is left out: no node is ever approved for one, and it would protect every name under
+/// its domain.
 pub fn sans(certificate: &CertificateDer<'_>) -> Result<Vec<San>, SansError> {
     let (_, certificate) =
         X509Certificate::from_der(certificate).map_err(SansError::Certificate)?;
@@ -59,13 +61,13 @@ pub fn sans(certificate: &CertificateDer<'_>) -> Result<Vec<San>, SansError> {
         .collect())
 }
 
-/// When a certificate ends; `None` if it cannot be read.
+/// `notAfter` of a certificate; `None` if it cannot be read.
 pub fn not_after(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
 }
 
-/// An address as a client compares it: an IPv4-mapped one is an IPv4 address to it.
+/// An address as a client compares it: an IPv4-mapped IPv6 address counts as IPv4.
 fn ip(bytes: &[u8]) -> Option<San> {
     let ip = match bytes.len() {
         4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),

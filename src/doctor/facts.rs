@@ -1,4 +1,4 @@
-//! What is known of a cluster: plain data, from which the checks conclude.
+//! Facts about a cluster: plain data that the checks evaluate.
 
 use std::collections::BTreeSet;
 
@@ -6,36 +6,36 @@ use jiff::{SignedDuration, Timestamp};
 
 use judge::csr::names::San;
 
-/// Something read, or why it could not be.
+/// A value, or the reason that it could not be read.
 pub(super) type Known<T> = Result<T, ReadFailure>;
 
-/// What could not be read, and why.
+/// A read that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReadFailure {
-    /// The verb of the right that it takes.
+    /// The verb of the required permission.
     pub(super) verb: &'static str,
     /// The resource as `kubectl auth can-i` takes it.
     pub(super) resource: &'static str,
-    /// Whether the right is what is missing.
+    /// True if the permission is missing.
     pub(super) forbidden: bool,
-    /// What happened, in a sentence.
+    /// The cause, in a sentence.
     pub(super) why: String,
 }
 
-/// All that the checks need.
+/// The input of all checks.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) server: String,
-    /// By our own clock.
+    /// The local time.
     pub(super) now: Timestamp,
     pub(super) clock: Known<ClockOffset>,
     pub(super) version: Known<String>,
-    /// Whether ServiceCIDR objects are served.
+    /// True if the API server serves ServiceCIDR objects.
     pub(super) service_cidrs: Known<bool>,
     pub(super) nodes: Known<Vec<Node>>,
-    /// Of the nodes that were to be looked at.
+    /// The kubelets of the selected nodes.
     pub(super) kubelets: Vec<Kubelet>,
-    /// The text in `kube-system/kubelet-config`; `None` if there is none.
+    /// The text in `kube-system/kubelet-config`; `None` if the ConfigMap does not exist.
     pub(super) kubelet_config: Known<Option<String>>,
     pub(super) requests: Known<Vec<Request>>,
     /// The Lease `kube-system/kube-controller-manager`.
@@ -45,13 +45,13 @@ pub(super) struct Facts {
     pub(super) workloads: Known<Vec<Workload>>,
     pub(super) approvers: Known<Vec<Approver>>,
     pub(super) restriction: NodeRestriction,
-    /// The command lines of the API servers that are Pods.
+    /// The command lines of the API servers that run as Pods.
     pub(super) api_servers: Known<Vec<ApiServer>>,
     pub(super) autoscalers: Known<Vec<Autoscaler>>,
 }
 
 impl Facts {
-    /// The API server's time if it is known, else ours.
+    /// The API server's time if it is known, otherwise the local time.
     pub(super) fn server_now(&self) -> Timestamp {
         let ahead = self
             .clock
@@ -61,12 +61,13 @@ impl Facts {
     }
 }
 
-/// How two clocks differ.
+/// The offset between two clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClockOffset {
-    /// How far the API server's is ahead of ours.
+    /// Offset of the API server's clock from the local one; positive if it is ahead.
     pub(super) ahead: SignedDuration,
-    /// How wrong that may be: the answer's time, and that the header has whole seconds.
+    /// Uncertainty of the offset: half the round trip, and the precision of the header, which is a
+    /// second.
     pub(super) uncertainty: SignedDuration,
 }
 
@@ -74,27 +75,27 @@ pub(super) struct ClockOffset {
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) name: String,
-    /// Where its kubelet is dialed: the first InternalIP.
+    /// The first InternalIP, at which the kubelet is dialed.
     pub(super) address: Option<std::net::IpAddr>,
-    /// The kubelet's port, if the Node names one: every kubelet writes it there.
+    /// The kubelet's port (`status.daemonEndpoints`). Every kubelet writes it.
     pub(super) port: Option<u16>,
 }
 
-/// What a kubelet showed.
+/// The answers of one kubelet.
 #[derive(Clone, Debug)]
 pub(super) struct Kubelet {
     pub(super) node: String,
-    /// Straight at its port.
+    /// The result of dialing its port.
     pub(super) dialed: DialResult,
-    /// Through the API server.
+    /// The result of the request through the API server's proxy.
     pub(super) proxied: Proxied,
 }
 
-/// What came of a TLS handshake with a kubelet.
+/// The result of a TLS handshake with a kubelet.
 #[derive(Clone, Debug)]
 pub(super) enum DialResult {
     Certificate(Box<Certificate>),
-    /// It answers, and has no certificate to show.
+    /// The kubelet answers, and has no certificate.
     NoCertificate,
     Failed(String),
 }
@@ -102,7 +103,7 @@ pub(super) enum DialResult {
 /// The certificate of a kubelet.
 #[derive(Clone, Debug)]
 pub(super) struct Certificate {
-    /// The address at which it was shown.
+    /// The address that was dialed.
     pub(super) address: std::net::IpAddr,
     pub(super) common_name: String,
     pub(super) signed_by: SignedBy,
@@ -111,10 +112,10 @@ pub(super) struct Certificate {
     pub(super) sans: BTreeSet<San>,
 }
 
-/// Who signed a certificate.
+/// The issuer of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SignedBy {
-    /// An authority that the kubeconfig trusts, or the one that was named.
+    /// The CA of the kubeconfig, or the one of `--kubelet-certificate-authority`.
     Cluster,
     /// The kubelet.
     Itself,
@@ -122,36 +123,36 @@ pub(super) enum SignedBy {
     Other(String),
 }
 
-/// What came of asking a kubelet through the API server.
+/// The result of a request to a kubelet through the API server's proxy.
 #[derive(Clone, Debug)]
 pub(super) enum Proxied {
-    /// Its configuration says this of `serverTLSBootstrap`.
+    /// The value of `serverTLSBootstrap` in its configuration.
     Bootstrap(bool),
     /// The kubelet has no certificate.
     NoCertificate,
-    /// The API server refuses what the kubelet shows.
+    /// The API server rejects the kubelet's certificate.
     NotTrusted(String),
-    /// A right is missing.
+    /// A permission is missing.
     Forbidden(String),
     Failed(String),
 }
 
-/// A kubelet's request for a serving certificate.
+/// A request for a kubelet serving certificate.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) name: String,
-    /// Whether a node has asked.
+    /// True if the requestor is a node.
     pub(super) of_node: bool,
     pub(super) created: Timestamp,
     pub(super) state: State,
 }
 
-/// What became of a request.
+/// The state of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Pending,
     Denied,
-    /// Approved at this time, without certificate yet.
+    /// Approved at this time; no certificate yet.
     Approved {
         since: Timestamp,
         by: ApprovedBy,
@@ -159,17 +160,17 @@ pub(super) enum State {
     Issued {
         by: ApprovedBy,
     },
-    /// Approved, and refused by the signer.
+    /// Approved, and rejected by the signer.
     Failed {
         why: String,
     },
 }
 
-/// Who wrote the condition.
+/// The author of the condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ApprovedBy {
     Warden,
-    /// The field manager, or the reason if there is none.
+    /// The field manager, or the condition's reason without one.
     Other(String),
 }
 
@@ -177,7 +178,7 @@ pub(super) enum ApprovedBy {
 #[derive(Clone, Debug)]
 pub(super) struct Lease {
     pub(super) namespace: String,
-    /// `None` if it was given back.
+    /// The holder; `None` if the Lease was released.
     pub(super) holder: Option<String>,
     pub(super) renewed: Option<Timestamp>,
     pub(super) duration: SignedDuration,
@@ -186,11 +187,11 @@ pub(super) struct Lease {
 /// A Deployment, DaemonSet or StatefulSet.
 #[derive(Clone, Debug)]
 pub(super) struct Workload {
-    /// As kubectl takes it, such as `deployment`.
+    /// The kind as kubectl takes it, such as `deployment`.
     pub(super) kind: &'static str,
     pub(super) namespace: String,
     pub(super) name: String,
-    /// `app.kubernetes.io/name`.
+    /// The value of the label `app.kubernetes.io/name`.
     pub(super) label: Option<String>,
     pub(super) desired: i32,
     pub(super) ready: i32,
@@ -205,29 +206,29 @@ pub(super) struct Container {
     pub(super) args: Vec<String>,
 }
 
-/// Somebody with the rights to approve serving certificates.
+/// A subject with the rights to approve serving certificates.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Approver {
-    /// Such as `ServiceAccount kube-system/x` or `Group y`.
+    /// Kind and name, such as `ServiceAccount kube-system/x` or `Group y`.
     pub(super) subject: String,
-    /// Whether it may do everything: it is bound to `cluster-admin`.
+    /// True if the subject is bound to `cluster-admin`.
     pub(super) administrator: bool,
-    /// ClusterRoleBindings from which it has them.
+    /// The ClusterRoleBindings that grant the rights.
     pub(super) bindings: BTreeSet<String>,
 }
 
-/// What came of writing to another node's Node, as a dry run.
+/// The result of writing to another node's Node, as a dry run.
 #[derive(Clone, Debug)]
 pub(super) enum NodeRestriction {
-    /// It was refused, with this message.
+    /// The write was rejected, with this message.
     Refused(String),
-    /// It was accepted for this Node.
+    /// The write to this Node was accepted.
     Accepted(String),
-    /// It could not be tried.
+    /// The write was not tried, for this reason.
     NotTried(String),
 }
 
-/// An API server that is a Pod.
+/// An API server that runs as a Pod.
 #[derive(Clone, Debug)]
 pub(super) struct ApiServer {
     pub(super) pod: String,
@@ -243,12 +244,12 @@ pub(super) struct Autoscaler {
 }
 
 impl Workload {
-    /// Whether it is csr-warden.
+    /// Returns true for csr-warden's own workload.
     pub(super) fn is_csr_warden(&self) -> bool {
         self.name == "csr-warden" || self.label.as_deref() == Some("csr-warden")
     }
 
-    /// As people name it: `NAMESPACE/NAME`.
+    /// `NAMESPACE/NAME`.
     pub(super) fn display_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }

@@ -1,28 +1,28 @@
-//! What `doctor` can find: codes that never change their meaning, each with how bad it is and why it
-//! matters. `docs/doctor.md` tells of each at length.
+//! Finding codes of `doctor`, each with its severity and reason. A code never changes its meaning;
+//! `docs/doctor.md` explains each.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// How bad something is; the worse, the greater.
+/// Severity of a finding; a worse one compares as greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Severity {
-    /// As it should be.
+    /// Nothing is wrong.
     Ok,
-    /// It could not be looked at.
+    /// The check could not be completed.
     Unknown,
-    /// It works, and may not for long, or not for the reason that one thinks.
+    /// It works now, but may stop working, or works for an unexpected reason.
     Warning,
-    /// Kubelets cannot be verified, or not everybody who is trusted should be.
+    /// Kubelets cannot be verified, or too many subjects are trusted.
     Problem,
 }
 
 macro_rules! codes {
     ($($name:ident: $severity:ident, $why:literal;)*) => {
-        /// One kind of finding.
+        /// The kind of a finding.
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema,
         )]
@@ -31,24 +31,24 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// Every code there is.
+            /// All codes.
             pub const ALL: &[Code] = &[$(Code::$name),*];
 
-            /// How bad it is.
+            /// The severity of findings with this code.
             pub fn severity(self) -> Severity {
                 match self {
                     $(Code::$name => Severity::$severity,)*
                 }
             }
 
-            /// Why it matters, in whole sentences.
+            /// The reason that it matters, in whole sentences.
             pub fn why(self) -> &'static str {
                 match self {
                     $(Code::$name => $why,)*
                 }
             }
 
-            /// Its name.
+            /// The code's name.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Code::$name => stringify!($name),)*

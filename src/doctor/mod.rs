@@ -1,7 +1,8 @@
-//! Whether a cluster is set up so that clients of its kubelets can verify them.
+//! Checks of a cluster's kubelet TLS: clients can verify kubelets, or the findings say what
+//! prevents it.
 //!
-//! Facts are gathered first (`gather`), with a deadline on every call; each check is then a pure
-//! function of them (`checks`). Nothing is written: the only write-like call is a dry run.
+//! `gather` reads the facts, with a deadline on every call. `checks` are pure functions of them.
+//! Nothing is written; one write is tried as a dry run.
 
 mod checks;
 mod facts;
@@ -15,8 +16,7 @@ pub use report::{Check, Checked, Finding, Report};
 
 use crate::cluster::connection::Connection;
 
-/// Looks at a cluster, and says what is wrong with it. An error only if the API server cannot be
-/// asked at all.
+/// Checks a cluster. Fails only if the API server cannot be reached.
 pub async fn examine(
     connection: &Connection,
     options: &Options,

@@ -1,57 +1,57 @@
-//! What was found, for people and programs.
+//! The report of `doctor`, for people and programs.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::finding_code::{Code, Severity};
 
-/// All that `doctor` says.
+/// The report of `doctor`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The API server that was asked.
+    /// URL of the API server.
     pub server: String,
-    /// Its version, such as `v1.36.2`, if it said one.
+    /// Version of the API server, such as `v1.36.2`, if it could be read.
     pub version: Option<String>,
-    /// How many Nodes there are, if they could be listed.
+    /// Number of Nodes, if they could be listed.
     pub nodes: Option<usize>,
-    /// How many kubelets were looked at.
+    /// Number of kubelets that were checked.
     pub kubelets: usize,
-    /// The worst of all findings.
+    /// The worst severity of all findings.
     pub severity: Severity,
-    /// Every check, in the order in which people should read them.
+    /// All checks, in reading order.
     pub checks: Vec<Checked>,
 }
 
-/// What one check came to.
+/// The result of one check.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Checked {
-    /// Which.
+    /// Name of the check.
     pub check: Check,
-    /// The worst of its findings.
+    /// The worst severity of its findings.
     pub severity: Severity,
-    /// What was seen to be right, in a few words.
+    /// Summary of what is in order, if anything is.
     pub seen: Option<String>,
-    /// What is not right, or not known.
+    /// Problems, warnings and facts that could not be read.
     pub findings: Vec<Finding>,
 }
 
-/// One thing that is wrong, or not known.
+/// A problem, a warning, or a fact that could not be read.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// What kind of finding.
+    /// Code of the finding.
     pub code: Code,
-    /// How bad it is.
+    /// Severity of the finding.
     pub severity: Severity,
-    /// What was found.
+    /// Description of what was found.
     pub what: String,
-    /// Nodes, requests, workloads or subjects that it is about.
+    /// Affected nodes, requests, workloads or subjects.
     pub objects: Vec<String>,
-    /// Why it matters.
+    /// The reason that it matters.
     pub why: String,
-    /// Shell commands that mend it, or show more; lines that begin with `#` say where.
+    /// Shell commands that fix it or show more. Lines that start with `#` say where to run them.
     #[serde(rename = "mend")]
     pub fix: Vec<String>,
 }
@@ -79,38 +79,38 @@ impl Finding {
     }
 }
 
-/// What is looked at.
+/// A check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Check {
-    /// Whether the cluster is new enough.
+    /// Version of Kubernetes.
     Version,
-    /// Whether our clock and the API server's agree.
+    /// Clock skew between this machine and the API server.
     Clock,
-    /// What kubelets are told to do.
+    /// Kubelet configuration (`serverTLSBootstrap`).
     Configuration,
-    /// The certificates that kubelets show.
+    /// Certificates that kubelets present.
     Kubelets,
-    /// Whether approved requests are signed.
+    /// Signing of approved requests.
     Signer,
-    /// Requests that wait.
+    /// Pending requests.
     Requests,
-    /// Whether csr-warden runs.
+    /// Installation and leadership of csr-warden.
     Warden,
-    /// Who else approves.
+    /// Approvals by others.
     Approvers,
-    /// Who else may approve.
+    /// Subjects that may approve.
     Rights,
-    /// Whether kubelets are kept from other Nodes.
+    /// Restriction of kubelets to their own Nodes.
     NodeRestriction,
-    /// Whether the API server verifies kubelets.
+    /// Verification of kubelets by the API server.
     ApiServer,
-    /// Whether metrics are read from verified kubelets.
+    /// Verification of kubelets by metrics-server, and metrics of autoscalers.
     Metrics,
 }
 
 impl Check {
-    /// What people call it.
+    /// Title of the check, for people.
     pub fn title(self) -> &'static str {
         match self {
             Check::Version => "Kubernetes version",
@@ -130,7 +130,7 @@ impl Check {
 }
 
 impl Checked {
-    /// All is right, and this was seen.
+    /// The result of a check, with the worst severity of its findings.
     pub(super) fn new(check: Check, seen: Option<String>, findings: Vec<Finding>) -> Checked {
         let worst = findings.iter().map(|finding| finding.severity).max();
         Checked {
@@ -143,7 +143,7 @@ impl Checked {
 }
 
 impl Report {
-    /// The codes of all findings, in order, each once.
+    /// The codes of all findings, sorted and without duplicates.
     pub fn codes(&self) -> Vec<Code> {
         let findings = self.checks.iter().flat_map(|checked| &checked.findings);
         let mut codes: Vec<Code> = findings.map(|finding| finding.code).collect();
@@ -152,7 +152,7 @@ impl Report {
         codes
     }
 
-    /// How many findings are this bad.
+    /// The number of findings with this severity.
     pub fn count(&self, severity: Severity) -> usize {
         let findings = self.checks.iter().flat_map(|checked| &checked.findings);
         findings

@@ -1,5 +1,5 @@
-//! DNS, asked directly: with deadlines, with servers of the policy's choice, and with the time for
-//! which each answer holds.
+//! DNS lookups with a deadline, to the policy's servers, with the time for which each answer is
+//! valid.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -18,34 +18,35 @@ use judge::csr::names::San;
 use judge::evidence::Answer;
 use judge::policy::DnsPolicy;
 
-/// The least and the most time for which an answer is taken to hold, whatever its TTL says.
+/// Minimum and maximum validity of an answer, regardless of its TTL.
 const LIFETIME_LIMITS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-/// How long it is taken to hold that there is nothing.
+/// Validity of an answer without records.
 const NO_RECORDS_LIFETIME: Duration = Duration::from_secs(15);
-/// How long a server that could not be asked is left alone.
+/// Validity of a failed lookup.
 const FAILURE_LIFETIME: Duration = Duration::from_secs(5);
-/// Records of one answer that are looked at.
+/// Maximum number of records that are read from one answer.
 const MAX_RECORDS: usize = 64;
 
-/// A resolver that cannot be set up.
+/// A resolver that cannot be configured.
 #[derive(Clone, Debug, Error)]
 pub enum DnsError {
-    /// The policy names no servers, and the system's cannot be read.
+    /// The policy has no servers, and the system's cannot be read.
     #[error("cannot read the system's DNS servers: {0}")]
     SystemServers(NetError),
-    /// The resolver refuses its configuration.
+    /// The resolver rejects its configuration.
     #[error("{0}")]
     Resolver(NetError),
 }
 
-/// A resolver as the policy wants it.
+/// A resolver with the policy's settings.
 #[derive(Clone)]
 pub struct Dns {
     resolver: TokioResolver,
 }
 
 impl Dns {
-    /// A resolver; the error says what is wrong with the system's configuration.
+    /// A resolver for this policy. Fails if the system's configuration is needed and cannot be
+    /// read.
     pub fn new(policy: &DnsPolicy) -> Result<Dns, DnsError> {
         let timeout = Duration::try_from(policy.timeout).unwrap_or(LIFETIME_LIMITS.0);
         let mut builder = if policy.servers.is_empty() {
@@ -67,8 +68,9 @@ impl Dns {
         Ok(Dns { resolver })
     }
 
-    /// All addresses of a name, and how long the answer holds. Half of an answer is none: of a node
-    /// with two families the other half may be what is asked about.
+    /// Looks up all addresses of a name, and returns for how long the answer is valid.
+    ///
+    /// A and AAAA must both succeed: the half that failed may contain the address in question.
     pub async fn addresses(&self, name: &str) -> (Answer, Duration) {
         let absolute = format!("{name}.");
         let (v4, v6) = tokio::join!(
@@ -76,7 +78,7 @@ impl Dns {
             self.resolver.ipv6_lookup(absolute.as_str())
         );
         let mut sans = BTreeSet::new();
-        // The resolver counts by the system's own instants.
+        // The resolver uses the standard library's `Instant`.
         let mut until = Instant::now() + LIFETIME_LIMITS.1;
         for found in [v4, v6] {
             match found {
@@ -95,7 +97,7 @@ impl Dns {
         to_answer(sans, until, name)
     }
 
-    /// All names of an address, and how long the answer holds.
+    /// Looks up all names of an address, and returns for how long the answer is valid.
     pub async fn names(&self, ip: IpAddr) -> (Answer, Duration) {
         let what = ip.to_string();
         match self.resolver.reverse_lookup(ip).await {
@@ -121,7 +123,7 @@ fn configure(options: &mut ResolverOpts, timeout: Duration) {
     options.timeout = timeout;
     options.attempts = 1;
     options.use_hosts_file = ResolveHosts::Never;
-    // Answers are kept where they are used.
+    // The caller caches answers.
     options.cache_size = 0;
 }
 

@@ -1,4 +1,4 @@
-//! The CA certificates that kubelets' certificates are verified with.
+//! CA certificates that verify kubelets' serving certificates.
 
 use rustls::RootCertStore;
 use rustls::client::VerifierBuilderError;
@@ -6,28 +6,28 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use thiserror::Error;
 
-/// CA certificates that nothing can be verified with.
+/// CA certificates that cannot be used.
 #[derive(Clone, Debug, Error)]
 pub enum KubeletCaError {
-    /// There are none.
+    /// The list is empty.
     #[error("there is no CA certificate to verify kubelets with")]
     Missing,
-    /// One of them cannot be used.
+    /// A certificate cannot be used.
     #[error("the CA of kubelets: {0}")]
     Certificate(rustls::Error),
-    /// The TLS library refuses them.
+    /// The TLS library rejects them.
     #[error("the CA of kubelets: {0}")]
     Verifier(VerifierBuilderError),
 }
 
-/// Reads the certificates of a PEM text, in DER.
+/// Decodes the certificates of a PEM text to DER.
 pub fn parse_pem(text: &[u8]) -> Result<Vec<Vec<u8>>, pem::Error> {
     CertificateDer::pem_slice_iter(text)
         .map(|der| der.map(|der| der.to_vec()))
         .collect()
 }
 
-/// The roots to verify with, from certificates in DER.
+/// A root store of these certificates, in DER.
 pub(super) fn root_store<'a>(
     certificates: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<RootCertStore, KubeletCaError> {

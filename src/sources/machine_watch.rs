@@ -1,4 +1,4 @@
-//! The watches on Machines of every kind that the policy names, as one source.
+//! Watches on the Machines of all kinds that the policy names, as one source of evidence.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -19,12 +19,12 @@ use crate::cluster::watch::{Change, Relist, follow};
 use judge::evidence::{Fact, Source};
 use judge::policy::MachineKind;
 
-/// How each kind is: complete, failing, or neither yet.
+/// The state of each kind: synced, failing, or unknown yet.
 #[derive(Debug)]
 struct KindStates(BTreeMap<usize, Option<Result<(), String>>>);
 
 impl KindStates {
-    /// Notes how a kind is. Returns what is to be said of all together.
+    /// Records the state of a kind. Returns the resulting state of the source.
     fn record(&mut self, index: usize, state: Result<(), String>) -> Option<Fact> {
         self.0.insert(index, Some(state));
         let failed = self
@@ -40,7 +40,7 @@ impl KindStates {
     }
 }
 
-/// Follows every kind until `send` says that nobody listens any more.
+/// Follows every kind until `send` returns false.
 pub async fn follow_all<S, F>(client: Client, kinds: Vec<MachineKind>, random: &Random, send: F)
 where
     F: Fn(Fact) -> S + Clone + Send + Sync + 'static,
@@ -61,7 +61,7 @@ where
     while watches.join_next().await.is_some() {}
 }
 
-/// Where the fact of one kind go.
+/// Reports the changes of one kind.
 #[derive(Clone)]
 struct KindFeed<F> {
     index: usize,
@@ -75,7 +75,7 @@ where
     F: Fn(Fact) -> S,
     S: Future<Output = bool>,
 {
-    /// Says how the kind is. Returns whether somebody listens.
+    /// Reports the state of the kind. Returns false if the receiver is closed.
     async fn report(&self, state: Result<(), String>) -> bool {
         let fact = match self.states.lock() {
             Ok(mut states) => states.record(self.index, state),
@@ -88,8 +88,8 @@ where
     }
 }
 
-/// Finds the kind and watches it, again and again: after a failure it may be served in another
-/// version, or not at all.
+/// Discovers and watches a kind, repeatedly: after a failure it may be served in another version,
+/// or no longer.
 async fn follow_kind<S, F>(client: Client, kind: MachineKind, feed: KindFeed<F>)
 where
     F: Fn(Fact) -> S + Clone + Send + Sync + 'static,
@@ -120,7 +120,7 @@ where
     }
 }
 
-/// Watches until it fails, and returns why; `None` when nobody listens any more.
+/// Watches until a failure, and returns its cause; `None` if the receiver is closed.
 async fn watch_once<S, F>(
     client: &Client,
     kind: &MachineKind,
@@ -165,7 +165,7 @@ where
     failure
 }
 
-/// A kind whose version is not known.
+/// A kind that cannot be discovered.
 #[derive(Debug, Error)]
 pub enum DiscoverError {
     /// The API server has no such API group.
@@ -179,12 +179,12 @@ pub enum DiscoverError {
         /// The kind.
         kind: String,
     },
-    /// The API server cannot be asked.
+    /// The API server could not be reached.
     #[error(transparent)]
     Api(#[from] ApiError),
 }
 
-/// Finds in which version the kind is served.
+/// Discovers the version in which a kind is served.
 pub async fn discover(client: &Client, kind: &MachineKind) -> Result<ApiResource, DiscoverError> {
     let group = kube::discovery::group(client, &kind.group).await;
     let group = group.map_err(|error| {

@@ -1,4 +1,5 @@
-//! Objects that stand for what made the nodes, read as Machines, whatever kind they are.
+//! Machines: objects of any kind that describe the machine behind a Node, such as those of Cluster
+//! API.
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
@@ -7,13 +8,13 @@ use judge::csr::names::{NodeName, San};
 use judge::evidence::{Machine, MachineLink};
 use judge::policy::MachineKind;
 
-/// Addresses of one Machine that are looked at.
+/// Maximum number of addresses that are read from one Machine.
 const MAX_ADDRESSES: usize = 256;
 
-/// The Machine that the object stands for.
+/// Converts an object to the Machine that it describes.
 pub fn machine(kind: &MachineKind, object: &DynamicObject) -> Machine {
     let meta = &object.metadata;
-    // The paths begin at the whole object, of which kube keeps `metadata` apart.
+    // The policy's paths start at the whole object. kube keeps `metadata` separately.
     let mut whole = object.data.clone();
     if let Some(fields) = whole.as_object_mut() {
         fields.insert("metadata".into(), serde_json::json!(meta));
@@ -41,7 +42,7 @@ pub fn machine(kind: &MachineKind, object: &DynamicObject) -> Machine {
     }
 }
 
-/// What people know the object by, and no other object.
+/// A unique name of the object, for findings.
 pub fn key(kind: &MachineKind, object: &DynamicObject) -> String {
     let name = object.name_any();
     match object.namespace() {

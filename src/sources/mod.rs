@@ -1,4 +1,5 @@
-//! Evidence from elsewhere than the API server's own objects.
+//! Sources of evidence other than Kubernetes' built-in objects: Machines, DNS, files and kubelet
+//! ports.
 
 pub mod dns;
 pub mod kubelet_ca;

@@ -1,5 +1,5 @@
-//! The certificate on a kubelet's port, whoever has signed it: for people who look at what is in use.
-//! It is evidence for nothing.
+//! The certificate that a kubelet presents on its port, regardless of its issuer. It is shown to
+//! people and is never evidence.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,25 +19,26 @@ use super::kubelet_ca::{KubeletCaError, root_store};
 use crate::cluster::error::{find, innermost};
 use crate::cluster::tls_verifier::client_config;
 
-/// Who has signed a certificate.
+/// The issuer of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// The cluster's CA, whatever else may be wrong with it.
+    /// The cluster's CA. The certificate may be invalid for other reasons.
     ClusterCa,
-    /// Somebody else, and what the verifier says.
+    /// Any other issuer; this is the verifier's error.
     Other(String),
 }
 
-/// Why a port showed no certificate.
+/// A port that presented no certificate.
 #[derive(Debug, Error)]
 pub enum ProbeError {
-    /// A kubelet is there and has none yet: Go answers so if its `GetCertificate` has none to give.
+    /// A kubelet answers and has no certificate yet. Go sends this alert if `GetCertificate`
+    /// returns none.
     #[error("it has no certificate to show")]
     NoCertificate,
     /// The port did not answer in time.
     #[error("no answer within {} s", .0.as_secs())]
     Timeout(Duration),
-    /// The port cannot be reached.
+    /// The connection failed.
     #[error("{0}")]
     Connection(io::Error),
     /// The handshake failed.
@@ -45,18 +46,18 @@ pub enum ProbeError {
     Tls(io::Error),
 }
 
-/// Looks at kubelets' ports. Nothing is sent but the handshake, so nothing is lost if it is somebody
-/// else's.
+/// Reads certificates from kubelet ports. Only the handshake is sent, so an unknown peer learns
+/// nothing.
 #[derive(Clone)]
 pub struct CertificateProbe {
     tls: TlsConnector,
-    /// `None` without any CA.
+    /// The verifier; `None` without a CA.
     verifier: Option<Arc<WebPkiServerVerifier>>,
     deadline: Duration,
 }
 
 impl CertificateProbe {
-    /// Tells certificates of these CAs, in DER, from others. One handshake may take so long.
+    /// A probe that recognizes certificates of these CAs, in DER. `deadline` limits one handshake.
     pub fn new<'a>(
         authorities: impl IntoIterator<Item = &'a [u8]>,
         deadline: Duration,
@@ -70,17 +71,18 @@ impl CertificateProbe {
         })
     }
 
-    /// Takes every certificate for that of somebody else.
+    /// A probe that attributes every certificate to another issuer.
     pub fn without_ca(deadline: Duration) -> CertificateProbe {
         CertificateProbe {
-            // Any certificate whose key the peer has: it is looked at afterwards.
+            // Accepts any certificate whose key the peer holds. It is evaluated afterwards.
             tls: TlsConnector::from(Arc::new(client_config(|_| Ok(())))),
             verifier: None,
             deadline,
         }
     }
 
-    /// The certificate that is shown there and those behind it, by somebody who has its key.
+    /// Reads the certificate chain that is presented at this address. The peer holds the key of its
+    /// first certificate.
     pub async fn probe(&self, at: SocketAddr) -> Result<Chain, ProbeError> {
         timeout(self.deadline, self.handshake(at))
             .await
@@ -111,12 +113,12 @@ impl CertificateProbe {
         })
     }
 
-    /// Who has signed it, as of a moment, whatever its names are.
+    /// The issuer of a chain at this time, regardless of its names.
     pub fn signed_by(&self, chain: &Chain, then: UnixTime) -> Trust {
         let Some(verifier) = &self.verifier else {
             return Trust::Other("no CA of the cluster is known".into());
         };
-        // Names are looked at last, so that any does.
+        // Names are verified last, so any name will do.
         let name = ServerName::IpAddress(IpAddr::from([0, 0, 0, 0]).into());
         match verifier.verify_server_cert(&chain.end_entity, &chain.intermediates, &name, &[], then)
         {
@@ -127,10 +129,10 @@ impl CertificateProbe {
     }
 }
 
-/// What a port showed.
+/// A certificate chain that was presented.
 #[derive(Clone, Debug)]
 pub struct Chain {
-    /// The server's own.
+    /// The server's own certificate.
     pub end_entity: CertificateDer<'static>,
     intermediates: Vec<CertificateDer<'static>>,
 }
@@ -144,7 +146,8 @@ fn is_internal_error_alert(error: &io::Error) -> bool {
     )
 }
 
-/// Names are looked at after signatures: who is refused for these is of the cluster's CA.
+/// Returns true if only the name did not match. Names are verified after signatures, so the
+/// cluster's CA has signed the certificate.
 fn is_signed_by_cluster_ca(error: &rustls::Error) -> bool {
     let rustls::Error::InvalidCertificate(error) = error else {
         return false;

@@ -1,4 +1,4 @@
-//! One question, to whoever can answer it.
+//! Resolution of a judge's question by DNS or by a kubelet's port.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use judge::evidence::Answer;
 use judge::finding::Question;
 use judge::policy::Policy;
 
-/// How long a source that cannot be set up is left alone.
+/// Validity of the failure of a source that cannot be set up.
 const SETUP_FAILURE_LIFETIME: Duration = Duration::from_secs(10);
 
-/// Asks, as the policy wants it, and says how long the answer holds. Who could not be set up has
-/// failed to answer.
+/// Resolves a question as the policy requires, and returns for how long the answer is valid. A
+/// source that cannot be set up counts as failed.
 pub async fn resolve(
     question: &Question,
     policy: &Policy,

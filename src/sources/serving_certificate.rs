@@ -1,5 +1,5 @@
-//! The certificate that a kubelet shows on its port now. One that the cluster's CA has signed for
-//! the node shows what somebody has approved for it before.
+//! The serving certificate that a kubelet presents on its port. If the cluster's CA signed it for
+//! the node, it proves what was approved before.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,19 +20,19 @@ use judge::csr::{NODE_USER_PREFIX, NODES_GROUP};
 use judge::evidence::Answer;
 use judge::policy::ServingCertificatePolicy;
 
-/// How long an answer holds: for the requests of one renewal.
+/// Validity of an answer, long enough for the requests of one renewal.
 const ANSWER_LIFETIME: Duration = Duration::from_secs(60);
-/// How long a kubelet that could not be asked, or shows nothing of use, is left alone.
+/// Validity of a failure, or of an answer without a usable certificate.
 const FAILURE_LIFETIME: Duration = Duration::from_secs(10);
 
-/// Asks kubelets, and believes what the cluster's CA has signed.
+/// Reads serving certificates of kubelets, and trusts those that the cluster's CA has signed.
 #[derive(Clone)]
 pub struct ServingCertificates {
     tls: TlsConnector,
 }
 
 impl ServingCertificates {
-    /// Trusts these CA certificates, in DER.
+    /// A reader that trusts these CA certificates, in DER.
     pub fn new<'a>(
         authorities: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<ServingCertificates, KubeletCaError> {
@@ -44,7 +44,8 @@ impl ServingCertificates {
         })
     }
 
-    /// What the kubelet of this node shows at this address, and how long the answer holds.
+    /// Reads the certificate of this node's kubelet at this address, and returns for how long the
+    /// answer is valid.
     pub async fn read(
         &self,
         policy: &ServingCertificatePolicy,
@@ -102,7 +103,7 @@ enum HandshakeError {
     Certificate(String),
 }
 
-/// Whose certificate it is, and its names if it is this node's.
+/// The SANs of a certificate if it is this node's, otherwise its owner.
 fn answer_from(certificate: &CertificateDer<'_>, node: &str) -> Result<Answer, String> {
     let (_, parsed) = X509Certificate::from_der(certificate)
         .map_err(|error| format!("the certificate cannot be read: {error}"))?;

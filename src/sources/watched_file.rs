@@ -1,7 +1,7 @@
-//! A file that is read again when it changes.
+//! A file that is re-read when it changes.
 //!
-//! Kubernetes mounts a ConfigMap as a link to a folder that it swaps, so the folder of the file is
-//! watched and not the file: that would go silent after the first swap.
+//! The file's directory is watched, not the file: Kubernetes mounts a ConfigMap through a symbolic
+//! link that it replaces. A watch on the file would be silent after the first replacement.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,9 +12,9 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-/// How often the file is read without a sign that it has changed.
+/// Interval at which the file is read without a notification.
 const REREAD_INTERVAL: Duration = Duration::from_secs(30);
-/// The time between two readings that must be the same.
+/// Time between two reads that must return the same content.
 const SETTLE_TIME: Duration = Duration::from_millis(50);
 
 /// A file that cannot be read.
@@ -23,7 +23,7 @@ const SETTLE_TIME: Duration = Duration::from_millis(50);
 pub struct ReadError {
     /// The file.
     pub path: PathBuf,
-    /// The system's error.
+    /// The operating system's error.
     pub cause: io::Error,
 }
 
@@ -43,8 +43,8 @@ pub fn read(path: &Path) -> Result<String, ReadError> {
     })
 }
 
-/// Sends the file's text when it has become another than `known`, and why it cannot be read, until
-/// `send` says that nobody listens any more.
+/// Follows a file until `send` returns false. Sends its text when it differs from `known`, and the
+/// error when it cannot be read.
 pub async fn follow<S: Future<Output = bool>>(
     path: PathBuf,
     known: String,
@@ -60,7 +60,7 @@ pub async fn follow<S: Future<Output = bool>>(
     }
     let mut known = Ok(known);
     loop {
-        // Both a change and the end of the time are a reason to look.
+        // Both a notification and the timeout lead to a read.
         let _ = timeout(REREAD_INTERVAL, changes.recv()).await;
         let found = settled(&path).await;
         if text_or_kind(&found) != known.as_deref().map_err(|kind| *kind) {
@@ -72,7 +72,7 @@ pub async fn follow<S: Future<Output = bool>>(
     }
 }
 
-/// The file once two readings of it are the same: an editor may be in the middle of writing it.
+/// Reads the file until two reads return the same: an editor may be writing it.
 async fn settled(path: &Path) -> Result<String, ReadError> {
     let mut found = read(path);
     loop {
@@ -85,7 +85,7 @@ async fn settled(path: &Path) -> Result<String, ReadError> {
     }
 }
 
-/// The text, or the kind of failure: two failures of one kind are one to people.
+/// The text, or the kind of the error. Two errors of one kind are reported once.
 fn text_or_kind(read: &Result<String, ReadError>) -> Result<&str, io::ErrorKind> {
     read.as_deref().map_err(|error| error.cause.kind())
 }
@@ -97,8 +97,8 @@ fn watch(path: &Path, changed: mpsc::Sender<()>) -> Result<notify::RecommendedWa
     };
     let start = || {
         let on_event = move |event: notify::Result<notify::Event>| {
-            // Our own reading is an access too. A change that finds another one waiting is seen
-            // with it.
+            // Our own reads are access events. A notification that finds another one queued is
+            // handled with it.
             if !event.is_ok_and(|event| event.kind.is_access()) {
                 let _ = changed.try_send(());
             }

@@ -1,4 +1,4 @@
-//! The audit log: one line on standard output for each decision.
+//! Decision log: one line on standard output for each decision.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,16 +12,17 @@ use judge::csr::{Fingerprint, Object};
 use judge::finding::Finding;
 use judge::policy::{Enforcement, Policy};
 
-/// How lines are written.
+/// Format of the decision log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A JSON object.
+    /// JSON lines.
     Json,
-    /// For people.
+    /// Text for people.
     Text,
 }
 
-/// A decision as it is logged, a line each time that it changes. Fields may be added.
+/// A record of the decision log. It is written each time that the decision on a request changes.
+/// Fields may be added.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Decision")]
@@ -29,31 +30,31 @@ struct DecisionRecord<'a> {
     /// Time of the decision, RFC 3339 in UTC: the same key as in messages on standard error.
     #[schemars(with = "String", extend("format" = "date-time"))]
     timestamp: Timestamp,
-    /// Tells decisions from other lines.
+    /// Distinguishes decisions from other log lines.
     #[schemars(extend("const" = "Decision"))]
     kind: &'static str,
-    /// What was decided.
+    /// The decision.
     #[schemars(extend("enum" = ["Approve", "Deny", "Wait", "Ignore"]))]
     verdict: &'static str,
-    /// The request's name.
+    /// Name of the CertificateSigningRequest.
     request: &'a str,
-    /// The request's UID.
+    /// UID of the CertificateSigningRequest.
     uid: &'a str,
-    /// The user who asks, as the API server knows them.
+    /// Username of the requestor, as authenticated by the API server.
     requestor: &'a str,
-    /// The requestor's node. Empty if the requestor is no node.
+    /// Node of the requestor; empty if the requestor is not a node.
     node: &'a str,
-    /// The codes of all findings, each once.
+    /// The codes of all findings, without duplicates.
     codes: Vec<&'static str>,
-    /// All that was found, not only what decided.
+    /// All findings, including those that did not decide.
     findings: Vec<LoggedFinding<'a>>,
-    /// Each name and address that was asked for, if it came to evidence.
+    /// The requested SANs, if the request was compared with evidence.
     sans: Vec<LoggedSan<'a>>,
-    /// The name of the policy in force.
+    /// Name of the policy in force.
     policy: &'a str,
-    /// The digest of what that policy says.
+    /// Digest of the policy in force.
     policy_digest: &'a str,
-    /// What of a verdict is written to the API server.
+    /// Enforcement: the verdicts that are written to the API server.
     #[schemars(extend("enum" = ["ApproveAndDeny", "ApproveOnly", "DryRun"]))]
     enforcement: String,
     /// SHA-256 of the requested public key (SubjectPublicKeyInfo, DER) in hexadecimal; null if the
@@ -72,11 +73,11 @@ struct DecisionRecord<'a> {
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Finding")]
 struct LoggedFinding<'a> {
-    /// Its code, which never changes its meaning.
+    /// Code of the finding, which never changes its meaning.
     code: &'static str,
-    /// The row of docs/verdicts.md.
+    /// The row in docs/verdicts.md.
     row: u8,
-    /// What was expected and what was found.
+    /// Detail: the expected and the found value.
     detail: &'a str,
 }
 
@@ -84,13 +85,13 @@ struct LoggedFinding<'a> {
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "San")]
 struct LoggedSan<'a> {
-    /// `DNS:` or `IP:`, and the name or address.
+    /// `DNS:` or `IP:`, followed by the name or address.
     san: String,
-    /// Who vouches for it; empty if nobody does.
+    /// Sources that vouch for the SAN; empty if none does.
     vouched_by: &'a [String],
 }
 
-/// The JSON Schema of a line.
+/// The JSON Schema of a record.
 pub fn schema() -> Schema {
     schemars::schema_for!(DecisionRecord<'_>)
 }
@@ -110,7 +111,7 @@ pub struct Decision<'a> {
     pub enforcement: Enforcement,
 }
 
-/// The audit log on standard output.
+/// The decision log, on standard output.
 #[derive(Clone, Debug)]
 pub struct DecisionLog {
     format: Format,
@@ -123,7 +124,7 @@ impl DecisionLog {
         DecisionLog { format, replica }
     }
 
-    /// Writes one line. An error is only good for a metric: there is no other place to report it.
+    /// Writes one record. The caller counts an error in a metric, because it cannot be logged.
     pub fn write(&self, timestamp: Timestamp, decision: Decision<'_>) -> std::io::Result<()> {
         let mut line = match self.format {
             Format::Json => self.json(timestamp, decision)?,

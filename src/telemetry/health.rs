@@ -1,4 +1,4 @@
-//! Whether the daemon is_alive, and whether it is ready: what `/livez` and `/readyz` say.
+//! Liveness and readiness of the daemon, for `/livez` and `/readyz`.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// The loop notes that it is_alive once in a second; without that for this long it hangs.
+/// Maximum age of the last turn of the loop, which turns every second. Beyond it the daemon is not
+/// alive.
 const MAX_LOOP_AGE: Duration = Duration::from_secs(30);
 
-/// The state of the daemon as others may see it.
+/// Liveness and readiness of the daemon.
 #[derive(Debug)]
 pub struct Health {
     state: Mutex<State>,
@@ -19,9 +20,9 @@ pub struct Health {
 #[derive(Debug)]
 struct State {
     last_loop: Instant,
-    /// What keeps it from being ready: name and reason.
+    /// Names and reasons of what is not ready.
     unready: Vec<(String, String)>,
-    /// The permission that a write lacked last.
+    /// The permission that the last write lacked.
     forbidden: Option<String>,
 }
 
@@ -38,7 +39,7 @@ impl Health {
         }
     }
 
-    /// Notes that the loop goes round, and what keeps it from being ready.
+    /// Records a turn of the loop, and the reasons that the daemon is not ready.
     pub fn record_loop(&self, unready: Vec<(String, String)>) {
         if let Ok(mut state) = self.state.lock() {
             state.last_loop = Instant::now();
@@ -47,10 +48,10 @@ impl Health {
         self.updated.notify_waiters();
     }
 
-    /// Waits until nothing keeps it from being ready.
+    /// Waits until the daemon is ready.
     pub async fn ready(&self) {
         loop {
-            // Before the look: what is updated after it must not be missed.
+            // Subscribed before the check, so that no update is missed.
             let updated = self.updated.notified();
             if self.unready_reasons().is_empty() {
                 return;
@@ -59,21 +60,21 @@ impl Health {
         }
     }
 
-    /// Notes which permission a write lacked; `None` when a write has gone through.
+    /// Records the permission that a write lacked; `None` after a write that succeeded.
     pub fn record_forbidden(&self, why: Option<String>) {
         if let Ok(mut state) = self.state.lock() {
             state.forbidden = why;
         }
     }
 
-    /// Whether the loop goes round.
+    /// Returns true if the loop turns.
     pub fn is_alive(&self) -> bool {
         self.state
             .lock()
             .is_ok_and(|state| state.last_loop.elapsed() < MAX_LOOP_AGE)
     }
 
-    /// What keeps it from being ready, a line each; empty when it is.
+    /// The reasons that the daemon is not ready, in one line each; empty when it is ready.
     pub fn unready_reasons(&self) -> Vec<String> {
         let Ok(state) = self.state.lock() else {
             return vec!["state: cannot be read".into()];

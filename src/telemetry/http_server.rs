@@ -1,4 +1,4 @@
-//! The HTTP or HTTPS server for probes and Prometheus.
+//! HTTP or HTTPS server of probes and metrics.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -20,15 +20,15 @@ use super::metrics_auth::MetricsAuth;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Connections that may wait to be taken.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 128;
-/// Linux's EAFNOSUPPORT, for which `std` has no name: a kernel without IPv6.
+/// Linux's errno of a kernel without IPv6. The standard library has no name for it.
 const EAFNOSUPPORT: i32 = 97;
 
 /// A server that cannot serve.
 #[derive(Debug, Error)]
 pub enum ServerError {
-    /// No address was named.
+    /// No address was given.
     #[error("no address to listen on (--bind-address)")]
     NoAddress,
     /// An address cannot be listened on.
@@ -36,13 +36,13 @@ pub enum ServerError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// The system's error.
+        /// The operating system's error.
         cause: io::Error,
     },
-    /// The system does not say which port it has chosen.
+    /// The chosen port cannot be read.
     #[error("cannot read the port: {0}")]
     Port(io::Error),
-    /// The server has stopped by itself.
+    /// The server has stopped.
     #[error("the HTTP server has stopped: {0}")]
     Stopped(io::Error),
 }
@@ -54,17 +54,17 @@ struct ServerState {
     metrics_auth: Option<Arc<MetricsAuth>>,
 }
 
-/// Where and for whom the server is.
+/// Options of the server.
 pub struct ServerOptions<'a> {
-    /// Addresses to listen on: the first of a kind that the machine has.
+    /// Addresses to listen on. The first one that the machine has is used.
     pub addresses: &'a [SocketAddr],
-    /// Serves HTTPS with this.
+    /// Serving certificate; HTTP without one.
     pub certificate: Option<ServerCertificate>,
-    /// Who may read the metrics; everybody, if there is none. Probes ask without a token.
+    /// Authorization of `/metrics`; without it anyone may read them. Probes need no token.
     pub metrics_auth: Option<MetricsAuth>,
 }
 
-/// A server that has its port.
+/// A server that is bound to its port.
 pub struct Server {
     listener: TcpListener,
     certificate: Option<ServerCertificate>,
@@ -72,7 +72,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the port.
+    /// Binds the port.
     pub async fn bind(
         options: ServerOptions<'_>,
         health: Arc<Health>,
@@ -96,7 +96,7 @@ impl Server {
         })
     }
 
-    /// Where it listens, with the port that the system has chosen if none was named.
+    /// The bound address, with the chosen port if port 0 was given.
     pub fn address(&self) -> Result<SocketAddr, ServerError> {
         self.listener.local_addr().map_err(ServerError::Port)
     }
@@ -134,7 +134,7 @@ fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, ServerError> {
     Err(refused)
 }
 
-/// `[::]` takes IPv4 connections too, whatever the machine's `net.ipv6.bindv6only` says.
+/// Listens on one address. `[::]` accepts IPv4 too, regardless of the sysctl `net.ipv6.bindv6only`.
 fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_address_is_that_of_both_families() {
+    async fn the_ipv6_wildcard_accepts_both_families() {
         let listener = listen(&[at("[::]:0"), at("0.0.0.0:0")]).unwrap();
         let bound = listener.local_addr().unwrap();
         TcpStream::connect(("127.0.0.1", bound.port())).unwrap();
@@ -196,10 +196,9 @@ mod tests {
         }
     }
 
-    /// An address of documentation (RFC 3849) is as absent as any address of a machine without
-    /// IPv6.
+    /// A documentation address (RFC 3849) fails like any address on a machine without IPv6.
     #[tokio::test]
-    async fn an_address_that_the_machine_does_not_have_gives_way() {
+    async fn an_unavailable_address_is_skipped() {
         let listener = listen(&[at("[2001:db8::1]:0"), at("127.0.0.1:0")]).unwrap();
         assert!(listener.local_addr().unwrap().is_ipv4());
         let alone = listen(&[at("[2001:db8::1]:0")]).unwrap_err().to_string();

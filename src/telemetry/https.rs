@@ -1,5 +1,4 @@
-//! HTTPS for the server: a certificate that is read again when its files change, and handshakes
-//! that hold up nobody else.
+//! HTTPS: a serving certificate that is reloaded when its files change, and concurrent handshakes.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -23,48 +22,48 @@ use tokio_rustls::server::TlsStream;
 
 use crate::sources::watched_file;
 
-/// How long a handshake may take.
+/// Deadline of a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Handshakes at the same time. One more ends the oldest: whoever opens connections and says
-/// nothing keeps no probe waiting.
+/// Maximum number of concurrent handshakes. A new one aborts the oldest, so that silent clients
+/// cannot block a probe.
 const MAX_HANDSHAKES: usize = 128;
 
-/// A certificate and its key that cannot be used.
+/// A certificate and key that cannot be used.
 #[derive(Debug, Error)]
 pub enum CertificateError {
-    /// One of the files cannot be read.
+    /// A file cannot be read.
     #[error(transparent)]
     File(#[from] watched_file::ReadError),
-    /// The files' contents cannot be used.
+    /// The content cannot be used.
     #[error("{} and {}: {cause}", chain.display(), key.display())]
     Pair {
-        /// The file of the certificate.
+        /// File of the certificate chain.
         chain: PathBuf,
-        /// The file of its key.
+        /// File of the private key.
         key: PathBuf,
-        /// The reason.
+        /// The cause.
         cause: PairError,
     },
 }
 
-/// A certificate and a key that no server can show. The error never holds any of the key.
+/// A certificate and key that do not form a pair. The error never contains any of the key.
 #[derive(Debug, Error)]
 pub enum PairError {
     /// The certificate is not PEM.
     #[error("the certificate: {0}")]
     Pem(pem::Error),
-    /// There is no certificate.
+    /// The file has no certificate.
     #[error("expected certificates in PEM, found none")]
     NoCertificate,
-    /// There is no key.
+    /// The file has no private key.
     #[error("expected a private key in PEM, found none")]
     NoKey,
-    /// The key is not that of the certificate.
+    /// The key is not the certificate's.
     #[error("certificate and key do not go together: {0}")]
     Mismatch(rustls::Error),
 }
 
-/// Where the certificate and its key are, and what they held last.
+/// Files of a serving certificate and its key, and their last content.
 #[derive(Clone, Debug)]
 pub struct ServerCertificate {
     chain: PathBuf,
@@ -73,7 +72,7 @@ pub struct ServerCertificate {
     current: Arc<CurrentCertificate>,
 }
 
-/// The certificate that is current now.
+/// The certificate that is currently served.
 #[derive(Debug)]
 struct CurrentCertificate(RwLock<Arc<CertifiedKey>>);
 
@@ -95,7 +94,7 @@ impl ServerCertificate {
         })
     }
 
-    /// How connections are made that show it.
+    /// The TLS configuration that serves this certificate.
     fn server_config(&self) -> ServerConfig {
         let mut server_config = ServerConfig::builder()
             .with_no_client_auth()
@@ -104,7 +103,7 @@ impl ServerCertificate {
         server_config
     }
 
-    /// Shows another certificate when the files hold one. Does not end.
+    /// Follows both files and serves each new valid pair. Does not end.
     async fn follow(self) {
         let (chain, key) = self.texts.clone();
         let reload = |_| {
@@ -132,7 +131,7 @@ impl ServerCertificate {
     }
 }
 
-/// The texts of both files, and the pair in them.
+/// Reads both files. Returns their texts and the pair.
 fn load(chain: &Path, key: &Path) -> Result<((String, String), CertifiedKey), CertificateError> {
     let texts = (watched_file::read(chain)?, watched_file::read(key)?);
     match pair(&texts) {
@@ -157,14 +156,14 @@ fn pair((chain, key): &(String, String)) -> Result<CertifiedKey, PairError> {
     CertifiedKey::from_der(chain, key, &provider).map_err(PairError::Mismatch)
 }
 
-/// Connections whose handshake is done.
+/// A listener that yields connections after their handshake.
 pub(super) struct TlsListener {
     address: SocketAddr,
     streams: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
 }
 
 impl TlsListener {
-    /// Takes connections from here, until it is dropped, and follows the certificate's files.
+    /// Accepts connections until the listener is dropped, and follows the certificate's files.
     pub(super) fn start(
         listener: TcpListener,
         certificate: ServerCertificate,
@@ -216,7 +215,7 @@ async fn accept_all(
         let (acceptor, sender) = (acceptor.clone(), sender.clone());
         let handshake = tokio::spawn(async move {
             if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                // An error means that nobody serves any more.
+                // The receiver is gone: the server has stopped.
                 let _ = sender.send((stream, peer)).await;
             }
         });

@@ -1,5 +1,6 @@
-//! Who may read the metrics, if not everybody: whoever has a token whose holder may `get` the path
-//! `/metrics`. Only grants are kept, so that a flood of wrong tokens pushes none of them out.
+//! Authorization of `/metrics`: the bearer of a token must be allowed to `get` the path `/metrics`.
+//!
+//! Only grants are cached, so that a flood of invalid tokens evicts none of them.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -16,36 +17,36 @@ use tokio::time::{Instant, timeout};
 use crate::cluster::access_review::{Access, may_get};
 use judge::finding::shown;
 
-/// What is read.
+/// The path of the metrics.
 const PATH: &str = "/metrics";
-/// How long a grant holds. So long a right that was taken away still counts.
+/// Validity of a cached grant. A revoked permission stays effective for this long.
 const GRANT_LIFETIME: Duration = Duration::from_secs(60);
-/// Grants that are kept.
+/// Maximum number of cached grants.
 const MAX_GRANTS: usize = 64;
-/// The longest token that is looked at, in bytes.
+/// Maximum length of a token, in bytes.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
-/// Tokens that the API server is asked about at the same time.
+/// Maximum number of concurrent access reviews.
 const MAX_CONCURRENT_REVIEWS: usize = 4;
-/// How long a token may wait for that.
+/// Time that a request may wait for a review to start.
 const REVIEW_QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Lets in whom the API server knows and allows.
+/// Authorizes requests for `/metrics` by access reviews, and caches grants.
 pub struct MetricsAuth {
     client: Client,
     granted: Mutex<Grants>,
     reviews: Semaphore,
-    /// Whether the last question had no answer: said once.
+    /// True if the last review failed; logged once.
     last_review_failed: AtomicBool,
 }
 
-/// Why somebody is not let in.
+/// A request that is not authorized.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthError {
-    /// No token, or nobody's.
+    /// The token is missing or invalid.
     Unauthenticated,
-    /// This user may not.
+    /// This user lacks the permission.
     Forbidden(String),
-    /// Nobody could say.
+    /// The review failed.
     Unavailable,
 }
 
@@ -71,7 +72,7 @@ impl IntoResponse for AuthError {
 }
 
 impl MetricsAuth {
-    /// A gate that asks the API server.
+    /// An authorizer that uses this client for reviews.
     pub fn new(client: Client) -> MetricsAuth {
         MetricsAuth {
             client,
@@ -81,7 +82,7 @@ impl MetricsAuth {
         }
     }
 
-    /// Whether the sender of these headers may read the metrics.
+    /// Authorizes a request by its headers.
     pub async fn authorize(&self, headers: &HeaderMap) -> Result<(), AuthError> {
         let token = bearer(headers).ok_or(AuthError::Unauthenticated)?;
         let key = TokenDigest::of(token);
@@ -130,7 +131,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && fits).then_some(token)
 }
 
-/// A digest, so that no token is kept.
+/// SHA-256 of a token, so that no token is kept.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 struct TokenDigest(Vec<u8>);
 
@@ -140,7 +141,7 @@ impl TokenDigest {
     }
 }
 
-/// Grants, and until when each holds.
+/// Cached grants, each with its expiry.
 #[derive(Debug, Default)]
 struct Grants(HashMap<TokenDigest, Instant>);
 
@@ -167,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_grant_holds_for_a_minute_and_only_so_many_are_kept() {
+    fn grants_expire_after_a_minute_and_are_bounded() {
         let begun = Instant::now();
         let mut grants = Grants::default();
         grants.add(TokenDigest::of("first"), begun);
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_bearer_token_is_one() {
+    fn only_bearer_tokens_are_accepted() {
         let token = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());

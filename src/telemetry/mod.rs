@@ -1,5 +1,4 @@
-//! What is told to machines and people: metrics, the audit log, health, and the HTTP server
-//! that shows them.
+//! Telemetry: metrics, the decision log, probes, and the HTTP server of metrics and probes.
 
 pub mod decision_log;
 pub mod health;

@@ -1,4 +1,5 @@
-//! What a process uses, from `/proc`; of our own as metrics, by their usual names.
+//! Resource usage of a process from `/proc`, and that of this process as the usual `process_*`
+//! metrics.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-/// A clock tick; the kernel shows times in this unit on every architecture.
+/// Duration of a clock tick. The kernel reports times in it on every architecture.
 const TICK: Duration = Duration::from_millis(10);
 const SELF: &str = "self";
 
@@ -19,7 +20,7 @@ pub(super) struct ProcessCollector {
 }
 
 impl ProcessCollector {
-    /// The collector of a process that started then.
+    /// A collector; `started` is the start of this process.
     pub(super) fn new(started: Timestamp) -> ProcessCollector {
         ProcessCollector { started }
     }
@@ -59,15 +60,15 @@ impl Collector for ProcessCollector {
     }
 }
 
-/// A line of the status of a process (its number, or `self`), in KiB.
+/// A field of `/proc/PROCESS/status`, in KiB. `process` is a process ID or `self`.
 pub fn memory_kib(process: &str, name: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with(name))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// The processor time of a process, user and system: fields 14 and 15 of its `stat`, counted after
-/// the name, which may hold spaces.
+/// CPU time of a process, user and system: fields 14 and 15 of its `stat`. They are counted after
+/// the name, which may contain spaces.
 pub fn cpu_time(process: &str) -> Option<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;

@@ -1,8 +1,10 @@
-//! Events for denials and for a policy that cannot be used, so that `kubectl describe` and
-//! `kubectl get events` tell of them: one for each request, and for each Node one that counts.
+//! Events for denials and for rejected policies, shown by `kubectl describe` and `kubectl get
+//! events`.
 //!
-//! One at a time, a bounded number unwritten_series, a bounded rate: an attacker must not make us
-//! flood the API server. The log and the condition hold every denial.
+//! Each denied request has its own Event. Each Node has one Event for each reason, which counts.
+//!
+//! Events are written one at a time, from a bounded queue and at a bounded rate, so that an
+//! attacker cannot flood the API server. The log and the condition record every denial.
 
 mod queue;
 #[cfg(test)]
@@ -31,15 +33,15 @@ use judge::csr::names::NodeName;
 use judge::policy::Policy;
 use queue::{EventContent, EventQueue, EventWrite, SeriesState, WriteOutcome};
 
-/// Events of cluster-scoped objects stand in this namespace.
+/// Namespace of the Events of cluster-scoped objects.
 const NAMESPACE: &str = "default";
 const CONTROLLER: &str = "csr-warden";
-/// The least time between two writes.
+/// Minimum pause between two writes.
 const WRITE_INTERVAL: Duration = Duration::from_millis(200);
-/// The longest note that the API server takes, in bytes (`pkg/apis/core/validation/events.go`).
+/// Maximum length of a note, in bytes (`pkg/apis/core/validation/events.go`).
 const MAX_NOTE_BYTES: usize = 1000;
 
-/// Where Events are handed in.
+/// Records Events, which a task of its own writes.
 #[derive(Clone, Debug)]
 pub struct EventRecorder(Arc<Shared>);
 
@@ -51,7 +53,7 @@ struct Shared {
 }
 
 impl EventRecorder {
-    /// Begins writing events; `instance` says which replica it was.
+    /// Starts the writer. `instance` is the `reportingInstance` of its Events.
     pub fn start(client: Client, instance: String, clock: Clock) -> EventRecorder {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
@@ -68,8 +70,8 @@ impl EventRecorder {
         EventRecorder(shared)
     }
 
-    /// Hands in a denial of what this node has asked for, if it was a node. That of the request is
-    /// dropped when too many wait already.
+    /// Records a denial for the request, and for the node if the requestor is one. The Event of the
+    /// request is dropped if the queue is full.
     pub fn record_denial(&self, denial: &Denial, node: Option<&NodeName>) {
         let request = ObjectReference {
             api_version: Some("certificates.k8s.io/v1".to_owned()),
@@ -104,7 +106,7 @@ impl EventRecorder {
         self.push(content);
     }
 
-    /// Hands in that a policy cannot be used and `kept` stays in force.
+    /// Records that a policy was rejected and `kept` stays in force.
     pub fn record_refused_policy(&self, kept: &Policy, why: &str) {
         let note = format!("the policy that was read anew cannot be used, this one stays: {why}");
         self.push(EventContent {
@@ -130,8 +132,8 @@ impl EventRecorder {
     }
 }
 
-/// As kubelets name their Node, with the name in place of the UID: `kubectl describe node` looks
-/// for both.
+/// A reference to a Node as kubelets write it. The name replaces the UID: `kubectl describe node`
+/// selects by both.
 fn node_reference(node: &NodeName) -> ObjectReference {
     ObjectReference {
         api_version: Some("v1".to_owned()),
@@ -154,12 +156,12 @@ fn truncate_note(mut note: String) -> String {
 }
 
 impl Shared {
-    /// `None` only after a panic, which nothing here does.
+    /// Locks the queue; `None` only after a panic.
     fn with<T>(&self, apply: impl FnOnce(&mut EventQueue) -> T) -> Option<T> {
         self.queue.lock().ok().map(|mut queue| apply(&mut queue))
     }
 
-    /// Waits for something to write.
+    /// Waits for the next write.
     async fn next(&self) -> EventWrite {
         loop {
             let now = Instant::now();
@@ -209,7 +211,7 @@ impl Writer {
                 (WriteOutcome::Failed, Some(why.to_owned()))
             }
         };
-        // Once: the next one will most likely fail in the same way.
+        // Warn once: the next write is likely to fail in the same way.
         let fails = match write.create {
             Some(_) => &mut self.create_fails,
             None => &mut self.patch_fails,
@@ -238,7 +240,7 @@ impl Writer {
                 events().patch(&write.event, &PatchParams::default(), &patch)
             }
         };
-        // What the server makes of it is not looked at.
+        // The response is not decoded.
         raw_request::response_text(&self.client, request)
             .await
             .map(drop)
@@ -249,7 +251,7 @@ fn events() -> Request {
     Request::new(Event::url_path(&(), Some(NAMESPACE)))
 }
 
-/// One occurrence is no series.
+/// A single occurrence has no series.
 fn event_series(series: SeriesState) -> Option<EventSeries> {
     (series.count > 1).then_some(EventSeries {
         count: series.count,

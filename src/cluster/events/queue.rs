@@ -1,5 +1,5 @@
-//! Which Event is written next: one for each request that was denied, and for each Node and reason
-//! one that counts. No I/O and no clock of its own.
+//! Queue of Events: one for each denied request, and one series for each Node and reason. Does no
+//! I/O and reads no clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -8,32 +8,34 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::time::Instant;
 
-/// Events that are written once and may wait for it.
+/// Maximum number of queued Events that are not part of a series.
 const MAX_SINGLE_EVENTS: usize = 64;
-/// Series that are remembered, of which the one that was quiet longest makes room for a new one.
-/// Most Nodes have one at most: reasons differ when somebody tries what works.
+/// Maximum number of series. The one that was quiet longest is dropped for a new one.
+///
+/// Most Nodes have at most one. Reasons differ when an attacker tries several.
 const MAX_SERIES: usize = 1024;
-/// The least time between two writes of the same series.
+/// Minimum time between two writes of the same series.
 pub(super) const SERIES_INTERVAL: Duration = Duration::from_secs(10);
-/// How much of an object's name is in the name of an Event, which the API server limits to 253.
+/// Part of an object's name that an Event's name keeps. The API server limits that name to 253
+/// characters.
 const MAX_NAME_PREFIX: usize = 200;
 
-/// What an Event tells.
+/// Content of an Event; the fields have the names of `events.k8s.io/v1`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct EventContent {
-    /// What it is about.
+    /// The object that the Event is about.
     pub(super) regarding: ObjectReference,
-    /// What else it is about.
+    /// A second object that the Event is about.
     pub(super) related: Option<ObjectReference>,
     pub(super) action: &'static str,
     pub(super) reason: &'static str,
     pub(super) note: String,
-    /// When it happened.
+    /// The time of the occurrence.
     pub(super) time: Timestamp,
 }
 
 impl EventContent {
-    /// A name that no other Event has.
+    /// A unique name for the Event.
     fn event_name(&self) -> String {
         let about = self.regarding.name.as_deref().unwrap_or_default();
         let about: String = about.chars().take(MAX_NAME_PREFIX).collect();
@@ -42,7 +44,7 @@ impl EventContent {
     }
 }
 
-/// What a series counts: denials of this Node for this reason.
+/// The key of a series: denials of one Node for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     node: String,
@@ -51,62 +53,63 @@ pub(super) struct Key {
 
 #[derive(Debug)]
 struct Series {
-    /// `metadata.name` of its Event.
+    /// `metadata.name` of the Event.
     event: String,
-    /// Whether that Event is there.
+    /// True once the Event has been created.
     created: bool,
-    /// The first of what the Event does not tell yet.
+    /// The first occurrence that the Event does not contain yet.
     first_unwritten: EventContent,
     count: i32,
-    /// The count in the Event.
+    /// The count that the Event contains.
     written_count: i32,
     last: Timestamp,
-    /// It is not written before this.
+    /// The next write must not start before this instant.
     not_before: Instant,
 }
 
-/// How often, and when last.
+/// Count and last time of a series, as in `series` of an Event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SeriesState {
     pub(super) count: i32,
     pub(super) last: Timestamp,
 }
 
-/// The next write.
+/// A write that is due.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct EventWrite {
     /// `metadata.name` of the Event.
     pub(super) event: String,
     pub(super) series: SeriesState,
-    /// What to create; `None` if the Event is there and only its series changes.
+    /// The content to create; `None` to patch the series of an existing Event.
     pub(super) create: Option<EventContent>,
     key: Option<Key>,
 }
 
-/// How a write has ended.
+/// The outcome of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WriteOutcome {
-    /// The Event says what it should.
+    /// The Event is up to date.
     Written,
-    /// An Event of that name was there before: an answer was lost.
+    /// An Event of this name exists already: the response to an earlier write was lost.
     Exists,
-    /// There is no such Event any more.
+    /// The Event no longer exists.
     Gone,
-    /// Nobody knows.
+    /// The outcome is unknown.
     Failed,
 }
 
-/// What is still to be told, as much of it as there is room for.
+/// Bounded queue of Events that are not written yet.
 #[derive(Debug, Default)]
 pub(super) struct EventQueue {
     single: VecDeque<EventContent>,
     series: BTreeMap<Key, Series>,
-    /// Whether it is the turn of a series: each kind of Event gets half of the writes.
+    /// True if the next write is that of a series. Series and single Events get half of the writes
+    /// each.
     series_next: bool,
 }
 
 impl EventQueue {
-    /// An Event of its own. Returns whether there was room.
+    /// Queues a single Event. Returns false if the queue is full.
     pub(super) fn push(&mut self, content: EventContent) -> bool {
         let room = self.single.len() < MAX_SINGLE_EVENTS;
         if room {
@@ -115,7 +118,7 @@ impl EventQueue {
         room
     }
 
-    /// Counts in the series of this Node and the content's reason.
+    /// Counts an occurrence in the series of this Node and the content's reason.
     pub(super) fn add_to_series(&mut self, node: &str, content: EventContent, now: Instant) {
         let key = Key {
             node: node.to_owned(),
@@ -147,7 +150,7 @@ impl EventQueue {
         self.series.insert(key, series);
     }
 
-    /// When something can be written; `None` if nothing waits.
+    /// The instant of the next write; `None` if nothing is queued.
     pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
         if self.single.is_empty() {
             self.unwritten_series()
@@ -164,7 +167,8 @@ impl EventQueue {
             .filter(|(_, one)| one.count > one.written_count)
     }
 
-    /// What to write now. The end of it is to be told before the next is asked for.
+    /// Returns the next write. Its outcome must be passed to [`EventQueue::complete`] before the
+    /// next call.
     pub(super) fn next_write(&mut self, now: Instant) -> Option<EventWrite> {
         let of_series = self
             .unwritten_series()
@@ -196,9 +200,9 @@ impl EventQueue {
         })
     }
 
-    /// A write has ended.
+    /// Records the outcome of a write.
     pub(super) fn complete(&mut self, write: &EventWrite, ended: WriteOutcome, now: Instant) {
-        // It may have made room meanwhile, and come again with another Event.
+        // The series may have been dropped meanwhile and started again with another Event.
         let Some(series) = write
             .key
             .as_ref()
@@ -217,7 +221,7 @@ impl EventQueue {
                 series.created = true;
                 series.written_count = 1;
             }
-            // Events expire. The next one tells what this one did not.
+            // Events expire. A new one contains the occurrences that the old one did not.
             WriteOutcome::Gone => {
                 series.created = false;
                 series.count = series.count.saturating_sub(series.written_count);

@@ -1,4 +1,4 @@
-//! What is written when, tried without a cluster.
+//! Order and content of the writes, without a cluster.
 
 use tokio::time::Instant;
 
@@ -26,7 +26,7 @@ fn written(queue: &mut EventQueue, now: Instant) -> EventWrite {
 }
 
 #[test]
-fn a_node_has_one_event_for_each_reason_and_it_is_patched_seldom() {
+fn a_node_has_one_event_for_each_reason_and_it_is_patched_rarely() {
     let mut queue = EventQueue::default();
     let now = Instant::now();
     assert_eq!(queue.next_due(now), None);
@@ -55,7 +55,7 @@ fn a_node_has_one_event_for_each_reason_and_it_is_patched_seldom() {
 }
 
 #[test]
-fn an_event_that_has_expired_is_followed_by_one_with_the_rest() {
+fn an_expired_event_is_replaced_by_one_with_the_rest() {
     let mut queue = EventQueue::default();
     let now = Instant::now();
     queue.add_to_series("a", content("a", "SanNotOfNode", 0), now);
@@ -73,7 +73,7 @@ fn an_event_that_has_expired_is_followed_by_one_with_the_rest() {
 }
 
 #[test]
-fn a_write_that_failed_is_tried_again_but_not_at_once() {
+fn a_failed_write_is_retried_later() {
     let mut queue = EventQueue::default();
     let now = Instant::now();
     queue.add_to_series("a", content("a", "SanNotOfNode", 0), now);
@@ -82,13 +82,13 @@ fn a_write_that_failed_is_tried_again_but_not_at_once() {
     assert_eq!(queue.next_write(now), None);
     let again = queue.next_write(now + SERIES_INTERVAL).unwrap();
     assert_eq!(again, write);
-    // The answer to the first one was lost: the Event is there.
+    // The response to the first write was lost, and the Event exists.
     queue.complete(&again, WriteOutcome::Exists, now);
     assert_eq!(queue.next_due(now), None);
 }
 
 #[test]
-fn memory_is_bounded_and_the_quiet_make_room() {
+fn memory_is_bounded_and_the_quietest_series_is_dropped() {
     let mut queue = EventQueue::default();
     let now = Instant::now();
     for node in 0..1024 {
@@ -124,7 +124,7 @@ fn a_flood_of_requests_leaves_half_of_the_writes_to_nodes() {
 }
 
 #[test]
-fn the_name_of_an_event_fits_however_long_that_of_the_node_is() {
+fn the_name_of_an_event_fits_for_any_node_name() {
     let mut queue = EventQueue::default();
     let now = Instant::now();
     let long = format!("{}.{}", "a".repeat(199), "b".repeat(53));

@@ -1,4 +1,5 @@
-//! Whether the API server verifies kubelets: by its flags where they show, and by what it does.
+//! Check of the API server: it verifies kubelets, by its flags if they are visible, otherwise by
+//! its behavior.
 
 use super::not_known;
 use crate::doctor::facts::{DialResult, Facts, Proxied, SignedBy};
@@ -23,7 +24,7 @@ pub(super) fn api_server(facts: &Facts) -> Checked {
         let seen = "verifies kubelets, by its flags".to_owned();
         return Checked::new(Check::ApiServer, Some(seen), Vec::new());
     }
-    // It hands on the answer of a kubelet that nobody can verify, or refuses to.
+    // The API server either proxies to a kubelet that cannot be verified, or rejects it.
     let mut refuses = false;
     for kubelet in &facts.kubelets {
         let unverifiable = matches!(

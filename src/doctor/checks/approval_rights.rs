@@ -1,4 +1,4 @@
-//! Who else may approve.
+//! Check of the subjects that may approve requests by RBAC.
 
 use super::{count, not_known};
 use crate::doctor::facts::{Approver, Facts};
@@ -36,7 +36,7 @@ pub(super) fn approval_rights(facts: &Facts) -> Checked {
     if administrators > 0 {
         seen.push(format!("who is bound to cluster-admin ({administrators})"));
     }
-    // An authorizer that is not RBAC does not say whom it lets.
+    // Authorizers other than RBAC do not list their subjects.
     if seen.is_empty() && others.is_empty() {
         seen.push("nobody by RBAC".to_owned());
     }

@@ -1,4 +1,4 @@
-//! The certificates that kubelets show.
+//! Check of the certificates that kubelets present.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use judge::csr::names::San;
 
 const REQUESTS: &str = "kubectl get csr \\\n  \
                         --field-selector=spec.signerName=kubernetes.io/kubelet-serving";
-/// Of a certificate for years a tenth is no hurry.
+/// Upper limit of the warning before expiry. A tenth of a validity of years would be too early.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 const RESTART: &str = "# on each of these nodes\nsystemctl restart kubelet";
 
@@ -61,7 +61,7 @@ pub(super) fn kubelet_certificates(facts: &Facts) -> Checked {
     Checked::new(Check::Kubelets, seen, findings)
 }
 
-/// What is wrong with one, each with a detail.
+/// Problems of one kubelet, each with a detail.
 fn check_kubelet(kubelet: &Kubelet, now: Timestamp) -> Vec<(Code, String)> {
     let mut wrong = match (&kubelet.dialed, &kubelet.proxied) {
         (DialResult::Certificate(certificate), _) => {
@@ -76,7 +76,7 @@ fn check_kubelet(kubelet: &Kubelet, now: Timestamp) -> Vec<(Code, String)> {
             Proxied::Bootstrap(_) | Proxied::Forbidden(_) | Proxied::Failed(_),
         ) => vec![(Code::KubeletUnreachable, why.clone())],
     };
-    // If the certificate itself is wrong, that is why.
+    // A problem of the certificate explains why it is not trusted.
     if let (true, Proxied::NotTrusted(why)) = (wrong.is_empty(), &kubelet.proxied) {
         wrong.push((Code::KubeletNotTrusted, why.clone()));
     }
@@ -87,7 +87,7 @@ fn check_certificate(node: &str, certificate: &Certificate, now: Timestamp) -> V
     let mut wrong = Vec::new();
     match &certificate.signed_by {
         SignedBy::Cluster => {}
-        // Its names and times are nobody's but its own.
+        // The names and times of a self-signed certificate prove nothing.
         SignedBy::Itself => return vec![(Code::KubeletSelfSigned, String::new())],
         SignedBy::Other(issuer) => {
             wrong.push((Code::KubeletOtherAuthority, format!("by {issuer}")));
@@ -131,7 +131,7 @@ fn finding(code: Code, nodes: &[(String, String)], checked: usize, has_map: bool
     with_fixes(finding, has_map)
 }
 
-// Of all other codes none is found here.
+// No other code is found here.
 #[allow(clippy::wildcard_enum_match_arm)]
 fn phrase(code: Code) -> (&'static str, &'static str) {
     match code {
@@ -168,7 +168,7 @@ fn phrase(code: Code) -> (&'static str, &'static str) {
     }
 }
 
-// Of all other codes none is found here.
+// No other code is found here.
 #[allow(clippy::wildcard_enum_match_arm)]
 fn with_fixes(finding: Finding, has_map: bool) -> Finding {
     match finding.code {

@@ -1,5 +1,5 @@
-//! What kubelets are told: `serverTLSBootstrap` in kubeadm's ConfigMap for nodes that join, and in
-//! the configuration that each kubelet runs with.
+//! Check of `serverTLSBootstrap`: in kubeadm's ConfigMap for nodes that join, and in the
+//! configuration of each running kubelet.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::doctor::report::{Check, Checked, Finding};
 use judge::yaml;
 
 const KEY: &str = "serverTLSBootstrap";
-/// Letters that may be wrong, missing, too many or swapped in a word that was meant to be the key.
+/// Maximum edit distance of a key that counts as a misspelling.
 const NEAR: usize = 3;
 
 pub(super) fn kubelet_configuration(facts: &Facts) -> Checked {
@@ -49,7 +49,7 @@ pub(super) fn kubelet_configuration(facts: &Facts) -> Checked {
     Checked::new(Check::Configuration, seen, findings)
 }
 
-/// What is wrong with the text in the ConfigMap.
+/// Checks the text in the ConfigMap.
 fn check_config_map(text: &str) -> Result<(), Finding> {
     let unreadable = |why: String| {
         let what = format!("the configuration in kube-system/kubelet-config {why}");
@@ -77,7 +77,7 @@ fn check_config_map(text: &str) -> Result<(), Finding> {
     if let Some(key) = fields.keys().find(|key| is_near(key)) {
         let what = format!("kube-system/kubelet-config says {key:?} where {KEY} is meant");
         let finding = Finding::new(Code::BootstrapMisspelled, what);
-        // It goes into a command that people paste into a shell.
+        // The key becomes part of a command that people paste into a shell.
         let is_word = key.bytes().all(|byte| byte.is_ascii_alphanumeric());
         return Err(if is_word && has_line(text, &format!("{key}:")) {
             finding
@@ -117,12 +117,13 @@ fn replace(expression: &str) -> String {
 }
 
 fn is_near(key: &str) -> bool {
-    // A key is never much longer than the right one; distances of long words take long.
+    // A misspelled key is hardly longer than the right one, and the distance of long words is slow
+    // to compute.
     key.len() <= KEY.len() + NEAR
         && strsim::damerau_levenshtein(&key.to_lowercase(), &KEY.to_lowercase()) <= NEAR
 }
 
-/// What kubelets run with, and in how many it is on.
+/// Checks the configuration of running kubelets. Also returns how many have it enabled.
 fn check_kubelets(facts: &Facts, has_map: bool) -> (Vec<Finding>, usize) {
     let mut off = Vec::new();
     let mut unseen: Vec<(&str, &str)> = Vec::new();
@@ -132,7 +133,7 @@ fn check_kubelets(facts: &Facts, has_map: bool) -> (Vec<Finding>, usize) {
             Proxied::Bootstrap(true) => on += 1,
             Proxied::Bootstrap(false) => off.push(kubelet.node.clone()),
             Proxied::Forbidden(why) | Proxied::Failed(why) => unseen.push((&kubelet.node, why)),
-            // What is wrong with these is said of their certificates.
+            // Reported as findings on their certificates.
             Proxied::NoCertificate | Proxied::NotTrusted(_) => {}
         }
     }
@@ -155,7 +156,7 @@ fn check_kubelets(facts: &Facts, has_map: bool) -> (Vec<Finding>, usize) {
     (findings, on)
 }
 
-/// How kubelets are told to ask for a certificate.
+/// Commands that enable serverTLSBootstrap on a node.
 pub(super) fn enable_bootstrap(has_map: bool) -> String {
     if has_map {
         "# on each of these nodes, once kubelet-config is right\n\

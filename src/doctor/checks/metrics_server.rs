@@ -1,4 +1,4 @@
-//! Whether figures of nodes and Pods come from kubelets that were verified, and come at all.
+//! Check of metrics-server and of autoscalers: metrics come from verified kubelets, and arrive.
 
 use super::{count, not_known};
 use crate::doctor::facts::{Facts, Workload};

@@ -1,4 +1,4 @@
-//! What follows from the facts: one pure function for each question.
+//! Checks: pure functions from the facts to findings.
 
 mod api_server;
 mod approval_rights;
@@ -20,7 +20,7 @@ use super::facts::{Facts, ReadFailure};
 use super::finding_code::{Code, Severity};
 use super::report::{Finding, Report};
 
-/// Asks every question.
+/// Runs all checks.
 pub(super) fn report(facts: &Facts) -> Report {
     let checks = vec![
         version_and_clock::version(facts),
@@ -47,7 +47,7 @@ pub(super) fn report(facts: &Facts) -> Report {
     }
 }
 
-/// What is said if a fact is missing; `so` is what therefore is not known.
+/// The finding for a fact that could not be read; `so` names what is unknown.
 fn not_known(failure: &ReadFailure, so: &str) -> Finding {
     let ReadFailure {
         verb,
@@ -76,12 +76,12 @@ fn not_known(failure: &ReadFailure, so: &str) -> Finding {
         ))
 }
 
-/// `1 kubelet shows`, `2 kubelets show`.
+/// A number with its noun and verb, such as `1 kubelet shows` and `2 kubelets show`.
 fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// Such as `12 s`, `3 min`, `5 h`, `40 d`.
+/// A duration such as `12 s`, `3 min`, `5 h`, `40 d`.
 fn format_age(age: SignedDuration) -> String {
     let seconds = age.as_secs();
     match seconds.abs() {

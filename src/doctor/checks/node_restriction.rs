@@ -1,10 +1,10 @@
-//! Whether kubelets are kept from writing other Nodes.
+//! Check of NodeRestriction: a kubelet cannot write other Nodes.
 
 use crate::doctor::facts::{Facts, NodeRestriction};
 use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
-/// Part of what the admission plugin says (kubernetes `plugin/pkg/admission/noderestriction`).
+/// Part of the admission plugin's message (kubernetes `plugin/pkg/admission/noderestriction`).
 const ADMISSION: &str = "is not allowed to modify node";
 
 pub(super) fn node_restriction(facts: &Facts) -> Checked {

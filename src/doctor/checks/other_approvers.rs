@@ -1,4 +1,4 @@
-//! Who else approves: programs that are known to, and whoever has done so.
+//! Check of other approvers: known programs, and the authors of past approvals.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::doctor::facts::{ApprovedBy, Facts, State, Workload};
 use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
-/// Names of workloads and of images, without registry and tag. OpenShift's is the last but two.
+/// Names of workloads and of images, without registry and tag. `machine-approver` is OpenShift's.
 const KNOWN: [&str; 8] = [
     "kubelet-csr-approver",
     "kubelet-serving-cert-approver",

@@ -1,4 +1,4 @@
-//! Whether requests are signed, and how long they wait to be approved.
+//! Checks of the signer and of pending requests: they are signed and approved in time.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,9 +9,9 @@ use crate::doctor::report::{Check, Checked, Finding};
 
 /// The signer takes less than a second for a request.
 const SIGNED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
-/// An approver takes less than a second, and a Node's address may take some.
+/// An approver takes less than a second. A Node's address may take longer to appear.
 const APPROVED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
-/// Beyond what a Lease says itself.
+/// Tolerance beyond the duration of a Lease.
 const LATE: SignedDuration = SignedDuration::from_secs(15);
 
 pub(super) fn signer(facts: &Facts) -> Checked {
@@ -119,7 +119,7 @@ pub(super) fn requests(facts: &Facts) -> Checked {
         }
     };
     let now = facts.server_now();
-    // Of what others ask people decide, and they take their time.
+    // People decide on requests of other requestors, and may take their time.
     let waiting = |request: &&Request| request.of_node && request.state == State::Pending;
     let mut pending: Vec<&Request> = requests.iter().filter(waiting).collect();
     pending.sort_by_key(|request| request.created);
@@ -149,13 +149,13 @@ pub(super) fn requests(facts: &Facts) -> Checked {
     Checked::new(Check::Requests, None, vec![finding])
 }
 
-/// Whether somebody holds the Lease and renews it.
+/// Returns true if the Lease has a holder and was renewed in time.
 pub(super) fn is_renewed(lease: &Lease, now: Timestamp) -> bool {
     let renewed = |renewed: Timestamp| now.duration_since(renewed) <= lease.duration + LATE;
     lease.holder.is_some() && lease.renewed.is_some_and(renewed)
 }
 
-/// Since when nobody has renewed it.
+/// Time since the last renewal, as part of a sentence.
 pub(super) fn since(lease: &Lease, now: Timestamp) -> String {
     match lease.renewed {
         Some(renewed) => format!("for {}", format_age(now.duration_since(renewed))),

@@ -1,4 +1,4 @@
-//! Facts made by hand, and what is concluded from them.
+//! Findings for facts that are written by hand.
 
 mod kubelet_certificates;
 mod metrics_server;
@@ -78,7 +78,7 @@ fn request(name: &str, created: Timestamp, state: State) -> Request {
     }
 }
 
-/// A cluster with one node in which all is healthy.
+/// A healthy cluster with one node.
 fn healthy() -> Facts {
     Facts {
         server: "https://10.0.0.9:6443/".into(),
@@ -127,7 +127,7 @@ fn healthy() -> Facts {
     }
 }
 
-/// What is found after one change to a cluster in which all is healthy.
+/// The codes that are found after one change to a healthy cluster.
 fn found(change: impl FnOnce(&mut Facts)) -> Vec<Code> {
     let mut facts = healthy();
     change(&mut facts);
@@ -145,7 +145,7 @@ fn of_kubelet(dialed: DialResult, proxied: Proxied) -> Vec<Code> {
 }
 
 #[test]
-fn nothing_is_found_where_all_is_well() {
+fn a_healthy_cluster_has_no_findings() {
     let report = report(&healthy());
     assert_eq!(report.codes(), []);
     assert_eq!(report.severity, Severity::Ok);
@@ -158,9 +158,9 @@ fn nothing_is_found_where_all_is_well() {
     }
 }
 
-/// What cannot be read is unknown, never wrong, and never healthy.
+/// A fact that cannot be read is unknown: neither a problem nor healthy.
 #[test]
-fn without_any_right_nothing_is_wrong_and_nothing_is_well() {
+fn without_permissions_everything_is_unknown() {
     fn read_failure<T>() -> Result<T, ReadFailure> {
         Err(ReadFailure {
             verb: "list",

@@ -1,4 +1,4 @@
-//! The API server: whether it is new enough, and what time it has.
+//! Checks of the API server's version and clock.
 
 use jiff::SignedDuration;
 
@@ -7,8 +7,8 @@ use crate::doctor::facts::Facts;
 use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
-/// How far clocks may differ. The signer dates certificates back by five minutes, and requests are
-/// given up after 15, so this is early enough.
+/// Tolerated clock skew. The signer backdates certificates by five minutes, and kubelets abandon
+/// requests after 15 minutes.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);
 
 pub(super) fn version(facts: &Facts) -> Checked {

@@ -1,4 +1,4 @@
-//! Whether csr-warden runs.
+//! Check of csr-warden itself: it is installed and leads.
 
 use super::not_known;
 use super::signer::{is_renewed, since};
@@ -18,7 +18,7 @@ pub(super) fn warden(facts: &Facts) -> Checked {
     match (&facts.warden, ours) {
         (Ok(Some(lease)), _) if is_renewed(lease, now) => {
             let holder = lease.holder.as_deref().unwrap_or_default();
-            // What follows is for telling processes apart.
+            // The rest of the identity distinguishes processes.
             let host = holder.split('_').next().unwrap_or(holder);
             seen = Some(format!("Lease held by {host}"));
         }

@@ -1,6 +1,7 @@
-//! Who has the rights to approve a kubelet's request: `update` or `patch` on the subresource
-//! `approval`, and `approve` on the signer (kubernetes
-//! `plugin/pkg/admission/certificates/approval/admission.go`).
+//! Subjects that may approve a kubelet's request, by RBAC.
+//!
+//! That takes `update` or `patch` on the subresource `approval`, and `approve` on the signer
+//! (kubernetes `plugin/pkg/admission/certificates/approval/admission.go`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,7 @@ use crate::doctor::facts::{Approver, Known};
 use judge::csr::KUBELET_SERVING_SIGNER;
 
 const GROUP: &str = "certificates.k8s.io";
-/// The ClusterRole that may do everything, and is there for that.
+/// The built-in ClusterRole that allows everything.
 const EVERYTHING: &str = "cluster-admin";
 
 #[derive(Default, Deserialize)]
@@ -54,7 +55,7 @@ struct Subject {
     namespace: Option<String>,
 }
 
-/// What a role allows of what it takes to approve.
+/// The parts of the right to approve that a role grants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Allows {
     writes: bool,
@@ -89,7 +90,7 @@ pub(super) async fn approvers(reader: &Reader) -> Known<Vec<Approver>> {
     ))
 }
 
-/// Rights of several roles add up. Requests belong to no namespace, so RoleBindings give none.
+/// Adds up the rights of each subject. Requests are cluster-scoped, so RoleBindings grant none.
 fn subjects_with_both(roles: &BTreeMap<String, Allows>, bindings: &[Binding]) -> Vec<Approver> {
     let mut subjects: BTreeMap<String, (Allows, Approver)> = BTreeMap::new();
     for binding in bindings {
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_approving_takes() {
+    fn approval_takes_two_rights() {
         let writes = rule(&["certificatesigningrequests/approval"], &["update"], &[]);
         let signer = rule(&["signers"], &["approve"], &[KUBELET_SERVING_SIGNER]);
         let domain = rule(&["signers"], &["approve"], &["kubernetes.io/*"]);

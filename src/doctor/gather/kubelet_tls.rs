@@ -1,4 +1,4 @@
-//! One handshake with a kubelet. Whatever certificate it shows is taken and looked at afterwards.
+//! TLS handshake with a kubelet. Any certificate is accepted, and evaluated afterwards.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,15 +12,15 @@ use crate::cluster::x509::sans;
 use crate::doctor::facts::{Certificate, DialResult, SignedBy};
 use crate::sources::presented_certificate::{CertificateProbe, Chain, ProbeError, Trust};
 
-/// Reads what kubelets show.
+/// Reads the certificates that kubelets present.
 #[derive(Clone)]
 pub(super) struct Dialer {
     ports: CertificateProbe,
 }
 
 impl Dialer {
-    /// Certificates signed by one of these authorities, in DER, are the cluster's; none is where one
-    /// of them cannot be read.
+    /// A dialer that attributes certificates to these CAs, in DER. If one of them cannot be read,
+    /// no certificate is the cluster's.
     pub(super) fn new(authorities: &[Vec<u8>], deadline: Duration) -> Dialer {
         let ports = CertificateProbe::new(authorities.iter().map(Vec::as_slice), deadline);
         Dialer {
@@ -53,8 +53,8 @@ impl Dialer {
         } else if signs_itself(&parsed) {
             SignedBy::Itself
         } else {
-            // With a registry that is empty: names of authorities are made of a few usual parts, and
-            // all others by name would be a large table.
+            // An empty registry is enough: issuer names consist of a few common attributes, and the
+            // full table is large.
             let name = parsed
                 .issuer()
                 .to_string_with_registry(&OidRegistry::default());
@@ -73,7 +73,8 @@ impl Dialer {
         })
     }
 
-    /// Whether there is a way to an authority, as of a moment at which the certificate still held.
+    /// Returns true if the chain leads to the cluster's CA, at a time when the certificate was
+    /// valid.
     fn signed_by_cluster(&self, chain: &Chain, not_after: Timestamp) -> bool {
         let last = u64::try_from(not_after.as_second()).unwrap_or_default();
         let then = UnixTime::since_unix_epoch(Duration::from_secs(last.saturating_sub(1)));
@@ -81,8 +82,9 @@ impl Dialer {
     }
 }
 
-/// A kubelet without serverTLSBootstrap makes an authority `NAME-ca@SECONDS` and signs `NAME@SECONDS`
-/// with it (client-go `util/cert/cert.go`).
+/// Returns true for a self-signed kubelet certificate. Without serverTLSBootstrap, a kubelet
+/// creates the CA `NAME-ca@SECONDS` and signs `NAME@SECONDS` with it (client-go
+/// `util/cert/cert.go`).
 fn signs_itself(certificate: &X509Certificate<'_>) -> bool {
     let (subject, issuer) = (certificate.subject(), certificate.issuer());
     if subject.as_raw() == issuer.as_raw() {

@@ -1,4 +1,5 @@
-//! Each kubelet, dialed and asked through the API server; a bounded number at once.
+//! Facts about each kubelet, from its port and through the API server's proxy, with bounded
+//! concurrency.
 
 use futures::{AsyncReadExt as _, StreamExt as _};
 use serde::Deserialize;
@@ -12,16 +13,16 @@ use crate::cluster::connection::Connection;
 use crate::cluster::error::describe;
 use crate::doctor::facts::{DialResult, Kubelet, Node, Proxied, ReadFailure};
 
-/// More than any kubelet's configuration has, and less than what hurts.
+/// Maximum size of a response, in bytes; larger than any kubelet's configuration.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// Go's words for the alert of a kubelet that has no certificate (`crypto/tls/alert.go`). The API
-/// server passes on the error of its own client, and only as text.
+/// Go's text of the alert of a kubelet without a certificate (`crypto/tls/alert.go`). The API
+/// server passes on the error of its own client only as text.
 const INTERNAL_ERROR_ALERT: &str = "tls: internal error";
-/// The start of Go's words for a certificate that is not trusted (`crypto/x509/verify.go`).
+/// Prefix of Go's text for a certificate that is not trusted (`crypto/x509/verify.go`).
 const VERIFIER_PREFIX: &str = "x509: ";
 
-/// What `/configz` says, as far as it is in use.
+/// The used part of the response of `/configz`.
 #[derive(Deserialize)]
 struct Configz {
     kubeletconfig: Configuration,
@@ -29,7 +30,7 @@ struct Configz {
 
 #[derive(Deserialize)]
 struct Configuration {
-    /// Left out if it is false.
+    /// The kubelet omits the field if it is false.
     #[serde(default, rename = "serverTLSBootstrap")]
     bootstrap: bool,
 }
@@ -74,7 +75,7 @@ pub(super) async fn kubelets(
     kubelets
 }
 
-/// So many, spread over the whole list: neighbours in it often are of one kind.
+/// A sample of `most` nodes, spread over the whole list: neighbors in it are often alike.
 fn sample(nodes: &[Node], most: Option<usize>) -> Vec<&Node> {
     let most = most.unwrap_or(nodes.len()).min(nodes.len());
     (0..most)
@@ -82,7 +83,7 @@ fn sample(nodes: &[Node], most: Option<usize>) -> Vec<&Node> {
         .collect()
 }
 
-/// The configuration that the kubelet runs with, as it says itself.
+/// Reads the configuration of a running kubelet.
 async fn proxied(reader: &Reader, node: &str) -> Proxied {
     let answer = timeout(reader.deadline, configz(reader, node)).await;
     let error = match answer {

@@ -1,5 +1,4 @@
-//! From a cluster to facts: every call has a deadline, and what is asked of many is asked of a
-//! bounded number at once.
+//! Collection of the facts. Every call has a deadline, and concurrency is bounded.
 
 mod approval_rights;
 mod kubelet_tls;
@@ -21,34 +20,34 @@ use crate::cluster::connection::Connection;
 use crate::cluster::error::ApiError;
 use reader::Reader;
 
-/// A cluster whose API server cannot be asked.
+/// A cluster whose API server cannot be reached.
 #[derive(Debug, Error)]
 #[error("{server} cannot be looked at: {cause}")]
 pub struct GatherError {
     /// The API server's URL.
     pub server: String,
-    /// The reason.
+    /// The cause.
     pub cause: ApiError,
 }
 
-/// What is looked at, and how.
+/// Options of `doctor`.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many nodes' kubelets are looked at; all if `None`.
+    /// Maximum number of nodes whose kubelets are checked; all if `None`.
     pub nodes: Option<usize>,
-    /// How many kubelets are asked at once.
+    /// Maximum number of kubelets that are dialed at the same time.
     pub concurrency: usize,
-    /// How long one call may take.
+    /// Deadline of one call.
     pub deadline: Duration,
-    /// CA certificates of kubelets in DER; those of the kubeconfig if there are none.
+    /// CA certificates of kubelets in DER; if empty, those of the kubeconfig.
     pub kubelet_authorities: Vec<Vec<u8>>,
-    /// What time it is here.
+    /// The local clock.
     pub clock: Clock,
-    /// Whether the dry run as another node is made.
+    /// If false, the dry run as another node is skipped.
     pub impersonate: bool,
 }
 
-/// How far it is.
+/// Progress of the collection.
 #[derive(Debug, Default)]
 pub struct Progress {
     done: AtomicUsize,
@@ -56,14 +55,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Kubelets that were asked, of how many; nothing before they are known.
+    /// The number of kubelets done and in total; `None` before the total is known.
     pub fn kubelets(&self) -> Option<(usize, usize)> {
         let total = self.total.load(Ordering::Relaxed);
         (total > 0).then(|| (self.done.load(Ordering::Relaxed), total))
     }
 }
 
-/// Asks for all that the checks need.
+/// Collects all facts. Fails only if the API server cannot be reached.
 pub(super) async fn gather(
     connection: &Connection,
     options: &Options,
@@ -74,8 +73,8 @@ pub(super) async fn gather(
         deadline: options.deadline,
         clock: options.clock.clone(),
     };
-    // First, and alone: whoever cannot ask this cannot ask anything, and the clock is compared
-    // while nothing else is going on.
+    // First and alone: if this fails, all other reads would too. The clocks are compared while
+    // nothing else runs.
     let version = version_and_clock::version(&reader).await;
     let (version, clock) = version.map_err(|cause| GatherError {
         server: connection.server(),

@@ -1,4 +1,5 @@
-//! Whether a kubelet may write another node's Node: tried as a dry run, as which nothing is stored.
+//! Test of NodeRestriction: an impersonated node writes another Node, as a dry run that stores
+//! nothing.
 
 use std::time::Duration;
 
@@ -17,9 +18,9 @@ use crate::cluster::raw_request;
 use crate::doctor::facts::{Node, NodeRestriction, ReadFailure};
 use judge::csr::{NODE_USER_PREFIX, NODES_GROUP};
 
-/// Asks as this node if there is no second one.
+/// Name of the impersonated node if the cluster has only one.
 const STAND_IN_NODE: &str = "csr-warden-doctor";
-/// Part of the API server's answer if we may not act as somebody else.
+/// Part of the API server's message if impersonation is forbidden.
 const CANNOT_IMPERSONATE: &str = "cannot impersonate";
 
 pub(super) async fn restriction(
@@ -56,7 +57,8 @@ fn client(connection: &Connection, node: &str, deadline: Duration) -> kube::Resu
     Client::try_from(config)
 }
 
-/// Addresses stand in the status and labels in the Node itself, and each is admitted by itself.
+/// Tries both the status, which has the addresses, and the Node itself, which has the labels. Each
+/// is admitted separately.
 async fn attempt(client: &Client, target: &str, deadline: Duration) -> NodeRestriction {
     let nodes = Request::new(path::<FullNode>(None));
     let params = PatchParams {

@@ -1,4 +1,4 @@
-//! Nodes, the configuration for kubelets, requests and Leases.
+//! Facts from Nodes, the kubelet ConfigMap, CertificateSigningRequests and Leases.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::doctor::facts::{ApprovedBy, Known, Lease, Node, Request, State, Workl
 use judge::csr::names::NodeName;
 use judge::csr::{KUBELET_SERVING_SIGNER, NODE_USER_PREFIX};
 
-/// What the message of our own condition begins with.
+/// Prefix of the message in csr-warden's own conditions.
 const OUR_MESSAGE: &str = "csr-warden, policy ";
 
 #[derive(Default, Deserialize)]
@@ -75,7 +75,7 @@ struct RequestMeta {
     managed_fields: Option<Vec<Managed>>,
 }
 
-/// Who wrote what, and when.
+/// An entry of `managedFields`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Managed {
@@ -146,7 +146,7 @@ fn node(node: SlimNode) -> Option<Node> {
     })
 }
 
-/// The text that kubeadm writes for nodes that join.
+/// Reads the configuration that kubeadm keeps for nodes that join.
 pub(super) async fn kubelet_config(reader: &Reader) -> Known<Option<String>> {
     let right = Right("get", "configmaps");
     let path = path::<ConfigMap>(Some("kube-system"));
@@ -211,7 +211,7 @@ fn request(request: SlimRequest) -> Option<Request> {
     })
 }
 
-/// Who wrote to `/approval` last.
+/// The field manager of the last write to `/approval`.
 fn writer(managed: &[Managed]) -> Option<&str> {
     let approvals = managed
         .iter()
@@ -239,7 +239,7 @@ pub(super) async fn lease(reader: &Reader, namespace: &str, name: &str) -> Known
     }))
 }
 
-/// Our own Lease: where our Deployment is, else where the manifests put it.
+/// Reads csr-warden's Lease, in the namespace of its Deployment or, without one, in `kube-system`.
 pub(super) async fn warden_lease(
     reader: &Reader,
     workloads: &Known<Vec<Workload>>,
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn who_approved_is_told_by_the_message_and_else_by_the_manager() {
+    fn the_approver_is_found_by_message_or_field_manager() {
         let approved = |message: &str| {
             json!({
                 "certificate": "AAAA",

@@ -1,5 +1,4 @@
-//! Reads with a deadline, page by page, and what is said when one fails. Of each object only the
-//! fields in use are decoded.
+//! Reads with a deadline and pagination. Only the used fields of an object are decoded.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,10 +16,10 @@ use crate::cluster::error::describe;
 use crate::cluster::raw_request;
 use crate::doctor::facts::{Known, ReadFailure};
 
-/// Objects in one page.
+/// Maximum number of objects in a page.
 const PAGE: u32 = 500;
-/// Objects of one kind that are looked at. A cluster in which nobody approves has this many requests
-/// and more; what they say of it is said by the first ones.
+/// Maximum number of objects that are read of one kind. A cluster without an approver may have more
+/// requests, but the first ones show enough.
 const MAX_OBJECTS: usize = 50_000;
 
 /// A client with a deadline.
@@ -31,7 +30,7 @@ pub(super) struct Reader {
     pub(super) clock: Clock,
 }
 
-/// The part of `metadata` that most objects are known by.
+/// The used part of `metadata`.
 #[derive(Default, Deserialize)]
 pub(super) struct SlimMeta {
     pub(super) name: Option<String>,
@@ -52,15 +51,15 @@ struct PageMeta {
     r#continue: Option<String>,
 }
 
-/// How many objects a page has, and the token of the next one.
+/// The number of objects in a page, and the continue token.
 type PageInfo = (usize, Option<String>);
 
-/// Where the objects of this kind are, in one namespace or everywhere.
+/// The URL path of this kind, in one namespace or cluster-wide.
 pub(super) fn path<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String {
     K::url_path(&(), namespace)
 }
 
-/// The right that a read takes.
+/// The permission that a read needs: verb and resource.
 #[derive(Clone, Copy)]
 pub(super) struct Right(pub(super) &'static str, pub(super) &'static str);
 
@@ -80,7 +79,7 @@ impl Right {
     }
 }
 
-/// The HTTP status of an error; 0 if there was none.
+/// The HTTP status of an error; 0 without one.
 pub(super) fn status(error: &kube::Error) -> u16 {
     if let kube::Error::Api(status) = error {
         status.code
@@ -90,7 +89,7 @@ pub(super) fn status(error: &kube::Error) -> u16 {
 }
 
 impl Reader {
-    /// Waits for one answer, no longer than the deadline.
+    /// Waits for a response until the deadline.
     pub(super) async fn within<T>(
         &self,
         right: Right,
@@ -105,7 +104,7 @@ impl Reader {
         }
     }
 
-    /// One object; `None` if there is none of that name.
+    /// Reads one object; `None` if it does not exist.
     pub(super) async fn get<K: DeserializeOwned>(
         &self,
         right: Right,
@@ -121,7 +120,7 @@ impl Reader {
         found.map(Some).map_err(|error| right.failed(&error))
     }
 
-    /// All objects, each made into what is kept of it as soon as its page is there.
+    /// Lists all objects, and converts each as soon as its page is read.
     pub(super) async fn list<K: DeserializeOwned, T>(
         &self,
         right: Right,
@@ -162,7 +161,7 @@ impl Reader {
         }
     }
 
-    /// The text of the answer to a request.
+    /// The text of the response to a request.
     pub(super) async fn text(
         &self,
         right: Right,

@@ -1,4 +1,4 @@
-//! The API server itself: its version, its clock, and whether it has ServiceCIDR objects.
+//! Facts about the API server: its version, its clock, and its support of ServiceCIDR.
 
 use futures::AsyncReadExt as _;
 use jiff::fmt::rfc2822::DateTimeParser;
@@ -14,7 +14,7 @@ use super::reader::{Reader, Right, path, status};
 use crate::cluster::error::{ApiError, describe};
 use crate::doctor::facts::{ClockOffset, Known};
 
-/// What `/version` says, as far as it is in use.
+/// The used part of the response of `/version`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Version {
@@ -22,11 +22,11 @@ struct Version {
 }
 
 const VERSION: Right = Right("get", "/version");
-/// More than any answer of `/version` has.
+/// Maximum size of a response, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// The version and how the clocks differ. An error if the API server cannot be reached, or does not
-/// know who asks: then there is nothing to look at.
+/// Reads the version and the clock offset. Fails if the API server cannot be reached or rejects the
+/// credential.
 pub(super) async fn version(
     reader: &Reader,
 ) -> Result<(Known<String>, Known<ClockOffset>), ApiError> {
@@ -67,7 +67,8 @@ pub(super) async fn version(
     Ok((version, clock))
 }
 
-/// The header was written at some time while we waited, and has its second cut off.
+/// The offset of a clock whose `Date` header was written at an unknown moment of the round trip,
+/// rounded down to a second.
 fn compare(before: Timestamp, took: std::time::Duration, date: Timestamp) -> ClockOffset {
     let half = SignedDuration::try_from(took / 2).unwrap_or_default();
     let half_second = SignedDuration::from_millis(500);
@@ -79,7 +80,7 @@ fn compare(before: Timestamp, took: std::time::Duration, date: Timestamp) -> Clo
     }
 }
 
-/// Whether ServiceCIDR objects are served.
+/// Returns true if the API server serves ServiceCIDR objects.
 pub(super) async fn service_cidrs(reader: &Reader) -> Known<bool> {
     let right = Right("list", "servicecidrs.networking.k8s.io");
     let request = Request::new(path::<ServiceCIDR>(None)).list(&ListParams::default().limit(1));
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clocks_that_agree_differ_by_less_than_what_cannot_be_told() {
+    fn equal_clocks_differ_by_less_than_the_uncertainty() {
         let before: Timestamp = "2026-07-24T12:00:00.9Z".parse().unwrap();
         let date = DateTimeParser::new()
             .parse_timestamp("Fri, 24 Jul 2026 12:00:00 GMT")

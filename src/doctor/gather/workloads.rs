@@ -1,5 +1,5 @@
-//! What runs in the cluster, as far as it bears on kubelets' certificates: Deployments and their
-//! like, API servers that are Pods, and autoscalers.
+//! Facts about workloads: Deployments, DaemonSets and StatefulSets, API servers that run as Pods,
+//! and autoscalers.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use super::reader::{Reader, Right, SlimMeta, path};
 use crate::doctor::facts::{ApiServer, Autoscaler, Container, Known, Workload};
 
 const NAME_LABEL: &str = "app.kubernetes.io/name";
-/// What kubeadm and others label the static Pods of API servers with.
+/// Label of the API servers' static Pods, as kubeadm and others set it.
 const API_SERVER_PODS: &str = "component=kube-apiserver";
-/// The reasons that the autoscaler gives if it cannot read figures of Pods
-/// (kubernetes `pkg/controller/podautoscaler/horizontal.go`).
+/// Reasons of an autoscaler that cannot read the metrics of Pods (kubernetes
+/// `pkg/controller/podautoscaler/horizontal.go`).
 const NO_METRICS: [&str; 2] = [
     "FailedGetResourceMetric",
     "FailedGetContainerResourceMetric",
@@ -97,7 +97,7 @@ struct Condition {
     message: Option<String>,
 }
 
-/// All Deployments, DaemonSets and StatefulSets.
+/// Lists all Deployments, DaemonSets and StatefulSets.
 pub(super) async fn workloads(reader: &Reader) -> Known<Vec<Workload>> {
     let (deployments, daemons, sets) = (
         path::<Deployment>(None),
@@ -179,7 +179,7 @@ fn containers(spec: Option<PodSpec>) -> impl Iterator<Item = Container> {
     })
 }
 
-/// The API servers that are Pods in kube-system.
+/// Lists the API servers that run as Pods in kube-system.
 pub(super) async fn api_servers(reader: &Reader) -> Known<Vec<ApiServer>> {
     let params = ListParams::default().labels(API_SERVER_PODS);
     let keep = |pod: SlimPod| {
@@ -195,7 +195,7 @@ pub(super) async fn api_servers(reader: &Reader) -> Known<Vec<ApiServer>> {
     reader.list(right, &path, params, keep).await
 }
 
-/// The autoscalers that cannot read figures.
+/// Lists the autoscalers that cannot read metrics.
 pub(super) async fn autoscalers(reader: &Reader) -> Known<Vec<Autoscaler>> {
     let right = Right("list", "horizontalpodautoscalers.autoscaling");
     let path = path::<HorizontalPodAutoscaler>(None);

@@ -1,4 +1,4 @@
-//! The gauge of leadership.
+//! Gauge of leadership.
 
 use std::fmt;
 

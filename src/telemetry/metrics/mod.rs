@@ -1,4 +1,4 @@
-//! The metrics. Labels are bounded: never the name of a node, a request or a user.
+//! Metrics of the daemon. Labels are bounded: never the name of a node, a request or a user.
 
 mod leader;
 mod registration;
@@ -22,16 +22,16 @@ use judge::policy::Policy;
 use judge::{Decision, Judgement};
 use leader::LeaderCollector;
 
-/// Bounds of the seconds from a request's arrival to its condition.
+/// Histogram bounds of the approval latency, in seconds.
 const LATENCY_BUCKETS: [f64; 13] = [
     0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0, 900.0,
 ];
-/// Bounds of the seconds of one judgement.
+/// Histogram bounds of the time of one judgement, in seconds.
 const JUDGE_BUCKETS: [f64; 8] = [
     0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.005, 0.05,
 ];
 
-/// Results of reading a policy anew.
+/// Label values of a policy reload.
 const RELOAD_SUCCEEDED: &str = "success";
 const RELOAD_REJECTED: &str = "error";
 
@@ -90,8 +90,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All metrics of a process that started then, at zero, with every label value that is known
-    /// beforehand.
+    /// Metrics at zero, with every label value that is known in advance. `started` is the start of
+    /// the process.
     pub fn new(policy: &Policy, started: Timestamp) -> Metrics {
         let mut registry = Registry::default();
         let metrics = Metrics {
@@ -123,7 +123,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a verdict that is news.
+    /// Counts a changed verdict and its findings.
     pub fn record_verdict(&self, judgement: &Judgement) {
         let decision = judgement.verdict.decision();
         self.requests.get_or_create(&verdict_label(decision)).inc();
@@ -135,12 +135,12 @@ impl Metrics {
         }
     }
 
-    /// Notes how long a judgement took.
+    /// Observes the time of a judgement.
     pub fn observe_judgement(&self, time: Duration) {
         self.judge.observe(time.as_secs_f64());
     }
 
-    /// Counts a write; `after` is the time since the request arrived, if the condition is there.
+    /// Counts a write. `after` is the time since the request arrived, if the condition was written.
     pub fn record_write(&self, result: &'static str, after: Option<Duration>) {
         self.writes.get_or_create(&ResultLabel { result }).inc();
         if let Some(after) = after {
@@ -155,7 +155,7 @@ impl Metrics {
             .inc();
     }
 
-    /// Shows the policy in force.
+    /// Sets the policy in force.
     pub fn set_policy(&self, policy: &Policy) {
         self.policy.clear();
         let label = PolicyLabel {
@@ -165,7 +165,7 @@ impl Metrics {
         self.policy.get_or_create(&label).set(1);
     }
 
-    /// Counts a policy that was read anew.
+    /// Counts a policy reload; `used` is true if the policy is now in force.
     pub fn record_policy_reload(&self, used: bool) {
         let result = if used {
             RELOAD_SUCCEEDED
@@ -182,8 +182,8 @@ impl Metrics {
         self.lines_lost.inc();
     }
 
-    /// Shows the state of the sources that are needed, and of those that have been asked. Others
-    /// are not down.
+    /// Sets the state of the sources that are required or were queried. Other sources have no
+    /// series, because they are not down.
     pub fn set_sources(&self, evidence: &Evidence, now: Timestamp) {
         let needed: BTreeSet<Source> = evidence.needed().collect();
         for source in Source::ALL {
@@ -204,7 +204,7 @@ impl Metrics {
         }
     }
 
-    /// Shows the open requests: how many wait for what, and since when the oldest is open.
+    /// Sets the number of open requests by the code that they wait for, and the age of the oldest.
     pub fn set_pending(&self, waiting: impl Iterator<Item = (Code, usize)>, oldest: Duration) {
         for (code, count) in waiting {
             let reason = ReasonLabel {
@@ -217,7 +217,7 @@ impl Metrics {
         self.oldest_pending.set(oldest.as_secs_f64());
     }
 
-    /// Shows what became of approvals, and what was dropped.
+    /// Sets the totals of approvals without and with a certificate, and of dropped requests.
     pub fn set_totals(&self, unissued: usize, issued: u64, dropped: u64) {
         self.approved_unissued
             .set(i64::try_from(unissued).unwrap_or(i64::MAX));
@@ -226,15 +226,15 @@ impl Metrics {
             .inc_by(dropped.saturating_sub(self.dropped.get()));
     }
 
-    /// Shows whether this replica leads, asked at every look: it may have been frozen since the
-    /// last note.
+    /// Registers the gauge of leadership. It is evaluated at each scrape, because a process may
+    /// have been frozen since its last renewal.
     pub fn register_leader(&self, leads: impl Fn() -> bool + Send + Sync + 'static) {
         if let Ok(mut registry) = self.registry.lock() {
             registry.register_collector(Box::new(LeaderCollector::new(leads)));
         }
     }
 
-    /// Everything in the OpenMetrics text format.
+    /// Renders all metrics in the OpenMetrics text format.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         if let Ok(registry) = self.registry.lock() {
@@ -276,9 +276,9 @@ mod tests {
         values
     }
 
-    /// An alert on 0 must not fire for what nobody has set up.
+    /// An alert on 0 must not fire for a source that is not configured.
     #[test]
-    fn a_source_that_is_not_set_up_is_not_shown() {
+    fn an_unconfigured_source_has_no_series() {
         let metrics = Metrics::new(&default_policy().unwrap(), Timestamp::UNIX_EPOCH);
         let needed = [
             "apiserver-certificates 0",

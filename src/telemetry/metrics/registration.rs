@@ -106,7 +106,7 @@ impl Metrics {
         r.register("build", "The version of this program", build);
     }
 
-    /// A counter that begins at its first event shows no increase for that one.
+    /// Creates all known series. A counter that starts at its first event shows no increase for it.
     pub(super) fn preset(&self, started: Timestamp) {
         for decision in Decision::ALL {
             drop(self.requests.get_or_create(&verdict_label(decision)));

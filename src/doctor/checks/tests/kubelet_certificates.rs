@@ -1,4 +1,4 @@
-//! What is concluded from what kubelets show, and are told.
+//! Findings on the certificates and the configuration of kubelets.
 
 use super::super::report;
 use super::{ago, certificate, found, healthy, of_kubelet, presents};
@@ -12,7 +12,7 @@ fn of_certificate(change: impl FnOnce(&mut Certificate)) -> Vec<Code> {
 }
 
 #[test]
-fn what_kubelets_show() {
+fn presented_certificates() {
     assert_eq!(
         of_certificate(|shown| shown.signed_by = SignedBy::Other("CN=x".into())),
         [Code::KubeletOtherAuthority]
@@ -30,7 +30,7 @@ fn what_kubelets_show() {
         of_certificate(|shown| (shown.not_before, shown.not_after) = (ago(899), ago(-101))),
         []
     );
-    // Of ten years the tenth is one; a month counts.
+    // A tenth of ten years is a year; the limit is a month.
     let (day, years) = (86_400, 9 * 365 * 86_400);
     assert_eq!(
         of_certificate(|shown| {
@@ -67,7 +67,7 @@ fn what_kubelets_show() {
 }
 
 #[test]
-fn the_api_server_sees_what_cannot_be_seen_from_here() {
+fn proxied_answers_replace_unreachable_ports() {
     let closed = || DialResult::Failed("timed out".into());
     assert_eq!(
         of_kubelet(closed(), Proxied::NoCertificate),
@@ -91,7 +91,7 @@ fn the_api_server_sees_what_cannot_be_seen_from_here() {
 }
 
 #[test]
-fn without_kubelets_nothing_was_seen() {
+fn without_kubelets_nothing_is_verified() {
     assert_eq!(
         found(|facts| {
             facts.nodes = Ok(Vec::new());
@@ -99,7 +99,7 @@ fn without_kubelets_nothing_was_seen() {
         }),
         [Code::NoNodes]
     );
-    // Whoever has looked at nothing has seen nothing that is right.
+    // A check that looked at nothing reports nothing as right.
     assert_eq!(
         found(|facts| facts.kubelets = Vec::new()),
         [Code::ReadFailed]
@@ -107,7 +107,7 @@ fn without_kubelets_nothing_was_seen() {
 }
 
 #[test]
-fn what_kubelets_are_told() {
+fn kubelet_configurations() {
     let map = |text: &str| found(|facts| facts.kubelet_config = Ok(Some(text.into())));
     assert_eq!(map("a: b\n"), [Code::BootstrapOff]);
     assert_eq!(map("serverTLSBootstrap: false\n"), [Code::BootstrapOff]);
@@ -124,7 +124,7 @@ fn what_kubelets_are_told() {
             [Code::BootstrapMisspelled]
         );
     }
-    // Other keys of a kubelet are not near.
+    // Other valid keys of a kubelet's configuration are not misspellings.
     for other in ["serverTLSMinVersion", "tlsCertFile", "serializeImagePulls"] {
         assert_eq!(
             map(&format!("{other}: true\n")),
@@ -149,9 +149,9 @@ fn what_kubelets_are_told() {
     );
 }
 
-/// A key stands in a command that people paste into a shell.
+/// The key becomes part of a command that people paste into a shell.
 #[test]
-fn a_key_with_a_quote_is_in_no_command() {
+fn a_key_with_a_quote_is_not_in_a_command() {
     let mut facts = healthy();
     facts.kubelet_config = Ok(Some("\"serverTLS';Bootstrap\": true\n".into()));
     let report = report(&facts);

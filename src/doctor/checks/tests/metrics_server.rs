@@ -1,11 +1,11 @@
-//! What is concluded of metrics.
+//! Findings on metrics.
 
 use super::{found, workload};
 use crate::doctor::facts::Autoscaler;
 use crate::doctor::finding_code::Code;
 
 #[test]
-fn who_does_not_verify_and_who_gets_none() {
+fn insecure_metrics_servers_and_failing_autoscalers() {
     for flag in ["--kubelet-insecure-tls", "--kubelet-insecure-tls=true"] {
         let careless = workload("m", "x/metrics-server:1", &[flag]);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What is concluded from requests, who approves them and who signs.
+//! Findings on requests, their approvers and the signer.
 
 use jiff::Timestamp;
 
@@ -15,7 +15,7 @@ fn of_request(created: Timestamp, state: State) -> Vec<Code> {
 fn requests_and_the_signer() {
     assert_eq!(of_request(ago(60), State::Pending), []);
     assert_eq!(of_request(ago(61), State::Pending), [Code::RequestsPending]);
-    // The oldest one of a node is what people are sent to.
+    // The finding points to the oldest request of a node.
     let mut facts = healthy();
     let other = Request {
         of_node: false,
@@ -60,7 +60,7 @@ fn requests_and_the_signer() {
 }
 
 #[test]
-fn whether_csr_warden_runs() {
+fn csr_warden_runs_or_is_reported() {
     let stale = Lease {
         renewed: Some(ago(31)),
         ..lease()
@@ -97,7 +97,7 @@ fn whether_csr_warden_runs() {
 }
 
 #[test]
-fn who_else_approves() {
+fn other_approvers() {
     let runs = |one: Workload| found(|facts| facts.workloads.as_mut().unwrap().push(one));
     for image in [
         "ghcr.io/postfinance/kubelet-csr-approver:v1.2.3",
@@ -129,7 +129,8 @@ fn who_else_approves() {
     let told = report(&facts);
     assert_eq!(told.codes(), []);
     assert!(told.checks.iter().all(|checked| checked.seen.is_some()));
-    // The name alone is nothing: anybody who has a namespace can take it.
+    // The name alone proves nothing: anyone who can create a ServiceAccount in a namespace can take
+    // it.
     assert_eq!(
         may("ServiceAccount tenant/csr-warden", false),
         [Code::MayApprove]

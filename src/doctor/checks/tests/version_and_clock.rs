@@ -1,4 +1,4 @@
-//! What is concluded of the API server.
+//! Findings on the API server.
 
 use jiff::SignedDuration;
 
@@ -7,7 +7,7 @@ use crate::doctor::facts::{ClockOffset, Kubelet, NodeRestriction, Proxied, Signe
 use crate::doctor::finding_code::Code;
 
 #[test]
-fn how_old_it_is_and_what_time_it_has() {
+fn version_and_clock_skew() {
     assert_eq!(
         found(|facts| facts.service_cidrs = Ok(false)),
         [Code::ServerTooOld]
@@ -26,7 +26,7 @@ fn how_old_it_is_and_what_time_it_has() {
 }
 
 #[test]
-fn whether_the_api_server_verifies_shows_in_what_it_does() {
+fn verification_by_the_api_server_shows_in_its_behavior() {
     let hidden = |proxied: Proxied| {
         found(|facts| {
             facts.api_servers = Ok(Vec::new());
@@ -58,7 +58,7 @@ fn whether_the_api_server_verifies_shows_in_what_it_does() {
 }
 
 #[test]
-fn whether_a_node_may_write_another() {
+fn writes_to_other_nodes() {
     assert_eq!(
         found(|facts| facts.restriction = NodeRestriction::Accepted("n1".into())),
         [Code::NodeRestrictionOff]
