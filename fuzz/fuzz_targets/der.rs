@@ -1,6 +1,6 @@
 #![no_main]
 
-use csr_warden_fuzz::targets::der;
+use csr_warden_fuzz::fuzz_targets::der;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fuzz_target!(|data: &[u8]| der::holds(data));

@@ -1,6 +1,6 @@
 #![no_main]
 
-use csr_warden_fuzz::targets::inventory;
+use csr_warden_fuzz::fuzz_targets::inventory;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| inventory::holds(data));

@@ -1,6 +1,6 @@
 #![no_main]
 
-use csr_warden_fuzz::targets::judge;
+use csr_warden_fuzz::fuzz_targets::judge;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fuzz_target!(|data: &[u8]| judge::holds(data));

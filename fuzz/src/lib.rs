@@ -1,14 +1,14 @@
-//! Bridge from the fuzz targets to libFuzzer. Everything else is in `testkit::targets`, which the tests
+//! Bridge from the fuzz targets to libFuzzer. Everything else is in `testkit::fuzz_targets`, which the tests
 //! of the judge use too.
 
-pub use testkit::targets;
+pub use testkit::fuzz_targets;
 
 use testkit::random::Random;
 
 /// Changes the buffer by the target's own mutator, or by libFuzzer's if that returns nothing.
 /// Returns the new size.
 pub fn mutate(
-    with: testkit::targets::Mutate,
+    with: testkit::fuzz_targets::Mutate,
     buffer: &mut [u8],
     size: usize,
     max_size: usize,

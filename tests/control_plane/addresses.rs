@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use testkit::random::Random;
-use testkit::world::{Address, DNS_TYPES, IP_TYPES, address};
+use testkit::strategies::{Address, DNS_TYPES, IP_TYPES, address};
 
 const DOMAINS: [&str; 6] = [
     "example",

@@ -46,20 +46,20 @@ fn is_young(vector: &Vector, base: Base) -> bool {
 fn write(dir: &Path, vector: &Vector, base: Base) -> Vec<String> {
     let nodes = vector.nodes.iter().chain(&vector.others);
     let mut items: Vec<Value> = nodes
-        .map(|node| testkit::objects::node(node, ago(node.age), now()))
+        .map(|node| testkit::api_objects::node(node, ago(node.age), now()))
         .collect();
     let protected = [vector.protected.as_slice(), &vector.also_protected].concat();
-    let (protecting, names) = testkit::objects::protecting(&protected);
+    let (protecting, names) = testkit::api_objects::protecting(&protected);
     items.extend(protecting);
     items.extend(
         vector
             .machines
             .iter()
             .flatten()
-            .map(testkit::objects::machine),
+            .map(testkit::api_objects::machine),
     );
     items.extend(vector.inventory_file());
-    items.insert(0, testkit::objects::request(vector));
+    items.insert(0, testkit::api_objects::request(vector));
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
 
     let mut policy = base.written(vector.policy.as_ref());

@@ -5,7 +5,7 @@
 //! a field that is wrong is looked up in the text afterwards.
 
 mod error;
-mod places;
+mod location;
 mod typed;
 
 use serde::Deserialize;
@@ -15,8 +15,8 @@ use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, Options};
 
 use crate::api_version::FORMER_API_VERSION;
 pub use error::{Error, FieldError};
-pub use places::At;
-use places::place_of;
+pub use location::At;
+use location::place_of;
 use typed::{Node, Wrong};
 
 /// The most nodes that aliases repeat: a small text must not become a large value.

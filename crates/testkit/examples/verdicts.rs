@@ -53,7 +53,7 @@ fn vectors(out: &mut impl Write) -> Result<()> {
 fn property_scenes(out: &mut impl Write) -> Result<()> {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[1; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let worlds = testkit::world::world();
+    let worlds = testkit::strategies::world();
     for index in 0..SCENES {
         let vector = worlds.new_tree(&mut runner).unwrap().current();
         for base in Base::ALL {
@@ -66,19 +66,19 @@ fn property_scenes(out: &mut impl Write) -> Result<()> {
 
 /// The fuzz target's seeds, changed by its own mutator up to four times.
 fn fuzzed_scenes(out: &mut impl Write) -> Result<()> {
-    let seeds = testkit::targets::judge::seeds();
+    let seeds = testkit::fuzz_targets::judge::seeds();
     let mut random = Random::new(1);
     for index in 0..SCENES {
         let mut scene = seeds[random.below(seeds.len())].clone();
         for _ in 0..=random.below(4) {
-            scene = testkit::targets::judge::mutate(&scene, &mut random).unwrap_or(scene);
+            scene = testkit::fuzz_targets::judge::mutate(&scene, &mut random).unwrap_or(scene);
         }
         let title = format!("fuzzed scene {index}");
         write_line(
             out,
             &title,
             "its own",
-            &testkit::targets::judge::judgement(&scene),
+            &testkit::fuzz_targets::judge::judgement(&scene),
         )?;
     }
     Ok(())

@@ -9,18 +9,18 @@
     clippy::unwrap_used
 )]
 
+pub mod api_objects;
 pub mod cluster;
-pub mod document;
 pub mod facts;
 pub mod forge;
+pub mod fuzz_targets;
 pub mod mutant;
-pub mod objects;
 pub mod policies;
 pub mod random;
-pub mod rows;
-pub mod targets;
+pub mod strategies;
+pub mod threat_table;
 pub mod vector;
-pub mod world;
+pub mod verdicts_page;
 
 use jiff::Timestamp;
 

@@ -16,8 +16,8 @@ use control_plane::dialogue::ask;
 use testkit::cluster::NodeSpec;
 use testkit::policies::Base;
 use testkit::random::Random;
+use testkit::strategies::Address;
 use testkit::vector::{Outcome, Vector};
-use testkit::world::Address;
 
 /// Nodes if nobody says how many: a few seconds of a debug build.
 const KUBELETS: usize = 420;

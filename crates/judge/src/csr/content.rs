@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::encoded::Encoded;
 use super::key::{self, Fingerprint};
 use super::names::{DnsName, San};
 use super::object::NODES_GROUP;
-use super::reading::{
+use super::packed_pem::Encoded;
+use super::parsed::{
     NameKind, OID_COMMON_NAME, OID_EXTENSION_REQUEST, OID_ORGANIZATION, OID_SUBJECT_ALT_NAME,
     RawName, Reading, Text,
 };

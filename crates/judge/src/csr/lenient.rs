@@ -7,7 +7,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::AttributeTypeAndValue;
 
-use super::reading::{
+use super::parsed::{
     NameKind, OID_EXTENSION_REQUEST, OID_SUBJECT_ALT_NAME, RawName, Reading, SubjectAttribute, Text,
 };
 

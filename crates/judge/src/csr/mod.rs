@@ -1,25 +1,25 @@
 //! What was asked: a CertificateSigningRequest and the certification request inside of it.
 
-mod certificate;
 mod content;
-mod encoded;
 mod first_seen;
+mod from_certificate;
 mod key;
 mod lenient;
 pub mod names;
 mod object;
+mod packed_pem;
+mod parsed;
 mod pem;
-mod reading;
 mod strict;
 
 pub use content::{Content, LARGEST_REQUEST};
-pub use encoded::Encoded;
 pub use first_seen::FirstSeen;
 pub use key::Fingerprint;
 pub use object::{
     KUBELET_SERVING_SIGNER, Kept, NODE_USER_PREFIX, NODES_GROUP, Object, Requestor, Settled, Uid,
     Username,
 };
+pub use packed_pem::Encoded;
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::request::{CertReq, ExtensionReq};
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
-use super::reading::{
+use super::parsed::{
     NameKind, OID_EXTENSION_REQUEST, OID_SUBJECT_ALT_NAME, RawName, Reading, SubjectAttribute, Text,
 };
 

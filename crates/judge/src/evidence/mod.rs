@@ -1,19 +1,20 @@
 //! What is known of the cluster, and who says so: plain data and look-ups.
 
 mod answers;
+mod clock;
 mod fact;
-mod former;
 mod identity;
 mod inventory;
 mod keys;
 mod machines;
-mod moment;
 mod networks;
 mod nodes;
-mod protected;
+mod protected_identities;
+mod recently_protected;
 mod sources;
 
 pub use answers::{Answer, Answers};
+pub use clock::Moment;
 pub use fact::{Changed, Fact, Protection};
 pub use identity::{Identity, IdentityKind};
 pub use inventory::KIND as INVENTORY_KIND;
@@ -22,10 +23,9 @@ pub use inventory::{
 };
 pub use keys::Keys;
 pub use machines::{Machine, MachineLink, Machines};
-pub use moment::Moment;
 pub use networks::{Networks, unmapped};
 pub use nodes::{AddressType, Node, NodeAddress, Nodes};
-pub use protected::{Protected, reserved};
+pub use protected_identities::{Protected, reserved};
 pub use sources::{Source, SourceState, Sources};
 
 /// Everything that a verdict may rest on.

@@ -6,11 +6,11 @@ mod encoding;
 mod names;
 mod object;
 mod ownership;
-mod protected;
-mod state;
+mod protected_sans;
+mod readiness;
 
 pub use ownership::SanProof;
-pub use state::unready;
+pub use readiness::unready;
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
@@ -81,10 +81,10 @@ pub(crate) fn apply(case: &Case<'_>) -> Found {
     if findings.effect() != Some(Effect::Ignore) {
         encoding::check(case, &mut findings);
         names::check(case, &mut findings);
-        if state::sources_ready(case, &mut findings) {
+        if readiness::sources_ready(case, &mut findings) {
             encoding::check_key_owner(case, &mut findings);
-            state::check(case, &mut findings);
-            protected::check(case, &mut findings);
+            readiness::check(case, &mut findings);
+            protected_sans::check(case, &mut findings);
             proofs = ownership::check(case, &mut findings);
         }
     }

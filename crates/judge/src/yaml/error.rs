@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_saphyr::budget::BudgetBreach;
 use thiserror::Error;
 
-use super::places::At;
+use super::location::At;
 use crate::api_version::{API_VERSION, FORMER_API_VERSION};
 
 /// An error in a YAML file.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use judge::Decision;
+use testkit::fuzz_targets::{ALL, Target};
 use testkit::random::Random;
-use testkit::targets::{ALL, Target};
 
 /// libFuzzer makes inputs as long as the longest seed, in bytes, and the longer the slower.
 const LONGEST_SEED: usize = 4096;
@@ -31,11 +31,11 @@ fn holds_for_seeds_and_their_mutants() {
 /// What is never reached proves nothing.
 #[test]
 fn scenes_reach_every_decision() {
-    let seeds = testkit::targets::judge::seeds();
+    let seeds = testkit::fuzz_targets::judge::seeds();
     let reached = seeds
         .iter()
         .step_by(3)
-        .map(|seed| testkit::targets::judge::judged(seed));
+        .map(|seed| testkit::fuzz_targets::judge::judged(seed));
     let mut counts = BTreeMap::new();
     for decision in reached {
         *counts.entry(decision).or_insert(0) += 1;

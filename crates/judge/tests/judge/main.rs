@@ -9,8 +9,8 @@
     unreachable_pub
 )]
 
+mod awaited;
 mod fuzz;
 mod properties;
 mod shapes;
 mod vectors;
-mod waiting;

@@ -13,10 +13,10 @@ use testkit::forge::general_name::GeneralName;
 use testkit::forge::octets::Octets;
 use testkit::forge::{Recipe, octets::IpOctets};
 use testkit::policies::Base;
-use testkit::vector::{Vector, forged};
-use testkit::world::{
+use testkit::strategies::{
     Address, DNS, DNS_TYPES, IP_TYPES, address, config, genuine_ip, names, other, request, world,
 };
+use testkit::vector::{Vector, forged};
 
 /// The name as its owner compares it, found without the judge's own parser.
 fn canonical(name: &GeneralName) -> String {

@@ -8,7 +8,7 @@ use judge::finding::Effect;
 use judge::{Decision, Verdict};
 use testkit::policies::Base;
 use testkit::vector::{Outcome, Vector, forged};
-use testkit::{document, rows};
+use testkit::{threat_table, verdicts_page};
 
 const LEAST: usize = 200;
 
@@ -170,7 +170,7 @@ fn every_row_has_vectors_on_both_sides_of_its_line() {
         };
         sides.entry(row).or_default().1.insert(side);
     }
-    let rows = rows::rows();
+    let rows = threat_table::rows();
     let numbers: Vec<u8> = rows.iter().map(|row| row.row).collect();
     assert_eq!(numbers, (1..=67).collect::<Vec<u8>>());
     for row in rows {
@@ -191,7 +191,7 @@ fn every_row_has_vectors_on_both_sides_of_its_line() {
 fn the_document_is_up_to_date() {
     let (path, text) = (
         concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/verdicts.md"),
-        document::write(&rows::rows(), &Vector::all()),
+        verdicts_page::write(&threat_table::rows(), &Vector::all()),
     );
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(path, &text).unwrap();

@@ -12,8 +12,8 @@ use control_plane::decisions;
 use control_plane::etcd::Store;
 use control_plane::node_user::{Ask, NodeUser};
 use control_plane::output::Output;
+use testkit::api_objects;
 use testkit::forge::Recipe;
-use testkit::objects;
 use testkit::vector::Vector;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -30,7 +30,7 @@ pub fn nodes(vector: &Vector, begun: Timestamp) -> Result<BTreeMap<String, Value
         } else {
             begun.checked_add(after_request)?
         };
-        Ok((node.name.clone(), objects::node(node, created, begun)))
+        Ok((node.name.clone(), api_objects::node(node, created, begun)))
     })
     .collect()
 }

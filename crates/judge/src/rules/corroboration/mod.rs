@@ -1,9 +1,9 @@
 //! Rows 39, 40, 47, 62 and 63: what is said of a name by sources that no kubelet can write.
 
-mod certificate;
 mod dns;
 mod inventory;
 mod machines;
+mod serving_certificate;
 
 use super::Case;
 use crate::csr::names::San;
@@ -103,7 +103,9 @@ fn hear(
         IndependentSource::Inventory => inventory::hear(case, node, san, findings),
         IndependentSource::Machine => machines::hear(case, node, san, findings),
         IndependentSource::Dns => dns::hear(case, node, san, findings),
-        IndependentSource::ServingCertificate => certificate::hear(case, node, san, findings),
+        IndependentSource::ServingCertificate => {
+            serving_certificate::hear(case, node, san, findings)
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 use judge::csr::{Fingerprint, LARGEST_REQUEST, Request};
 use judge::finding::Code;
 
-use super::content;
-use super::kubelet::{self, Asked};
+use super::kubelet_request::{self, Asked};
+use super::request_info;
 use super::{der_of, signing};
 use crate::forge::pem::PemRecipe;
 use crate::random::Random;
@@ -18,7 +18,7 @@ pub fn holds(data: &[u8]) {
         return;
     }
     let request = Request::read(Vector::genuine().object(), text.as_bytes());
-    let asked = kubelet::read(data);
+    let asked = kubelet_request::read(data);
     let codes: Vec<Code> = request.findings.iter().map(|f| f.code).collect();
     let content = request.content.as_ref();
     let common_name = content.and_then(|content| content.common_name.as_deref());
@@ -70,13 +70,13 @@ pub fn seeds() -> Vec<Vec<u8>> {
 
 /// Changes an element and signs the whole anew, most of the time.
 pub fn mutate(data: &[u8], random: &mut Random) -> Option<Vec<u8>> {
-    let info = content::info(data);
+    let info = request_info::info(data);
     match random.below(8) {
         0 => None,
-        1 => Some(content::mutate(data, random)),
-        2 => Some(signing::signed(&content::mutate(&info, random))),
+        1 => Some(request_info::mutate(data, random)),
+        2 => Some(signing::signed(&request_info::mutate(&info, random))),
         _ => {
-            let mutant = content::mutate(&info, random);
+            let mutant = request_info::mutate(&info, random);
             signing::without_key(&mutant).map(|info| signing::signed(&signing::put_key(&info)))
         }
     }

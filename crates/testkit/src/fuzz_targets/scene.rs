@@ -29,7 +29,7 @@ use judge::csr::{Fingerprint, Object};
 use judge::evidence::{Evidence, Fact, Source};
 use judge::policy::Policy;
 
-use super::content;
+use super::request_info;
 use super::{der_of, signing};
 use crate::cluster::{NodeSpec, SourceSpec};
 use crate::facts::{evidence, facts};
@@ -290,7 +290,7 @@ pub(super) fn write(vector: &Vector, policy: &str) -> Option<Vec<u8>> {
     match &asked {
         Some(asked) => scene.extend([b"\n", asked.as_slice()].concat()),
         None => {
-            let info = content::info(&der_of(&vector.request));
+            let info = request_info::info(&der_of(&vector.request));
             scene.extend([b"\n\n", signing::without_key(&info)?.as_slice()].concat());
         }
     }
@@ -354,7 +354,7 @@ fn as_lines(recipe: &Recipe) -> Option<Vec<u8>> {
         asked.read(line.0, &line.1);
         asked
     });
-    let is_same = Some(asked.info()) == signing::without_key(&content::info(&der_of(recipe)));
+    let is_same = Some(asked.info()) == signing::without_key(&request_info::info(&der_of(recipe)));
     let is_text = lines.iter().all(|(_, value)| !value.contains(&b'\n'));
     let joined = |(word, value): &(&str, Vec<u8>)| [word.as_bytes(), b" ", value, b"\n"].concat();
     (is_same && is_text).then(|| lines.iter().flat_map(joined).collect())

@@ -13,8 +13,8 @@ use judge::{Judgement, judge};
 use testkit::cluster::{AnswerSpec, MachineSpec, NodeSpec, ProtectedSpec, QuestionSpec};
 use testkit::now;
 use testkit::policies::Base;
+use testkit::strategies::address;
 use testkit::vector::{Vector, forged};
-use testkit::world::address;
 
 /// An address that nothing in the vectors and the worlds has.
 const UNCLAIMED: &str = "192.0.2.77";

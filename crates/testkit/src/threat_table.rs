@@ -21,6 +21,6 @@ pub struct Row {
 pub fn rows() -> Vec<Row> {
     read_yaml(Path::new(concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/src/rows.yaml"
+        "/src/threat_table.yaml"
     )))
 }

@@ -1,7 +1,7 @@
 //! What a verdict of Wait names is what the request is parked on. A name too few and nothing would
 //! ever wake it; a name too many and it is judged again for nothing.
 
-mod situation;
+mod scenario;
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,11 @@ use judge::finding::{Awaited, Code, Effect};
 use judge::{Decision, Judgement, Verdict};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use situation::Situation;
+use scenario::Situation;
 use testkit::cluster::{NodeSpec, SourceSpec};
 use testkit::policies::Base;
+use testkit::strategies::{address, config, world};
 use testkit::vector::Vector;
-use testkit::world::{address, config, world};
 
 /// More than the things that can be missing one after the other: sources, the Node, its addresses,
 /// their age, a rival.

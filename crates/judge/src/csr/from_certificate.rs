@@ -7,7 +7,7 @@ use x509_parser::prelude::FromDer;
 
 use super::content::{content, inspect_names, inspect_subject};
 use super::lenient::{raw_name, subject_attribute};
-use super::reading::Reading;
+use super::parsed::Reading;
 use super::{Object, Request};
 use crate::finding::{Code, Findings};
 

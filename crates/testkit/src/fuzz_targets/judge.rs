@@ -11,8 +11,8 @@ use judge::finding::{Awaited, Effect};
 use judge::policy::Demand;
 use judge::{Approval, Decision, Judgement, Verdict};
 
-use super::content;
-use super::kubelet::{self, Asked, canonical_dns};
+use super::kubelet_request::{self, Asked, canonical_dns};
+use super::request_info;
 use super::scene::{self, Scene};
 use crate::cluster::{NodeSpec, ago};
 use crate::forge::pem::PemRecipe;
@@ -88,7 +88,7 @@ fn approved(scene: &Scene, approval: &Approval) {
         assert_eq!(requestor.uid, "");
     }
 
-    let asked = kubelet::read(&scene.der).expect("approved, but not of a kubelet's shape");
+    let asked = kubelet_request::read(&scene.der).expect("approved, but not of a kubelet's shape");
     assert_eq!(asked.common_name, &*requestor.username);
     assert_eq!(asked.organization, "system:nodes");
     let (own, others): (Vec<_>, Vec<_>) = scene
@@ -294,7 +294,7 @@ pub fn mutate(data: &[u8], random: &mut Random) -> Option<Vec<u8>> {
         return None;
     }
     if end.is_some() && random.below(2) == 0 {
-        let info = content::mutate(&rest[2..], random);
+        let info = request_info::mutate(&rest[2..], random);
         return Some([lines, b"\n\n", &info].concat());
     }
     let mut lines: Vec<Vec<u8>> = lines

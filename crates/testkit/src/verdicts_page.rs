@@ -6,14 +6,14 @@ use std::fmt::Write;
 use judge::finding::Code;
 
 use super::policies::Base;
-use super::rows::Row;
+use super::threat_table::Row;
 use super::vector::Vector;
 
 const HEAD: &str = "\
 # Verdicts
 
 Every shape of request in its row, the code it gets, and the examples that the tests hold the judge to.
-Made from `crates/judge/src/finding.rs`, `crates/testkit/src/rows.yaml` and `tests/vectors/*.yaml`; do not edit it, run
+Made from `crates/judge/src/finding.rs`, `crates/testkit/src/threat_table.yaml` and `tests/vectors/*.yaml`; do not edit it, run
 `UPDATE_DOCS=1 cargo test -p judge`.
 
 - **Approve**: the condition `Approved` is written.

@@ -9,13 +9,13 @@
     clippy::wildcard_enum_match_arm
 )]
 
-mod content;
 pub mod der;
 pub mod inventory;
 pub mod judge;
-mod kubelet;
+mod kubelet_request;
 pub mod pem;
 pub mod policy;
+mod request_info;
 mod scene;
 mod signing;
 mod tlv;

@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::fact::Protection;
-use super::former::{Former, Object};
 use super::identity::{Identity, IdentityKind};
+use super::recently_protected::{Former, Object};
 use crate::csr::names::{DnsName, San};
 
 /// What one origin protects.
