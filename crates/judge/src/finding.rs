@@ -106,7 +106,7 @@ codes! {
     SanServiceAddress 41 Deny "a SAN is an address of Services"
     SanApiServerEndpoint 42 Deny "a SAN is an address of an API server"
     SanApiServerIdentity 44 Deny "a SAN is a name or address that the API server is reached by"
-    SanProtectedLately 44 Wait "a SAN was a name or address of the API server or of Services until lately"
+    SanRecentlyProtected 44 Wait "a SAN was a name or address of the API server or of Services until lately"
     SanProtected 44 Deny "a SAN is on the policy's list of protected names and networks"
     SanOutsidePolicy 44 Wait "a SAN is outside of the suffixes or networks of the policy"
     SanReservedAddress 45 Deny "a SAN is an address that belongs to no node"

@@ -25,7 +25,7 @@ pub(super) fn daemon_only(policy: &Policy) -> Vec<DaemonOnly> {
     };
     let mut kinds = vec![
         entry(
-            Code::SanProtectedLately,
+            Code::SanRecentlyProtected,
             "identities that were protected within the last hour and are not any more",
         ),
         entry(

@@ -198,7 +198,7 @@ fn what_an_api_server_leaves_for_a_restart_is_not_free() {
         scene.show(node("a", created));
         scene.pass(Duration::from_secs(60));
         scene.ask("a", 1);
-        assert_eq!(scene.says(), [Code::SanProtectedLately]);
+        assert_eq!(scene.says(), [Code::SanRecentlyProtected]);
         listed(&mut scene, &[&stays, &restarts]);
         scene.pass(Duration::from_secs(60));
         let denied = scene.turn().unwrap();

@@ -388,7 +388,7 @@ async fn what_was_protected_lately_is_not_free(assets: Arc<Assets>) -> Result<()
         }
     };
     ensure!(
-        decision.verdict == "Wait" && decision.codes == ["SanProtectedLately"],
+        decision.verdict == "Wait" && decision.codes == ["SanRecentlyProtected"],
         "{decision:?}"
     );
     let requests: Api<CertificateSigningRequest> = Api::all(cluster.admin());

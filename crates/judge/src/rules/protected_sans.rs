@@ -86,7 +86,11 @@ fn check_former(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings
             identity.origin,
             case.now.by_wall(until)
         );
-        findings.wait(Code::SanProtectedLately, vec![Awaited::Time(until)], detail);
+        findings.wait(
+            Code::SanRecentlyProtected,
+            vec![Awaited::Time(until)],
+            detail,
+        );
     }
 }
 

@@ -41,7 +41,7 @@ pub async fn explain(assets: Arc<Assets>) -> Result<()> {
         .exits(APPROVE)?
         .says(&[
             "The request is pending although this verdict is Approve.",
-            "SanProtectedLately: identities that were protected within the last hour",
+            "SanRecentlyProtected: identities that were protected within the last hour",
             "Approve proven system:node:worker-1",
             "IP:10.0.0.1 InternalIP of Node worker-1",
             "held against 2 Nodes, 5 requests",
