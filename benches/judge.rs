@@ -1,4 +1,4 @@
-//! What one judgement costs: a request is read and judged, with so many Nodes in the evidence.
+//! What one judgment costs: a request is read and judged, with so many Nodes in the evidence.
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -89,7 +89,7 @@ fn now() -> Timestamp {
     Timestamp::from_second(1_800_000_000).expect("a time")
 }
 
-/// Made once for each size: 15,000 Nodes take longer than many judgements.
+/// Made once for each size: 15,000 Nodes take longer than many judgments.
 fn evidence(nodes: usize) -> &'static Evidence {
     static MADE: Mutex<BTreeMap<usize, &'static Evidence>> = Mutex::new(BTreeMap::new());
     let mut made = MADE.lock().expect("not poisoned");

@@ -24,7 +24,7 @@ use crate::cluster::approval::{self, Outcome};
 use judge::csr::Request;
 use judge::evidence::Fact;
 use judge::finding::shown;
-use judge::{Decision, Judgement, Verdict};
+use judge::{Decision, Judgment, Verdict};
 
 /// Conflicts in a row after which somebody is in a loop with us.
 const TRIES: usize = 3;
@@ -195,7 +195,7 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
 /// A request with its verdict.
 struct Judged {
     request: Request,
-    judgement: Judgement,
+    judgment: Judgment,
 }
 
 /// Judges what is pending, or named, the oldest first. A key that is approved is in use from then on: of two
@@ -215,14 +215,14 @@ async fn judge_pending(lookout: &mut Lookout, names: &[String]) -> Result<(Look,
     look.ask(lookout, &requests).await;
     let mut judged = Vec::new();
     for request in requests {
-        let judgement = look.judge(&request, &lookout.policy);
-        if judgement.verdict.decision() == Decision::Approve
+        let judgment = look.judge(&request, &lookout.policy);
+        if judgment.verdict.decision() == Decision::Approve
             && let Some(content) = &request.content
             && let Some(node) = request.object.requestor.node()
         {
             look.evidence.apply(Fact::Key(content.key, node), look.now);
         }
-        judged.push(Judged { request, judgement });
+        judged.push(Judged { request, judgment });
     }
     Ok((look, judged))
 }
@@ -257,8 +257,8 @@ fn item(one: &Judged, look: &Look, args: &ApproveArgs) -> Item {
         uid: object.uid.clone(),
         requestor: shown(object.requestor.username.as_bytes()),
         created: object.created,
-        verdict: one.judgement.verdict.decision().as_str(),
-        plan: match &one.judgement.verdict {
+        verdict: one.judgment.verdict.decision().as_str(),
+        plan: match &one.judgment.verdict {
             Verdict::Approve(_) => Some("Approved"),
             Verdict::Deny(_) if args.deny => Some("Denied"),
             Verdict::Deny(_) | Verdict::Wait(_) | Verdict::Ignore => None,
@@ -269,7 +269,7 @@ fn item(one: &Judged, look: &Look, args: &ApproveArgs) -> Item {
         sans: content
             .map(|content| content.sans.iter().map(ToString::to_string).collect())
             .unwrap_or_default(),
-        findings: ShownFinding::explained(&one.judgement, look.now),
+        findings: ShownFinding::explained(&one.judgment, look.now),
     }
 }
 
@@ -278,7 +278,7 @@ fn item(one: &Judged, look: &Look, args: &ApproveArgs) -> Item {
 async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
     let client = &lookout.connection.writes;
     let mut kept = one.request.object.kept.clone();
-    let mut verdict = one.judgement.verdict.clone();
+    let mut verdict = one.judgment.verdict.clone();
     for _ in 0..TRIES {
         let (outcome, written) = match (&verdict, item.plan) {
             (Verdict::Approve(approval), Some("Approved")) => {

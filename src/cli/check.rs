@@ -81,11 +81,11 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let mut decisions = Vec::new();
     let mut shown = Vec::new();
     for request in &requests {
-        let judgement = judge(request, &policy, offline.evidence(), now);
-        decisions.push(judgement.verdict.decision());
+        let judgment = judge(request, &policy, offline.evidence(), now);
+        decisions.push(judgment.verdict.decision());
         shown.push(render::Shown::new(
             &request.object,
-            &judgement,
+            &judgment,
             &policy,
             &not_given,
         ));

@@ -15,7 +15,7 @@ use judge::yaml;
 /// What the files held.
 pub(super) struct Offline {
     intake: Intake,
-    /// The sources beside those that every judgement needs, as far as the policy names them.
+    /// The sources beside those that every judgment needs, as far as the policy names them.
     named: Vec<Source>,
     /// If set, every request was made at this time, and nobody has decided on it.
     as_new: Option<Timestamp>,
@@ -158,7 +158,7 @@ impl Offline {
     }
 }
 
-/// The sources that a policy names beside those that every judgement needs.
+/// The sources that a policy names beside those that every judgment needs.
 fn named(policy: &Spec) -> Vec<Source> {
     let proof = &policy.proof;
     let asked = [&proof.ip_addresses, &proof.node_name, &proof.dns_names];

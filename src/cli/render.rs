@@ -1,4 +1,4 @@
-//! A judgement as people and programs read it.
+//! A judgment as people and programs read it.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::WIDTH;
 use super::change::change;
-use judge::Judgement;
+use judge::Judgment;
 use judge::csr::Object;
 use judge::evidence::Source;
 use judge::finding::{Effect, Finding, shown};
@@ -101,29 +101,29 @@ impl ShownFinding {
         (self.code, self.effect, &self.change) == (other.code, other.effect, &other.change)
     }
 
-    /// The findings of a judgement, each with what would change it.
-    pub(super) fn explained(judgement: &Judgement, now: Timestamp) -> Vec<ShownFinding> {
+    /// The findings of a judgment, each with what would change it.
+    pub(super) fn explained(judgment: &Judgment, now: Timestamp) -> Vec<ShownFinding> {
         let with_change = |finding| ShownFinding {
             change: Some(change(finding, now)),
             ..ShownFinding::new(finding)
         };
-        judgement.findings.iter().map(with_change).collect()
+        judgment.findings.iter().map(with_change).collect()
     }
 }
 
 impl Shown {
     pub(super) fn new(
         object: &Object,
-        judgement: &Judgement,
+        judgment: &Judgment,
         policy: &Policy,
         not_given: &[Source],
     ) -> Shown {
         Shown {
             request: object.name.clone(),
             requestor: shown(object.requestor.username.as_bytes()),
-            verdict: judgement.verdict.decision().as_str(),
-            findings: judgement.findings.iter().map(ShownFinding::new).collect(),
-            sans: judgement
+            verdict: judgment.verdict.decision().as_str(),
+            findings: judgment.findings.iter().map(ShownFinding::new).collect(),
+            sans: judgment
                 .sans
                 .iter()
                 .map(|proof| ShownSan {
@@ -140,13 +140,13 @@ impl Shown {
     /// The same, with what would change each finding.
     pub(super) fn explained(
         object: &Object,
-        judgement: &Judgement,
+        judgment: &Judgment,
         policy: &Policy,
         now: Timestamp,
     ) -> Shown {
         Shown {
-            findings: ShownFinding::explained(judgement, now),
-            ..Shown::new(object, judgement, policy, &[])
+            findings: ShownFinding::explained(judgment, now),
+            ..Shown::new(object, judgment, policy, &[])
         }
     }
 
@@ -238,7 +238,7 @@ fn together(sentences: &[&str]) -> Vec<String> {
     vec![one.join(" ")]
 }
 
-/// All judgements for people, and at the end what they were made without.
+/// All judgments for people, and at the end what they were made without.
 pub(super) fn text(shown: &[Shown], not_given: &[Source]) -> String {
     let mut parts: Vec<String> = shown.iter().map(Shown::text).collect();
     if !not_given.is_empty() {

@@ -208,12 +208,12 @@ fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
         let node = object.requestor.node();
         let username = &*object.requestor.username;
         let of_one = by_requestor.get(username).map_or(&[][..], Vec::as_slice);
-        let judgement = object
+        let judgment = object
             .is_open()
             .then(|| look.judge(&known.taken.read(), &lookout.policy));
-        let findings = judgement.as_ref();
-        let state = match &judgement {
-            Some(judgement) => judgement.verdict.decision().as_str(),
+        let findings = judgment.as_ref();
+        let state = match &judgment {
+            Some(judgment) => judgment.verdict.decision().as_str(),
             None if object.terminating => "Ignore",
             None => state(object.settled),
         };
@@ -231,7 +231,7 @@ fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
                 .flatten(),
             created: Some(object.created),
             findings: findings
-                .map(|judgement| ShownFinding::explained(judgement, look.now))
+                .map(|judgment| ShownFinding::explained(judgment, look.now))
                 .unwrap_or_default(),
             pending: of_one.iter().filter(|k| k.taken.object.is_open()).count(),
             certificate: newest_certificate(of_one),

@@ -89,7 +89,7 @@ impl Now {
         self.moment().set_by()
     }
 
-    /// What a judgement needs of it.
+    /// What a judgment needs of it.
     pub fn moment(self) -> Moment {
         Moment {
             wall: self.wall,

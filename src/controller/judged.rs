@@ -1,4 +1,4 @@
-//! A judged request: its judgement, the policy, and the condition to write.
+//! A judged request: its judgment, the policy, and the condition to write.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use judge::csr::{Fingerprint, Object, Uid};
 use judge::finding::{Awaited, Question};
 use judge::policy::{Enforcement, Policy};
-use judge::{Approval, Denial, Judgement, Verdict};
+use judge::{Approval, Denial, Judgment, Verdict};
 
 /// The condition to write. Only the judge can make its contents.
 #[derive(Clone, Debug)]
@@ -27,8 +27,8 @@ pub(super) struct Judged {
     pub(super) object: Arc<Object>,
     /// Fingerprint of the requested key; `None` if the request could not be decoded.
     pub(super) key: Option<Fingerprint>,
-    /// The judgement.
-    pub(super) judgement: Judgement,
+    /// The judgment.
+    pub(super) judgment: Judgment,
     /// The policy that it was judged by.
     pub(super) policy: Arc<Policy>,
     /// The enforcement at that time.
@@ -44,7 +44,7 @@ pub(super) struct Judged {
 impl Judged {
     /// Questions to be answered before it can be judged again.
     pub(super) fn questions(&self) -> impl Iterator<Item = &Question> {
-        let awaits = match &self.judgement.verdict {
+        let awaits = match &self.judgment.verdict {
             Verdict::Wait(awaits) => awaits.as_slice(),
             Verdict::Approve(_) | Verdict::Deny(_) | Verdict::Ignore => &[],
         };

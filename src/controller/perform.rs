@@ -67,13 +67,13 @@ impl Controller {
         if !judged.is_news {
             return;
         }
-        self.metrics.record_verdict(&judged.judgement);
+        self.metrics.record_verdict(&judged.judgment);
         let Some(log) = &self.decision_log else {
             return;
         };
         let decision = Decision {
             object: &judged.object,
-            judgement: &judged.judgement,
+            judgment: &judged.judgment,
             key: judged.key,
             policy: &judged.policy,
             enforcement: judged.enforcement,

@@ -121,7 +121,7 @@ impl Scene {
     /// All decisions that are due, without ending any write.
     fn decisions(&mut self) -> Vec<(String, Decision)> {
         std::iter::from_fn(|| self.turn())
-            .map(|turn| (turn.object.name.clone(), turn.judgement.verdict.decision()))
+            .map(|turn| (turn.object.name.clone(), turn.judgment.verdict.decision()))
             .collect()
     }
 }
@@ -176,12 +176,12 @@ fn assert_approved(turn: &Judged) {
     assert!(
         matches!(turn.write, Some(Write::Approve(_))),
         "{:?}",
-        turn.judgement
+        turn.judgment
     );
 }
 
 fn codes(turn: &Judged) -> Vec<Code> {
-    turn.judgement.codes()
+    turn.judgment.codes()
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn waits_for_the_node_and_is_woken_by_it() {
     assert!(scene.turn().is_none(), "another Node wakes nobody");
     scene.show(node("a", created));
     let turn = scene.turn().unwrap();
-    assert_eq!(codes(&turn), [Code::SanContested], "{:?}", turn.judgement);
+    assert_eq!(codes(&turn), [Code::SanContested], "{:?}", turn.judgment);
     scene.know(Fact::NodeGone(NodeName::parse("other").unwrap()));
     assert_approved(&scene.turn().unwrap());
 }
@@ -325,7 +325,7 @@ fn a_node_that_is_gone_is_forgotten() {
 
 /// Nobody is told to wait in the first moment, and nobody waits longer than that for a source.
 #[test]
-fn the_first_judgement_waits_for_the_sources_and_not_for_long() {
+fn the_first_judgment_waits_for_the_sources_and_not_for_long() {
     let policy = Arc::new(default_policy().unwrap());
     for synced in [false, true] {
         let mut scene = Scene::new(Enforcement::ApproveAndDeny);

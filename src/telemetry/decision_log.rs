@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
-use judge::Judgement;
+use judge::Judgment;
 use judge::csr::{Fingerprint, Object};
 use judge::finding::Finding;
 use judge::policy::{Enforcement, Policy};
@@ -101,8 +101,8 @@ pub fn schema() -> Schema {
 pub struct Decision<'a> {
     /// The request.
     pub object: &'a Object,
-    /// The judgement.
-    pub judgement: &'a Judgement,
+    /// The judgment.
+    pub judgment: &'a Judgment,
     /// Fingerprint of the requested key; `None` if the request could not be decoded.
     pub key: Option<Fingerprint>,
     /// The policy in force.
@@ -137,7 +137,7 @@ impl DecisionLog {
     fn json(&self, timestamp: Timestamp, decision: Decision<'_>) -> std::io::Result<String> {
         let Decision {
             object,
-            judgement,
+            judgment,
             key,
             policy,
             enforcement,
@@ -145,14 +145,14 @@ impl DecisionLog {
         let line = DecisionRecord {
             timestamp,
             kind: "Decision",
-            verdict: judgement.verdict.decision().as_str(),
+            verdict: judgment.verdict.decision().as_str(),
             request: &object.name,
             uid: &object.uid,
             requestor: &object.requestor.username,
             node: object.requestor.node_part().unwrap_or_default(),
-            codes: judgement.codes().iter().map(|code| code.as_str()).collect(),
-            findings: judgement.findings.iter().map(logged_finding).collect(),
-            sans: judgement
+            codes: judgment.codes().iter().map(|code| code.as_str()).collect(),
+            findings: judgment.findings.iter().map(logged_finding).collect(),
+            sans: judgment
                 .sans
                 .iter()
                 .map(|proof| LoggedSan {
@@ -183,19 +183,19 @@ fn logged_finding(finding: &Finding) -> LoggedFinding<'_> {
 fn text(timestamp: Timestamp, decision: Decision<'_>) -> String {
     let Decision {
         object,
-        judgement,
+        judgment,
         policy,
         enforcement,
         ..
     } = decision;
-    let verdict = judgement.verdict.decision();
+    let verdict = judgment.verdict.decision();
     let requestor = judge::finding::shown(object.requestor.username.as_bytes());
     let mut line = format!("{timestamp:.3} {verdict:<7} {} {requestor}", object.name);
-    for finding in judgement.findings.iter() {
+    for finding in judgment.findings.iter() {
         let _ = write!(line, " [{}] {}", finding.code, finding.detail);
     }
-    if judgement.findings.is_empty() {
-        for proof in &judgement.sans {
+    if judgment.findings.is_empty() {
+        for proof in &judgment.sans {
             let _ = write!(line, " {} ({})", proof.san, proof.vouched_by.join(", "));
         }
     }

@@ -14,4 +14,4 @@ pub mod yaml;
 
 pub use api_version::API_VERSION;
 pub use rules::{SanProof, unready};
-pub use verdict::{Approval, Decision, Denial, Judgement, Verdict, judge};
+pub use verdict::{Approval, Decision, Denial, Judgment, Verdict, judge};

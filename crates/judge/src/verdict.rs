@@ -144,7 +144,7 @@ impl Verdict {
 
 /// A verdict with all that led to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judgement {
+pub struct Judgment {
     /// What is to be done.
     pub verdict: Verdict,
     /// Everything that was found, not only what decided.
@@ -153,7 +153,7 @@ pub struct Judgement {
     pub sans: Vec<SanProof>,
 }
 
-impl Judgement {
+impl Judgment {
     /// The codes of all findings, each once, in the order of the findings.
     pub fn codes(&self) -> Vec<Code> {
         let mut codes = Vec::new();
@@ -172,7 +172,7 @@ pub fn judge(
     policy: &Policy,
     evidence: &Evidence,
     now: impl Into<Moment>,
-) -> Judgement {
+) -> Judgment {
     let case = Case::new(request, policy, evidence, now.into());
     let found = rules::apply(&case);
     let verdict = match found.findings.effect() {
@@ -185,7 +185,7 @@ pub fn judge(
         }
         None => Verdict::Wait(awaited(&case, &found.findings)),
     };
-    Judgement {
+    Judgment {
         verdict,
         findings: found.findings,
         sans: found.proofs,

@@ -260,7 +260,7 @@ mod tests {
     use crate::{fleet, scene};
     use judge::csr::Request;
     use judge::policy::default_policy;
-    use judge::{Decision, Judgement, judge};
+    use judge::{Decision, Judgment, judge};
 
     fn surroundings() -> Surroundings {
         Surroundings {
@@ -271,7 +271,7 @@ mod tests {
     }
 
     /// What comes of a request by node-1, whose Node has these addresses besides its own.
-    fn judged(template: &Template, usages: &[&str], claims: &[IpAddr]) -> Judgement {
+    fn judged(template: &Template, usages: &[&str], claims: &[IpAddr]) -> Judgment {
         let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
         let mut evidence = scene::evidence(3, now).unwrap();
         let mut node = evidence.nodes.get("node-1").unwrap().clone();
@@ -288,9 +288,9 @@ mod tests {
     #[test]
     fn what_a_kubelet_sends_is_approved() {
         let template = Template::genuine("node-1", &["node-1".into()], &[fleet::address(1)]);
-        let judgement = judged(&template, &["digital signature", "server auth"], &[]);
-        let codes = judgement.codes();
-        assert_eq!(judgement.verdict.decision(), Decision::Approve, "{codes:?}");
+        let judgment = judged(&template, &["digital signature", "server auth"], &[]);
+        let codes = judgment.codes();
+        assert_eq!(judgment.verdict.decision(), Decision::Approve, "{codes:?}");
     }
 
     #[test]
@@ -299,10 +299,10 @@ mod tests {
         for trick in Trick::ALL {
             let own = ("node-1".to_owned(), fleet::address(1));
             let forgery = Forgery::new(trick, own, &surroundings(), &mut Choices::new(1));
-            let judgement = judged(&forgery.template(), forgery.usages(), &forgery.claims());
-            let codes = judgement.codes();
+            let judgment = judged(&forgery.template(), forgery.usages(), &forgery.claims());
+            let codes = judgment.codes();
             assert_eq!(
-                judgement.verdict.decision(),
+                judgment.verdict.decision(),
                 Decision::Deny,
                 "{trick:?}: {codes:?}"
             );

@@ -9,7 +9,7 @@
 
 use std::io::{BufWriter, Result, Write};
 
-use judge::{Judgement, policy};
+use judge::{Judgment, policy};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use testkit::now;
@@ -37,7 +37,7 @@ fn vectors(out: &mut impl Write) -> Result<()> {
         let title = format!("vector {} {:?}", vector.row, vector.title);
         for base in Base::ALL {
             // With the change to the policy that the vector asks for.
-            write_line(out, &title, base.as_str(), &vector.judgement(base))?;
+            write_line(out, &title, base.as_str(), &vector.judgment(base))?;
         }
         let request = vector.read(forged(&vector.request).as_bytes());
         let evidence = vector.evidence();
@@ -58,7 +58,7 @@ fn property_scenes(out: &mut impl Write) -> Result<()> {
         let vector = worlds.new_tree(&mut runner).unwrap().current();
         for base in Base::ALL {
             let title = format!("property scene {index}");
-            write_line(out, &title, base.as_str(), &vector.judgement(base))?;
+            write_line(out, &title, base.as_str(), &vector.judgment(base))?;
         }
     }
     Ok(())
@@ -78,13 +78,13 @@ fn fuzzed_scenes(out: &mut impl Write) -> Result<()> {
             out,
             &title,
             "its own",
-            &testkit::fuzz_targets::judge::judgement(&scene),
+            &testkit::fuzz_targets::judge::judgment(&scene),
         )?;
     }
     Ok(())
 }
 
-fn write_line(out: &mut impl Write, title: &str, policy: &str, judged: &Judgement) -> Result<()> {
+fn write_line(out: &mut impl Write, title: &str, policy: &str, judged: &Judgment) -> Result<()> {
     let codes: Vec<&str> = judged.codes().iter().map(|code| code.as_str()).collect();
     let verdict = judged.verdict.decision();
     writeln!(out, "{title}, {policy}: {verdict} [{}]", codes.join(", "))

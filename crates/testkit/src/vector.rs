@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use judge::csr::{KUBELET_SERVING_SIGNER, Object, Request, Requestor, Settled};
 use judge::evidence::{Evidence, Fact, Inventory, Moment};
 use judge::finding::Code;
-use judge::{Decision, Judgement, judge};
+use judge::{Decision, Judgment, judge};
 use serde::{Deserialize, Deserializer, de};
 
 use super::cluster::{
@@ -219,11 +219,11 @@ impl Vector {
 
     /// All that the judge says.
     #[allow(dead_code)]
-    pub fn judgement(&self, base: Base) -> Judgement {
+    pub fn judgment(&self, base: Base) -> Judgment {
         self.judged(forged(&self.request).as_bytes(), base)
     }
 
-    fn judged(&self, text: &[u8], base: Base) -> Judgement {
+    fn judged(&self, text: &[u8], base: Base) -> Judgment {
         let request = self.read(text);
         let policy = base.with(self.policy.as_ref());
         let now = Moment {

@@ -22,7 +22,7 @@ use super::table::{age, table};
 use super::target::block_on;
 use judge::csr::Request;
 use judge::finding::shown;
-use judge::{Decision, Judgement};
+use judge::{Decision, Judgment};
 
 /// Nodes that are named in one sentence; the machine-readable forms name all.
 const MOST_NAMED: usize = 5;
@@ -135,7 +135,7 @@ async fn audit_now(args: &AuditArgs) -> Result<ExitCode> {
 
 /// What is to be judged, with what is known of it.
 struct Subject {
-    /// What the item says that no judgement is needed for.
+    /// What the item says that no judgment is needed for.
     item: Item,
     request: Option<Request>,
 }
@@ -161,8 +161,8 @@ impl Subject {
         }
     }
 
-    fn judged(self, judgement: Option<Judgement>, now: Timestamp) -> Item {
-        let findings = judgement.as_ref();
+    fn judged(self, judgment: Option<Judgment>, now: Timestamp) -> Item {
+        let findings = judgment.as_ref();
         Item {
             verdict: findings.map(|judged| judged.verdict.decision().as_str()),
             findings: findings

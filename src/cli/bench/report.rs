@@ -85,7 +85,7 @@ pub(super) struct Judged {
     pub(super) median: Micros,
     /// The 99th percentile.
     pub(super) p99: Micros,
-    /// Judgements in one second, one after the other.
+    /// Judgments in one second, one after the other.
     pub(super) per_second: f64,
 }
 

@@ -31,7 +31,7 @@ use crate::cluster::connection::WRITE_DEADLINE;
 use crate::cluster::error::describe;
 use history::{DaemonOnly, daemon_only};
 use judge::csr::{Request, Settled};
-use judge::{Decision, Judgement};
+use judge::{Decision, Judgment};
 
 /// Flags of `explain`.
 #[derive(Debug, Args)]
@@ -116,12 +116,12 @@ async fn explain_now(args: &ExplainArgs) -> Result<ExitCode> {
 
     let policy = lookout.policy.clone();
     let shown = |look: &Look, request: &Request| {
-        let judgement = look.judge(request, &policy);
-        let shown = Shown::explained(&request.object, &judgement, &policy, look.now);
-        (judgement, shown)
+        let judgment = look.judge(request, &policy);
+        let shown = Shown::explained(&request.object, &judgment, &policy, look.now);
+        (judgment, shown)
     };
-    let (judgement, judged) = shown(&look, if args.as_new { &as_new } else { &as_is });
-    let also_as_new = (!args.as_new && is_over(&judgement)).then(|| shown(&look, &as_new).1);
+    let (judgment, judged) = shown(&look, if args.as_new { &as_new } else { &as_is });
+    let also_as_new = (!args.as_new && is_over(&judgment)).then(|| shown(&look, &as_new).1);
     let explanation = Explanation {
         time: look.now,
         judged,
@@ -153,7 +153,7 @@ async fn explain_now(args: &ExplainArgs) -> Result<ExitCode> {
         }
     }
     print(&text)?;
-    Ok(exit_code(&[judgement.verdict.decision()]))
+    Ok(exit_code(&[judgment.verdict.decision()]))
 }
 
 /// The request of this name, and the object that it is.
@@ -180,15 +180,15 @@ async fn find(look: &Look, lookout: &Lookout, name: &str) -> Result<(Known, Valu
 }
 
 /// Whether nothing more can come of the request, so that people want to know what would have.
-fn is_over(judgement: &Judgement) -> bool {
+fn is_over(judgment: &Judgment) -> bool {
     use judge::finding::Code;
     let over = [
         Code::RequestSettled,
         Code::RequestStale,
         Code::RequestTerminating,
     ];
-    judgement.verdict.decision() == Decision::Ignore
-        && judgement.codes().iter().any(|code| over.contains(code))
+    judgment.verdict.decision() == Decision::Ignore
+        && judgment.codes().iter().any(|code| over.contains(code))
 }
 
 /// What has become of a request, in one word.

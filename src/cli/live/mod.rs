@@ -33,7 +33,7 @@ use judge::csr::names::NodeName;
 use judge::evidence::{Answer, Evidence, Fact, NodeAddress, Source};
 use judge::finding::Question;
 use judge::policy::Policy;
-use judge::{Judgement, judge};
+use judge::{Judgment, judge};
 
 /// How long nobody is told that it takes long.
 const QUIET: Duration = Duration::from_secs(1);
@@ -136,7 +136,7 @@ impl Known {
 
 impl Look {
     /// Judges by what is known now.
-    pub(super) fn judge(&self, request: &Request, policy: &Policy) -> Judgement {
+    pub(super) fn judge(&self, request: &Request, policy: &Policy) -> Judgment {
         judge(request, policy, &self.evidence, self.now)
     }
 

@@ -22,11 +22,11 @@ use judge::csr::{Object, Settled, Uid};
 use judge::evidence::{Evidence, Fact, Source};
 use judge::finding::{Awaited, Code};
 use judge::policy::{Enforcement, Policy};
-use judge::{Judgement, Verdict, judge};
+use judge::{Judgment, Verdict, judge};
 
 /// Startup grace period: no request is judged until every source has synced, or this time has passed.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Longest time between two judgements of a waiting request: a safety net, should nothing wake it.
+/// Longest time between two judgments of a waiting request: a safety net, should nothing wake it.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Smallest clock skew that counts as a changed system clock.
 const A_SET_CLOCK: SignedDuration = SignedDuration::from_secs(1);
@@ -142,17 +142,17 @@ impl State {
         let uid = self.queue.pop()?;
         let seen = self.open.get(&uid)?.seen;
         let request = self.open.request(&uid, now)?;
-        let judgement = judge(request, &self.policy, &self.evidence, now.moment());
+        let judgment = judge(request, &self.policy, &self.evidence, now.moment());
         let object = request.object.clone();
         let key = request.content.as_ref().map(|content| content.key);
-        let decision = judgement.verdict.decision();
-        let is_news = self.open.record_verdict(&uid, decision, judgement.codes());
-        let write = self.follow_up(&uid, &object, &judgement, now);
+        let decision = judgment.verdict.decision();
+        let is_news = self.open.record_verdict(&uid, decision, judgment.codes());
+        let write = self.follow_up(&uid, &object, &judgment, now);
         let judged = Arc::new(Judged {
             uid,
             object,
             key,
-            judgement,
+            judgment,
             policy: self.policy.clone(),
             enforcement: self.enforcement(),
             seen,
@@ -179,10 +179,10 @@ impl State {
         &mut self,
         uid: &Uid,
         object: &Object,
-        judgement: &Judgement,
+        judgment: &Judgment,
         now: Now,
     ) -> Option<Write> {
-        let write = match (&judgement.verdict, self.enforcement()) {
+        let write = match (&judgment.verdict, self.enforcement()) {
             (
                 Verdict::Approve(approval),
                 Enforcement::ApproveAndDeny | Enforcement::ApproveOnly,
@@ -197,7 +197,7 @@ impl State {
                 self.park(uid, object, awaits, now);
                 return None;
             }
-            (Verdict::Ignore, _) if self.may_be_young(uid, judgement, now) => {
+            (Verdict::Ignore, _) if self.may_be_young(uid, judgment, now) => {
                 self.waiting.park(uid, &[], now.monotonic + LOOK_AGAIN);
                 return None;
             }
@@ -213,11 +213,11 @@ impl State {
     }
 
     /// True if a stale request may only look stale because the system clock was changed.
-    fn may_be_young(&self, uid: &Uid, judgement: &Judgement, now: Now) -> bool {
+    fn may_be_young(&self, uid: &Uid, judgment: &Judgment, now: Now) -> bool {
         let known_for = |entry: &Entry| now.monotonic.saturating_duration_since(entry.seen);
         let most = self.policy.spec.request.max_age.unsigned_abs();
         now.set_by().abs() > A_SET_CLOCK
-            && judgement.codes() == [Code::RequestStale]
+            && judgment.codes() == [Code::RequestStale]
             && self
                 .open
                 .get(uid)

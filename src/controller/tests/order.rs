@@ -36,9 +36,9 @@ impl Scene {
     #[track_caller]
     fn expect_younger(&mut self, decided: &str) {
         let turn = self.turn().unwrap();
-        assert_eq!(codes(&turn), [Code::NodeYounger], "{:?}", turn.judgement);
-        assert_eq!(turn.judgement.verdict.decision(), Decision::Wait);
-        let findings = turn.judgement.findings.iter();
+        assert_eq!(codes(&turn), [Code::NodeYounger], "{:?}", turn.judgment);
+        assert_eq!(turn.judgment.verdict.decision(), Decision::Wait);
+        let findings = turn.judgment.findings.iter();
         let details: Vec<&str> = findings.map(|finding| finding.detail.as_str()).collect();
         assert!(details[0].contains(decided), "{details:?}");
     }

@@ -15,7 +15,7 @@ fn a_conflict_is_judged_again_from_a_fresh_read() {
     scene.end(&turn, Outcome::Changed(changed));
     let again = scene.turn().unwrap();
     let Some(Write::Approve(approval)) = &again.write else {
-        panic!("{:?}", again.judgement);
+        panic!("{:?}", again.judgment);
     };
     assert_eq!(approval.resource_version(), "2");
 
@@ -71,13 +71,13 @@ fn enforcement_limits_what_is_written_and_not_what_is_judged() {
         scene.show(node("a", created));
         scene.ask("a", 1);
         let turn = scene.turn().unwrap();
-        assert_eq!(turn.judgement.verdict.decision(), Decision::Approve);
+        assert_eq!(turn.judgment.verdict.decision(), Decision::Approve);
         assert_eq!(turn.write.is_some(), approves, "{enforcement}");
         let (mut forged, encoded) = request("b", 1, created);
         forged.usages = ["digital signature", "client auth"].map(Into::into).into();
         scene.see(forged, &encoded);
         let turn = scene.turn().unwrap();
-        assert_eq!(turn.judgement.verdict.decision(), Decision::Deny);
+        assert_eq!(turn.judgment.verdict.decision(), Decision::Deny);
         assert_eq!(turn.write.is_some(), denies, "{enforcement}");
     }
 }
@@ -153,9 +153,9 @@ fn the_key_of_an_approved_request_belongs_to_its_node() {
     assert!(
         codes(&turn).contains(&Code::KeyOfAnotherNode),
         "{:?}",
-        turn.judgement
+        turn.judgment
     );
-    assert_eq!(turn.judgement.verdict.decision(), Decision::Deny);
+    assert_eq!(turn.judgment.verdict.decision(), Decision::Deny);
 
     let (mut issued, encoded) = request("a", 1, created);
     issued.settled = Some(Settled::Issued);

@@ -19,14 +19,14 @@ use prometheus_client::registry::Registry;
 use judge::evidence::{Evidence, Source};
 use judge::finding::Code;
 use judge::policy::Policy;
-use judge::{Decision, Judgement};
+use judge::{Decision, Judgment};
 use leader::LeaderCollector;
 
 /// Histogram bounds of the approval latency, in seconds.
 const LATENCY_BUCKETS: [f64; 13] = [
     0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0, 900.0,
 ];
-/// Histogram bounds of the time of one judgement, in seconds.
+/// Histogram bounds of the time of one judgment, in seconds.
 const JUDGE_BUCKETS: [f64; 8] = [
     0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.005, 0.05,
 ];
@@ -124,10 +124,10 @@ impl Metrics {
     }
 
     /// Counts a changed verdict and its findings.
-    pub fn record_verdict(&self, judgement: &Judgement) {
-        let decision = judgement.verdict.decision();
+    pub fn record_verdict(&self, judgment: &Judgment) {
+        let decision = judgment.verdict.decision();
         self.requests.get_or_create(&verdict_label(decision)).inc();
-        for code in judgement.codes() {
+        for code in judgment.codes() {
             let label = CodeLabel {
                 code: code.as_str(),
             };
@@ -135,8 +135,8 @@ impl Metrics {
         }
     }
 
-    /// Observes the time of a judgement.
-    pub fn observe_judgement(&self, time: Duration) {
+    /// Observes the time of a judgment.
+    pub fn observe_judgment(&self, time: Duration) {
         self.judge.observe(time.as_secs_f64());
     }
 

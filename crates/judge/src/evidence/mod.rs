@@ -48,7 +48,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// The sources that every judgement needs: one that is not configured is none of them.
+    /// The sources that every judgment needs: one that is not configured is none of them.
     pub fn needed(&self) -> impl Iterator<Item = Source> {
         let inventory = self.inventory.as_ref().map(|_| Source::Inventory);
         let machines = self.machines.as_ref().map(|_| Source::Machines);

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use judge::evidence::Source;
 use judge::finding::{Awaited, Code, Effect};
-use judge::{Decision, Judgement, Verdict};
+use judge::{Decision, Judgment, Verdict};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use scenario::Situation;
@@ -22,20 +22,20 @@ use testkit::vector::Vector;
 const MOST_ROUNDS: usize = 6;
 
 /// What a request waits for, if it does.
-fn awaited(judged: &Judgement) -> Option<&[Awaited]> {
+fn awaited(judged: &Judgment) -> Option<&[Awaited]> {
     match &judged.verdict {
         Verdict::Wait(awaited) => Some(awaited),
         Verdict::Approve(_) | Verdict::Deny(_) | Verdict::Ignore => None,
     }
 }
 
-fn waiting_codes(judged: &Judgement) -> BTreeSet<Code> {
+fn waiting_codes(judged: &Judgment) -> BTreeSet<Code> {
     let waits = judged.findings.iter().filter(|f| f.effect == Effect::Wait);
     waits.map(|finding| finding.code).collect()
 }
 
 /// Each thing that is named bears on the verdict by itself.
-fn each_name_matters(situation: &Situation, judged: &Judgement) -> Result<(), String> {
+fn each_name_matters(situation: &Situation, judged: &Judgment) -> Result<(), String> {
     for thing in awaited(judged).unwrap_or_default() {
         let mut changed = situation.clone();
         changed.change(thing);
@@ -70,7 +70,7 @@ fn names_lead_out(situation: &Situation) -> Result<(), String> {
 
 /// Nothing is missing from the names: with all else put right, the request still waits, unless it
 /// is refused.
-fn nothing_else_helps(situation: &Situation, judged: &Judgement) -> Result<(), String> {
+fn nothing_else_helps(situation: &Situation, judged: &Judgment) -> Result<(), String> {
     let mut changed = situation.clone();
     changed.put_right_all_but(awaited(judged).unwrap_or_default());
     let after = changed.judge();

@@ -41,7 +41,7 @@ fn every_vector_is_judged_as_it_says() {
 fn a_denial_says_why() {
     let mut several = 0;
     for vector in Vector::all() {
-        let judged = vector.judgement(Base::Default);
+        let judged = vector.judgment(Base::Default);
         let Verdict::Deny(denial) = &judged.verdict else {
             continue;
         };

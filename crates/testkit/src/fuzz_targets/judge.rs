@@ -9,7 +9,7 @@ use judge::csr::{KUBELET_SERVING_SIGNER, Request};
 use judge::evidence::{Evidence, Fact, Source, reserved};
 use judge::finding::{Awaited, Effect};
 use judge::policy::Demand;
-use judge::{Approval, Decision, Judgement, Verdict};
+use judge::{Approval, Decision, Judgment, Verdict};
 
 use super::kubelet_request::{self, Asked, canonical_dns};
 use super::request_info;
@@ -26,8 +26,8 @@ pub fn holds(data: &[u8]) {
     judged(data);
 }
 
-/// The whole judgement of a scene, without any check.
-pub fn judgement(data: &[u8]) -> Judgement {
+/// The whole judgment of a scene, without any check.
+pub fn judgment(data: &[u8]) -> Judgment {
     let scene = Scene::parse(data);
     let text = PemRecipe::default().text(&scene.der);
     let request = Request::read(scene.object(), text.as_bytes());

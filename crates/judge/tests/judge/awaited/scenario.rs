@@ -8,7 +8,7 @@ use judge::csr::names::San;
 use judge::evidence::Source;
 use judge::finding::{Awaited, Question};
 use judge::policy::{Corroboration, Policy, Reaction};
-use judge::{Judgement, judge};
+use judge::{Judgment, judge};
 
 use testkit::cluster::{AnswerSpec, MachineSpec, NodeSpec, ProtectedSpec, QuestionSpec};
 use testkit::now;
@@ -42,7 +42,7 @@ impl Situation {
         }
     }
 
-    pub fn judge(&self) -> Judgement {
+    pub fn judge(&self) -> Judgment {
         judge(
             &self.request,
             &self.policy,
