@@ -3,4 +3,4 @@
 use csr_warden_fuzz::fuzz_targets::inventory;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| inventory::holds(data));
+fuzz_target!(|data: &[u8]| inventory::check(data));

@@ -23,7 +23,7 @@ use super::target::block_on;
 use crate::cluster::approval::{self, Outcome};
 use judge::csr::Request;
 use judge::evidence::Fact;
-use judge::finding::shown;
+use judge::finding::escaped;
 use judge::{Decision, Judgment, Verdict};
 
 /// Conflicts in a row after which somebody is in a loop with us.
@@ -255,7 +255,7 @@ fn item(one: &Judged, look: &Look, args: &ApproveArgs) -> Item {
     Item {
         request: object.name.clone(),
         uid: object.uid.clone(),
-        requestor: shown(object.requestor.username.as_bytes()),
+        requestor: escaped(object.requestor.username.as_bytes()),
         created: object.created,
         verdict: one.judgment.verdict.decision().as_str(),
         plan: match &one.judgment.verdict {
@@ -277,15 +277,16 @@ fn item(one: &Judged, look: &Look, args: &ApproveArgs) -> Item {
 /// read and judged anew.
 async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
     let client = &lookout.connection.writes;
-    let mut kept = one.request.object.kept.clone();
+    let mut preserved = one.request.object.preserved.clone();
     let mut verdict = one.judgment.verdict.clone();
     for _ in 0..TRIES {
         let (outcome, written) = match (&verdict, item.plan) {
-            (Verdict::Approve(approval), Some("Approved")) => {
-                (approval::approve(client, approval, &kept).await, "Approved")
-            }
+            (Verdict::Approve(approval), Some("Approved")) => (
+                approval::approve(client, approval, &preserved).await,
+                "Approved",
+            ),
             (Verdict::Deny(denial), Some("Denied")) => {
-                (approval::deny(client, denial, &kept).await, "Denied")
+                (approval::deny(client, denial, &preserved).await, "Denied")
             }
             _ => {
                 let now = verdict.decision();
@@ -319,7 +320,7 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
             return;
         }
         let request = Request::read(object, &encoded);
-        kept = request.object.kept.clone();
+        preserved = request.object.preserved.clone();
         verdict = look.judge(&request, &lookout.policy).verdict;
     }
     item.failure = Some("somebody changes it all the time".into());

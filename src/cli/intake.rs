@@ -16,13 +16,13 @@ use crate::cluster::apiserver_certificates::ApiServer;
 use crate::cluster::objects::{SlimNode, SlimRequest};
 use crate::cluster::protected_objects::{self, CLUSTER_INFO, KUBERNETES_SERVICE, ProtectedObject};
 use crate::sources::machines::machine;
-use judge::csr::{Object, Request, Settled};
+use judge::csr::{CsrObject, Request, Settled};
 use judge::evidence::{Evidence, Fact, Inventory, Source};
 use judge::policy::{MachineKind, Spec};
 
 /// A request that has been taken in.
 pub(super) struct Taken {
-    pub(super) object: Object,
+    pub(super) object: CsrObject,
     /// `spec.request`.
     pub(super) encoded: Vec<u8>,
 }
@@ -35,7 +35,7 @@ impl Taken {
 
     /// The request as if it had just been made, and nobody had decided on it.
     pub(super) fn read_as_new(&self, now: Timestamp) -> Request {
-        let object = Object {
+        let object = CsrObject {
             created: now,
             settled: None,
             terminating: false,

@@ -269,8 +269,8 @@ impl From<&Answer> for SeenReply {
     fn from(answer: &Answer) -> SeenReply {
         match answer {
             Answer::Sans(sans) => SeenReply::Sans(sans.iter().map(San::to_string).collect()),
-            Answer::Nothing(why) => SeenReply::Nothing(why.clone()),
-            Answer::OfAnother(node) => SeenReply::OfAnother(node.to_string()),
+            Answer::Empty(why) => SeenReply::Nothing(why.clone()),
+            Answer::OtherNode(node) => SeenReply::OfAnother(node.to_string()),
             Answer::Failed(why) => SeenReply::Failed(why.clone()),
         }
     }
@@ -283,8 +283,8 @@ impl SeenReply {
                 let sans = sans.iter().map(|text| san(text));
                 Answer::Sans(sans.collect::<Result<_>>()?)
             }
-            SeenReply::Nothing(why) => Answer::Nothing(why),
-            SeenReply::OfAnother(node) => Answer::OfAnother(node_name(&node)?),
+            SeenReply::Nothing(why) => Answer::Empty(why),
+            SeenReply::OfAnother(node) => Answer::OtherNode(node_name(&node)?),
             SeenReply::Failed(why) => Answer::Failed(why),
         })
     }

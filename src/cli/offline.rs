@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::intake::{Intake, Taken};
 use crate::cluster::x509::sans_of_pem;
-use judge::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Request, Requestor};
+use judge::csr::{CsrObject, KUBELET_SERVING_SIGNER, PreservedMetadata, Request, Requestor};
 use judge::evidence::{Evidence, Fact, IdentityKind, Inventory, Protection, Source};
 use judge::policy::{IndependentSource, Spec};
 use judge::yaml;
@@ -77,7 +77,7 @@ impl Offline {
 
     /// The sources that the daemon looks at and of which no file holds anything.
     pub(super) fn not_given(&self) -> Vec<Source> {
-        Source::NEEDED
+        Source::REQUIRED
             .into_iter()
             .chain(self.named.iter().copied())
             .filter(|source| !self.intake.given.contains(source))
@@ -118,7 +118,7 @@ impl Offline {
         let name = file
             .file_stem()
             .map(|stem| stem.to_string_lossy().into_owned());
-        let object = Object {
+        let object = CsrObject {
             name: name.unwrap_or_default(),
             uid: "".into(),
             resource_version: String::new(),
@@ -129,7 +129,7 @@ impl Offline {
             usages: terms.usages.clone().into(),
             expiration_seconds: None,
             settled: None,
-            kept: Kept::default(),
+            preserved: PreservedMetadata::default(),
         };
         self.intake.take_request(Taken {
             object,

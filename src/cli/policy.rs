@@ -41,7 +41,11 @@ pub(super) fn load(choice: Option<&str>) -> Result<(Policy, Option<PolicyFile>)>
 /// What could stand where this was found, and what was probably meant.
 fn expected(found: &str) -> String {
     let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
-    format!("one of {}{}", names.join(", "), yaml::meant(found, &names))
+    format!(
+        "one of {}{}",
+        names.join(", "),
+        yaml::suggestion(found, &names)
+    )
 }
 
 /// Flags of `policy`.

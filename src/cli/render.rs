@@ -10,9 +10,9 @@ use serde::Serialize;
 use super::WIDTH;
 use super::change::change;
 use judge::Judgment;
-use judge::csr::Object;
+use judge::csr::CsrObject;
 use judge::evidence::Source;
-use judge::finding::{Effect, Finding, shown};
+use judge::finding::{Effect, Finding, escaped};
 use judge::policy::Policy;
 
 /// One judged request.
@@ -113,14 +113,14 @@ impl ShownFinding {
 
 impl Shown {
     pub(super) fn new(
-        object: &Object,
+        object: &CsrObject,
         judgment: &Judgment,
         policy: &Policy,
         not_given: &[Source],
     ) -> Shown {
         Shown {
             request: object.name.clone(),
-            requestor: shown(object.requestor.username.as_bytes()),
+            requestor: escaped(object.requestor.username.as_bytes()),
             verdict: judgment.verdict.decision().as_str(),
             findings: judgment.findings.iter().map(ShownFinding::new).collect(),
             sans: judgment
@@ -139,7 +139,7 @@ impl Shown {
 
     /// The same, with what would change each finding.
     pub(super) fn explained(
-        object: &Object,
+        object: &CsrObject,
         judgment: &Judgment,
         policy: &Policy,
         now: Timestamp,

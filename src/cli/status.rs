@@ -21,7 +21,7 @@ use super::target::block_on;
 use judge::csr::names::NodeName;
 use judge::csr::{Request, Settled};
 use judge::evidence::Source;
-use judge::finding::shown;
+use judge::finding::escaped;
 
 /// Open requests of one requestor that are shown, the newest: more say nothing new.
 const MOST_OF_ONE: usize = 4;
@@ -224,7 +224,7 @@ fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
             node_exists: nodes_read.then_some(node_exists),
             node: node.as_ref().map(ToString::to_string),
             request: Some(object.name.clone()),
-            requestor: Some(shown(username.as_bytes())),
+            requestor: Some(escaped(username.as_bytes())),
             state,
             decided: matches!(state, "Denied" | "Failed")
                 .then(|| known.story.condition(state).cloned())

@@ -13,11 +13,11 @@ use tokio::time::timeout;
 use super::connection::WRITE_DEADLINE;
 use super::error::{ApiError, describe};
 use super::objects::SlimRequest;
-use judge::csr::{Kept, Object};
+use judge::csr::{CsrObject, PreservedMetadata};
 use judge::{Approval, Denial};
 
 /// A request that was re-read after a conflict, and its `spec.request`; `None` if it was deleted.
-pub type CurrentRequest = Option<Box<(Object, Vec<u8>)>>;
+pub type CurrentRequest = Option<Box<(CsrObject, Vec<u8>)>>;
 
 /// The outcome of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,11 @@ impl Outcome {
 }
 
 /// Writes the condition Approved.
-pub async fn approve(client: &Client, approval: &Approval, kept: &Kept) -> Outcome {
+pub async fn approve(
+    client: &Client,
+    approval: &Approval,
+    preserved: &PreservedMetadata,
+) -> Outcome {
     let condition = condition(Approval::CONDITION, approval.reason(), approval.message());
     let version = approval.resource_version();
     write(
@@ -84,13 +88,13 @@ pub async fn approve(client: &Client, approval: &Approval, kept: &Kept) -> Outco
         approval.uid(),
         version,
         condition,
-        kept,
+        preserved,
     )
     .await
 }
 
 /// Writes the condition Denied.
-pub async fn deny(client: &Client, denial: &Denial, kept: &Kept) -> Outcome {
+pub async fn deny(client: &Client, denial: &Denial, preserved: &PreservedMetadata) -> Outcome {
     let condition = condition(Denial::CONDITION, denial.reason(), denial.message());
     let version = denial.resource_version();
     write(
@@ -99,7 +103,7 @@ pub async fn deny(client: &Client, denial: &Denial, kept: &Kept) -> Outcome {
         denial.uid(),
         version,
         condition,
-        kept,
+        preserved,
     )
     .await
 }
@@ -130,9 +134,9 @@ async fn write(
     uid: &str,
     resource_version: &str,
     condition: Value,
-    kept: &Kept,
+    preserved: &PreservedMetadata,
 ) -> Outcome {
-    let written = read_and_send(client, name, uid, resource_version, condition, kept);
+    let written = read_and_send(client, name, uid, resource_version, condition, preserved);
     match timeout(WRITE_DEADLINE, written).await {
         Ok(Outcome::Changed(_)) => match read(client, name).await {
             Ok(found) => Outcome::Changed(found.map(|request| Box::new(request.split()))),
@@ -155,11 +159,11 @@ async fn read_and_send(
     uid: &str,
     resource_version: &str,
     condition: Value,
-    kept: &Kept,
+    preserved: &PreservedMetadata,
 ) -> Outcome {
     let mut metadata = Map::new();
     let mut conditions = Vec::new();
-    if kept.has_more {
+    if preserved.has_more {
         let request = requests().get(name, &GetParams::default());
         let full: Value = match send(client, request).await {
             Ok(full) => full,
@@ -173,7 +177,7 @@ async fn read_and_send(
         }
     } else {
         metadata.insert("name".into(), name.into());
-        metadata.insert("generateName".into(), (*kept.generate_name).into());
+        metadata.insert("generateName".into(), (*preserved.generate_name).into());
     }
     // Conditional on the state that was judged, not on the state that was just read.
     metadata.insert("uid".into(), uid.into());

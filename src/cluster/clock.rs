@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use judge::evidence::Moment;
+use judge::evidence::Instants;
 
 /// What time it is. Handed to everything that dates something, so that a test can hand in one whose
 /// time of day passes with tokio's clock, which it can stop and move.
@@ -44,18 +44,18 @@ impl Clock {
     /// The present, by all clocks.
     pub fn now(&self) -> Now {
         let (begin, begun) = self.begun;
-        let monotonic = Instant::now();
-        let passed = monotonic.saturating_duration_since(begun);
-        let steady = begin.checked_add(passed).unwrap_or(begin);
+        let instant = Instant::now();
+        let passed = instant.saturating_duration_since(begun);
+        let monotonic = begin.checked_add(passed).unwrap_or(begin);
         let wall = match self.time_of_day {
             TimeOfDay::OfMachine => Timestamp::now(),
             #[cfg(test)]
-            TimeOfDay::Counted => steady,
+            TimeOfDay::Counted => monotonic,
         };
         Now {
             wall,
-            steady,
             monotonic,
+            instant,
         }
     }
 
@@ -72,28 +72,28 @@ pub struct Now {
     /// The time of day.
     pub wall: Timestamp,
     /// The time of day when this process began, and what has passed since.
-    pub steady: Timestamp,
+    pub monotonic: Timestamp,
     /// The monotonic time.
-    pub monotonic: Instant,
+    pub instant: Instant,
 }
 
 impl Now {
     /// The steady time at this monotonic time, which has passed.
-    pub fn steady_at(self, monotonic: Instant) -> Timestamp {
-        let passed = self.monotonic.saturating_duration_since(monotonic);
-        self.steady.checked_sub(passed).unwrap_or(self.steady)
+    pub fn monotonic_at(self, instant: Instant) -> Timestamp {
+        let passed = self.instant.saturating_duration_since(instant);
+        self.monotonic.checked_sub(passed).unwrap_or(self.monotonic)
     }
 
     /// How far somebody has set the time of day since the process began.
-    pub fn set_by(self) -> SignedDuration {
-        self.moment().set_by()
+    pub fn clock_skew(self) -> SignedDuration {
+        self.instants().clock_skew()
     }
 
     /// What a judgment needs of it.
-    pub fn moment(self) -> Moment {
-        Moment {
+    pub fn instants(self) -> Instants {
+        Instants {
             wall: self.wall,
-            steady: self.steady,
+            monotonic: self.monotonic,
         }
     }
 }
@@ -111,7 +111,7 @@ mod tests {
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         let after = clock.now();
         assert!(after.wall > before.wall && before.wall >= begin);
-        assert_eq!(after.set_by(), SignedDuration::ZERO);
-        assert_eq!(after.steady_at(before.monotonic), before.steady);
+        assert_eq!(after.clock_skew(), SignedDuration::ZERO);
+        assert_eq!(after.monotonic_at(before.instant), before.monotonic);
     }
 }

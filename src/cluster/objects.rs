@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use judge::csr::names::NodeName;
-use judge::csr::{Kept, LARGEST_REQUEST, Object, Requestor, Settled};
+use judge::csr::{CsrObject, MAX_REQUEST_BYTES, PreservedMetadata, Requestor, Settled};
 use judge::evidence;
 
 const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
@@ -146,10 +146,10 @@ struct StatusCondition {
 }
 
 impl SlimRequest {
-    /// Splits off `spec.request`. If it exceeds [`LARGEST_REQUEST`], one byte more than that is kept.
-    pub fn split(self) -> (Object, Vec<u8>) {
+    /// Splits off `spec.request`. If it exceeds [`MAX_REQUEST_BYTES`], one byte more than that is kept.
+    pub fn split(self) -> (CsrObject, Vec<u8>) {
         let settled = self.settled();
-        let kept = Kept {
+        let preserved = PreservedMetadata {
             generate_name: self
                 .metadata
                 .generate_name
@@ -162,7 +162,7 @@ impl SlimRequest {
         let spec = self.spec;
         let mut credential_ids = spec.extra.credential_id;
         credential_ids.shrink_to_fit();
-        let object = Object {
+        let object = CsrObject {
             name: meta.name.unwrap_or_default(),
             uid: meta.uid.unwrap_or_default().into(),
             resource_version: meta.resource_version.unwrap_or_default(),
@@ -178,11 +178,11 @@ impl SlimRequest {
             usages: spec.usages.into(),
             expiration_seconds: spec.expiration_seconds,
             settled,
-            kept,
+            preserved,
         };
         // One byte above the limit proves that a request is too large, and many requests may wait.
         let mut encoded = spec.request.0;
-        encoded.truncate(LARGEST_REQUEST + 1);
+        encoded.truncate(MAX_REQUEST_BYTES + 1);
         encoded.shrink_to_fit();
         (object, encoded)
     }
@@ -318,7 +318,7 @@ mod tests {
             .unwrap();
             request.split().1.len()
         };
-        assert_eq!(bytes(LARGEST_REQUEST), LARGEST_REQUEST);
-        assert_eq!(bytes(1_000_000), LARGEST_REQUEST + 1);
+        assert_eq!(bytes(MAX_REQUEST_BYTES), MAX_REQUEST_BYTES);
+        assert_eq!(bytes(1_000_000), MAX_REQUEST_BYTES + 1);
     }
 }

@@ -7,7 +7,7 @@ use super::apiserver_certificates::ApiServer;
 use super::kubeconfig;
 use super::protected_objects::{Kind, ProtectedObject};
 use judge::csr::names::San;
-use judge::evidence::{IdentityKind, Protection, unmapped};
+use judge::evidence::{IdentityKind, Protection, to_ipv4_mapped};
 
 /// The identities that one object protects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl ProtectedObject {
         let cidrs = self.spec.as_ref().and_then(|spec| spec.cidrs.as_deref());
         let network = |text: &str| {
             let network: IpNet = text.parse().ok()?;
-            Some(unmapped(&network).unwrap_or(network))
+            Some(to_ipv4_mapped(&network).unwrap_or(network))
         };
         let (networks, unreadable) =
             parse_all(cidrs.unwrap_or_default().iter(), "a network", network);

@@ -13,7 +13,7 @@ use crate::cluster::apiserver_certificates::{ApiServer, CertificateReader};
 use crate::cluster::backoff::Backoff;
 use crate::cluster::random::Random;
 use judge::evidence::{Fact, Source};
-use judge::policy::Demand;
+use judge::policy::Requirement;
 
 /// Interval of the periodic re-read.
 const READ_AGAIN: Duration = Duration::from_secs(600);
@@ -58,8 +58,9 @@ pub(super) async fn read_certificates(
         }
         read.retain(|server| servers.contains(server));
         known.clone_from(&servers);
-        let decisive =
-            |server: &ApiServer| demand == Demand::Required || Some(server) == configured.as_ref();
+        let decisive = |server: &ApiServer| {
+            demand == Requirement::Required || Some(server) == configured.as_ref()
+        };
         let say = |said: Fact| inputs.send(Input::Certificates(demand, said));
 
         // What a new one protects is unknown from now on, not when a handshake has failed.
@@ -229,7 +230,7 @@ mod tests {
         ApiServer::endpoint(&San::Ip(address.ip()), address.port())
     }
 
-    fn in_force(demand: Demand) -> InForce {
+    fn in_force(demand: Requirement) -> InForce {
         let mut policy = default_policy().unwrap();
         policy.spec.protected.endpoint_certificates = demand;
         InForce {
@@ -239,7 +240,7 @@ mod tests {
     }
 
     /// Next reported state, with the demand that it is for.
-    async fn said(inputs: &mut mpsc::Receiver<Input>) -> (Demand, Fact) {
+    async fn said(inputs: &mut mpsc::Receiver<Input>) -> (Requirement, Fact) {
         loop {
             if let Input::Certificates(demand, said) = inputs.recv().await.unwrap() {
                 return (demand, said);
@@ -247,8 +248,8 @@ mod tests {
         }
     }
 
-    fn lacks(said: &(Demand, Fact), server: &ApiServer, words: &str) -> bool {
-        matches!(said, (Demand::Required, Fact::Incomplete(_, why))
+    fn lacks(said: &(Requirement, Fact), server: &ApiServer, words: &str) -> bool {
+        matches!(said, (Requirement::Required, Fact::Incomplete(_, why))
             if why.starts_with(&server.url()) && why.contains(words))
     }
 
@@ -261,7 +262,7 @@ mod tests {
         let mut config = Config::new(own.url().parse().unwrap());
         config.root_cert = Some(vec![pair.cert.der().to_vec()]);
 
-        let (policy, policies) = watch::channel(in_force(Demand::Required));
+        let (policy, policies) = watch::channel(in_force(Requirement::Required));
         let (endpoints, listed) = watch::channel(Some(BTreeSet::new()));
         let (sender, mut inputs) = mpsc::channel(16);
         let random = Random::seeded(1);
@@ -281,19 +282,19 @@ mod tests {
 
         // Nobody listens there any more.
         drop(listener);
-        policy.send_replace(in_force(Demand::Optional));
+        policy.send_replace(in_force(Requirement::Optional));
         endpoints.send_replace(Some(BTreeSet::from([silent.clone()])));
         let optional = loop {
             let said = said(&mut inputs).await;
-            if said.0 == Demand::Optional {
+            if said.0 == Requirement::Optional {
                 break said;
             }
         };
         assert!(matches!(optional.1, Fact::Synced(_)), "{optional:?}");
-        policy.send_replace(in_force(Demand::Required));
+        policy.send_replace(in_force(Requirement::Required));
         let required = loop {
             let said = said(&mut inputs).await;
-            if said.0 == Demand::Required {
+            if said.0 == Requirement::Required {
                 break said;
             }
         };

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use judge::csr::{Object, Uid};
+use judge::csr::{CsrObject, Uid};
 use judge::evidence::{Answer, Fact};
 use judge::finding::Question;
-use judge::policy::{Demand, Policy};
+use judge::policy::{Policy, Requirement};
 
 /// An event that the state applies.
 #[derive(Debug)]
 pub(super) enum Input {
     /// A request exists in this state. `is_listed`: a list has shown it, not the running watch.
     Request {
-        request: Box<(Object, Vec<u8>)>,
+        request: Box<(CsrObject, Vec<u8>)>,
         is_listed: bool,
     },
     /// The request of this UID is gone.
@@ -25,7 +25,7 @@ pub(super) enum Input {
     /// A fact about Machines, from the watches of this generation.
     Machines(u64, Fact),
     /// A fact about the API servers' certificates, read under this demand.
-    Certificates(Demand, Fact),
+    Certificates(Requirement, Fact),
     /// The answer to a question.
     Answered(Box<Answered>),
     /// The reloaded policy, or the reason why it cannot be used.

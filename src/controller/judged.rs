@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use judge::csr::{Fingerprint, Object, Uid};
+use judge::csr::{CsrObject, Fingerprint, Uid};
 use judge::finding::{Awaited, Question};
 use judge::policy::{Enforcement, Policy};
 use judge::{Approval, Denial, Judgment, Verdict};
@@ -24,7 +24,7 @@ pub(super) struct Judged {
     /// The request's UID.
     pub(super) uid: Uid,
     /// The request.
-    pub(super) object: Arc<Object>,
+    pub(super) object: Arc<CsrObject>,
     /// Fingerprint of the requested key; `None` if the request could not be decoded.
     pub(super) key: Option<Fingerprint>,
     /// The judgment.

@@ -77,7 +77,7 @@ async fn ask_all(
         asking.spawn(async move {
             let (answer, holds) = resolve(&question, &policy, resolver, kubelets).await;
             let holds = SignedDuration::try_from(holds).unwrap_or_default();
-            let now = clock.now().steady;
+            let now = clock.now().monotonic;
             Answered {
                 question,
                 answer,

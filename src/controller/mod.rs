@@ -199,7 +199,7 @@ impl Controller {
             let Some(effects) = self.state.next(begun) else {
                 return false;
             };
-            self.metrics.observe_judgement(begun.monotonic.elapsed());
+            self.metrics.observe_judgment(begun.instant.elapsed());
             self.perform(effects);
         }
         self.state.has_next(self.clock.now())

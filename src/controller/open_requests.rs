@@ -10,7 +10,7 @@ use super::packed::{PackedRequest, Packer};
 use super::timeline::Timeline;
 use crate::cluster::clock::Now;
 use judge::Decision;
-use judge::csr::{Fingerprint, FirstSeen, Object, Request};
+use judge::csr::{CsrObject, Fingerprint, FirstSeen, Request};
 use judge::csr::{Uid, Username};
 use judge::finding::Code;
 
@@ -76,7 +76,7 @@ impl Entry {
     /// The event that first showed it.
     fn first_seen(&self, now: Now) -> Option<FirstSeen> {
         Some(FirstSeen {
-            at: now.steady_at(self.seen),
+            at: now.monotonic_at(self.seen),
             resource_version: self.first_version?,
             is_creation: self.is_creation,
         })
@@ -99,7 +99,7 @@ impl OpenRequests {
     /// request that has to be dropped because of the limit, if any: it may be this one.
     pub(super) fn put(
         &mut self,
-        object: Object,
+        object: CsrObject,
         encoded: &[u8],
         is_listed: bool,
         now: Instant,
@@ -109,7 +109,7 @@ impl OpenRequests {
         let created = object.created;
         let first_version = object.resource_version.parse().ok();
         // What a kubelet's request does not have can have been added by an update.
-        let is_creation = !is_listed && !object.kept.has_more;
+        let is_creation = !is_listed && !object.preserved.has_more;
         let request = OpenRequest::Packed(Box::new(self.packer.pack(object, encoded)));
         if let Some(entry) = self.entries.get_mut(&uid) {
             entry.request = request;
@@ -140,7 +140,7 @@ impl OpenRequests {
     pub(super) fn request(&mut self, uid: &Uid, now: Now) -> Option<&Request> {
         let entry = self.entries.get_mut(uid)?;
         if let OpenRequest::Packed(packed) = &entry.request {
-            let read = Request::read_late(packed.object(), packed.encoded());
+            let read = Request::read_packed(packed.object(), packed.encoded());
             let read = read.with_first_seen(entry.first_seen(now));
             entry.request = OpenRequest::Read(Box::new(read));
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use judge::csr::{Encoded, Kept, Object, Requestor, Settled};
+use judge::csr::{CsrObject, PackedPem, PreservedMetadata, Requestor, Settled};
 use judge::csr::{Uid, Username};
 
 /// Fields with the same values in nearly all requests of kubelets.
@@ -39,13 +39,13 @@ pub(super) struct PackedRequest {
     has_more: bool,
     shared: Arc<SharedFields>,
     texts: Texts,
-    encoded: Encoded,
+    encoded: PackedPem,
 }
 
 impl Packer {
     /// Packs a request.
-    pub(super) fn pack(&mut self, object: Object, encoded: &[u8]) -> PackedRequest {
-        let Object {
+    pub(super) fn pack(&mut self, object: CsrObject, encoded: &[u8]) -> PackedRequest {
+        let CsrObject {
             name,
             uid,
             resource_version,
@@ -56,12 +56,12 @@ impl Packer {
             usages,
             expiration_seconds,
             settled,
-            kept,
+            preserved,
         } = object;
-        let Kept {
+        let PreservedMetadata {
             generate_name,
             has_more,
-        } = kept;
+        } = preserved;
         let shared = SharedFields {
             signer,
             groups: requestor.groups,
@@ -83,7 +83,7 @@ impl Packer {
             has_more,
             shared: self.kind(shared),
             texts: Texts::of(single.into_iter().chain(ids)),
-            encoded: Encoded::of(encoded),
+            encoded: PackedPem::new(encoded),
         }
     }
 
@@ -119,14 +119,14 @@ impl PackedRequest {
         self.texts.get(RESOURCE_VERSION)
     }
 
-    pub(super) fn encoded(&self) -> &Encoded {
+    pub(super) fn encoded(&self) -> &PackedPem {
         &self.encoded
     }
 
     /// The unpacked API object.
-    pub(super) fn object(&self) -> Object {
+    pub(super) fn object(&self) -> CsrObject {
         let ids = SINGLE..self.texts.len();
-        Object {
+        CsrObject {
             name: self.texts.get(NAME).to_owned(),
             uid: self.uid.clone(),
             resource_version: self.texts.get(RESOURCE_VERSION).to_owned(),
@@ -142,7 +142,7 @@ impl PackedRequest {
             usages: self.shared.usages.clone(),
             expiration_seconds: self.expiration_seconds,
             settled: self.settled,
-            kept: Kept {
+            preserved: PreservedMetadata {
                 generate_name: self.shared.generate_name.clone(),
                 has_more: self.has_more,
             },
@@ -190,8 +190,8 @@ mod tests {
     use super::*;
     use judge::csr::{KUBELET_SERVING_SIGNER, Request};
 
-    fn object(ids: &[&str]) -> Object {
-        Object {
+    fn object(ids: &[&str]) -> CsrObject {
+        CsrObject {
             name: "csr-x7k2p".into(),
             uid: "5c1f".into(),
             resource_version: "1207".into(),
@@ -207,7 +207,7 @@ mod tests {
             usages: [String::from("server auth")].into(),
             expiration_seconds: Some(-1),
             settled: Some(Settled::Failed),
-            kept: Kept {
+            preserved: PreservedMetadata {
                 generate_name: "csr-".into(),
                 has_more: true,
             },
@@ -224,7 +224,7 @@ mod tests {
             assert_eq!(packed.resource_version(), object.resource_version);
             assert_eq!(*packed.username(), object.requestor.username);
             assert_eq!(packed.created(), object.created);
-            let late = Request::read_late(packed.object(), packed.encoded());
+            let late = Request::read_packed(packed.object(), packed.encoded());
             assert_eq!(late, Request::read(object, b"bytes"));
         }
     }
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn what_is_alike_is_held_once() {
         let mut packer = Packer::default();
-        let of_kind = |kind: usize| Object {
+        let of_kind = |kind: usize| CsrObject {
             usages: vec![String::from("any"); kind].into(),
             ..object(&[])
         };

@@ -129,7 +129,7 @@ impl Controller {
         let unready = self.state.unready(now).into_iter();
         let unready = unready.map(|(source, why)| (source.as_str().to_owned(), why));
         self.health.record_loop(unready.collect());
-        self.metrics.set_sources(evidence, now.steady);
+        self.metrics.set_sources(evidence, now.monotonic);
         let oldest = self.state.open().oldest();
         let age =
             oldest.and_then(|oldest| Duration::try_from(now.wall.duration_since(oldest)).ok());

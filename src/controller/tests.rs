@@ -17,7 +17,7 @@ use crate::cluster::clock::Now;
 use crate::cluster::random::Random;
 use judge::Decision;
 use judge::csr::names::NodeName;
-use judge::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Requestor, Settled};
+use judge::csr::{CsrObject, KUBELET_SERVING_SIGNER, PreservedMetadata, Requestor, Settled};
 use judge::evidence::{Fact, Node, NodeAddress, Source};
 use judge::finding::Code;
 use judge::policy::{Enforcement, default_policy};
@@ -42,12 +42,12 @@ impl Scene {
         let policy = Arc::new(default_policy().unwrap());
         let mut now = Now {
             wall: "2026-11-24T10:00:00Z".parse().unwrap(),
-            steady: "2026-11-24T10:00:00Z".parse().unwrap(),
-            monotonic: Instant::now(),
+            monotonic: "2026-11-24T10:00:00Z".parse().unwrap(),
+            instant: Instant::now(),
         };
         let state = State::new(policy, Some(enforcement), Random::seeded(1), now);
         // It has waited for its sources for as long as it does.
-        now.monotonic += Duration::from_secs(3);
+        now.instant += Duration::from_secs(3);
         Scene {
             state,
             now,
@@ -79,7 +79,7 @@ impl Scene {
         self.know(Fact::Node(Box::new(node)));
     }
 
-    fn see(&mut self, object: Object, encoded: &[u8]) {
+    fn see(&mut self, object: CsrObject, encoded: &[u8]) {
         let input = Input::Request {
             request: Box::new((object, encoded.to_vec())),
             is_listed: self.is_listing,
@@ -92,10 +92,10 @@ impl Scene {
     }
 
     fn pass(&mut self, time: Duration) {
-        self.now.monotonic += time;
+        self.now.instant += time;
         let signed = SignedDuration::try_from(time).unwrap();
         self.now.wall += signed;
-        self.now.steady += signed;
+        self.now.monotonic += signed;
         self.state.tick(self.now);
     }
 
@@ -126,9 +126,9 @@ impl Scene {
     }
 }
 
-fn request(node: &str, number: usize, created: Timestamp) -> (Object, Vec<u8>) {
+fn request(node: &str, number: usize, created: Timestamp) -> (CsrObject, Vec<u8>) {
     let ip: IpAddr = "10.0.0.1".parse().unwrap();
-    let object = Object {
+    let object = CsrObject {
         name: format!("csr-{node}-{number}"),
         uid: format!("uid-{node}-{number}").into(),
         resource_version: "1".into(),
@@ -145,7 +145,7 @@ fn request(node: &str, number: usize, created: Timestamp) -> (Object, Vec<u8>) {
         usages: ["digital signature", "server auth"].map(Into::into).into(),
         expiration_seconds: None,
         settled: None,
-        kept: Kept::default(),
+        preserved: PreservedMetadata::default(),
     };
     (
         object,

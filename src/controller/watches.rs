@@ -78,7 +78,7 @@ pub(super) fn start(
 
 async fn follow_nodes(api: Api<SlimNode>, clock: Clock, random: Random, inputs: Inputs) {
     let read = |object| {
-        let node = read_node(object, clock.now().steady)?;
+        let node = read_node(object, clock.now().monotonic)?;
         Some((node.name.clone(), node))
     };
     let send = |change: Change<NodeName, Box<Node>>| {

@@ -26,11 +26,13 @@ impl Writer {
 
     /// Writes the condition, if this replica is still the leader.
     pub(super) async fn write(self, judged: Arc<Judged>) -> Outcome {
-        let kept = &judged.object.kept;
+        let preserved = &judged.object.preserved;
         match &judged.write {
             Some(_) if !self.leadership.may_write() => Outcome::NotLeading,
-            Some(Write::Approve(approval)) => approval::approve(&self.client, approval, kept).await,
-            Some(Write::Deny(denial)) => approval::deny(&self.client, denial, kept).await,
+            Some(Write::Approve(approval)) => {
+                approval::approve(&self.client, approval, preserved).await
+            }
+            Some(Write::Deny(denial)) => approval::deny(&self.client, denial, preserved).await,
             None => Outcome::Written,
         }
     }

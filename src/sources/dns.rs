@@ -140,7 +140,7 @@ fn to_answer(sans: BTreeSet<San>, until: Instant, what: &str) -> (Answer, Durati
 
 fn no_records(what: &str) -> (Answer, Duration) {
     (
-        Answer::Nothing(format!("DNS has nothing for {what}")),
+        Answer::Empty(format!("DNS has nothing for {what}")),
         NO_RECORDS_LIFETIME,
     )
 }

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 
 use judge::csr::names::{NodeName, San};
-use judge::evidence::{Machine, MachineLink};
+use judge::evidence::{Machine, NodeReference};
 use judge::policy::MachineKind;
 
 /// Maximum number of addresses that are read from one Machine.
@@ -19,13 +19,13 @@ pub fn machine(kind: &MachineKind, object: &DynamicObject) -> Machine {
     if let Some(fields) = whole.as_object_mut() {
         fields.insert("metadata".into(), serde_json::json!(meta));
     }
-    let link = match &kind.node_name {
-        Some(path) => MachineLink::Name(path.strings(&whole).next().and_then(NodeName::parse)),
-        None => MachineLink::ProviderId,
+    let node = match &kind.node_name {
+        Some(path) => NodeReference::Name(path.strings(&whole).next().and_then(NodeName::parse)),
+        None => NodeReference::ProviderId,
     };
     Machine {
         key: key(kind, object).into(),
-        link,
+        node,
         provider_id: kind.provider_id.strings(&whole).next().map(Into::into),
         addresses: kind
             .addresses

@@ -57,11 +57,11 @@ impl ServingCertificates {
         match timeout(deadline, self.handshake(at)).await {
             Ok(Ok(certificate)) => match answer_from(&certificate, node) {
                 Ok(answer) => (answer, ANSWER_LIFETIME),
-                Err(why) => (Answer::Nothing(format!("{at}: {why}")), FAILURE_LIFETIME),
+                Err(why) => (Answer::Empty(format!("{at}: {why}")), FAILURE_LIFETIME),
             },
             Ok(Err(HandshakeError::Certificate(why))) => {
                 let why = format!("{at} shows no certificate of the cluster's CA: {why}");
-                (Answer::Nothing(why), FAILURE_LIFETIME)
+                (Answer::Empty(why), FAILURE_LIFETIME)
             }
             Ok(Err(HandshakeError::Connection(why))) => {
                 (Answer::Failed(format!("{at}: {why}")), FAILURE_LIFETIME)
@@ -124,7 +124,7 @@ fn answer_from(certificate: &CertificateDer<'_>, node: &str) -> Result<Answer, S
         .and_then(NodeName::parse)
         .ok_or("the certificate is no node's")?;
     if owner.as_str() != node {
-        return Ok(Answer::OfAnother(owner));
+        return Ok(Answer::OtherNode(owner));
     }
     let names = sans(certificate).map_err(|error| error.to_string())?;
     Ok(Answer::Sans(names.into_iter().collect()))

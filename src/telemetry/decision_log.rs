@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
 use judge::Judgment;
-use judge::csr::{Fingerprint, Object};
+use judge::csr::{CsrObject, Fingerprint};
 use judge::finding::Finding;
 use judge::policy::{Enforcement, Policy};
 
@@ -100,7 +100,7 @@ pub fn schema() -> Schema {
 #[derive(Clone, Copy, Debug)]
 pub struct Decision<'a> {
     /// The request.
-    pub object: &'a Object,
+    pub object: &'a CsrObject,
     /// The judgment.
     pub judgment: &'a Judgment,
     /// Fingerprint of the requested key; `None` if the request could not be decoded.
@@ -189,7 +189,7 @@ fn text(timestamp: Timestamp, decision: Decision<'_>) -> String {
         ..
     } = decision;
     let verdict = judgment.verdict.decision();
-    let requestor = judge::finding::shown(object.requestor.username.as_bytes());
+    let requestor = judge::finding::escaped(object.requestor.username.as_bytes());
     let mut line = format!("{timestamp:.3} {verdict:<7} {} {requestor}", object.name);
     for finding in judgment.findings.iter() {
         let _ = write!(line, " [{}] {}", finding.code, finding.detail);

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use crate::cluster::access_review::{Access, may_get};
-use judge::finding::shown;
+use judge::finding::escaped;
 
 /// The path of the metrics.
 const PATH: &str = "/metrics";
@@ -59,7 +59,7 @@ impl IntoResponse for AuthError {
                 (StatusCode::UNAUTHORIZED, how, why).into_response()
             }
             AuthError::Forbidden(user) => {
-                let user = shown(user.as_bytes());
+                let user = escaped(user.as_bytes());
                 let why = format!("{user} may not get the nonResourceURL {PATH}\n");
                 (StatusCode::FORBIDDEN, why).into_response()
             }

@@ -6,9 +6,9 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
-use testkit::cluster::{Kind, ago};
+use testkit::cluster::{ProtectedKind, before_now};
 use testkit::now;
-use testkit::policies::Base;
+use testkit::policies::BasePolicy;
 use testkit::vector::Vector;
 
 /// Vectors that no file can hold, of a hundred.
@@ -24,15 +24,15 @@ fn is_beyond_files(vector: &Vector) -> bool {
         || !vector.sources.is_empty()
         || !vector.answers.is_empty()
         || !vector.keys.is_empty()
-        || !vector.clock_set_by.is_zero()
+        || !vector.clock_skew.is_zero()
         || vector.has_seen_order()
         // An object without a request's text, or dated by a fraction, is none of the API's.
-        || protected().any(|part| part.kind != Kind::Service && !part.networks.is_empty())
+        || protected().any(|part| part.kind != ProtectedKind::Service && !part.networks.is_empty())
         || protected().any(|part| part.until.is_some())
 }
 
 /// Addresses that files say stand for ever.
-fn is_young(vector: &Vector, base: Base) -> bool {
+fn is_young(vector: &Vector, base: BasePolicy) -> bool {
     let stable_for = base
         .with(vector.policy.as_ref())
         .spec
@@ -43,13 +43,13 @@ fn is_young(vector: &Vector, base: Base) -> bool {
 }
 
 /// Writes what the vector holds, and gives the arguments of `check`.
-fn write(dir: &Path, vector: &Vector, base: Base) -> Vec<String> {
+fn write(dir: &Path, vector: &Vector, base: BasePolicy) -> Vec<String> {
     let nodes = vector.nodes.iter().chain(&vector.others);
     let mut items: Vec<Value> = nodes
-        .map(|node| testkit::api_objects::node(node, ago(node.age), now()))
+        .map(|node| testkit::api_objects::node(node, before_now(node.age), now()))
         .collect();
     let protected = [vector.protected.as_slice(), &vector.also_protected].concat();
-    let (protecting, names) = testkit::api_objects::protecting(&protected);
+    let (protecting, names) = testkit::api_objects::protected_objects(&protected);
     items.extend(protecting);
     items.extend(
         vector
@@ -116,7 +116,7 @@ fn check_says_what_every_vector_says() {
             skipped += 1;
             continue;
         }
-        for base in Base::ALL
+        for base in BasePolicy::ALL
             .into_iter()
             .filter(|base| !is_young(vector, *base))
         {

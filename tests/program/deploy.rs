@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use judge::evidence::reserved;
+use judge::evidence::reserved_kind;
 use serde_json::Value;
 
 fn read(path: &str) -> String {
@@ -83,8 +83,8 @@ fn hardening_knows_reserved_addresses_of_the_judge() {
         .map(|network| network.trim().trim_matches('\'').parse().unwrap())
         .collect();
     for network in &networks {
-        assert!(reserved(network.network()).is_some(), "{network}");
-        assert!(reserved(network.broadcast()).is_some(), "{network}");
+        assert!(reserved_kind(network.network()).is_some(), "{network}");
+        assert!(reserved_kind(network.broadcast()).is_some(), "{network}");
     }
     for address in [
         "169.254.169.254",
@@ -107,7 +107,7 @@ fn hardening_knows_reserved_addresses_of_the_judge() {
         "fd20:ce::254",
     ] {
         let address = address.parse().unwrap();
-        assert!(reserved(address).is_some(), "{address}");
+        assert!(reserved_kind(address).is_some(), "{address}");
         assert!(
             networks.iter().any(|one| one.contains(&address)),
             "{address}"

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use csr_warden::telemetry::metrics::Metrics;
 use jiff::Timestamp;
-use judge::csr::{Object, Request};
+use judge::csr::{CsrObject, Request};
 use judge::evidence::{Evidence, Fact, Source};
 use judge::finding::Code;
 use judge::policy::default_policy;
@@ -19,7 +19,7 @@ pub(crate) fn exposed() -> String {
     for source in Source::ALL {
         evidence.apply(Fact::Synced(source), now);
     }
-    let object = Object {
+    let object = CsrObject {
         name: "csr-1".into(),
         uid: "1".into(),
         resource_version: "1".into(),
@@ -30,7 +30,7 @@ pub(crate) fn exposed() -> String {
         usages: Default::default(),
         expiration_seconds: None,
         settled: None,
-        kept: judge::csr::Kept::default(),
+        preserved: judge::csr::PreservedMetadata::default(),
     };
     let request = Request::read(object, b"");
     metrics.record_verdict(&judge::judge(&request, &policy, &evidence, now));

@@ -232,7 +232,7 @@ pub struct Finding {
 }
 
 /// Findings of one code beyond this number say nothing new and are an attacker's to multiply.
-const MOST_OF_ONE_CODE: usize = 8;
+const MAX_PER_CODE: usize = 8;
 
 /// All findings of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -283,7 +283,7 @@ impl Findings {
 
     fn push(&mut self, code: Code, effect: Effect, detail: String, awaits: Vec<Awaited>) {
         let same = self.0.iter().filter(|other| other.code == code);
-        if same.clone().count() < MOST_OF_ONE_CODE && !same.clone().any(|o| o.detail == detail) {
+        if same.clone().count() < MAX_PER_CODE && !same.clone().any(|o| o.detail == detail) {
             self.0.push(Finding {
                 code,
                 effect,
@@ -295,11 +295,11 @@ impl Findings {
 }
 
 /// Text from a request as it may be shown: control and non-ASCII bytes escaped, and cut.
-pub fn shown(bytes: &[u8]) -> String {
-    const LONGEST: usize = 80;
-    let head = bytes.get(..LONGEST).unwrap_or(bytes);
+pub fn escaped(bytes: &[u8]) -> String {
+    const MAX_BYTES: usize = 80;
+    let head = bytes.get(..MAX_BYTES).unwrap_or(bytes);
     let mut text = head.escape_ascii().to_string();
-    if bytes.len() > LONGEST {
+    if bytes.len() > MAX_BYTES {
         text.push('…');
     }
     text

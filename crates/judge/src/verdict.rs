@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::csr::{Content, Request};
-use crate::evidence::{Evidence, Moment};
+use crate::evidence::{Evidence, Instants};
 use crate::finding::{Awaited, Code, Effect, Findings};
 use crate::policy::Policy;
 use crate::rules::{self, Case, SanProof};
 
 /// The longest message of a condition, in bytes.
-const LONGEST_MESSAGE: usize = 1024;
+const MAX_MESSAGE_BYTES: usize = 1024;
 /// The reason of the condition Approved.
 const APPROVED_REASON: &str = "SansProven";
 
@@ -171,17 +171,17 @@ pub fn judge(
     request: &Request,
     policy: &Policy,
     evidence: &Evidence,
-    now: impl Into<Moment>,
+    now: impl Into<Instants>,
 ) -> Judgment {
     let case = Case::new(request, policy, evidence, now.into());
     let found = rules::apply(&case);
     let verdict = match found.findings.effect() {
         Some(Effect::Ignore) => Verdict::Ignore,
-        Some(Effect::Deny) => Verdict::Deny(Denial(denied(&case, &found.findings))),
+        Some(Effect::Deny) => Verdict::Deny(Denial(denial_condition(&case, &found.findings))),
         Some(Effect::Wait) => Verdict::Wait(awaited(&case, &found.findings)),
         // That nothing was found is not enough: each name must have somebody who vouches.
         None if is_proven(request.content.as_ref(), &found.proofs) => {
-            Verdict::Approve(Approval(approved(&case, &found.proofs)))
+            Verdict::Approve(Approval(approval_condition(&case, &found.proofs)))
         }
         None => Verdict::Wait(awaited(&case, &found.findings)),
     };
@@ -205,7 +205,7 @@ fn is_proven(content: Option<&Content>, proofs: &[SanProof]) -> bool {
     })
 }
 
-fn approved(case: &Case<'_>, proofs: &[SanProof]) -> Condition {
+fn approval_condition(case: &Case<'_>, proofs: &[SanProof]) -> Condition {
     let names: Vec<String> = proofs
         .iter()
         .map(|proof| format!("{} ({})", proof.san, proof.vouched_by.join(", ")))
@@ -213,7 +213,7 @@ fn approved(case: &Case<'_>, proofs: &[SanProof]) -> Condition {
     condition(case, APPROVED_REASON, &names.join("; "))
 }
 
-fn denied(case: &Case<'_>, findings: &Findings) -> Condition {
+fn denial_condition(case: &Case<'_>, findings: &Findings) -> Condition {
     let denying = || findings.iter().filter(|f| f.effect == Effect::Deny);
     let reason = denying().next().map_or("", |finding| finding.code.as_str());
     let details: Vec<&str> = denying().map(|finding| finding.detail.as_str()).collect();
@@ -223,7 +223,7 @@ fn denied(case: &Case<'_>, findings: &Findings) -> Condition {
 fn condition(case: &Case<'_>, reason: &'static str, why: &str) -> Condition {
     let object = &case.request.object;
     let policy = case.policy;
-    let message = cut(format!(
+    let message = truncated(format!(
         "csr-warden, policy {} ({}): {why}",
         policy.metadata.name, policy.digest
     ));
@@ -238,8 +238,8 @@ fn condition(case: &Case<'_>, reason: &'static str, why: &str) -> Condition {
     }
 }
 
-fn cut(mut message: String) -> String {
-    let end = message.floor_char_boundary(LONGEST_MESSAGE);
+fn truncated(mut message: String) -> String {
+    let end = message.floor_char_boundary(MAX_MESSAGE_BYTES);
     if end < message.len() {
         message.truncate(end);
         message.push('…');
@@ -277,7 +277,7 @@ mod tests {
         Some(Content {
             common_name: None,
             sans: sans.iter().map(|text| san(text)).collect(),
-            asked: sans.len(),
+            san_count: sans.len(),
             key: Fingerprint::of(b"a key"),
         })
     }
@@ -306,11 +306,11 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_between_characters() {
-        let short = "ä".repeat(LONGEST_MESSAGE / 2);
-        assert_eq!(cut(short.clone()), short);
-        assert_eq!(cut(format!("{short}ä")), format!("{short}…"));
+        let short = "ä".repeat(MAX_MESSAGE_BYTES / 2);
+        assert_eq!(truncated(short.clone()), short);
+        assert_eq!(truncated(format!("{short}ä")), format!("{short}…"));
         let odd = format!("x{short}");
-        let shorter = "ä".repeat(LONGEST_MESSAGE / 2 - 1);
-        assert_eq!(cut(odd), format!("x{shorter}…"));
+        let shorter = "ä".repeat(MAX_MESSAGE_BYTES / 2 - 1);
+        assert_eq!(truncated(odd), format!("x{shorter}…"));
     }
 }

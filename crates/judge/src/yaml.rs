@@ -15,14 +15,14 @@ use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, Options};
 
 use crate::api_version::FORMER_API_VERSION;
 pub use error::{Error, FieldError};
-pub use location::At;
-use location::place_of;
-use typed::{Node, Wrong};
+pub use location::Location;
+use location::locate;
+use typed::{Mismatch, Node};
 
 /// The most nodes that aliases repeat: a small text must not become a large value.
-const MOST_REPEATED: usize = 100_000;
+const MAX_REPEATED_NODES: usize = 100_000;
 /// The most bytes of all keys and scalars, with those that aliases repeat.
-const MOST_BYTES: usize = 8 * 1024 * 1024;
+const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Reads the only document of a text.
 pub fn document(text: &str) -> Result<Value, Error> {
@@ -49,8 +49,8 @@ pub fn read<T: DeserializeOwned>(
     let read = value(text, strict(DuplicateKeyPolicy::Error)).and_then(|value| typed(value, text));
     read.map_err(|error| {
         // Fields are only wrong in a document of the right kind.
-        let of_another = kind_of(text, api_version, &[kind]).err();
-        of_another.unwrap_or(error)
+        let other_node = kind_of(text, api_version, &[kind]).err();
+        other_node.unwrap_or(error)
     })
 }
 
@@ -104,8 +104,8 @@ fn strict(duplicate_keys: DuplicateKeyPolicy) -> Options {
     serde_saphyr::options! {
         duplicate_keys: duplicate_keys,
         merge_keys: MergeKeyPolicy::Error,
-        budget: serde_saphyr::budget! { max_total_scalar_bytes: MOST_BYTES },
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MOST_REPEATED },
+        budget: serde_saphyr::budget! { max_total_scalar_bytes: MAX_VALUE_BYTES },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPEATED_NODES },
     }
 }
 
@@ -117,8 +117,8 @@ fn value(text: &str, options: Options) -> Result<Value, Error> {
 fn typed<T: DeserializeOwned>(value: Value, text: &str) -> Result<T, Error> {
     serde_path_to_error::deserialize(Node(value)).map_err(|error| {
         let path = error.path().clone();
-        let wrong: Wrong = error.into_inner();
-        let place = place_of(&path, text);
+        let wrong: Mismatch = error.into_inner();
+        let place = locate(&path, text);
         let error = FieldError {
             path: path.iter().next().map(|_| path.to_string()),
             at: place.map(|place| if wrong.is_key { place.key } else { place.value }),
@@ -130,7 +130,7 @@ fn typed<T: DeserializeOwned>(value: Value, text: &str) -> Result<T, Error> {
 }
 
 /// The end of the sentence that names `found`: the word that was probably meant, if one is near.
-pub fn meant(found: &str, expected: &[&str]) -> String {
+pub fn suggestion(found: &str, expected: &[&str]) -> String {
     nearest(found, expected).map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"))
 }
 

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::fleet;
 use judge::csr::names::{NodeName, San};
-use judge::csr::{KUBELET_SERVING_SIGNER, Kept, Object, Requestor};
+use judge::csr::{CsrObject, KUBELET_SERVING_SIGNER, PreservedMetadata, Requestor};
 use judge::evidence::{Evidence, Fact, IdentityKind, Node, NodeAddress, Protection, Source};
 
 /// The address of the Service `kubernetes`.
@@ -60,9 +60,9 @@ pub fn evidence(nodes: usize, now: Timestamp) -> Result<Evidence> {
 }
 
 /// The API object of a request by this node, but for the request itself.
-pub fn object(node: &str, usages: &[&str], now: Timestamp) -> Object {
+pub fn object(node: &str, usages: &[&str], now: Timestamp) -> CsrObject {
     let texts = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
-    Object {
+    CsrObject {
         name: "csr-x7k2p".into(),
         uid: "2f0f3c9e-6d3a-4a39-9a2c-0f6f0a1b2c3d".into(),
         resource_version: "12345".into(),
@@ -78,6 +78,6 @@ pub fn object(node: &str, usages: &[&str], now: Timestamp) -> Object {
         usages: texts(usages),
         expiration_seconds: None,
         settled: None,
-        kept: Kept::default(),
+        preserved: PreservedMetadata::default(),
     }
 }

@@ -13,9 +13,9 @@ use judge::{Judgment, policy};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use testkit::now;
-use testkit::policies::Base;
+use testkit::policies::BasePolicy;
 use testkit::random::Random;
-use testkit::vector::{Vector, forged};
+use testkit::vector::{Vector, request_pem};
 
 /// Scenes of each of the two generators.
 const SCENES: usize = 10_000;
@@ -35,11 +35,11 @@ fn vectors(out: &mut impl Write) -> Result<()> {
         .collect();
     for vector in Vector::all() {
         let title = format!("vector {} {:?}", vector.row, vector.title);
-        for base in Base::ALL {
+        for base in BasePolicy::ALL {
             // With the change to the policy that the vector asks for.
             write_line(out, &title, base.as_str(), &vector.judgment(base))?;
         }
-        let request = vector.read(forged(&vector.request).as_bytes());
+        let request = vector.read(request_pem(&vector.request).as_bytes());
         let evidence = vector.evidence();
         for (name, policy) in &policies {
             let judged = judge::judge(&request, policy, &evidence, now());
@@ -53,10 +53,10 @@ fn vectors(out: &mut impl Write) -> Result<()> {
 fn property_scenes(out: &mut impl Write) -> Result<()> {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[1; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let worlds = testkit::strategies::world();
+    let worlds = testkit::strategies::any_vector();
     for index in 0..SCENES {
         let vector = worlds.new_tree(&mut runner).unwrap().current();
-        for base in Base::ALL {
+        for base in BasePolicy::ALL {
             let title = format!("property scene {index}");
             write_line(out, &title, base.as_str(), &vector.judgment(base))?;
         }

@@ -4,10 +4,10 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::cluster::{Kind, MachineSpec, NodeSpec, ProtectedSpec, ago};
+use crate::cluster::{MachineSpec, NodeSpec, ProtectedKind, ProtectedSpec, before_now};
 use crate::now;
 use crate::policies::MACHINE_GROUP;
-use crate::vector::{SettledSpec, Vector, forged};
+use crate::vector::{SettledSpec, Vector, request_pem};
 
 fn date(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
@@ -67,7 +67,7 @@ pub fn request(vector: &Vector) -> Value {
         "name": "csr-1",
         "uid": "uid-of-csr-1",
         "resourceVersion": "1",
-        "creationTimestamp": date(ago(object.age)),
+        "creationTimestamp": date(before_now(object.age)),
     });
     if object.terminating {
         metadata["deletionTimestamp"] = json!(date(now()));
@@ -80,7 +80,7 @@ pub fn request(vector: &Vector) -> Value {
         Some(SettledSpec::Failed) => condition("Failed"),
         Some(SettledSpec::Issued) => json!({"certificate": "aXNzdWVk"}),
     };
-    let encoded = BASE64_STANDARD.encode(forged(&vector.request));
+    let encoded = BASE64_STANDARD.encode(request_pem(&vector.request));
     json!({
         "apiVersion": "certificates.k8s.io/v1",
         "kind": "CertificateSigningRequest",
@@ -101,8 +101,8 @@ pub fn request(vector: &Vector) -> Value {
 
 /// The objects that protect all this, and the names that only the certificate of an API server can
 /// hold.
-pub fn protecting(parts: &[ProtectedSpec]) -> (Vec<Value>, Vec<String>) {
-    let of = |kind: Kind| {
+pub fn protected_objects(parts: &[ProtectedSpec]) -> (Vec<Value>, Vec<String>) {
+    let of = |kind: ProtectedKind| {
         let parts = parts.iter().filter(move |part| part.kind == kind);
         parts.flat_map(|part| part.sans.clone()).collect::<Vec<_>>()
     };
@@ -121,16 +121,16 @@ pub fn protecting(parts: &[ProtectedSpec]) -> (Vec<Value>, Vec<String>) {
         }),
         json!({
             "apiVersion": "v1", "kind": "Service", "metadata": metadata,
-            "spec": {"clusterIPs": of(Kind::Service)},
+            "spec": {"clusterIPs": of(ProtectedKind::Service)},
         }),
         json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
             "addressType": "IPv4", "metadata": metadata,
-            "endpoints": [{"addresses": of(Kind::ApiServerEndpoint)}],
+            "endpoints": [{"addresses": of(ProtectedKind::ApiServerEndpoint)}],
             "ports": [{"name": "https", "port": 6443, "protocol": "TCP"}],
         }),
     ];
-    (objects, of(Kind::ApiServerIdentity))
+    (objects, of(ProtectedKind::ApiServerIdentity))
 }
 
 /// A Machine of [`MACHINE_GROUP`].
@@ -138,7 +138,7 @@ pub fn machine(spec: &MachineSpec) -> Value {
     let mut metadata = json!({
         "name": spec.name,
         "namespace": "test",
-        "creationTimestamp": date(ago(spec.age)),
+        "creationTimestamp": date(before_now(spec.age)),
     });
     if spec.terminating {
         metadata["deletionTimestamp"] = json!(date(now()));

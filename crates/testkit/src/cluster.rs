@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use judge::csr::names::{NodeName, San};
 use judge::csr::{Fingerprint, FirstSeen};
 use judge::evidence::{
-    Answer, Fact, IdentityKind, Machine, MachineLink, Node, NodeAddress, Protection,
+    Answer, Fact, IdentityKind, Machine, Node, NodeAddress, NodeReference, Protection,
 };
 use judge::finding::Question;
 use serde::Deserialize;
@@ -69,7 +69,7 @@ impl NodeSpec {
         Node {
             name: NodeName::parse(&self.name).unwrap_or_else(|| panic!("`{}`", self.name)),
             uid: format!("uid-of-{}", self.name).into(),
-            created: ago(self.age),
+            created: before_now(self.age),
             first_seen: self.first_seen.map(FirstSeenSpec::event),
             terminating: self.terminating,
             lost: self.lost,
@@ -79,7 +79,7 @@ impl NodeSpec {
             addresses: addresses
                 .filter_map(|(kind, value)| NodeAddress::parse(kind, value))
                 .collect(),
-            addresses_since: ago(self.stable.unwrap_or(self.age)),
+            addresses_since: before_now(self.stable.unwrap_or(self.age)),
             pod_cidrs: self.pod_cidrs.clone(),
             provider_id: self.provider_id.as_deref().map(Into::into),
         }
@@ -102,7 +102,7 @@ pub struct FirstSeenSpec {
 impl FirstSeenSpec {
     pub fn event(self) -> FirstSeen {
         let version = self.version.to_string();
-        FirstSeen::new(ago(self.ago), &version, !self.listed).unwrap()
+        FirstSeen::new(before_now(self.ago), &version, !self.listed).unwrap()
     }
 }
 
@@ -111,7 +111,7 @@ impl FirstSeenSpec {
 #[serde(default, deny_unknown_fields)]
 pub struct ProtectedSpec {
     pub origin: String,
-    pub kind: Kind,
+    pub kind: ProtectedKind,
     pub sans: Vec<String>,
     pub networks: Vec<IpNet>,
     /// How long ago it protected them for the last time, if it does no more.
@@ -124,9 +124,9 @@ impl ProtectedSpec {
         Protection {
             origin: self.origin.clone(),
             kind: match self.kind {
-                Kind::Service => IdentityKind::Service,
-                Kind::ApiServerEndpoint => IdentityKind::ApiServerEndpoint,
-                Kind::ApiServerIdentity => IdentityKind::ApiServerIdentity,
+                ProtectedKind::Service => IdentityKind::Service,
+                ProtectedKind::ApiServerEndpoint => IdentityKind::ApiServerEndpoint,
+                ProtectedKind::ApiServerIdentity => IdentityKind::ApiServerIdentity,
             },
             sans: self.sans.iter().map(san).collect(),
             networks: self.networks.clone(),
@@ -135,7 +135,7 @@ impl ProtectedSpec {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub enum Kind {
+pub enum ProtectedKind {
     #[default]
     Service,
     ApiServerEndpoint,
@@ -200,14 +200,14 @@ impl MachineSpec {
         let san = |text: &String| San::from_host_text(text).unwrap_or_else(|| panic!("`{text}`"));
         Machine {
             key: format!("{} test/{}", self.kind, self.name).into(),
-            link: if self.by_provider_id {
-                MachineLink::ProviderId
+            node: if self.by_provider_id {
+                NodeReference::ProviderId
             } else {
-                MachineLink::Name(self.node.as_ref().map(node))
+                NodeReference::Name(self.node.as_ref().map(node))
             },
             provider_id: self.provider_id.as_deref().map(Into::into),
             addresses: self.addresses.iter().map(san).collect(),
-            created: ago(self.age),
+            created: before_now(self.age),
             terminating: self.terminating,
         }
     }
@@ -219,8 +219,8 @@ impl MachineSpec {
 pub struct AnswerSpec {
     pub to: QuestionSpec,
     pub sans: Option<Vec<String>>,
-    pub nothing: Option<String>,
-    pub of_another: Option<String>,
+    pub empty: Option<String>,
+    pub other_node: Option<String>,
     pub failed: Option<String>,
     /// For how long it still holds.
     #[serde(default = "a_minute")]
@@ -252,10 +252,10 @@ impl AnswerSpec {
             self.sans
                 .as_ref()
                 .map(|sans| Answer::Sans(sans.iter().map(san).collect())),
-            self.nothing.clone().map(Answer::Nothing),
-            self.of_another
+            self.empty.clone().map(Answer::Empty),
+            self.other_node
                 .as_ref()
-                .map(|name| Answer::OfAnother(node(name))),
+                .map(|name| Answer::OtherNode(node(name))),
             self.failed.clone().map(Answer::Failed),
         ];
         let mut forms = forms.into_iter().flatten();
@@ -309,31 +309,31 @@ pub fn kubeadm() -> Vec<ProtectedSpec> {
     vec![
         part(
             "Service default/kubernetes",
-            Kind::Service,
+            ProtectedKind::Service,
             &["10.96.0.1"],
             &[],
         ),
         part(
             "ServiceCIDR kubernetes",
-            Kind::Service,
+            ProtectedKind::Service,
             &[],
             &["10.96.0.0/12"],
         ),
         part(
             "EndpointSlice default/kubernetes",
-            Kind::ApiServerEndpoint,
+            ProtectedKind::ApiServerEndpoint,
             &["10.0.0.100"],
             &[],
         ),
         part(
             "certificate of https://10.0.0.100:6443",
-            Kind::ApiServerIdentity,
+            ProtectedKind::ApiServerIdentity,
             &certificate,
             &[],
         ),
         part(
             "ConfigMap kube-public/cluster-info",
-            Kind::ApiServerIdentity,
+            ProtectedKind::ApiServerIdentity,
             &["api.cluster.example"],
             &[],
         ),
@@ -341,6 +341,6 @@ pub fn kubeadm() -> Vec<ProtectedSpec> {
 }
 
 /// This long before the time of judging.
-pub fn ago(age: SignedDuration) -> Timestamp {
+pub fn before_now(age: SignedDuration) -> Timestamp {
     now().checked_sub(age).unwrap()
 }

@@ -7,12 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 use judge::evidence::{Evidence, Fact, Source};
 use judge::policy::Policy;
 
-use crate::cluster::{KeySpec, NodeSpec, ProtectedSpec, SourceSpec, ago};
+use crate::cluster::{KeySpec, NodeSpec, ProtectedSpec, SourceSpec, before_now};
 use crate::now;
-use crate::policies::{Base, machine_kinds};
+use crate::policies::{BasePolicy, machine_kinds};
 
 /// A fact, and when it was found out.
-pub type Dated = (Fact, Timestamp);
+pub type TimedFact = (Fact, Timestamp);
 
 /// What these say of a cluster.
 pub fn facts(
@@ -20,7 +20,7 @@ pub fn facts(
     protected: &[ProtectedSpec],
     keys: &[KeySpec],
     sources: &BTreeMap<String, SourceSpec>,
-) -> Vec<Dated> {
+) -> Vec<TimedFact> {
     let mut facts = facts_of_sources(sources);
     for (index, node) in nodes.iter().enumerate() {
         let is_fresh = nodes[..index].iter().all(|other| other.name != node.name);
@@ -32,7 +32,7 @@ pub fn facts(
         let origin = protection.origin.clone();
         facts.push((Fact::Protected(protection), now()));
         if let Some(until) = spec.until {
-            facts.push((Fact::Unprotected(origin), ago(until)));
+            facts.push((Fact::Unprotected(origin), before_now(until)));
         }
     }
     facts.extend(keys.iter().map(|key| (key.fact(), now())));
@@ -40,10 +40,10 @@ pub fn facts(
 }
 
 /// The evidence that is made of these facts; `machines` says whether Machines are watched.
-pub fn evidence(facts: Vec<Dated>, machines: bool) -> Evidence {
+pub fn evidence(facts: Vec<TimedFact>, machines: bool) -> Evidence {
     static WATCHING: LazyLock<Policy> = LazyLock::new(|| {
         let change = serde_json::json!({"sources": {"machines": machine_kinds()}});
-        Base::Default.with(Some(&change))
+        BasePolicy::Default.with(Some(&change))
     });
     let mut evidence = if machines {
         Evidence::new(&WATCHING.spec)
@@ -56,7 +56,7 @@ pub fn evidence(facts: Vec<Dated>, machines: bool) -> Evidence {
     evidence
 }
 
-fn facts_of_sources(specs: &BTreeMap<String, SourceSpec>) -> Vec<Dated> {
+fn facts_of_sources(specs: &BTreeMap<String, SourceSpec>) -> Vec<TimedFact> {
     for name in specs.keys() {
         let known = Source::ALL.iter().any(|source| source.as_str() == name);
         assert!(known, "there is no source `{name}`");
@@ -65,11 +65,14 @@ fn facts_of_sources(specs: &BTreeMap<String, SourceSpec>) -> Vec<Dated> {
     for source in Source::ALL {
         let spec = specs.get(source.as_str()).cloned().unwrap_or_default();
         if spec.synced {
-            facts.push((Fact::Synced(source), ago(SignedDuration::from_hours(24))));
+            facts.push((
+                Fact::Synced(source),
+                before_now(SignedDuration::from_hours(24)),
+            ));
         }
         if let Some(failing) = spec.failing {
             let why = "connection refused".to_owned();
-            facts.push((Fact::Failed(source, why), ago(failing)));
+            facts.push((Fact::Failed(source, why), before_now(failing)));
         }
     }
     facts

@@ -10,18 +10,18 @@ const STRICT: &str = include_str!("../../../policies/strict.yaml");
 
 /// Which built-in policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Base {
+pub enum BasePolicy {
     Default,
     Strict,
 }
 
-impl Base {
-    pub const ALL: [Base; 2] = [Base::Default, Base::Strict];
+impl BasePolicy {
+    pub const ALL: [BasePolicy; 2] = [BasePolicy::Default, BasePolicy::Strict];
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Base::Default => "default",
-            Base::Strict => "strict",
+            BasePolicy::Default => "default",
+            BasePolicy::Strict => "strict",
         }
     }
 
@@ -32,8 +32,8 @@ impl Base {
             LazyLock::new(|| policy::parse(STRICT).unwrap()),
         ];
         let shipped = match self {
-            Base::Default => &AS_SHIPPED[0],
-            Base::Strict => &AS_SHIPPED[1],
+            BasePolicy::Default => &AS_SHIPPED[0],
+            BasePolicy::Strict => &AS_SHIPPED[1],
         };
         let Some(change) = change else {
             return LazyLock::force(shipped).clone();
@@ -46,8 +46,8 @@ impl Base {
     /// The same as a file has it.
     pub fn written(self, change: Option<&Value>) -> Value {
         let text = match self {
-            Base::Default => DEFAULT,
-            Base::Strict => STRICT,
+            BasePolicy::Default => DEFAULT,
+            BasePolicy::Strict => STRICT,
         };
         let mut whole: Value = serde_saphyr::from_str(text).unwrap();
         match change {

@@ -137,7 +137,7 @@ pub fn names(dns: &[&str], ips: &[&str]) -> Vec<GeneralName> {
 }
 
 /// What the Node's addresses make a kubelet ask for, as text.
-fn as_asked(addresses: &[Address]) -> (Vec<&str>, Vec<&str>) {
+fn expected_names(addresses: &[Address]) -> (Vec<&str>, Vec<&str>) {
     let values = addresses
         .iter()
         .flat_map(BTreeMap::values)
@@ -147,7 +147,7 @@ fn as_asked(addresses: &[Address]) -> (Vec<&str>, Vec<&str>) {
 
 /// A request of `node-1` in some cluster, judged by some policy. Half of the requests ask for what
 /// the Node has, some of it or all, and half for anything.
-pub fn world() -> impl Strategy<Value = Vector> {
+pub fn any_vector() -> impl Strategy<Value = Vector> {
     let policy = prop_oneof![
         3 => Just(None),
         1 => Just(Some(serde_json::json!({"proof": {"ipAddresses": {"anyOf": []}, "nodeName": {"anyOf": []}, "dnsNames": {"anyOf": []}}}))),
@@ -179,7 +179,7 @@ pub fn world() -> impl Strategy<Value = Vector> {
                 index,
             )| {
                 let asked = if own && !addresses.is_empty() {
-                    let (dns, ips) = as_asked(&addresses);
+                    let (dns, ips) = expected_names(&addresses);
                     let mut all = names(&dns, &ips);
                     all.truncate(1 + index.index(all.len()));
                     all.dedup();

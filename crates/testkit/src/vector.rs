@@ -5,18 +5,18 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use jiff::SignedDuration;
-use judge::csr::{KUBELET_SERVING_SIGNER, Object, Request, Requestor, Settled};
-use judge::evidence::{Evidence, Fact, Inventory, Moment};
+use judge::csr::{CsrObject, KUBELET_SERVING_SIGNER, Request, Requestor, Settled};
+use judge::evidence::{Evidence, Fact, Instants, Inventory};
 use judge::finding::Code;
 use judge::{Decision, Judgment, judge};
 use serde::{Deserialize, Deserializer, de};
 
 use super::cluster::{
-    AnswerSpec, FirstSeenSpec, KeySpec, MachineSpec, NodeSpec, ProtectedSpec, SourceSpec, ago,
-    kubeadm,
+    AnswerSpec, FirstSeenSpec, KeySpec, MachineSpec, NodeSpec, ProtectedSpec, SourceSpec,
+    before_now, kubeadm,
 };
-use super::facts::{Dated, evidence, facts};
-use super::policies::Base;
+use super::facts::{TimedFact, evidence, facts};
+use super::policies::BasePolicy;
 use super::{now, read_yaml};
 use crate::forge::Recipe;
 
@@ -60,7 +60,7 @@ pub struct Vector {
     pub policy: Option<serde_json::Value>,
     /// How far somebody has set the time of day since csr-warden started.
     #[serde(default)]
-    pub clock_set_by: SignedDuration,
+    pub clock_skew: SignedDuration,
     pub expect: Expect,
 }
 
@@ -176,7 +176,7 @@ impl Vector {
             machines: None,
             answers: Vec::new(),
             policy: None,
-            clock_set_by: SignedDuration::ZERO,
+            clock_skew: SignedDuration::ZERO,
             expect: Expect::nothing(),
         }
     }
@@ -196,20 +196,20 @@ impl Vector {
         all
     }
 
-    pub fn expected(&self, base: Base) -> &Outcome {
+    pub fn expected(&self, base: BasePolicy) -> &Outcome {
         match base {
-            Base::Default => &self.expect.default,
-            Base::Strict => &self.expect.strict,
+            BasePolicy::Default => &self.expect.default,
+            BasePolicy::Strict => &self.expect.strict,
         }
     }
 
     /// What the judge says.
-    pub fn outcome(&self, base: Base) -> Outcome {
-        self.outcome_of(forged(&self.request).as_bytes(), base)
+    pub fn outcome(&self, base: BasePolicy) -> Outcome {
+        self.outcome_of(request_pem(&self.request).as_bytes(), base)
     }
 
     /// What the judge says if this is the request's text.
-    pub fn outcome_of(&self, text: &[u8], base: Base) -> Outcome {
+    pub fn outcome_of(&self, text: &[u8], base: BasePolicy) -> Outcome {
         let judged = self.judged(text, base);
         Outcome {
             verdict: judged.verdict.decision(),
@@ -219,16 +219,16 @@ impl Vector {
 
     /// All that the judge says.
     #[allow(dead_code)]
-    pub fn judgment(&self, base: Base) -> Judgment {
-        self.judged(forged(&self.request).as_bytes(), base)
+    pub fn judgment(&self, base: BasePolicy) -> Judgment {
+        self.judged(request_pem(&self.request).as_bytes(), base)
     }
 
-    fn judged(&self, text: &[u8], base: Base) -> Judgment {
+    fn judged(&self, text: &[u8], base: BasePolicy) -> Judgment {
         let request = self.read(text);
         let policy = base.with(self.policy.as_ref());
-        let now = Moment {
-            wall: now() + self.clock_set_by,
-            steady: now(),
+        let now = Instants {
+            wall: now() + self.clock_skew,
+            monotonic: now(),
         };
         judge(&request, &policy, &self.evidence(), now)
     }
@@ -247,7 +247,7 @@ impl Vector {
     }
 
     /// Of what that is made.
-    pub fn facts(&self) -> Vec<Dated> {
+    pub fn facts(&self) -> Vec<TimedFact> {
         let nodes = [self.nodes.as_slice(), &self.others].concat();
         let protected = [self.protected.as_slice(), &self.also_protected].concat();
         let mut facts = facts(&nodes, &protected, &self.keys, &self.sources);
@@ -277,14 +277,14 @@ impl Vector {
     }
 
     /// The API object.
-    pub fn object(&self) -> Object {
+    pub fn object(&self) -> CsrObject {
         let object = self.object.clone();
         let requestor = self.requestor.clone();
-        Object {
+        CsrObject {
             name: "csr-1".into(),
             uid: "uid-of-csr-1".into(),
             resource_version: "1".into(),
-            created: ago(object.age),
+            created: before_now(object.age),
             terminating: object.terminating,
             signer: object.signer.into(),
             requestor: Requestor {
@@ -301,13 +301,13 @@ impl Vector {
                 SettledSpec::Failed => Settled::Failed,
                 SettledSpec::Issued => Settled::Issued,
             }),
-            kept: Default::default(),
+            preserved: Default::default(),
         }
     }
 }
 
 /// The request's text. Signing takes most of the time, and many vectors share a request.
-pub fn forged(recipe: &Recipe) -> String {
+pub fn request_pem(recipe: &Recipe) -> String {
     static MADE: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
     let key = format!("{recipe:?}");
     if let Some(text) = MADE.lock().unwrap().get(&key) {

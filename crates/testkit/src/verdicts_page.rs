@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use judge::finding::Code;
 
-use super::policies::Base;
+use super::policies::BasePolicy;
 use super::threat_table::Row;
 use super::vector::Vector;
 
@@ -68,12 +68,12 @@ fn strict_only(vectors: &[Vector]) -> BTreeSet<Code> {
             .flat_map(|vector| vector.expected(base).codes.iter().copied())
             .collect()
     };
-    let [default, strict] = Base::ALL.map(seen);
+    let [default, strict] = BasePolicy::ALL.map(seen);
     strict.difference(&default).copied().collect()
 }
 
 fn line(vector: &Vector) -> String {
-    let [default, strict] = Base::ALL.map(|base| vector.expected(base));
+    let [default, strict] = BasePolicy::ALL.map(|base| vector.expected(base));
     let mut codes: Vec<String> = default
         .codes
         .iter()

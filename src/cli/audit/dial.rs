@@ -11,8 +11,10 @@ use crate::cli::live::{Issued, Look};
 use crate::sources::presented_certificate::{CertificateProbe, Trust};
 use judge::csr::Requestor;
 use judge::csr::names::San;
-use judge::csr::{KUBELET_SERVING_SIGNER, Kept, NODE_USER_PREFIX, NODES_GROUP, Object, Request};
-use judge::evidence::{Node, reserved};
+use judge::csr::{
+    CsrObject, KUBELET_SERVING_SIGNER, NODE_USER_PREFIX, NODES_GROUP, PreservedMetadata, Request,
+};
+use judge::evidence::{Node, reserved_kind};
 
 /// How long one handshake may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -63,7 +65,7 @@ fn address(node: &Node) -> Result<IpAddr, String> {
     let mut why = "its Node has no IP address".to_owned();
     for address in &node.addresses {
         let San::Ip(ip) = address.san else { continue };
-        match reserved(ip) {
+        match reserved_kind(ip) {
             None => return Ok(ip),
             Some(what) => why = format!("not dialled: {ip} is {what}"),
         }
@@ -97,7 +99,7 @@ fn note(node: &Node, at: Option<SocketAddr>, why: String) -> Subject {
 
 /// The certificate as if this node's kubelet asked for it now, with a credential as it should be.
 fn of_certificate(look: &Look, node: &Node, at: SocketAddr, certificate: &[u8]) -> Subject {
-    let object = Object {
+    let object = CsrObject {
         name: at.to_string(),
         uid: "".into(),
         resource_version: String::new(),
@@ -113,9 +115,9 @@ fn of_certificate(look: &Look, node: &Node, at: SocketAddr, certificate: &[u8]) 
         usages: ["digital signature", "server auth"].map(Into::into).into(),
         expiration_seconds: None,
         settled: None,
-        kept: Kept::default(),
+        preserved: PreservedMetadata::default(),
     };
-    match Request::of_certificate(object, certificate) {
+    match Request::from_certificate(object, certificate) {
         Some(request) => Subject {
             item: item(node, Some(at)),
             request: Some(request),

@@ -21,7 +21,7 @@ use super::render::{ShownFinding, note, print, wrap};
 use super::table::{age, table};
 use super::target::block_on;
 use judge::csr::Request;
-use judge::finding::shown;
+use judge::finding::escaped;
 use judge::{Decision, Judgment};
 
 /// Nodes that are named in one sentence; the machine-readable forms name all.
@@ -147,7 +147,7 @@ impl Subject {
         let node = node.unwrap_or(&object.requestor.username);
         Subject {
             item: Item {
-                node: shown(node.as_bytes()),
+                node: escaped(node.as_bytes()),
                 request: Some(object.name.clone()),
                 address: None,
                 verdict: None,

@@ -28,7 +28,7 @@ use crate::sources::machine_watch::discover;
 use judge::csr::KUBELET_SERVING_SIGNER;
 use judge::csr::names::NodeName;
 use judge::evidence::{Fact, Source};
-use judge::policy::{Demand, MachineKind};
+use judge::policy::{MachineKind, Requirement};
 
 /// One source's objects, or why they cannot be read.
 type Read = (Source, Result<Vec<Value>, String>);
@@ -67,7 +67,7 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
         intake.take_inventory(file.inventory.clone());
         look.synced(Source::Inventory, &mut intake);
     }
-    let required = spec.protected.endpoint_certificates == Demand::Required;
+    let required = spec.protected.endpoint_certificates == Requirement::Required;
     let servers = certificates(lookout, required, &mut look, &mut intake).await;
     remember_addresses(lookout, &mut intake);
 

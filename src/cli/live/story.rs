@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cluster::x509::{not_after, sans};
-use judge::finding::shown;
+use judge::finding::escaped;
 
 /// A decision on a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -108,7 +108,7 @@ fn decided(condition: &Value, object: &Value) -> Decided {
 /// Text that anyone could have written, as it may be shown, however long it is.
 fn shown_whole(text: &str) -> String {
     let pieces = text.as_bytes().chunks(64);
-    pieces.map(shown).collect()
+    pieces.map(escaped).collect()
 }
 
 fn issued(object: &Value) -> Option<Issued> {

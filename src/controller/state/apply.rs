@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{A_SET_CLOCK, State};
+use super::{CLOCK_SKEW_TOLERANCE, State};
 use crate::cluster::clock::Now;
 use crate::controller::effect::Effect;
 use crate::controller::input::{Answered, InForce, Input};
-use judge::csr::{Object, Request, Settled, Uid};
+use judge::csr::{CsrObject, Request, Settled, Uid};
 use judge::evidence::{Answer, Fact};
-use judge::policy::{Demand, Policy};
+use judge::policy::{Policy, Requirement};
 
 /// Limit of requests that one tick wakes because their time has come.
 const DUE_AT_ONCE: usize = 1000;
@@ -42,16 +42,16 @@ impl State {
 
     /// Wakes the requests whose time has come; all of them after the system clock was changed.
     pub(in crate::controller) fn tick(&mut self, now: Now) {
-        let set_by = now.set_by();
-        if (set_by - self.set_by).abs() > A_SET_CLOCK {
-            self.set_by = set_by;
+        let clock_skew = now.clock_skew();
+        if (clock_skew - self.clock_skew).abs() > CLOCK_SKEW_TOLERANCE {
+            self.clock_skew = clock_skew;
             // A machine that has slept sets its clock too, and has missed what has changed.
-            self.evidence.forget_answers();
+            self.evidence.clear_answers();
             let woken = self.waiting.everyone();
             self.requeue(woken);
         }
-        self.evidence.prune(now.steady);
-        let due = self.waiting.due(now.monotonic, DUE_AT_ONCE);
+        self.evidence.prune(now.monotonic);
+        let due = self.waiting.due(now.instant, DUE_AT_ONCE);
         self.requeue(due);
     }
 
@@ -60,7 +60,7 @@ impl State {
     pub(in crate::controller) fn forget_stale(&mut self, now: Now) {
         let limit = now.wall.checked_sub(self.policy.spec.request.max_age);
         if let Ok(limit) = limit
-            && now.set_by().abs() <= A_SET_CLOCK
+            && now.clock_skew().abs() <= CLOCK_SKEW_TOLERANCE
         {
             let stale = self.open.oldest_before(limit);
             let stale = stale.filter(|uid| !self.writing.contains_key(*uid));
@@ -109,18 +109,18 @@ impl State {
 
     /// Applies a fact to the evidence and wakes the requests that await it. Returns true if it is new.
     pub(super) fn learn(&mut self, fact: Fact, now: Now) -> bool {
-        let changed = self.evidence.apply(fact, now.steady);
-        for awaited in &changed.wakes {
+        let applied = self.evidence.apply(fact, now.monotonic);
+        for awaited in &applied.wakes {
             let woken = self.waiting.wake(awaited);
             self.requeue(woken);
         }
-        changed.is_news
+        applied.changed
     }
 
     /// Adds, updates or settles a request.
     pub(super) fn request_seen(
         &mut self,
-        object: Object,
+        object: CsrObject,
         encoded: &[u8],
         is_listed: bool,
         now: Now,
@@ -136,7 +136,7 @@ impl State {
         }
         let requestor = object.requestor.username.clone();
         let created = object.created;
-        if let Some(oldest) = self.open.put(object, encoded, is_listed, now.monotonic) {
+        if let Some(oldest) = self.open.put(object, encoded, is_listed, now.instant) {
             self.dropped += 1;
             self.forget(&oldest);
         }
@@ -153,7 +153,7 @@ impl State {
         self.forget(uid);
     }
 
-    fn request_settled(&mut self, uid: &Uid, object: &Object, encoded: &[u8], now: Now) {
+    fn request_settled(&mut self, uid: &Uid, object: &CsrObject, encoded: &[u8], now: Now) {
         let key = self.open.key(uid);
         self.forget(uid);
         // Its key has been remembered when that was decided.
@@ -184,8 +184,8 @@ impl State {
         }
     }
 
-    /// Demand of the policy in force for the API servers' certificates.
-    fn demand(&self) -> Demand {
+    /// Requirement of the policy in force for the API servers' certificates.
+    fn demand(&self) -> Requirement {
         self.policy.spec.protected.endpoint_certificates
     }
 

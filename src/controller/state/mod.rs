@@ -18,7 +18,7 @@ use super::queue::Queue;
 use super::waiting::Waiting;
 use crate::cluster::clock::Now;
 use crate::cluster::random::Random;
-use judge::csr::{Object, Settled, Uid};
+use judge::csr::{CsrObject, Settled, Uid};
 use judge::evidence::{Evidence, Fact, Source};
 use judge::finding::{Awaited, Code};
 use judge::policy::{Enforcement, Policy};
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Longest time between two judgments of a waiting request: a safety net, should nothing wake it.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Smallest clock skew that counts as a changed system clock.
-const A_SET_CLOCK: SignedDuration = SignedDuration::from_secs(1);
+const CLOCK_SKEW_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 
 /// The controller's state.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub(super) struct State {
     issued: u64,
     dropped: u64,
     /// Clock skew at the last tick.
-    set_by: SignedDuration,
+    clock_skew: SignedDuration,
     /// Start of the grace period; `None` once it is over.
     begun: Option<Instant>,
     random: Random,
@@ -82,8 +82,8 @@ impl State {
             generation: 0,
             issued: 0,
             dropped: 0,
-            set_by: SignedDuration::ZERO,
-            begun: Some(now.monotonic),
+            clock_skew: SignedDuration::ZERO,
+            begun: Some(now.instant),
             random,
         }
     }
@@ -111,7 +111,7 @@ impl State {
 
     /// Sources that are not ready, each with the reason.
     pub(super) fn unready(&self, now: Now) -> Vec<(Source, String)> {
-        judge::unready(&self.evidence, now.steady)
+        judge::unready(&self.evidence, now.monotonic)
     }
 
     /// True if a request could be judged now.
@@ -120,13 +120,13 @@ impl State {
     }
 
     fn is_paused(&self, now: Now) -> bool {
-        self.paused_until.is_some_and(|until| now.monotonic < until)
+        self.paused_until.is_some_and(|until| now.instant < until)
     }
 
     /// True during the startup grace period.
     fn is_early(&mut self, now: Now) -> bool {
         if let Some(begun) = self.begun
-            && (now.monotonic.duration_since(begun) >= PATIENCE || self.unready(now).is_empty())
+            && (now.instant.duration_since(begun) >= PATIENCE || self.unready(now).is_empty())
         {
             self.begun = None;
         }
@@ -142,7 +142,7 @@ impl State {
         let uid = self.queue.pop()?;
         let seen = self.open.get(&uid)?.seen;
         let request = self.open.request(&uid, now)?;
-        let judgment = judge(request, &self.policy, &self.evidence, now.moment());
+        let judgment = judge(request, &self.policy, &self.evidence, now.instants());
         let object = request.object.clone();
         let key = request.content.as_ref().map(|content| content.key);
         let decision = judgment.verdict.decision();
@@ -178,7 +178,7 @@ impl State {
     fn follow_up(
         &mut self,
         uid: &Uid,
-        object: &Object,
+        object: &CsrObject,
         judgment: &Judgment,
         now: Now,
     ) -> Option<Write> {
@@ -198,7 +198,7 @@ impl State {
                 return None;
             }
             (Verdict::Ignore, _) if self.may_be_young(uid, judgment, now) => {
-                self.waiting.park(uid, &[], now.monotonic + LOOK_AGAIN);
+                self.waiting.park(uid, &[], now.instant + LOOK_AGAIN);
                 return None;
             }
             (Verdict::Ignore, _) => {
@@ -214,9 +214,9 @@ impl State {
 
     /// True if a stale request may only look stale because the system clock was changed.
     fn may_be_young(&self, uid: &Uid, judgment: &Judgment, now: Now) -> bool {
-        let known_for = |entry: &Entry| now.monotonic.saturating_duration_since(entry.seen);
+        let known_for = |entry: &Entry| now.instant.saturating_duration_since(entry.seen);
         let most = self.policy.spec.request.max_age.unsigned_abs();
-        now.set_by().abs() > A_SET_CLOCK
+        now.clock_skew().abs() > CLOCK_SKEW_TOLERANCE
             && judgment.codes() == [Code::RequestStale]
             && self
                 .open
@@ -226,7 +226,7 @@ impl State {
 
     /// Records the key at the decision, not at the end of the write: another node's request with the
     /// same key may be judged in between.
-    fn remember_key(&mut self, uid: &Uid, object: &Object, now: Now) {
+    fn remember_key(&mut self, uid: &Uid, object: &CsrObject, now: Now) {
         if let Some(key) = self.open.key(uid)
             && let Some(node) = object.requestor.node()
         {
@@ -234,17 +234,17 @@ impl State {
         }
     }
 
-    fn park(&mut self, uid: &Uid, object: &Object, awaits: &[Awaited], now: Now) {
+    fn park(&mut self, uid: &Uid, object: &CsrObject, awaits: &[Awaited], now: Now) {
         let mut after = LOOK_AGAIN;
         let times = awaits.iter().filter_map(Awaited::time);
         let given_up = object.created.checked_add(self.policy.spec.request.max_age);
-        let waits = times.map(|time| time.duration_since(now.steady));
+        let waits = times.map(|time| time.duration_since(now.monotonic));
         let given_up = given_up.map(|time| time.duration_since(now.wall));
         for wait in waits.chain(given_up) {
             let wait = Duration::try_from(wait).unwrap_or_default();
             after = after.min(wait + Duration::from_millis(10));
         }
-        self.waiting.park(uid, awaits, now.monotonic + after);
+        self.waiting.park(uid, awaits, now.instant + after);
     }
 
     fn requeue(&mut self, uids: Vec<Uid>) {

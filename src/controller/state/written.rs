@@ -55,12 +55,12 @@ impl State {
                 let after = retry_after.unwrap_or_default();
                 // The later of both: a write that failed otherwise does not end the pause that the
                 // API server has asked for.
-                self.paused_until = self.paused_until.max(Some(now.monotonic + after));
+                self.paused_until = self.paused_until.max(Some(now.instant + after));
                 let failures = self.failed_again(uid);
                 self.try_again(uid, after.max(self.backoff(failures)), now);
             }
         }
-        let after = now.monotonic.duration_since(judged.seen);
+        let after = now.instant.duration_since(judged.seen);
         vec![Effect::Ended {
             judged,
             outcome,
@@ -78,7 +78,7 @@ impl State {
 
     fn try_again(&mut self, uid: &Uid, after: Duration, now: Now) {
         if self.open.get(uid).is_some() {
-            self.waiting.park(uid, &[], now.monotonic + after);
+            self.waiting.park(uid, &[], now.instant + after);
         }
     }
 

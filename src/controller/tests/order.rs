@@ -20,8 +20,8 @@ impl Scene {
     fn register(&mut self, uid: &str, ahead: SignedDuration, version: u32) {
         let mut node = node("a", self.now.wall + ahead);
         node.uid = uid.into();
-        node.addresses_since = self.now.steady;
-        node.first_seen = FirstSeen::new(self.now.steady, &version.to_string(), true);
+        node.addresses_since = self.now.monotonic;
+        node.first_seen = FirstSeen::new(self.now.monotonic, &version.to_string(), true);
         self.show(node);
     }
 
@@ -125,7 +125,7 @@ fn a_request_that_may_have_been_updated_shows_no_order() {
     scene.register("uid-2", HOUR, 20);
     let (mut object, encoded) = request("a", 1, scene.now.wall);
     object.resource_version = "30".into();
-    object.kept.has_more = true;
+    object.preserved.has_more = true;
     scene.see(object, &encoded);
     scene.expect_younger("the order of their creation was not seen here");
 }

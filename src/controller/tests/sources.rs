@@ -10,7 +10,7 @@ use crate::controller::input::Input;
 use judge::Decision;
 use judge::csr::names::{NodeName, San};
 use judge::evidence::{
-    Answer, Fact, IdentityKind, Inventory, Machine, MachineLink, Protection, Source,
+    Answer, Fact, IdentityKind, Inventory, Machine, NodeReference, Protection, Source,
 };
 use judge::finding::{Code, Question};
 use judge::policy::{Policy, parse};
@@ -55,7 +55,7 @@ impl Scene {
 fn machine() -> Machine {
     Machine {
         key: "Machine test/a".into(),
-        link: MachineLink::Name(NodeName::parse("a")),
+        node: NodeReference::Name(NodeName::parse("a")),
         provider_id: Some("test://a".into()),
         addresses: San::from_ip_text("10.0.0.1").into_iter().collect(),
         created: jiff::Timestamp::UNIX_EPOCH,
@@ -71,7 +71,7 @@ fn machines_wake_what_waits_for_them() {
     assert_eq!(scene.says(), [Code::MachineMissing]);
     scene.know(Fact::Machine(Box::new(Machine {
         key: "Machine test/b".into(),
-        link: MachineLink::Name(NodeName::parse("b")),
+        node: NodeReference::Name(NodeName::parse("b")),
         addresses: BTreeSet::new(),
         ..machine()
     })));
@@ -155,7 +155,7 @@ fn an_answer_wakes_and_holds_for_its_time() {
     assert!(scene.turn().is_none());
 
     let until = scene.now.wall + Duration::from_secs(10);
-    let nothing = Answer::Nothing("no such name".into());
+    let nothing = Answer::Empty("no such name".into());
     scene.know(Fact::Answer(question.clone(), nothing, until));
     assert_eq!(scene.says(), [Code::SanUncorroborated]);
     scene.pass(Duration::from_secs(11));

@@ -36,7 +36,7 @@ pub(super) async fn version(
     let response = timeout(reader.deadline, reader.client.send(request))
         .await
         .map_err(|_| ApiError::Deadline(reader.deadline))??;
-    let took = before.monotonic.elapsed();
+    let took = before.instant.elapsed();
     if response.status() == http::StatusCode::UNAUTHORIZED {
         return Err(ApiError::Unauthorized);
     }

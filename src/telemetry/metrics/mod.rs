@@ -185,7 +185,7 @@ impl Metrics {
     /// Sets the state of the sources that are required or were queried. Other sources have no
     /// series, because they are not down.
     pub fn set_sources(&self, evidence: &Evidence, now: Timestamp) {
-        let needed: BTreeSet<Source> = evidence.needed().collect();
+        let needed: BTreeSet<Source> = evidence.required_sources().collect();
         for source in Source::ALL {
             let label = source_label(source);
             if !needed.contains(&source) && !evidence.sources.has(source) {

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use judge::csr::names::{DnsName, San};
-use judge::csr::{Fingerprint, Object, Request};
+use judge::csr::{CsrObject, Fingerprint, Request};
 use judge::evidence::Evidence;
 use judge::policy::Policy;
 use judge::{Decision, judge};
@@ -26,9 +26,9 @@ use control_plane::assets::Assets;
 use control_plane::dialogue::ask;
 use testkit::mutant::Parent;
 use testkit::now;
-use testkit::policies::Base;
+use testkit::policies::BasePolicy;
 use testkit::random::Random;
-use testkit::vector::{Vector, forged};
+use testkit::vector::{Vector, request_pem};
 
 /// Mutants if nobody says how many: some seconds of a debug build.
 const MUTANTS: usize = 5_000;
@@ -71,7 +71,7 @@ const WOULD_SIGN: &str = "Kubernetes would sign";
 /// A vector with all that does not depend on the bytes of its request, made once.
 struct Scene {
     vector: Vector,
-    object: Object,
+    object: CsrObject,
     evidence: Evidence,
     policy: Policy,
 }
@@ -81,7 +81,7 @@ impl Scene {
         Scene {
             object: vector.object(),
             evidence: vector.evidence(),
-            policy: Base::Default.with(vector.policy.as_ref()),
+            policy: BasePolicy::Default.with(vector.policy.as_ref()),
             vector,
         }
     }
@@ -91,7 +91,7 @@ async fn vectors(assets: Arc<Assets>) -> Result<()> {
     let scenes: Vec<Scene> = Vector::all().into_iter().map(Scene::new).collect();
     let asked: Vec<(&Scene, String)> = scenes
         .iter()
-        .map(|scene| (scene, forged(&scene.vector.request)))
+        .map(|scene| (scene, request_pem(&scene.vector.request)))
         .collect();
     let counts = compare(&assets.reader, &asked)?;
     eprintln!("differential, vectors: {counts:?}");

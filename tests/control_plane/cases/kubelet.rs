@@ -14,7 +14,7 @@ use crate::{Case, Needs, addresses};
 use control_plane::assets::Assets;
 use control_plane::dialogue::ask;
 use testkit::cluster::NodeSpec;
-use testkit::policies::Base;
+use testkit::policies::BasePolicy;
 use testkit::random::Random;
 use testkit::strategies::Address;
 use testkit::vector::{Outcome, Vector};
@@ -129,7 +129,7 @@ fn judged(kubelet: &Kubelet, answer: &Answer) -> Result<Option<[Outcome; 2]>> {
     );
     Ok(answer.pem.as_ref().map(|text| {
         let outcome = |base| vector.outcome_of(text.as_bytes(), base);
-        Base::ALL.map(outcome)
+        BasePolicy::ALL.map(outcome)
     }))
 }
 

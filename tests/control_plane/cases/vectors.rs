@@ -27,7 +27,7 @@ use control_plane::netns;
 use plan::Plan;
 use scene::Scene;
 use tally::{Line, table};
-use testkit::policies::Base;
+use testkit::policies::BasePolicy;
 use testkit::vector::Vector;
 
 /// Vectors that may be skipped, of a hundred that no other case is about.
@@ -55,7 +55,7 @@ async fn vectors_are_judged_as_they_say(assets: Arc<Assets>) -> Result<()> {
     let mut columns = Vec::new();
     let mut differences = Vec::new();
     for (name, scene) in &scenes {
-        for (base, tally) in Base::ALL.into_iter().zip(&scene.tallies) {
+        for (base, tally) in BasePolicy::ALL.into_iter().zip(&scene.tallies) {
             columns.push((format!("{name}, {}", base.as_str()), tally));
         }
         differences.extend(

@@ -5,18 +5,18 @@ use std::collections::HashSet;
 use super::key::{self, Fingerprint};
 use super::names::{DnsName, San};
 use super::object::NODES_GROUP;
-use super::packed_pem::Encoded;
+use super::packed_pem::PackedPem;
 use super::parsed::{
     NameKind, OID_COMMON_NAME, OID_EXTENSION_REQUEST, OID_ORGANIZATION, OID_SUBJECT_ALT_NAME,
-    RawName, Reading, Text,
+    ParsedRequest, RawName, Text,
 };
 use super::{lenient, pem, strict};
-use crate::finding::{Code, Findings, shown};
+use crate::finding::{Code, Findings, escaped};
 
 /// Largest request that is looked at, in bytes of PEM. A kubelet's has about one thousand.
-pub const LARGEST_REQUEST: usize = 16 * 1024;
+pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
 /// Most names that are looked at in one request.
-const MOST_NAMES: usize = 512;
+const MAX_NAMES: usize = 512;
 
 /// What the signer would put into the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,16 +26,16 @@ pub struct Content {
     /// The names that are well-formed, each once; those that are not are findings.
     pub sans: Vec<San>,
     /// How many names there are, well-formed or not, one name in two spellings counted twice.
-    pub asked: usize,
+    pub san_count: usize,
     /// Which key.
     pub key: Fingerprint,
 }
 
 /// Reads PEM bytes. `None` if there is nothing in them to judge any further.
 pub(super) fn read(text: &[u8], findings: &mut Findings) -> Option<Content> {
-    if text.len() > LARGEST_REQUEST {
+    if text.len() > MAX_REQUEST_BYTES {
         let detail = format!(
-            "expected at most {LARGEST_REQUEST} bytes, found {}",
+            "expected at most {MAX_REQUEST_BYTES} bytes, found {}",
             text.len()
         );
         findings.add(Code::RequestTooLarge, detail);
@@ -51,7 +51,7 @@ pub(super) fn read(text: &[u8], findings: &mut Findings) -> Option<Content> {
 }
 
 /// Reads bytes that were held back, as [`read`] does.
-pub(super) fn read_late(encoded: &Encoded, findings: &mut Findings) -> Option<Content> {
+pub(super) fn read_packed(encoded: &PackedPem, findings: &mut Findings) -> Option<Content> {
     match encoded.inside() {
         Ok(der) => read_der(der, findings),
         Err(text) => read(text, findings),
@@ -60,11 +60,11 @@ pub(super) fn read_late(encoded: &Encoded, findings: &mut Findings) -> Option<Co
 
 /// The key in PEM bytes, without a look at anything else.
 pub(super) fn key_of(text: &[u8]) -> Option<Fingerprint> {
-    if text.len() > LARGEST_REQUEST {
+    if text.len() > MAX_REQUEST_BYTES {
         return None;
     }
     let strict = strict::read(&pem::decode(text).ok()?).ok()?;
-    Some(Fingerprint::of(&strict.reading.key))
+    Some(Fingerprint::of(&strict.parsed.key))
 }
 
 fn read_der(der: &[u8], findings: &mut Findings) -> Option<Content> {
@@ -77,20 +77,20 @@ fn read_der(der: &[u8], findings: &mut Findings) -> Option<Content> {
     match (lenient, strict) {
         (Some((lenient, _)), Ok(strict)) => {
             inspect(&lenient, findings);
-            if lenient != strict.reading {
-                inspect(&strict.reading, findings);
+            if lenient != strict.parsed {
+                inspect(&strict.parsed, findings);
                 findings.add(
                     Code::ReadersDisagree,
                     "x509-parser and x509-cert read different requests from the same bytes",
                 );
             }
-            let signed = &strict.reading.signed;
-            let signature = &strict.reading.signature;
+            let signed = &strict.parsed.signed;
+            let signature = &strict.parsed.signature;
             let algorithm = &strict.signature_algorithm;
             if let Err((code, detail)) = key::verify(&strict.key, algorithm, signed, signature) {
                 findings.add(code, detail);
             }
-            Some(content(&strict.reading, findings))
+            Some(content(&strict.parsed, findings))
         }
         (Some((lenient, _)), Err(why)) => {
             findings.add(Code::DerNotCanonical, why);
@@ -98,10 +98,10 @@ fn read_der(der: &[u8], findings: &mut Findings) -> Option<Content> {
             Some(content(&lenient, findings))
         }
         (None, Ok(strict)) => {
-            inspect(&strict.reading, findings);
+            inspect(&strict.parsed, findings);
             let detail = "only one of two readers can read the request";
             findings.add(Code::ReadersDisagree, detail);
-            Some(content(&strict.reading, findings))
+            Some(content(&strict.parsed, findings))
         }
         (None, Err(why)) => {
             findings.add(Code::DerMalformed, why);
@@ -110,16 +110,16 @@ fn read_der(der: &[u8], findings: &mut Findings) -> Option<Content> {
     }
 }
 
-fn inspect(reading: &Reading, findings: &mut Findings) {
-    inspect_subject(reading, findings);
-    for oid in reading
+fn inspect(parsed: &ParsedRequest, findings: &mut Findings) {
+    inspect_subject(parsed, findings);
+    for oid in parsed
         .attributes
         .iter()
         .filter(|oid| *oid != OID_EXTENSION_REQUEST)
     {
         findings.add(Code::AttributeExtra, format!("expected no attribute {oid}"));
     }
-    match reading.extension_requests {
+    match parsed.extension_requests {
         0 => findings.add(
             Code::ExtensionRequestMissing,
             "expected one extension request, found none",
@@ -130,14 +130,14 @@ fn inspect(reading: &Reading, findings: &mut Findings) {
             format!("expected one extension request, found {more}"),
         ),
     }
-    for oid in reading
+    for oid in parsed
         .extensions
         .iter()
         .filter(|oid| *oid != OID_SUBJECT_ALT_NAME)
     {
         findings.add(Code::ExtensionExtra, format!("expected no extension {oid}"));
     }
-    let sans = reading
+    let sans = parsed
         .extensions
         .iter()
         .filter(|oid| *oid == OID_SUBJECT_ALT_NAME);
@@ -145,17 +145,17 @@ fn inspect(reading: &Reading, findings: &mut Findings) {
         let detail = format!("expected one SAN extension, found {}", sans.count());
         findings.add(Code::SanRepeated, detail);
     }
-    inspect_names(reading, findings);
+    inspect_names(parsed, findings);
 }
 
 /// Whether there are names that can be read.
-pub(super) fn inspect_names(reading: &Reading, findings: &mut Findings) {
-    if reading.unreadable_san {
+pub(super) fn inspect_names(parsed: &ParsedRequest, findings: &mut Findings) {
+    if parsed.unreadable_san {
         findings.add(
             Code::SanMalformed,
             "the SAN extension is not exactly one list of names",
         );
-    } else if reading.names.is_empty() {
+    } else if parsed.names.is_empty() {
         findings.add(
             Code::SanMissing,
             "expected DNS names and IP addresses, found none",
@@ -163,12 +163,12 @@ pub(super) fn inspect_names(reading: &Reading, findings: &mut Findings) {
     }
 }
 
-pub(super) fn inspect_subject(reading: &Reading, findings: &mut Findings) {
-    if let Some(rdn) = reading.subject.iter().find(|rdn| rdn.len() != 1) {
+pub(super) fn inspect_subject(parsed: &ParsedRequest, findings: &mut Findings) {
+    if let Some(rdn) = parsed.subject.iter().find(|rdn| rdn.len() != 1) {
         let detail = format!("expected one value, found {}", rdn.len());
         findings.add(Code::RdnMultiValued, detail);
     }
-    let attributes = || reading.subject.iter().flatten();
+    let attributes = || parsed.subject.iter().flatten();
     for attribute in attributes() {
         if attribute.oid != OID_COMMON_NAME && attribute.oid != OID_ORGANIZATION {
             let detail = format!("expected CN and O only, found {}", attribute.oid);
@@ -198,7 +198,7 @@ pub(super) fn inspect_subject(reading: &Reading, findings: &mut Findings) {
     for organization in organizations() {
         if organization.text.printable() != Some(NODES_GROUP) {
             let found = match &organization.text {
-                Text::Printable(text) => format!("`{}`", shown(text.as_bytes())),
+                Text::Printable(text) => format!("`{}`", escaped(text.as_bytes())),
                 Text::Utf8 => "a UTF8String (kubelets send a PrintableString)".to_owned(),
                 Text::Other => "another string type than PrintableString".to_owned(),
             };
@@ -208,8 +208,8 @@ pub(super) fn inspect_subject(reading: &Reading, findings: &mut Findings) {
     }
 }
 
-pub(super) fn content(reading: &Reading, findings: &mut Findings) -> Content {
-    let mut common_names = reading
+pub(super) fn content(parsed: &ParsedRequest, findings: &mut Findings) -> Content {
+    let mut common_names = parsed
         .subject
         .iter()
         .flatten()
@@ -218,20 +218,17 @@ pub(super) fn content(reading: &Reading, findings: &mut Findings) -> Content {
         (Some(one), None) => one.text.printable().map(str::to_owned),
         _ => None,
     };
-    if reading.names.len() > MOST_NAMES {
-        let detail = format!(
-            "expected at most {MOST_NAMES}, found {}",
-            reading.names.len()
-        );
+    if parsed.names.len() > MAX_NAMES {
+        let detail = format!("expected at most {MAX_NAMES}, found {}", parsed.names.len());
         findings.add(Code::SanTooMany, detail);
     }
     let mut sans: Vec<San> = Vec::new();
-    let looked_at = reading.names.get(..MOST_NAMES).unwrap_or(&reading.names);
+    let looked_at = parsed.names.get(..MAX_NAMES).unwrap_or(&parsed.names);
     // Sets: an attacker chooses how many names there are, and comparing each with each adds up.
     let (mut seen_names, mut seen_sans) = (HashSet::new(), HashSet::new());
     for name in looked_at {
         if !seen_names.insert(name) {
-            let detail = format!("`{}` stands twice", shown(&name.bytes));
+            let detail = format!("`{}` stands twice", escaped(&name.bytes));
             findings.add(Code::SanDuplicate, detail);
         }
         match san(name) {
@@ -247,8 +244,8 @@ pub(super) fn content(reading: &Reading, findings: &mut Findings) -> Content {
     Content {
         common_name,
         sans,
-        asked: reading.names.len(),
-        key: Fingerprint::of(&reading.key),
+        san_count: parsed.names.len(),
+        key: Fingerprint::of(&parsed.key),
     }
 }
 
@@ -295,28 +292,31 @@ mod tests {
 
     #[test]
     fn what_is_too_large_is_not_read() {
-        assert_eq!(codes(&[b'x'; LARGEST_REQUEST]), [Code::PemMissing]);
-        assert_eq!(codes(&[b'x'; LARGEST_REQUEST + 1]), [Code::RequestTooLarge]);
+        assert_eq!(codes(&[b'x'; MAX_REQUEST_BYTES]), [Code::PemMissing]);
+        assert_eq!(
+            codes(&[b'x'; MAX_REQUEST_BYTES + 1]),
+            [Code::RequestTooLarge]
+        );
         assert!(key_of(asking_for(1).as_bytes()).is_some());
         let large = asking_for(200);
-        assert!(large.len() > LARGEST_REQUEST);
+        assert!(large.len() > MAX_REQUEST_BYTES);
         assert_eq!(key_of(large.as_bytes()), None);
     }
 
     #[test]
     fn so_many_names_are_looked_at_and_no_more() {
         let of = |names: u16| {
-            let reading = Reading {
+            let parsed = ParsedRequest {
                 names: (0..names)
                     .map(|index| RawName {
                         kind: NameKind::Ip,
                         bytes: [&[10, 0][..], &index.to_be_bytes()].concat(),
                     })
                     .collect(),
-                ..Reading::default()
+                ..ParsedRequest::default()
             };
             let mut findings = Findings::default();
-            let content = content(&reading, &mut findings);
+            let content = content(&parsed, &mut findings);
             let too_many = findings
                 .iter()
                 .any(|finding| finding.code == Code::SanTooMany);

@@ -7,36 +7,36 @@ use x509_parser::prelude::FromDer;
 
 use super::content::{content, inspect_names, inspect_subject};
 use super::lenient::{raw_name, subject_attribute};
-use super::parsed::Reading;
-use super::{Object, Request};
+use super::parsed::ParsedRequest;
+use super::{CsrObject, Request};
 use crate::finding::{Code, Findings};
 
 impl Request {
     /// What a kubelet would have to ask for to get this certificate, in DER; `None` if it cannot be
     /// read. What the signer adds, such as usages and the issuer's key, nobody asks for.
-    pub fn of_certificate(object: Object, der: &[u8]) -> Option<Request> {
+    pub fn from_certificate(object: CsrObject, der: &[u8]) -> Option<Request> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        let mut reading = Reading {
+        let mut parsed = ParsedRequest {
             subject: certificate
                 .subject()
                 .iter_rdn()
                 .map(|rdn| rdn.iter().map(subject_attribute).collect())
                 .collect(),
             key: certificate.public_key().raw.to_vec(),
-            ..Reading::default()
+            ..ParsedRequest::default()
         };
         let mut findings = Findings::default();
         for extension in certificate.extensions() {
             if let ParsedExtension::SubjectAlternativeName(san) = extension.parsed_extension() {
-                reading.names.extend(san.general_names.iter().map(raw_name));
+                parsed.names.extend(san.general_names.iter().map(raw_name));
             }
         }
         if certificate.is_ca() {
             findings.add(Code::ExtensionExtra, "it is a certificate authority's");
         }
-        inspect_subject(&reading, &mut findings);
-        inspect_names(&reading, &mut findings);
-        let content = content(&reading, &mut findings);
+        inspect_subject(&parsed, &mut findings);
+        inspect_names(&parsed, &mut findings);
+        let content = content(&parsed, &mut findings);
         Some(Request {
             object: object.into(),
             content: Some(content),
@@ -71,7 +71,7 @@ mod tests {
         let certificate = params.self_signed(&key).unwrap();
         (
             key,
-            Request::of_certificate(Object::blank(), certificate.der()),
+            Request::from_certificate(CsrObject::blank(), certificate.der()),
         )
     }
 

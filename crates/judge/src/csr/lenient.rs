@@ -8,14 +8,15 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::AttributeTypeAndValue;
 
 use super::parsed::{
-    NameKind, OID_EXTENSION_REQUEST, OID_SUBJECT_ALT_NAME, RawName, Reading, SubjectAttribute, Text,
+    NameKind, OID_EXTENSION_REQUEST, OID_SUBJECT_ALT_NAME, ParsedRequest, RawName,
+    SubjectAttribute, Text,
 };
 
-/// A reading, and how many bytes followed it; `None` if there is nothing to be read.
-pub(super) fn read(der: &[u8]) -> Option<(Reading, usize)> {
+/// The parsed request, and how many bytes followed it; `None` if there is nothing to be read.
+pub(super) fn read(der: &[u8]) -> Option<(ParsedRequest, usize)> {
     let (rest, request) = X509CertificationRequest::from_der(der).ok()?;
     let info = &request.certification_request_info;
-    let mut reading = Reading {
+    let mut parsed = ParsedRequest {
         subject: info
             .subject
             .iter_rdn()
@@ -25,21 +26,21 @@ pub(super) fn read(der: &[u8]) -> Option<(Reading, usize)> {
         signature_algorithm: request.signature_algorithm.algorithm.to_id_string(),
         signature: request.signature_value.data.to_vec(),
         signed: info.raw.to_vec(),
-        ..Reading::default()
+        ..ParsedRequest::default()
     };
     for attribute in info.iter_attributes() {
         let oid = attribute.oid.to_id_string();
         if oid == OID_EXTENSION_REQUEST {
-            reading.extension_requests += 1;
+            parsed.extension_requests += 1;
         }
-        reading.attributes.push(oid);
+        parsed.attributes.push(oid);
         if let ParsedCriAttribute::ExtensionRequest(request) = attribute.parsed_attribute() {
             for extension in &request.extensions {
-                read_extension(extension, &mut reading);
+                read_extension(extension, &mut parsed);
             }
         }
     }
-    Some((reading, rest.len()))
+    Some((parsed, rest.len()))
 }
 
 pub(super) fn subject_attribute(attribute: &AttributeTypeAndValue<'_>) -> SubjectAttribute {
@@ -60,16 +61,16 @@ pub(super) fn subject_attribute(attribute: &AttributeTypeAndValue<'_>) -> Subjec
     }
 }
 
-fn read_extension(extension: &X509Extension<'_>, reading: &mut Reading) {
+fn read_extension(extension: &X509Extension<'_>, parsed: &mut ParsedRequest) {
     let oid = extension.oid.to_id_string();
     if oid == OID_SUBJECT_ALT_NAME {
         if let ParsedExtension::SubjectAlternativeName(san) = extension.parsed_extension() {
-            reading.names.extend(san.general_names.iter().map(raw_name));
+            parsed.names.extend(san.general_names.iter().map(raw_name));
         } else {
-            reading.unreadable_san = true;
+            parsed.unreadable_san = true;
         }
     }
-    reading.extensions.push(oid);
+    parsed.extensions.push(oid);
 }
 
 pub(super) fn raw_name(name: &GeneralName<'_>) -> RawName {

@@ -12,14 +12,14 @@ mod parsed;
 mod pem;
 mod strict;
 
-pub use content::{Content, LARGEST_REQUEST};
+pub use content::{Content, MAX_REQUEST_BYTES};
 pub use first_seen::FirstSeen;
 pub use key::Fingerprint;
 pub use object::{
-    KUBELET_SERVING_SIGNER, Kept, NODE_USER_PREFIX, NODES_GROUP, Object, Requestor, Settled, Uid,
-    Username,
+    CsrObject, KUBELET_SERVING_SIGNER, NODE_USER_PREFIX, NODES_GROUP, PreservedMetadata, Requestor,
+    Settled, Uid, Username,
 };
-pub use packed_pem::Encoded;
+pub use packed_pem::PackedPem;
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use crate::finding::Findings;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// What the API server says of it.
-    pub object: Arc<Object>,
+    pub object: Arc<CsrObject>,
     /// What its bytes ask for, if they could be read at all.
     pub content: Option<Content>,
     /// What is wrong with its bytes. None of this depends on anything outside of them.
@@ -40,17 +40,17 @@ pub struct Request {
 
 impl Request {
     /// Reads a request. The bytes of one that is not open are not looked at.
-    pub fn read(object: impl Into<Arc<Object>>, encoded: &[u8]) -> Request {
+    pub fn read(object: impl Into<Arc<CsrObject>>, encoded: &[u8]) -> Request {
         Request::read_as(object.into(), encoded, content::read)
     }
 
     /// Reads a request whose bytes have waited for that.
-    pub fn read_late(object: impl Into<Arc<Object>>, encoded: &Encoded) -> Request {
-        Request::read_as(object.into(), encoded, content::read_late)
+    pub fn read_packed(object: impl Into<Arc<CsrObject>>, encoded: &PackedPem) -> Request {
+        Request::read_as(object.into(), encoded, content::read_packed)
     }
 
     fn read_as<E: ?Sized>(
-        object: Arc<Object>,
+        object: Arc<CsrObject>,
         encoded: &E,
         read: impl FnOnce(&E, &mut Findings) -> Option<Content>,
     ) -> Request {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::finding::{Code, shown};
+use crate::finding::{Code, escaped};
 
 /// A Node's name: a DNS-1123 subdomain, as `metadata.name` of a Node must be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,7 +13,7 @@ pub struct NodeName(Arc<str>);
 
 impl NodeName {
     /// Longest DNS-1123 subdomain (apimachinery `pkg/util/validation`).
-    const LONGEST: usize = 253;
+    const MAX_LENGTH: usize = 253;
 
     /// Parses a name; `None` if it is no DNS-1123 subdomain.
     pub fn parse(text: &str) -> Option<NodeName> {
@@ -25,7 +25,7 @@ impl NodeName {
                 && alphanumeric(bytes.last())
                 && bytes.iter().all(|b| alphanumeric(Some(b)) || *b == b'-')
         };
-        (text.len() <= Self::LONGEST && text.split('.').all(label))
+        (text.len() <= Self::MAX_LENGTH && text.split('.').all(label))
             .then(|| NodeName(Arc::from(text)))
     }
 
@@ -58,14 +58,14 @@ pub struct DnsName(Box<str>);
 
 impl DnsName {
     /// Longest name in text form, without the trailing dot (RFC 1035, 2.3.4).
-    const LONGEST: usize = 253;
+    const MAX_LENGTH: usize = 253;
     /// Longest label (RFC 1035, 2.3.4).
-    const LONGEST_LABEL: usize = 63;
+    const MAX_LABEL_LENGTH: usize = 63;
 
     /// Parses a host name (RFC 1123, 2.1), or says which finding it is instead.
     pub fn parse(presented: &[u8]) -> Result<DnsName, (Code, String)> {
         let malformed = |why: &str| {
-            let detail = format!("DNS name `{}` {why}", shown(presented));
+            let detail = format!("DNS name `{}` {why}", escaped(presented));
             Err((Code::SanDnsMalformed, detail))
         };
         let relative = presented.strip_suffix(b".").unwrap_or(presented);
@@ -73,16 +73,16 @@ impl DnsName {
             return malformed("is empty");
         }
         if relative.contains(&b'*') {
-            let detail = format!("DNS name `{}` is a wildcard", shown(presented));
+            let detail = format!("DNS name `{}` is a wildcard", escaped(presented));
             return Err((Code::SanWildcard, detail));
         }
-        if relative.len() > Self::LONGEST {
+        if relative.len() > Self::MAX_LENGTH {
             return malformed("is longer than 253 bytes");
         }
         let mut labels = 0;
         let mut numeric = 0;
         for label in relative.split(|b| *b == b'.') {
-            if label.len() > Self::LONGEST_LABEL {
+            if label.len() > Self::MAX_LABEL_LENGTH {
                 return malformed("has a label longer than 63 bytes");
             }
             if !is_ldh(label) {

@@ -60,7 +60,7 @@ impl Requestor {
 /// A CertificateSigningRequest, without its encoded bytes. Thousands can be known at a time, most of
 /// them alike: what they share can be one text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Object {
+pub struct CsrObject {
     /// `metadata.name`.
     pub name: String,
     /// `metadata.uid`.
@@ -82,13 +82,13 @@ pub struct Object {
     /// Whether anything more can happen to it.
     pub settled: Option<Settled>,
     /// What an update of the object must not lose.
-    pub kept: Kept,
+    pub preserved: PreservedMetadata,
 }
 
 /// What is in the object besides what is judged. The API server takes the metadata of an update
 /// of `/approval` as it is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct PreservedMetadata {
     /// `metadata.generateName`.
     pub generate_name: Arc<str>,
     /// Whether there is more than a kubelet's request has: labels, annotations, owners,
@@ -96,7 +96,7 @@ pub struct Kept {
     pub has_more: bool,
 }
 
-impl Object {
+impl CsrObject {
     /// Whether the request is for the signer of kubelets' serving certificates and still open.
     pub fn is_open(&self) -> bool {
         *self.signer == *KUBELET_SERVING_SIGNER && self.settled.is_none() && !self.terminating
@@ -104,10 +104,10 @@ impl Object {
 }
 
 #[cfg(test)]
-impl Object {
+impl CsrObject {
     /// A request of which nothing matters.
-    pub(super) fn blank() -> Object {
-        Object {
+    pub(super) fn blank() -> CsrObject {
+        CsrObject {
             name: "csr-x7k2p".into(),
             uid: "".into(),
             resource_version: String::new(),
@@ -118,7 +118,7 @@ impl Object {
             usages: Arc::default(),
             expiration_seconds: None,
             settled: None,
-            kept: Kept::default(),
+            preserved: PreservedMetadata::default(),
         }
     }
 }
@@ -129,21 +129,21 @@ mod tests {
 
     #[test]
     fn open_is_what_is_ours_and_undecided() {
-        let open = Object {
+        let open = CsrObject {
             signer: KUBELET_SERVING_SIGNER.into(),
-            ..Object::blank()
+            ..CsrObject::blank()
         };
         assert!(open.is_open());
         for closed in [
-            Object {
+            CsrObject {
                 signer: "kubernetes.io/kube-apiserver-client".into(),
                 ..open.clone()
             },
-            Object {
+            CsrObject {
                 settled: Some(Settled::Approved),
                 ..open.clone()
             },
-            Object {
+            CsrObject {
                 terminating: true,
                 ..open
             },

@@ -3,12 +3,12 @@
 use super::pem;
 
 /// A kubelet's request has fewer bytes. Of a larger one nothing is looked at before its turn.
-const USUAL: usize = 4 * 1024;
+const MAX_PACKED_BYTES: usize = 4 * 1024;
 
 /// The bytes of a request, a third smaller if they are nothing but one plain PEM block: then what is
 /// inside of it says all that they say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Encoded(Form);
+pub struct PackedPem(Form);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Form {
@@ -16,13 +16,13 @@ enum Form {
     Text(Box<[u8]>),
 }
 
-impl Encoded {
+impl PackedPem {
     /// These bytes, of which nothing is lost.
-    pub fn of(text: &[u8]) -> Encoded {
-        let der = (text.len() <= USUAL)
+    pub fn new(text: &[u8]) -> PackedPem {
+        let der = (text.len() <= MAX_PACKED_BYTES)
             .then(|| pem::decode(text).ok())
             .flatten();
-        Encoded(match der {
+        PackedPem(match der {
             Some(der) => Form::Der(der.into()),
             None => Form::Text(text.into()),
         })
@@ -47,9 +47,9 @@ mod tests {
     #[test]
     fn only_the_layout_that_go_writes_is_left_out() {
         let plain = pem_rfc7468::encode_string(pem::LABEL, LineEnding::LF, &[7; 100]).unwrap();
-        assert_eq!(Encoded::of(plain.as_bytes()).inside(), Ok(&[7; 100][..]));
+        assert_eq!(PackedPem::new(plain.as_bytes()).inside(), Ok(&[7; 100][..]));
         let crlf = pem_rfc7468::encode_string(pem::LABEL, LineEnding::CRLF, &[7; 100]).unwrap();
-        let large = pem_rfc7468::encode_string(pem::LABEL, LineEnding::LF, &[7; USUAL]);
+        let large = pem_rfc7468::encode_string(pem::LABEL, LineEnding::LF, &[7; MAX_PACKED_BYTES]);
         for other in [
             crlf,
             plain.replace("REQUEST", "REQUESTS"),
@@ -58,7 +58,7 @@ mod tests {
             String::new(),
         ] {
             let bytes = other.as_bytes();
-            assert_eq!(Encoded::of(bytes).inside(), Err(bytes));
+            assert_eq!(PackedPem::new(bytes).inside(), Err(bytes));
         }
     }
 }

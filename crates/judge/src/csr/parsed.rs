@@ -69,7 +69,7 @@ pub(super) struct SubjectAttribute {
 
 /// Everything that the signer could copy into a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Reading {
+pub(super) struct ParsedRequest {
     /// The RDNs of the subject, each with its attributes.
     pub(super) subject: Vec<Vec<SubjectAttribute>>,
     /// The attributes of the request, by OID.

@@ -6,7 +6,7 @@
 
 use pem_rfc7468::LineEnding;
 
-use crate::finding::{Code, shown};
+use crate::finding::{Code, escaped};
 
 pub(super) const LABEL: &str = "CERTIFICATE REQUEST";
 
@@ -20,7 +20,7 @@ pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, (Code, String)> {
     if label != LABEL {
         let detail = format!(
             "expected label `{LABEL}`, found `{}`",
-            shown(label.as_bytes())
+            escaped(label.as_bytes())
         );
         return Err((Code::PemLabelWrong, detail));
     }

@@ -10,21 +10,22 @@ use x509_cert::request::{CertReq, ExtensionReq};
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
 use super::parsed::{
-    NameKind, OID_EXTENSION_REQUEST, OID_SUBJECT_ALT_NAME, RawName, Reading, SubjectAttribute, Text,
+    NameKind, OID_EXTENSION_REQUEST, OID_SUBJECT_ALT_NAME, ParsedRequest, RawName,
+    SubjectAttribute, Text,
 };
 
 /// What was read, and what is needed to verify the signature.
-pub(super) struct Strict {
-    pub(super) reading: Reading,
+pub(super) struct StrictRequest {
+    pub(super) parsed: ParsedRequest,
     pub(super) key: SubjectPublicKeyInfoOwned,
     pub(super) signature_algorithm: AlgorithmIdentifierOwned,
 }
 
 /// Reads canonical DER; the error says which layer was not.
-pub(super) fn read(bytes: &[u8]) -> Result<Strict, String> {
+pub(super) fn read(bytes: &[u8]) -> Result<StrictRequest, String> {
     let request: CertReq = exact(bytes, "certification request")?;
     let info = &request.info;
-    let mut reading = Reading {
+    let mut parsed = ParsedRequest {
         subject: info
             .subject
             .iter_rdn()
@@ -38,20 +39,20 @@ pub(super) fn read(bytes: &[u8]) -> Result<Strict, String> {
             .ok_or("the signature does not end on a whole byte")?
             .to_vec(),
         signed: encode(info)?,
-        ..Reading::default()
+        ..ParsedRequest::default()
     };
     for attribute in info.attributes.iter() {
         let oid = exact_oid(&attribute.oid)?;
         if oid == OID_EXTENSION_REQUEST {
             for value in attribute.values.iter() {
-                reading.extension_requests += 1;
-                read_extensions(value, &mut reading)?;
+                parsed.extension_requests += 1;
+                read_extensions(value, &mut parsed)?;
             }
         }
-        reading.attributes.push(oid);
+        parsed.attributes.push(oid);
     }
-    Ok(Strict {
-        reading,
+    Ok(StrictRequest {
+        parsed,
         key: request.info.public_key,
         signature_algorithm: request.algorithm,
     })
@@ -88,7 +89,7 @@ fn exact_oid(oid: &ObjectIdentifier) -> Result<String, String> {
     }
 }
 
-fn read_extensions(value: &Any, reading: &mut Reading) -> Result<(), String> {
+fn read_extensions(value: &Any, parsed: &mut ParsedRequest) -> Result<(), String> {
     let requested: ExtensionReq = exact(&encode(value)?, "extension request")?;
     for extension in &requested.0 {
         let oid = exact_oid(&extension.extn_id)?;
@@ -96,11 +97,11 @@ fn read_extensions(value: &Any, reading: &mut Reading) -> Result<(), String> {
             let san: Result<SubjectAltName, String> =
                 exact(extension.extn_value.as_bytes(), "SAN extension");
             match san {
-                Ok(san) => reading.names.extend(san.0.iter().map(raw_name)),
-                Err(_) => reading.unreadable_san = true,
+                Ok(san) => parsed.names.extend(san.0.iter().map(raw_name)),
+                Err(_) => parsed.unreadable_san = true,
             }
         }
-        reading.extensions.push(oid);
+        parsed.extensions.push(oid);
     }
     Ok(())
 }

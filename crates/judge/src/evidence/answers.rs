@@ -9,7 +9,7 @@ use crate::finding::Question;
 
 /// Answers that are kept. Each is asked for by a Node, so this is a limit for clusters and not for
 /// attackers; beyond it the oldest go.
-const MOST: usize = 65_536;
+const MAX_ENTRIES: usize = 65_536;
 
 /// What came of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,15 +17,15 @@ pub enum Answer {
     /// These names and addresses.
     Sans(BTreeSet<San>),
     /// There is nothing, and why, for a person.
-    Nothing(String),
+    Empty(String),
     /// It is another node's.
-    OfAnother(NodeName),
+    OtherNode(NodeName),
     /// Nobody could be asked, and why, for a person.
     Failed(String),
 }
 
 #[derive(Clone, Debug)]
-struct Kept {
+struct Entry {
     answer: Answer,
     until: Timestamp,
 }
@@ -33,35 +33,38 @@ struct Kept {
 /// All answers.
 #[derive(Debug, Default)]
 pub struct Answers {
-    kept: HashMap<Question, Kept>,
+    entries: HashMap<Question, Entry>,
 }
 
 impl Answers {
     /// The answer and how long it holds; `None` if the question is to be asked.
     pub fn get(&self, question: &Question, now: Timestamp) -> Option<(&Answer, Timestamp)> {
-        let kept = self.kept.get(question).filter(|kept| kept.until > now)?;
-        Some((&kept.answer, kept.until))
+        let entry = self
+            .entries
+            .get(question)
+            .filter(|entry| entry.until > now)?;
+        Some((&entry.answer, entry.until))
     }
 
     /// Keeps an answer.
     pub(super) fn set(&mut self, question: Question, answer: Answer, until: Timestamp) {
-        if self.kept.len() >= MOST && !self.kept.contains_key(&question) {
-            let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.until);
+        if self.entries.len() >= MAX_ENTRIES && !self.entries.contains_key(&question) {
+            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.until);
             if let Some(oldest) = oldest.map(|(question, _)| question.clone()) {
-                self.kept.remove(&oldest);
+                self.entries.remove(&oldest);
             }
         }
-        self.kept.insert(question, Kept { answer, until });
+        self.entries.insert(question, Entry { answer, until });
     }
 
     /// Drops what does not hold any more.
     pub(super) fn prune(&mut self, now: Timestamp) {
-        self.kept.retain(|_, kept| kept.until > now);
+        self.entries.retain(|_, entry| entry.until > now);
     }
 
     /// Drops all.
     pub(super) fn clear(&mut self) {
-        self.kept.clear();
+        self.entries.clear();
     }
 }
 
@@ -79,7 +82,7 @@ mod tests {
     }
 
     fn nothing() -> Answer {
-        Answer::Nothing("no such name".into())
+        Answer::Empty("no such name".into())
     }
 
     #[test]
@@ -90,7 +93,7 @@ mod tests {
         assert_eq!(answers.get(&question(1), at(9)), Some((&nothing(), at(10))));
         assert_eq!(answers.get(&question(1), at(10)), None);
         answers.prune(at(10));
-        assert_eq!(answers.kept.len(), 1);
+        assert_eq!(answers.entries.len(), 1);
         assert!(answers.get(&question(2), at(10)).is_some());
         answers.clear();
         assert_eq!(answers.get(&question(2), at(10)), None);
@@ -99,15 +102,15 @@ mod tests {
     #[test]
     fn beyond_the_limit_the_soonest_to_end_goes() {
         let mut answers = Answers::default();
-        for index in 0..MOST {
+        for index in 0..MAX_ENTRIES {
             answers.set(question(index), nothing(), at(1000 + index));
         }
         // Known already: nobody has to go.
         answers.set(question(7), nothing(), at(999_999));
-        assert_eq!(answers.kept.len(), MOST);
+        assert_eq!(answers.entries.len(), MAX_ENTRIES);
         assert!(answers.get(&question(0), at(1)).is_some());
-        answers.set(question(MOST), nothing(), at(999_999));
-        assert_eq!(answers.kept.len(), MOST);
+        answers.set(question(MAX_ENTRIES), nothing(), at(999_999));
+        assert_eq!(answers.entries.len(), MAX_ENTRIES);
         assert!(answers.get(&question(0), at(1)).is_none());
         assert!(answers.get(&question(7), at(1)).is_some());
     }

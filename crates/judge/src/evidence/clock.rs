@@ -2,34 +2,36 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-/// One moment by two clocks.
+/// One instant by two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct Instants {
     /// The time of day, for what the API server has dated. Somebody may set it.
     pub wall: Timestamp,
     /// The same but for that: nobody sets it, so what was taken down by it stays as old as it is.
     /// All times of the evidence are by it, but for those that the API server wrote.
-    pub steady: Timestamp,
+    pub monotonic: Timestamp,
 }
 
-impl Moment {
+impl Instants {
     /// How far somebody has set the time of day.
-    pub fn set_by(self) -> SignedDuration {
-        self.wall.duration_since(self.steady)
+    pub fn clock_skew(self) -> SignedDuration {
+        self.wall.duration_since(self.monotonic)
     }
 
-    /// The time of day, as somebody has set it, at this time of the steady clock: for people.
-    pub fn by_wall(self, steady: Timestamp) -> Timestamp {
-        steady.checked_add(self.set_by()).unwrap_or(steady)
+    /// The time of day, as somebody has set it, at this time of the monotonic clock: for people.
+    pub fn to_wall(self, monotonic: Timestamp) -> Timestamp {
+        monotonic
+            .checked_add(self.clock_skew())
+            .unwrap_or(monotonic)
     }
 }
 
-impl From<Timestamp> for Moment {
+impl From<Timestamp> for Instants {
     /// Of a clock that nobody has set.
-    fn from(time: Timestamp) -> Moment {
-        Moment {
+    fn from(time: Timestamp) -> Instants {
+        Instants {
             wall: time,
-            steady: time,
+            monotonic: time,
         }
     }
 }
@@ -42,12 +44,12 @@ mod tests {
     #[test]
     fn people_are_told_the_time_of_day() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let moment = Moment {
+        let instants = Instants {
             wall: at(1000),
-            steady: at(400),
+            monotonic: at(400),
         };
-        assert_eq!(moment.by_wall(at(300)), at(900));
-        assert_eq!(moment.by_wall(Timestamp::MAX), Timestamp::MAX);
-        assert_eq!(Moment::from(at(7)).by_wall(at(3)), at(3));
+        assert_eq!(instants.to_wall(at(300)), at(900));
+        assert_eq!(instants.to_wall(Timestamp::MAX), Timestamp::MAX);
+        assert_eq!(Instants::from(at(7)).to_wall(at(3)), at(3));
     }
 }

@@ -8,7 +8,7 @@ use super::{Answer, Evidence, IdentityKind, Inventory, Machine, Machines, Node, 
 use crate::csr::Fingerprint;
 use crate::csr::names::{NodeName, San};
 use crate::finding::{Awaited, Question};
-use crate::policy::{Demand, Spec};
+use crate::policy::{Requirement, Spec};
 
 /// One thing that is known of the cluster. Objects of the API, certificates, files and answers are
 /// turned into these; nothing else becomes evidence.
@@ -55,25 +55,25 @@ pub struct Protection {
 
 /// What a fact has changed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Changed {
+pub struct Applied {
     /// Whether it was not known before.
-    pub is_news: bool,
+    pub changed: bool,
     /// Whoever awaits one of these is to be judged again.
     pub wakes: SmallVec<[Awaited; 1]>,
 }
 
-impl Changed {
-    fn nobody(is_news: bool) -> Changed {
-        Changed {
-            is_news,
+impl Applied {
+    fn silent(changed: bool) -> Applied {
+        Applied {
+            changed,
             wakes: SmallVec::new(),
         }
     }
 
-    fn if_news(is_news: bool, awaited: impl FnOnce() -> Awaited) -> Changed {
-        Changed {
-            is_news,
-            wakes: is_news.then(awaited).into_iter().collect(),
+    fn waking(changed: bool, awaited: impl FnOnce() -> Awaited) -> Applied {
+        Applied {
+            changed,
+            wakes: changed.then(awaited).into_iter().collect(),
         }
     }
 }
@@ -87,33 +87,33 @@ impl Evidence {
     }
 
     /// Applies a fact that was found out at this time, by the steady clock.
-    pub fn apply(&mut self, fact: Fact, at: Timestamp) -> Changed {
+    pub fn apply(&mut self, fact: Fact, at: Timestamp) -> Applied {
         match fact {
             Fact::Node(node) => {
                 let name = node.name.clone();
-                Changed::if_news(self.nodes.apply(*node), || Awaited::Node(name.shared()))
+                Applied::waking(self.nodes.apply(*node), || Awaited::Node(name.shared()))
             }
             Fact::NodeGone(name) => {
-                let is_news = self.nodes.remove(name.as_str()).is_some();
-                Changed::if_news(is_news, || Awaited::Node(name.shared()))
+                let changed = self.nodes.remove(name.as_str()).is_some();
+                Applied::waking(changed, || Awaited::Node(name.shared()))
             }
-            Fact::Protected(protection) => Changed::nobody(self.protected.replace(protection, at)),
-            Fact::Unprotected(origin) => Changed::nobody(self.protected.remove(&origin, at)),
-            Fact::Key(key, node) => Changed::nobody(self.remember_key(key, node)),
+            Fact::Protected(protection) => Applied::silent(self.protected.replace(protection, at)),
+            Fact::Unprotected(origin) => Applied::silent(self.protected.remove(&origin, at)),
+            Fact::Key(key, node) => Applied::silent(self.record_key(key, node)),
             Fact::Inventory(inventory) => {
                 self.inventory = Some(*inventory);
-                Changed::if_news(true, || Awaited::Source(Source::Inventory.as_str()))
+                Applied::waking(true, || Awaited::Source(Source::Inventory.as_str()))
             }
-            Fact::Machine(machine) => self.machine_seen(*machine),
-            Fact::MachineGone(key) => self.machine_gone(&key),
+            Fact::Machine(machine) => self.apply_machine(*machine),
+            Fact::MachineGone(key) => self.remove_machine(&key),
             Fact::Answer(question, answer, until) => {
                 self.answers.set(question.clone(), answer, until);
-                Changed::if_news(true, || Awaited::Answer(question))
+                Applied::waking(true, || Awaited::Answer(question))
             }
             Fact::Synced(source) => self.source_synced(source, at),
-            Fact::Failed(source, why) => Changed::nobody(self.sources.failed(source, at, &why)),
+            Fact::Failed(source, why) => Applied::silent(self.sources.failed(source, at, &why)),
             Fact::Incomplete(source, why) => {
-                Changed::nobody(self.sources.incomplete(source, at, &why))
+                Applied::silent(self.sources.incomplete(source, at, &why))
             }
         }
     }
@@ -130,7 +130,7 @@ impl Evidence {
             before.protected.endpoint_certificates,
             policy.protected.endpoint_certificates,
         );
-        if demands == (Demand::Optional, Demand::Required) {
+        if demands == (Requirement::Optional, Requirement::Required) {
             // What could be left out before may be missing.
             self.sources.forget(Source::ApiServerCertificates);
         }
@@ -149,7 +149,7 @@ impl Evidence {
     }
 
     /// Forgets all answers: time has passed that no clock has counted.
-    pub fn forget_answers(&mut self) {
+    pub fn clear_answers(&mut self) {
         self.answers.clear();
     }
 
@@ -159,46 +159,46 @@ impl Evidence {
         self.sources.forget(Source::Machines);
     }
 
-    fn machine_seen(&mut self, machine: Machine) -> Changed {
+    fn apply_machine(&mut self, machine: Machine) -> Applied {
         // Of a kind that no policy names.
         let Some(machines) = &mut self.machines else {
-            return Changed::default();
+            return Applied::default();
         };
-        let before = machines.get(&machine.key).map(Machine::known_by);
-        let now = machine.known_by();
+        let before = machines.get(&machine.key).map(Machine::wake_names);
+        let now = machine.wake_names();
         if !machines.apply(machine) {
-            return Changed::default();
+            return Applied::default();
         }
         let known_by = before.into_iter().flatten().chain(now);
-        Changed {
-            is_news: true,
+        Applied {
+            changed: true,
             wakes: known_by.map(Awaited::Machine).collect(),
         }
     }
 
-    fn machine_gone(&mut self, key: &str) -> Changed {
+    fn remove_machine(&mut self, key: &str) -> Applied {
         let machines = self.machines.as_mut();
         match machines.and_then(|machines| machines.remove(key)) {
-            Some(machine) => Changed {
-                is_news: true,
+            Some(machine) => Applied {
+                changed: true,
                 wakes: machine
-                    .known_by()
+                    .wake_names()
                     .into_iter()
                     .map(Awaited::Machine)
                     .collect(),
             },
-            None => Changed::default(),
+            None => Applied::default(),
         }
     }
 
-    fn source_synced(&mut self, source: Source, at: Timestamp) -> Changed {
+    fn source_synced(&mut self, source: Source, at: Timestamp) -> Applied {
         if source == Source::Nodes {
-            self.nodes.pack();
+            self.nodes.compact();
         }
-        let is_news = self.sources.synced(source, at);
+        let changed = self.sources.synced(source, at);
         match source {
             // Whoever waits for an answer is woken by that alone.
-            Source::Dns | Source::ServingCertificates => Changed::nobody(is_news),
+            Source::Dns | Source::ServingCertificates => Applied::silent(changed),
             Source::Nodes
             | Source::Requests
             | Source::KubernetesService
@@ -207,16 +207,16 @@ impl Evidence {
             | Source::ClusterInfo
             | Source::ApiServerCertificates
             | Source::Inventory
-            | Source::Machines => Changed::if_news(is_news, || Awaited::Source(source.as_str())),
+            | Source::Machines => Applied::waking(changed, || Awaited::Source(source.as_str())),
         }
     }
 
     /// Remembers that a request of this node with this key was approved.
-    fn remember_key(&mut self, key: Fingerprint, node: NodeName) -> bool {
+    fn record_key(&mut self, key: Fingerprint, node: NodeName) -> bool {
         let known = self.nodes.get(node.as_str());
         // One text for all keys of a Node.
         let node = known.map_or(node, |known| known.name.clone());
-        self.keys.remember(key, node, self.nodes.len())
+        self.keys.record(key, node, self.nodes.len())
     }
 }
 
@@ -225,7 +225,7 @@ impl Evidence {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::MachineLink;
+    use super::super::NodeReference;
     use super::*;
     use crate::policy::{Policy, SHIPPED, default_policy, parse};
 
@@ -241,7 +241,7 @@ mod tests {
     fn machine(node: &str) -> Fact {
         Fact::Machine(Box::new(Machine {
             key: "Machine test/a".into(),
-            link: MachineLink::Name(NodeName::parse(node)),
+            node: NodeReference::Name(NodeName::parse(node)),
             provider_id: None,
             addresses: BTreeSet::new(),
             created: at(0),
@@ -255,35 +255,35 @@ mod tests {
         let node = || Fact::Node(Box::new(Node::blank("a")));
         let own: [Awaited; 1] = [Awaited::Node("a".into())];
         assert_eq!(evidence.apply(node(), at(1)).wakes.as_slice(), own);
-        assert_eq!(evidence.apply(node(), at(2)), Changed::default());
+        assert_eq!(evidence.apply(node(), at(2)), Applied::default());
         let gone = || Fact::NodeGone(NodeName::parse("a").unwrap());
         assert_eq!(evidence.apply(gone(), at(3)).wakes.as_slice(), own);
-        assert_eq!(evidence.apply(gone(), at(4)), Changed::default());
+        assert_eq!(evidence.apply(gone(), at(4)), Applied::default());
         let synced = |evidence: &mut Evidence| evidence.apply(Fact::Synced(Source::Nodes), at(5));
         let nodes = [Awaited::Source("nodes")];
         assert_eq!(synced(&mut evidence).wakes.as_slice(), nodes);
-        assert_eq!(synced(&mut evidence), Changed::default());
+        assert_eq!(synced(&mut evidence), Applied::default());
     }
 
     #[test]
     fn machines_are_heard_only_where_the_policy_names_them() {
         let (with, without) = (cluster_api(), default_policy().unwrap());
         let mut evidence = Evidence::new(&without.spec);
-        assert_eq!(evidence.apply(machine("a"), at(1)), Changed::default());
+        assert_eq!(evidence.apply(machine("a"), at(1)), Applied::default());
         evidence.policy_changed(&without.spec, &with.spec);
-        let known_by = |node: &str| {
+        let wake_names = |node: &str| {
             [
                 Awaited::Machine("Machine test/a".into()),
                 Awaited::Machine(node.into()),
             ]
         };
         let first = evidence.apply(machine("a"), at(2));
-        assert_eq!(first.wakes.as_slice(), known_by("a"));
+        assert_eq!(first.wakes.as_slice(), wake_names("a"));
         // Whoever waited for the old reference, and whoever waits for the new one.
         let moved = evidence.apply(machine("b"), at(3));
         assert_eq!(
             moved.wakes.as_slice(),
-            [known_by("a"), known_by("b")].concat()
+            [wake_names("a"), wake_names("b")].concat()
         );
         evidence.policy_changed(&with.spec, &without.spec);
         assert!(evidence.machines.is_none());

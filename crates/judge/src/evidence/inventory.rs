@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::networks::unmapped;
+use super::networks::to_ipv4_mapped;
 use crate::api_version::API_VERSION;
 use crate::csr::names::{DnsName, NodeName, San};
 use crate::yaml;
@@ -16,7 +16,7 @@ use crate::yaml;
 /// The `kind` of an inventory.
 pub const KIND: &str = "Inventory";
 /// Largest inventory that is read, in bytes: more than Kubernetes keeps in a ConfigMap.
-const LARGEST: usize = 4 * 1024 * 1024;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// An inventory file.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -95,11 +95,11 @@ pub enum InventoryError {
 
 /// What an inventory says of a name for a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listing {
+pub enum InventoryMatch {
     /// It is the node's, and where that stands.
     Listed(String),
     /// It is not, and what stands there instead.
-    Otherwise(String),
+    Conflict(String),
     /// The inventory does not say.
     Unlisted,
 }
@@ -128,7 +128,7 @@ pub struct Inventory {
 impl Inventory {
     /// Reads an inventory and checks all of it.
     pub fn parse(text: &str) -> Result<Inventory, InventoryError> {
-        let file: InventoryFile = yaml::read(text, LARGEST, (API_VERSION, KIND))?;
+        let file: InventoryFile = yaml::read(text, MAX_BYTES, (API_VERSION, KIND))?;
         Inventory::from_file(&file)
     }
 
@@ -159,19 +159,19 @@ impl Inventory {
             let field = format!("nodes.addresses of {name}");
             let san = San::from_ip_text(text).ok_or_else(|| wrong(&field, "an IP address", text));
             let san = san?;
-            self.own(&san, &name)?;
+            self.claim(&san, &name)?;
             entry.addresses.insert(san);
         }
         for text in &node.names {
             let field = format!("nodes.names of {name}");
             let san = San::from_dns_text(text).ok_or_else(|| wrong(&field, "a DNS name", text));
             let san = san?;
-            self.own(&san, &name)?;
+            self.claim(&san, &name)?;
             entry.names.insert(san);
         }
         // It has no place in the list, since it goes without saying; but nobody else may have it.
         if let Some(own) = San::from_dns_text(name.as_str()) {
-            self.own(&own, &name)?;
+            self.claim(&own, &name)?;
         }
         match self.entries.insert(name, entry) {
             None => Ok(()),
@@ -179,7 +179,7 @@ impl Inventory {
         }
     }
 
-    fn own(&mut self, san: &San, name: &NodeName) -> Result<(), InventoryError> {
+    fn claim(&mut self, san: &San, name: &NodeName) -> Result<(), InventoryError> {
         match self.owners.insert(san.clone(), name.clone()) {
             Some(first) if first != *name => Err(InventoryError::Shared {
                 san: san.clone(),
@@ -192,11 +192,13 @@ impl Inventory {
 
     /// What it says of this name or address for this node. What stands at a node goes before what
     /// patterns allow.
-    pub fn listing(&self, node: &NodeName, san: &San) -> Listing {
+    pub fn lookup(&self, node: &NodeName, san: &San) -> InventoryMatch {
         match self.owners.get(san) {
-            Some(owner) if owner == node => return Listing::Listed(format!("inventory: {node}")),
+            Some(owner) if owner == node => {
+                return InventoryMatch::Listed(format!("inventory: {node}"));
+            }
             Some(owner) => {
-                return Listing::Otherwise(format!("the inventory gives {san} to {owner}"));
+                return InventoryMatch::Conflict(format!("the inventory gives {san} to {owner}"));
             }
             None => {}
         }
@@ -207,15 +209,15 @@ impl Inventory {
         };
         // Where any stand, all do, whatever patterns allow to others.
         if listed.is_some_and(|listed| !listed.is_empty()) {
-            return Listing::Otherwise(format!(
+            return InventoryMatch::Conflict(format!(
                 "the inventory lists all {kind} of {node}, and {san} is not among them"
             ));
         }
         let patterns = || self.patterns.iter().filter(|p| matches(&p.nodes, node));
         if let Some(pattern) = patterns().find(|pattern| pattern.holds(node, san)) {
-            return Listing::Listed(format!("inventory: pattern {}", pattern.nodes));
+            return InventoryMatch::Listed(format!("inventory: pattern {}", pattern.nodes));
         }
-        Listing::Unlisted
+        InventoryMatch::Unlisted
     }
 
     /// How many nodes it lists by name.
@@ -237,7 +239,7 @@ impl Pattern {
             return Err(wrong("patterns.nodes", expected, &pattern.nodes));
         }
         for network in &pattern.networks {
-            if let Some(ipv4) = unmapped(network) {
+            if let Some(ipv4) = to_ipv4_mapped(network) {
                 let expected = format!("its IPv4 form {ipv4}");
                 return Err(wrong("patterns.networks", &expected, &network.to_string()));
             }

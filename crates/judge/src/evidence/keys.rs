@@ -6,9 +6,9 @@ use crate::csr::Fingerprint;
 use crate::csr::names::NodeName;
 
 /// Keys that are remembered at least, however few Nodes there are.
-const LEAST: usize = 4096;
+const MIN_CAPACITY: usize = 4096;
 /// Keys that are remembered for each Node: a rotation or two, and a few restarts.
-const FOR_EACH_NODE: usize = 4;
+const CAPACITY_PER_NODE: usize = 4;
 
 /// Keys of approved requests. The oldest are forgotten first.
 #[derive(Debug, Default)]
@@ -20,13 +20,13 @@ pub struct Keys {
 impl Keys {
     /// Remembers that a request of this node with this key was approved. The first node stays
     /// the owner. Returns whether the key is new.
-    pub(super) fn remember(&mut self, key: Fingerprint, node: NodeName, nodes: usize) -> bool {
+    pub(super) fn record(&mut self, key: Fingerprint, node: NodeName, nodes: usize) -> bool {
         if self.owners.contains_key(&key) {
             return false;
         }
         self.owners.insert(key, node);
         self.order.push_back(key);
-        while self.order.len() > LEAST.max(nodes.saturating_mul(FOR_EACH_NODE)) {
+        while self.order.len() > MIN_CAPACITY.max(nodes.saturating_mul(CAPACITY_PER_NODE)) {
             if let Some(oldest) = self.order.pop_front() {
                 self.owners.remove(&oldest);
             }
@@ -52,25 +52,32 @@ mod tests {
     fn filled(count: usize, nodes: usize) -> Keys {
         let mut keys = Keys::default();
         for index in 0..count {
-            keys.remember(key(index), NodeName::parse("a").unwrap(), nodes);
+            keys.record(key(index), NodeName::parse("a").unwrap(), nodes);
         }
         keys
     }
 
     #[test]
     fn the_oldest_keys_are_forgotten_first() {
-        assert!(filled(LEAST, 1).owner(&key(0)).is_some());
-        let keys = filled(LEAST + 1, 1);
+        assert!(filled(MIN_CAPACITY, 1).owner(&key(0)).is_some());
+        let keys = filled(MIN_CAPACITY + 1, 1);
         assert!(keys.owner(&key(0)).is_none());
         assert!(keys.owner(&key(1)).is_some());
-        assert_eq!((keys.owners.len(), keys.order.len()), (LEAST, LEAST));
-        assert!(filled(LEAST + 1, LEAST).owner(&key(0)).is_some());
+        assert_eq!(
+            (keys.owners.len(), keys.order.len()),
+            (MIN_CAPACITY, MIN_CAPACITY)
+        );
+        assert!(
+            filled(MIN_CAPACITY + 1, MIN_CAPACITY)
+                .owner(&key(0))
+                .is_some()
+        );
     }
 
     #[test]
     fn the_first_node_stays_the_owner() {
         let mut keys = filled(1, 1);
-        keys.remember(key(0), NodeName::parse("b").unwrap(), 1);
+        keys.record(key(0), NodeName::parse("b").unwrap(), 1);
         assert_eq!(keys.owner(&key(0)).unwrap().as_str(), "a");
         assert_eq!(keys.order.len(), 1);
     }

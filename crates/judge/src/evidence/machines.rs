@@ -10,7 +10,7 @@ use crate::csr::names::{NodeName, San};
 
 /// How a Machine says which Node is its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MachineLink {
+pub enum NodeReference {
     /// By the Node's name, once there is a Node.
     Name(Option<NodeName>),
     /// By the provider ID that both have.
@@ -23,7 +23,7 @@ pub struct Machine {
     /// Kind, group, namespace and name, as people are told of it.
     pub key: Arc<str>,
     /// Which Node is its own.
-    pub link: MachineLink,
+    pub node: NodeReference,
     /// The provider's name of the instance, once there is one.
     pub provider_id: Option<Arc<str>>,
     /// Its addresses and names.
@@ -36,10 +36,10 @@ pub struct Machine {
 
 impl Machine {
     /// All by which it is waited for: its key, its Node's name and its provider ID.
-    pub fn known_by(&self) -> Vec<Arc<str>> {
-        let node = match &self.link {
-            MachineLink::Name(node) => node.as_ref().map(NodeName::shared),
-            MachineLink::ProviderId => None,
+    pub fn wake_names(&self) -> Vec<Arc<str>> {
+        let node = match &self.node {
+            NodeReference::Name(node) => node.as_ref().map(NodeName::shared),
+            NodeReference::ProviderId => None,
         };
         let all = [Some(self.key.clone()), node, self.provider_id.clone()];
         all.into_iter().flatten().collect()
@@ -51,10 +51,10 @@ impl Machine {
     }
 
     /// Whether it cannot be this Node's: it names another, or is of another instance.
-    pub fn is_of_another(&self, node: &Node) -> bool {
-        let names_another = match &self.link {
-            MachineLink::Name(name) => name.as_ref().is_some_and(|name| *name != node.name),
-            MachineLink::ProviderId => false,
+    pub fn belongs_to_other_node(&self, node: &Node) -> bool {
+        let names_another = match &self.node {
+            NodeReference::Name(name) => name.as_ref().is_some_and(|name| *name != node.name),
+            NodeReference::ProviderId => false,
         };
         let ids = (&self.provider_id, &node.provider_id);
         names_another || matches!(ids, (Some(one), Some(other)) if one != other)
@@ -62,9 +62,9 @@ impl Machine {
 
     /// Whether it says that this Node is its own.
     pub fn refers_to(&self, node: &Node) -> bool {
-        match &self.link {
-            MachineLink::Name(name) => name.as_ref() == Some(&node.name),
-            MachineLink::ProviderId => {
+        match &self.node {
+            NodeReference::Name(name) => name.as_ref() == Some(&node.name),
+            NodeReference::ProviderId => {
                 self.provider_id.is_some() && self.provider_id == node.provider_id
             }
         }
@@ -89,16 +89,16 @@ impl Machines {
         }
         self.remove(&machine.key.clone());
         let key = &machine.key;
-        match (&machine.link, &machine.provider_id) {
-            (MachineLink::Name(Some(node)), _) => {
+        match (&machine.node, &machine.provider_id) {
+            (NodeReference::Name(Some(node)), _) => {
                 let of_node = self.by_node.entry(node.clone()).or_default();
                 of_node.insert(key.clone());
             }
-            (MachineLink::ProviderId, Some(provider_id)) => {
+            (NodeReference::ProviderId, Some(provider_id)) => {
                 let of_provider = self.by_provider_id.entry(provider_id.clone()).or_default();
                 of_provider.insert(key.clone());
             }
-            (MachineLink::Name(None) | MachineLink::ProviderId, _) => {}
+            (NodeReference::Name(None) | NodeReference::ProviderId, _) => {}
         }
         for san in &machine.addresses {
             let of_address = self.by_address.entry(san.clone()).or_default();
@@ -111,13 +111,13 @@ impl Machines {
     /// Removes the Machine of this key. Returns it, if there was one.
     pub(super) fn remove(&mut self, key: &str) -> Option<Machine> {
         let machine = self.by_key.remove(key)?;
-        match (&machine.link, &machine.provider_id) {
-            (MachineLink::Name(Some(node)), _) => take(&mut self.by_node, node, key),
-            (MachineLink::ProviderId, Some(id)) => take(&mut self.by_provider_id, id, key),
-            (MachineLink::Name(None) | MachineLink::ProviderId, _) => {}
+        match (&machine.node, &machine.provider_id) {
+            (NodeReference::Name(Some(node)), _) => remove_key(&mut self.by_node, node, key),
+            (NodeReference::ProviderId, Some(id)) => remove_key(&mut self.by_provider_id, id, key),
+            (NodeReference::Name(None) | NodeReference::ProviderId, _) => {}
         }
         for san in &machine.addresses {
-            take(&mut self.by_address, san, key);
+            remove_key(&mut self.by_address, san, key);
         }
         Some(machine)
     }
@@ -128,7 +128,7 @@ impl Machines {
     }
 
     /// The Machines that say this Node is theirs, in the order of their keys.
-    pub fn of(&self, node: &Node) -> Vec<&Machine> {
+    pub fn for_node(&self, node: &Node) -> Vec<&Machine> {
         let by_id = |id: &Arc<str>| self.by_provider_id.get(id);
         let keys: BTreeSet<&Arc<str>> = self
             .by_node
@@ -160,7 +160,7 @@ impl Machines {
     }
 }
 
-fn take<K, Q>(index: &mut HashMap<K, BTreeSet<Arc<str>>>, at: &Q, key: &str)
+fn remove_key<K, Q>(index: &mut HashMap<K, BTreeSet<Arc<str>>>, at: &Q, key: &str)
 where
     K: std::borrow::Borrow<Q> + Eq + std::hash::Hash,
     Q: Eq + std::hash::Hash + ?Sized,
@@ -178,10 +178,10 @@ where
 mod tests {
     use super::*;
 
-    fn machine(key: &str, link: MachineLink, provider_id: Option<&str>) -> Machine {
+    fn machine(key: &str, node: NodeReference, provider_id: Option<&str>) -> Machine {
         Machine {
             key: key.into(),
-            link,
+            node,
             provider_id: provider_id.map(Into::into),
             addresses: BTreeSet::from([San::from_host_text("10.0.0.1").unwrap()]),
             created: Timestamp::UNIX_EPOCH,
@@ -191,7 +191,7 @@ mod tests {
 
     fn named(key: &str, node: &str) -> Machine {
         let node = NodeName::parse(node);
-        machine(key, MachineLink::Name(node), Some("cloud://1"))
+        machine(key, NodeReference::Name(node), Some("cloud://1"))
     }
 
     fn node(name: &str, provider_id: Option<&str>) -> Node {
@@ -203,28 +203,28 @@ mod tests {
 
     #[test]
     fn it_is_known_by_all_that_one_waits_for() {
-        let known = named("Machine a", "n").known_by();
+        let known = named("Machine a", "n").wake_names();
         assert_eq!(known, ["Machine a".into(), "n".into(), "cloud://1".into()]);
-        let by_id = machine("Machine b", MachineLink::ProviderId, None);
-        assert_eq!(by_id.known_by(), ["Machine b".into()]);
+        let by_id = machine("Machine b", NodeReference::ProviderId, None);
+        assert_eq!(by_id.wake_names(), ["Machine b".into()]);
     }
 
     #[test]
     fn it_is_another_nodes_by_name_or_by_instance() {
         let of_n = named("Machine a", "n");
-        assert!(!of_n.is_of_another(&node("n", None)));
-        assert!(!of_n.is_of_another(&node("n", Some("cloud://1"))));
-        assert!(of_n.is_of_another(&node("n", Some("cloud://2"))));
-        assert!(of_n.is_of_another(&node("m", Some("cloud://1"))));
-        let by_id = machine("Machine b", MachineLink::ProviderId, Some("cloud://1"));
-        assert!(!by_id.is_of_another(&node("m", Some("cloud://1"))));
-        assert!(by_id.is_of_another(&node("m", Some("cloud://2"))));
+        assert!(!of_n.belongs_to_other_node(&node("n", None)));
+        assert!(!of_n.belongs_to_other_node(&node("n", Some("cloud://1"))));
+        assert!(of_n.belongs_to_other_node(&node("n", Some("cloud://2"))));
+        assert!(of_n.belongs_to_other_node(&node("m", Some("cloud://1"))));
+        let by_id = machine("Machine b", NodeReference::ProviderId, Some("cloud://1"));
+        assert!(!by_id.belongs_to_other_node(&node("m", Some("cloud://1"))));
+        assert!(by_id.belongs_to_other_node(&node("m", Some("cloud://2"))));
     }
 
     #[test]
     fn one_that_is_gone_is_found_no_more() {
         let mut machines = Machines::default();
-        let by_id = machine("Machine b", MachineLink::ProviderId, Some("cloud://2"));
+        let by_id = machine("Machine b", NodeReference::ProviderId, Some("cloud://2"));
         assert!(machines.is_empty());
         assert!(machines.apply(named("Machine a", "n")));
         assert!(!machines.apply(named("Machine a", "n")));
@@ -232,14 +232,17 @@ mod tests {
         assert_eq!((machines.len(), machines.is_empty()), (2, false));
         let (n, m) = (node("n", None), node("m", Some("cloud://2")));
         let san = San::from_host_text("10.0.0.1").unwrap();
-        assert_eq!((machines.of(&n).len(), machines.of(&m).len()), (1, 1));
+        assert_eq!(
+            (machines.for_node(&n).len(), machines.for_node(&m).len()),
+            (1, 1)
+        );
         assert_eq!(machines.with_address(&san).count(), 2);
 
         assert!(machines.apply(named("Machine a", "other")));
-        assert!(machines.of(&n).is_empty());
+        assert!(machines.for_node(&n).is_empty());
         assert_eq!(machines.remove("Machine b"), Some(by_id));
         assert_eq!(machines.remove("Machine b"), None);
-        assert!(machines.of(&m).is_empty());
+        assert!(machines.for_node(&m).is_empty());
         assert_eq!(machines.with_address(&san).count(), 1);
         assert!(machines.remove("Machine a").is_some());
         assert!(machines.by_node.is_empty() && machines.by_provider_id.is_empty());

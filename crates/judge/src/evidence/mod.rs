@@ -14,18 +14,18 @@ mod recently_protected;
 mod sources;
 
 pub use answers::{Answer, Answers};
-pub use clock::Moment;
-pub use fact::{Changed, Fact, Protection};
+pub use clock::Instants;
+pub use fact::{Applied, Fact, Protection};
 pub use identity::{Identity, IdentityKind};
 pub use inventory::KIND as INVENTORY_KIND;
 pub use inventory::{
-    Inventory, InventoryError, InventoryFile, InventoryNode, InventoryPattern, Listing,
+    Inventory, InventoryError, InventoryFile, InventoryMatch, InventoryNode, InventoryPattern,
 };
 pub use keys::Keys;
-pub use machines::{Machine, MachineLink, Machines};
-pub use networks::{Networks, unmapped};
+pub use machines::{Machine, Machines, NodeReference};
+pub use networks::{Networks, to_ipv4_mapped};
 pub use nodes::{AddressType, Node, NodeAddress, Nodes};
-pub use protected_identities::{Protected, reserved};
+pub use protected_identities::{Protected, reserved_kind};
 pub use sources::{Source, SourceState, Sources};
 
 /// Everything that a verdict may rest on.
@@ -49,10 +49,10 @@ pub struct Evidence {
 
 impl Evidence {
     /// The sources that every judgment needs: one that is not configured is none of them.
-    pub fn needed(&self) -> impl Iterator<Item = Source> {
+    pub fn required_sources(&self) -> impl Iterator<Item = Source> {
         let inventory = self.inventory.as_ref().map(|_| Source::Inventory);
         let machines = self.machines.as_ref().map(|_| Source::Machines);
         let configured = inventory.into_iter().chain(machines);
-        Source::NEEDED.into_iter().chain(configured)
+        Source::REQUIRED.into_iter().chain(configured)
     }
 }

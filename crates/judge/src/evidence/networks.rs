@@ -68,7 +68,7 @@ impl<T: PartialEq> Networks<T> {
 
 /// The IPv4 network that an IPv4-mapped IPv6 one (RFC 4291, 2.5.5.2) stands for; `None` if it is
 /// none. An address is compared as IPv4 wherever it can be, so the mapped form holds no address.
-pub fn unmapped(network: &IpNet) -> Option<IpNet> {
+pub fn to_ipv4_mapped(network: &IpNet) -> Option<IpNet> {
     let IpNet::V6(v6) = network else {
         return None;
     };
@@ -143,7 +143,7 @@ mod tests {
             ("fd00::/8", None),
             ("10.0.0.0/8", None),
         ] {
-            let found = unmapped(&network.parse().unwrap());
+            let found = to_ipv4_mapped(&network.parse().unwrap());
             assert_eq!(
                 found,
                 expected.map(|text| text.parse().unwrap()),

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::networks::{Networks, unmapped};
+use super::networks::{Networks, to_ipv4_mapped};
 use crate::csr::FirstSeen;
 use crate::csr::names::{NodeName, San};
 
@@ -104,7 +104,7 @@ impl Node {
     }
 
     /// Whether this is its own name.
-    fn is_called(&self, san: &San) -> bool {
+    fn is_own_name(&self, san: &San) -> bool {
         matches!(san, San::Dns(dns) if dns.as_str() == self.name.as_str())
     }
 
@@ -142,7 +142,7 @@ impl Nodes {
     /// anything changed.
     pub(super) fn apply(&mut self, mut node: Node) -> bool {
         for network in &mut node.pod_cidrs {
-            *network = unmapped(network).unwrap_or(*network);
+            *network = to_ipv4_mapped(network).unwrap_or(*network);
         }
         node.pod_cidrs.retain(is_plausible);
         if let Some(old) = self.by_name.get(node.name.as_str()) {
@@ -158,7 +158,7 @@ impl Nodes {
         }
         self.remove(node.name.as_str());
         for address in &node.addresses {
-            if node.is_called(&address.san) {
+            if node.is_own_name(&address.san) {
                 continue;
             }
             let claimants = self.claims.entry(address.san.clone()).or_default();
@@ -204,14 +204,14 @@ impl Nodes {
 
     /// Builds the trees anew, and full: a list comes in the order of names, and a tree that grows at
     /// its end is half empty.
-    pub(super) fn pack(&mut self) {
+    pub(super) fn compact(&mut self) {
         self.by_name = mem::take(&mut self.by_name).into_iter().collect();
         self.claims = mem::take(&mut self.claims).into_iter().collect();
         self.by_provider_id = mem::take(&mut self.by_provider_id).into_iter().collect();
     }
 
     /// The Nodes that say they are this instance of the provider's.
-    pub fn of_instance(&self, provider_id: &str) -> impl Iterator<Item = &Node> {
+    pub fn with_provider_id(&self, provider_id: &str) -> impl Iterator<Item = &Node> {
         self.by_provider_id
             .get(provider_id)
             .into_iter()
@@ -225,7 +225,7 @@ impl Nodes {
     }
 
     /// The Node whose own name this is.
-    pub fn called(&self, san: &San) -> Option<&Node> {
+    pub fn with_own_name(&self, san: &San) -> Option<&Node> {
         match san {
             San::Dns(dns) => self.get(dns.as_str()),
             San::Ip(_) => None,
@@ -250,7 +250,7 @@ impl Nodes {
     /// The Nodes that have this among their addresses.
     pub fn claimants(&self, san: &San) -> impl Iterator<Item = &Node> {
         let names = self.claims.get(san).into_iter().flatten();
-        self.called(san)
+        self.with_own_name(san)
             .filter(|node| node.address(san).is_some())
             .into_iter()
             .chain(names.filter_map(|name| self.get(name.as_str())))
@@ -405,7 +405,7 @@ mod tests {
                     .map(|node| node.name.to_string())
                     .collect(),
                 nodes
-                    .of_instance("cloud://1")
+                    .with_provider_id("cloud://1")
                     .map(|node| node.name.to_string())
                     .collect(),
             ];
@@ -418,7 +418,7 @@ mod tests {
             names
         };
         assert_eq!(found(&nodes), vec![vec!["a", "b"]; 4]);
-        nodes.pack();
+        nodes.compact();
         assert_eq!(found(&nodes), vec![vec!["a", "b"]; 4]);
         assert_eq!(nodes.remove("a").unwrap().name.as_str(), "a");
         assert_eq!(nodes.remove("a"), None);

@@ -9,30 +9,32 @@ use jiff::Timestamp;
 
 use super::fact::Protection;
 use super::identity::{Identity, IdentityKind};
-use super::recently_protected::{Former, Object};
+use super::recently_protected::{ProtectedObject, RecentlyProtected};
 use crate::csr::names::{DnsName, San};
 
 /// What one origin protects.
 #[derive(Debug)]
-struct Part {
+struct OriginEntry {
     sans: HashMap<San, IdentityKind>,
     networks: Vec<(IpNet, IdentityKind)>,
     domains: Vec<DnsName>,
 }
 
-impl Part {
-    fn new(kind: IdentityKind, sans: Vec<San>, networks: Vec<IpNet>) -> Part {
-        Part {
+impl OriginEntry {
+    fn new(kind: IdentityKind, sans: Vec<San>, networks: Vec<IpNet>) -> OriginEntry {
+        OriginEntry {
             domains: sans.iter().filter_map(cluster_domain).collect(),
             sans: sans.into_iter().map(|san| (san, kind)).collect(),
             networks: networks.into_iter().map(|net| (net, kind)).collect(),
         }
     }
 
-    fn has(&self, object: &Object) -> bool {
+    fn has(&self, object: &ProtectedObject) -> bool {
         match object {
-            Object::San(san) => self.sans.contains_key(san),
-            Object::Network(network) => self.networks.iter().any(|(own, _)| own == network),
+            ProtectedObject::San(san) => self.sans.contains_key(san),
+            ProtectedObject::Network(network) => {
+                self.networks.iter().any(|(own, _)| own == network)
+            }
         }
     }
 }
@@ -40,8 +42,8 @@ impl Part {
 /// All that is protected in this cluster, by who says so.
 #[derive(Debug, Default)]
 pub struct Protected {
-    parts: BTreeMap<String, Part>,
-    former: Former,
+    by_origin: BTreeMap<String, OriginEntry>,
+    recent: RecentlyProtected,
 }
 
 impl Protected {
@@ -54,69 +56,72 @@ impl Protected {
             sans,
             networks,
         } = protection;
-        let part = Part::new(kind, sans, networks);
-        let before = self.parts.remove(&origin);
+        let entry = OriginEntry::new(kind, sans, networks);
+        let before = self.by_origin.remove(&origin);
         let changes = before
             .as_ref()
-            .is_none_or(|old| old.sans != part.sans || old.networks != part.networks);
+            .is_none_or(|old| old.sans != entry.sans || old.networks != entry.networks);
         if let Some(before) = before {
-            self.part_with(&origin, before, |object| !part.has(object), now);
+            self.retire(&origin, before, |object| !entry.has(object), now);
         }
-        self.parts.insert(origin, part);
+        self.by_origin.insert(origin, entry);
         changes
     }
 
     /// The origin is gone: what it protected was protected until now. Returns whether it was there.
     pub(super) fn remove(&mut self, origin: &str, now: Timestamp) -> bool {
-        let Some(before) = self.parts.remove(origin) else {
+        let Some(before) = self.by_origin.remove(origin) else {
             return false;
         };
-        self.part_with(origin, before, |_| true, now);
+        self.retire(origin, before, |_| true, now);
         true
     }
 
-    fn part_with(
+    fn retire(
         &mut self,
         origin: &str,
-        before: Part,
-        goes: impl Fn(&Object) -> bool,
+        before: OriginEntry,
+        is_removed: impl Fn(&ProtectedObject) -> bool,
         now: Timestamp,
     ) {
         let sans = before.sans.into_iter();
-        let sans = sans.map(|(san, kind)| (Object::San(san), kind));
+        let sans = sans.map(|(san, kind)| (ProtectedObject::San(san), kind));
         let networks = before.networks.into_iter();
-        let networks = networks.map(|(network, kind)| (Object::Network(network), kind));
-        for (object, kind) in sans.chain(networks).filter(|(object, _)| goes(object)) {
-            self.former.add(object, kind, origin, now);
+        let networks = networks.map(|(network, kind)| (ProtectedObject::Network(network), kind));
+        for (object, kind) in sans
+            .chain(networks)
+            .filter(|(object, _)| is_removed(object))
+        {
+            self.recent.add(object, kind, origin, now);
         }
     }
 
     /// All that protected this name or address until lately, each with the time until which
     /// that counts.
-    pub fn former(
+    pub fn find_recent(
         &self,
         san: &San,
         now: Timestamp,
     ) -> impl Iterator<Item = (&Identity, Timestamp)> {
-        self.former.find(san, now)
+        self.recent.find(san, now)
     }
 
     /// Drops what was protected too long ago to count.
     pub(super) fn prune(&mut self, now: Timestamp) {
-        self.former.prune(now);
+        self.recent.prune(now);
     }
 
     /// All that protects this name or address.
     pub fn find(&self, san: &San) -> impl Iterator<Item = Identity> {
-        self.parts.iter().filter_map(move |(origin, part)| {
+        self.by_origin.iter().filter_map(move |(origin, entry)| {
             let network = match san {
-                San::Ip(ip) => part
+                San::Ip(ip) => entry
                     .networks
                     .iter()
                     .find(|(network, _)| network.contains(ip)),
                 San::Dns(_) => None,
             };
-            let kind = part.sans.get(san).or(network.map(|(_, kind)| kind))?;
+            let kind = entry.sans.get(san).or(network.map(|(_, kind)| kind))?;
             Some(Identity {
                 kind: *kind,
                 origin: origin.clone(),
@@ -126,14 +131,17 @@ impl Protected {
 
     /// The domains of this cluster's Services, as the API servers' certificates show them.
     pub fn cluster_domains(&self) -> impl Iterator<Item = &DnsName> {
-        self.parts.values().flat_map(|part| &part.domains)
+        self.by_origin.values().flat_map(|entry| &entry.domains)
     }
 
     /// Every protected name, address and network, for a person to look at.
     pub fn iter(&self) -> impl Iterator<Item = (&str, String)> {
-        self.parts.iter().flat_map(|(origin, part)| {
-            let sans = part.sans.keys().map(San::to_string);
-            let networks = part.networks.iter().map(|(network, _)| network.to_string());
+        self.by_origin.iter().flat_map(|(origin, entry)| {
+            let sans = entry.sans.keys().map(San::to_string);
+            let networks = entry
+                .networks
+                .iter()
+                .map(|(network, _)| network.to_string());
             sans.chain(networks)
                 .map(move |text| (origin.as_str(), text))
         })
@@ -152,7 +160,7 @@ fn cluster_domain(san: &San) -> Option<DnsName> {
 }
 
 /// Why no node in any cluster can have this address, if that is so.
-pub fn reserved(ip: IpAddr) -> Option<&'static str> {
+pub fn reserved_kind(ip: IpAddr) -> Option<&'static str> {
     const METADATA_V4: [Ipv4Addr; 4] = [
         Ipv4Addr::new(169, 254, 169, 254),
         Ipv4Addr::new(168, 63, 129, 16),
@@ -235,19 +243,19 @@ mod tests {
         let (one, two) = (san("10.0.0.1"), san("10.0.0.2"));
         let both = protection(&[&one, &two], &["10.1.0.0/16", "10.2.0.0/16"]);
         protected.replace(both, at(1));
-        let former = |protected: &Protected, san: &San| protected.former(san, at(3)).count();
-        assert_eq!(former(&protected, &one), 0);
+        let recent = |protected: &Protected, san: &San| protected.find_recent(san, at(3)).count();
+        assert_eq!(recent(&protected, &one), 0);
         protected.replace(protection(&[&two], &["10.2.0.0/16"]), at(2));
         assert_eq!(protected.find(&one).count(), 0);
         assert_eq!(protected.find(&two).count(), 1);
-        assert_eq!(former(&protected, &one), 1);
-        assert_eq!(former(&protected, &two), 0);
-        assert_eq!(former(&protected, &san("10.1.0.1")), 1);
-        assert_eq!(former(&protected, &san("10.2.0.1")), 0);
+        assert_eq!(recent(&protected, &one), 1);
+        assert_eq!(recent(&protected, &two), 0);
+        assert_eq!(recent(&protected, &san("10.1.0.1")), 1);
+        assert_eq!(recent(&protected, &san("10.2.0.1")), 0);
         protected.remove("a", at(2));
-        assert_eq!(former(&protected, &two), 1);
+        assert_eq!(recent(&protected, &two), 1);
         protected.prune(at(2 + 3600));
-        assert_eq!(former(&protected, &two), 0);
+        assert_eq!(recent(&protected, &two), 0);
     }
 
     #[test]
@@ -259,7 +267,7 @@ mod tests {
             ("127.0.0.2", "a loopback address"),
             ("255.255.255.255", "the broadcast address"),
         ] {
-            assert_eq!(reserved(ip.parse().unwrap()), Some(what), "{ip}");
+            assert_eq!(reserved_kind(ip.parse().unwrap()), Some(what), "{ip}");
         }
     }
 }

@@ -10,56 +10,62 @@ use super::identity::{Identity, IdentityKind};
 use crate::csr::names::San;
 
 /// How long what was protected is nobody's yet: as long as a machine is in maintenance.
-const LINGERS: SignedDuration = SignedDuration::from_hours(1);
+const RETENTION: SignedDuration = SignedDuration::from_hours(1);
 /// How many of these are kept; beyond it the oldest go. Only the control plane makes them.
-const MOST: usize = 4096;
+const MAX_ENTRIES: usize = 4096;
 
 /// A name, an address or a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Object {
+pub(super) enum ProtectedObject {
     San(San),
     Network(IpNet),
 }
 
-impl Object {
+impl ProtectedObject {
     fn covers(&self, san: &San) -> bool {
         match (self, san) {
-            (Object::San(own), san) => own == san,
-            (Object::Network(network), San::Ip(ip)) => network.contains(ip),
-            (Object::Network(_), San::Dns(_)) => false,
+            (ProtectedObject::San(own), san) => own == san,
+            (ProtectedObject::Network(network), San::Ip(ip)) => network.contains(ip),
+            (ProtectedObject::Network(_), San::Dns(_)) => false,
         }
     }
 }
 
 #[derive(Debug)]
 struct Entry {
-    object: Object,
+    object: ProtectedObject,
     identity: Identity,
     until: Timestamp,
 }
 
 /// All of them, in the order in which they went.
 #[derive(Debug, Default)]
-pub(super) struct Former {
+pub(super) struct RecentlyProtected {
     entries: VecDeque<Entry>,
 }
 
-impl Former {
+impl RecentlyProtected {
     /// Notes that this origin protects the object no more.
-    pub(super) fn add(&mut self, object: Object, kind: IdentityKind, origin: &str, now: Timestamp) {
+    pub(super) fn add(
+        &mut self,
+        object: ProtectedObject,
+        kind: IdentityKind,
+        origin: &str,
+        now: Timestamp,
+    ) {
         let identity = Identity {
             kind,
             origin: origin.to_owned(),
         };
         self.entries
             .retain(|entry| entry.object != object || entry.identity != identity);
-        if self.entries.len() >= MOST {
+        if self.entries.len() >= MAX_ENTRIES {
             self.entries.pop_front();
         }
         self.entries.push_back(Entry {
             object,
             identity,
-            until: now.checked_add(LINGERS).unwrap_or(now),
+            until: now.checked_add(RETENTION).unwrap_or(now),
         });
     }
 
@@ -92,16 +98,16 @@ mod tests {
         let san = San::from_host_text("10.0.0.1").unwrap();
         let since = Timestamp::from_second(1_000_000).unwrap();
         let after = |seconds| since + SignedDuration::from_secs(seconds);
-        let mut former = Former::default();
+        let mut recent = RecentlyProtected::default();
         let kind = IdentityKind::ApiServerEndpoint;
-        former.add(Object::San(san.clone()), kind, "a slice", since);
-        former.add(Object::San(san.clone()), kind, "another", after(1));
-        assert_eq!(former.find(&san, after(3599)).count(), 2);
-        assert_eq!(former.find(&san, after(3600)).count(), 1);
-        former.prune(after(3600));
-        assert_eq!(former.entries.len(), 1);
-        assert_eq!(former.find(&san, since).count(), 1);
-        former.prune(after(3601));
-        assert!(former.entries.is_empty());
+        recent.add(ProtectedObject::San(san.clone()), kind, "a slice", since);
+        recent.add(ProtectedObject::San(san.clone()), kind, "another", after(1));
+        assert_eq!(recent.find(&san, after(3599)).count(), 2);
+        assert_eq!(recent.find(&san, after(3600)).count(), 1);
+        recent.prune(after(3600));
+        assert_eq!(recent.entries.len(), 1);
+        assert_eq!(recent.find(&san, since).count(), 1);
+        recent.prune(after(3601));
+        assert!(recent.entries.is_empty());
     }
 }

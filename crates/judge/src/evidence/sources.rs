@@ -47,7 +47,7 @@ impl Source {
         Source::ServingCertificates,
     ];
     /// Those without which nothing can be judged.
-    pub const NEEDED: [Source; 7] = [
+    pub const REQUIRED: [Source; 7] = [
         Source::Nodes,
         Source::Requests,
         Source::KubernetesService,
@@ -76,7 +76,7 @@ impl Source {
 
     /// How long the last state may be relied on while the source is down. What the API server
     /// holds changes by the minute; what it is called by changes when it is set up anew.
-    fn outlives(self) -> SignedDuration {
+    fn staleness_limit(self) -> SignedDuration {
         match self {
             Source::Nodes | Source::Requests | Source::Machines => SignedDuration::from_secs(60),
             // Each of their answers has a time of its own.
@@ -107,35 +107,35 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Notes that the source is complete. Returns whether that is news.
+    /// Notes that the source is complete. Returns whether that is a change.
     pub(super) fn synced(&mut self, source: Source, now: Timestamp) -> bool {
         let state = self.states.entry(source).or_default();
-        let news = state.synced.is_none() || state.failing.is_some();
+        let changed = state.synced.is_none() || state.failing.is_some();
         *state = SourceState {
             synced: Some(now),
             failing: None,
         };
-        news
+        changed
     }
 
-    /// Notes that the source fails. Returns whether that is news.
+    /// Notes that the source fails. Returns whether that is a change.
     pub(super) fn failed(&mut self, source: Source, now: Timestamp, why: &str) -> bool {
         let state = self.states.entry(source).or_default();
-        let news = state
+        let changed = state
             .failing
             .as_ref()
             .is_none_or(|(_, before)| before != why);
         let since = state.failing.take().map_or(now, |(since, _)| since);
         state.failing = Some((since, why.to_owned()));
-        news
+        changed
     }
 
     /// Notes that the source fails and that what it said before is not enough any more. Returns
-    /// whether that is news.
+    /// whether that is a change.
     pub(super) fn incomplete(&mut self, source: Source, now: Timestamp, why: &str) -> bool {
-        let news = self.failed(source, now, why);
+        let changed = self.failed(source, now, why);
         let state = self.states.entry(source).or_default();
-        state.synced.take().is_some() || news
+        state.synced.take().is_some() || changed
     }
 
     /// Notes that the source is another from now on, of which nothing has been read.
@@ -172,7 +172,9 @@ impl Sources {
         match (&state.synced, &state.failing) {
             (None, None) => Some("has not been read yet".into()),
             (None, Some((_, why))) => Some(format!("cannot be read: {why}")),
-            (Some(_), Some((since, why))) if now.duration_since(*since) > source.outlives() => {
+            (Some(_), Some((since, why)))
+                if now.duration_since(*since) > source.staleness_limit() =>
+            {
                 let down = now.duration_since(*since).as_secs();
                 Some(format!("has been down for {down} s: {why}"))
             }

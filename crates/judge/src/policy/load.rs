@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::{IndependentSource, KIND, Policy, Reaction};
 use crate::api_version::API_VERSION;
 use crate::csr::names::{DnsName, NodeName, San};
-use crate::evidence::unmapped;
+use crate::evidence::to_ipv4_mapped;
 use crate::yaml;
 
 macro_rules! shipped {
@@ -23,7 +23,7 @@ shipped! {
 }
 
 /// Largest policy that is read, in bytes.
-const LARGEST: usize = 1024 * 1024;
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// Why a policy cannot be used.
 #[derive(Debug, Error)]
@@ -45,7 +45,7 @@ pub enum PolicyError {
 
 /// Reads a policy and checks all of it.
 pub fn parse(text: &str) -> Result<Policy, PolicyError> {
-    let mut policy: Policy = yaml::read(text, LARGEST, (API_VERSION, KIND))?;
+    let mut policy: Policy = yaml::read(text, MAX_BYTES, (API_VERSION, KIND))?;
     check(&policy)?;
     policy.digest = digest(text);
     Ok(policy)
@@ -289,7 +289,7 @@ fn domains(field: &'static str, found: &[String]) -> Result<(), PolicyError> {
 
 fn networks(field: &'static str, found: &[ipnet::IpNet]) -> Result<(), PolicyError> {
     for network in found {
-        if let Some(ipv4) = unmapped(network) {
+        if let Some(ipv4) = to_ipv4_mapped(network) {
             let expected = format!("its IPv4 form `{ipv4}`");
             require(false, field, &expected, &network.to_string())?;
         }

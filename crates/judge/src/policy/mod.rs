@@ -102,7 +102,7 @@ impl FromStr for Enforcement {
 
 /// Whether something is asked for at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum Demand {
+pub enum Requirement {
     /// It may be missing.
     Optional,
     /// It must be there.
@@ -130,7 +130,7 @@ pub struct RequestorPolicy {
     pub others: Reaction,
     /// Whether the requestor must have come with a client certificate
     /// (`authentication.kubernetes.io/credential-id`).
-    pub credential_id: Demand,
+    pub credential_id: Requirement,
     /// A node that has a UID, as only other authenticators give it: `Allow` or `Deny`.
     pub uid: Reaction,
 }
@@ -139,7 +139,7 @@ impl Default for RequestorPolicy {
     fn default() -> Self {
         RequestorPolicy {
             others: Reaction::Ignore,
-            credential_id: Demand::Optional,
+            credential_id: Requirement::Optional,
             uid: Reaction::Allow,
         }
     }
@@ -286,7 +286,7 @@ pub struct ProtectedPolicy {
     #[schemars(with = "Vec<String>")]
     pub networks: Vec<IpNet>,
     /// Whether the certificate of every API server endpoint must have been read.
-    pub endpoint_certificates: Demand,
+    pub endpoint_certificates: Requirement,
     /// Names and addresses of API servers that nodes may have nevertheless.
     pub allowed: Vec<AllowedIdentities>,
 }
@@ -297,7 +297,7 @@ impl Default for ProtectedPolicy {
             cluster_domains: vec!["cluster.local".into()],
             names: Vec::new(),
             networks: Vec::new(),
-            endpoint_certificates: Demand::Required,
+            endpoint_certificates: Requirement::Required,
             allowed: Vec::new(),
         }
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::Demand;
+use super::Requirement;
 
 /// Sources beside the API server's own objects.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -39,7 +39,7 @@ pub struct DnsPolicy {
     #[schemars(with = "String")]
     pub timeout: SignedDuration,
     /// Whether an address must lead back to the name.
-    pub reverse: Demand,
+    pub reverse: Requirement,
 }
 
 /// The address of a DNS server, with or without a port.
@@ -76,7 +76,7 @@ impl Default for DnsPolicy {
             servers: Vec::new(),
             suffixes: Vec::new(),
             timeout: SignedDuration::from_secs(2),
-            reverse: Demand::Optional,
+            reverse: Requirement::Optional,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! they were read; here they are held against who sent them.
 
 use super::Case;
-use crate::finding::{Code, Findings, shown};
+use crate::finding::{Code, Findings, escaped};
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     findings.extend(&case.request.findings);
@@ -13,8 +13,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     {
         let detail = format!(
             "expected CN `{}`, found `{}`",
-            shown(username.as_bytes()),
-            shown(common_name.as_bytes())
+            escaped(username.as_bytes()),
+            escaped(common_name.as_bytes())
         );
         findings.add(Code::CommonNameMismatch, detail);
     } else if let Some(content) = &case.request.content

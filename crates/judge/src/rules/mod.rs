@@ -17,7 +17,7 @@ use std::net::IpAddr;
 
 use crate::csr::Request;
 use crate::csr::names::{NodeName, San};
-use crate::evidence::{Evidence, Moment, Node};
+use crate::evidence::{Evidence, Instants, Node};
 use crate::finding::{Awaited, Effect, Findings};
 use crate::policy::Policy;
 
@@ -26,13 +26,13 @@ pub(crate) struct Case<'a> {
     pub(crate) request: &'a Request,
     pub(crate) policy: &'a Policy,
     pub(crate) evidence: &'a Evidence,
-    pub(crate) now: Moment,
+    pub(crate) now: Instants,
     /// The requestor as a node, if its user name is one.
     pub(crate) requestor: Option<NodeName>,
     /// The requestor's Node, if there is one.
     pub(crate) node: Option<&'a Node>,
     /// Where its kubelet is asked for its certificate, once that is looked for.
-    pub(crate) dialled: OnceCell<Result<IpAddr, Vec<Awaited>>>,
+    pub(crate) kubelet_address: OnceCell<Result<IpAddr, Vec<Awaited>>>,
 }
 
 impl<'a> Case<'a> {
@@ -40,7 +40,7 @@ impl<'a> Case<'a> {
         request: &'a Request,
         policy: &'a Policy,
         evidence: &'a Evidence,
-        now: Moment,
+        now: Instants,
     ) -> Case<'a> {
         let requestor = request.object.requestor.node();
         let node = requestor
@@ -53,7 +53,7 @@ impl<'a> Case<'a> {
             now,
             requestor,
             node,
-            dialled: OnceCell::new(),
+            kubelet_address: OnceCell::new(),
         }
     }
 

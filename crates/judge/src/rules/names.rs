@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::Case;
 use crate::csr::names::{DnsName, San};
-use crate::evidence::reserved;
+use crate::evidence::reserved_kind;
 use crate::finding::{Awaited, Code, Findings};
 use crate::policy::Reaction;
 
@@ -31,7 +31,7 @@ const API_SERVER_LABELS: &str = "kubernetes.default";
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     let sans = case.sans();
     let policy = &case.policy.spec.names;
-    let asked = case.request.content.as_ref().map_or(0, |c| c.asked);
+    let asked = case.request.content.as_ref().map_or(0, |c| c.san_count);
     if asked > policy.max {
         let detail = format!("expected at most {} names, found {asked}", policy.max);
         findings.add(Code::SanTooMany, detail);
@@ -80,7 +80,7 @@ fn check_dns(case: &Case<'_>, name: &DnsName, findings: &mut Findings) {
 }
 
 fn check_ip(case: &Case<'_>, ip: IpAddr, findings: &mut Findings) {
-    if let Some(what) = reserved(ip) {
+    if let Some(what) = reserved_kind(ip) {
         findings.add(
             Code::SanReservedAddress,
             format!("IP address {ip} is {what}"),

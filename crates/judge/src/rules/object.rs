@@ -2,13 +2,13 @@
 
 use super::Case;
 use crate::csr::{KUBELET_SERVING_SIGNER, NODES_GROUP, Settled};
-use crate::finding::{Code, Effect, Findings, shown};
-use crate::policy::{Demand, Reaction};
+use crate::finding::{Code, Effect, Findings, escaped};
+use crate::policy::{Reaction, Requirement};
 
 const AUTHENTICATED_GROUP: &str = "system:authenticated";
 /// How a credential ID of a client certificate begins (apiserver `x509.go`).
 const CERTIFICATE_CREDENTIAL: &str = "X509SHA256=";
-const DEMANDED_USAGES: [&str; 2] = ["digital signature", "server auth"];
+const REQUIRED_USAGES: [&str; 2] = ["digital signature", "server auth"];
 /// RSA keys are asked for with this, ECDSA keys were by kubelets before 1.27.
 const OPTIONAL_USAGE: &str = "key encipherment";
 
@@ -17,7 +17,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     if *object.signer != *KUBELET_SERVING_SIGNER {
         let detail = format!(
             "expected signer `{KUBELET_SERVING_SIGNER}`, found `{}`",
-            shown(object.signer.as_bytes())
+            escaped(object.signer.as_bytes())
         );
         findings.add(Code::SignerOther, detail);
         return;
@@ -61,7 +61,7 @@ fn check_requestor(case: &Case<'_>, findings: &mut Findings) {
         };
         let detail = format!(
             "expected a requestor `system:node:<name>`, found `{}`",
-            shown(requestor.username.as_bytes())
+            escaped(requestor.username.as_bytes())
         );
         findings.add_with(Code::RequestorNotNode, effect, detail);
         return;
@@ -69,7 +69,7 @@ fn check_requestor(case: &Case<'_>, findings: &mut Findings) {
     if case.requestor.is_none() {
         let detail = format!(
             "expected a DNS-1123 subdomain after `system:node:`, found `{}`",
-            shown(node.as_bytes())
+            escaped(node.as_bytes())
         );
         findings.add(Code::NodeNameInvalid, detail);
     }
@@ -84,7 +84,7 @@ fn check_requestor(case: &Case<'_>, findings: &mut Findings) {
     }
     for group in requestor.groups.iter() {
         if group != NODES_GROUP && group != AUTHENTICATED_GROUP {
-            let detail = format!("expected no group `{}`", shown(group.as_bytes()));
+            let detail = format!("expected no group `{}`", escaped(group.as_bytes()));
             findings.add(Code::GroupsExtra, detail);
         }
     }
@@ -92,14 +92,14 @@ fn check_requestor(case: &Case<'_>, findings: &mut Findings) {
         let ids = &requestor.credential_ids;
         !ids.is_empty() && ids.iter().all(|id| id.starts_with(CERTIFICATE_CREDENTIAL))
     };
-    if policy.credential_id == Demand::Required && !with_certificate() {
+    if policy.credential_id == Requirement::Required && !with_certificate() {
         let detail = "expected a credential ID of a client certificate in `spec.extra`";
         findings.add(Code::CredentialIdMissing, detail);
     }
     if policy.uid == Reaction::Deny && !requestor.uid.is_empty() {
         let detail = format!(
             "expected no UID, found `{}`",
-            shown(requestor.uid.as_bytes())
+            escaped(requestor.uid.as_bytes())
         );
         findings.add(Code::RequestorUidSet, detail);
     }
@@ -108,15 +108,15 @@ fn check_requestor(case: &Case<'_>, findings: &mut Findings) {
 fn check_usages(case: &Case<'_>, findings: &mut Findings) {
     let usages = &case.request.object.usages;
     for (index, usage) in usages.iter().enumerate() {
-        let known = DEMANDED_USAGES.contains(&usage.as_str()) || usage == OPTIONAL_USAGE;
+        let known = REQUIRED_USAGES.contains(&usage.as_str()) || usage == OPTIONAL_USAGE;
         let repeated = usages.iter().take(index).any(|earlier| earlier == usage);
         if !known || repeated {
             let how = if repeated { " twice" } else { "" };
-            let detail = format!("expected no usage `{}`{how}", shown(usage.as_bytes()));
+            let detail = format!("expected no usage `{}`{how}", escaped(usage.as_bytes()));
             findings.add(Code::UsageExtra, detail);
         }
     }
-    for demanded in DEMANDED_USAGES {
+    for demanded in REQUIRED_USAGES {
         if !usages.iter().any(|usage| usage == demanded) {
             findings.add(Code::UsageMissing, format!("expected usage `{demanded}`"));
         }

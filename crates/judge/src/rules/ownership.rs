@@ -61,7 +61,7 @@ fn check_complete(case: &Case<'_>, node: &Node, findings: &mut Findings) {
 /// Whether another Node has the name or address too. Under a conflict nobody is approved; who
 /// came later is denied, unless the older one is on its way out.
 fn check_others(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) {
-    let called_so = case.evidence.nodes.called(san);
+    let called_so = case.evidence.nodes.with_own_name(san);
     if let Some(other) = called_so.filter(|other| other.name != node.name) {
         if is_there_to_stay(other) {
             let detail = format!("{san} is the name of another Node");

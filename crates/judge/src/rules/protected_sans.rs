@@ -53,7 +53,7 @@ fn check_identities(case: &Case<'_>, san: &San, findings: &mut Findings) {
             findings.add(Code::SanApiServerIdentity, detail);
         }
     } else {
-        check_former(case, node, san, findings);
+        check_recently_protected(case, node, san, findings);
     }
 }
 
@@ -67,9 +67,9 @@ fn is_own_name(node: &Node, san: &San) -> bool {
 
 /// An API server that is restarted or replaced is in no EndpointSlice for a while, and what is its
 /// own is not free because of that.
-fn check_former(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) {
-    let former = || case.evidence.protected.former(san, case.now.steady);
-    let of = |kind| former().any(|(identity, _)| identity.kind == kind);
+fn check_recently_protected(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) {
+    let recent = || case.evidence.protected.find_recent(san, case.now.monotonic);
+    let of = |kind| recent().any(|(identity, _)| identity.kind == kind);
     let may = if of(IdentityKind::Service) {
         false
     } else if of(IdentityKind::ApiServerEndpoint) {
@@ -80,11 +80,11 @@ fn check_former(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings
     if may {
         return;
     }
-    if let Some((identity, until)) = former().max_by_key(|(_, until)| *until) {
+    if let Some((identity, until)) = recent().max_by_key(|(_, until)| *until) {
         let detail = format!(
             "{san} was protected until lately ({}), and is nobody's before {}",
             identity.origin,
-            case.now.by_wall(until)
+            case.now.to_wall(until)
         );
         findings.wait(
             Code::SanRecentlyProtected,

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Case;
 use crate::csr::FirstSeen;
-use crate::evidence::{Evidence, Moment, Node, Source};
+use crate::evidence::{Evidence, Instants, Node, Source};
 use crate::finding::{Awaited, Code, Findings};
 
 /// Clocks of a healthy cluster differ by seconds. A creationTimestamp that was further in the future
@@ -13,12 +13,12 @@ const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 
 /// The sources that cannot be relied on, each with the reason.
 pub fn unready(evidence: &Evidence, now: Timestamp) -> Vec<(Source, String)> {
-    evidence.sources.unready(evidence.needed(), now)
+    evidence.sources.unready(evidence.required_sources(), now)
 }
 
 /// Row 64. Whether every source can be relied on.
 pub(super) fn sources_ready(case: &Case<'_>, findings: &mut Findings) -> bool {
-    let unready = unready(case.evidence, case.now.steady);
+    let unready = unready(case.evidence, case.now.monotonic);
     for (source, why) in &unready {
         let detail = format!("source {} {why}", source.as_str());
         let awaits = vec![Awaited::Source(source.as_str())];
@@ -57,13 +57,13 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         findings.wait(Code::NodeUninitialized, on_node(), detail);
     }
     let stable_for = case.policy.spec.proof.addresses_stable_for;
-    if case.now.steady.duration_since(node.addresses_since) < stable_for {
+    if case.now.monotonic.duration_since(node.addresses_since) < stable_for {
         let since = node.addresses_since;
         let until = since.checked_add(stable_for).unwrap_or(since);
         let detail = format!(
             "expected the addresses of Node {requestor} unchanged for {stable_for:#}, \
              they are so since {}",
-            case.now.by_wall(since)
+            case.now.to_wall(since)
         );
         let mut awaits = on_node();
         awaits.push(Awaited::Time(until));
@@ -124,7 +124,7 @@ fn younger(case: &Case<'_>, node: &Node) -> Option<String> {
 
 /// Whether an object was dated later than it was first seen. One that no watch has shown is seen
 /// now.
-fn was_future(created: Timestamp, first_seen: Option<FirstSeen>, now: Moment) -> bool {
-    let seen = first_seen.map_or(now.wall, |first_seen| now.by_wall(first_seen.at));
+fn was_future(created: Timestamp, first_seen: Option<FirstSeen>, now: Instants) -> bool {
+    let seen = first_seen.map_or(now.wall, |first_seen| now.to_wall(first_seen.at));
     created.duration_since(seen) > CLOCK_TOLERANCE
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_saphyr::budget::BudgetBreach;
 use thiserror::Error;
 
-use super::location::At;
+use super::location::Location;
 use crate::api_version::{API_VERSION, FORMER_API_VERSION};
 
 /// An error in a YAML file.
@@ -60,7 +60,7 @@ pub struct FieldError {
     /// The path of the field, such as `spec.names.max`; `None` for the whole document.
     pub path: Option<String>,
     /// The place of the value, or of the key if that is wrong.
-    pub at: Option<At>,
+    pub at: Option<Location>,
     /// `expected …, found …`.
     pub why: String,
     /// The end of the sentence: the text to write instead, or empty.

@@ -6,30 +6,30 @@ use serde_path_to_error::{Path, Segment};
 use serde_saphyr::granit_parser::{Event, Marker, Parser, StrInput};
 
 /// The places of a node and of the key that names it.
-pub(super) struct Place {
-    pub(super) key: At,
-    pub(super) value: At,
+pub(super) struct NodeLocation {
+    pub(super) key: Location,
+    pub(super) value: Location,
 }
 
 /// A line and a column, each counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct At {
+pub struct Location {
     /// The line.
     pub line: usize,
     /// The column, in characters.
     pub column: usize,
 }
 
-impl From<Marker> for At {
-    fn from(marker: Marker) -> At {
-        At {
+impl From<Marker> for Location {
+    fn from(marker: Marker) -> Location {
+        Location {
             line: marker.line(),
             column: marker.col() + 1,
         }
     }
 }
 
-impl fmt::Display for At {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, column {}", self.line, self.column)
     }
@@ -37,10 +37,10 @@ impl fmt::Display for At {
 
 /// Finds the node at a path in a text that was read before. Where the text has no such node, the
 /// nearest node above it is found: fields that an alias repeats have the place of the alias.
-pub(super) fn place_of(path: &Path, text: &str) -> Option<Place> {
+pub(super) fn locate(path: &Path, text: &str) -> Option<NodeLocation> {
     let mut events = Events(Parser::new_from_str(text));
     let (mut node, at) = events.next()?;
-    let mut place = Place { key: at, value: at };
+    let mut place = NodeLocation { key: at, value: at };
     for segment in path {
         let child = match (segment, &node) {
             (Segment::Seq { index }, Event::SequenceStart(..)) => events.item(*index),
@@ -59,7 +59,7 @@ pub(super) fn place_of(path: &Path, text: &str) -> Option<Place> {
 struct Events<'a>(Parser<'a, StrInput<'a>>);
 
 impl<'a> Events<'a> {
-    fn next(&mut self) -> Option<(Event<'a>, At)> {
+    fn next(&mut self) -> Option<(Event<'a>, Location)> {
         loop {
             let (event, span) = self.0.next()?.ok()?;
             let ends = matches!(event, Event::SequenceEnd | Event::MappingEnd);
@@ -70,17 +70,17 @@ impl<'a> Events<'a> {
     }
 
     /// The item with this index of the sequence that has begun.
-    fn item(&mut self, index: usize) -> Option<(Event<'a>, Place)> {
+    fn item(&mut self, index: usize) -> Option<(Event<'a>, NodeLocation)> {
         for _ in 0..index {
             let (event, _) = self.next()?;
             self.skip(&event)?;
         }
         let (event, at) = self.next()?;
-        Some((event, Place { key: at, value: at }))
+        Some((event, NodeLocation { key: at, value: at }))
     }
 
     /// The value that the mapping that has begun has for this key.
-    fn entry(&mut self, wanted: &str) -> Option<(Event<'a>, Place)> {
+    fn entry(&mut self, wanted: &str) -> Option<(Event<'a>, NodeLocation)> {
         loop {
             let (event, key) = self.next()?;
             if event == Event::MappingEnd {
@@ -90,7 +90,7 @@ impl<'a> Events<'a> {
             self.skip(&event)?;
             let (event, value) = self.next()?;
             if is_wanted {
-                return Some((event, Place { key, value }));
+                return Some((event, NodeLocation { key, value }));
             }
             self.skip(&event)?;
         }

@@ -8,15 +8,15 @@ use serde::de::{Deserializer, Error, Expected, IntoDeserializer, Unexpected, Vis
 use serde::forward_to_deserialize_any;
 use serde_json::Value;
 
-use super::meant;
+use super::suggestion;
 
 /// A value that a type is read from.
 pub(super) struct Node(pub(super) Value);
 
 impl<'de> Deserializer<'de> for Node {
-    type Error = Wrong;
+    type Error = Mismatch;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         match self.0 {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(value),
@@ -36,7 +36,7 @@ impl<'de> Deserializer<'de> for Node {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         if self.0.is_null() {
             return visitor.visit_none();
         }
@@ -47,7 +47,7 @@ impl<'de> Deserializer<'de> for Node {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Wrong> {
+    ) -> Result<V::Value, Mismatch> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -56,9 +56,9 @@ impl<'de> Deserializer<'de> for Node {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Wrong> {
+    ) -> Result<V::Value, Mismatch> {
         if self.0.is_array() {
-            return Err(Wrong::invalid_type(Unexpected::Seq, &visitor));
+            return Err(Mismatch::invalid_type(Unexpected::Seq, &visitor));
         }
         self.deserialize_any(visitor)
     }
@@ -68,7 +68,7 @@ impl<'de> Deserializer<'de> for Node {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Wrong> {
+    ) -> Result<V::Value, Mismatch> {
         if let Value::String(variant) = self.0 {
             return visitor.visit_enum(variant.into_deserializer());
         }
@@ -82,7 +82,7 @@ impl<'de> Deserializer<'de> for Node {
     }
 }
 
-impl<'de> IntoDeserializer<'de, Wrong> for Node {
+impl<'de> IntoDeserializer<'de, Mismatch> for Node {
     type Deserializer = Node;
 
     fn into_deserializer(self) -> Node {
@@ -92,7 +92,7 @@ impl<'de> IntoDeserializer<'de, Wrong> for Node {
 
 /// Why a value is not of its type.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(super) struct Mismatch {
     /// `expected …, found …`.
     pub(super) why: String,
     /// The end of the sentence: what to write instead, if that is known.
@@ -101,16 +101,16 @@ pub(super) struct Wrong {
     pub(super) is_key: bool,
 }
 
-impl Wrong {
-    fn new(why: String, remedy: String) -> Wrong {
-        Wrong {
+impl Mismatch {
+    fn new(why: String, remedy: String) -> Mismatch {
+        Mismatch {
             why,
             remedy,
             is_key: false,
         }
     }
 
-    fn expected(found: Unexpected<'_>, expected: &dyn Expected) -> Wrong {
+    fn expected(found: Unexpected<'_>, expected: &dyn Expected) -> Mismatch {
         let (type_name, kind) = (expected.to_string(), kind(found));
         let why = format!("expected {}, found {kind}", noun(&type_name));
         let is_scalar = matches!(
@@ -125,52 +125,52 @@ impl Wrong {
         } else {
             ""
         };
-        Wrong::new(why, remedy.to_owned())
+        Mismatch::new(why, remedy.to_owned())
     }
 
-    fn unknown(what: &str, found: &str, expected: &'static [&'static str]) -> Wrong {
+    fn unknown(what: &str, found: &str, expected: &'static [&'static str]) -> Mismatch {
         let expected_words = match expected {
             [] => "none".to_owned(),
             [one] => (*one).to_owned(),
             several => format!("one of {}", several.join(", ")),
         };
         let why = format!("unknown {what} `{found}`, expected {expected_words}");
-        Wrong::new(why, meant(found, expected))
+        Mismatch::new(why, suggestion(found, expected))
     }
 }
 
-impl Error for Wrong {
-    fn custom<T: fmt::Display>(why: T) -> Wrong {
-        Wrong::new(why.to_string(), String::new())
+impl Error for Mismatch {
+    fn custom<T: fmt::Display>(why: T) -> Mismatch {
+        Mismatch::new(why.to_string(), String::new())
     }
 
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Wrong {
-        Wrong::expected(found, expected)
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Mismatch {
+        Mismatch::expected(found, expected)
     }
 
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Wrong {
-        Wrong::expected(found, expected)
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Mismatch {
+        Mismatch::expected(found, expected)
     }
 
-    fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Wrong {
-        Wrong::unknown("variant", found, expected)
+    fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Mismatch {
+        Mismatch::unknown("variant", found, expected)
     }
 
-    fn unknown_field(found: &str, expected: &'static [&'static str]) -> Wrong {
-        Wrong {
+    fn unknown_field(found: &str, expected: &'static [&'static str]) -> Mismatch {
+        Mismatch {
             is_key: true,
-            ..Wrong::unknown("field", found, expected)
+            ..Mismatch::unknown("field", found, expected)
         }
     }
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.why, self.remedy)
     }
 }
 
-impl std::error::Error for Wrong {}
+impl std::error::Error for Mismatch {}
 
 /// The name that YAML has for a type of Rust.
 fn noun(expected: &str) -> &str {

@@ -11,10 +11,10 @@ use judge::finding::{Awaited, Code, Effect};
 use judge::{Decision, Judgment, Verdict};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use scenario::Situation;
+use scenario::Scenario;
 use testkit::cluster::{NodeSpec, SourceSpec};
-use testkit::policies::Base;
-use testkit::strategies::{address, config, world};
+use testkit::policies::BasePolicy;
+use testkit::strategies::{address, any_vector, config};
 use testkit::vector::Vector;
 
 /// More than the things that can be missing one after the other: sources, the Node, its addresses,
@@ -35,9 +35,9 @@ fn waiting_codes(judged: &Judgment) -> BTreeSet<Code> {
 }
 
 /// Each thing that is named bears on the verdict by itself.
-fn each_name_matters(situation: &Situation, judged: &Judgment) -> Result<(), String> {
+fn each_name_matters(scenario: &Scenario, judged: &Judgment) -> Result<(), String> {
     for thing in awaited(judged).unwrap_or_default() {
-        let mut changed = situation.clone();
+        let mut changed = scenario.clone();
         changed.change(thing);
         if changed.judge().findings == judged.findings {
             return Err(format!(
@@ -49,17 +49,17 @@ fn each_name_matters(situation: &Situation, judged: &Judgment) -> Result<(), Str
 }
 
 /// Whoever puts right what is named, and again what is named then, gets a request out of waiting.
-fn names_lead_out(situation: &Situation) -> Result<(), String> {
-    let mut situation = situation.clone();
-    let mut judged = situation.judge();
+fn names_lead_out(scenario: &Scenario) -> Result<(), String> {
+    let mut scenario = scenario.clone();
+    let mut judged = scenario.judge();
     for _ in 0..MOST_ROUNDS {
         let Some(things) = awaited(&judged) else {
             return Ok(());
         };
         for thing in things {
-            situation.put_right(thing);
+            scenario.put_right(thing);
         }
-        let after = situation.judge();
+        let after = scenario.judge();
         if after.findings == judged.findings {
             return Err(format!("all that is named is right, and still: {judged:?}"));
         }
@@ -70,8 +70,8 @@ fn names_lead_out(situation: &Situation) -> Result<(), String> {
 
 /// Nothing is missing from the names: with all else put right, the request still waits, unless it
 /// is refused.
-fn nothing_else_helps(situation: &Situation, judged: &Judgment) -> Result<(), String> {
-    let mut changed = situation.clone();
+fn nothing_else_helps(scenario: &Scenario, judged: &Judgment) -> Result<(), String> {
+    let mut changed = scenario.clone();
     changed.put_right_all_but(awaited(judged).unwrap_or_default());
     let after = changed.judge();
     let (before, left) = (waiting_codes(judged), waiting_codes(&after));
@@ -88,16 +88,16 @@ fn nothing_else_helps(situation: &Situation, judged: &Judgment) -> Result<(), St
 fn vectors_that_wait_name_what_they_wait_for() {
     let mut seen = BTreeSet::new();
     for vector in Vector::all() {
-        for base in Base::ALL {
-            let situation = Situation::new(&vector, base);
-            let judged = situation.judge();
+        for base in BasePolicy::ALL {
+            let scenario = Scenario::new(&vector, base);
+            let judged = scenario.judge();
             if awaited(&judged).is_none() {
                 continue;
             }
             seen.extend(waiting_codes(&judged));
-            let held = each_name_matters(&situation, &judged)
-                .and_then(|()| names_lead_out(&situation))
-                .and_then(|()| nothing_else_helps(&situation, &judged));
+            let held = each_name_matters(&scenario, &judged)
+                .and_then(|()| names_lead_out(&scenario))
+                .and_then(|()| nothing_else_helps(&scenario, &judged));
             if let Err(why) = held {
                 let (row, title) = (vector.row, &vector.title);
                 panic!("row {row} `{title}`, {}: {why}", base.as_str());
@@ -116,8 +116,8 @@ fn who_cannot_be_asked_is_left_alone_for_a_while() {
     let failed = vectors
         .iter()
         .find(|vector| vector.title == "DNS cannot be asked");
-    for base in Base::ALL {
-        let judged = Situation::new(failed.unwrap(), base).judge();
+    for base in BasePolicy::ALL {
+        let judged = Scenario::new(failed.unwrap(), base).judge();
         let awaits = awaited(&judged);
         assert!(matches!(awaits, Some([Awaited::Time(_)])), "{awaits:?}");
     }
@@ -139,30 +139,38 @@ fn unsettled() -> impl Strategy<Value = Vector> {
         proptest::bool::weighted(0.2),
         proptest::option::weighted(0.3, 0..60_i64),
     );
-    (world(), policy, sources, any::<bool>(), node, 1..600_i64).prop_map(
-        |(mut vector, policy, sources, never, (is_there, uninitialized, stable), age)| {
-            vector.policy = policy.or(vector.policy);
-            vector.object.age = SignedDuration::from_secs(age);
-            vector.nodes[0].uninitialized = uninitialized;
-            vector.nodes[0].stable = stable.map(SignedDuration::from_secs);
-            vector.nodes.truncate(usize::from(is_there));
-            for source in sources {
-                let spec = SourceSpec {
-                    synced: !never,
-                    failing: Some(SignedDuration::from_hours(2)),
-                };
-                vector.sources.insert(source.as_str().into(), spec);
-            }
-            vector
-        },
+    (
+        any_vector(),
+        policy,
+        sources,
+        any::<bool>(),
+        node,
+        1..600_i64,
     )
+        .prop_map(
+            |(mut vector, policy, sources, never, (is_there, uninitialized, stable), age)| {
+                vector.policy = policy.or(vector.policy);
+                vector.object.age = SignedDuration::from_secs(age);
+                vector.nodes[0].uninitialized = uninitialized;
+                vector.nodes[0].stable = stable.map(SignedDuration::from_secs);
+                vector.nodes.truncate(usize::from(is_there));
+                for source in sources {
+                    let spec = SourceSpec {
+                        synced: !never,
+                        failing: Some(SignedDuration::from_hours(2)),
+                    };
+                    vector.sources.insert(source.as_str().into(), spec);
+                }
+                vector
+            },
+        )
 }
 
-fn waiting() -> impl Strategy<Value = Situation> {
-    (unsettled(), select(&Base::ALL[..]))
-        .prop_map(|(vector, base)| Situation::new(&vector, base))
-        .prop_filter("it waits", |situation| {
-            situation.judge().verdict.decision() == Decision::Wait
+fn waiting() -> impl Strategy<Value = Scenario> {
+    (unsettled(), select(&BasePolicy::ALL[..]))
+        .prop_map(|(vector, base)| Scenario::new(&vector, base))
+        .prop_filter("it waits", |scenario| {
+            scenario.judge().verdict.decision() == Decision::Wait
         })
 }
 
@@ -192,28 +200,28 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn each_thing_that_is_named_matters(situation in waiting()) {
-        let held = each_name_matters(&situation, &situation.judge());
+    fn each_thing_that_is_named_matters(scenario in waiting()) {
+        let held = each_name_matters(&scenario, &scenario.judge());
         prop_assert!(held.is_ok(), "{}", held.unwrap_err());
     }
 
     #[test]
-    fn what_is_named_leads_out_of_waiting(situation in waiting()) {
-        let held = names_lead_out(&situation);
+    fn what_is_named_leads_out_of_waiting(scenario in waiting()) {
+        let held = names_lead_out(&scenario);
         prop_assert!(held.is_ok(), "{}", held.unwrap_err());
     }
 
     #[test]
-    fn what_is_not_named_does_not(situation in waiting()) {
-        let held = nothing_else_helps(&situation, &situation.judge());
+    fn what_is_not_named_does_not(scenario in waiting()) {
+        let held = nothing_else_helps(&scenario, &scenario.judge());
         prop_assert!(held.is_ok(), "{}", held.unwrap_err());
     }
 
     /// Coming and going alike: which of the two worlds was first makes no difference.
     #[test]
-    fn a_bystander_changes_nothing(situation in waiting(), bystander in bystander()) {
-        let mut more = situation.clone();
+    fn a_bystander_changes_nothing(scenario in waiting(), bystander in bystander()) {
+        let mut more = scenario.clone();
         more.vector.others.push(bystander);
-        prop_assert_eq!(situation.judge(), more.judge());
+        prop_assert_eq!(scenario.judge(), more.judge());
     }
 }

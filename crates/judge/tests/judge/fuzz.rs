@@ -21,9 +21,9 @@ fn holds_for_seeds_and_their_mutants() {
             continue;
         }
         for (seed, random) in seeds.iter().zip(0..) {
-            (target.holds)(seed);
+            (target.check)(seed);
             let mutant = (target.mutate)(seed, &mut Random::new(random));
-            mutant.iter().for_each(|mutant| (target.holds)(mutant));
+            mutant.iter().for_each(|mutant| (target.check)(mutant));
         }
     }
 }

@@ -7,16 +7,17 @@ use judge::Decision::{Approve, Deny, Ignore};
 use judge::evidence::Source;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use testkit::cluster::{Kind, NodeSpec, SourceSpec};
+use testkit::cluster::{NodeSpec, ProtectedKind, SourceSpec};
 use testkit::forge::fault::Fault;
 use testkit::forge::general_name::GeneralName;
 use testkit::forge::octets::Octets;
 use testkit::forge::{Recipe, octets::IpOctets};
-use testkit::policies::Base;
+use testkit::policies::BasePolicy;
 use testkit::strategies::{
-    Address, DNS, DNS_TYPES, IP_TYPES, address, config, genuine_ip, names, other, request, world,
+    Address, DNS, DNS_TYPES, IP_TYPES, address, any_vector, config, genuine_ip, names, other,
+    request,
 };
-use testkit::vector::{Vector, forged};
+use testkit::vector::{Vector, request_pem};
 
 /// The name as its owner compares it, found without the judge's own parser.
 fn canonical(name: &GeneralName) -> String {
@@ -49,11 +50,11 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn approved_names_are_the_nodes_alone(vector in world()) {
+    fn approved_names_are_the_nodes_alone(vector in any_vector()) {
         let own = claims(&vector.nodes);
         let others = claims(&vector.others);
         let names: Vec<String> = vector.request.names.iter().map(canonical).collect();
-        for base in Base::ALL {
+        for base in BasePolicy::ALL {
             if vector.outcome(base).verdict == Approve {
                 for name in &names {
                     prop_assert!(own.contains(name), "{name} is not among {own:?}");
@@ -70,16 +71,16 @@ proptest! {
         vector.nodes[0].addresses = vec![address("Hostname", "node-1"), address(kind, "10.0.0.1")];
         vector.request = request(names(&["node-1", extra], &["10.0.0.1"]));
         let lacking = canonical_text(extra) != "node-1";
-        for base in Base::ALL {
+        for base in BasePolicy::ALL {
             prop_assert!(!lacking || vector.outcome(base).verdict != Approve, "{extra}");
         }
     }
 
     #[test]
-    fn another_nodes_claim_never_helps(vector in world(), rival in other("node-3")) {
+    fn another_nodes_claim_never_helps(vector in any_vector(), rival in other("node-3")) {
         let mut more = vector.clone();
         more.others.push(rival);
-        for base in Base::ALL {
+        for base in BasePolicy::ALL {
             if vector.outcome(base).verdict != Approve {
                 prop_assert_ne!(more.outcome(base).verdict, Approve);
             }
@@ -88,7 +89,7 @@ proptest! {
 
     #[test]
     fn order_never_matters(
-        vector in world(),
+        vector in any_vector(),
         groups in subsequence(vec!["system:nodes", "system:authenticated", "system:masters"], 1..=3),
         usages in subsequence(vec!["digital signature", "server auth", "key encipherment", "client auth"], 1..=4),
         by in any::<u64>(),
@@ -104,7 +105,7 @@ proptest! {
         shuffle(&mut second.protected, by);
         second.nodes.append(&mut second.others);
         shuffle(&mut second.nodes, by);
-        for base in Base::ALL {
+        for base in BasePolicy::ALL {
             prop_assert_eq!(first.outcome(base), second.outcome(base));
         }
     }
@@ -112,7 +113,7 @@ proptest! {
     /// Less proof: without the Node, without one of the addresses asked for, with a source unread.
     #[test]
     fn less_proof_neither_approves_nor_denies(
-        vector in world(),
+        vector in any_vector(),
         what in 0..3_usize,
         which in any::<proptest::sample::Index>(),
     ) {
@@ -126,10 +127,10 @@ proptest! {
             }
             _ => {
                 let unread = SourceSpec { synced: false, failing: None };
-                less.sources.insert(which.get(&Source::NEEDED).as_str().into(), unread);
+                less.sources.insert(which.get(&Source::REQUIRED).as_str().into(), unread);
             }
         }
-        for base in Base::ALL {
+        for base in BasePolicy::ALL {
             let (before, after) = (vector.outcome(base).verdict, less.outcome(base).verdict);
             prop_assert!(before == Approve || after != Approve, "{before} became {after}");
             // What hides behind a Node that is being deleted may be wrong in itself.
@@ -139,7 +140,7 @@ proptest! {
 
     /// Less against it: without another Node, without what one origin protects.
     #[test]
-    fn less_doubt_never_denies(vector in world(), which in any::<proptest::sample::Index>()) {
+    fn less_doubt_never_denies(vector in any_vector(), which in any::<proptest::sample::Index>()) {
         let mut less = vector.clone();
         let at = which.index(vector.others.len() + vector.protected.len());
         if at < vector.others.len() {
@@ -147,10 +148,10 @@ proptest! {
         } else {
             let removed = less.protected.remove(at - vector.others.len());
             // Where an API server listens is also what proves that a control-plane node may.
-            let is_proof = vector.nodes[0].control_plane && removed.kind == Kind::ApiServerEndpoint;
+            let is_proof = vector.nodes[0].control_plane && removed.kind == ProtectedKind::ApiServerEndpoint;
             prop_assume!(!is_proof);
         }
-        for base in Base::ALL {
+        for base in BasePolicy::ALL {
             let (before, after) = (vector.outcome(base).verdict, less.outcome(base).verdict);
             prop_assert!(before == Deny || after != Deny, "{before} became {after}");
         }
@@ -185,9 +186,9 @@ proptest! {
         vector.others = vec![NodeSpec { name: "other".into(), addresses: elsewhere.collect(), ..NodeSpec::default() }];
         vector.nodes = vec![node];
         vector.request = request(asked);
-        let found = vector.outcome(Base::Default);
+        let found = vector.outcome(BasePolicy::Default);
         prop_assert_eq!(found.verdict, Approve, "{}", found);
-        prop_assert_ne!(vector.outcome(Base::Strict).verdict, Deny);
+        prop_assert_ne!(vector.outcome(BasePolicy::Strict).verdict, Deny);
     }
 
     /// No byte of the text and none of the DER is there for nothing.
@@ -198,15 +199,15 @@ proptest! {
         how in select(vec![Change::Replace, Change::Insert, Change::Remove]),
     ) {
         let vector = Vector::genuine();
-        let (text, der) = (forged(&vector.request), vector.request.der());
+        let (text, der) = (request_pem(&vector.request), vector.request.der());
         let changed = how.apply(text.as_bytes(), at, to);
         if changed != text.as_bytes() {
-            prop_assert_ne!(vector.outcome_of(&changed, Base::Default).verdict, Approve);
+            prop_assert_ne!(vector.outcome_of(&changed, BasePolicy::Default).verdict, Approve);
         }
         let changed = how.apply(&der, at, to);
         if changed != der {
             let wrapped = vector.request.pem.text(&changed);
-            prop_assert_ne!(vector.outcome_of(wrapped.as_bytes(), Base::Default).verdict, Approve);
+            prop_assert_ne!(vector.outcome_of(wrapped.as_bytes(), BasePolicy::Default).verdict, Approve);
         }
     }
 
@@ -226,7 +227,7 @@ proptest! {
                 content: Some(Octets(changed)),
                 ..Fault::at("info")
             });
-            prop_assert_ne!(vector.outcome(Base::Default).verdict, Approve);
+            prop_assert_ne!(vector.outcome(BasePolicy::Default).verdict, Approve);
         }
     }
 
@@ -238,8 +239,8 @@ proptest! {
         vector.request = Recipe::genuine(&name, &[&name], &["10.0.0.1".parse().unwrap()]);
         vector.nodes[0].name.clone_from(&name);
         vector.nodes[0].addresses[0] = address("Hostname", &name);
-        prop_assert!(forged(&vector.request).ends_with("-----END CERTIFICATE REQUEST-----\n"));
-        let found = vector.outcome(Base::Default);
+        prop_assert!(request_pem(&vector.request).ends_with("-----END CERTIFICATE REQUEST-----\n"));
+        let found = vector.outcome(BasePolicy::Default);
         let special = ["kubernetes", "localhost", "svc"].contains(&name.as_str());
         prop_assert!(found.verdict == Approve || special, "{}", found);
     }

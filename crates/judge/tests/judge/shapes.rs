@@ -7,7 +7,7 @@ use judge::Decision::{self, Approve, Deny, Wait};
 use judge::finding::Code;
 use serde::Deserialize;
 use testkit::cluster::{KeySpec, NodeSpec};
-use testkit::policies::Base;
+use testkit::policies::BasePolicy;
 use testkit::vector::{Outcome, Vector};
 
 /// One entry of `shapes.yaml`.
@@ -100,7 +100,7 @@ fn outcome(shape: &Shape) -> Outcome {
         node: "node-1".into(),
         seed: "node-1".into(),
     }];
-    vector.outcome(Base::Default)
+    vector.outcome(BasePolicy::Default)
 }
 
 #[test]

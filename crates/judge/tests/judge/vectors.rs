@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use judge::csr::{Encoded, LARGEST_REQUEST, Request};
+use judge::csr::{MAX_REQUEST_BYTES, PackedPem, Request};
 use judge::finding::Code;
 use judge::finding::Effect;
 use judge::{Decision, Verdict};
-use testkit::policies::Base;
-use testkit::vector::{Outcome, Vector, forged};
+use testkit::policies::BasePolicy;
+use testkit::vector::{Outcome, Vector, request_pem};
 use testkit::{threat_table, verdicts_page};
 
 const LEAST: usize = 200;
@@ -16,7 +16,7 @@ const LEAST: usize = 200;
 fn every_vector_is_judged_as_it_says() {
     let mut wrong = Vec::new();
     for vector in Vector::all() {
-        for base in Base::ALL {
+        for base in BasePolicy::ALL {
             let (expected, found) = (vector.expected(base), vector.outcome(base));
             if found != *expected {
                 wrong.push(format!(
@@ -41,7 +41,7 @@ fn every_vector_is_judged_as_it_says() {
 fn a_denial_says_why() {
     let mut several = 0;
     for vector in Vector::all() {
-        let judged = vector.judgment(Base::Default);
+        let judged = vector.judgment(BasePolicy::Default);
         let Verdict::Deny(denial) = &judged.verdict else {
             continue;
         };
@@ -71,10 +71,10 @@ fn a_denial_says_why() {
 fn the_key_of_a_request_is_that_which_is_judged() {
     let mut keys = 0;
     for vector in Vector::all() {
-        let pem = forged(&vector.request);
+        let pem = request_pem(&vector.request);
         let read = Request::read(vector.object(), pem.as_bytes());
         let key = Request::key_of(pem.as_bytes());
-        if vector.expected(Base::Default).verdict == Decision::Approve {
+        if vector.expected(BasePolicy::Default).verdict == Decision::Approve {
             let judged = read.content.map(|content| content.key);
             assert_eq!(key, judged, "row {} `{}`", vector.row, vector.title);
             keys += usize::from(key.is_some());
@@ -82,8 +82,8 @@ fn the_key_of_a_request_is_that_which_is_judged() {
     }
     assert!(keys > 50, "{keys}");
     assert_eq!(Request::key_of(b"no request"), None);
-    let long = [b'\n'; LARGEST_REQUEST + 1];
-    let genuine = forged(&Vector::all()[0].request);
+    let long = [b'\n'; MAX_REQUEST_BYTES + 1];
+    let genuine = request_pem(&Vector::all()[0].request);
     let padded = [long.as_slice(), genuine.as_bytes()].concat();
     assert_eq!(Request::key_of(&padded), None);
 }
@@ -92,8 +92,8 @@ fn the_key_of_a_request_is_that_which_is_judged() {
 #[test]
 fn a_request_that_has_waited_is_read_as_one_that_has_not() {
     for vector in Vector::all() {
-        let pem = forged(&vector.request);
-        let late = Request::read_late(vector.object(), &Encoded::of(pem.as_bytes()));
+        let pem = request_pem(&vector.request);
+        let late = Request::read_packed(vector.object(), &PackedPem::new(pem.as_bytes()));
         let read = Request::read(vector.object(), pem.as_bytes());
         assert_eq!(late, read, "row {} `{}`", vector.row, vector.title);
     }
@@ -206,5 +206,5 @@ fn the_document_is_up_to_date() {
 fn outcomes(vectors: &[Vector]) -> impl Iterator<Item = (u8, &Outcome)> {
     vectors
         .iter()
-        .flat_map(|vector| Base::ALL.map(|base| (vector.row, vector.expected(base))))
+        .flat_map(|vector| BasePolicy::ALL.map(|base| (vector.row, vector.expected(base))))
 }

@@ -1,10 +1,10 @@
 //! The bytes of a request, in text that is beyond reproach: what is read without a finding has the
 //! one shape of a kubelet's request, and what has it is read without a finding.
 
-use judge::csr::{Fingerprint, LARGEST_REQUEST, Request};
+use judge::csr::{Fingerprint, MAX_REQUEST_BYTES, Request};
 use judge::finding::Code;
 
-use super::kubelet_request::{self, Asked};
+use super::kubelet_request::{self, KubeletRequest};
 use super::request_info;
 use super::{der_of, signing};
 use crate::forge::pem::PemRecipe;
@@ -12,13 +12,13 @@ use crate::random::Random;
 use crate::vector::Vector;
 
 /// Any bytes as the request.
-pub fn holds(data: &[u8]) {
+pub fn check(data: &[u8]) {
     let text = PemRecipe::default().text(data);
-    if text.len() > LARGEST_REQUEST {
+    if text.len() > MAX_REQUEST_BYTES {
         return;
     }
     let request = Request::read(Vector::genuine().object(), text.as_bytes());
-    let asked = kubelet_request::read(data);
+    let asked = kubelet_request::parse(data);
     let codes: Vec<Code> = request.findings.iter().map(|f| f.code).collect();
     let content = request.content.as_ref();
     let common_name = content.and_then(|content| content.common_name.as_deref());
@@ -29,7 +29,7 @@ pub fn holds(data: &[u8]) {
         let content = content.expect("neither read nor refused");
         assert_eq!(asked.organization, "system:nodes");
         assert_eq!(common_name, Some(asked.common_name));
-        assert_eq!(content.asked, asked.names.len());
+        assert_eq!(content.san_count, asked.names.len());
         let mut sans: Vec<String> = content.sans.iter().map(ToString::to_string).collect();
         sans.sort_unstable();
         assert_eq!(sans, Vec::from_iter(asked.distinct()));
@@ -44,7 +44,7 @@ pub fn holds(data: &[u8]) {
 }
 
 /// Whether there is nothing in it that could be refused for what it is.
-fn is_plain(asked: &Asked<'_>) -> bool {
+fn is_plain(asked: &KubeletRequest<'_>) -> bool {
     let printable = |c: char| c.is_ascii_alphanumeric() || " '()+,-./:=?".contains(c);
     let plain_label = |label: &str| {
         label.starts_with(|c: char| c.is_ascii_lowercase())

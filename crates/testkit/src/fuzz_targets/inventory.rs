@@ -6,17 +6,17 @@ use std::sync::LazyLock;
 use judge::Decision;
 use judge::csr::Request;
 use judge::csr::names::{NodeName, San};
-use judge::evidence::{Fact, Inventory, InventoryFile, Listing};
+use judge::evidence::{Fact, Inventory, InventoryFile, InventoryMatch};
 
 use crate::now;
-use crate::policies::Base;
-use crate::vector::{Vector, forged};
+use crate::policies::BasePolicy;
+use crate::vector::{Vector, request_pem};
 
 /// Entries of one inventory that are looked at, each against each other.
 const MOST: usize = 32;
 
 /// Any text as an inventory.
-pub fn holds(data: &[u8]) {
+pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
@@ -30,21 +30,24 @@ pub fn holds(data: &[u8]) {
     let listed = listed(&file);
     for (owner, san) in &listed {
         assert!(
-            matches!(inventory.listing(owner, san), Listing::Listed(_)),
+            matches!(inventory.lookup(owner, san), InventoryMatch::Listed(_)),
             "{san} is not {owner}'s"
         );
         for (other, _) in &listed {
-            let says = inventory.listing(other, san);
-            assert_eq!(says, again.listing(other, san), "written as:\n{written}");
-            let is_denied = matches!(says, Listing::Otherwise(_));
+            let says = inventory.lookup(other, san);
+            assert_eq!(says, again.lookup(other, san), "written as:\n{written}");
+            let is_denied = matches!(says, InventoryMatch::Conflict(_));
             assert!(other == owner || is_denied, "{san} of {owner} for {other}");
         }
     }
     let stranger = NodeName::parse("a-node-that-no-inventory-names").expect("a name");
     for (_, san) in &listed {
-        let says = inventory.listing(&stranger, san);
+        let says = inventory.lookup(&stranger, san);
         let is_own = listed.iter().any(|(owner, _)| *owner == stranger);
-        assert!(is_own || matches!(says, Listing::Otherwise(_)), "{san}");
+        assert!(
+            is_own || matches!(says, InventoryMatch::Conflict(_)),
+            "{san}"
+        );
     }
     judged(inventory);
 }
@@ -73,7 +76,7 @@ fn listed(file: &InventoryFile) -> Vec<(NodeName, San)> {
 fn judged(inventory: Inventory) {
     static GENUINE: LazyLock<(Request, NodeName, San)> = LazyLock::new(|| {
         let vector = Vector::genuine();
-        let request = Request::read(vector.object(), forged(&vector.request).as_bytes());
+        let request = Request::read(vector.object(), request_pem(&vector.request).as_bytes());
         let node = NodeName::parse("node-1").expect("a name");
         (
             request,
@@ -82,17 +85,17 @@ fn judged(inventory: Inventory) {
         )
     });
     let (request, node, address) = &*GENUINE;
-    let says = inventory.listing(node, address);
+    let says = inventory.lookup(node, address);
     let mut evidence = Vector::genuine().evidence();
     evidence.apply(Fact::Inventory(Box::new(inventory)), now());
-    let of = |base: Base| {
+    let of = |base: BasePolicy| {
         let judged = judge::judge(request, &base.with(None), &evidence, now());
         judged.verdict.decision()
     };
     match says {
-        Listing::Listed(_) => {}
-        Listing::Otherwise(_) => assert_eq!(of(Base::Default), Decision::Deny),
-        Listing::Unlisted => assert_ne!(of(Base::Strict), Decision::Approve),
+        InventoryMatch::Listed(_) => {}
+        InventoryMatch::Conflict(_) => assert_eq!(of(BasePolicy::Default), Decision::Deny),
+        InventoryMatch::Unlisted => assert_ne!(of(BasePolicy::Strict), Decision::Approve),
     }
 }
 

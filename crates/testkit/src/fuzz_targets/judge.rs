@@ -6,23 +6,23 @@ use std::net::IpAddr;
 
 use judge::csr::names::NodeName;
 use judge::csr::{KUBELET_SERVING_SIGNER, Request};
-use judge::evidence::{Evidence, Fact, Source, reserved};
+use judge::evidence::{Evidence, Fact, Source, reserved_kind};
 use judge::finding::{Awaited, Effect};
-use judge::policy::Demand;
+use judge::policy::Requirement;
 use judge::{Approval, Decision, Judgment, Verdict};
 
-use super::kubelet_request::{self, Asked, canonical_dns};
+use super::kubelet_request::{self, KubeletRequest, canonical_dns};
 use super::request_info;
 use super::scene::{self, Scene};
-use crate::cluster::{NodeSpec, ago};
+use crate::cluster::{NodeSpec, before_now};
 use crate::forge::pem::PemRecipe;
 use crate::now;
-use crate::policies::Base;
+use crate::policies::BasePolicy;
 use crate::random::Random;
 use crate::vector::Vector;
 
 /// Any scene, with a request that is signed by the key in it.
-pub fn holds(data: &[u8]) {
+pub fn check(data: &[u8]) {
     judged(data);
 }
 
@@ -82,17 +82,17 @@ fn approved(scene: &Scene, approval: &Approval) {
     usages.retain(|usage| usage != "key encipherment");
     assert_eq!(usages, ["digital signature", "server auth"]);
     assert!(object.usages.len() <= 3, "{:?}", object.usages);
-    if spec.requestor.credential_id == Demand::Required {
+    if spec.requestor.credential_id == Requirement::Required {
         let ids = &requestor.credential_ids;
         assert!(!ids.is_empty() && ids.iter().all(|id| id.starts_with("X509SHA256=")));
         assert_eq!(requestor.uid, "");
     }
 
-    let asked = kubelet_request::read(&scene.der).expect("approved, but not of a kubelet's shape");
+    let asked = kubelet_request::parse(&scene.der).expect("approved, but not of a kubelet's shape");
     assert_eq!(asked.common_name, &*requestor.username);
     assert_eq!(asked.organization, "system:nodes");
     let (own, others): (Vec<_>, Vec<_>) = scene
-        .world
+        .vector
         .nodes
         .iter()
         .partition(|node| format!("system:node:{}", node.name) == *requestor.username);
@@ -100,13 +100,13 @@ fn approved(scene: &Scene, approval: &Approval) {
         panic!("approved for {} without a Node", requestor.username);
     };
     assert!(!own.terminating && !own.uninitialized);
-    assert!(ago(own.age) <= object.created, "the Node is younger");
+    assert!(before_now(own.age) <= object.created, "the Node is younger");
     assert!(scene.key_of.iter().take(1).all(|n| n.as_str() == own.name));
     names_are_of(own, &others, &asked);
     names_are_not_protected(scene, own, &asked);
 }
 
-fn names_are_of(own: &NodeSpec, others: &[&NodeSpec], asked: &Asked<'_>) {
+fn names_are_of(own: &NodeSpec, others: &[&NodeSpec], asked: &KubeletRequest<'_>) {
     let claimed = claims(own);
     for name in asked.distinct() {
         assert!(claimed.contains(name), "{name} is not among {claimed:?}");
@@ -119,7 +119,7 @@ fn names_are_of(own: &NodeSpec, others: &[&NodeSpec], asked: &Asked<'_>) {
     }
 }
 
-fn names_are_not_protected(scene: &Scene, own: &NodeSpec, asked: &Asked<'_>) {
+fn names_are_not_protected(scene: &Scene, own: &NodeSpec, asked: &KubeletRequest<'_>) {
     let is_within = |name: &str, domain: &str| {
         let rest = name.strip_suffix(domain);
         rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
@@ -133,7 +133,7 @@ fn names_are_not_protected(scene: &Scene, own: &NodeSpec, asked: &Asked<'_>) {
             assert!(value != "kubernetes" && !value.ends_with(".kube-system"));
         }
         let ip: Option<IpAddr> = (kind == "IP").then(|| value.parse().unwrap());
-        for part in &scene.world.protected {
+        for part in &scene.vector.protected {
             let listed = part.sans.iter().any(|san| san == value);
             assert!(!listed || own.control_plane, "{name} of {}", part.origin);
             let networks = part.networks.iter();
@@ -141,8 +141,8 @@ fn names_are_not_protected(scene: &Scene, own: &NodeSpec, asked: &Asked<'_>) {
             assert_eq!(covered.count(), 0, "{name} of {}", part.origin);
         }
         let Some(ip) = ip else { continue };
-        assert_eq!(reserved(ip), None, "{name}");
-        for node in &scene.world.nodes {
+        assert_eq!(reserved_kind(ip), None, "{name}");
+        for node in &scene.vector.nodes {
             let pods = node.pod_cidrs.iter().filter(|network| {
                 let least = if network.addr().is_ipv4() { 16 } else { 48 };
                 network.prefix_len() >= least && network.contains(&ip)
@@ -197,7 +197,7 @@ fn less_is_not_approved(scene: &Scene, request: &Request) {
     };
     let node = request.object.requestor.node().unwrap();
     refused("without the Node", &with(Fact::NodeGone(node)));
-    for source in Source::NEEDED {
+    for source in Source::REQUIRED {
         let gone = Fact::Incomplete(source, "gone".to_owned());
         refused(source.as_str(), &with(gone));
     }
@@ -205,7 +205,7 @@ fn less_is_not_approved(scene: &Scene, request: &Request) {
     let stolen = scene.evidence_with_keys_of(&[other]);
     refused("with another node's key", &stolen);
     refused("with a rival", &with(rival(scene)));
-    let strict = Base::Strict.with(None);
+    let strict = BasePolicy::Strict.with(None);
     let judged = judge::judge(request, &strict, &scene.evidence(), now());
     let decision = judged.verdict.decision();
     assert_ne!(decision, Decision::Approve, "without an independent source");
@@ -228,7 +228,7 @@ fn more_is_not_approved(scene: &Scene, request: &Request) {
 
 /// A Node with every address that there is.
 fn rival(scene: &Scene) -> Fact {
-    let nodes = scene.world.nodes.iter();
+    let nodes = scene.vector.nodes.iter();
     let rival = NodeSpec {
         name: "rival".into(),
         addresses: nodes.flat_map(|node| node.addresses.clone()).collect(),

@@ -14,7 +14,7 @@ const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
 /// What a kubelet asks for.
 #[derive(Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct KubeletRequest<'a> {
     pub(super) organization: &'a str,
     pub(super) common_name: &'a str,
     /// The names as [`canonical_dns`] and [`canonical_ip`] write them, in their order.
@@ -25,7 +25,7 @@ pub(super) struct Asked<'a> {
     pub(super) algorithm: &'a [u8],
 }
 
-impl Asked<'_> {
+impl KubeletRequest<'_> {
     /// The names, each once.
     pub(super) fn distinct(&self) -> BTreeSet<&str> {
         self.names.iter().map(String::as_str).collect()
@@ -33,7 +33,7 @@ impl Asked<'_> {
 }
 
 /// Reads a request of this shape and no other.
-pub(super) fn read(der: &[u8]) -> Option<Asked<'_>> {
+pub(super) fn parse(der: &[u8]) -> Option<KubeletRequest<'_>> {
     let mut request = only(der, 0x30)?;
     let mut info = expect(&mut request, 0x30)?;
     let algorithm = take(&mut request)?;
@@ -48,7 +48,7 @@ pub(super) fn read(der: &[u8]) -> Option<Asked<'_>> {
     let key = take(&mut info)?;
     let attributes = only(info, 0xa0)?;
     (key.tag == 0x30).then_some(())?;
-    Some(Asked {
+    Some(KubeletRequest {
         organization,
         common_name,
         names: names(san(attributes)?)?,

@@ -34,7 +34,7 @@ pub struct Target {
     /// The name of its file in `fuzz_targets` and of its folder in the corpus.
     pub name: &'static str,
     /// Panics unless everything holds for this input.
-    pub holds: fn(&[u8]),
+    pub check: fn(&[u8]),
     /// The inputs to start from, made of `tests/vectors`.
     pub seeds: fn() -> Vec<Vec<u8>>,
     pub mutate: Mutate,
@@ -44,31 +44,31 @@ pub struct Target {
 pub const ALL: &[Target] = &[
     Target {
         name: "pem",
-        holds: pem::holds,
+        check: pem::check,
         seeds: pem::seeds,
         mutate: |_, _| None,
     },
     Target {
         name: "der",
-        holds: der::holds,
+        check: der::check,
         seeds: der::seeds,
         mutate: der::mutate,
     },
     Target {
         name: "policy",
-        holds: policy::holds,
+        check: policy::check,
         seeds: policy::seeds,
         mutate: |_, _| None,
     },
     Target {
         name: "inventory",
-        holds: inventory::holds,
+        check: inventory::check,
         seeds: inventory::seeds,
         mutate: |_, _| None,
     },
     Target {
         name: "judge",
-        holds: judge::holds,
+        check: judge::check,
         seeds: judge::seeds,
         mutate: judge::mutate,
     },

@@ -1,20 +1,20 @@
 //! Text around a request: only the one text that Go writes for the bytes in it may be read.
 
-use judge::csr::{Encoded, LARGEST_REQUEST, Request};
+use judge::csr::{MAX_REQUEST_BYTES, PackedPem, Request};
 use judge::finding::{Code, Effect, Findings};
 
 use crate::forge::pem::PemRecipe;
-use crate::vector::{Vector, forged};
+use crate::vector::{Vector, request_pem};
 
 /// Any text; the same bytes are tried as what is in a block, too.
-pub fn holds(data: &[u8]) {
+pub fn check(data: &[u8]) {
     let request = Request::read(Vector::genuine().object(), data);
-    let late = Request::read_late(Vector::genuine().object(), &Encoded::of(data));
+    let late = Request::read_packed(Vector::genuine().object(), &PackedPem::new(data));
     assert_eq!(late, request);
     match &request.content {
         Some(content) => {
             let (_, der) = pem_rfc7468::decode_vec(data).expect("read by the judge alone");
-            assert!(data.len() <= LARGEST_REQUEST, "{} bytes", data.len());
+            assert!(data.len() <= MAX_REQUEST_BYTES, "{} bytes", data.len());
             assert_eq!(data, PemRecipe::default().text(&der).as_bytes());
             assert!(!is_refused_as_text(&request.findings));
             let key = Request::key_of(data);
@@ -28,7 +28,7 @@ pub fn holds(data: &[u8]) {
 
     let text = PemRecipe::default().text(data);
     let wrapped = Request::read(Vector::genuine().object(), text.as_bytes());
-    if text.len() <= LARGEST_REQUEST && !data.is_empty() {
+    if text.len() <= MAX_REQUEST_BYTES && !data.is_empty() {
         let refused = is_refused_as_text(&wrapped.findings);
         assert!(!refused, "{:?}", wrapped.findings);
     }
@@ -47,6 +47,6 @@ fn is_refused_as_text(findings: &Findings) -> bool {
 /// The text of every vector, and the DER of the shortest.
 pub fn seeds() -> Vec<Vec<u8>> {
     let vectors = Vector::all();
-    let texts = vectors.iter().map(|v| forged(&v.request).into_bytes());
+    let texts = vectors.iter().map(|v| request_pem(&v.request).into_bytes());
     texts.chain([b"\x30\x00".to_vec()]).collect()
 }

@@ -13,11 +13,11 @@ use crate::facts::{evidence, facts};
 use crate::forge::general_name::GeneralName;
 use crate::forge::octets::{IpOctets, Octets};
 use crate::now;
-use crate::policies::Base;
-use crate::vector::{Vector, forged};
+use crate::policies::BasePolicy;
+use crate::vector::{Vector, request_pem};
 
 /// Any text as a policy.
-pub fn holds(data: &[u8]) {
+pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
@@ -87,7 +87,7 @@ static HOSTILE: LazyLock<Vec<(&str, Request, Evidence)>> = LazyLock::new(|| {
     let built = |(what, vector): (_, Vector)| {
         let nodes = [vector.nodes.clone(), vector.others.clone()].concat();
         let facts = facts(&nodes, &kubeadm(), &[], &vector.sources);
-        let text = forged(&vector.request);
+        let text = request_pem(&vector.request);
         (
             what,
             Request::read(vector.object(), text.as_bytes()),
@@ -102,7 +102,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let mut texts: Vec<String> = SHIPPED.iter().map(|(_, text)| (*text).into()).collect();
     for vector in Vector::all() {
         if let Some(change) = &vector.policy {
-            for base in Base::ALL {
+            for base in BasePolicy::ALL {
                 let policy = base.with(Some(change));
                 texts.push(serde_saphyr::to_string(&policy).unwrap());
             }

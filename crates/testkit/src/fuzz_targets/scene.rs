@@ -25,7 +25,7 @@ use std::sync::LazyLock;
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use judge::csr::names::NodeName;
-use judge::csr::{Fingerprint, Object};
+use judge::csr::{CsrObject, Fingerprint};
 use judge::evidence::{Evidence, Fact, Source};
 use judge::policy::Policy;
 
@@ -38,7 +38,7 @@ use crate::forge::der::Node;
 use crate::forge::octets::Octets;
 use crate::forge::oid::oid;
 use crate::now;
-use crate::policies::Base;
+use crate::policies::BasePolicy;
 use crate::vector::{SettledSpec, Vector};
 
 /// The longest age that a line can say, in seconds.
@@ -47,7 +47,7 @@ const OLDEST: u32 = 1_000_000;
 /// What is asked, what is known, and by what it is judged.
 pub(super) struct Scene {
     /// All but the request.
-    pub(super) world: Vector,
+    pub(super) vector: Vector,
     pub(super) policy: &'static Policy,
     /// The nodes of which a request with the key was approved before.
     pub(super) key_of: Vec<NodeName>,
@@ -60,10 +60,10 @@ static POLICIES: LazyLock<[(&str, Policy); 4]> = LazyLock::new(|| {
     let names = serde_json::json!({"names": {"dnsOnly": "Allow", "incomplete": "Wait"}});
     let proof = serde_json::json!({"proof": {"ipAddresses": {"anyOf": []}, "nodeName": {"anyOf": []}, "dnsNames": {"anyOf": []}}});
     [
-        ("default", Base::Default.with(None)),
-        ("strict", Base::Strict.with(None)),
-        ("names", Base::Default.with(Some(&names))),
-        ("proof", Base::Strict.with(Some(&proof))),
+        ("default", BasePolicy::Default.with(None)),
+        ("strict", BasePolicy::Strict.with(None)),
+        ("names", BasePolicy::Default.with(Some(&names))),
+        ("proof", BasePolicy::Strict.with(Some(&proof))),
     ]
 });
 
@@ -75,7 +75,7 @@ impl Scene {
             None => (data, None),
         };
         let mut scene = Scene {
-            world: nobody(),
+            vector: nobody(),
             policy: &POLICIES[0].1,
             key_of: Vec::new(),
             der: Vec::new(),
@@ -101,8 +101,8 @@ impl Scene {
     }
 
     /// The API object.
-    pub(super) fn object(&self) -> Object {
-        self.world.object()
+    pub(super) fn object(&self) -> CsrObject {
+        self.vector.object()
     }
 
     /// What is known of the cluster.
@@ -112,8 +112,8 @@ impl Scene {
 
     /// The same, but that requests of these nodes with the key were approved before.
     pub(super) fn evidence_with_keys_of(&self, nodes: &[NodeName]) -> Evidence {
-        let world = &self.world;
-        let mut facts = facts(&world.nodes, &world.protected, &[], &world.sources);
+        let vector = &self.vector;
+        let mut facts = facts(&vector.nodes, &vector.protected, &[], &vector.sources);
         let key = Fingerprint::of(&signing::SPKI);
         facts.extend(
             nodes
@@ -124,8 +124,8 @@ impl Scene {
     }
 
     fn read_object(&mut self, word: &str, value: &str) -> Option<()> {
-        let requestor = &mut self.world.requestor;
-        let object = &mut self.world.object;
+        let requestor = &mut self.vector.requestor;
+        let object = &mut self.vector.object;
         match word {
             "user" => value.clone_into(&mut requestor.username),
             "uid" => value.clone_into(&mut requestor.uid),
@@ -151,7 +151,7 @@ impl Scene {
     }
 
     fn read_cluster(&mut self, word: &str, value: &str) -> Option<()> {
-        let nodes = &mut self.world.nodes;
+        let nodes = &mut self.vector.nodes;
         match word {
             "policy" => self.policy = &POLICIES.iter().find(|(name, _)| *name == value)?.1,
             "key" => self.key_of.push(NodeName::parse(value)?),
@@ -161,7 +161,9 @@ impl Scene {
                     synced: false,
                     failing: None,
                 };
-                self.world.sources.insert(source.as_str().to_owned(), never);
+                self.vector
+                    .sources
+                    .insert(source.as_str().to_owned(), never);
             }
             "node" => nodes.push(node(value, nodes)?),
             "address" => {
@@ -209,13 +211,13 @@ fn node(text: &str, others: &[NodeSpec]) -> Option<NodeSpec> {
 
 /// A request of nobody for nothing, in a cluster without Nodes.
 fn nobody() -> Vector {
-    let mut world = Vector::genuine();
-    world.nodes.clear();
-    world.requestor.username.clear();
-    world.requestor.groups.clear();
-    world.requestor.credential_ids.clear();
-    world.object.usages.clear();
-    world
+    let mut vector = Vector::genuine();
+    vector.nodes.clear();
+    vector.requestor.username.clear();
+    vector.requestor.groups.clear();
+    vector.requestor.credential_ids.clear();
+    vector.object.usages.clear();
+    vector
 }
 
 /// What the last lines ask for.

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::requestor::AUTHENTICATED;
 use super::world;
 use testkit::cluster::{KeySpec, NodeSpec, ProtectedSpec, kubeadm};
-use testkit::policies::{Base, merge};
-use testkit::vector::{Outcome, Vector, forged};
+use testkit::policies::{BasePolicy, merge};
+use testkit::vector::{Outcome, Vector, request_pem};
 
 /// Why a vector cannot be posted, or would not be what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +74,7 @@ pub struct World<'a> {
 
 /// What csr-warden is started with, and what is posted while it runs.
 pub struct Life<'a> {
-    pub base: Base,
+    pub base: BasePolicy,
     pub policy: Value,
     /// What is protected besides what this cluster always protects.
     pub also_protected: Vec<ProtectedSpec>,
@@ -102,7 +102,7 @@ impl<'a> Plan<'a> {
                 *skipped.entry(skip).or_default() += 1;
                 continue;
             }
-            for base in Base::ALL {
+            for base in BasePolicy::ALL {
                 let life = Unsorted::new(vector, base);
                 let nodes = world::nodes(vector, begun)?;
                 let order = (!is_of_a_stranger(vector), serde_json::to_string(&nodes)?);
@@ -115,7 +115,7 @@ impl<'a> Plan<'a> {
                 world.or_insert_with(empty).posts.push(Post {
                     name: format!("vector-{index}-{}", base.as_str()),
                     vector,
-                    pem: forged(&vector.request),
+                    pem: request_pem(&vector.request),
                     expected: vector.expected(base),
                 });
             }
@@ -142,7 +142,7 @@ struct Unsorted<'a> {
 }
 
 impl<'a> Unsorted<'a> {
-    fn new(vector: &'a Vector, base: Base) -> Self {
+    fn new(vector: &'a Vector, base: BasePolicy) -> Self {
         Self {
             life: Life {
                 base,
@@ -182,7 +182,7 @@ fn is_of_a_stranger(vector: &Vector) -> bool {
 
 /// The policy, but it does not ask for addresses that have stood for long where the vector's Node
 /// has such: on the cluster every Node has come a moment ago.
-fn policy_for(vector: &Vector, base: Base) -> Value {
+fn policy_for(vector: &Vector, base: BasePolicy) -> Value {
     let mut written = base.written(vector.policy.as_ref());
     let demanded = base.with(vector.policy.as_ref()).spec.proof;
     let is_unstable = requestors_node(vector)
@@ -203,9 +203,9 @@ pub fn requestors_node(vector: &Vector) -> Option<&NodeSpec> {
 
 fn skip(vector: &Vector) -> Option<Skip> {
     let object = &vector.object;
-    let of_policy = |base: Base| base.with(vector.policy.as_ref()).spec;
-    let is_stale = |base: Base| object.age >= of_policy(base).request.max_age;
-    let is_dated = object.age.is_negative() || Base::ALL.into_iter().any(is_stale);
+    let of_policy = |base: BasePolicy| base.with(vector.policy.as_ref()).spec;
+    let is_stale = |base: BasePolicy| object.age >= of_policy(base).request.max_age;
+    let is_dated = object.age.is_negative() || BasePolicy::ALL.into_iter().any(is_stale);
     let same_second = requestors_node(vector).is_some_and(|node| node.age == object.age);
     let is_younger = requestors_node(vector).is_some_and(|node| node.age < object.age);
     let groups = &vector.requestor.groups;
@@ -214,7 +214,7 @@ fn skip(vector: &Vector) -> Option<Skip> {
         Some(Skip::IndependentSource)
     } else if !vector.sources.is_empty() {
         Some(Skip::SourceDown)
-    } else if !vector.clock_set_by.is_zero() {
+    } else if !vector.clock_skew.is_zero() {
         Some(Skip::ClockSet)
     } else if vector.has_seen_order() {
         Some(Skip::SeenOrder)
@@ -269,7 +269,7 @@ fn is_same_here(vector: &Vector) -> bool {
         also_protected: besides(vector),
         ..vector.clone()
     };
-    let is_same = |base: Base| here.outcome(base) == *vector.expected(base);
+    let is_same = |base: BasePolicy| here.outcome(base) == *vector.expected(base);
     let mut parts = here.protected.iter();
-    parts.all(|part| covers(&vector.protected, part)) || Base::ALL.into_iter().all(is_same)
+    parts.all(|part| covers(&vector.protected, part)) || BasePolicy::ALL.into_iter().all(is_same)
 }

@@ -26,7 +26,7 @@ use control_plane::daemon::Daemon;
 use control_plane::decisions::{self, Decision};
 use control_plane::install::Installation;
 use control_plane::node_user::Ask;
-use testkit::policies::Base;
+use testkit::policies::BasePolicy;
 
 const SOON: Duration = Duration::from_secs(30);
 /// Less than csr-warden keeps open of one requestor.
@@ -57,7 +57,7 @@ impl Scene {
         surroundings::publish_cluster_info(&cluster).await?;
         let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
         let policy = cluster.dir().join("policy.yaml");
-        std::fs::write(&policy, Base::Default.written(None).to_string())?;
+        std::fs::write(&policy, BasePolicy::Default.written(None).to_string())?;
         let file = policy.to_str().context("path")?.to_owned();
         let args = ["--policy", &file, "--leader-elect=false"];
         let mut daemon = installation.start("csr-warden", &args)?;
@@ -114,10 +114,10 @@ impl Scene {
         Api::all(self.admin.clone())
     }
 
-    pub fn tally(&mut self, base: Base) -> &mut Tally {
+    pub fn tally(&mut self, base: BasePolicy) -> &mut Tally {
         match base {
-            Base::Default => &mut self.tallies[0],
-            Base::Strict => &mut self.tallies[1],
+            BasePolicy::Default => &mut self.tallies[0],
+            BasePolicy::Strict => &mut self.tallies[1],
         }
     }
 
@@ -169,7 +169,11 @@ impl Scene {
     }
 
     /// Posts all. Gives those that the API server has taken.
-    async fn post<'a>(&mut self, base: Base, posts: &'a [Post<'a>]) -> Result<Vec<&'a Post<'a>>> {
+    async fn post<'a>(
+        &mut self,
+        base: BasePolicy,
+        posts: &'a [Post<'a>],
+    ) -> Result<Vec<&'a Post<'a>>> {
         let mut asks = Vec::new();
         for post in posts {
             let object = &post.vector.object;
@@ -219,7 +223,7 @@ impl Scene {
         Ok(taken)
     }
 
-    async fn post_and_settle<'a>(&mut self, base: Base, posts: &'a [Post<'a>]) -> Result<()> {
+    async fn post_and_settle<'a>(&mut self, base: BasePolicy, posts: &'a [Post<'a>]) -> Result<()> {
         let (held, others): (Vec<_>, Vec<_>) = self
             .post(base, posts)
             .await?
@@ -235,7 +239,7 @@ impl Scene {
         Ok(())
     }
 
-    async fn are_left_alone(&mut self, base: Base, posts: &[Post<'_>]) -> Result<()> {
+    async fn are_left_alone(&mut self, base: BasePolicy, posts: &[Post<'_>]) -> Result<()> {
         for post in posts {
             let request = self.requests().get(&post.name).await?;
             let said = decisions::of(self.daemon.stdout(), &post.name);
@@ -248,7 +252,7 @@ impl Scene {
         Ok(())
     }
 
-    async fn post_and_compare(&mut self, base: Base, posts: &[Post<'_>]) -> Result<()> {
+    async fn post_and_compare(&mut self, base: BasePolicy, posts: &[Post<'_>]) -> Result<()> {
         let read = self.daemon.stdout().count();
         let taken = self.post(base, posts).await?;
         let said = self.decisions(read, &taken).await?;
@@ -318,7 +322,7 @@ impl Scene {
         }
     }
 
-    fn differ(&mut self, base: Base, post: &Post<'_>, how: &str) {
+    fn differ(&mut self, base: BasePolicy, post: &Post<'_>, how: &str) {
         self.tally(base).add(Line::Differences, 1);
         self.differences.push(format!(
             "row {} `{}`, {}:\n  expected {}\n  {how}",

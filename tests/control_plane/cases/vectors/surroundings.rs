@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use control_plane::cluster::{Cluster, Options};
 use control_plane::facade::Facade;
-use testkit::cluster::{Kind, ProtectedSpec};
+use testkit::cluster::{ProtectedKind, ProtectedSpec};
 
 /// Where the API server listens.
 pub const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
@@ -72,7 +72,7 @@ impl Surroundings {
     ) -> Result<()> {
         let name = part.origin.rsplit([' ', '/']).next().unwrap_or_default();
         match part.kind {
-            Kind::Service if part.networks.is_empty() => {
+            ProtectedKind::Service if part.networks.is_empty() => {
                 let mut networks = all.iter().flat_map(|part| &part.networks);
                 let ips: Vec<IpAddr> = parsed(&part.sans);
                 ensure!(
@@ -80,13 +80,13 @@ impl Surroundings {
                     "{part:?} is in no network of Services"
                 );
             }
-            Kind::Service => self.objects.push(json!({
+            ProtectedKind::Service => self.objects.push(json!({
                 "apiVersion": "networking.k8s.io/v1",
                 "kind": "ServiceCIDR",
                 "metadata": {"name": name},
                 "spec": {"cidrs": part.networks},
             })),
-            Kind::ApiServerEndpoint => {
+            ProtectedKind::ApiServerEndpoint => {
                 let kind = if part.sans.iter().any(|san| san.contains(':')) {
                     "IPv6"
                 } else {
@@ -95,7 +95,7 @@ impl Surroundings {
                 let slice = endpoint_slice(name, kind, &json!(part.sans), &json!([]));
                 self.objects.push(slice);
             }
-            Kind::ApiServerIdentity => {
+            ProtectedKind::ApiServerIdentity => {
                 ensure!(self.facade.is_none(), "one more API server is enough");
                 let ips: Vec<IpAddr> = parsed(&part.sans);
                 let is_name = |san: &&String| san.parse::<IpAddr>().is_err();

@@ -3,28 +3,33 @@
 
 use std::collections::BTreeSet;
 
-use super::{Statement, unanswered};
+use super::{SourceResult, unanswered};
 use crate::csr::names::{DnsName, San};
 use crate::evidence::{Answer, Node, Source};
 use crate::finding::{Awaited, Code, Findings, Question};
-use crate::policy::{Demand, DnsPolicy};
+use crate::policy::{DnsPolicy, Requirement};
 use crate::rules::Case;
 
-pub(super) fn hear(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) -> Statement {
+pub(super) fn check(
+    case: &Case<'_>,
+    node: &Node,
+    san: &San,
+    findings: &mut Findings,
+) -> SourceResult {
     let Some(dns) = &case.policy.spec.sources.dns else {
-        return Statement::NotConfigured;
+        return SourceResult::NotConfigured;
     };
     let names = names_of(node, dns);
     match san {
-        San::Dns(name) if names.contains(name) => hear_name(case, node, name, findings),
-        San::Ip(_) if !names.is_empty() => hear_address(case, node, san, &names, dns, findings),
+        San::Dns(name) if names.contains(name) => check_name(case, node, name, findings),
+        San::Ip(_) if !names.is_empty() => check_address(case, node, san, &names, dns, findings),
         San::Dns(_) | San::Ip(_) => {
             let why = format!(
                 "{san}: DNS is asked for the name of Node {} if it has a domain, and for the name \
                  under the policy's suffixes, and for nothing else",
                 node.name
             );
-            Statement::Silent(Code::SanUncorroborated, vec![Awaited::Policy], why)
+            SourceResult::Unproven(Code::SanUncorroborated, vec![Awaited::Policy], why)
         }
     }
 }
@@ -45,62 +50,67 @@ fn names_of(node: &Node, dns: &DnsPolicy) -> Vec<DnsName> {
 }
 
 /// A name is the node's if all its addresses are.
-fn hear_name(case: &Case<'_>, node: &Node, name: &DnsName, findings: &mut Findings) -> Statement {
+fn check_name(
+    case: &Case<'_>,
+    node: &Node,
+    name: &DnsName,
+    findings: &mut Findings,
+) -> SourceResult {
     let question = Question::Addresses(name.as_str().into());
-    match case.evidence.answers.get(&question, case.now.steady) {
+    match case.evidence.answers.get(&question, case.now.monotonic) {
         Some((Answer::Sans(found), until)) => {
             let is_own = |san: &San| node.address(san).is_some();
             if found.iter().all(is_own) {
-                return Statement::Vouched(format!("DNS: {name}"));
+                return SourceResult::Vouched(format!("DNS: {name}"));
             }
-            let listed = shown(found);
+            let addresses = list_of(found);
             let why = format!(
-                "in DNS {name} has the addresses {listed}, not all of which are this node's"
+                "in DNS {name} has the addresses {addresses}, not all of which are this node's"
             );
             if found.iter().any(is_own) {
                 let awaits = vec![Awaited::Time(until), Awaited::Node(node.name.shared())];
-                return Statement::Silent(Code::SanUncorroborated, awaits, why);
+                return SourceResult::Unproven(Code::SanUncorroborated, awaits, why);
             }
             findings.add(Code::SanContradicted, why);
-            Statement::Found
+            SourceResult::Contradicted
         }
-        Some((Answer::Nothing(why), until)) => Statement::Silent(
+        Some((Answer::Empty(why), until)) => SourceResult::Unproven(
             Code::SanUncorroborated,
             vec![Awaited::Time(until)],
             why.clone(),
         ),
-        Some((Answer::OfAnother(_) | Answer::Failed(_), _)) | None => {
+        Some((Answer::OtherNode(_) | Answer::Failed(_), _)) | None => {
             unanswered(case, Source::Dns, question)
         }
     }
 }
 
 /// An address is the node's if one of the node's names leads there, and back if that is asked.
-fn hear_address(
+fn check_address(
     case: &Case<'_>,
     node: &Node,
     san: &San,
     names: &[DnsName],
     dns: &DnsPolicy,
     findings: &mut Findings,
-) -> Statement {
+) -> SourceResult {
     let mut listed: BTreeSet<San> = BTreeSet::new();
     let mut pending = None;
     let mut soonest = None;
     for name in names {
         let question = Question::Addresses(name.as_str().into());
-        match case.evidence.answers.get(&question, case.now.steady) {
+        match case.evidence.answers.get(&question, case.now.monotonic) {
             Some((Answer::Sans(found), until)) => {
                 if found.contains(san) {
-                    return lead_back(case, san, name, dns);
+                    return check_reverse(case, san, name, dns);
                 }
                 listed.extend(found.iter().cloned());
                 soonest = soonest.into_iter().chain([until]).min();
             }
-            Some((Answer::Nothing(_), until)) => {
+            Some((Answer::Empty(_), until)) => {
                 soonest = soonest.into_iter().chain([until]).min();
             }
-            Some((Answer::OfAnother(_) | Answer::Failed(_), _)) | None => {
+            Some((Answer::OtherNode(_) | Answer::Failed(_), _)) | None => {
                 pending.get_or_insert(question);
             }
         }
@@ -114,43 +124,43 @@ fn hear_address(
     awaits.push(Awaited::Node(node.name.shared()));
     if listed.is_empty() {
         let why = format!("DNS has no addresses for {asked}");
-        return Statement::Silent(Code::SanUncorroborated, awaits, why);
+        return SourceResult::Unproven(Code::SanUncorroborated, awaits, why);
     }
     let why = format!(
         "in DNS {asked} has the addresses {}, not {san}",
-        shown(&listed)
+        list_of(&listed)
     );
     if listed.iter().any(|found| node.address(found).is_some()) {
-        return Statement::Silent(Code::SanUncorroborated, awaits, why);
+        return SourceResult::Unproven(Code::SanUncorroborated, awaits, why);
     }
     findings.add(Code::SanContradicted, why);
-    Statement::Found
+    SourceResult::Contradicted
 }
 
-fn lead_back(case: &Case<'_>, san: &San, name: &DnsName, dns: &DnsPolicy) -> Statement {
-    let vouched = || Statement::Vouched(format!("DNS: {name}"));
-    let (Demand::Required, San::Ip(ip)) = (dns.reverse, san) else {
+fn check_reverse(case: &Case<'_>, san: &San, name: &DnsName, dns: &DnsPolicy) -> SourceResult {
+    let vouched = || SourceResult::Vouched(format!("DNS: {name}"));
+    let (Requirement::Required, San::Ip(ip)) = (dns.reverse, san) else {
         return vouched();
     };
     let question = Question::Names(*ip);
-    match case.evidence.answers.get(&question, case.now.steady) {
+    match case.evidence.answers.get(&question, case.now.monotonic) {
         Some((Answer::Sans(found), _)) if found.contains(&San::Dns(name.clone())) => vouched(),
         Some((Answer::Sans(found), until)) => {
-            let why = format!("in DNS {ip} has the names {}, not {name}", shown(found));
-            Statement::Silent(Code::SanUncorroborated, vec![Awaited::Time(until)], why)
+            let why = format!("in DNS {ip} has the names {}, not {name}", list_of(found));
+            SourceResult::Unproven(Code::SanUncorroborated, vec![Awaited::Time(until)], why)
         }
-        Some((Answer::Nothing(why), until)) => Statement::Silent(
+        Some((Answer::Empty(why), until)) => SourceResult::Unproven(
             Code::SanUncorroborated,
             vec![Awaited::Time(until)],
             why.clone(),
         ),
-        Some((Answer::OfAnother(_) | Answer::Failed(_), _)) | None => {
+        Some((Answer::OtherNode(_) | Answer::Failed(_), _)) | None => {
             unanswered(case, Source::Dns, question)
         }
     }
 }
 
-fn shown(sans: &BTreeSet<San>) -> String {
+fn list_of(sans: &BTreeSet<San>) -> String {
     const MOST: usize = 8;
     let mut all: Vec<String> = sans.iter().take(MOST).map(San::to_string).collect();
     if sans.len() > MOST {
@@ -169,7 +179,7 @@ mod tests {
         let of = |count: u8| {
             let sans =
                 (1..=count).map(|last| San::from_ip_text(&format!("10.0.0.{last}")).unwrap());
-            shown(&sans.collect())
+            list_of(&sans.collect())
         };
         assert_eq!(of(2), "IP:10.0.0.1, IP:10.0.0.2");
         assert!(of(7).ends_with("IP:10.0.0.7"));

@@ -2,99 +2,117 @@
 
 use std::collections::BTreeMap;
 
-use super::{Statement, is_own_name};
+use super::{SourceResult, is_own_name};
 use crate::csr::names::San;
 use crate::evidence::{Machine, Machines, Node};
 use crate::finding::{Awaited, Code, Findings};
 use crate::rules::Case;
 
-pub(super) fn hear(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) -> Statement {
+pub(super) fn check(
+    case: &Case<'_>,
+    node: &Node,
+    san: &San,
+    findings: &mut Findings,
+) -> SourceResult {
     let Some(machines) = &case.evidence.machines else {
-        return Statement::NotConfigured;
+        return SourceResult::NotConfigured;
     };
     check_other_machines(machines, node, san, findings);
-    if let Some(statement) = hear_other_nodes(case, node, findings) {
-        return statement;
+    if let Some(result) = check_other_nodes(case, node, findings) {
+        return result;
     }
     let mut by_kind: BTreeMap<&str, Vec<&Machine>> = BTreeMap::new();
-    for machine in machines.of(node) {
+    for machine in machines.for_node(node) {
         by_kind.entry(machine.kind()).or_default().push(machine);
     }
-    let statements: Vec<Statement> = by_kind
+    let results: Vec<SourceResult> = by_kind
         .values()
         .map(|of_kind| match of_kind.as_slice() {
-            [machine] => hear_machine(machine, node, san, findings),
-            several => hear_several(several, node, findings),
+            [machine] => check_machine(machine, node, san, findings),
+            several => check_duplicates(several, node, findings),
         })
         .collect();
     let detail = || format!("no Machine refers to Node {}", node.name);
-    let none = || Statement::Silent(Code::MachineMissing, on_machines_of(node), detail());
-    combined(statements).unwrap_or_else(none)
+    let none = || SourceResult::Unproven(Code::MachineMissing, on_machines_of(node), detail());
+    combined(results).unwrap_or_else(none)
 }
 
 /// What several kinds say: what is found goes before what is vouched for, and that before silence.
-fn combined(statements: Vec<Statement>) -> Option<Statement> {
-    let rank = |statement: &Statement| match statement {
-        Statement::Found => 0,
-        Statement::Vouched(_) => 1,
-        Statement::Silent(..) => 2,
-        Statement::NotConfigured => 3,
+fn combined(results: Vec<SourceResult>) -> Option<SourceResult> {
+    let rank = |result: &SourceResult| match result {
+        SourceResult::Contradicted => 0,
+        SourceResult::Vouched(_) => 1,
+        SourceResult::Unproven(..) => 2,
+        SourceResult::NotConfigured => 3,
     };
-    statements.into_iter().min_by_key(rank)
+    results.into_iter().min_by_key(rank)
 }
 
-fn hear_machine(machine: &Machine, node: &Node, san: &San, findings: &mut Findings) -> Statement {
-    if let Some(statement) = hear_instance(machine, node, findings) {
-        return statement;
+fn check_machine(
+    machine: &Machine,
+    node: &Node,
+    san: &San,
+    findings: &mut Findings,
+) -> SourceResult {
+    if let Some(result) = check_instance(machine, node, findings) {
+        return result;
     }
     if machine.addresses.contains(san) {
-        return Statement::Vouched(machine.key.to_string());
+        return SourceResult::Vouched(machine.key.to_string());
     }
     if is_own_name(node, san) {
-        return Statement::Vouched(format!("{}, whose Node it is", machine.key));
+        return SourceResult::Vouched(format!("{}, whose Node it is", machine.key));
     }
     if machine.addresses.is_empty() {
         let detail = format!("{} has no addresses yet", machine.key);
-        return Statement::Silent(Code::MachineIncomplete, on_machines_of(node), detail);
+        return SourceResult::Unproven(Code::MachineIncomplete, on_machines_of(node), detail);
     }
     let why = format!("{san} is not among the addresses of {}", machine.key);
-    Statement::Silent(Code::SanUncorroborated, on_machines_of(node), why)
+    SourceResult::Unproven(Code::SanUncorroborated, on_machines_of(node), why)
 }
 
 /// A kubelet can write a provider ID into its own Node while that has none, so one that two Nodes have
 /// proves nothing.
-fn hear_other_nodes(case: &Case<'_>, node: &Node, findings: &mut Findings) -> Option<Statement> {
+fn check_other_nodes(
+    case: &Case<'_>,
+    node: &Node,
+    findings: &mut Findings,
+) -> Option<SourceResult> {
     let id = node.provider_id.as_ref()?;
-    let mut others = case.evidence.nodes.of_instance(id);
+    let mut others = case.evidence.nodes.with_provider_id(id);
     let other = others.find(|other| other.name != node.name)?;
     let detail = format!("Node {} says to be instance {id} too", other.name);
     if other.created < node.created && !other.terminating && !other.lost {
         findings.add(Code::ProviderIdOfOlderNode, detail);
-        return Some(Statement::Found);
+        return Some(SourceResult::Contradicted);
     }
     let awaits = vec![
         Awaited::Node(other.name.shared()),
         Awaited::Node(node.name.shared()),
     ];
-    Some(Statement::Silent(Code::ProviderIdContested, awaits, detail))
+    Some(SourceResult::Unproven(
+        Code::ProviderIdContested,
+        awaits,
+        detail,
+    ))
 }
 
 /// Several Machines of one Node: wrong, unless all but one are on their way out.
-fn hear_several(several: &[&Machine], node: &Node, findings: &mut Findings) -> Statement {
+fn check_duplicates(several: &[&Machine], node: &Node, findings: &mut Findings) -> SourceResult {
     let keys: Vec<&str> = several.iter().map(|machine| &*machine.key).collect();
     let keys = keys.join(", ");
     if several.iter().any(|machine| machine.terminating) {
         let detail = format!("{keys} refer to Node {}, until one is gone", node.name);
-        return Statement::Silent(Code::MachineReplaced, on_machines_of(node), detail);
+        return SourceResult::Unproven(Code::MachineReplaced, on_machines_of(node), detail);
     }
     let detail = format!("{keys} all refer to Node {}", node.name);
     findings.add(Code::MachineRepeated, detail);
-    Statement::Found
+    SourceResult::Contradicted
 }
 
 /// What is to be said if Machine and Node are not known to be of the same instance, which the
 /// provider names.
-fn hear_instance(machine: &Machine, node: &Node, findings: &mut Findings) -> Option<Statement> {
+fn check_instance(machine: &Machine, node: &Node, findings: &mut Findings) -> Option<SourceResult> {
     match (&machine.provider_id, &node.provider_id) {
         (Some(of_machine), Some(of_node)) if of_machine == of_node => None,
         (Some(of_machine), Some(of_node)) => {
@@ -104,10 +122,14 @@ fn hear_instance(machine: &Machine, node: &Node, findings: &mut Findings) -> Opt
             );
             if machine.terminating {
                 let awaits = on_machines_of(node);
-                return Some(Statement::Silent(Code::MachineReplaced, awaits, detail));
+                return Some(SourceResult::Unproven(
+                    Code::MachineReplaced,
+                    awaits,
+                    detail,
+                ));
             }
             findings.add(Code::MachineProviderIdMismatch, detail);
-            Some(Statement::Found)
+            Some(SourceResult::Contradicted)
         }
         (of_machine, _) => {
             let (lacking, awaits) = if of_machine.is_none() {
@@ -117,7 +139,11 @@ fn hear_instance(machine: &Machine, node: &Node, findings: &mut Findings) -> Opt
                 (format!("Node {}", node.name), awaits)
             };
             let detail = format!("{lacking} has no providerID yet");
-            Some(Statement::Silent(Code::MachineIncomplete, awaits, detail))
+            Some(SourceResult::Unproven(
+                Code::MachineIncomplete,
+                awaits,
+                detail,
+            ))
         }
     }
 }
@@ -128,7 +154,7 @@ fn check_other_machines(machines: &Machines, node: &Node, san: &San, findings: &
         if other.refers_to(node) {
             continue;
         }
-        if other.is_of_another(node) && other.created < node.created && !other.terminating {
+        if other.belongs_to_other_node(node) && other.created < node.created && !other.terminating {
             let detail = format!("{san} is an address of {}, not of this node's", other.key);
             findings.add(Code::SanOfOlderMachine, detail);
         } else {

@@ -12,15 +12,15 @@ use crate::finding::{Awaited, Code, Findings, Question};
 use crate::policy::{Corroboration, IndependentSource};
 
 /// What one source says of a name.
-enum Statement {
+enum SourceResult {
     /// It is the node's: who says so.
     Vouched(String),
     /// Not that it is the node's, yet: what to wait for, and why, for a person.
-    Silent(Code, Vec<Awaited>, String),
+    Unproven(Code, Vec<Awaited>, String),
     /// There is no such source.
     NotConfigured,
     /// Something that no policy overlooks, and that is a finding already.
-    Found,
+    Contradicted,
 }
 
 /// Asks every source that the policy names for this kind of name, and those that need not be asked
@@ -31,36 +31,44 @@ pub(super) fn check(
     san: &San,
     findings: &mut Findings,
 ) -> Vec<String> {
-    let asked = asked_of(case, node, san);
+    let required = required_sources(case, node, san);
     let mut vouched = Vec::new();
-    let mut silent = Vec::new();
-    let mut absent: Vec<IndependentSource> = Vec::new();
-    let mut enough = asked.any_of.is_empty();
+    let mut unproven = Vec::new();
+    let mut missing_sources: Vec<IndependentSource> = Vec::new();
+    let mut enough = required.any_of.is_empty();
     for source in IndependentSource::ALL {
-        let must = asked.all_of.contains(&source);
-        let may = asked.any_of.contains(&source);
-        if is_far(source) && !must && (!may || enough) {
+        let must = required.all_of.contains(&source);
+        let may = required.any_of.contains(&source);
+        if is_external(source) && !must && (!may || enough) {
             continue;
         }
-        match hear(source, case, node, san, findings) {
-            Statement::Vouched(by) => {
+        match check_source(source, case, node, san, findings) {
+            SourceResult::Vouched(by) => {
                 enough |= may;
                 vouched.push(by);
             }
-            Statement::Silent(code, awaits, why) => silent.push((source, code, awaits, why)),
-            Statement::NotConfigured => absent.push(source),
-            Statement::Found => {}
+            SourceResult::Unproven(code, awaits, why) => unproven.push((source, code, awaits, why)),
+            SourceResult::NotConfigured => missing_sources.push(source),
+            SourceResult::Contradicted => {}
         }
     }
-    for (source, code, awaits, why) in silent {
-        if asked.all_of.contains(&source) || (asked.any_of.contains(&source) && !enough) {
+    for (source, code, awaits, why) in unproven {
+        if required.all_of.contains(&source) || (required.any_of.contains(&source) && !enough) {
             findings.wait(code, awaits, why);
         }
     }
-    let must = asked.all_of.iter().filter(|source| absent.contains(source));
+    let must = required
+        .all_of
+        .iter()
+        .filter(|source| missing_sources.contains(source));
     let mut missing: Vec<String> = must.map(ToString::to_string).collect();
-    if !enough && asked.any_of.iter().all(|source| absent.contains(source)) {
-        let any: Vec<String> = asked.any_of.iter().map(ToString::to_string).collect();
+    if !enough
+        && required
+            .any_of
+            .iter()
+            .all(|source| missing_sources.contains(source))
+    {
+        let any: Vec<String> = required.any_of.iter().map(ToString::to_string).collect();
         missing.push(any.join(" or "));
     }
     for source in missing {
@@ -72,14 +80,14 @@ pub(super) fn check(
 }
 
 /// Whether somebody outside of the cluster has to be asked, which is done only if it matters.
-fn is_far(source: IndependentSource) -> bool {
+fn is_external(source: IndependentSource) -> bool {
     match source {
         IndependentSource::Inventory | IndependentSource::Machine => false,
         IndependentSource::Dns | IndependentSource::ServingCertificate => true,
     }
 }
 
-fn asked_of<'a>(case: &Case<'a>, node: &Node, san: &San) -> &'a Corroboration {
+fn required_sources<'a>(case: &Case<'a>, node: &Node, san: &San) -> &'a Corroboration {
     let proof = &case.policy.spec.proof;
     match san {
         San::Ip(_) => &proof.ip_addresses,
@@ -92,31 +100,31 @@ fn is_own_name(node: &Node, san: &San) -> bool {
     matches!(san, San::Dns(name) if name.as_str() == node.name.as_str())
 }
 
-fn hear(
+fn check_source(
     source: IndependentSource,
     case: &Case<'_>,
     node: &Node,
     san: &San,
     findings: &mut Findings,
-) -> Statement {
+) -> SourceResult {
     match source {
-        IndependentSource::Inventory => inventory::hear(case, node, san, findings),
-        IndependentSource::Machine => machines::hear(case, node, san, findings),
-        IndependentSource::Dns => dns::hear(case, node, san, findings),
+        IndependentSource::Inventory => inventory::check(case, node, san, findings),
+        IndependentSource::Machine => machines::check(case, node, san, findings),
+        IndependentSource::Dns => dns::check(case, node, san, findings),
         IndependentSource::ServingCertificate => {
-            serving_certificate::hear(case, node, san, findings)
+            serving_certificate::check(case, node, san, findings)
         }
     }
 }
 
 /// What there is instead of an answer that could be used: it has yet to come, or nobody could be
-/// asked.
-fn unanswered(case: &Case<'_>, source: Source, question: Question) -> Statement {
-    let (why, awaits) = match case.evidence.answers.get(&question, case.now.steady) {
+/// required.
+fn unanswered(case: &Case<'_>, source: Source, question: Question) -> SourceResult {
+    let (why, awaits) = match case.evidence.answers.get(&question, case.now.monotonic) {
         Some((Answer::Failed(why), until)) => {
             let since = case.evidence.sources.state(source).failing;
-            let since = since.map_or(case.now.steady, |(since, _)| since);
-            let down = case.now.steady.duration_since(since).as_secs();
+            let since = since.map_or(case.now.monotonic, |(since, _)| since);
+            let down = case.now.monotonic.duration_since(since).as_secs();
             let name = source.as_str();
             let why = format!("source {name} has been failing for {down} s: {why}");
             // Asked again only then: the answer itself would wake the request at once.
@@ -127,5 +135,5 @@ fn unanswered(case: &Case<'_>, source: Source, question: Question) -> Statement 
             (why, vec![Awaited::Answer(question)])
         }
     };
-    Statement::Silent(Code::SourceUnready, awaits, why)
+    SourceResult::Unproven(Code::SourceUnready, awaits, why)
 }

@@ -2,17 +2,25 @@
 
 use std::net::IpAddr;
 
-use super::{Statement, dns, inventory, machines, unanswered};
+use super::{SourceResult, dns, inventory, machines, unanswered};
 use crate::csr::names::San;
 use crate::evidence::{Answer, Node, Source};
 use crate::finding::{Awaited, Code, Findings, Question};
 use crate::rules::Case;
 
-pub(super) fn hear(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) -> Statement {
+pub(super) fn check(
+    case: &Case<'_>,
+    node: &Node,
+    san: &San,
+    findings: &mut Findings,
+) -> SourceResult {
     if case.policy.spec.sources.serving_certificate.is_none() {
-        return Statement::NotConfigured;
+        return SourceResult::NotConfigured;
     }
-    let address = match case.dialled.get_or_init(|| dialled(case, node)) {
+    let address = match case
+        .kubelet_address
+        .get_or_init(|| kubelet_address(case, node))
+    {
         Ok(address) => *address,
         Err(awaits) => {
             let why = format!(
@@ -20,28 +28,28 @@ pub(super) fn hear(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findi
                  for its certificate",
                 node.name
             );
-            return Statement::Silent(Code::SanUncorroborated, awaits.clone(), why);
+            return SourceResult::Unproven(Code::SanUncorroborated, awaits.clone(), why);
         }
     };
     let question = Question::Certificate(node.name.shared(), address);
-    match case.evidence.answers.get(&question, case.now.steady) {
+    match case.evidence.answers.get(&question, case.now.monotonic) {
         Some((Answer::Sans(found), _)) if found.contains(san) => {
-            Statement::Vouched(format!("certificate that the kubelet shows at {address}"))
+            SourceResult::Vouched(format!("certificate that the kubelet shows at {address}"))
         }
         Some((Answer::Sans(_), until)) => {
             let why =
                 format!("{san} is not in the certificate that the kubelet shows at {address}");
-            Statement::Silent(Code::SanUncorroborated, vec![Awaited::Time(until)], why)
+            SourceResult::Unproven(Code::SanUncorroborated, vec![Awaited::Time(until)], why)
         }
-        Some((Answer::Nothing(why), until)) => Statement::Silent(
+        Some((Answer::Empty(why), until)) => SourceResult::Unproven(
             Code::SanUncorroborated,
             vec![Awaited::Time(until)],
             why.clone(),
         ),
-        Some((Answer::OfAnother(other), _)) => {
+        Some((Answer::OtherNode(other), _)) => {
             let why = format!("{address} shows the certificate of Node {other}");
             findings.add(Code::SanContradicted, why);
-            Statement::Found
+            SourceResult::Contradicted
         }
         Some((Answer::Failed(_), _)) | None => {
             unanswered(case, Source::ServingCertificates, question)
@@ -51,18 +59,18 @@ pub(super) fn hear(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findi
 
 /// An address of the Node that somebody but the kubelet vouches for: else a kubelet could make us
 /// dial where it likes. Without one, what to wait for.
-fn dialled(case: &Case<'_>, node: &Node) -> Result<IpAddr, Vec<Awaited>> {
+fn kubelet_address(case: &Case<'_>, node: &Node) -> Result<IpAddr, Vec<Awaited>> {
     let mut awaits = vec![Awaited::Node(node.name.shared())];
     for address in &node.addresses {
         let San::Ip(ip) = address.san else { continue };
-        for hear in [inventory::hear, machines::hear, dns::hear] {
+        for check in [inventory::check, machines::check, dns::check] {
             // What these find is found where the address itself is asked for.
-            let mut unheard = Findings::default();
-            match hear(case, node, &address.san, &mut unheard) {
-                Statement::Vouched(_) => return Ok(ip),
-                Statement::Silent(_, more, _) => awaits.extend(more),
-                Statement::NotConfigured => awaits.push(Awaited::Policy),
-                Statement::Found => {}
+            let mut discarded = Findings::default();
+            match check(case, node, &address.san, &mut discarded) {
+                SourceResult::Vouched(_) => return Ok(ip),
+                SourceResult::Unproven(_, more, _) => awaits.extend(more),
+                SourceResult::NotConfigured => awaits.push(Awaited::Policy),
+                SourceResult::Contradicted => {}
             }
         }
     }

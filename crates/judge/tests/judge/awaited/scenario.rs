@@ -12,29 +12,29 @@ use judge::{Judgment, judge};
 
 use testkit::cluster::{AnswerSpec, MachineSpec, NodeSpec, ProtectedSpec, QuestionSpec};
 use testkit::now;
-use testkit::policies::Base;
+use testkit::policies::BasePolicy;
 use testkit::strategies::address;
-use testkit::vector::{Vector, forged};
+use testkit::vector::{Vector, request_pem};
 
 /// An address that nothing in the vectors and the worlds has.
 const UNCLAIMED: &str = "192.0.2.77";
 
 /// One state of everything that a verdict depends on.
 #[derive(Clone, Debug)]
-pub struct Situation {
+pub struct Scenario {
     pub vector: Vector,
     request: Request,
     policy: Policy,
     now: Timestamp,
 }
 
-impl Situation {
-    pub fn new(vector: &Vector, base: Base) -> Situation {
+impl Scenario {
+    pub fn new(vector: &Vector, base: BasePolicy) -> Scenario {
         let mut vector = vector.clone();
         vector.nodes.append(&mut vector.others);
         vector.protected.append(&mut vector.also_protected);
-        let text = forged(&vector.request);
-        Situation {
+        let text = request_pem(&vector.request);
+        Scenario {
             request: vector.read(text.as_bytes()),
             policy: base.with(vector.policy.as_ref()),
             now: now(),
@@ -183,8 +183,8 @@ impl Situation {
         self.vector.answers.push(AnswerSpec {
             to,
             sans: Some(sans),
-            nothing: None,
-            of_another: None,
+            empty: None,
+            other_node: None,
             failed: None,
             holds: SignedDuration::from_hours(1),
         });
