@@ -192,7 +192,7 @@ impl Observations {
     /// Makes it evidence.
     pub(super) fn give(self, to: &mut Intake) -> Result<()> {
         to.nodes_since = self.nodes_since;
-        let mut known: Vec<_> = to.evidence.nodes.iter().cloned().collect();
+        let mut known: Vec<_> = to.evidence.nodes().iter().cloned().collect();
         for node in &mut known {
             node.addresses_since = self.nodes_since;
         }

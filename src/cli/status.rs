@@ -219,7 +219,7 @@ fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
         };
         let node_exists = node
             .as_ref()
-            .is_some_and(|node| look.evidence.nodes.get(node.as_str()).is_some());
+            .is_some_and(|node| look.evidence.nodes().get(node.as_str()).is_some());
         items.push(Status {
             node_exists: nodes_read.then_some(node_exists),
             node: node.as_ref().map(ToString::to_string),
@@ -238,7 +238,12 @@ fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
         });
         with_request.extend(node);
     }
-    let mut others: Vec<&NodeName> = look.evidence.nodes.iter().map(|node| &node.name).collect();
+    let mut others: Vec<&NodeName> = look
+        .evidence
+        .nodes()
+        .iter()
+        .map(|node| &node.name)
+        .collect();
     others.retain(|name| !with_request.contains(*name));
     others.sort_unstable();
     items.extend(others.into_iter().map(|name| Status {

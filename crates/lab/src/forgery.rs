@@ -274,7 +274,7 @@ mod tests {
     fn judged(template: &Template, usages: &[&str], claims: &[IpAddr]) -> Judgment {
         let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
         let mut evidence = scene::evidence(3, now).unwrap();
-        let mut node = evidence.nodes.get("node-1").unwrap().clone();
+        let mut node = evidence.nodes().get("node-1").unwrap().clone();
         for ip in claims {
             let address = judge::evidence::NodeAddress::parse("InternalIP", &ip.to_string());
             node.addresses.extend(address);

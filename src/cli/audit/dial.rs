@@ -24,7 +24,7 @@ const AT_ONCE: usize = 32;
 /// Every Node's kubelet.
 pub(super) async fn dial(look: &Look, authorities: &[Vec<u8>]) -> Vec<Subject> {
     let ports = CertificateProbe::new(authorities.iter().map(Vec::as_slice), DEADLINE);
-    let nodes = look.evidence.nodes.iter();
+    let nodes = look.evidence.nodes().iter();
     let dialled = nodes.map(|node| {
         let ports = &ports;
         async move {

@@ -133,9 +133,9 @@ async fn explain_now(args: &ExplainArgs) -> Result<ExitCode> {
         unread: look.unread.clone(),
         daemon_only: daemon_only(&policy),
         evidence: Counts {
-            nodes: look.evidence.nodes.len(),
+            nodes: look.evidence.nodes().len(),
             requests: look.requests.len(),
-            protected: look.evidence.protected.iter().count(),
+            protected: look.evidence.protected().iter().count(),
         },
     };
     let mut text = args.output.write(&explanation, || explanation.text())?;

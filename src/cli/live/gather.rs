@@ -284,7 +284,7 @@ async fn certificates(
 
 /// A Node that had these addresses in an earlier look has had them since then.
 fn remember_addresses(lookout: &mut Lookout, intake: &mut Intake) {
-    let mut nodes: Vec<_> = intake.evidence.nodes.iter().cloned().collect();
+    let mut nodes: Vec<_> = intake.evidence.nodes().iter().cloned().collect();
     for node in &mut nodes {
         let earlier = lookout.since.get(&node.name);
         if let Some((uid, addresses, since)) = earlier

@@ -151,7 +151,7 @@ impl Look {
     /// Takes the addresses of all Nodes as what they have always been, as offline evidence is taken:
     /// for what writes nothing.
     pub(super) fn addresses_stand(&mut self) {
-        let nodes: Vec<_> = self.evidence.nodes.iter().cloned().collect();
+        let nodes: Vec<_> = self.evidence.nodes().iter().cloned().collect();
         for mut node in nodes {
             node.addresses_since = Timestamp::UNIX_EPOCH;
             self.evidence
@@ -163,7 +163,7 @@ impl Look {
     /// All that is in no object, for a file.
     pub(super) fn seen(&self, request: &Taken) -> Seen<'_> {
         let key = Request::key_of(&request.encoded);
-        let owner = key.and_then(|key| Some((key, self.evidence.keys.owner(&key)?.clone())));
+        let owner = key.and_then(|key| Some((key, self.evidence.keys().owner(&key)?.clone())));
         Seen {
             at: self.now,
             read: self.read.clone(),

@@ -93,7 +93,7 @@ fn machines_of_another_policy_are_not_heard() {
     assert_eq!(scene.says(), [Code::SourceUnready]);
     let late = Fact::Machine(Box::new(machine()));
     scene.state.apply(Input::Machines(before, late), scene.now);
-    let machines = scene.state.evidence().machines.as_ref();
+    let machines = scene.state.evidence().machines();
     assert!(machines.is_some_and(|all| all.is_empty()));
 }
 

@@ -188,12 +188,12 @@ impl Metrics {
         let needed: BTreeSet<Source> = evidence.required_sources().collect();
         for source in Source::ALL {
             let label = source_label(source);
-            if !needed.contains(&source) && !evidence.sources.has(source) {
+            if !needed.contains(&source) && !evidence.sources().is_known(source) {
                 self.source_synced.remove(&label);
                 self.source_age.remove(&label);
                 continue;
             }
-            let state = evidence.sources.state(source);
+            let state = evidence.sources().state(source);
             let works = state.synced.is_some() && state.failing.is_none();
             self.source_synced.get_or_create(&label).set(works.into());
             let since = state

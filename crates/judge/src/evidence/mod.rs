@@ -28,27 +28,46 @@ pub use nodes::{AddressType, Node, NodeAddress, Nodes};
 pub use protected_identities::{Protected, reserved_kind};
 pub use sources::{Source, SourceState, Sources};
 
-/// Everything that a verdict may rest on.
+/// Everything that a verdict may rest on. Outside of this crate [`Evidence::apply`] alone adds to it.
 #[derive(Debug, Default)]
 pub struct Evidence {
-    /// The Nodes and what they claim.
-    pub nodes: Nodes,
-    /// Names and addresses that are not any node's to have.
-    pub protected: Protected,
-    /// Which node has which key.
-    pub keys: Keys,
-    /// The administrator's own list of nodes, if there is one.
-    pub inventory: Option<Inventory>,
-    /// What made the nodes, if that is watched.
-    pub machines: Option<Machines>,
-    /// What others have answered.
-    pub answers: Answers,
-    /// Whether all of this is complete and fresh.
-    pub sources: Sources,
+    pub(crate) nodes: Nodes,
+    pub(crate) protected: Protected,
+    pub(crate) keys: Keys,
+    pub(crate) inventory: Option<Inventory>,
+    pub(crate) machines: Option<Machines>,
+    pub(crate) answers: Answers,
+    pub(crate) sources: Sources,
 }
 
 impl Evidence {
-    /// The sources that every judgment needs: one that is not configured is none of them.
+    /// The Nodes, with an index of the names and addresses that they claim.
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    /// Names, addresses and networks that no node may have.
+    pub fn protected(&self) -> &Protected {
+        &self.protected
+    }
+
+    /// The keys of approved requests, with the node of each.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The Machines; `None` if the policy names no kind of Machine.
+    pub fn machines(&self) -> Option<&Machines> {
+        self.machines.as_ref()
+    }
+
+    /// The state of every source.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// The sources that every judgment needs. The inventory and the Machines are among them only if
+    /// they are configured.
     pub fn required_sources(&self) -> impl Iterator<Item = Source> {
         let inventory = self.inventory.as_ref().map(|_| Source::Inventory);
         let machines = self.machines.as_ref().map(|_| Source::Machines);

@@ -144,7 +144,7 @@ impl Sources {
     }
 
     /// Whether anything has been heard of the source, good or bad.
-    pub fn has(&self, source: Source) -> bool {
+    pub fn is_known(&self, source: Source) -> bool {
         self.states.contains_key(&source)
     }
 
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn what_is_no_news_is_not_said_again() {
         let mut sources = Sources::default();
-        assert!(!sources.has(Source::Nodes));
+        assert!(!sources.is_known(Source::Nodes));
         assert!(sources.synced(Source::Nodes, at(1)));
         assert!(!sources.synced(Source::Nodes, at(2)));
         assert!(sources.failed(Source::Nodes, at(3), "no route"));
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(state.failing, Some((at(3), "no reply".to_owned())));
         assert!(sources.synced(Source::Nodes, at(6)));
         assert_eq!(sources.state(Source::Nodes).failing, None);
-        assert!(sources.has(Source::Nodes));
+        assert!(sources.is_known(Source::Nodes));
     }
 
     #[test]
