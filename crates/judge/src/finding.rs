@@ -1,7 +1,7 @@
-//! What a judge has to say about a request: findings, each with a stable code.
+//! Findings about a request, each with a stable code.
 //!
 //! A code belongs to one row of the threat table (`docs/verdicts.md`) and never changes its
-//! meaning; metrics, logs, conditions and tests refer to it by name.
+//! meaning. Metrics, logs, conditions and tests refer to it by name.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use crate::evidence::Source;
 
-/// What a finding does to the verdict. The most severe one wins, in this order.
+/// The effect of a finding on the verdict, from least to most severe. The most severe one decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effect {
-    /// Something is missing or late: leave the request pending and look again.
+    /// Evidence is missing or too old: leave the request pending and judge it again.
     Wait,
-    /// No later state of the cluster could make this right.
+    /// No later state of the cluster could change this.
     Deny,
-    /// Not ours to touch.
+    /// The request is not csr-warden's to decide.
     Ignore,
 }
 
@@ -29,10 +29,10 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// Every code there is, in the order of the threat table.
+            /// Every code, in the order of the threat table.
             pub const ALL: &'static [Code] = &[$(Code::$code,)*];
 
-            /// The name as it stands in metrics, logs and conditions.
+            /// The name in metrics, logs and conditions.
             pub fn as_str(self) -> &'static str {
                 match self { $(Code::$code => stringify!($code),)* }
             }
@@ -42,12 +42,12 @@ macro_rules! codes {
                 match self { $(Code::$code => $row,)* }
             }
 
-            /// What it does unless the policy says otherwise.
+            /// The effect, unless the policy sets another.
             pub fn effect(self) -> Effect {
                 match self { $(Code::$code => Effect::$effect,)* }
             }
 
-            /// One line that says what the code means.
+            /// The meaning of the code, in one line.
             pub fn meaning(self) -> &'static str {
                 match self { $(Code::$code => $text,)* }
             }
@@ -144,19 +144,19 @@ impl fmt::Display for Code {
     }
 }
 
-/// A question to somebody outside of the cluster, which is asked only when a request depends on it.
+/// A question to a DNS server or a kubelet. It is asked only when a request depends on the answer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Question {
-    /// Which addresses DNS has for this name.
+    /// The addresses of this name in DNS.
     Addresses(Arc<str>),
-    /// Which names DNS has for this address.
+    /// The names of this address in DNS (PTR).
     Names(IpAddr),
-    /// Which certificate the kubelet of this node shows at this address.
+    /// The certificate that the kubelet of this node presents at this address.
     Certificate(Arc<str>, IpAddr),
 }
 
 impl Question {
-    /// Who is asked.
+    /// The source that answers it.
     pub fn source(&self) -> Source {
         match self {
             Question::Addresses(_) | Question::Names(_) => Source::Dns,
@@ -175,18 +175,18 @@ impl fmt::Display for Question {
     }
 }
 
-/// The object whose arrival or change can turn a Wait into something else.
+/// An event that can change a verdict of Wait.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Awaited {
     /// The Node of this name.
     Node(Arc<str>),
-    /// A Machine: by its own key, by the Node that it refers to, or by its provider ID.
+    /// A Machine, by its own key, by the Node that it refers to, or by its provider ID.
     Machine(Arc<str>),
     /// The answer to a question.
     Answer(Question),
     /// A source of evidence, by its name.
     Source(&'static str),
-    /// Nothing but a later time.
+    /// A later time, by the monotonic clock.
     Time(jiff::Timestamp),
     /// Another policy.
     Policy,
@@ -205,7 +205,7 @@ impl Awaited {
         }
     }
 
-    /// The time, if that is awaited.
+    /// The time, if a time is awaited.
     pub fn time(&self) -> Option<jiff::Timestamp> {
         match self {
             Awaited::Time(time) => Some(*time),
@@ -218,20 +218,20 @@ impl Awaited {
     }
 }
 
-/// One thing that is to be said of a request.
+/// One observation about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Its stable name.
+    /// The stable name.
     pub code: Code,
-    /// What it does to the verdict.
+    /// The effect on the verdict.
     pub effect: Effect,
-    /// What was expected and what was found, for a person.
+    /// `expected …, found …`, for a person.
     pub detail: String,
-    /// What to wait for; empty unless the effect is `Wait`.
+    /// The events to wait for; empty unless the effect is `Wait`.
     pub awaits: Vec<Awaited>,
 }
 
-/// Findings of one code beyond this number say nothing new and are an attacker's to multiply.
+/// Maximum number of findings with one code. An attacker could multiply them without limit.
 const MAX_PER_CODE: usize = 8;
 
 /// All findings of one request.
@@ -249,7 +249,7 @@ impl Findings {
         self.push(code, effect, detail.into(), Vec::new());
     }
 
-    /// Adds a finding that waits for these.
+    /// Adds a finding with the effect `Wait` and the events that can change it.
     pub fn wait(&mut self, code: Code, awaits: Vec<Awaited>, detail: impl Into<String>) {
         self.push(code, Effect::Wait, detail.into(), awaits);
     }
@@ -266,7 +266,7 @@ impl Findings {
         }
     }
 
-    /// The most severe effect, if there is any finding.
+    /// The most severe effect; `None` without findings.
     pub fn effect(&self) -> Option<Effect> {
         self.0.iter().map(|finding| finding.effect).max()
     }
@@ -276,7 +276,7 @@ impl Findings {
         self.0.iter()
     }
 
-    /// Whether nothing was found.
+    /// Returns true if there are no findings.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -294,7 +294,8 @@ impl Findings {
     }
 }
 
-/// Text from a request as it may be shown: control and non-ASCII bytes escaped, and cut.
+/// Escapes untrusted text for logs and output: control and non-ASCII bytes are escaped, and the text
+/// is truncated to 80 bytes.
 pub fn escaped(bytes: &[u8]) -> String {
     const MAX_BYTES: usize = 80;
     let head = bytes.get(..MAX_BYTES).unwrap_or(bytes);

@@ -1,7 +1,7 @@
-//! The judge of kubelets' requests for serving certificates: a pure function of a request, a policy
-//! and what is known of the cluster.
+//! Decision about a kubelet's request for a serving certificate: a pure function of the request, the
+//! policy, the evidence and the time.
 //!
-//! No I/O, no clock, no async: this crate depends on neither kube nor tokio.
+//! This crate has no I/O, no clock and no async. It depends on neither kube nor tokio.
 
 mod api_version;
 pub mod csr;

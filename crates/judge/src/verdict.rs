@@ -1,5 +1,5 @@
-//! From findings to a verdict. Nothing else can make an [`Approval`] or a [`Denial`], and
-//! nothing but these can be written to the API server.
+//! The verdict that follows from the findings. Only this module can make an [`Approval`] or a
+//! [`Denial`], and only these can be written to the API server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use crate::finding::{Awaited, Code, Effect, Findings};
 use crate::policy::Policy;
 use crate::rules::{self, Case, SanProof};
 
-/// The longest message of a condition, in bytes.
+/// Maximum length of a condition's message, in bytes.
 const MAX_MESSAGE_BYTES: usize = 1024;
 /// The reason of the condition Approved.
 const APPROVED_REASON: &str = "SansProven";
 
-/// What was decided, in one word.
+/// The decision about a request, without its reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Decision {
     /// Write the condition Approved.
     Approve,
     /// Write the condition Denied.
     Deny,
-    /// Leave it pending and look again.
+    /// Leave the request pending and judge it again later.
     Wait,
-    /// Never touch it.
+    /// Leave the request alone.
     Ignore,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for Decision {
     }
 }
 
-/// Which state of which request was judged.
+/// The request that was judged, and the version of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Subject {
     name: String,
@@ -62,7 +62,7 @@ struct Subject {
     resource_version: String,
 }
 
-/// What is written: made by [`judge`] alone.
+/// A condition to write. Only [`judge`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Condition {
     subject: Subject,
@@ -117,21 +117,21 @@ sealed! {
     Denial, "Denied"
 }
 
-/// What follows from the findings.
+/// The decision, with what is needed to carry it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Everything asked for is proven.
+    /// Every requested name is proven.
     Approve(Approval),
-    /// Something could never become right.
+    /// A finding that no later state of the cluster could change.
     Deny(Denial),
-    /// Something is missing: these.
+    /// Evidence is missing. The list names what can change the verdict.
     Wait(Vec<Awaited>),
-    /// Not ours.
+    /// The request is not csr-warden's to decide.
     Ignore,
 }
 
 impl Verdict {
-    /// The verdict in one word.
+    /// The decision alone.
     pub fn decision(&self) -> Decision {
         match self {
             Verdict::Approve(_) => Decision::Approve,
@@ -142,14 +142,14 @@ impl Verdict {
     }
 }
 
-/// A verdict with all that led to it.
+/// A verdict with its reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgment {
-    /// What is to be done.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Everything that was found, not only what decided.
+    /// All findings, also those that did not decide.
     pub findings: Findings,
-    /// Each name that was asked for, with who vouches for it.
+    /// Each requested name, with the sources that vouch for it.
     pub sans: Vec<SanProof>,
 }
 
@@ -166,7 +166,7 @@ impl Judgment {
     }
 }
 
-/// Judges a request: a pure function of what it is given.
+/// Judges a request. The result depends on nothing but the arguments.
 pub fn judge(
     request: &Request,
     policy: &Policy,
@@ -179,7 +179,7 @@ pub fn judge(
         Some(Effect::Ignore) => Verdict::Ignore,
         Some(Effect::Deny) => Verdict::Deny(Denial(denial_condition(&case, &found.findings))),
         Some(Effect::Wait) => Verdict::Wait(awaited(&case, &found.findings)),
-        // That nothing was found is not enough: each name must have somebody who vouches.
+        // The absence of findings proves nothing: a source must vouch for each name.
         None if is_proven(request.content.as_ref(), &found.proofs) => {
             Verdict::Approve(Approval(approval_condition(&case, &found.proofs)))
         }
@@ -289,7 +289,7 @@ mod tests {
         }
     }
 
-    /// Whatever the rules let through, this is asked once more.
+    /// A second check, independent of the rules.
     #[test]
     fn each_name_must_have_somebody_who_vouches() {
         let both = [proof("a", &["Node"]), proof("b", &["Node"])];

@@ -1,8 +1,7 @@
-//! The administrator's files: YAML, with errors that name the field and its place, what was expected
-//! and what was probably meant.
+//! YAML files, with errors that name the field, its location, the expected value and a suggestion.
 //!
-//! A text is read into one [`Value`], as Kubernetes does, and the type is read from that. The place of
-//! a field that is wrong is looked up in the text afterwards.
+//! A text is parsed into one [`Value`], as Kubernetes does, and the type is deserialized from that. The
+//! location of a wrong field is looked up in the text afterwards.
 
 mod error;
 mod location;
@@ -19,22 +18,22 @@ pub use location::Location;
 use location::locate;
 use typed::{Mismatch, Node};
 
-/// The most nodes that aliases repeat: a small text must not become a large value.
+/// Maximum number of nodes that aliases repeat: a small text must not become a large value.
 const MAX_REPEATED_NODES: usize = 100_000;
-/// The most bytes of all keys and scalars, with those that aliases repeat.
+/// Maximum size of all keys and scalars in bytes, including those that aliases repeat.
 const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
 
-/// Reads the only document of a text.
+/// Parses the only document of a text.
 pub fn document(text: &str) -> Result<Value, Error> {
     value(text, Options::default())
 }
 
-/// Reads all documents of a text; empty ones are skipped.
+/// Parses all documents of a text; empty ones are skipped.
 pub fn documents(text: &str) -> Result<Vec<Value>, Error> {
     Ok(serde_saphyr::from_multiple(text)?)
 }
 
-/// Reads a document of at most `largest` bytes that has this kind.
+/// Parses a document of this kind, of at most `largest` bytes.
 pub fn read<T: DeserializeOwned>(
     text: &str,
     largest: usize,
@@ -48,14 +47,14 @@ pub fn read<T: DeserializeOwned>(
     }
     let read = value(text, strict(DuplicateKeyPolicy::Error)).and_then(|value| typed(value, text));
     read.map_err(|error| {
-        // Fields are only wrong in a document of the right kind.
+        // A wrong kind is the better explanation of an unknown field.
         let other_node = kind_of(text, api_version, &[kind]).err();
         other_node.unwrap_or(error)
     })
 }
 
-/// The fields that say what a document is. They may have any value: that it is wrong is for
-/// [`kind_of`] to say.
+/// The fields that identify a document. They may have any value here, because [`kind_of`] reports a
+/// wrong one.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Head {
@@ -93,13 +92,13 @@ pub fn kind_of<'a>(text: &str, api_version: &str, kinds: &[&'a str]) -> Result<&
     Ok(kind)
 }
 
-/// Returns true if a text has nothing but blanks and comments.
+/// Returns true if a text has only blanks and comments.
 fn is_empty(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim);
     lines.all(|line| line.is_empty() || line.starts_with('#') || line == "---")
 }
 
-/// Options for files in which every field must be where one looks for it.
+/// Options for the administrator's files: no merge keys, and limits on aliases.
 fn strict(duplicate_keys: DuplicateKeyPolicy) -> Options {
     serde_saphyr::options! {
         duplicate_keys: duplicate_keys,
@@ -113,7 +112,7 @@ fn value(text: &str, options: Options) -> Result<Value, Error> {
     Ok(serde_saphyr::from_str_with_options(text, options)?)
 }
 
-/// Reads the type from the value that the text has.
+/// Deserializes a type from the value of the text.
 fn typed<T: DeserializeOwned>(value: Value, text: &str) -> Result<T, Error> {
     serde_path_to_error::deserialize(Node(value)).map_err(|error| {
         let path = error.path().clone();
@@ -129,12 +128,12 @@ fn typed<T: DeserializeOwned>(value: Value, text: &str) -> Result<T, Error> {
     })
 }
 
-/// The end of the sentence that names `found`: the word that was probably meant, if one is near.
+/// The end of an error message about `found`: a suggestion, or empty if no expected word is similar.
 pub fn suggestion(found: &str, expected: &[&str]) -> String {
     nearest(found, expected).map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"))
 }
 
-/// The expected word that is nearest to `found`, if one is near.
+/// The expected word that is most similar to `found`, if any is similar enough.
 fn nearest<'a>(found: &str, expected: &[&'a str]) -> Option<&'a str> {
     let likeness = |word: &str| strsim::jaro_winkler(&found.to_lowercase(), &word.to_lowercase());
     let best = expected

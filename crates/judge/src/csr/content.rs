@@ -1,4 +1,4 @@
-//! What the encoded bytes ask for, and all that is wrong with their form.
+//! The certificate that a request asks for, and the findings about its encoding.
 
 use std::collections::HashSet;
 
@@ -13,25 +13,25 @@ use super::parsed::{
 use super::{lenient, pem, strict};
 use crate::finding::{Code, Findings, escaped};
 
-/// Largest request that is looked at, in bytes of PEM. A kubelet's has about one thousand.
+/// Maximum size of a request, in bytes of PEM. A kubelet's request has about one thousand.
 pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
-/// Most names that are looked at in one request.
+/// Maximum number of names that are parsed in one request.
 const MAX_NAMES: usize = 512;
 
-/// What the signer would put into the certificate.
+/// The content that the signer would put into the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
-    /// The one common name, if there is exactly one.
+    /// The common name; `None` unless there is exactly one.
     pub common_name: Option<String>,
-    /// The names that are well-formed, each once; those that are not are findings.
+    /// The well-formed SANs, each once. A malformed SAN is a finding.
     pub sans: Vec<San>,
-    /// How many names there are, well-formed or not, one name in two spellings counted twice.
+    /// The number of SANs, well-formed or not. A SAN in two spellings counts twice.
     pub san_count: usize,
-    /// Which key.
+    /// The fingerprint of the key.
     pub key: Fingerprint,
 }
 
-/// Reads PEM bytes. `None` if there is nothing in them to judge any further.
+/// Parses PEM. Returns `None` if the bytes are too large or cannot be parsed.
 pub(super) fn read(text: &[u8], findings: &mut Findings) -> Option<Content> {
     if text.len() > MAX_REQUEST_BYTES {
         let detail = format!(
@@ -50,7 +50,7 @@ pub(super) fn read(text: &[u8], findings: &mut Findings) -> Option<Content> {
     }
 }
 
-/// Reads bytes that were held back, as [`read`] does.
+/// Parses packed PEM, as [`read`] does.
 pub(super) fn read_packed(encoded: &PackedPem, findings: &mut Findings) -> Option<Content> {
     match encoded.inside() {
         Ok(der) => read_der(der, findings),
@@ -58,7 +58,7 @@ pub(super) fn read_packed(encoded: &PackedPem, findings: &mut Findings) -> Optio
     }
 }
 
-/// The key in PEM bytes, without a look at anything else.
+/// The key in PEM bytes. Nothing else is checked.
 pub(super) fn key_of(text: &[u8]) -> Option<Fingerprint> {
     if text.len() > MAX_REQUEST_BYTES {
         return None;
@@ -148,7 +148,7 @@ fn inspect(parsed: &ParsedRequest, findings: &mut Findings) {
     inspect_names(parsed, findings);
 }
 
-/// Whether there are names that can be read.
+/// Adds a finding if the SANs are missing or cannot be parsed.
 pub(super) fn inspect_names(parsed: &ParsedRequest, findings: &mut Findings) {
     if parsed.unreadable_san {
         findings.add(
@@ -224,7 +224,7 @@ pub(super) fn content(parsed: &ParsedRequest, findings: &mut Findings) -> Conten
     }
     let mut sans: Vec<San> = Vec::new();
     let looked_at = parsed.names.get(..MAX_NAMES).unwrap_or(&parsed.names);
-    // Sets: an attacker chooses how many names there are, and comparing each with each adds up.
+    // Sets, because an attacker chooses the number of names, and comparing all pairs is quadratic.
     let (mut seen_names, mut seen_sans) = (HashSet::new(), HashSet::new());
     for name in looked_at {
         if !seen_names.insert(name) {
@@ -232,7 +232,7 @@ pub(super) fn content(parsed: &ParsedRequest, findings: &mut Findings) -> Conten
             findings.add(Code::SanDuplicate, detail);
         }
         match san(name) {
-            // A kubelet asks for `Node-1` and `node-1` both if its Node has both: one name.
+            // A kubelet requests both `Node-1` and `node-1` if its Node has both. They are one name.
             Ok(san) => {
                 if seen_sans.insert(san.clone()) {
                     sans.push(san);
@@ -286,7 +286,7 @@ mod tests {
         let params = rcgen::CertificateParams::new(names.collect::<Vec<_>>()).unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
         let pem = params.serialize_request(&key).unwrap().pem().unwrap();
-        // rcgen ends lines as Windows does, on Windows.
+        // On Windows, rcgen ends lines with CR LF.
         pem.replace("\r\n", "\n")
     }
 

@@ -1,29 +1,27 @@
-//! The first event by which a watch showed an object. Two such events order two objects without
-//! their timestamps.
+//! The first watch event with an object. Two such events order two objects without their timestamps.
 
 use std::num::NonZeroU64;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Nodes and requests arrive by two watches. One may show an object this much later than the other.
-/// Ten seconds are far more than a loaded machine needs for two events, and far less than a broken
-/// connection hides.
+/// Maximum delay between the watch on Nodes and the watch on requests. Ten seconds are far more than
+/// a loaded machine needs for two events, and far less than a broken connection hides.
 const WATCH_SKEW: SignedDuration = SignedDuration::from_secs(10);
 
-/// The first event that showed an object to this process.
+/// The first watch event with an object in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstSeen {
-    /// When it arrived, by the steady clock.
+    /// The monotonic time of its arrival.
     pub at: Timestamp,
     /// `metadata.resourceVersion` of the object in this event. The object existed by then.
     pub resource_version: NonZeroU64,
-    /// Whether this was the event of the creation. Then `resource_version` is that of the creation.
-    /// A list shows an object at any later state.
+    /// True if this was the creation event. Then `resource_version` is that of the creation. A list
+    /// has an object in any later state.
     pub is_creation: bool,
 }
 
 impl FirstSeen {
-    /// Reads the resourceVersion. Returns `None` for one that is not a positive integer: it orders
+    /// Parses the resourceVersion. Returns `None` if it is not a positive integer, which orders
     /// nothing.
     pub fn new(at: Timestamp, resource_version: &str, is_creation: bool) -> Option<FirstSeen> {
         Some(FirstSeen {
@@ -33,14 +31,14 @@ impl FirstSeen {
         })
     }
 
-    /// Whether this object was there before the other one was created.
+    /// Returns true if this object existed before the other one was created.
     ///
     /// The resourceVersions decide. They are revisions of one etcd, so they have the order of the
-    /// writes. The order of delivery has not: a watch can be late, and then an old request arrives
-    /// after the Node that replaced its own. Kubernetes promises the order of resourceVersions
-    /// within one kind only, and `--etcd-servers-overrides` can move a kind to an etcd of its own.
-    /// So the order of delivery must not contradict them by more than the skew of two watches.
-    /// Where the two disagree, no order was seen.
+    /// writes. Delivery has another order: a watch can be late, and then an old request arrives after
+    /// the Node that replaced its own. Kubernetes guarantees the order of resourceVersions within one
+    /// kind only, and `--etcd-servers-overrides` can move a kind to its own etcd. So the order of
+    /// delivery must not contradict the resourceVersions by more than the skew of two watches. If
+    /// they disagree, the order is unknown.
     pub fn precedes(&self, later: &FirstSeen) -> bool {
         later.is_creation
             && self.resource_version < later.resource_version

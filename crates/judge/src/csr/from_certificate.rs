@@ -1,5 +1,5 @@
-//! A certificate, read as the request that would have led to it: an auditor judges what is in use
-//! by the rules for what is asked.
+//! Conversion of a certificate to the request for it. The audit judges certificates in use by the
+//! rules for requests.
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
@@ -12,8 +12,8 @@ use super::{CsrObject, Request};
 use crate::finding::{Code, Findings};
 
 impl Request {
-    /// What a kubelet would have to ask for to get this certificate, in DER; `None` if it cannot be
-    /// read. What the signer adds, such as usages and the issuer's key, nobody asks for.
+    /// The request that would lead to this certificate in DER; `None` if the certificate cannot be
+    /// parsed. Fields that the signer adds, such as usages, are not part of a request.
     pub fn from_certificate(object: CsrObject, der: &[u8]) -> Option<Request> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let mut parsed = ParsedRequest {

@@ -1,7 +1,7 @@
-//! The key that is asked for, and the proof that the requestor has it.
+//! The key of a request, and the signature that proves its possession.
 //!
-//! Only what a kubelet can make and Go's x509 signs with: ECDSA on P-256, P-384 and P-521, RSA
-//! PKCS#1 v1.5 of 2048 to 4096 bits, Ed25519, each with SHA-2.
+//! Accepted are the keys that a kubelet can create and that Go's x509 signs with: ECDSA on P-256,
+//! P-384 and P-521, RSA PKCS#1 v1.5 of 2048 to 4096 bits, and Ed25519. Digests are SHA-2.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ const RSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.11354
 const RSA_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
 const RSA_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13");
 
-/// SHA-256 of the SubjectPublicKeyInfo: which key it is, without keeping it.
+/// SHA-256 of a key's SubjectPublicKeyInfo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 32]);
 
@@ -41,7 +41,7 @@ impl Fingerprint {
         Fingerprint(bytes)
     }
 
-    /// Reads what [`fmt::Display`] writes; `None` if it is no fingerprint.
+    /// Parses 64 hexadecimal digits, as [`fmt::Display`] writes them.
     pub fn parse(hexadecimal: &str) -> Option<Fingerprint> {
         let mut bytes = [0; 32];
         let mut digits = hexadecimal.chars().map(|c| c.to_digit(16));
@@ -75,7 +75,7 @@ struct RsaPublicKey<'a> {
     exponent: UintRef<'a>,
 }
 
-/// Checks the key and that it has signed `signed`; the error is the finding.
+/// Verifies the key, and its signature over `signed`. The error is the code and detail of a finding.
 pub(super) fn verify(
     key: &SubjectPublicKeyInfoOwned,
     algorithm: &AlgorithmIdentifierOwned,
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
     use x509_cert::der::asn1::BitString;
 
-    /// Without parameters, with NULL and with an integer.
+    /// An AlgorithmIdentifier without parameters, with NULL and with an integer.
     fn identifiers(oid: ObjectIdentifier) -> [AlgorithmIdentifierOwned; 3] {
         let integer = Any::new(der::Tag::Integer, [1]).unwrap();
         [None, Some(Any::null()), Some(integer)]

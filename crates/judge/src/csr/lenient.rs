@@ -1,5 +1,5 @@
-//! The request as x509-parser reads it: it goes on where a strict reader stops, so that all
-//! that is wrong can be named. What it sees proves nothing by itself.
+//! Lenient parser of requests (x509-parser). It continues where the strict parser stops, so that all
+//! defects are reported. Its result alone proves nothing.
 
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::cri_attributes::ParsedCriAttribute;
@@ -12,7 +12,7 @@ use super::parsed::{
     SubjectAttribute, Text,
 };
 
-/// The parsed request, and how many bytes followed it; `None` if there is nothing to be read.
+/// Parses a request. Returns it with the number of trailing bytes; `None` if it cannot be parsed.
 pub(super) fn read(der: &[u8]) -> Option<(ParsedRequest, usize)> {
     let (rest, request) = X509CertificationRequest::from_der(der).ok()?;
     let info = &request.certification_request_info;

@@ -1,4 +1,4 @@
-//! What was asked: a CertificateSigningRequest and the certification request inside of it.
+//! Requests: a CertificateSigningRequest with the certification request (PKCS #10) in it.
 
 mod content;
 mod first_seen;
@@ -25,26 +25,26 @@ use std::sync::Arc;
 
 use crate::finding::Findings;
 
-/// A request, read once; it can be judged again and again without its bytes.
+/// A parsed request. It can be judged any number of times without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What the API server says of it.
+    /// The API object.
     pub object: Arc<CsrObject>,
-    /// What its bytes ask for, if they could be read at all.
+    /// The requested certificate; `None` if the bytes cannot be parsed or the request is not open.
     pub content: Option<Content>,
-    /// What is wrong with its bytes. None of this depends on anything outside of them.
+    /// Findings about the bytes alone.
     pub findings: Findings,
-    /// The event by which a watch first showed it; `None` for a request that no watch has shown.
+    /// The first watch event with this request; `None` for a request that did not come from a watch.
     pub first_seen: Option<FirstSeen>,
 }
 
 impl Request {
-    /// Reads a request. The bytes of one that is not open are not looked at.
+    /// Parses a request from PEM. The bytes of a request that is not open are ignored.
     pub fn read(object: impl Into<Arc<CsrObject>>, encoded: &[u8]) -> Request {
         Request::read_as(object.into(), encoded, content::read)
     }
 
-    /// Reads a request whose bytes have waited for that.
+    /// Parses a request from packed PEM, with the same result as [`Request::read`].
     pub fn read_packed(object: impl Into<Arc<CsrObject>>, encoded: &PackedPem) -> Request {
         Request::read_as(object.into(), encoded, content::read_packed)
     }
@@ -67,13 +67,13 @@ impl Request {
         }
     }
 
-    /// The request with the event by which a watch first showed it.
+    /// Sets the first watch event with this request.
     pub fn with_first_seen(self, first_seen: Option<FirstSeen>) -> Request {
         Request { first_seen, ..self }
     }
 
-    /// The key of a request of any state, if its bytes can be read. The API server has verified
-    /// the signature of whatever it stores.
+    /// The key of a request in any state; `None` if its bytes cannot be parsed. The signature is not
+    /// verified: the API server did that before it stored the request.
     pub fn key_of(encoded: &[u8]) -> Option<Fingerprint> {
         content::key_of(encoded)
     }

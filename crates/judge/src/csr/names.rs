@@ -1,4 +1,4 @@
-//! Names and addresses, parsed once and compared as their owners compare them.
+//! Node names, DNS names and SANs, parsed once and compared as Kubernetes and DNS compare them.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use crate::finding::{Code, escaped};
 
-/// A Node's name: a DNS-1123 subdomain, as `metadata.name` of a Node must be.
+/// The name of a Node: a DNS-1123 subdomain, as Kubernetes requires of its `metadata.name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeName(Arc<str>);
 
 impl NodeName {
-    /// Longest DNS-1123 subdomain (apimachinery `pkg/util/validation`).
+    /// Maximum length of a DNS-1123 subdomain, in bytes (apimachinery `pkg/util/validation`).
     const MAX_LENGTH: usize = 253;
 
-    /// Parses a name; `None` if it is no DNS-1123 subdomain.
+    /// Parses a name; `None` if it is not a DNS-1123 subdomain.
     pub fn parse(text: &str) -> Option<NodeName> {
         let label = |label: &str| {
             let bytes = label.as_bytes();
@@ -34,7 +34,7 @@ impl NodeName {
         &self.0
     }
 
-    /// The name, shared.
+    /// The name as shared text.
     pub fn shared(&self) -> Arc<str> {
         self.0.clone()
     }
@@ -52,17 +52,17 @@ impl fmt::Display for NodeName {
     }
 }
 
-/// A host name in the form in which DNS compares it: lower case, without the trailing dot.
+/// A host name as DNS compares it: in lower case, without the trailing dot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DnsName(Box<str>);
 
 impl DnsName {
-    /// Longest name in text form, without the trailing dot (RFC 1035, 2.3.4).
+    /// Maximum length in text form, in bytes without the trailing dot (RFC 1035, 2.3.4).
     const MAX_LENGTH: usize = 253;
-    /// Longest label (RFC 1035, 2.3.4).
+    /// Maximum length of a label, in bytes (RFC 1035, 2.3.4).
     const MAX_LABEL_LENGTH: usize = 63;
 
-    /// Parses a host name (RFC 1123, 2.1), or says which finding it is instead.
+    /// Parses a host name (RFC 1123, 2.1). The error is the code and detail of a finding.
     pub fn parse(presented: &[u8]) -> Result<DnsName, (Code, String)> {
         let malformed = |why: &str| {
             let detail = format!("DNS name `{}` {why}", escaped(presented));
@@ -92,8 +92,8 @@ impl DnsName {
             numeric += usize::from(is_number(label));
         }
         let text = String::from_utf8_lossy(relative).to_ascii_lowercase();
-        // Resolvers read 10.1, 0x0a.1 and 10.0.0.1 as addresses (inet_aton); a lone number is
-        // a possible host name, and Kubernetes has Nodes that are called so.
+        // Resolvers parse 10.1, 0x0a.1 and 10.0.0.1 as addresses (inet_aton). A single number is a
+        // possible host name, and Kubernetes allows it as a Node's name.
         if labels > 1 && labels == numeric {
             return malformed("is an IP address written as a name");
         }
@@ -105,7 +105,7 @@ impl DnsName {
         &self.0
     }
 
-    /// Whether the name is this domain or lies under it.
+    /// Returns true if the name is this domain or a subdomain of it.
     pub fn is_within(&self, domain: &DnsName) -> bool {
         self.0
             .strip_suffix(domain.as_str())
@@ -138,7 +138,7 @@ impl fmt::Display for DnsName {
     }
 }
 
-/// A subject alternative name of the two kinds that a kubelet may have.
+/// A subject alternative name of one of the two kinds that a serving certificate may have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum San {
     /// A host name.
@@ -148,7 +148,8 @@ pub enum San {
 }
 
 impl San {
-    /// Reads the bytes of an iPAddress (RFC 5280, 4.2.1.6), or says which finding they are.
+    /// Parses the bytes of an iPAddress (RFC 5280, 4.2.1.6). The error is the code and detail of a
+    /// finding.
     pub fn from_ip_bytes(bytes: &[u8]) -> Result<San, (Code, String)> {
         let ip = if let Ok(four) = <[u8; 4]>::try_from(bytes) {
             IpAddr::from(four)
@@ -166,19 +167,19 @@ impl San {
         Ok(San::Ip(ip))
     }
 
-    /// Reads an address as a kubelet reads one of its Node (Go `netutils.ParseIPSloppy`):
-    /// leading zeros are decimal, and an IPv4-mapped address is an IPv4 address.
+    /// Parses an IP address as a kubelet does (Go `netutils.ParseIPSloppy`): leading zeros are
+    /// decimal, and an IPv4-mapped address is an IPv4 address.
     pub fn from_ip_text(text: &str) -> Option<San> {
         let ip = text.parse().ok().or_else(|| sloppy_ipv4(text))?;
         Some(San::Ip(IpAddr::to_canonical(&ip)))
     }
 
-    /// Reads a host name; `None` if it is none.
+    /// Parses a host name; `None` if it is malformed.
     pub fn from_dns_text(text: &str) -> Option<San> {
         DnsName::parse(text.as_bytes()).ok().map(San::Dns)
     }
 
-    /// Reads an address if it is one, else a host name.
+    /// Parses an IP address, or else a host name.
     pub fn from_host_text(text: &str) -> Option<San> {
         San::from_ip_text(text).or_else(|| San::from_dns_text(text))
     }

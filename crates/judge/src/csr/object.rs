@@ -1,4 +1,4 @@
-//! What the API server says of a request: the facts outside of the encoded bytes.
+//! The API object of a request, without its encoded bytes.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ pub type Username = Arc<str>;
 
 /// The signer whose requests are judged.
 pub const KUBELET_SERVING_SIGNER: &str = "kubernetes.io/kubelet-serving";
-/// The user name of a node is this and the Node's name.
+/// The prefix of a node's user name. The Node's name follows.
 pub const NODE_USER_PREFIX: &str = "system:node:";
-/// The group that every node is in, and the organization in its certificates.
+/// The group of all nodes, and the organization in their certificates.
 pub const NODES_GROUP: &str = "system:nodes";
 
-/// Why nothing more can happen to a request.
+/// The state of a request that needs no decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
     /// It has the condition Approved.
@@ -32,33 +32,33 @@ pub enum Settled {
     Issued,
 }
 
-/// Who asks, as the API server recorded it at creation.
+/// The requestor, as the API server recorded it at creation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requestor {
     /// `spec.username`.
     pub username: Username,
-    /// `spec.uid`; empty if there is none.
+    /// `spec.uid`; empty if missing.
     pub uid: String,
     /// `spec.groups`.
     pub groups: Arc<[String]>,
-    /// `spec.extra` of `authentication.kubernetes.io/credential-id`.
+    /// `spec.extra["authentication.kubernetes.io/credential-id"]`.
     pub credential_ids: Vec<String>,
 }
 
 impl Requestor {
-    /// What follows `system:node:`, if the user name begins so.
+    /// The user name without its prefix `system:node:`; `None` for any other user name.
     pub fn node_part(&self) -> Option<&str> {
         self.username.strip_prefix(NODE_USER_PREFIX)
     }
 
-    /// The Node that asks, if its name is a name that a Node can have.
+    /// The name of the requesting Node; `None` if it is not a valid Node name.
     pub fn node(&self) -> Option<NodeName> {
         self.node_part().and_then(NodeName::parse)
     }
 }
 
-/// A CertificateSigningRequest, without its encoded bytes. Thousands can be known at a time, most of
-/// them alike: what they share can be one text.
+/// A CertificateSigningRequest, without `spec.request`. Thousands may exist at a time, so fields that
+/// most of them have in common are shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CsrObject {
     /// `metadata.name`.
@@ -69,35 +69,35 @@ pub struct CsrObject {
     pub resource_version: String,
     /// `metadata.creationTimestamp`.
     pub created: Timestamp,
-    /// Whether `metadata.deletionTimestamp` is set.
+    /// True if `metadata.deletionTimestamp` is set.
     pub terminating: bool,
     /// `spec.signerName`.
     pub signer: Arc<str>,
-    /// Who asks.
+    /// The requestor.
     pub requestor: Requestor,
     /// `spec.usages`.
     pub usages: Arc<[String]>,
     /// `spec.expirationSeconds`.
     pub expiration_seconds: Option<i32>,
-    /// Whether anything more can happen to it.
+    /// The state of a request that needs no decision; `None` while it is pending.
     pub settled: Option<Settled>,
-    /// What an update of the object must not lose.
+    /// Metadata that an update of the object must preserve.
     pub preserved: PreservedMetadata,
 }
 
-/// What is in the object besides what is judged. The API server takes the metadata of an update
-/// of `/approval` as it is sent.
+/// Metadata that is not judged. The API server stores the metadata of an update of `/approval` as it
+/// is sent, so a field that is missing in the update would be lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PreservedMetadata {
     /// `metadata.generateName`.
     pub generate_name: Arc<str>,
-    /// Whether there is more than a kubelet's request has: labels, annotations, owners,
-    /// finalizers or conditions. It is read again when it is needed.
+    /// True if there is more than a kubelet's request has: labels, annotations, owners, finalizers
+    /// or conditions. Then the object is read again before it is written.
     pub has_more: bool,
 }
 
 impl CsrObject {
-    /// Whether the request is for the signer of kubelets' serving certificates and still open.
+    /// Returns true if the request is for the signer `kubernetes.io/kubelet-serving` and pending.
     pub fn is_open(&self) -> bool {
         *self.signer == *KUBELET_SERVING_SIGNER && self.settled.is_none() && !self.terminating
     }
@@ -105,7 +105,7 @@ impl CsrObject {
 
 #[cfg(test)]
 impl CsrObject {
-    /// A request of which nothing matters.
+    /// A request with empty fields.
     pub(super) fn blank() -> CsrObject {
         CsrObject {
             name: "csr-x7k2p".into(),

@@ -1,12 +1,13 @@
-//! The bytes of a request while they wait to be looked at.
+//! Compact storage for the bytes of a request that has not been parsed.
 
 use super::pem;
 
-/// A kubelet's request has fewer bytes. Of a larger one nothing is looked at before its turn.
+/// Maximum size of PEM that is decoded, in bytes. A kubelet's request is smaller. A larger one is
+/// stored as it is.
 const MAX_PACKED_BYTES: usize = 4 * 1024;
 
-/// The bytes of a request, a third smaller if they are nothing but one plain PEM block: then what is
-/// inside of it says all that they say.
+/// The bytes of a request. Exactly one plain PEM block is stored as its DER, which is a third smaller
+/// and loses nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedPem(Form);
 
@@ -17,7 +18,7 @@ enum Form {
 }
 
 impl PackedPem {
-    /// These bytes, of which nothing is lost.
+    /// Packs the bytes without loss.
     pub fn new(text: &[u8]) -> PackedPem {
         let der = (text.len() <= MAX_PACKED_BYTES)
             .then(|| pem::decode(text).ok())
@@ -28,7 +29,7 @@ impl PackedPem {
         })
     }
 
-    /// What is inside of the one plain PEM block that the bytes are, or else all of them.
+    /// The DER of one plain PEM block, or else (`Err`) the bytes as they were.
     pub(super) fn inside(&self) -> Result<&[u8], &[u8]> {
         match &self.0 {
             Form::Der(der) => Ok(der),

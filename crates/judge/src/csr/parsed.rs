@@ -1,4 +1,4 @@
-//! What a reader sees in a certification request, in a form in which two readers can be compared.
+//! A parsed certification request, in a form in which the results of two parsers can be compared.
 
 /// The kind of a GeneralName (RFC 5280, 4.2.1.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,25 +33,25 @@ impl NameKind {
     }
 }
 
-/// One GeneralName; `bytes` is empty for kinds that are refused whatever they hold.
+/// One GeneralName; `bytes` is empty for kinds that are always refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct RawName {
     pub(super) kind: NameKind,
     pub(super) bytes: Vec<u8>,
 }
 
-/// The value of an attribute of the subject. Go writes any text that a node's subject can hold as
-/// PrintableString, so of other types the text does not matter.
+/// The value of an attribute of the subject. Go encodes every text in a node's subject as
+/// PrintableString, so the text of other types does not matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Text {
     Printable(String),
-    /// What openssl writes unless it is told otherwise.
+    /// The default of openssl.
     Utf8,
     Other,
 }
 
 impl Text {
-    /// The text, if it is one that a kubelet can have written.
+    /// The text of a PrintableString, the only type that a kubelet writes.
     pub(super) fn printable(&self) -> Option<&str> {
         match self {
             Text::Printable(text) => Some(text),
@@ -67,18 +67,18 @@ pub(super) struct SubjectAttribute {
     pub(super) text: Text,
 }
 
-/// Everything that the signer could copy into a certificate.
+/// All fields that the signer could copy into a certificate, and the signature.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ParsedRequest {
     /// The RDNs of the subject, each with its attributes.
     pub(super) subject: Vec<Vec<SubjectAttribute>>,
     /// The attributes of the request, by OID.
     pub(super) attributes: Vec<String>,
-    /// How many values the extensionRequest attributes have in all.
+    /// The number of values of all extensionRequest attributes.
     pub(super) extension_requests: usize,
     /// The requested extensions, by OID.
     pub(super) extensions: Vec<String>,
-    /// Whether a SAN extension was there that could not be read.
+    /// True if a SAN extension cannot be parsed.
     pub(super) unreadable_san: bool,
     /// The names of all SAN extensions, in their order.
     pub(super) names: Vec<RawName>,
@@ -88,7 +88,7 @@ pub(super) struct ParsedRequest {
     pub(super) signature_algorithm: String,
     /// The signature.
     pub(super) signature: Vec<u8>,
-    /// The bytes that are signed.
+    /// The signed bytes, which are the CertificationRequestInfo.
     pub(super) signed: Vec<u8>,
 }
 

@@ -1,8 +1,8 @@
-//! The outermost layer: exactly one PEM block, as Go's `pem.EncodeToMemory` writes it.
+//! PEM decoding: exactly one block, as Go's `pem.EncodeToMemory` writes it.
 //!
-//! Kubernetes reads the first block it finds and skips what it cannot read, so anything around
-//! the block could be what another reader takes for the request. The block is therefore encoded
-//! again and must give the same bytes.
+//! Kubernetes decodes the first block that it finds and skips what it cannot decode. Another parser
+//! could take anything around the block for the request. The block is therefore encoded again and
+//! must give the same bytes.
 
 use pem_rfc7468::LineEnding;
 
@@ -10,7 +10,7 @@ use crate::finding::{Code, escaped};
 
 pub(super) const LABEL: &str = "CERTIFICATE REQUEST";
 
-/// The bytes inside of the block, or the finding that the text is.
+/// Decodes the block to DER. The error is the code and detail of a finding.
 pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, (Code, String)> {
     if !text.windows(11).any(|window| window == b"-----BEGIN ") {
         return Err((Code::PemMissing, "expected a PEM block, found none".into()));

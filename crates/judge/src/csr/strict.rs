@@ -1,5 +1,5 @@
-//! The request as x509-cert reads it: strict DER. Every layer is encoded again from what was
-//! read and must give the bytes that were there, so nothing is left that was not seen.
+//! Strict parser of requests (x509-cert). Every layer is encoded again and must give the same bytes,
+//! so no byte is left unseen.
 
 use der::asn1::{Any, ObjectIdentifier, PrintableStringRef};
 use der::{Decode, Encode, Tag, Tagged};
@@ -14,14 +14,14 @@ use super::parsed::{
     SubjectAttribute, Text,
 };
 
-/// What was read, and what is needed to verify the signature.
+/// The parsed request, with the key and algorithm to verify its signature.
 pub(super) struct StrictRequest {
     pub(super) parsed: ParsedRequest,
     pub(super) key: SubjectPublicKeyInfoOwned,
     pub(super) signature_algorithm: AlgorithmIdentifierOwned,
 }
 
-/// Reads canonical DER; the error says which layer was not.
+/// Parses canonical DER. The error names the layer that is not canonical.
 pub(super) fn read(bytes: &[u8]) -> Result<StrictRequest, String> {
     let request: CertReq = exact(bytes, "certification request")?;
     let info = &request.info;
@@ -76,8 +76,8 @@ fn subject_attribute(attribute: &AttributeTypeAndValue) -> Result<SubjectAttribu
     })
 }
 
-/// An object identifier is kept as its bytes, so encoding it again does not show that one of
-/// its numbers is padded with zeros (X.690, 8.19.2); writing it as text and reading that does.
+/// Formats an object identifier, and refuses one with an arc that is padded with zeros (X.690,
+/// 8.19.2). The library stores its bytes, so encoding it again does not reveal the padding.
 fn exact_oid(oid: &ObjectIdentifier) -> Result<String, String> {
     let text = oid.to_string();
     if ObjectIdentifier::new(&text).is_ok_and(|again| again == *oid) {

@@ -1,4 +1,4 @@
-//! Answers of those outside of the cluster, each for as long as it holds.
+//! Cache of answers from DNS servers and kubelets, each with its expiry.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,20 +7,20 @@ use jiff::Timestamp;
 use crate::csr::names::{NodeName, San};
 use crate::finding::Question;
 
-/// Answers that are kept. Each is asked for by a Node, so this is a limit for clusters and not for
-/// attackers; beyond it the oldest go.
+/// Maximum number of answers; those that expire first are dropped. Every question comes from a Node,
+/// so the size of the cluster limits them, not an attacker.
 const MAX_ENTRIES: usize = 65_536;
 
-/// What came of a question.
+/// The result of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// These names and addresses.
+    /// Names and addresses.
     Sans(BTreeSet<San>),
-    /// There is nothing, and why, for a person.
+    /// The source has no names or addresses, with the reason for a person.
     Empty(String),
-    /// It is another node's.
+    /// The certificate belongs to another node.
     OtherNode(NodeName),
-    /// Nobody could be asked, and why, for a person.
+    /// The source could not be asked, with the reason for a person.
     Failed(String),
 }
 
@@ -30,14 +30,14 @@ struct Entry {
     until: Timestamp,
 }
 
-/// All answers.
+/// The answers by their questions.
 #[derive(Debug, Default)]
 pub struct Answers {
     entries: HashMap<Question, Entry>,
 }
 
 impl Answers {
-    /// The answer and how long it holds; `None` if the question is to be asked.
+    /// The answer and its expiry, in monotonic time; `None` if the question must be asked.
     pub fn get(&self, question: &Question, now: Timestamp) -> Option<(&Answer, Timestamp)> {
         let entry = self
             .entries
@@ -46,7 +46,7 @@ impl Answers {
         Some((&entry.answer, entry.until))
     }
 
-    /// Keeps an answer.
+    /// Stores an answer until it expires.
     pub(super) fn set(&mut self, question: Question, answer: Answer, until: Timestamp) {
         if self.entries.len() >= MAX_ENTRIES && !self.entries.contains_key(&question) {
             let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.until);
@@ -57,12 +57,12 @@ impl Answers {
         self.entries.insert(question, Entry { answer, until });
     }
 
-    /// Drops what does not hold any more.
+    /// Drops expired answers.
     pub(super) fn prune(&mut self, now: Timestamp) {
         self.entries.retain(|_, entry| entry.until > now);
     }
 
-    /// Drops all.
+    /// Drops all answers.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
     }
@@ -105,7 +105,7 @@ mod tests {
         for index in 0..MAX_ENTRIES {
             answers.set(question(index), nothing(), at(1000 + index));
         }
-        // Known already: nobody has to go.
+        // A known question displaces no other.
         answers.set(question(7), nothing(), at(999_999));
         assert_eq!(answers.entries.len(), MAX_ENTRIES);
         assert!(answers.get(&question(0), at(1)).is_some());

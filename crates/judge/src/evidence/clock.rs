@@ -1,24 +1,27 @@
-//! When something is judged.
+//! The time of a judgment, by the wall clock and by the monotonic clock.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// One instant by two clocks.
+/// One point in time, by two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instants {
-    /// The time of day, for what the API server has dated. Somebody may set it.
+    /// The wall-clock time, for timestamps that the API server wrote. An administrator or NTP may
+    /// change it.
     pub wall: Timestamp,
-    /// The same but for that: nobody sets it, so what was taken down by it stays as old as it is.
-    /// All times of the evidence are by it, but for those that the API server wrote.
+    /// The monotonic time as a timestamp. Setting the wall clock does not change it, so ages that are
+    /// measured by it stay correct. All times in the evidence are monotonic, except those that the
+    /// API server wrote.
     pub monotonic: Timestamp,
 }
 
 impl Instants {
-    /// How far somebody has set the time of day.
+    /// The difference from the monotonic time to the wall-clock time. It is zero until the wall clock
+    /// is set.
     pub fn clock_skew(self) -> SignedDuration {
         self.wall.duration_since(self.monotonic)
     }
 
-    /// The time of day, as somebody has set it, at this time of the monotonic clock: for people.
+    /// Converts a monotonic time to wall-clock time, for people.
     pub fn to_wall(self, monotonic: Timestamp) -> Timestamp {
         monotonic
             .checked_add(self.clock_skew())
@@ -27,7 +30,7 @@ impl Instants {
 }
 
 impl From<Timestamp> for Instants {
-    /// Of a clock that nobody has set.
+    /// An instant without clock skew.
     fn from(time: Timestamp) -> Instants {
         Instants {
             wall: time,

@@ -1,4 +1,4 @@
-//! Facts: all that evidence is made of, and what changes when one is applied.
+//! Facts, and their application to the evidence.
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -10,42 +10,42 @@ use crate::csr::names::{NodeName, San};
 use crate::finding::{Awaited, Question};
 use crate::policy::{Requirement, Spec};
 
-/// One thing that is known of the cluster. Objects of the API, certificates, files and answers are
-/// turned into these; nothing else becomes evidence.
+/// One fact about the cluster. API objects, certificates, files and answers are converted to facts.
+/// Nothing else becomes evidence.
 #[derive(Debug)]
 pub enum Fact {
-    /// A Node is there, in this state.
+    /// A Node exists, in this state.
     Node(Box<Node>),
-    /// The Node of this name is gone.
+    /// The Node of this name was deleted.
     NodeGone(NodeName),
-    /// An origin protects these and nothing else.
+    /// An origin protects exactly these identities.
     Protected(Protection),
-    /// This origin protects nothing any more.
+    /// This origin no longer protects anything.
     Unprotected(String),
     /// A request of this node with this key was approved.
     Key(Fingerprint, NodeName),
-    /// The administrator's inventory is this.
+    /// The administrator's inventory, replacing the previous one.
     Inventory(Box<Inventory>),
-    /// A Machine is there, in this state.
+    /// A Machine exists, in this state.
     Machine(Box<Machine>),
-    /// The Machine of this key is gone.
+    /// The Machine of this key was deleted.
     MachineGone(String),
-    /// A question was answered so; the answer holds until this time.
+    /// A question, its answer, and the expiry of the answer in monotonic time.
     Answer(Question, Answer, Timestamp),
-    /// A source is complete.
+    /// A source has synced.
     Synced(Source),
-    /// A source fails, and why; what it said before holds for a while.
+    /// A source fails, with the reason. Its last state stays valid for a while.
     Failed(Source, String),
-    /// A source fails, and why, in a way that leaves something unknown.
+    /// A source fails, with the reason, and its last state is not complete any more.
     Incomplete(Source, String),
 }
 
-/// What one origin protects.
+/// The identities that one origin protects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protection {
-    /// Who says so, for a person: an object or a certificate.
+    /// The object or certificate that protects them, for a person.
     pub origin: String,
-    /// What the names, addresses and networks are.
+    /// The kind of all these identities.
     pub kind: IdentityKind,
     /// Names and addresses.
     pub sans: Vec<San>,
@@ -53,12 +53,12 @@ pub struct Protection {
     pub networks: Vec<IpNet>,
 }
 
-/// What a fact has changed.
+/// The result of applying a fact.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Whether it was not known before.
+    /// True if the evidence changed.
     pub changed: bool,
-    /// Whoever awaits one of these is to be judged again.
+    /// Requests that await one of these must be judged again.
     pub wakes: SmallVec<[Awaited; 1]>,
 }
 
@@ -79,14 +79,14 @@ impl Applied {
 }
 
 impl Evidence {
-    /// Nothing known yet. Machines are evidence only where the policy names a kind of them.
+    /// Empty evidence. Machines are part of it only if the policy names a kind of Machine.
     pub fn new(policy: &Spec) -> Evidence {
         let mut evidence = Evidence::default();
         evidence.forget_machines(policy);
         evidence
     }
 
-    /// Applies a fact that was found out at this time, by the steady clock.
+    /// Applies a fact that was observed at this monotonic time.
     pub fn apply(&mut self, fact: Fact, at: Timestamp) -> Applied {
         match fact {
             Fact::Node(node) => {
@@ -118,7 +118,7 @@ impl Evidence {
         }
     }
 
-    /// Forgets what holds only under the policy that was in force before.
+    /// Drops evidence that was valid only under the previous policy.
     pub fn policy_changed(&mut self, before: &Spec, policy: &Spec) {
         if before.sources.machines != policy.sources.machines {
             self.forget_machines(policy);
@@ -131,24 +131,25 @@ impl Evidence {
             policy.protected.endpoint_certificates,
         );
         if demands == (Requirement::Optional, Requirement::Required) {
-            // What could be left out before may be missing.
+            // Certificates that were optional may be missing.
             self.sources.forget(Source::ApiServerCertificates);
         }
         if before != policy {
-            // Nobody may ask them any more; whoever does is heard of again.
+            // The new policy may not use them. They report again as soon as a request does.
             for asked in [Source::Dns, Source::ServingCertificates] {
                 self.sources.forget(asked);
             }
         }
     }
 
-    /// Forgets what does not count any more at this time.
+    /// Drops evidence that has expired at this monotonic time.
     pub fn prune(&mut self, now: Timestamp) {
         self.answers.prune(now);
         self.protected.prune(now);
     }
 
-    /// Forgets all answers: time has passed that no clock has counted.
+    /// Drops all answers. The caller uses it after the machine slept, when the monotonic clock may
+    /// have stood still.
     pub fn clear_answers(&mut self) {
         self.answers.clear();
     }
@@ -160,7 +161,7 @@ impl Evidence {
     }
 
     fn apply_machine(&mut self, machine: Machine) -> Applied {
-        // Of a kind that no policy names.
+        // The policy in force names no kind of Machine.
         let Some(machines) = &mut self.machines else {
             return Applied::default();
         };
@@ -197,7 +198,7 @@ impl Evidence {
         }
         let changed = self.sources.synced(source, at);
         match source {
-            // Whoever waits for an answer is woken by that alone.
+            // A request that awaits an answer is woken by that answer alone.
             Source::Dns | Source::ServingCertificates => Applied::silent(changed),
             Source::Nodes
             | Source::Requests
@@ -211,10 +212,10 @@ impl Evidence {
         }
     }
 
-    /// Remembers that a request of this node with this key was approved.
+    /// Records the approval of a request of this node with this key.
     fn record_key(&mut self, key: Fingerprint, node: NodeName) -> bool {
         let known = self.nodes.get(node.as_str());
-        // One text for all keys of a Node.
+        // All keys of a Node share one string.
         let node = known.map_or(node, |known| known.name.clone());
         self.keys.record(key, node, self.nodes.len())
     }
@@ -279,7 +280,7 @@ mod tests {
         };
         let first = evidence.apply(machine("a"), at(2));
         assert_eq!(first.wakes.as_slice(), wake_names("a"));
-        // Whoever waited for the old reference, and whoever waits for the new one.
+        // Requests that await the old Node, and requests that await the new one.
         let moved = evidence.apply(machine("b"), at(3));
         assert_eq!(
             moved.wakes.as_slice(),

@@ -1,13 +1,13 @@
-//! Protected identities: the kind of a protected name, address or network, and its origin.
+//! A protected identity: the kind of a protected name, address or network, and its origin.
 
 /// The kind of a protected name or address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum IdentityKind {
     /// An address of Services.
     Service,
-    /// An address at which an API server listens, by its EndpointSlice.
+    /// An address at which an API server listens, from its EndpointSlice.
     ApiServerEndpoint,
-    /// A name or address that clients know the API server by: its certificate, kubeconfig or
+    /// A name or address by which clients reach the API server, from its certificate, a kubeconfig or
     /// `cluster-info`.
     ApiServerIdentity,
 }
@@ -15,8 +15,8 @@ pub enum IdentityKind {
 /// One protected name, address or network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// What it is.
+    /// The kind.
     pub kind: IdentityKind,
-    /// Who says so, for a person: an object or a certificate.
+    /// The object or certificate that protects it, for a person.
     pub origin: String,
 }

@@ -1,5 +1,4 @@
-//! The administrator's own list of nodes: what each may have, by its name or by a pattern of
-//! names.
+//! The administrator's inventory: the names and addresses of nodes, by node name or by pattern.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,7 +14,7 @@ use crate::yaml;
 
 /// The `kind` of an inventory.
 pub const KIND: &str = "Inventory";
-/// Largest inventory that is read, in bytes: more than Kubernetes keeps in a ConfigMap.
+/// Maximum size of an inventory, in bytes: more than Kubernetes stores in a ConfigMap.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// An inventory file.
@@ -36,7 +35,7 @@ pub struct InventoryFile {
     pub patterns: Vec<InventoryPattern>,
 }
 
-/// What the node of one name has.
+/// The names and addresses of one node.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InventoryNode {
@@ -50,7 +49,7 @@ pub struct InventoryNode {
     pub names: Vec<String>,
 }
 
-/// What nodes have whose names are alike.
+/// The names and addresses of all nodes whose names match a pattern.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InventoryPattern {
@@ -65,10 +64,10 @@ pub struct InventoryPattern {
     pub dns_suffixes: Vec<String>,
 }
 
-/// Why an inventory cannot be used.
+/// An error in an inventory.
 #[derive(Debug, Error)]
 pub enum InventoryError {
-    /// It is not YAML of the right shape.
+    /// The text is not YAML of the expected shape.
     #[error(transparent)]
     Shape(#[from] yaml::Error),
     /// A field has a value that it must not have.
@@ -93,14 +92,14 @@ pub enum InventoryError {
     },
 }
 
-/// What an inventory says of a name for a node.
+/// The result of looking up a SAN of a node in an inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InventoryMatch {
-    /// It is the node's, and where that stands.
+    /// The SAN belongs to the node, with the entry that says so.
     Listed(String),
-    /// It is not, and what stands there instead.
+    /// The SAN does not belong to the node, with the reason.
     Conflict(String),
-    /// The inventory does not say.
+    /// The inventory has no entry for it.
     Unlisted,
 }
 
@@ -117,7 +116,7 @@ struct Pattern {
     dns_suffixes: Vec<DnsName>,
 }
 
-/// An inventory, ready to be asked.
+/// A parsed inventory.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     entries: HashMap<NodeName, Entry>,
@@ -126,7 +125,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Reads an inventory and checks all of it.
+    /// Parses and validates an inventory. The error names the field, or two nodes that share a SAN.
     pub fn parse(text: &str) -> Result<Inventory, InventoryError> {
         let file: InventoryFile = yaml::read(text, MAX_BYTES, (API_VERSION, KIND))?;
         Inventory::from_file(&file)
@@ -169,7 +168,7 @@ impl Inventory {
             self.claim(&san, &name)?;
             entry.names.insert(san);
         }
-        // It has no place in the list, since it goes without saying; but nobody else may have it.
+        // A node's own name need not be listed, but no other node may have it.
         if let Some(own) = San::from_dns_text(name.as_str()) {
             self.claim(&own, &name)?;
         }
@@ -190,8 +189,7 @@ impl Inventory {
         }
     }
 
-    /// What it says of this name or address for this node. What stands at a node goes before what
-    /// patterns allow.
+    /// Looks up a SAN for a node. The entry of a node takes precedence over patterns.
     pub fn lookup(&self, node: &NodeName, san: &San) -> InventoryMatch {
         match self.owners.get(san) {
             Some(owner) if owner == node => {
@@ -207,7 +205,7 @@ impl Inventory {
             (Some(entry), San::Dns(_)) => ("names", Some(&entry.names)),
             (None, _) => ("", None),
         };
-        // Where any stand, all do, whatever patterns allow to others.
+        // An entry with any SAN of a kind is complete; patterns do not extend it.
         if listed.is_some_and(|listed| !listed.is_empty()) {
             return InventoryMatch::Conflict(format!(
                 "the inventory lists all {kind} of {node}, and {san} is not among them"
@@ -220,12 +218,12 @@ impl Inventory {
         InventoryMatch::Unlisted
     }
 
-    /// How many nodes it lists by name.
+    /// The number of nodes that it lists by name.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether it lists none and has no pattern.
+    /// Returns true if it has neither nodes nor patterns.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.patterns.is_empty()
     }
@@ -276,7 +274,7 @@ impl Pattern {
     }
 }
 
-/// Whether the pattern is this name, where each `*` stands for any characters but a dot.
+/// Returns true if the pattern matches this name. Each `*` matches any characters but a dot.
 fn matches(pattern: &str, name: &NodeName) -> bool {
     let labels = |text: &'_ str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
     let (patterns, labels) = (labels(pattern), labels(name.as_str()));

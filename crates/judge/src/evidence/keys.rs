@@ -1,16 +1,16 @@
-//! Which node has had a certificate approved for which key.
+//! Keys of approved requests, each with the node that it belongs to.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::csr::Fingerprint;
 use crate::csr::names::NodeName;
 
-/// Keys that are remembered at least, however few Nodes there are.
+/// Number of keys that are remembered in a cluster of any size.
 const MIN_CAPACITY: usize = 4096;
-/// Keys that are remembered for each Node: a rotation or two, and a few restarts.
+/// Number of keys that are remembered for each Node: one or two rotations and a few restarts.
 const CAPACITY_PER_NODE: usize = 4;
 
-/// Keys of approved requests. The oldest are forgotten first.
+/// Keys of approved requests. The oldest are dropped first.
 #[derive(Debug, Default)]
 pub struct Keys {
     owners: BTreeMap<Fingerprint, NodeName>,
@@ -18,8 +18,8 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Remembers that a request of this node with this key was approved. The first node stays
-    /// the owner. Returns whether the key is new.
+    /// Records the approval of a request of this node with this key. The first node stays the owner.
+    /// Returns true if the key is new.
     pub(super) fn record(&mut self, key: Fingerprint, node: NodeName, nodes: usize) -> bool {
         if self.owners.contains_key(&key) {
             return false;
@@ -34,7 +34,7 @@ impl Keys {
         true
     }
 
-    /// The node whose key this is.
+    /// The node that owns this key.
     pub fn owner(&self, key: &Fingerprint) -> Option<&NodeName> {
         self.owners.get(key)
     }

@@ -1,4 +1,5 @@
-//! Machines: what made the nodes, and which addresses it gave them. No kubelet can write one.
+//! Machines: the objects from which nodes were created, with the nodes' addresses. No kubelet can
+//! write a Machine.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,34 +9,34 @@ use jiff::Timestamp;
 use super::Node;
 use crate::csr::names::{NodeName, San};
 
-/// How a Machine says which Node is its own.
+/// A Machine's reference to its Node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeReference {
-    /// By the Node's name, once there is a Node.
+    /// The Node's name; `None` until the Node exists.
     Name(Option<NodeName>),
-    /// By the provider ID that both have.
+    /// The provider ID that both have.
     ProviderId,
 }
 
-/// What a verdict needs of a Machine.
+/// The fields of a Machine that a verdict depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// Kind, group, namespace and name, as people are told of it.
+    /// Kind, group, namespace and name, as findings show them.
     pub key: Arc<str>,
-    /// Which Node is its own.
+    /// The reference to its Node.
     pub node: NodeReference,
-    /// The provider's name of the instance, once there is one.
+    /// The provider's name of the instance; `None` until it is set.
     pub provider_id: Option<Arc<str>>,
     /// Its addresses and names.
     pub addresses: BTreeSet<San>,
     /// `metadata.creationTimestamp`.
     pub created: Timestamp,
-    /// Whether `metadata.deletionTimestamp` is set.
+    /// True if `metadata.deletionTimestamp` is set.
     pub terminating: bool,
 }
 
 impl Machine {
-    /// All by which it is waited for: its key, its Node's name and its provider ID.
+    /// The names under which requests await it: its key, its Node's name and its provider ID.
     pub fn wake_names(&self) -> Vec<Arc<str>> {
         let node = match &self.node {
             NodeReference::Name(node) => node.as_ref().map(NodeName::shared),
@@ -45,12 +46,12 @@ impl Machine {
         all.into_iter().flatten().collect()
     }
 
-    /// Its kind, which begins its key: a Node may have one Machine of each.
+    /// The kind, which is the first word of the key. A Node may have one Machine of each kind.
     pub fn kind(&self) -> &str {
         self.key.split(' ').next().unwrap_or_default()
     }
 
-    /// Whether it cannot be this Node's: it names another, or is of another instance.
+    /// Returns true if it names another Node or has the provider ID of another instance.
     pub fn belongs_to_other_node(&self, node: &Node) -> bool {
         let names_another = match &self.node {
             NodeReference::Name(name) => name.as_ref().is_some_and(|name| *name != node.name),
@@ -60,7 +61,7 @@ impl Machine {
         names_another || matches!(ids, (Some(one), Some(other)) if one != other)
     }
 
-    /// Whether it says that this Node is its own.
+    /// Returns true if it refers to this Node.
     pub fn refers_to(&self, node: &Node) -> bool {
         match &self.node {
             NodeReference::Name(name) => name.as_ref() == Some(&node.name),
@@ -71,7 +72,7 @@ impl Machine {
     }
 }
 
-/// All Machines.
+/// All Machines, with indexes by Node, provider ID and address.
 #[derive(Debug, Default)]
 pub struct Machines {
     by_key: HashMap<Arc<str>, Machine>,
@@ -81,8 +82,7 @@ pub struct Machines {
 }
 
 impl Machines {
-    /// Adds a Machine or puts it in the place of the one that had its key. Returns whether anything
-    /// changed.
+    /// Adds a Machine, or replaces the Machine of the same key. Returns true if anything changed.
     pub(super) fn apply(&mut self, machine: Machine) -> bool {
         if self.by_key.get(&machine.key) == Some(&machine) {
             return false;
@@ -108,7 +108,7 @@ impl Machines {
         true
     }
 
-    /// Removes the Machine of this key. Returns it, if there was one.
+    /// Removes and returns the Machine of this key.
     pub(super) fn remove(&mut self, key: &str) -> Option<Machine> {
         let machine = self.by_key.remove(key)?;
         match (&machine.node, &machine.provider_id) {
@@ -127,7 +127,7 @@ impl Machines {
         self.by_key.get(key)
     }
 
-    /// The Machines that say this Node is theirs, in the order of their keys.
+    /// The Machines that refer to this Node, in the order of their keys.
     pub fn for_node(&self, node: &Node) -> Vec<&Machine> {
         let by_id = |id: &Arc<str>| self.by_provider_id.get(id);
         let keys: BTreeSet<&Arc<str>> = self
@@ -140,7 +140,7 @@ impl Machines {
         keys.into_iter().filter_map(|key| self.get(key)).collect()
     }
 
-    /// The Machines that have this among their addresses, in the order of their keys.
+    /// The Machines that have this SAN among their addresses, in the order of their keys.
     pub fn with_address(&self, san: &San) -> impl Iterator<Item = &Machine> {
         self.by_address
             .get(san)
@@ -149,12 +149,12 @@ impl Machines {
             .filter_map(|key| self.get(key))
     }
 
-    /// How many there are.
+    /// The number of Machines.
     pub fn len(&self) -> usize {
         self.by_key.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no Machines.
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What is known of the cluster, and who says so: plain data and look-ups.
+//! Evidence about the cluster, with the origin of each fact: plain data and lookups.
 
 mod answers;
 mod clock;

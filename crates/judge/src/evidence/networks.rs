@@ -1,5 +1,5 @@
-//! Many networks with their owners, looked up by address in a time that does not depend on
-//! how many there are.
+//! Index of networks and their owners. The time of a lookup by address does not depend on the
+//! number of networks.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 use smallvec::SmallVec;
 
-/// Networks, each with the owners that claim it.
+/// Networks, each with its owners.
 #[derive(Debug)]
 pub struct Networks<T> {
     owners: BTreeMap<IpNet, SmallVec<[T; 1]>>,
-    /// How many networks there are of each address family (IPv6?) and prefix length.
+    /// The number of networks for each address family (true for IPv6) and prefix length.
     lengths: BTreeMap<(bool, u8), usize>,
 }
 
@@ -35,7 +35,7 @@ impl<T: PartialEq> Networks<T> {
         owners.push(owner);
     }
 
-    /// Takes back one claim of an owner.
+    /// Removes one claim of an owner.
     pub fn remove(&mut self, network: IpNet, owner: &T) {
         let network = network.trunc();
         let Some(owners) = self.owners.get_mut(&network) else {
@@ -55,7 +55,7 @@ impl<T: PartialEq> Networks<T> {
         }
     }
 
-    /// All networks that the address lies in, with their owners.
+    /// The networks that contain the address, with their owners.
     pub fn containing(&self, ip: IpAddr) -> impl Iterator<Item = (IpNet, &T)> {
         self.lengths
             .keys()
@@ -66,8 +66,8 @@ impl<T: PartialEq> Networks<T> {
     }
 }
 
-/// The IPv4 network that an IPv4-mapped IPv6 one (RFC 4291, 2.5.5.2) stands for; `None` if it is
-/// none. An address is compared as IPv4 wherever it can be, so the mapped form holds no address.
+/// Converts an IPv4-mapped IPv6 network (RFC 4291, 2.5.5.2) to its IPv4 network; `None` for any
+/// other. Addresses are compared in their IPv4 form, so a mapped network would contain none.
 pub fn to_ipv4_mapped(network: &IpNet) -> Option<IpNet> {
     let IpNet::V6(v6) = network else {
         return None;

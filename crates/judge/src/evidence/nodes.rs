@@ -1,4 +1,4 @@
-//! The Nodes, and an index from each name and address to the Nodes that claim it.
+//! Nodes, with an index from each name and address to the Nodes that claim it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,7 +26,7 @@ pub enum AddressType {
 }
 
 impl AddressType {
-    /// Reads a type; `None` for one that no kubelet asks a certificate for.
+    /// Parses a type; `None` for a type that kubelets do not request SANs for.
     pub fn parse(text: &str) -> Option<AddressType> {
         match text {
             "Hostname" => Some(AddressType::Hostname),
@@ -48,15 +48,15 @@ impl fmt::Display for AddressType {
 /// One entry of `status.addresses`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NodeAddress {
-    /// Its type.
+    /// The type.
     pub address_type: AddressType,
-    /// What a kubelet asks for because of it.
+    /// The SAN that a kubelet requests for it.
     pub san: San,
 }
 
 impl NodeAddress {
-    /// Reads an entry as the kubelet does (`addressesToHostnamesAndIPs`); `None` if the kubelet
-    /// would not ask for it or no certificate could hold it.
+    /// Parses an entry as the kubelet does (`addressesToHostnamesAndIPs`). Returns `None` if the
+    /// kubelet would not request it, or if it is not a valid SAN.
     pub fn parse(address_type: &str, address: &str) -> Option<NodeAddress> {
         let address_type = AddressType::parse(address_type)?;
         let san = match address_type {
@@ -68,7 +68,7 @@ impl NodeAddress {
     }
 }
 
-/// What a verdict needs of a Node.
+/// The fields of a Node that a verdict depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// `metadata.name`.
@@ -77,38 +77,38 @@ pub struct Node {
     pub uid: Box<str>,
     /// `metadata.creationTimestamp`.
     pub created: Timestamp,
-    /// The event by which a watch first showed this UID; `None` for a Node that no watch has shown.
+    /// The first watch event with this UID; `None` for a Node that did not come from a watch.
     pub first_seen: Option<FirstSeen>,
-    /// Whether `metadata.deletionTimestamp` is set.
+    /// True if `metadata.deletionTimestamp` is set.
     pub terminating: bool,
-    /// Whether the control plane has lost contact: condition Ready is Unknown.
+    /// True if the control plane has lost contact: the condition Ready is Unknown.
     pub lost: bool,
-    /// Whether it has the label of a control-plane node, which a kubelet cannot set.
+    /// True if it has the label of a control-plane node, which a kubelet cannot set.
     pub control_plane: bool,
-    /// Whether it has the taint `node.cloudprovider.kubernetes.io/uninitialized`.
+    /// True if it has the taint `node.cloudprovider.kubernetes.io/uninitialized`.
     pub uninitialized: bool,
-    /// `status.addresses`, as far as they can be in a certificate.
+    /// The entries of `status.addresses` that are valid SANs.
     pub addresses: Vec<NodeAddress>,
-    /// Since when the addresses are what they are.
+    /// The monotonic time of the last change of the addresses.
     pub addresses_since: Timestamp,
     /// `spec.podCIDRs`.
     pub pod_cidrs: Vec<IpNet>,
-    /// `spec.providerID`: the provider's name of the instance, once there is one.
+    /// `spec.providerID`, the provider's name of the instance; `None` until it is set.
     pub provider_id: Option<Arc<str>>,
 }
 
 impl Node {
-    /// Whether the name or address is among its addresses, and under which type.
+    /// The entry of its addresses that has this SAN.
     pub fn address(&self, san: &San) -> Option<&NodeAddress> {
         self.addresses.iter().find(|address| address.san == *san)
     }
 
-    /// Whether this is its own name.
+    /// Returns true if this is the Node's own name.
     fn is_own_name(&self, san: &San) -> bool {
         matches!(san, San::Dns(dns) if dns.as_str() == self.name.as_str())
     }
 
-    /// Whether it has any IP address.
+    /// Returns true if any of its addresses is an IP address.
     pub fn has_ip(&self) -> bool {
         self.addresses
             .iter()
@@ -116,30 +116,28 @@ impl Node {
     }
 }
 
-/// A kubelet can write a pod network into its own Node while that has none. One that no Node's
-/// pods could fill would put every other Node's address among those of pods.
+/// Returns true for a pod network of a plausible size. A kubelet can write a pod network into its
+/// own Node while that has none. A huge one would contain the addresses of all other Nodes.
 fn is_plausible(network: &IpNet) -> bool {
     network.prefix_len() >= if network.addr().is_ipv4() { 16 } else { 48 }
 }
 
-/// Names of Nodes, mostly of one.
+/// Names of Nodes, usually one.
 type Names = SmallVec<[NodeName; 1]>;
 
-/// All Nodes. The maps are trees: one of hashes doubles when it is full, and holds both halves
-/// meanwhile.
+/// All Nodes. The maps are B-trees: a hash map that grows holds its old and its new table at once.
 #[derive(Debug, Default)]
 pub struct Nodes {
     by_name: BTreeMap<NodeName, Box<Node>>,
-    /// Without each Node's own name, which `by_name` has.
+    /// Claimants by SAN, without each Node's own name, which `by_name` has.
     claims: BTreeMap<San, Names>,
     pod_cidrs: Networks<NodeName>,
     by_provider_id: BTreeMap<Arc<str>, Names>,
 }
 
 impl Nodes {
-    /// Adds a Node or puts it in the place of the one that had its name. An unchanged list of
-    /// addresses of the same Node keeps its age, and the same Node its first event. Returns whether
-    /// anything changed.
+    /// Adds a Node, or replaces the Node of the same name. A Node with the same UID keeps its first
+    /// event, and the age of its addresses if these are unchanged. Returns true if anything changed.
     pub(super) fn apply(&mut self, mut node: Node) -> bool {
         for network in &mut node.pod_cidrs {
             *network = to_ipv4_mapped(network).unwrap_or(*network);
@@ -177,7 +175,7 @@ impl Nodes {
         true
     }
 
-    /// Removes the Node of this name. Returns it, if there was one.
+    /// Removes and returns the Node of this name.
     pub(super) fn remove(&mut self, name: &str) -> Option<Box<Node>> {
         let node = self.by_name.remove(name)?;
         for address in &node.addresses {
@@ -202,15 +200,15 @@ impl Nodes {
         Some(node)
     }
 
-    /// Builds the trees anew, and full: a list comes in the order of names, and a tree that grows at
-    /// its end is half empty.
+    /// Rebuilds the trees without free space. A list comes in the order of names, and a tree that
+    /// grows only at its end is half empty.
     pub(super) fn compact(&mut self) {
         self.by_name = mem::take(&mut self.by_name).into_iter().collect();
         self.claims = mem::take(&mut self.claims).into_iter().collect();
         self.by_provider_id = mem::take(&mut self.by_provider_id).into_iter().collect();
     }
 
-    /// The Nodes that say they are this instance of the provider's.
+    /// The Nodes with this provider ID.
     pub fn with_provider_id(&self, provider_id: &str) -> impl Iterator<Item = &Node> {
         self.by_provider_id
             .get(provider_id)
@@ -224,7 +222,7 @@ impl Nodes {
         self.by_name.get(name).map(Box::as_ref)
     }
 
-    /// The Node whose own name this is.
+    /// The Node that has this SAN as its own name.
     pub fn with_own_name(&self, san: &San) -> Option<&Node> {
         match san {
             San::Dns(dns) => self.get(dns.as_str()),
@@ -237,17 +235,17 @@ impl Nodes {
         self.by_name.values().map(Box::as_ref)
     }
 
-    /// How many there are.
+    /// The number of Nodes.
     pub fn len(&self) -> usize {
         self.by_name.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no Nodes.
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
     }
 
-    /// The Nodes that have this among their addresses.
+    /// The Nodes that have this SAN among their addresses.
     pub fn claimants(&self, san: &San) -> impl Iterator<Item = &Node> {
         let names = self.claims.get(san).into_iter().flatten();
         self.with_own_name(san)
@@ -256,7 +254,7 @@ impl Nodes {
             .chain(names.filter_map(|name| self.get(name.as_str())))
     }
 
-    /// The Nodes whose pods have their addresses from a network with this address.
+    /// The pod networks that contain this address, each with its Node.
     pub fn pod_networks(&self, ip: IpAddr) -> impl Iterator<Item = (IpNet, &Node)> {
         self.pod_cidrs
             .containing(ip)
@@ -267,7 +265,7 @@ impl Nodes {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 impl Node {
-    /// A Node with nothing but a name.
+    /// A Node with a name and no other fields.
     pub(super) fn blank(name: &str) -> Node {
         Node {
             name: NodeName::parse(name).unwrap(),

@@ -1,5 +1,5 @@
-//! Names and addresses that a node must not have, however sure it is of them: whoever gets a
-//! certificate for one can pose as the API server or as a Service.
+//! Names and addresses that no node may have. A certificate for one of them impersonates the API
+//! server or a Service.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,7 +12,7 @@ use super::identity::{Identity, IdentityKind};
 use super::recently_protected::{ProtectedObject, RecentlyProtected};
 use crate::csr::names::{DnsName, San};
 
-/// What one origin protects.
+/// The identities of one origin.
 #[derive(Debug)]
 struct OriginEntry {
     sans: HashMap<San, IdentityKind>,
@@ -39,7 +39,7 @@ impl OriginEntry {
     }
 }
 
-/// All that is protected in this cluster, by who says so.
+/// The protected identities of the cluster, by origin.
 #[derive(Debug, Default)]
 pub struct Protected {
     by_origin: BTreeMap<String, OriginEntry>,
@@ -47,8 +47,8 @@ pub struct Protected {
 }
 
 impl Protected {
-    /// Puts this in the place of all that the origin protected before. What is not among it was
-    /// protected until now. Returns whether that is a change.
+    /// Replaces all identities of an origin. Identities that are dropped count as recently protected.
+    /// Returns true if anything changed.
     pub(super) fn replace(&mut self, protection: Protection, now: Timestamp) -> bool {
         let Protection {
             origin,
@@ -68,7 +68,7 @@ impl Protected {
         changes
     }
 
-    /// The origin is gone: what it protected was protected until now. Returns whether it was there.
+    /// Removes an origin. Its identities count as recently protected. Returns true if it existed.
     pub(super) fn remove(&mut self, origin: &str, now: Timestamp) -> bool {
         let Some(before) = self.by_origin.remove(origin) else {
             return false;
@@ -96,8 +96,7 @@ impl Protected {
         }
     }
 
-    /// All that protected this name or address until lately, each with the time until which
-    /// that counts.
+    /// The identities that recently protected this SAN, each with the time at which that expires.
     pub fn find_recent(
         &self,
         san: &San,
@@ -106,12 +105,12 @@ impl Protected {
         self.recent.find(san, now)
     }
 
-    /// Drops what was protected too long ago to count.
+    /// Drops recently protected identities that have expired.
     pub(super) fn prune(&mut self, now: Timestamp) {
         self.recent.prune(now);
     }
 
-    /// All that protects this name or address.
+    /// The identities that protect this SAN.
     pub fn find(&self, san: &San) -> impl Iterator<Item = Identity> {
         self.by_origin.iter().filter_map(move |(origin, entry)| {
             let network = match san {
@@ -129,12 +128,12 @@ impl Protected {
         })
     }
 
-    /// The domains of this cluster's Services, as the API servers' certificates show them.
+    /// The domains of the cluster's Services, from the certificates of its API servers.
     pub fn cluster_domains(&self) -> impl Iterator<Item = &DnsName> {
         self.by_origin.values().flat_map(|entry| &entry.domains)
     }
 
-    /// Every protected name, address and network, for a person to look at.
+    /// Every protected name, address and network as text, each with its origin.
     pub fn iter(&self) -> impl Iterator<Item = (&str, String)> {
         self.by_origin.iter().flat_map(|(origin, entry)| {
             let sans = entry.sans.keys().map(San::to_string);
@@ -148,7 +147,7 @@ impl Protected {
     }
 }
 
-/// The cluster domain, if this is the API server's full name as a Service.
+/// The cluster domain, if this is the full name of the API server's Service.
 fn cluster_domain(san: &San) -> Option<DnsName> {
     match san {
         San::Dns(name) => name
@@ -159,7 +158,8 @@ fn cluster_domain(san: &San) -> Option<DnsName> {
     }
 }
 
-/// Why no node in any cluster can have this address, if that is so.
+/// The kind of a reserved address, such as `a loopback address`; `None` for an address that a node
+/// can have.
 pub fn reserved_kind(ip: IpAddr) -> Option<&'static str> {
     const METADATA_V4: [Ipv4Addr; 4] = [
         Ipv4Addr::new(169, 254, 169, 254),
@@ -186,8 +186,8 @@ pub fn reserved_kind(ip: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// IPv4-compatible addresses (RFC 4291, 2.5.5.1) and those of NAT64 (RFC 6052, RFC 8215): with a
-/// translator on the way they lead to the IPv4 address.
+/// Returns true for IPv4-compatible addresses (RFC 4291, 2.5.5.1) and for those of NAT64 (RFC 6052,
+/// RFC 8215). A translator on the path would route them to the IPv4 address.
 fn embeds_ipv4(v6: Ipv6Addr) -> bool {
     matches!(
         v6.segments(),

@@ -1,5 +1,6 @@
-//! What was protected until lately. An API server that is restarted leaves its EndpointSlice for a
-//! while; whoever got a certificate for its address meanwhile could pose as it for a year.
+//! Identities that were protected recently. An API server that restarts is missing from its
+//! EndpointSlice for a while. A certificate for its address that is issued in that time would
+//! impersonate the API server for a year.
 
 use std::collections::VecDeque;
 
@@ -9,12 +10,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::identity::{Identity, IdentityKind};
 use crate::csr::names::San;
 
-/// How long what was protected is nobody's yet: as long as a machine is in maintenance.
+/// Time for which an identity stays reserved after its protection ended: longer than the usual
+/// maintenance of a machine.
 const RETENTION: SignedDuration = SignedDuration::from_hours(1);
-/// How many of these are kept; beyond it the oldest go. Only the control plane makes them.
+/// Maximum number of entries; the oldest are dropped first. Only the control plane creates them.
 const MAX_ENTRIES: usize = 4096;
 
-/// A name, an address or a network.
+/// A SAN or a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ProtectedObject {
     San(San),
@@ -38,14 +40,14 @@ struct Entry {
     until: Timestamp,
 }
 
-/// All of them, in the order in which they went.
+/// Recently protected identities, in the order in which their protection ended.
 #[derive(Debug, Default)]
 pub(super) struct RecentlyProtected {
     entries: VecDeque<Entry>,
 }
 
 impl RecentlyProtected {
-    /// Notes that this origin protects the object no more.
+    /// Records that this origin no longer protects the object.
     pub(super) fn add(
         &mut self,
         object: ProtectedObject,
@@ -69,8 +71,7 @@ impl RecentlyProtected {
         });
     }
 
-    /// All that protected this name or address until lately, each with the time until which
-    /// that counts.
+    /// The identities that recently protected this SAN, each with the time at which that expires.
     pub(super) fn find(
         &self,
         san: &San,
@@ -82,7 +83,7 @@ impl RecentlyProtected {
             .map(|entry| (&entry.identity, entry.until))
     }
 
-    /// Drops what does not count any more.
+    /// Drops expired entries.
     pub(super) fn prune(&mut self, now: Timestamp) {
         self.entries.retain(|entry| entry.until > now);
     }

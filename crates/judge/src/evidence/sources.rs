@@ -1,4 +1,4 @@
-//! Where evidence comes from, and whether it can be relied on now.
+//! Sources of evidence, and the state of each.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 pub enum Source {
     /// The watch on Nodes.
     Nodes,
-    /// The watch on CertificateSigningRequests, which shows the keys in use.
+    /// The watch on CertificateSigningRequests, which has the keys in use.
     Requests,
     /// The Service `default/kubernetes`.
     KubernetesService,
@@ -17,17 +17,17 @@ pub enum Source {
     ApiServerEndpoints,
     /// The ServiceCIDR objects.
     ServiceCidrs,
-    /// The ConfigMap `kube-public/cluster-info`, if there is one.
+    /// The ConfigMap `kube-public/cluster-info`, if it exists.
     ClusterInfo,
-    /// The certificates that the API servers show.
+    /// The certificates that the API servers present.
     ApiServerCertificates,
-    /// The administrator's inventory, if there is one.
+    /// The administrator's inventory, if configured.
     Inventory,
-    /// The Machines, if any kind of them is watched.
+    /// The watches on Machines, if the policy names a kind.
     Machines,
-    /// DNS, if it is asked.
+    /// DNS, if the policy uses it.
     Dns,
-    /// The certificates that kubelets show, if they are asked.
+    /// The certificates that kubelets present, if the policy uses them.
     ServingCertificates,
 }
 
@@ -46,7 +46,7 @@ impl Source {
         Source::Dns,
         Source::ServingCertificates,
     ];
-    /// Those without which nothing can be judged.
+    /// The sources that every judgment needs.
     pub const REQUIRED: [Source; 7] = [
         Source::Nodes,
         Source::Requests,
@@ -74,29 +74,29 @@ impl Source {
         }
     }
 
-    /// How long the last state may be relied on while the source is down. What the API server
-    /// holds changes by the minute; what it is called by changes when it is set up anew.
+    /// Maximum time since a source began to fail during which its last state stays valid. API objects
+    /// change every minute; the names of an API server change when it is set up again.
     fn staleness_limit(self) -> SignedDuration {
         match self {
             Source::Nodes | Source::Requests | Source::Machines => SignedDuration::from_secs(60),
-            // Each of their answers has a time of its own.
+            // Each answer has its own expiry.
             Source::Dns | Source::ServingCertificates => SignedDuration::ZERO,
             Source::KubernetesService
             | Source::ApiServerEndpoints
             | Source::ServiceCidrs
             | Source::ClusterInfo => SignedDuration::from_mins(5),
-            // Its last good state is what the administrator last said well.
+            // The last valid inventory stays in force.
             Source::ApiServerCertificates | Source::Inventory => SignedDuration::from_hours(1),
         }
     }
 }
 
-/// How a source is.
+/// The state of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceState {
-    /// When it was last complete; `None` if it never was.
+    /// Monotonic time of the last sync; `None` if it never synced.
     pub synced: Option<Timestamp>,
-    /// Since when it is failing and why; `None` while it works.
+    /// Monotonic time since which it fails, with the last reason; `None` while it works.
     pub failing: Option<(Timestamp, String)>,
 }
 
@@ -107,7 +107,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Notes that the source is complete. Returns whether that is a change.
+    /// Records that the source has synced. Returns true if its state changed.
     pub(super) fn synced(&mut self, source: Source, now: Timestamp) -> bool {
         let state = self.states.entry(source).or_default();
         let changed = state.synced.is_none() || state.failing.is_some();
@@ -118,7 +118,7 @@ impl Sources {
         changed
     }
 
-    /// Notes that the source fails. Returns whether that is a change.
+    /// Records that the source fails. Returns true if its state or the reason changed.
     pub(super) fn failed(&mut self, source: Source, now: Timestamp, why: &str) -> bool {
         let state = self.states.entry(source).or_default();
         let changed = state
@@ -130,20 +130,20 @@ impl Sources {
         changed
     }
 
-    /// Notes that the source fails and that what it said before is not enough any more. Returns
-    /// whether that is a change.
+    /// Records that the source fails and that its last state is not complete any more. Returns true
+    /// if its state or the reason changed.
     pub(super) fn incomplete(&mut self, source: Source, now: Timestamp, why: &str) -> bool {
         let changed = self.failed(source, now, why);
         let state = self.states.entry(source).or_default();
         state.synced.take().is_some() || changed
     }
 
-    /// Notes that the source is another from now on, of which nothing has been read.
+    /// Resets the source: nothing has been read from it yet.
     pub(super) fn forget(&mut self, source: Source) {
         self.states.remove(&source);
     }
 
-    /// Whether anything has been heard of the source, good or bad.
+    /// Returns true if the source has synced or failed.
     pub fn is_known(&self, source: Source) -> bool {
         self.states.contains_key(&source)
     }
@@ -153,7 +153,7 @@ impl Sources {
         self.states.get(&source).cloned().unwrap_or_default()
     }
 
-    /// Those of these sources that cannot be relied on, each with the reason.
+    /// The given sources that are not ready, each with the reason.
     pub fn unready(
         &self,
         asked: impl IntoIterator<Item = Source>,

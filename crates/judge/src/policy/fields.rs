@@ -1,4 +1,4 @@
-//! Reading the values whose text has a form of its own.
+//! Deserializers for durations and networks.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -24,7 +24,7 @@ pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec
         .collect())
 }
 
-/// A network, with an error that has an example.
+/// A network. Its parse error has an example.
 struct Network(IpNet);
 
 impl<'de> Deserialize<'de> for Network {
@@ -40,7 +40,7 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
-/// Parses a string; the error says what was expected of it.
+/// Parses a string. The error is `expected …, found …`.
 fn parsed<'de, D: Deserializer<'de>, T: FromStr>(
     deserializer: D,
     expected: impl Fn(&str) -> String,

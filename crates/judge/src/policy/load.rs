@@ -1,4 +1,4 @@
-//! Reading a policy, and refusing one that says something that cannot be meant.
+//! Parsing and validation of policies. Unknown or contradictory values are rejected.
 
 use jiff::SignedDuration;
 use thiserror::Error;
@@ -11,7 +11,7 @@ use crate::yaml;
 
 macro_rules! shipped {
     ($($name:literal)*) => {
-        /// The policies that ship, by their names, as they stand in `policies/`.
+        /// The shipped policies, each with its name and its text from `policies/`.
         pub const SHIPPED: &[(&str, &str)] =
             &[$(($name, include_str!(concat!("../../../../policies/", $name, ".yaml"))),)*];
     };
@@ -22,13 +22,13 @@ shipped! {
     "cloud-provider"
 }
 
-/// Largest policy that is read, in bytes.
+/// Maximum size of a policy, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// Why a policy cannot be used.
+/// An error in a policy.
 #[derive(Debug, Error)]
 pub enum PolicyError {
-    /// It is not YAML of the right shape.
+    /// The text is not YAML of the expected shape.
     #[error(transparent)]
     Shape(#[from] yaml::Error),
     /// A field has a value that it must not have.
@@ -36,14 +36,14 @@ pub enum PolicyError {
     Field {
         /// The path of the field.
         field: &'static str,
-        /// What it may be.
+        /// The values that it may have.
         expected: String,
-        /// What it is.
+        /// The value that it has.
         found: String,
     },
 }
 
-/// Reads a policy and checks all of it.
+/// Parses and validates a policy.
 pub fn parse(text: &str) -> Result<Policy, PolicyError> {
     let mut policy: Policy = yaml::read(text, MAX_BYTES, (API_VERSION, KIND))?;
     check(&policy)?;
@@ -51,12 +51,12 @@ pub fn parse(text: &str) -> Result<Policy, PolicyError> {
     Ok(policy)
 }
 
-/// The policy that is used if none is named.
+/// The policy `default`, which is used if no policy is configured.
 pub fn default_policy() -> Result<Policy, PolicyError> {
     parse(include_str!("../../../../policies/default.yaml"))
 }
 
-/// The policy of this name among those that ship; `None` if none has it.
+/// The shipped policy of this name; `None` for an unknown name.
 pub fn shipped(name: &str) -> Option<Result<Policy, PolicyError>> {
     let (_, text) = SHIPPED.iter().find(|(known, _)| *known == name)?;
     Some(parse(text))
@@ -145,13 +145,13 @@ fn check_machines(policy: &Policy) -> Result<(), PolicyError> {
 fn check_sources(policy: &Policy) -> Result<(), PolicyError> {
     let (proof, sources) = (&policy.spec.proof, &policy.spec.sources);
     let is_there = |source: &IndependentSource| match source {
-        // A flag names it.
+        // The inventory is configured by a flag.
         IndependentSource::Inventory => true,
         IndependentSource::Machine => !sources.machines.is_empty(),
         IndependentSource::Dns => sources.dns.is_some(),
         IndependentSource::ServingCertificate => sources.serving_certificate.is_some(),
     };
-    // What nothing can fulfil would let every request wait.
+    // A requirement that no source can meet would make every request wait.
     let must = |source| {
         let mut asked = [&proof.ip_addresses, &proof.node_name, &proof.dns_names].into_iter();
         let in_any = |any: &[IndependentSource]| any.contains(&source) && !any.iter().any(is_there);
@@ -205,8 +205,8 @@ fn check_sources(policy: &Policy) -> Result<(), PolicyError> {
 fn check_durations(policy: &Policy) -> Result<(), PolicyError> {
     let spec = &policy.spec;
     let minute = SignedDuration::from_mins(1);
-    // The kubelet throws its key away after 15 minutes: an approval later than that serves
-    // nobody but whoever has kept the key.
+    // The kubelet drops its key after 15 minutes. A later approval is of use only to an attacker
+    // who has kept the key.
     for (field, expected, found, least, most) in [
         (
             "spec.request.maxAge",

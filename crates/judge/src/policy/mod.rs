@@ -1,4 +1,4 @@
-//! What the administrator wants: typed, versioned, with the default compiled in.
+//! The administrator's policy: typed and versioned, with the default compiled in.
 
 mod fields;
 mod load;
@@ -30,11 +30,11 @@ pub struct Policy {
     /// Always `Policy`.
     #[schemars(extend("const" = KIND))]
     pub kind: String,
-    /// Its name.
+    /// The metadata.
     pub metadata: Metadata,
-    /// What it says. It must be there, if only as `{}`: half a file must not be the default policy.
+    /// The rules. Required, if only as `{}`: a truncated file must not become the default policy.
     pub spec: Spec,
-    /// The first 12 hexadecimal digits of the SHA-256 of the file; set when it is read.
+    /// The first 12 hexadecimal digits of the SHA-256 of the file; set on load.
     #[serde(skip)]
     pub digest: String,
 }
@@ -43,39 +43,39 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
-    /// The name under which logs, metrics and conditions show the policy.
+    /// The name of the policy in logs, metrics and conditions.
     pub name: String,
 }
 
-/// What a policy says. A section that is left out is as in the default policy.
+/// The rules of a policy. A missing section is that of the default policy.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Spec {
-    /// What is written.
+    /// The conditions that are written.
     pub enforcement: Enforcement,
-    /// Who may ask.
+    /// Limits for requestors.
     pub requestor: RequestorPolicy,
-    /// What a request may look like.
+    /// Limits for requests.
     pub request: RequestPolicy,
-    /// Which names may be asked for.
+    /// Limits for names.
     pub names: NamePolicy,
-    /// Where evidence comes from that no kubelet can write.
+    /// Sources of evidence that no kubelet can write.
     pub sources: SourcesPolicy,
-    /// What counts as proof.
+    /// The proof that is required for names.
     pub proof: ProofPolicy,
-    /// What no node may have.
+    /// Names and addresses that no node may have.
     pub protected: ProtectedPolicy,
 }
 
-/// What is written to the API server.
+/// The conditions that are written to the API server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Enforcement {
     /// Approvals and denials.
     #[default]
     ApproveAndDeny,
-    /// Approvals; what would be denied stays pending.
+    /// Approvals only. A request that would be denied stays pending.
     ApproveOnly,
-    /// Nothing; verdicts are only logged and counted.
+    /// None. Verdicts are only logged and counted.
     DryRun,
 }
 
@@ -100,38 +100,37 @@ impl FromStr for Enforcement {
     }
 }
 
-/// Whether something is asked for at all.
+/// An optional or required condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Requirement {
-    /// It may be missing.
+    /// May be missing.
     Optional,
-    /// It must be there.
+    /// Must be present.
     Required,
 }
 
-/// What is done with a shape that is not wrong in itself.
+/// The reaction to a request that is unusual, but not wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Reaction {
-    /// It goes on.
+    /// Continue with the other rules.
     Allow,
-    /// It waits.
+    /// Wait.
     Wait,
-    /// It is denied.
+    /// Deny.
     Deny,
-    /// It is left alone.
+    /// Ignore.
     Ignore,
 }
 
-/// Who may ask.
+/// Limits for requestors.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RequestorPolicy {
-    /// Requests of anyone but a node: `Ignore` or `Deny`.
+    /// The reaction to a requestor that is not a node: `Ignore` or `Deny`.
     pub others: Reaction,
-    /// Whether the requestor must have come with a client certificate
-    /// (`authentication.kubernetes.io/credential-id`).
+    /// Authentication with a client certificate (`authentication.kubernetes.io/credential-id`).
     pub credential_id: Requirement,
-    /// A node that has a UID, as only other authenticators give it: `Allow` or `Deny`.
+    /// The reaction to a node with a UID, which client certificates do not set: `Allow` or `Deny`.
     pub uid: Reaction,
 }
 
@@ -145,15 +144,15 @@ impl Default for RequestorPolicy {
     }
 }
 
-/// What a request may look like.
+/// Limits for requests.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RequestPolicy {
-    /// The longest life that a request may ask for.
+    /// Maximum requested lifetime of a certificate.
     #[serde(deserialize_with = "fields::duration")]
     #[schemars(with = "String")]
     pub max_expiration: SignedDuration,
-    /// How old a request may be. The kubelet waits for 15 minutes.
+    /// Maximum age of a request. A kubelet waits for 15 minutes.
     #[serde(deserialize_with = "fields::duration")]
     #[schemars(with = "String")]
     pub max_age: SignedDuration,
@@ -168,19 +167,20 @@ impl Default for RequestPolicy {
     }
 }
 
-/// Which names may be asked for.
+/// Limits for names.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct NamePolicy {
-    /// The most names in one request.
+    /// Maximum number of names in one request.
     pub max: usize,
-    /// A request for DNS names without any IP address: `Allow` or `Wait`.
+    /// The reaction to a request with DNS names and no IP address: `Allow` or `Wait`.
     pub dns_only: Reaction,
-    /// A request for some of the Node's names: `Allow` or `Wait`.
+    /// The reaction to a request for only some of the Node's addresses: `Allow` or `Wait`.
     pub incomplete: Reaction,
-    /// If any are given, DNS names must lie under one of these domains or be the Node's name.
+    /// Allowed domains. If the list is not empty, DNS names must be in one of them or be the Node's
+    /// name.
     pub dns_suffixes: Vec<String>,
-    /// If any are given, IP addresses must lie in one of these networks.
+    /// Allowed networks. If the list is not empty, IP addresses must be in one of them.
     #[serde(deserialize_with = "fields::networks")]
     #[schemars(with = "Vec<String>")]
     pub networks: Vec<IpNet>,
@@ -198,19 +198,19 @@ impl Default for NamePolicy {
     }
 }
 
-/// What counts as proof that a name is the node's.
+/// The proof that is required for a name to be the node's.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ProofPolicy {
-    /// How long the Node's addresses must have been what they are.
+    /// Time for which the Node's addresses must have been unchanged.
     #[serde(deserialize_with = "fields::duration")]
     #[schemars(with = "String")]
     pub addresses_stable_for: SignedDuration,
-    /// Who must vouch for an IP address, beside the Node.
+    /// Sources that must vouch for an IP address, besides the Node.
     pub ip_addresses: Corroboration,
-    /// Who must vouch for the name that the Node has in the cluster.
+    /// Sources that must vouch for the Node's own name, besides the Node.
     pub node_name: Corroboration,
-    /// Who must vouch for any other DNS name.
+    /// Sources that must vouch for any other DNS name, besides the Node.
     pub dns_names: Corroboration,
 }
 
@@ -225,13 +225,13 @@ impl Default for ProofPolicy {
     }
 }
 
-/// Sources that must vouch for a name. What any of them contradicts is denied.
+/// Sources that must vouch for a name. A name that any of them contradicts is denied.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Corroboration {
-    /// Each of these.
+    /// Sources that must all vouch.
     pub all_of: Vec<IndependentSource>,
-    /// At least one of these, if there are any.
+    /// Sources of which at least one must vouch, unless the list is empty.
     pub any_of: Vec<IndependentSource>,
 }
 
@@ -240,19 +240,19 @@ pub struct Corroboration {
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema,
 )]
 pub enum IndependentSource {
-    /// The administrator's own list of nodes.
+    /// The administrator's inventory.
     Inventory,
-    /// What made the node, such as a Cluster API Machine.
+    /// The object from which the node was created, such as a Cluster API Machine.
     Machine,
     /// The addresses that DNS has for the node's name.
     #[serde(rename = "DNS")]
     Dns,
-    /// The certificate that the kubelet shows now, for those that ask again.
+    /// The serving certificate that the kubelet presents now, for renewals.
     ServingCertificate,
 }
 
 impl IndependentSource {
-    /// Every one.
+    /// Every independent source.
     pub const ALL: [IndependentSource; 4] = [
         IndependentSource::Inventory,
         IndependentSource::Machine,
@@ -261,7 +261,7 @@ impl IndependentSource {
     ];
 }
 
-/// As policies spell it.
+/// The spelling in policies.
 impl fmt::Display for IndependentSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -273,21 +273,21 @@ impl fmt::Display for IndependentSource {
     }
 }
 
-/// What no node may have, beside all that is discovered.
+/// Names and addresses that no node may have, besides the discovered ones.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ProtectedPolicy {
-    /// Domains of the cluster's Services, beside those in the API servers' certificates.
+    /// Domains of the cluster's Services, besides those in the API servers' certificates.
     pub cluster_domains: Vec<String>,
-    /// Names, and all names under them.
+    /// Protected names, with all names under them.
     pub names: Vec<String>,
-    /// Networks.
+    /// Protected networks.
     #[serde(deserialize_with = "fields::networks")]
     #[schemars(with = "Vec<String>")]
     pub networks: Vec<IpNet>,
-    /// Whether the certificate of every API server endpoint must have been read.
+    /// Reading the certificate of every API server endpoint.
     pub endpoint_certificates: Requirement,
-    /// Names and addresses of API servers that nodes may have nevertheless.
+    /// Exceptions: names and addresses of API servers that nodes may have.
     pub allowed: Vec<AllowedIdentities>,
 }
 

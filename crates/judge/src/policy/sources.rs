@@ -1,4 +1,4 @@
-//! Where evidence comes from that no kubelet can write, as far as the policy says it.
+//! Policy for the sources of evidence that no kubelet can write.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -12,33 +12,33 @@ use serde_json_path::JsonPath;
 
 use super::Requirement;
 
-/// Sources beside the API server's own objects.
+/// Sources of evidence besides the API server's own objects.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SourcesPolicy {
-    /// Objects that stand for what made the nodes, such as the Machines of Cluster API.
+    /// Kinds of objects from which nodes are created, such as the Machines of Cluster API.
     pub machines: Vec<MachineKind>,
-    /// DNS, if it is asked.
+    /// DNS; not used if missing.
     pub dns: Option<DnsPolicy>,
-    /// The certificates that kubelets show now, if they are asked.
+    /// The serving certificates that kubelets present now; not used if missing.
     pub serving_certificate: Option<ServingCertificatePolicy>,
 }
 
-/// How DNS is asked. Only names that follow from a Node's own name are: the name itself if it has a
-/// domain, and the name under each suffix.
+/// DNS lookups. Only names that follow from a Node's own name are queried: the name itself if it has
+/// a domain, and the name under each suffix.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DnsPolicy {
-    /// The servers; those of the system if there are none.
+    /// The DNS servers; by default those of the system.
     #[schemars(with = "Vec<String>")]
     pub servers: Vec<DnsServer>,
-    /// Domains under which each node has its Node's name.
+    /// Domains in which each node has its Node's name.
     pub suffixes: Vec<String>,
-    /// How long one question may take.
+    /// Timeout of one query.
     #[serde(deserialize_with = "super::fields::duration")]
     #[schemars(with = "String")]
     pub timeout: SignedDuration,
-    /// Whether an address must lead back to the name.
+    /// Reverse lookup: the address must resolve back to the name.
     pub reverse: Requirement,
 }
 
@@ -81,14 +81,14 @@ impl Default for DnsPolicy {
     }
 }
 
-/// How kubelets are asked for the certificate that they show now. Only an address is dialled that
-/// another source vouches for.
+/// Connections to kubelets to read their serving certificates. Only addresses that another source
+/// vouches for are used.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ServingCertificatePolicy {
     /// The kubelet's port.
     pub port: u16,
-    /// How long one handshake may take.
+    /// Timeout of one handshake.
     #[serde(deserialize_with = "super::fields::duration")]
     #[schemars(with = "String")]
     pub timeout: SignedDuration,
@@ -103,29 +103,29 @@ impl Default for ServingCertificatePolicy {
     }
 }
 
-/// One kind of object that stands for what made a node, and where it holds what is asked.
+/// One kind of object from which nodes are created, with the paths of its fields.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MachineKind {
-    /// The API group, in whichever version the server prefers.
+    /// The API group. The server's preferred version is used.
     pub group: String,
     /// The kind.
     pub kind: String,
-    /// The only namespace that is looked at; every one if there is none here.
+    /// The namespace to watch; by default all namespaces.
     #[serde(default)]
     pub namespace: Option<String>,
-    /// The labels that it must have, as kubectl takes them.
+    /// The label selector, in the syntax of kubectl.
     #[serde(default)]
     pub label_selector: Option<String>,
-    /// Where it names its Node. Without this its Node is the one that has its provider ID.
+    /// The path of its Node's name. Without a path its Node is the one with its provider ID.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub node_name: Option<FieldPath>,
-    /// Where it has the provider ID, which must be the Node's.
+    /// The path of the provider ID, which must be the Node's.
     #[serde(rename = "providerID")]
     #[schemars(with = "String")]
     pub provider_id: FieldPath,
-    /// Where it has its addresses and names.
+    /// The paths of its addresses and names.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub addresses: Vec<FieldPath>,
@@ -137,7 +137,7 @@ impl fmt::Display for MachineKind {
     }
 }
 
-/// A JSONPath, written as kubectl and CustomResourceDefinitions take it: `.status.nodeRef.name`.
+/// A JSONPath in the syntax of kubectl and CustomResourceDefinitions: `.status.nodeRef.name`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldPath {
     text: String,
@@ -145,7 +145,7 @@ pub struct FieldPath {
 }
 
 impl FieldPath {
-    /// The strings that stand at this path.
+    /// The non-empty strings at this path.
     pub fn strings<'a>(&'a self, object: &'a Value) -> impl Iterator<Item = &'a str> {
         self.path
             .query(object)

@@ -1,5 +1,5 @@
-//! Rows 18 to 34 and 48 to 51: the bytes. What is wrong with them in themselves was found when
-//! they were read; here they are held against who sent them.
+//! Rows 18 to 34 and 48 to 51: the encoded request. Parsing has found the defects of the bytes. These
+//! rules check the content against the requestor and against known keys.
 
 use super::Case;
 use crate::finding::{Code, Findings, escaped};
@@ -25,7 +25,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     }
 }
 
-/// Row 24.
+/// Row 24: a key that belongs to another node.
 pub(super) fn check_key_owner(case: &Case<'_>, findings: &mut Findings) {
     if let Some(content) = &case.request.content
         && let Some(owner) = case.evidence.keys.owner(&content.key)

@@ -1,5 +1,5 @@
-//! The rules, one file for each kind of question, with its rows of `docs/verdicts.md`. Each looks
-//! at one case and adds what it finds; none decides.
+//! The rules, one file for each topic, with its rows of `docs/verdicts.md`. A rule adds findings about
+//! one case. It does not decide.
 
 mod corroboration;
 mod encoding;
@@ -21,17 +21,17 @@ use crate::evidence::{Evidence, Instants, Node};
 use crate::finding::{Awaited, Effect, Findings};
 use crate::policy::Policy;
 
-/// One request with all that it is judged by.
+/// The input of the rules: one request, and everything that it is judged by.
 pub(crate) struct Case<'a> {
     pub(crate) request: &'a Request,
     pub(crate) policy: &'a Policy,
     pub(crate) evidence: &'a Evidence,
     pub(crate) now: Instants,
-    /// The requestor as a node, if its user name is one.
+    /// The requesting Node's name; `None` if the requestor is not a node.
     pub(crate) requestor: Option<NodeName>,
-    /// The requestor's Node, if there is one.
+    /// The requesting Node; `None` if it does not exist.
     pub(crate) node: Option<&'a Node>,
-    /// Where its kubelet is asked for its certificate, once that is looked for.
+    /// The address of its kubelet, found on first use. The error lists the events to wait for.
     pub(crate) kubelet_address: OnceCell<Result<IpAddr, Vec<Awaited>>>,
 }
 
@@ -65,15 +65,15 @@ impl<'a> Case<'a> {
     }
 }
 
-/// What all rules have found, and what proves each name.
+/// The result of all rules.
 pub(crate) struct Found {
     pub(crate) findings: Findings,
     pub(crate) proofs: Vec<SanProof>,
 }
 
-/// Applies all rules. What is not ours to touch is not looked at any further. Evidence is only
-/// consulted when all of it is there, for half of it could deny what the whole would allow; but
-/// a domain that is known to be the cluster's is so whatever else is not known yet.
+/// Applies all rules, and stops at `Ignore`. Rules that depend on evidence run only if all sources
+/// are ready, because incomplete evidence could deny what complete evidence allows. The exception
+/// is a known domain of the cluster, which stays one.
 pub(crate) fn apply(case: &Case<'_>) -> Found {
     let mut findings = Findings::default();
     let mut proofs = Vec::new();

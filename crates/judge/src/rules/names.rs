@@ -1,5 +1,4 @@
-//! Rows 36, 45, 49 and 54: names that need no look at the cluster, only at themselves and at
-//! the policy.
+//! Rows 36, 45, 49 and 54: SANs that are refused without evidence, by their form or by the policy.
 
 use std::net::IpAddr;
 
@@ -9,23 +8,24 @@ use crate::evidence::reserved_kind;
 use crate::finding::{Awaited, Code, Findings};
 use crate::policy::Reaction;
 
-/// What the API server is called within its namespace. A domain of this name is somebody's own.
+/// The name of the API server's Service within its namespace. As a domain the name is ordinary.
 const API_SERVER: &str = "kubernetes";
-/// Domains that mean the cluster or the machine itself in every cluster.
+/// Domains that mean the cluster or the local machine in every cluster.
 const CLUSTER_DOMAINS: [&str; 4] = [
     "svc",
     "localhost",
     "localhost.localdomain",
     "metadata.google.internal",
 ];
-/// The namespaces that every cluster has: a Service is also reached as `name.namespace`.
+/// Suffixes of the namespaces of every cluster. A Service is also reached as `name.namespace`.
 const NAMESPACES: [&str; 4] = [
     ".default",
     ".kube-node-lease",
     ".kube-public",
     ".kube-system",
 ];
-/// Every name that begins so is resolved to the API server by some search path.
+/// The labels of the API server's Service. A search path can resolve every name that begins with them
+/// to the API server.
 const API_SERVER_LABELS: &str = "kubernetes.default";
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
@@ -93,8 +93,8 @@ fn check_ip(case: &Case<'_>, ip: IpAddr, findings: &mut Findings) {
     }
 }
 
-/// Whether the name is this domain or lies under it. The policy's domains were checked when it
-/// was read, so one that cannot be parsed contains nothing.
+/// Returns true if the name is this domain or a subdomain of it. The policy's domains were validated
+/// on load, so a malformed domain contains nothing.
 pub(super) fn is_within(name: &DnsName, domain: &str) -> bool {
     DnsName::parse(domain.as_bytes()).is_ok_and(|domain| name.is_within(&domain))
 }

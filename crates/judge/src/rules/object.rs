@@ -1,4 +1,4 @@
-//! Rows 1 to 17: what the API server says of the request, before its bytes.
+//! Rows 1 to 17: the API object of the request, without its encoded bytes.
 
 use super::Case;
 use crate::csr::{KUBELET_SERVING_SIGNER, NODES_GROUP, Settled};
@@ -6,10 +6,10 @@ use crate::finding::{Code, Effect, Findings, escaped};
 use crate::policy::{Reaction, Requirement};
 
 const AUTHENTICATED_GROUP: &str = "system:authenticated";
-/// How a credential ID of a client certificate begins (apiserver `x509.go`).
+/// Prefix of the credential ID of a client certificate (apiserver `x509.go`).
 const CERTIFICATE_CREDENTIAL: &str = "X509SHA256=";
 const REQUIRED_USAGES: [&str; 2] = ["digital signature", "server auth"];
-/// RSA keys are asked for with this, ECDSA keys were by kubelets before 1.27.
+/// Usage of RSA keys, and of ECDSA keys from kubelets before 1.27.
 const OPTIONAL_USAGE: &str = "key encipherment";
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {

@@ -1,4 +1,4 @@
-//! Rows 37, 38, 47, 52 and 53: whether each name is this node's, and nobody else's.
+//! Rows 37, 38, 47, 52 and 53: proof that each name belongs to this node and to no other.
 
 use super::{Case, corroboration};
 use crate::csr::names::San;
@@ -6,12 +6,12 @@ use crate::evidence::Node;
 use crate::finding::{Awaited, Code, Findings};
 use crate::policy::Reaction;
 
-/// A name that was asked for, with all that proves it to be the node's.
+/// A requested SAN, with the sources that vouch for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SanProof {
-    /// The name.
+    /// The SAN.
     pub san: San,
-    /// Who vouches for it and how, for a person; empty if nobody does.
+    /// The sources that prove it to be the node's, as text for a person; empty if there is no proof.
     pub vouched_by: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) -> Vec<SanProof> {
 }
 
 fn check_complete(case: &Case<'_>, node: &Node, findings: &mut Findings) {
-    // That no name could be read is a finding of its own.
+    // A request without readable names has its own finding.
     if case.policy.spec.names.incomplete == Reaction::Allow || case.sans().is_empty() {
         return;
     }
@@ -58,8 +58,8 @@ fn check_complete(case: &Case<'_>, node: &Node, findings: &mut Findings) {
     }
 }
 
-/// Whether another Node has the name or address too. Under a conflict nobody is approved; who
-/// came later is denied, unless the older one is on its way out.
+/// Checks that no other Node claims the SAN. In a conflict no node is approved. The younger Node is
+/// denied, unless the older one is being deleted or has lost contact.
 fn check_others(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) {
     let called_so = case.evidence.nodes.with_own_name(san);
     if let Some(other) = called_so.filter(|other| other.name != node.name) {

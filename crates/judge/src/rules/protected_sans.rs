@@ -1,4 +1,4 @@
-//! Rows 41 to 46: what no node may have, whatever its Node says.
+//! Rows 41 to 46: SANs that no node may have, regardless of its Node.
 
 use std::net::IpAddr;
 
@@ -30,8 +30,7 @@ fn check_identities(case: &Case<'_>, san: &San, findings: &mut Findings) {
         findings.add(Code::SanServiceAddress, detail);
         return;
     }
-    // Whether the node is of the control plane, and so may have its own, is not known before
-    // there is a Node.
+    // Only the Node says if this is a control-plane node, which may have its own identities.
     let Some(node) = case.node else {
         return;
     };
@@ -39,7 +38,7 @@ fn check_identities(case: &Case<'_>, san: &San, findings: &mut Findings) {
         return;
     }
     if let Some(endpoint) = of(IdentityKind::ApiServerEndpoint) {
-        // One that does not have the address yet waits for it by another rule.
+        // A control-plane node that does not have the address yet waits by another rule.
         if !node.control_plane {
             let detail = format!(
                 "{san} is where an API server listens ({}), and Node {} is not of the control plane",
@@ -57,7 +56,8 @@ fn check_identities(case: &Case<'_>, san: &San, findings: &mut Findings) {
     }
 }
 
-/// The serving certificate that kubeadm makes holds the name of its node.
+/// Returns true for the name of a control-plane node: the serving certificate that kubeadm creates has
+/// the name of its node.
 fn is_own_name(node: &Node, san: &San) -> bool {
     match san {
         San::Dns(name) => node.control_plane && name.as_str() == node.name.as_str(),
@@ -65,8 +65,8 @@ fn is_own_name(node: &Node, san: &San) -> bool {
     }
 }
 
-/// An API server that is restarted or replaced is in no EndpointSlice for a while, and what is its
-/// own is not free because of that.
+/// Checks recently protected identities. An API server that is restarted or replaced is missing from
+/// the EndpointSlice for a while, but its identities are not free.
 fn check_recently_protected(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) {
     let recent = || case.evidence.protected.find_recent(san, case.now.monotonic);
     let of = |kind| recent().any(|(identity, _)| identity.kind == kind);
@@ -120,8 +120,8 @@ fn is_allowed(case: &Case<'_>, san: &San) -> bool {
     })
 }
 
-/// A kubelet may be able to write a pod network into its own Node while that has none, so the
-/// network of a younger Node does not deny an older Node for good.
+/// Checks the pod networks of all Nodes. A kubelet may be able to write a pod network into its own Node
+/// while that has none, so the network of a younger Node never denies an older one.
 fn check_pod_networks(case: &Case<'_>, ip: IpAddr, node: &Node, findings: &mut Findings) {
     for (network, owner) in case.evidence.nodes.pod_networks(ip) {
         if owner.created > node.created {

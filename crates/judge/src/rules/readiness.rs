@@ -1,4 +1,4 @@
-//! Rows 57 to 64: whether enough is known, and of a Node that is there to stay.
+//! Rows 57 to 64: readiness of the sources and of the requesting Node.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -7,16 +7,16 @@ use crate::csr::FirstSeen;
 use crate::evidence::{Evidence, Instants, Node, Source};
 use crate::finding::{Awaited, Code, Findings};
 
-/// Clocks of a healthy cluster differ by seconds. A creationTimestamp that was further in the future
-/// when its object was first seen was written by a wrong clock.
+/// Maximum difference of clocks in a healthy cluster. A creationTimestamp that was further in the
+/// future when its object was first seen was written by a wrong clock.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 
-/// The sources that cannot be relied on, each with the reason.
+/// The required sources that are not ready at this monotonic time, each with the reason.
 pub fn unready(evidence: &Evidence, now: Timestamp) -> Vec<(Source, String)> {
     evidence.sources.unready(evidence.required_sources(), now)
 }
 
-/// Row 64. Whether every source can be relied on.
+/// Row 64: returns true if every required source is ready.
 pub(super) fn sources_ready(case: &Case<'_>, findings: &mut Findings) -> bool {
     let unready = unready(case.evidence, case.now.monotonic);
     for (source, why) in &unready {
@@ -71,23 +71,23 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     }
 }
 
-/// Row 59. The reason to take the Node as created after the request; `None` if it was there before.
+/// Row 59: the reason why the Node counts as younger than the request; `None` if it existed before.
 ///
-/// The creationTimestamps decide, except when one of them was in the future when the watch first
-/// showed its object. An API server's clock was ahead then: its timestamp says nothing, and would
-/// make a Node wait for as long as the clock was ahead. Then the order that was seen decides.
+/// The creationTimestamps decide, except when one of them was in the future when its object was first
+/// seen. Then the clock of an API server was ahead. Its timestamp proves nothing, and would make a
+/// Node wait for as long as the clock was ahead. In that case the observed order decides.
 ///
-/// The exception is narrow on purpose. A request of the previous holder of the name must not be
-/// approved for the Node that has it now:
+/// The exception is narrow: a request of the previous Node of this name must not be approved for the
+/// current one.
 ///
-/// - Timestamps that were plausible decide, whatever the watches showed. A watch can be late, and
-///   the order of events alone is weaker than two clocks that agree.
-/// - An order needs two witnesses, resourceVersions and delivery ([`FirstSeen::precedes`]).
-/// - No order is seen between what a list shows. Timestamps decide there, also one in the future:
-///   the Node waits, and its kubelet's next request comes by the watch.
-/// - A Node is known by its UID. One that was re-created is first seen again.
-/// - A request whose own timestamp was in the future is older than the Node that came after it, so
-///   the order can make a request wait too.
+/// - Plausible timestamps decide, regardless of the watches. A watch can be late, and the order of
+///   events alone is weaker than two clocks that agree.
+/// - An order needs resourceVersions and delivery to agree ([`FirstSeen::precedes`]).
+/// - Objects from the same list have no observed order. Timestamps decide there, even one in the
+///   future: the Node waits, and its kubelet's next request comes from the watch.
+/// - A Node is identified by its UID. A re-created Node is first seen again.
+/// - A request with a timestamp in the future is older than the Node that came after it, so the
+///   observed order can also make a request wait.
 fn younger(case: &Case<'_>, node: &Node) -> Option<String> {
     let request = case.request;
     let (name, created, asked) = (&node.name, node.created, request.object.created);
@@ -122,8 +122,8 @@ fn younger(case: &Case<'_>, node: &Node) -> Option<String> {
     })
 }
 
-/// Whether an object was dated later than it was first seen. One that no watch has shown is seen
-/// now.
+/// Returns true if an object's creationTimestamp is later than the time when it was first seen. An
+/// object that did not come from a watch counts as seen now.
 fn was_future(created: Timestamp, first_seen: Option<FirstSeen>, now: Instants) -> bool {
     let seen = first_seen.map_or(now.wall, |first_seen| now.to_wall(first_seen.at));
     created.duration_since(seen) > CLOCK_TOLERANCE

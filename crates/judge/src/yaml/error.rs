@@ -1,4 +1,4 @@
-//! Errors of YAML files, with the field and the place where these are known. Each sentence holds its
+//! Errors of YAML files, with the field and its location if they are known. Each message includes its
 //! cause.
 
 use std::fmt;
@@ -21,7 +21,7 @@ pub enum Error {
         /// The length, in bytes.
         found: usize,
     },
-    /// The text has nothing but blanks and comments.
+    /// The text has only blanks and comments.
     #[error("the file is empty")]
     Empty,
     /// The text is not YAML, not within the limits, or not one document.
@@ -59,11 +59,11 @@ impl From<serde_saphyr::Error> for Error {
 pub struct FieldError {
     /// The path of the field, such as `spec.names.max`; `None` for the whole document.
     pub path: Option<String>,
-    /// The place of the value, or of the key if that is wrong.
+    /// The location of the value, or of the key if the key is wrong.
     pub at: Option<Location>,
     /// `expected …, found …`.
     pub why: String,
-    /// The end of the sentence: the text to write instead, or empty.
+    /// The end of the message: the text to write instead, or empty.
     pub remedy: String,
 }
 
@@ -93,7 +93,7 @@ impl fmt::Display for Found<'_> {
     }
 }
 
-/// One sentence for a text that cannot be read, with the place.
+/// One message for a text that cannot be parsed, with the location.
 fn sentence(error: &serde_saphyr::Error) -> String {
     use serde_saphyr::Error;
 
@@ -106,7 +106,7 @@ fn sentence(error: &serde_saphyr::Error) -> String {
     while let Error::AliasError { error, .. } = cause {
         cause = error.without_snippet();
     }
-    // The library's own sentences are for programmers.
+    // The library's own messages are for programmers.
     #[allow(clippy::wildcard_enum_match_arm)]
     match cause {
         Error::DuplicateMappingKey { key: Some(key), .. } => {

@@ -1,11 +1,11 @@
-//! Places of fields in a text, found by their paths from one pass of the parser's events.
+//! Locations of fields in a text, found by their paths in one pass over the parser's events.
 
 use std::fmt;
 
 use serde_path_to_error::{Path, Segment};
 use serde_saphyr::granit_parser::{Event, Marker, Parser, StrInput};
 
-/// The places of a node and of the key that names it.
+/// The locations of a node and of its key.
 pub(super) struct NodeLocation {
     pub(super) key: Location,
     pub(super) value: Location,
@@ -35,8 +35,8 @@ impl fmt::Display for Location {
     }
 }
 
-/// Finds the node at a path in a text that was read before. Where the text has no such node, the
-/// nearest node above it is found: fields that an alias repeats have the place of the alias.
+/// Finds the node at a path in a text that was parsed before. If the text has no such node, this is
+/// its nearest ancestor: fields that an alias repeats have the location of the alias.
 pub(super) fn locate(path: &Path, text: &str) -> Option<NodeLocation> {
     let mut events = Events(Parser::new_from_str(text));
     let (mut node, at) = events.next()?;
@@ -55,7 +55,7 @@ pub(super) fn locate(path: &Path, text: &str) -> Option<NodeLocation> {
     Some(place)
 }
 
-/// The events of a text that begin and end nodes, each with its place.
+/// The events of a text that begin and end nodes, each with its location.
 struct Events<'a>(Parser<'a, StrInput<'a>>);
 
 impl<'a> Events<'a> {
@@ -69,7 +69,7 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// The item with this index of the sequence that has begun.
+    /// The item with this index in the current sequence.
     fn item(&mut self, index: usize) -> Option<(Event<'a>, NodeLocation)> {
         for _ in 0..index {
             let (event, _) = self.next()?;
@@ -79,7 +79,7 @@ impl<'a> Events<'a> {
         Some((event, NodeLocation { key: at, value: at }))
     }
 
-    /// The value that the mapping that has begun has for this key.
+    /// The value of this key in the current mapping.
     fn entry(&mut self, wanted: &str) -> Option<(Event<'a>, NodeLocation)> {
         loop {
             let (event, key) = self.next()?;
@@ -96,7 +96,7 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// Skips the rest of the node that this event begins.
+    /// Skips the rest of the node that begins with this event.
     fn skip(&mut self, first: &Event<'a>) -> Option<()> {
         let mut open = usize::from(begins(first));
         while open > 0 {

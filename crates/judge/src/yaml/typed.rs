@@ -1,5 +1,5 @@
-//! Reading a type from a value, as strictly as Kubernetes does: a list is not a mapping without its
-//! keys (which it is for serde_json), and a number is not a string.
+//! Strict deserialization of a type from a value, as in Kubernetes: a list is not accepted as a mapping
+//! (serde_json does), and a number is not a string.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::suggestion;
 
-/// A value that a type is read from.
+/// A value to deserialize from.
 pub(super) struct Node(pub(super) Value);
 
 impl<'de> Deserializer<'de> for Node {
@@ -72,7 +72,7 @@ impl<'de> Deserializer<'de> for Node {
         if let Value::String(variant) = self.0 {
             return visitor.visit_enum(variant.into_deserializer());
         }
-        // An enum's visitor accepts nothing else.
+        // An enum's visitor rejects all other values.
         self.deserialize_any(visitor)
     }
 
@@ -90,14 +90,14 @@ impl<'de> IntoDeserializer<'de, Mismatch> for Node {
     }
 }
 
-/// Why a value is not of its type.
+/// The error for a value that does not match its type.
 #[derive(Debug)]
 pub(super) struct Mismatch {
     /// `expected …, found …`.
     pub(super) why: String,
-    /// The end of the sentence: what to write instead, if that is known.
+    /// The end of the message: the text to write instead, or empty.
     pub(super) remedy: String,
-    /// The key is wrong, and not its value.
+    /// True if the key is wrong, and not its value.
     pub(super) is_key: bool,
 }
 
@@ -172,7 +172,7 @@ impl fmt::Display for Mismatch {
 
 impl std::error::Error for Mismatch {}
 
-/// The name that YAML has for a type of Rust.
+/// The YAML name of a Rust type.
 fn noun(expected: &str) -> &str {
     match expected {
         "usize" => "a whole number",
@@ -184,7 +184,7 @@ fn noun(expected: &str) -> &str {
     }
 }
 
-/// The name that YAML has for a value.
+/// The YAML name of a value's type.
 fn kind(found: Unexpected<'_>) -> String {
     if found == Unexpected::Unit {
         "null".to_owned()

@@ -1,5 +1,5 @@
-//! Row 40: what DNS says of a name. The node's own names are asked for their addresses, and nothing
-//! that a kubelet could choose.
+//! Row 40: corroboration by DNS. Only names that follow from the node's own name are queried, and
+//! none that a kubelet could choose.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ pub(super) fn check(
     }
 }
 
-/// The names that the node should have in DNS.
+/// The DNS names that follow from the node's name and the policy's suffixes.
 fn names_of(node: &Node, dns: &DnsPolicy) -> Vec<DnsName> {
     let own = node.name.as_str();
     let whole = DnsName::parse(own.as_bytes()).ok().filter(|name| {
@@ -49,7 +49,7 @@ fn names_of(node: &Node, dns: &DnsPolicy) -> Vec<DnsName> {
     whole.into_iter().chain(under).collect()
 }
 
-/// A name is the node's if all its addresses are.
+/// Checks a name: it is the node's if all its addresses are.
 fn check_name(
     case: &Case<'_>,
     node: &Node,
@@ -85,7 +85,8 @@ fn check_name(
     }
 }
 
-/// An address is the node's if one of the node's names leads there, and back if that is asked.
+/// Checks an address: it is the node's if one of the node's names resolves to it. With reverse lookup
+/// it must also resolve back to that name.
 fn check_address(
     case: &Case<'_>,
     node: &Node,

@@ -1,4 +1,4 @@
-//! Row 40: what the administrator's inventory says of a name.
+//! Row 40: corroboration by the administrator's inventory.
 
 use super::SourceResult;
 use crate::csr::names::San;

@@ -1,4 +1,4 @@
-//! Rows 47, 62 and 63: what the Machines say of a name.
+//! Rows 47, 62 and 63: corroboration by Machines.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,8 @@ pub(super) fn check(
     combined(results).unwrap_or_else(none)
 }
 
-/// What several kinds say: what is found goes before what is vouched for, and that before silence.
+/// Combines the results of several kinds: a contradiction takes precedence over proof, and proof over
+/// a missing one.
 fn combined(results: Vec<SourceResult>) -> Option<SourceResult> {
     let rank = |result: &SourceResult| match result {
         SourceResult::Contradicted => 0,
@@ -71,8 +72,8 @@ fn check_machine(
     SourceResult::Unproven(Code::SanUncorroborated, on_machines_of(node), why)
 }
 
-/// A kubelet can write a provider ID into its own Node while that has none, so one that two Nodes have
-/// proves nothing.
+/// Checks that no other Node has the same provider ID. A kubelet can write one into its own Node while
+/// that has none, so a provider ID of two Nodes proves nothing.
 fn check_other_nodes(
     case: &Case<'_>,
     node: &Node,
@@ -97,7 +98,7 @@ fn check_other_nodes(
     ))
 }
 
-/// Several Machines of one Node: wrong, unless all but one are on their way out.
+/// Checks several Machines of one Node: a contradiction, unless one of them is being deleted.
 fn check_duplicates(several: &[&Machine], node: &Node, findings: &mut Findings) -> SourceResult {
     let keys: Vec<&str> = several.iter().map(|machine| &*machine.key).collect();
     let keys = keys.join(", ");
@@ -110,8 +111,7 @@ fn check_duplicates(several: &[&Machine], node: &Node, findings: &mut Findings) 
     SourceResult::Contradicted
 }
 
-/// What is to be said if Machine and Node are not known to be of the same instance, which the
-/// provider names.
+/// Checks that Machine and Node have the same provider ID. Returns `None` if they do.
 fn check_instance(machine: &Machine, node: &Node, findings: &mut Findings) -> Option<SourceResult> {
     match (&machine.provider_id, &node.provider_id) {
         (Some(of_machine), Some(of_node)) if of_machine == of_node => None,
@@ -148,7 +148,7 @@ fn check_instance(machine: &Machine, node: &Node, findings: &mut Findings) -> Op
     }
 }
 
-/// Whether a Machine of another node has the name or address too.
+/// Checks that no Machine of another node has the SAN.
 fn check_other_machines(machines: &Machines, node: &Node, san: &San, findings: &mut Findings) {
     for other in machines.with_address(san) {
         if other.refers_to(node) {

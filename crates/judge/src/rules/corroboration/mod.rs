@@ -1,4 +1,4 @@
-//! Rows 39, 40, 47, 62 and 63: what is said of a name by sources that no kubelet can write.
+//! Rows 39, 40, 47, 62 and 63: corroboration of a SAN by sources that no kubelet can write.
 
 mod dns;
 mod inventory;
@@ -11,20 +11,21 @@ use crate::evidence::{Answer, Node, Source};
 use crate::finding::{Awaited, Code, Findings, Question};
 use crate::policy::{Corroboration, IndependentSource};
 
-/// What one source says of a name.
+/// The result of one source for a SAN.
 enum SourceResult {
-    /// It is the node's: who says so.
+    /// The SAN is the node's, with the entry that proves it, for a person.
     Vouched(String),
-    /// Not that it is the node's, yet: what to wait for, and why, for a person.
+    /// The source does not prove the SAN yet: the code, the events to wait for, and the reason for a
+    /// person.
     Unproven(Code, Vec<Awaited>, String),
-    /// There is no such source.
+    /// The source is not configured.
     NotConfigured,
-    /// Something that no policy overlooks, and that is a finding already.
+    /// The source contradicts the SAN or the node. The finding was added already, under any policy.
     Contradicted,
 }
 
-/// Asks every source that the policy names for this kind of name, and those that need not be asked
-/// anew for what they contradict. Returns who vouches.
+/// Checks a SAN against the sources that the policy requires for it. Local sources are always checked
+/// for contradictions. Returns the entries that vouch for the SAN.
 pub(super) fn check(
     case: &Case<'_>,
     node: &Node,
@@ -79,7 +80,7 @@ pub(super) fn check(
     vouched
 }
 
-/// Whether somebody outside of the cluster has to be asked, which is done only if it matters.
+/// Returns true for a source that needs a network query, which is sent only if the result matters.
 fn is_external(source: IndependentSource) -> bool {
     match source {
         IndependentSource::Inventory | IndependentSource::Machine => false,
@@ -117,8 +118,7 @@ fn check_source(
     }
 }
 
-/// What there is instead of an answer that could be used: it has yet to come, or nobody could be
-/// required.
+/// The result for a question without a usable answer: the answer is pending, or the source failed.
 fn unanswered(case: &Case<'_>, source: Source, question: Question) -> SourceResult {
     let (why, awaits) = match case.evidence.answers.get(&question, case.now.monotonic) {
         Some((Answer::Failed(why), until)) => {
@@ -127,7 +127,7 @@ fn unanswered(case: &Case<'_>, source: Source, question: Question) -> SourceResu
             let down = case.now.monotonic.duration_since(since).as_secs();
             let name = source.as_str();
             let why = format!("source {name} has been failing for {down} s: {why}");
-            // Asked again only then: the answer itself would wake the request at once.
+            // The next query is sent at that time. The failed answer itself would wake the request at once.
             (why, vec![Awaited::Time(until)])
         }
         _ => {

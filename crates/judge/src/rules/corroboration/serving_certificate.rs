@@ -1,4 +1,4 @@
-//! Row 40: what the certificate that the kubelet shows now says of a name.
+//! Row 40: corroboration by the serving certificate that the kubelet presents now.
 
 use std::net::IpAddr;
 
@@ -57,14 +57,14 @@ pub(super) fn check(
     }
 }
 
-/// An address of the Node that somebody but the kubelet vouches for: else a kubelet could make us
-/// dial where it likes. Without one, what to wait for.
+/// An address of the Node that another source vouches for. Otherwise a kubelet could make csr-warden
+/// connect to any address. The error lists the events to wait for.
 fn kubelet_address(case: &Case<'_>, node: &Node) -> Result<IpAddr, Vec<Awaited>> {
     let mut awaits = vec![Awaited::Node(node.name.shared())];
     for address in &node.addresses {
         let San::Ip(ip) = address.san else { continue };
         for check in [inventory::check, machines::check, dns::check] {
-            // What these find is found where the address itself is asked for.
+            // The same findings are added when the address itself is checked.
             let mut discarded = Findings::default();
             match check(case, node, &address.san, &mut discarded) {
                 SourceResult::Vouched(_) => return Ok(ip),
