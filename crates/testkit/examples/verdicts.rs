@@ -1,5 +1,5 @@
-//! Verdict and codes of every vector under every policy that ships, and of 20,000 seeded scenes, a
-//! line each on standard output. Two versions whose lines are equal judge alike.
+//! Prints verdict and codes of every vector under every shipped policy, and of 20,000 seeded scenes, one
+//! line each. Two versions with equal lines decide alike.
 //!
 //! ```sh
 //! cargo run --release -p testkit --example verdicts >target/verdicts.txt
@@ -17,7 +17,7 @@ use testkit::policies::BasePolicy;
 use testkit::random::Random;
 use testkit::vector::{Vector, request_pem};
 
-/// Scenes of each of the two generators.
+/// Number of scenes from each of the two generators.
 const SCENES: usize = 10_000;
 
 fn main() -> Result<()> {
@@ -36,7 +36,7 @@ fn vectors(out: &mut impl Write) -> Result<()> {
     for vector in Vector::all() {
         let title = format!("vector {} {:?}", vector.row, vector.title);
         for base in BasePolicy::ALL {
-            // With the change to the policy that the vector asks for.
+            // With the vector's changes to the policy.
             write_line(out, &title, base.as_str(), &vector.judgment(base))?;
         }
         let request = vector.read(request_pem(&vector.request).as_bytes());
@@ -49,7 +49,7 @@ fn vectors(out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-/// The clusters of the property tests.
+/// The random clusters of the property tests.
 fn property_scenes(out: &mut impl Write) -> Result<()> {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[1; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);

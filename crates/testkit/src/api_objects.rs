@@ -1,4 +1,4 @@
-//! What stands in a vector, as the objects of the API that say it.
+//! API objects for the content of a vector.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ fn date(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// A Node; one that is on its way out has been so since `deleted`.
+/// A Node. A terminating Node has been so since `deleted`.
 pub fn node(node: &NodeSpec, created: Timestamp, deleted: Timestamp) -> Value {
     let mut metadata = json!({
         "name": node.name,
@@ -60,7 +60,7 @@ pub fn node(node: &NodeSpec, created: Timestamp, deleted: Timestamp) -> Value {
     })
 }
 
-/// The request.
+/// The CertificateSigningRequest.
 pub fn request(vector: &Vector) -> Value {
     let (object, requestor) = (&vector.object, &vector.requestor);
     let mut metadata = json!({
@@ -99,8 +99,8 @@ pub fn request(vector: &Vector) -> Value {
     })
 }
 
-/// The objects that protect all this, and the names that only the certificate of an API server can
-/// hold.
+/// The objects that protect these identities, and the names that only the certificate of an API server
+/// can protect.
 pub fn protected_objects(parts: &[ProtectedSpec]) -> (Vec<Value>, Vec<String>) {
     let of = |kind: ProtectedKind| {
         let parts = parts.iter().filter(move |part| part.kind == kind);

@@ -1,4 +1,4 @@
-//! The cluster around a vector: Nodes, protected identities, keys, sources.
+//! The cluster of a vector: Nodes, protected identities, keys, Machines, answers and sources.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,19 +17,18 @@ use serde::Deserialize;
 use super::now;
 use crate::forge::Recipe;
 
-/// A Node; by default one that is old enough for every policy.
+/// A Node; by default old enough for every policy.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct NodeSpec {
     pub name: String,
-    /// `status.addresses`, each as `{<type>: <address>}`, in words of the API. By default those
-    /// that the default request asks for.
+    /// `status.addresses`, each as `{<type>: <address>}`. By default those of the default request.
     pub addresses: Vec<BTreeMap<String, String>>,
-    /// How long ago it was created.
+    /// Time since it was created.
     pub age: SignedDuration,
-    /// The event by which a watch first showed it.
+    /// The first watch event with it.
     pub first_seen: Option<FirstSeenSpec>,
-    /// How long its addresses have been what they are; by default as long as there is the Node.
+    /// Time since its addresses changed; by default its age.
     pub stable: Option<SignedDuration>,
     pub terminating: bool,
     pub lost: bool,
@@ -75,7 +74,7 @@ impl NodeSpec {
             lost: self.lost,
             control_plane: self.control_plane,
             uninitialized: self.uninitialized,
-            // What no certificate can hold is left out, as the watch does.
+            // Addresses that are not valid SANs are left out, as in the watch.
             addresses: addresses
                 .filter_map(|(kind, value)| NodeAddress::parse(kind, value))
                 .collect(),
@@ -86,15 +85,15 @@ impl NodeSpec {
     }
 }
 
-/// The first event that showed an object.
+/// The first watch event with an object.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FirstSeenSpec {
-    /// How long ago it came.
+    /// Time since it arrived.
     pub ago: SignedDuration,
-    /// The object's resourceVersion in it.
+    /// The object's resourceVersion in the event.
     pub version: u64,
-    /// Whether a list showed it, not the running watch.
+    /// True if the object came from a list, not from the running watch.
     #[serde(default)]
     pub listed: bool,
 }
@@ -106,7 +105,7 @@ impl FirstSeenSpec {
     }
 }
 
-/// What one origin protects.
+/// The identities that one origin protects.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProtectedSpec {
@@ -114,7 +113,7 @@ pub struct ProtectedSpec {
     pub kind: ProtectedKind,
     pub sans: Vec<String>,
     pub networks: Vec<IpNet>,
-    /// How long ago it protected them for the last time, if it does no more.
+    /// Time since the origin was removed; `None` while it exists.
     pub until: Option<SignedDuration>,
 }
 
@@ -142,7 +141,7 @@ pub enum ProtectedKind {
     ApiServerIdentity,
 }
 
-/// A key that was approved for a node before.
+/// A key that was approved for a node earlier.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeySpec {
@@ -161,16 +160,16 @@ impl KeySpec {
     }
 }
 
-/// A Machine; by default that of the default Node.
+/// A Machine; by default the one of the default Node.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct MachineSpec {
     pub name: String,
     /// The Node that it refers to.
     pub node: Option<String>,
-    /// Its kind; each refers to a Node in its own way.
+    /// Its kind.
     pub kind: String,
-    /// Whether its Node is the one that has its provider ID.
+    /// True if it refers to its Node by provider ID, not by name.
     pub by_provider_id: bool,
     #[serde(rename = "providerID")]
     pub provider_id: Option<String>,
@@ -213,7 +212,7 @@ impl MachineSpec {
     }
 }
 
-/// What came of a question, in one of four forms.
+/// The answer to a question, in exactly one of four forms.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct AnswerSpec {
@@ -222,7 +221,7 @@ pub struct AnswerSpec {
     pub empty: Option<String>,
     pub other_node: Option<String>,
     pub failed: Option<String>,
-    /// For how long it still holds.
+    /// Time until it expires.
     #[serde(default = "a_minute")]
     pub holds: SignedDuration,
 }
@@ -267,13 +266,13 @@ impl AnswerSpec {
     }
 }
 
-/// A source that is not as it should be.
+/// The state of a source that is not ready.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SourceSpec {
-    /// Whether it was ever complete.
+    /// True if it has synced.
     pub synced: bool,
-    /// For how long it has been failing.
+    /// Time since it began to fail.
     pub failing: Option<SignedDuration>,
 }
 
@@ -286,7 +285,7 @@ impl Default for SourceSpec {
     }
 }
 
-/// A cluster as kubeadm makes it, with a virtual IP in front of its API server.
+/// The protected identities of a kubeadm cluster with a virtual IP for its API server.
 pub fn kubeadm() -> Vec<ProtectedSpec> {
     let part = |origin: &str, kind, sans: &[&str], networks: &[&str]| ProtectedSpec {
         origin: origin.into(),
@@ -340,7 +339,7 @@ pub fn kubeadm() -> Vec<ProtectedSpec> {
     ]
 }
 
-/// This long before the time of judging.
+/// The time of this age at [`now`].
 pub fn before_now(age: SignedDuration) -> Timestamp {
     now().checked_sub(age).unwrap()
 }

@@ -1,4 +1,4 @@
-//! The facts that a vector says of a cluster, and evidence made of them.
+//! The facts of a vector about its cluster, and the evidence from them.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -11,10 +11,10 @@ use crate::cluster::{KeySpec, NodeSpec, ProtectedSpec, SourceSpec, before_now};
 use crate::now;
 use crate::policies::{BasePolicy, machine_kinds};
 
-/// A fact, and when it was found out.
+/// A fact, with the time when it was observed.
 pub type TimedFact = (Fact, Timestamp);
 
-/// What these say of a cluster.
+/// The facts of these specifications.
 pub fn facts(
     nodes: &[NodeSpec],
     protected: &[ProtectedSpec],
@@ -39,7 +39,7 @@ pub fn facts(
     facts
 }
 
-/// The evidence that is made of these facts; `machines` says whether Machines are watched.
+/// The evidence from these facts. Machines are part of it if `machines` is true.
 pub fn evidence(facts: Vec<TimedFact>, machines: bool) -> Evidence {
     static WATCHING: LazyLock<Policy> = LazyLock::new(|| {
         let change = serde_json::json!({"sources": {"machines": machine_kinds()}});

@@ -1,5 +1,5 @@
-//! Test data for the judge: a forge of hostile requests, the vectors of `tests/vectors`, scenes made
-//! at random, and the fuzz targets.
+//! Test data for the judge: a builder of hostile requests, the vectors of `tests/vectors`, random
+//! clusters, and the fuzz targets.
 
 #![allow(missing_docs, unreachable_pub)]
 #![allow(
@@ -29,7 +29,7 @@ pub fn now() -> Timestamp {
     "2026-07-24T12:00:00Z".parse().unwrap()
 }
 
-/// Reads YAML and says which file it was if it cannot.
+/// Parses a YAML file. Panics with the path on an error.
 pub fn read_yaml<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> T {
     let shown = path.display();
     let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{shown}: {e}"));

@@ -1,4 +1,4 @@
-//! The policies that a vector is judged by: the built-in ones, changed if the vector says so.
+//! The policies that a vector is judged by: two shipped ones, with the changes of the vector.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 const DEFAULT: &str = include_str!("../../../policies/default.yaml");
 const STRICT: &str = include_str!("../../../policies/strict.yaml");
 
-/// Which built-in policy.
+/// A shipped policy that vectors are judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BasePolicy {
     Default,
@@ -25,7 +25,8 @@ impl BasePolicy {
         }
     }
 
-    /// The policy, with a vector's changes to its `spec`, or the vector's own if that is whole.
+    /// The policy with a vector's changes to its `spec`. A change with an `apiVersion` replaces the
+    /// whole policy.
     pub fn with(self, change: Option<&Value>) -> Policy {
         static AS_SHIPPED: [LazyLock<Policy>; 2] = [
             LazyLock::new(|| policy::parse(DEFAULT).unwrap()),
@@ -39,11 +40,11 @@ impl BasePolicy {
             return LazyLock::force(shipped).clone();
         };
         let whole = self.written(Some(change));
-        // JSON is YAML, and a misspelt field is an error here as it is in a file.
+        // JSON is YAML, so a misspelled field is an error here as it is in a file.
         policy::parse(&whole.to_string()).unwrap_or_else(|e| panic!("{change}: {e}"))
     }
 
-    /// The same as a file has it.
+    /// The same policy as the content of a file.
     pub fn written(self, change: Option<&Value>) -> Value {
         let text = match self {
             BasePolicy::Default => DEFAULT,
@@ -59,10 +60,10 @@ impl BasePolicy {
     }
 }
 
-/// The group of the Machines of vectors.
+/// The API group of the Machines of vectors.
 pub const MACHINE_GROUP: &str = "machines.example.com";
 
-/// How a policy names these Machines.
+/// The kinds of these Machines, as a policy names them.
 pub fn machine_kinds() -> Value {
     json!([
         {
@@ -76,7 +77,7 @@ pub fn machine_kinds() -> Value {
     ])
 }
 
-/// Puts a change into a value, field by field.
+/// Merges a change into a value, field by field.
 pub fn merge(into: &mut Value, change: &Value) {
     match (into, change) {
         (Value::Object(into), Value::Object(change)) => {

@@ -1,6 +1,6 @@
-//! Numbers at random, the same in every run.
+//! A random number generator with the same sequence in every run.
 
-/// SplitMix64.
+/// SplitMix64. It is fast and not for secrets.
 pub struct Random(u64);
 
 impl Random {
@@ -21,12 +21,12 @@ impl Random {
         (self.number() % limit as u64) as usize
     }
 
-    /// True once in so many times.
+    /// True with a probability of 1 in `times`.
     pub fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    /// One of these, of which there is one at least.
+    /// One of these values. Panics without values.
     pub fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
         from[self.below(from.len())]
     }

@@ -1,4 +1,4 @@
-//! Clusters and requests made at random, for what must hold in all of them.
+//! Proptest strategies: random clusters and requests, for properties that hold for all of them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -51,8 +51,8 @@ pub const IP_TYPES: [&str; 3] = ["Hostname", "InternalIP", "ExternalIP"];
 
 pub type Address = BTreeMap<String, String>;
 
-/// The same cases each time, unless `PROPTEST_RNG_SEED` asks for others: a change is not refused
-/// for what it did not do.
+/// Configuration with a fixed seed, unless `PROPTEST_RNG_SEED` sets another. A change thus never
+/// fails on a random case that it did not cause.
 pub fn config() -> ProptestConfig {
     let asked = ProptestConfig::default();
     let rng_seed = match asked.rng_seed {
@@ -70,7 +70,7 @@ pub fn address(kind: &str, value: &str) -> Address {
     BTreeMap::from([(kind.to_owned(), value.to_owned())])
 }
 
-/// Most addresses are in the first half of a pool, so that not everything is refused.
+/// Up to `most` values of a pool, usually from its first half, so that not every request is denied.
 fn pick(pool: &'static [&'static str], most: usize) -> impl Strategy<Value = Vec<&'static str>> {
     prop_oneof![
         4 => subsequence(&pool[..pool.len() / 2], 0..=most),
@@ -129,14 +129,14 @@ fn others() -> impl Strategy<Value = Vec<NodeSpec>> {
         })
 }
 
-/// Names as they stand in the request, in its order.
+/// The SANs of a request, in this order.
 pub fn names(dns: &[&str], ips: &[&str]) -> Vec<GeneralName> {
     let ip = |ip: &&str| GeneralName::Ip(IpOctets::from(ip.parse::<IpAddr>().unwrap()));
     let dns = dns.iter().map(|name| GeneralName::Dns(Octets::from(*name)));
     dns.chain(ips.iter().map(ip)).collect()
 }
 
-/// What the Node's addresses make a kubelet ask for, as text.
+/// The DNS names and IP addresses that a kubelet requests for these addresses of its Node, as text.
 fn expected_names(addresses: &[Address]) -> (Vec<&str>, Vec<&str>) {
     let values = addresses
         .iter()
@@ -145,8 +145,8 @@ fn expected_names(addresses: &[Address]) -> (Vec<&str>, Vec<&str>) {
     values.partition(|value| value.parse::<IpAddr>().is_err())
 }
 
-/// A request of `node-1` in some cluster, judged by some policy. Half of the requests ask for what
-/// the Node has, some of it or all, and half for anything.
+/// A request of `node-1` in a random cluster, judged by a random policy. Half of the requests ask for
+/// some or all addresses of the Node, and half for any.
 pub fn any_vector() -> impl Strategy<Value = Vector> {
     let policy = prop_oneof![
         3 => Just(None),
@@ -210,7 +210,7 @@ pub fn request(names: Vec<GeneralName>) -> Recipe {
     }
 }
 
-/// Any address that is no more than a node's.
+/// Any address that an ordinary node can have.
 pub fn genuine_ip() -> impl Strategy<Value = IpAddr> {
     let v4 = prop_oneof![
         (0..16_u8, any::<u8>(), 1..255_u8).prop_map(|(a, b, c)| IpAddr::from([10, a, b, c])),

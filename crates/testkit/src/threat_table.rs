@@ -13,7 +13,7 @@ pub struct Row {
     pub row: u8,
     pub shape: String,
     pub verdict: String,
-    /// Why no vector can show it, and what does instead.
+    /// The reason why no vector can test the row, and the test that does.
     #[serde(default)]
     pub elsewhere: Option<String>,
 }

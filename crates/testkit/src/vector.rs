@@ -1,4 +1,4 @@
-//! One vector, and all of them.
+//! Test vectors: a request, the evidence about the cluster, and the expected verdicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use super::policies::BasePolicy;
 use super::{now, read_yaml};
 use crate::forge::Recipe;
 
-/// What is asked, what is known, and what must come of it.
+/// One test vector.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Vector {
@@ -32,15 +32,15 @@ pub struct Vector {
     pub object: ObjectSpec,
     #[serde(default = "genuine")]
     pub request: Recipe,
-    /// The requestor's Node, or all Nodes there are.
+    /// The requestor's Node, or all Nodes of the cluster.
     #[serde(default = "one_node")]
     pub nodes: Vec<NodeSpec>,
-    /// Nodes besides.
+    /// Additional Nodes.
     #[serde(default)]
     pub others: Vec<NodeSpec>,
     #[serde(default = "kubeadm")]
     pub protected: Vec<ProtectedSpec>,
-    /// What is protected besides.
+    /// Additional protected identities.
     #[serde(default)]
     pub also_protected: Vec<ProtectedSpec>,
     #[serde(default)]
@@ -52,13 +52,13 @@ pub struct Vector {
     pub inventory: Option<serde_json::Value>,
     #[serde(default)]
     pub machines: Option<Vec<MachineSpec>>,
-    /// What others have answered.
+    /// The answers of DNS servers and kubelets.
     #[serde(default)]
     pub answers: Vec<AnswerSpec>,
     /// Changes to the `spec` of both policies, or one whole policy.
     #[serde(default)]
     pub policy: Option<serde_json::Value>,
-    /// How far somebody has set the time of day since csr-warden started.
+    /// The difference by which the wall clock was set since csr-warden started.
     #[serde(default)]
     pub clock_skew: SignedDuration,
     pub expect: Expect,
@@ -91,7 +91,7 @@ pub struct ObjectSpec {
     pub usages: Vec<String>,
     pub expiration_seconds: Option<i32>,
     pub age: SignedDuration,
-    /// The event by which a watch first showed it.
+    /// The first watch event with it.
     pub first_seen: Option<FirstSeenSpec>,
     pub settled: Option<SettledSpec>,
     pub terminating: bool,
@@ -127,7 +127,7 @@ pub struct Expect {
 }
 
 impl Expect {
-    /// For a request of which the verdict is not in a vector.
+    /// A placeholder for a vector whose verdict is not tested.
     fn nothing() -> Expect {
         let outcome = || Outcome {
             verdict: Decision::Ignore,
@@ -140,7 +140,7 @@ impl Expect {
     }
 }
 
-/// A verdict with exactly the codes that were found, in no order.
+/// A verdict with the exact set of its codes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outcome {
@@ -158,7 +158,7 @@ impl std::fmt::Display for Outcome {
 }
 
 impl Vector {
-    /// A genuine request of `node-1`, of which the verdict is not said.
+    /// A genuine request of `node-1`, without an expected verdict.
     pub fn genuine() -> Vector {
         Vector {
             row: 67,
@@ -203,12 +203,12 @@ impl Vector {
         }
     }
 
-    /// What the judge says.
+    /// The verdict and codes of the judge.
     pub fn outcome(&self, base: BasePolicy) -> Outcome {
         self.outcome_of(request_pem(&self.request).as_bytes(), base)
     }
 
-    /// What the judge says if this is the request's text.
+    /// The verdict and codes of the judge for another PEM text of the request.
     pub fn outcome_of(&self, text: &[u8], base: BasePolicy) -> Outcome {
         let judged = self.judged(text, base);
         Outcome {
@@ -217,7 +217,7 @@ impl Vector {
         }
     }
 
-    /// All that the judge says.
+    /// The whole judgment.
     #[allow(dead_code)]
     pub fn judgment(&self, base: BasePolicy) -> Judgment {
         self.judged(request_pem(&self.request).as_bytes(), base)
@@ -233,7 +233,7 @@ impl Vector {
         judge(&request, &policy, &self.evidence(), now)
     }
 
-    /// The inventory as a file has it, if there is one.
+    /// The inventory as the content of a file; `None` without an inventory.
     pub fn inventory_file(&self) -> Option<serde_json::Value> {
         let mut file = self.inventory.clone()?;
         file["apiVersion"] = "csr-warden.dev/v1beta1".into();
@@ -241,12 +241,12 @@ impl Vector {
         Some(file)
     }
 
-    /// All that is known of the cluster.
+    /// The evidence about the cluster.
     pub fn evidence(&self) -> Evidence {
         evidence(self.facts(), self.machines.is_some())
     }
 
-    /// Of what that is made.
+    /// The facts about the cluster.
     pub fn facts(&self) -> Vec<TimedFact> {
         let nodes = [self.nodes.as_slice(), &self.others].concat();
         let protected = [self.protected.as_slice(), &self.also_protected].concat();
@@ -263,13 +263,13 @@ impl Vector {
         facts
     }
 
-    /// The request, if this is its text.
+    /// The parsed request with this PEM text.
     pub fn read(&self, text: &[u8]) -> Request {
         let first_seen = self.object.first_seen.map(FirstSeenSpec::event);
         Request::read(self.object(), text).with_first_seen(first_seen)
     }
 
-    /// Whether the verdict may rest on the order in which watches showed objects.
+    /// True if the verdict may depend on the order of watch events.
     #[allow(dead_code)]
     pub fn has_seen_order(&self) -> bool {
         let mut nodes = self.nodes.iter().chain(&self.others);
@@ -306,7 +306,7 @@ impl Vector {
     }
 }
 
-/// The request's text. Signing takes most of the time, and many vectors share a request.
+/// The PEM text of a request, cached because signing is slow and many vectors share a request.
 pub fn request_pem(recipe: &Recipe) -> String {
     static MADE: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
     let key = format!("{recipe:?}");
@@ -318,7 +318,7 @@ pub fn request_pem(recipe: &Recipe) -> String {
     text
 }
 
-/// What the kubelet of `node-1` sends.
+/// The request that the kubelet of `node-1` sends.
 pub fn genuine() -> Recipe {
     Recipe::genuine("node-1", &["node-1"], &["10.0.0.1".parse().unwrap()])
 }

@@ -1,4 +1,4 @@
-//! `docs/verdicts.md`: the codes and the vectors, for people.
+//! The page `docs/verdicts.md`: the codes, the threat table and its vectors.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -60,7 +60,7 @@ pub fn write(rows: &[Row], vectors: &[Vector]) -> String {
     out
 }
 
-/// The codes that the policies as they ship give under `strict` and never under `default`.
+/// The codes that vectors have under the shipped policy `strict` and never under `default`.
 fn strict_only(vectors: &[Vector]) -> BTreeSet<Code> {
     let as_shipped = || vectors.iter().filter(|vector| vector.policy.is_none());
     let seen = |base| -> BTreeSet<Code> {

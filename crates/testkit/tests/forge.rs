@@ -1,4 +1,4 @@
-//! Checks the forge itself: a vector is worth nothing if the request it makes isn't the one it describes.
+//! Tests of the forge: each recipe must produce the request that it describes.
 
 #![allow(
     clippy::expect_used,
@@ -37,7 +37,7 @@ fn genuine() -> Recipe {
     Recipe::genuine("node-1", &["node-1"], &["10.0.0.1".parse().unwrap()])
 }
 
-/// Is the signature of this P-256 request true? Asks ring, over the octets that x509-parser saw.
+/// Verifies the signature of a P-256 request with ring, over the octets that x509-parser parsed.
 fn verifies(request: &X509CertificationRequest<'_>) -> bool {
     let info = &request.certification_request_info;
     UnparsedPublicKey::new(
@@ -48,7 +48,7 @@ fn verifies(request: &X509CertificationRequest<'_>) -> bool {
     .is_ok()
 }
 
-/// `openssl req -verify`, or `None` where there is no openssl.
+/// The result of `openssl req -verify`; `None` without openssl.
 fn openssl_verifies(pem: &str) -> Option<bool> {
     let child = Command::new("openssl")
         .args(["req", "-verify", "-noout"])
@@ -67,7 +67,7 @@ fn openssl_verifies(pem: &str) -> Option<bool> {
         .write_all(pem.as_bytes())
         .unwrap();
     let output = child.wait_with_output().unwrap();
-    // Some releases exit with 0 after a failed verification, so the words decide.
+    // Some releases exit with 0 after a failed verification, so the output decides.
     let words = [output.stdout, output.stderr].concat();
     Some(String::from_utf8_lossy(&words).contains("verify OK"))
 }
@@ -179,7 +179,7 @@ fn shapes_differ_from_each_other() {
 #[test]
 fn shapes_cover_every_row() {
     let rows: BTreeSet<u8> = shapes().iter().map(|s| s.row).collect();
-    // Rows 38 to 47 ask about the cluster, not about the request; 45 has one for its addresses.
+    // Rows 38 to 47 are about the cluster, not about the request; 45 has a shape for its addresses.
     let expected = (18..=37).chain(48..=56);
     assert_eq!(
         expected
@@ -189,11 +189,11 @@ fn shapes_cover_every_row() {
     );
 }
 
-/// A shape that a lenient parser reads must carry a true signature, unless that is what is wrong with it:
-/// otherwise it would be refused for the signature, and its own rule would never be tested.
+/// A shape that a lenient parser accepts must have a valid signature, unless the signature is its fault.
+/// Otherwise it would be refused for the signature, and its own rule would not be tested.
 #[test]
 fn hostile_shapes_are_signed_truly() {
-    // Faults of the key or of the signature itself, which no true signature can cover.
+    // Faults of the key or of the signature, for which no valid signature exists.
     let untrue = [
         "signature-",
         "der-signature-",
@@ -248,7 +248,7 @@ fn faults_write_what_they_say() {
         .collect::<String>();
     let yaml = |text: &str| hex(serde_saphyr::from_str(text).unwrap());
 
-    // The version is `02 01 00`, right at the start of the info.
+    // The version is `02 01 00`, at the start of the info.
     assert!(yaml("{at: version, prepend: {hex: '00'}}").contains("02020000"));
     assert!(yaml("{at: version, length: {long: 0}}").contains("02810100"));
     assert!(

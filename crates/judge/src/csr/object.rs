@@ -86,7 +86,7 @@ pub struct CsrObject {
 }
 
 /// Metadata that is not judged. The API server stores the metadata of an update of `/approval` as it
-/// is sent, so a field that is missing in the update would be lost.
+/// is sent: a missing field would be lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PreservedMetadata {
     /// `metadata.generateName`.

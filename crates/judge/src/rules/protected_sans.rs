@@ -121,7 +121,7 @@ fn is_allowed(case: &Case<'_>, san: &San) -> bool {
 }
 
 /// Checks the pod networks of all Nodes. A kubelet may be able to write a pod network into its own Node
-/// while that has none, so the network of a younger Node never denies an older one.
+/// while that has none. So the network of a younger Node never denies an older one.
 fn check_pod_networks(case: &Case<'_>, ip: IpAddr, node: &Node, findings: &mut Findings) {
     for (network, owner) in case.evidence.nodes.pod_networks(ip) {
         if owner.created > node.created {

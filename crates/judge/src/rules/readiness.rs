@@ -86,8 +86,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
 /// - Objects from the same list have no observed order. Timestamps decide there, even one in the
 ///   future: the Node waits, and its kubelet's next request comes from the watch.
 /// - A Node is identified by its UID. A re-created Node is first seen again.
-/// - A request with a timestamp in the future is older than the Node that came after it, so the
-///   observed order can also make a request wait.
+/// - A request with a timestamp in the future is older than the Node that came after it. The
+///   observed order can thus make a request wait, too.
 fn younger(case: &Case<'_>, node: &Node) -> Option<String> {
     let request = case.request;
     let (name, created, asked) = (&node.name, node.created, request.object.created);

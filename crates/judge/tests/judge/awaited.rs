@@ -1,5 +1,5 @@
-//! What a verdict of Wait names is what the request is parked on. A name too few and nothing would
-//! ever wake it; a name too many and it is judged again for nothing.
+//! The events that a verdict of Wait names. The request is judged again when one of them happens: a
+//! missing event would let it wait forever, a superfluous one would waste a judgment.
 
 mod scenario;
 
@@ -17,11 +17,11 @@ use testkit::policies::BasePolicy;
 use testkit::strategies::{address, any_vector, config};
 use testkit::vector::Vector;
 
-/// More than the things that can be missing one after the other: sources, the Node, its addresses,
-/// their age, a rival.
+/// Maximum number of rounds until a request stops waiting. It exceeds the number of things that can be
+/// missing in turn: sources, the Node, its addresses, their age, a rival.
 const MOST_ROUNDS: usize = 6;
 
-/// What a request waits for, if it does.
+/// The events that a request waits for; `None` if it does not wait.
 fn awaited(judged: &Judgment) -> Option<&[Awaited]> {
     match &judged.verdict {
         Verdict::Wait(awaited) => Some(awaited),
@@ -34,7 +34,7 @@ fn waiting_codes(judged: &Judgment) -> BTreeSet<Code> {
     waits.map(|finding| finding.code).collect()
 }
 
-/// Each thing that is named bears on the verdict by itself.
+/// Checks that each awaited event alone changes the findings.
 fn each_name_matters(scenario: &Scenario, judged: &Judgment) -> Result<(), String> {
     for thing in awaited(judged).unwrap_or_default() {
         let mut changed = scenario.clone();
@@ -48,7 +48,7 @@ fn each_name_matters(scenario: &Scenario, judged: &Judgment) -> Result<(), Strin
     Ok(())
 }
 
-/// Whoever puts right what is named, and again what is named then, gets a request out of waiting.
+/// Checks that a request stops waiting when the awaited things are fixed, round by round.
 fn names_lead_out(scenario: &Scenario) -> Result<(), String> {
     let mut scenario = scenario.clone();
     let mut judged = scenario.judge();
@@ -68,8 +68,8 @@ fn names_lead_out(scenario: &Scenario) -> Result<(), String> {
     Err(format!("no end of waiting: {judged:?}"))
 }
 
-/// Nothing is missing from the names: with all else put right, the request still waits, unless it
-/// is refused.
+/// Checks that no awaited event is missing: with everything else fixed, the request still waits or is
+/// denied.
 fn nothing_else_helps(scenario: &Scenario, judged: &Judgment) -> Result<(), String> {
     let mut changed = scenario.clone();
     changed.put_right_all_but(awaited(judged).unwrap_or_default());
@@ -109,7 +109,7 @@ fn vectors_that_wait_name_what_they_wait_for() {
     assert_eq!(seen, all, "codes that wait, in no vector that does");
 }
 
-/// Its answer would wake the request at once, to be asked again at once.
+/// A failed answer must not wake the request, which would send the query again at once.
 #[test]
 fn who_cannot_be_asked_is_left_alone_for_a_while() {
     let vectors = Vector::all();
@@ -123,7 +123,7 @@ fn who_cannot_be_asked_is_left_alone_for_a_while() {
     }
 }
 
-/// A world in which more may be missing than in [`world`].
+/// A vector in which more may be missing than in [`any_vector`].
 fn unsettled() -> impl Strategy<Value = Vector> {
     let policy = prop_oneof![
         4 => Just(None),
@@ -174,7 +174,7 @@ fn waiting() -> impl Strategy<Value = Scenario> {
         })
 }
 
-/// A Node with names, addresses and pods of its own.
+/// A Node with its own names, addresses and pods.
 fn bystander() -> impl Strategy<Value = NodeSpec> {
     (any::<[bool; 4]>(), 1..7200_i64).prop_map(|(flags, age)| NodeSpec {
         name: "bystander".into(),
@@ -217,7 +217,7 @@ proptest! {
         prop_assert!(held.is_ok(), "{}", held.unwrap_err());
     }
 
-    /// Coming and going alike: which of the two worlds was first makes no difference.
+    /// Neither adding nor removing an unrelated Node changes a judgment.
     #[test]
     fn a_bystander_changes_nothing(scenario in waiting(), bystander in bystander()) {
         let mut more = scenario.clone();

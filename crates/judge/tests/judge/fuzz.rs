@@ -1,5 +1,5 @@
-//! The properties of the fuzz targets, held for every seed and for a mutant of each, so that
-//! they cannot rot while nobody fuzzes. `WRITE_CORPUS=1` writes the seeds to `fuzz/corpus` instead.
+//! Runs the fuzz targets for every seed and for a mutant of each, so that their properties are tested
+//! without a fuzzer. `WRITE_CORPUS=1` writes the seeds to `fuzz/corpus` instead.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,7 +8,8 @@ use judge::Decision;
 use testkit::fuzz_targets::{ALL, Target};
 use testkit::random::Random;
 
-/// libFuzzer makes inputs as long as the longest seed, in bytes, and the longer the slower.
+/// Maximum size of a seed, in bytes. libFuzzer creates inputs as long as the longest seed, and long
+/// ones are slow.
 const LONGEST_SEED: usize = 4096;
 
 #[test]
@@ -28,7 +29,7 @@ fn holds_for_seeds_and_their_mutants() {
     }
 }
 
-/// What is never reached proves nothing.
+/// A decision that no scene reaches would be untested.
 #[test]
 fn scenes_reach_every_decision() {
     let seeds = testkit::fuzz_targets::judge::seeds();
@@ -44,7 +45,7 @@ fn scenes_reach_every_decision() {
     assert!(Decision::ALL.iter().all(is_enough), "{counts:?}");
 }
 
-/// A target that is not in the list would have no seeds, and its properties could rot.
+/// A target that is not in the list would have no seeds and no test.
 #[test]
 fn every_target_is_in_the_list() {
     let mut files: Vec<String> = std::fs::read_dir(concat!(

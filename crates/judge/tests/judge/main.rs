@@ -1,4 +1,4 @@
-//! The judge against its table: vectors, shapes, properties and the fuzz targets.
+//! Tests of the judge against the threat table: vectors, shapes, properties and fuzz targets.
 
 #![allow(
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! What holds for every request and every cluster, tried on many made at random.
+//! Properties that hold for every request and every cluster, tested with random ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use testkit::strategies::{
 };
 use testkit::vector::{Vector, request_pem};
 
-/// The name as its owner compares it, found without the judge's own parser.
+/// The canonical form of a name, computed without the judge's own parser.
 fn canonical(name: &GeneralName) -> String {
     match name {
         GeneralName::Dns(text) => canonical_text(std::str::from_utf8(&text.0).unwrap()),
@@ -64,7 +64,7 @@ proptest! {
         }
     }
 
-    /// The same, where the rest of the request is beyond reproach.
+    /// The same property, with one wrong name in an otherwise correct request.
     #[test]
     fn one_name_too_many_is_never_approved(extra in select(&DNS[..]), kind in select(&IP_TYPES[..])) {
         let mut vector = Vector::genuine();
@@ -110,7 +110,8 @@ proptest! {
         }
     }
 
-    /// Less proof: without the Node, without one of the addresses asked for, with a source unread.
+    /// Less proof: without the Node, without one of the requested addresses, or with a source that has
+    /// not synced.
     #[test]
     fn less_proof_neither_approves_nor_denies(
         vector in any_vector(),
@@ -133,12 +134,12 @@ proptest! {
         for base in BasePolicy::ALL {
             let (before, after) = (vector.outcome(base).verdict, less.outcome(base).verdict);
             prop_assert!(before == Approve || after != Approve, "{before} became {after}");
-            // What hides behind a Node that is being deleted may be wrong in itself.
+            // A request that is ignored because its Node is being deleted may also be wrong.
             prop_assert!(before == Deny || before == Ignore || after != Deny, "{before} became {after}");
         }
     }
 
-    /// Less against it: without another Node, without what one origin protects.
+    /// Less doubt: without another Node, or without the identities of one origin.
     #[test]
     fn less_doubt_never_denies(vector in any_vector(), which in any::<proptest::sample::Index>()) {
         let mut less = vector.clone();
@@ -147,7 +148,7 @@ proptest! {
             less.others.remove(at);
         } else {
             let removed = less.protected.remove(at - vector.others.len());
-            // Where an API server listens is also what proves that a control-plane node may.
+            // The EndpointSlice also proves that a control-plane node may have the address.
             let is_proof = vector.nodes[0].control_plane && removed.kind == ProtectedKind::ApiServerEndpoint;
             prop_assume!(!is_proof);
         }
@@ -157,7 +158,7 @@ proptest! {
         }
     }
 
-    /// What a kubelet asks for because of its Node's addresses, all or some with an IP among them.
+    /// A request for all of the Node's addresses, or for some of them including an IP address.
     #[test]
     fn genuine_requests_are_approved(
         dns in proptest::collection::btree_set("([a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?\\.){0,3}[a-z]{3,9}-?[0-9]\\.?", 0..6),
@@ -191,7 +192,7 @@ proptest! {
         prop_assert_ne!(vector.outcome(BasePolicy::Strict).verdict, Deny);
     }
 
-    /// No byte of the text and none of the DER is there for nothing.
+    /// Every byte of the text and of the DER matters.
     #[test]
     fn a_changed_byte_is_never_approved(
         at in any::<proptest::sample::Index>(),
@@ -211,8 +212,8 @@ proptest! {
         }
     }
 
-    /// The same with a true signature, as an attacker makes it who has the key: what is signed must
-    /// read as the genuine request does, letter for letter but for the case of a name.
+    /// The same with a valid signature, as an attacker with the key can create it. The signed
+    /// content must be that of the genuine request, except for the case of a name.
     #[test]
     fn a_changed_and_signed_byte_is_never_approved(
         at in any::<proptest::sample::Index>(),
@@ -231,7 +232,7 @@ proptest! {
         }
     }
 
-    /// The PEM of any genuine request, of any length, is what the reader makes of it again.
+    /// The PEM of a genuine request of any length is canonical.
     #[test]
     fn genuine_requests_of_any_length_are_exact(name in "[a-z]{1,63}") {
         let mut vector = Vector::genuine();
@@ -246,7 +247,7 @@ proptest! {
     }
 }
 
-/// The content of CertificationRequestInfo, the first element of a request.
+/// The content of CertificationRequestInfo, which is the first element of a request.
 fn info(request: &[u8]) -> Vec<u8> {
     use der::{Decode, Reader, SliceReader, asn1::AnyRef};
     let outer = AnyRef::from_der(request).unwrap();

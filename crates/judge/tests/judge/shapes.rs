@@ -1,5 +1,5 @@
-//! The forge's catalogue of shapes, held against the judge: what is hostile is denied with a code of
-//! its row, and what its row lets go on is approved.
+//! Tests of the judge against the forge's catalog of shapes: a hostile shape is denied with a code of
+//! its row, and a harmless one is approved.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,19 +19,19 @@ struct Shape {
     recipe: testkit::forge::Recipe,
 }
 
-/// Rows whose shapes go on.
+/// Rows with harmless shapes.
 const GOES_ON: [u8; 6] = [0, 23, 29, 37, 55, 56];
 
-/// Shapes that are judged by the code of another row, or otherwise than the rest of their row.
+/// Shapes with the code of another row, or with another verdict than the rest of their row.
 const OTHERWISE: &[(&str, Decision, Option<Code>)] = &[
-    // What cannot be read as one PEM block is not distinguished any further.
+    // Text that is not one PEM block has one code.
     ("pem-end-label", Deny, Some(Code::PemNotExact)),
     ("pem-no-content", Deny, Some(Code::PemNotExact)),
     ("pem-padding-stripped", Deny, Some(Code::PemNotExact)),
     ("pem-padding-extra", Deny, Some(Code::PemNotExact)),
     ("pem-padding-dirty", Deny, Some(Code::PemNotExact)),
     ("pem-base64-junk", Deny, Some(Code::PemNotExact)),
-    // The signature's own encoding is the verifier's to refuse.
+    // The verifier refuses a wrong encoding of the signature.
     ("der-signature-r-padded", Deny, Some(Code::SignatureInvalid)),
     (
         "der-signature-null-parameters",
@@ -40,11 +40,11 @@ const OTHERWISE: &[(&str, Decision, Option<Code>)] = &[
     ),
     ("key-off-curve", Deny, Some(Code::SignatureInvalid)),
     ("key-rsa-exponent-1", Deny, Some(Code::SignatureInvalid)),
-    // Go signs a request with PSS only when told to, and no kubelet tells it.
+    // Go signs with PSS only on request, and no kubelet requests it.
     ("key-rsa-pss", Deny, Some(Code::SignatureAlgorithmRefused)),
     ("subject-cn-missing", Deny, Some(Code::CommonNameMissing)),
     ("subject-empty", Deny, Some(Code::CommonNameMissing)),
-    // The signer writes the subject and the SAN anew, in its own order and not critical.
+    // The signer encodes the subject and the SAN again, in its own order and not critical.
     ("subject-order", Approve, None),
     ("extension-san-critical", Approve, None),
     (
@@ -59,7 +59,7 @@ const OTHERWISE: &[(&str, Decision, Option<Code>)] = &[
         Some(Code::DerNotCanonical),
     ),
     ("names-san-not-a-sequence", Deny, Some(Code::SanMalformed)),
-    // The strict reader knows no such name, so there is no list of names to speak of.
+    // The strict parser does not support this kind of name, so it has no list of names.
     ("name-x400", Deny, Some(Code::SanMalformed)),
     ("name-tag-unknown", Deny, Some(Code::SanMalformed)),
     ("name-dns-constructed", Deny, Some(Code::SanMalformed)),

@@ -1,4 +1,4 @@
-//! The threat table, held against the judge: every vector of `tests/vectors`, under both policies.
+//! Tests of the judge against every vector of `tests/vectors`, under both policies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,7 @@ fn every_vector_is_judged_as_it_says() {
     );
 }
 
-/// What is written names the first of the findings that deny, and all of them.
+/// The reason of a denial is the code of the first denying finding; the message has all of them.
 #[test]
 fn a_denial_says_why() {
     let mut several = 0;
@@ -66,7 +66,7 @@ fn a_denial_says_why() {
     assert!(several > 10, "{several}");
 }
 
-/// What tells that a key is in use reads the same key that is judged, and none where there is none.
+/// `Request::key_of` returns the key that is judged, or none if there is none.
 #[test]
 fn the_key_of_a_request_is_that_which_is_judged() {
     let mut keys = 0;
@@ -88,7 +88,7 @@ fn the_key_of_a_request_is_that_which_is_judged() {
     assert_eq!(Request::key_of(&padded), None);
 }
 
-/// Bytes that wait to be looked at are held in another form.
+/// A packed request gives the same result as an unpacked one.
 #[test]
 fn a_request_that_has_waited_is_read_as_one_that_has_not() {
     for vector in Vector::all() {
@@ -114,7 +114,7 @@ fn vectors_are_many_and_each_has_a_title_of_its_own() {
     assert!(titles.len() >= LEAST, "only {} vectors", titles.len());
 }
 
-/// A strict policy that approves without an independent source would be none.
+/// The policy `strict` must not approve without an independent source.
 #[test]
 fn strict_never_approves_on_the_nodes_word() {
     let loosened = |vector: &Vector| {
@@ -152,8 +152,8 @@ fn every_code_has_a_vector() {
     assert!(unseen.is_empty(), "no vector expects {unseen:?}");
 }
 
-/// Two vectors, one on each side of the line: with a code of the row and without; or, for a row that
-/// only lets go on and so has no code, approved and not approved.
+/// Each row has vectors with and without one of its codes. A row without codes has vectors that are
+/// approved and vectors that are not.
 #[test]
 fn every_row_has_vectors_on_both_sides_of_its_line() {
     let vectors = Vector::all();
@@ -186,7 +186,7 @@ fn every_row_has_vectors_on_both_sides_of_its_line() {
     }
 }
 
-/// `UPDATE_DOCS=1 cargo test -p judge` writes it anew.
+/// `UPDATE_DOCS=1 cargo test -p judge` writes it again.
 #[test]
 fn the_document_is_up_to_date() {
     let (path, text) = (

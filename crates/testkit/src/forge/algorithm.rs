@@ -1,11 +1,11 @@
-//! What a request can be signed with, and what that makes.
+//! Signature algorithms, and the signatures that they produce.
 
 use ring::digest;
 use serde::Deserialize;
 
 use super::{der::Node, oid::oid};
 
-/// What a request can be signed with.
+/// A signature algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
@@ -13,7 +13,7 @@ pub enum Algorithm {
     EcdsaSha256,
     EcdsaSha384,
     EcdsaSha512,
-    /// Only to be named: the forge cannot sign with MD5, a fixture can.
+    /// For the AlgorithmIdentifier only: the forge cannot sign with MD5. A fixture has such a signature.
     RsaMd5,
     RsaSha1,
     RsaSha256,
@@ -73,12 +73,12 @@ fn pss(hash: &str, salt: u8) -> Node {
     ])
 }
 
-/// A made signature, not yet wrapped.
+/// A signature that is not encoded yet.
 #[derive(Clone, Debug)]
 pub enum Signed {
-    /// ECDSA's two numbers, big-endian, each as wide as the curve.
+    /// r and s of ECDSA, big-endian, each as wide as the curve.
     Ecdsa(Vec<u8>, Vec<u8>),
-    /// Octets that go into the BIT STRING as they are.
+    /// The octets of the BIT STRING.
     Plain(Vec<u8>),
 }
 

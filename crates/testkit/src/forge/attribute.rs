@@ -1,4 +1,4 @@
-//! Attributes of the request, of which a genuine one has exactly the extension request.
+//! Attributes of a request. A genuine request has exactly one, the extension request.
 
 use serde::Deserialize;
 
@@ -16,12 +16,12 @@ use super::{
 pub enum Attribute {
     /// The extension request with the recipe's own extensions.
     ExtensionRequest,
-    /// An extension request with these values, each a list of extensions; no list is an empty SET.
+    /// An extension request with these values, each a list of extensions. An empty list is an empty SET.
     ExtensionRequestOf(Vec<Vec<Extension>>),
-    /// The same under Microsoft's identifier, which Go ignores and others don't.
+    /// The same with Microsoft's object identifier, which Go ignores and other parsers accept.
     MsExtensionRequestOf(Vec<Vec<Extension>>),
     ChallengePassword(Octets),
-    /// Any other.
+    /// Any other attribute.
     Custom(Custom),
 }
 
@@ -31,18 +31,18 @@ pub enum Attribute {
 pub struct Custom {
     #[serde(rename = "type")]
     pub oid: Oid,
-    /// Encoded elements, joined as they are inside the SET.
+    /// The encoded elements of the SET, concatenated.
     #[serde(default)]
     pub values: Octets,
 }
 
 impl Attribute {
-    /// The element. `own` are the recipe's extensions, and `extension` makes the element of any.
+    /// Encodes the attribute. `own` are the recipe's extensions, and `extension` encodes one.
     pub fn node(&self, own: &[Extension], extension: &dyn Fn(&Extension) -> Node) -> Node {
         let extensions = |list: &[Extension]| {
             Node::sequence(list.iter().map(extension).collect()).named("extensions")
         };
-        // Values stay in the order given: a second one is already what no genuine request has.
+        // Values stay in the given order: a genuine request has only one.
         let request =
             |name: &str, values: Vec<Node>| attribute(&oid(name), Node::constructed(0x31, values));
         match self {

@@ -1,38 +1,38 @@
-//! A tree of named TLVs that writes DER, and on request writes it wrong.
+//! An encoder for a tree of named TLVs, in DER or with faults.
 
-/// How a length is written.
+/// The encoding of a length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Length {
-    /// As DER demands.
+    /// As DER requires.
     #[default]
     Minimal,
-    /// In the long form, with this many octets more than it needs (0: long form where short would do).
+    /// The long form with this many superfluous octets; 0 is the long form of a short length.
     Long(usize),
-    /// BER's indefinite form: 0x80, the content, 0x00 0x00.
+    /// The indefinite form of BER: 0x80, the content, 0x00 0x00.
     Indefinite,
-    /// A definite length that is a lie.
+    /// A definite length, right or wrong.
     Claim(usize),
 }
 
-/// What an element holds: leading octets, then child elements. A primitive has no children, except a
-/// wrapper such as an OCTET STRING around more DER.
+/// An element: leading octets, then child elements. A primitive has no children, except a wrapper such
+/// as an OCTET STRING around more DER.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
-    /// The segment by which a fault finds it; may be empty.
+    /// The path segment by which a fault finds it; may be empty.
     pub name: &'static str,
     /// The identifier octets.
     pub tag: Vec<u8>,
     /// Octets before the children (a BIT STRING's count of unused bits, or all of a primitive).
     pub head: Vec<u8>,
-    /// Elements inside.
+    /// Child elements.
     pub children: Vec<Node>,
     /// Octets after the children, still inside.
     pub tail: Vec<u8>,
     /// Octets after the whole element.
     pub after: Vec<u8>,
-    /// How the length is written.
+    /// The encoding of the length.
     pub length: Length,
-    /// The content is cut into two inner OCTET STRINGs, as BER's constructed strings are.
+    /// True to split the content into two inner OCTET STRINGs, as a constructed string of BER.
     pub segmented: bool,
 }
 
@@ -46,7 +46,7 @@ impl Node {
         }
     }
 
-    /// An element made of others.
+    /// A constructed element.
     pub fn constructed(tag: u8, children: Vec<Node>) -> Self {
         Self {
             tag: vec![tag],
@@ -60,13 +60,13 @@ impl Node {
         Self::constructed(0x30, children)
     }
 
-    /// A SET OF, sorted as DER demands.
+    /// A SET OF, sorted as DER requires.
     pub fn set(mut children: Vec<Node>) -> Self {
         children.sort_by_cached_key(Node::tlv);
         Self::constructed(0x31, children)
     }
 
-    /// An INTEGER from unsigned big-endian octets, made minimal and positive.
+    /// A minimal, positive INTEGER from unsigned big-endian octets.
     pub fn unsigned(octets: &[u8]) -> Self {
         let skip = octets.iter().take_while(|o| **o == 0).count();
         let mut content = octets[skip.min(octets.len())..].to_vec();
@@ -109,7 +109,7 @@ impl Node {
         }
     }
 
-    /// Gives the element the name by which faults find it.
+    /// Sets the name by which faults find the element.
     pub fn named(mut self, name: &'static str) -> Self {
         self.name = name;
         self
@@ -125,7 +125,7 @@ impl Node {
         out
     }
 
-    /// The element alone, without what comes after it. This is what a signature covers.
+    /// The element without the octets after it. A signature covers this.
     pub fn tlv(&self) -> Vec<u8> {
         let mut content = self.content();
         if self.segmented {
@@ -140,14 +140,14 @@ impl Node {
         out
     }
 
-    /// The element and what comes after it.
+    /// Writes the element and the octets after it.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend(self.tlv());
         out.extend_from_slice(&self.after);
     }
 
-    /// The element at a dotted path. The first segment is looked for anywhere, outermost first; each
-    /// later one is the name or the index of a child.
+    /// The element at a dotted path. The first segment may be anywhere in the tree, outermost first.
+    /// Each later segment is the name or the index of a child.
     pub fn at(&mut self, path: &str) -> Option<&mut Node> {
         let (first, rest) = path.split_once('.').map_or((path, ""), |(f, r)| (f, r));
         let mut node = self.find(first)?;
@@ -167,7 +167,7 @@ impl Node {
         self.children.iter_mut().find_map(|c| c.find(name))
     }
 
-    /// Every path that [`Node::at`] understands, for the message when one is mistyped.
+    /// Every path that [`Node::at`] accepts, for the error about a mistyped one.
     pub fn paths(&self) -> Vec<String> {
         let mut out = Vec::new();
         self.list(self.name.to_owned(), &mut out);
@@ -186,7 +186,7 @@ impl Node {
     }
 }
 
-/// Cuts a string's content in two, each half an OCTET STRING (X.690 8.14.3) or a BIT STRING (8.6.4).
+/// Splits a string's content into two OCTET STRINGs (X.690 8.14.3) or BIT STRINGs (8.6.4).
 fn segments(bits: bool, content: &[u8]) -> Vec<u8> {
     let content = if bits { &content[1..] } else { content };
     let (left, right) = content.split_at(content.len() / 2);

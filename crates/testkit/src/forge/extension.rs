@@ -1,4 +1,4 @@
-//! Extensions that a request asks for.
+//! Requested extensions.
 
 use serde::Deserialize;
 
@@ -9,15 +9,15 @@ use super::{
     oid::{Oid, oid},
 };
 
-/// How `critical` is written.
+/// The encoding of `critical`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Critical {
-    /// Left out, which means FALSE and is the only way DER allows to say so.
+    /// Missing, which is the only DER encoding of FALSE.
     #[default]
     Absent,
     True,
-    /// FALSE, written out.
+    /// FALSE, encoded explicitly.
     False,
 }
 
@@ -29,13 +29,13 @@ pub enum Extension {
     San,
     /// A SAN with these names.
     SanOf(Vec<GeneralName>),
-    /// basicConstraints: is it a CA?
+    /// basicConstraints with this value of `cA`.
     Ca(bool),
     /// keyUsage, as bit numbers of RFC 5280 4.2.1.3 (0 digitalSignature, 5 keyCertSign).
     KeyUsage(Vec<u8>),
     ExtKeyUsage(Vec<Oid>),
     Policies(Vec<Oid>),
-    /// Any other.
+    /// Any other extension.
     Custom(Custom),
 }
 
@@ -47,12 +47,12 @@ pub struct Custom {
     pub oid: Oid,
     #[serde(default)]
     pub critical: Critical,
-    /// What the OCTET STRING holds.
+    /// The content of the OCTET STRING.
     pub value: Octets,
 }
 
 impl Extension {
-    /// The element. `san` and `san_critical` are what the recipe says of its own SAN.
+    /// Encodes the extension. `san` and `san_critical` are the recipe's own SAN.
     pub fn node(&self, san: &[GeneralName], san_critical: Critical) -> Node {
         let list = |oids: &[Oid]| oids.iter().map(Oid::node).collect();
         match self {

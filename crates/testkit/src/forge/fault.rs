@@ -1,4 +1,4 @@
-//! Faults: how one element of the encoding is spoiled.
+//! Faults, each of which corrupts one element of the encoding.
 
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ use super::{
     oid::Oid,
 };
 
-/// What is done to the element at a path. Every field may be given at once; they act in the order below.
+/// Changes to the element at a path, applied in the order of the fields.
 ///
 /// A path begins with any element's name and goes down by name or index: `request`, `version`, `subject.0`,
 /// `subject.1.0.value`, `spki.algorithm`, `attributes`, `extensions.0`, `san.value.names.0`, `signature.ecdsa.r`.
@@ -20,11 +20,11 @@ pub struct Fault {
     pub children: Option<Vec<usize>>,
     /// Replaces the whole content.
     pub content: Option<Octets>,
-    /// Replaces the content by this identifier's.
+    /// Replaces the content with that of this object identifier.
     pub oid: Option<Oid>,
-    /// Puts octets first in the content (`{hex: "00"}` makes an INTEGER non-minimal).
+    /// Inserts octets before the content (`{hex: "00"}` makes an INTEGER non-minimal).
     pub prepend: Option<Octets>,
-    /// Puts octets last in the content.
+    /// Appends octets to the content.
     pub append: Option<Octets>,
     /// Overwrites octets of the content.
     pub poke: Option<Poke>,
@@ -34,7 +34,7 @@ pub struct Fault {
     pub tag: Option<Tag>,
     pub constructed: Option<Constructed>,
     pub length: Option<LengthFault>,
-    /// Puts octets after the element.
+    /// Inserts octets after the element.
     pub after: Option<Octets>,
 }
 
@@ -54,21 +54,21 @@ pub enum Tag {
     Many(Vec<u8>),
 }
 
-/// How an element is made constructed.
+/// A way to make an element constructed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Constructed {
-    /// Only the bit is set; the content stays.
+    /// Set the bit only; the content stays.
     Bit,
-    /// BER's constructed string: the content comes in two segments.
+    /// A constructed string of BER: split the content into two segments.
     Segments,
 }
 
-/// How the length is misspelt.
+/// A wrong encoding of the length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LengthFault {
-    /// Long form with this many superfluous octets; 0 is the long form where the short one would do.
+    /// The long form with this many superfluous octets; 0 is the long form of a short length.
     Long(usize),
     Indefinite,
     /// This length, true or not.
@@ -76,7 +76,7 @@ pub enum LengthFault {
 }
 
 impl Fault {
-    /// A fault at a path that does nothing yet.
+    /// A fault at a path, without changes yet.
     pub fn at(path: &str) -> Self {
         Self {
             at: path.to_owned(),
@@ -84,7 +84,8 @@ impl Fault {
         }
     }
 
-    /// Spoils the tree; panics when there is no such element, for then the vector is wrong.
+    /// Applies the fault to the tree. Panics if the element does not exist, because then the vector
+    /// is wrong.
     pub fn apply(&self, root: &mut Node) {
         let known = root.paths();
         let node = root
@@ -145,7 +146,7 @@ impl Fault {
     }
 }
 
-/// Replaces the content; the children are gone, so later faults cannot name them.
+/// Replaces the content and drops the children, so later faults cannot name them.
 fn replace(node: &mut Node, content: Vec<u8>) {
     node.head = content;
     node.children.clear();

@@ -1,19 +1,19 @@
-//! Requests made by openssl, for the keys and digests that the forge cannot sign with.
+//! Requests from openssl, for keys and digests that the forge cannot sign with.
 //!
-//! They are all for `node-1` with `DNS:node-1, IP:10.0.0.1`; `fixtures/make.sh` remakes them.
+//! All are for `node-1` with `DNS:node-1, IP:10.0.0.1`. `fixtures/make.sh` re-creates them.
 
 use serde::Deserialize;
 
 macro_rules! fixtures {
     ($($variant:ident => $file:literal,)*) => {
-        /// A ready-made request.
+        /// A prebuilt request.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
         pub enum Fixture {
             $(#[serde(rename = $file)] $variant,)*
         }
 
         impl Fixture {
-            /// All of them.
+            /// Every fixture.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// The PEM text as openssl wrote it.

@@ -26,9 +26,9 @@ pub enum GeneralName {
     EdiParty(Octets),
     /// Any tag with any content.
     Raw(RawName),
-    /// That many distinct DNS names: `n0.example`, `n1.example`…
+    /// This number of distinct DNS names: `n0.example`, `n1.example`…
     ManyDns(usize),
-    /// That many distinct addresses, from 10.0.0.1 up.
+    /// This number of distinct addresses, from 10.0.0.1 up.
     ManyIp(u32),
 }
 
@@ -38,7 +38,7 @@ pub enum GeneralName {
 pub struct OtherName {
     #[serde(rename = "type")]
     pub oid: Oid,
-    /// Written as a UTF8String.
+    /// The value, encoded as a UTF8String.
     pub value: Octets,
 }
 
@@ -52,7 +52,7 @@ pub struct RawName {
 }
 
 impl GeneralName {
-    /// The elements: one, except for the `many` kinds.
+    /// Encodes the name: one element, except for the `many` kinds.
     pub fn nodes(&self) -> Vec<Node> {
         let utf8 = |value: &Octets| string(StringType::Utf8, &value.0);
         let one = match self {
@@ -85,7 +85,7 @@ impl GeneralName {
     }
 }
 
-/// GeneralNames.
+/// Encodes GeneralNames.
 pub fn names(entries: &[GeneralName]) -> Node {
     Node::sequence(entries.iter().flat_map(GeneralName::nodes).collect()).named("names")
 }

@@ -1,7 +1,7 @@
-//! Signing keys that are the same on every run.
+//! Signing keys that are the same in every run.
 //!
-//! An elliptic key is derived from its seed, so `Key::p256("node-1")` is one key wherever it is named
-//! and every request is byte-for-byte repeatable. RSA keys are checked in, one for each size.
+//! An elliptic curve key is derived from its seed, so `Key::p256("node-1")` is always the same key and
+//! every request is reproducible. RSA keys are checked in, one for each size.
 
 use ring::{digest, signature::KeyPair as _};
 use serde::Deserialize;
@@ -32,7 +32,7 @@ pub enum KeyKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     pub kind: KeyKind,
-    /// What an elliptic key is derived from; RSA ignores it.
+    /// The seed of an elliptic curve key; RSA ignores it.
     pub seed: String,
 }
 
@@ -64,7 +64,7 @@ impl Key {
         Self::new(kind, "")
     }
 
-    /// What a Go program signs with when it isn't told.
+    /// The algorithm that Go signs with by default.
     pub fn default_algorithm(&self) -> Algorithm {
         match self.kind {
             KeyKind::P256 => Algorithm::EcdsaSha256,
@@ -77,7 +77,7 @@ impl Key {
         }
     }
 
-    /// SubjectPublicKeyInfo; `compressed` asks for the short form of an elliptic point.
+    /// The SubjectPublicKeyInfo; `compressed` selects the short form of an elliptic curve point.
     pub fn spki(&self, compressed: bool) -> Node {
         let (algorithm, key) = match self.kind {
             KeyKind::P256 => self.curve(
@@ -122,8 +122,8 @@ impl Key {
         )
     }
 
-    /// The P-256 key of this seed for whoever signs very often: its signatures are made several times
-    /// as fast and differ from run to run.
+    /// The P-256 key of this seed for frequent signing. It is several times as fast, and its
+    /// signatures are random.
     pub fn p256_pair(&self) -> ring::signature::EcdsaKeyPair {
         let key = p256_key(&self.seed);
         ring::signature::EcdsaKeyPair::from_private_key_and_public_key(
@@ -135,7 +135,7 @@ impl Key {
         .expect("a scalar and its point")
     }
 
-    /// Signs `message`; panics if this key cannot do `algorithm`.
+    /// Signs `message`. Panics if this key does not support `algorithm`.
     pub fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Signed {
         use p521::ecdsa::signature::hazmat::PrehashSigner as _;
         let hash = || digest::digest(algorithm.ecdsa_digest(), message);
@@ -191,7 +191,7 @@ fn p384_key(seed: &str) -> p384::ecdsa::SigningKey {
 
 fn p521_key(seed: &str) -> p521::ecdsa::SigningKey {
     scalar("p521", seed, |s: &[u8; 66]| {
-        // Only the lowest bit of the first octet is within 521 bits.
+        // 521 bits have only the lowest bit of the first octet.
         let mut s = *s;
         s[0] &= 1;
         p521::ecdsa::SigningKey::from_slice(&s).ok()
@@ -204,7 +204,7 @@ fn ed25519_key(seed: &str) -> ring::signature::Ed25519KeyPair {
     })
 }
 
-/// Octets from the seed, drawn again in the rare case that they are no scalar of the curve.
+/// A scalar from the seed, derived again in the rare case that the octets are not valid on the curve.
 fn scalar<const N: usize, K>(curve: &str, seed: &str, accept: impl Fn(&[u8; N]) -> Option<K>) -> K {
     (0_u32..)
         .find_map(|attempt| {

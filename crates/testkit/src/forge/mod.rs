@@ -1,13 +1,12 @@
-//! Forges PKCS#10 requests: the one a kubelet sends, and every way to send another.
+//! Builder of PKCS#10 requests: the genuine request of a kubelet, and hostile variants of it.
 //!
-//! It uses nothing of the judge, so a mistake there cannot hide in the vectors that are meant to find
-//! it.
+//! It uses no code of the judge, so a defect there cannot hide in the vectors that should find it.
 //!
 //! A request is built in three steps, each of which a [`Recipe`] can change:
-//! 1. a named [`der::Node`] tree, from what the recipe says the request holds;
-//! 2. [`fault::Fault`]s, which spoil the encoding of chosen nodes;
-//! 3. the self-signature, over the spoiled bytes, so that a hostile request is refused for its shape and
-//!    not for a signature that happens to fail.
+//! 1. a named [`der::Node`] tree, from the content in the recipe;
+//! 2. [`fault::Fault`]s, which corrupt the encoding of chosen nodes;
+//! 3. the self-signature over the corrupted bytes, so that a hostile request is refused for its shape
+//!    and not for an invalid signature.
 //!
 //! See `README.md` for every field with an example.
 

@@ -1,4 +1,4 @@
-//! Octets as a vector writes them: text, hex, repetition, or a list of those.
+//! Octets in the YAML of vectors: text, hex, repetition, or a list of those.
 
 use std::{fmt, net::IpAddr};
 
@@ -18,9 +18,9 @@ impl<T: AsRef<[u8]> + ?Sized> From<&T> for Octets {
     }
 }
 
-/// An iPAddress: text that is an IP address gives its 4 or 16 octets, all else is taken as it is.
+/// An iPAddress. The text of an IP address becomes its 4 or 16 octets; any other text stays as it is.
 ///
-/// Unlike Go, `::ffff:10.0.0.1` stays 16 octets: that is the hostile form.
+/// Unlike in Go, `::ffff:10.0.0.1` stays 16 octets, which is the hostile form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IpOctets(pub Vec<u8>);
 
@@ -62,7 +62,7 @@ impl<'de> Visitor<'de> for OctetsVisitor {
         Ok(text.as_bytes().to_vec())
     }
 
-    // YAML reads an unquoted number as one; a vector means its digits.
+    // An unquoted number in YAML is a number; a vector means its digits.
     fn visit_u64<E: Error>(self, number: u64) -> Result<Vec<u8>, E> {
         Ok(number.to_string().into_bytes())
     }
@@ -99,7 +99,7 @@ impl<'de> Visitor<'de> for OctetsVisitor {
     }
 }
 
-/// Octets from hex digits; spaces and colons between them are ignored.
+/// Parses hex digits; spaces and colons between them are ignored.
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text
         .chars()

@@ -1,4 +1,4 @@
-//! Object identifiers, by number or by the name the field uses.
+//! Object identifiers, by number or by their usual name.
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -31,12 +31,12 @@ impl Oid {
     }
 }
 
-/// An identifier that the code itself names; panics on a mistyped one.
+/// A known object identifier. Panics on an unknown name.
 pub fn oid(name: &str) -> Oid {
     Oid::try_from(name.to_owned()).expect("a known identifier")
 }
 
-/// A text that is no object identifier.
+/// The error for text that is not an object identifier.
 #[derive(Debug, Error)]
 #[error("`{0}` is neither a dotted object identifier nor a known name")]
 pub struct UnknownOid(String);
@@ -69,7 +69,7 @@ fn base128(arc: u128) -> Vec<u8> {
     out
 }
 
-/// The names that a recipe may use.
+/// The names that a recipe may use, with their object identifiers.
 pub const NAMED: &[(&str, &str)] = &[
     // Subject attributes, RFC 4519 and PKCS#9.
     ("CN", "2.5.4.3"),
@@ -119,7 +119,7 @@ pub const NAMED: &[(&str, &str)] = &[
     ("X25519", "1.3.101.110"),
     ("Ed448", "1.3.101.113"),
     ("dsa", "1.2.840.10040.4.1"),
-    // Signatures and what they are made of.
+    // Signatures, and the algorithms in their parameters.
     ("ecdsa-sha1", "1.2.840.10045.4.1"),
     ("ecdsa-sha224", "1.2.840.10045.4.3.1"),
     ("ecdsa-sha256", "1.2.840.10045.4.3.2"),

@@ -1,10 +1,10 @@
-//! The PEM around a request, and every fault of it.
+//! The PEM encoding of a request, and its faults.
 
 use serde::Deserialize;
 
 use super::Recipe;
 
-/// What is done to the base64 padding.
+/// A fault of the base64 padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Padding {
@@ -16,12 +16,12 @@ pub enum Padding {
     DirtyBits,
 }
 
-/// The PEM part of a recipe; by default what Go's encoding/pem writes.
+/// The PEM part of a recipe; by default as Go's encoding/pem writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PemRecipe {
     pub label: String,
-    /// The END line's label, when it is another.
+    /// The label of the END line; by default that of the BEGIN line.
     pub end_label: Option<String>,
     /// Text before the BEGIN line.
     pub before: String,
@@ -29,25 +29,25 @@ pub struct PemRecipe {
     pub after: String,
     /// RFC 1421 headers, each a whole line.
     pub headers: Vec<String>,
-    /// Characters in a line of base64; 0 puts it all in one.
+    /// Characters in a line of base64; 0 is a single line.
     pub width: usize,
     pub newline: String,
-    /// Is there a newline after the END line?
+    /// True for a newline after the END line.
     pub final_newline: bool,
     pub padding: Option<Padding>,
-    /// Text put into the base64, before any line is broken.
+    /// Text to insert into the base64, before it is broken into lines.
     pub insert: Option<Insert>,
-    /// The block comes this often.
+    /// The number of copies of the block.
     pub copies: usize,
     /// Requests whose text comes before this one's.
     pub first: Vec<Recipe>,
     /// Requests whose text comes after this one's.
     pub then: Vec<Recipe>,
-    /// The whole text, whatever else is said.
+    /// The whole text, instead of all other fields.
     pub raw: Option<String>,
 }
 
-/// Text put into the base64.
+/// Text to insert into the base64.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Insert {
@@ -77,7 +77,7 @@ impl Default for PemRecipe {
 }
 
 impl PemRecipe {
-    /// The text around `der`.
+    /// Encodes `der`.
     pub fn text(&self, der: &[u8]) -> String {
         if let Some(raw) = &self.raw {
             return raw.clone();
@@ -123,7 +123,7 @@ impl PemRecipe {
     fn body(&self, der: &[u8]) -> String {
         let mut body = base64(der);
         let padded = body.ends_with('=');
-        // Without padding two of these would change nothing, and the vector would pass for genuine.
+        // Without padding two of these would change nothing, and the request would stay genuine.
         let need = |what: &str| {
             assert!(
                 padded,
@@ -161,7 +161,7 @@ impl PemRecipe {
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Standard base64 with padding.
+/// Encodes standard base64 with padding.
 pub fn base64(octets: &[u8]) -> String {
     let mut out = String::new();
     for chunk in octets.chunks(3) {

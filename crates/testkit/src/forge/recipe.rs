@@ -1,4 +1,4 @@
-//! The recipe of one request.
+//! The recipe of one request: its content and its faults.
 
 use std::net::IpAddr;
 
@@ -18,48 +18,48 @@ use super::{
     subject::{NameAttribute, name},
 };
 
-/// What a request is made of. Whatever is left out is as a kubelet does it: with `node`, `dns` and `ip`
-/// alone the request is the one that Go's `x509.CreateCertificateRequest` makes of a kubelet's template
-/// (kubernetes pkg/kubelet/certificate/kubelet.go, `newGetTemplateFn`).
+/// The content of a request. Missing fields are as in a kubelet's request. With `node`, `dns` and `ip`
+/// alone the request equals the one that Go's `x509.CreateCertificateRequest` creates from a kubelet's
+/// template (kubernetes pkg/kubelet/certificate/kubelet.go, `newGetTemplateFn`).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// The node's name, from which the CN and the key's seed come.
+    /// The node's name, which is part of the CN and the default seed of the key.
     pub node: String,
-    /// DNS names, in this order.
+    /// The DNS names, in this order.
     pub dns: Vec<Octets>,
-    /// IP addresses, after the DNS names.
+    /// The IP addresses, after the DNS names.
     pub ip: Vec<IpOctets>,
-    /// More names of any kind, after those.
+    /// Additional names of any kind, after the addresses.
     pub names: Vec<GeneralName>,
 
     /// The organizations, which Go puts in one RDN.
     pub org: Vec<Octets>,
     /// The common names, each in its own RDN; by default `system:node:` and the node.
     pub cn: Option<Vec<Octets>>,
-    /// The whole subject instead: a list of RDNs, each a list of attributes.
+    /// The whole subject, instead of `org` and `cn`: a list of RDNs, each a list of attributes.
     pub subject: Option<Vec<Vec<NameAttribute>>>,
 
     pub san_critical: Critical,
-    /// The extensions; by default the SAN if there are names.
+    /// The extensions; by default the SAN, if there are names.
     pub extensions: Option<Vec<Extension>>,
-    /// The attributes; by default one extension request if there are extensions.
+    /// The attributes; by default one extension request, if there are extensions.
     pub attributes: Option<Vec<Attribute>>,
 
-    /// The version number: 0 stands for version 1.
+    /// The version number; 0 is version 1.
     pub version: u8,
     pub key: KeyKind,
     /// The key's seed, by default the node's name.
     pub key_seed: Option<String>,
-    /// Writes an elliptic key's point in the compressed form.
+    /// Encodes the point of an elliptic curve key in compressed form.
     pub compressed: bool,
     pub signature: SignatureRecipe,
 
-    /// How the encoding is spoiled, one after the other.
+    /// The faults of the encoding, applied in this order.
     pub faults: Vec<Fault>,
-    /// The whole DER instead.
+    /// The whole DER, instead of the fields above.
     pub raw_der: Option<Octets>,
-    /// A ready-made request instead; only `pem` still matters.
+    /// A prebuilt request, instead of all fields but `pem`.
     pub fixture: Option<Fixture>,
     pub pem: PemRecipe,
 }
@@ -91,7 +91,7 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// What the kubelet of `node` sends.
+    /// The request that the kubelet of `node` sends.
     pub fn genuine(node: &str, dns: &[&str], ips: &[IpAddr]) -> Self {
         Self {
             node: node.to_owned(),
@@ -101,10 +101,10 @@ impl Recipe {
         }
     }
 
-    /// A recipe in YAML.
+    /// Parses a recipe from YAML.
     ///
     /// # Errors
-    /// When it is no YAML, or has a field that a recipe doesn't.
+    /// Malformed YAML, or an unknown field.
     pub fn from_yaml(text: &str) -> Result<Self, serde_saphyr::Error> {
         serde_saphyr::from_str(text)
     }
@@ -120,12 +120,12 @@ impl Recipe {
         Key::new(self.key, self.key_seed.as_ref().unwrap_or(&self.node))
     }
 
-    /// The PEM text: what goes into `spec.request`.
+    /// The PEM text, which is the content of `spec.request`.
     pub fn pem(&self) -> String {
         self.pem.text(&self.der())
     }
 
-    /// The DER, or what takes its place.
+    /// The DER, or the bytes that replace it.
     pub fn der(&self) -> Vec<u8> {
         if let Some(raw) = &self.raw_der {
             return raw.0.clone();
@@ -135,8 +135,8 @@ impl Recipe {
         }
         let key = self.signing_key();
         let canonical = self.info(&key);
-        // A fault may sit in the part that is signed, so the request is made twice: the first time only to
-        // learn which bytes the signature has to cover.
+        // A fault may be in the signed part, so the request is built twice. The first time is only to get
+        // the bytes that the signature must cover.
         let unsigned = self.request(&key, &canonical, &canonical.tlv());
         let mut unsigned = unsigned;
         let sent = unsigned.at("info").map_or_else(Vec::new, |info| info.tlv());
@@ -185,7 +185,7 @@ impl Recipe {
             Node::unsigned(&[self.version]).named("version"),
             name(&self.rdns()).named("subject"),
             key.spki(self.compressed),
-            // Unsorted: Go keeps the order given, and a second attribute is a fault in itself.
+            // Unsorted: Go keeps the given order, and a second attribute is already a fault.
             Node::constructed(0xa0, attributes).named("attributes"),
         ])
         .named("info")

@@ -1,4 +1,4 @@
-//! RSA: ring where it can sign, and textbook arithmetic for what it rightly refuses.
+//! RSA signatures: by ring, or by textbook arithmetic for weak parameters that ring refuses.
 
 use p521::elliptic_curve::bigint::{
     Odd, U1024, U2048,
@@ -55,7 +55,7 @@ impl Size {
         .named("rsa")
     }
 
-    /// Signs, PKCS#1 v1.5 or PSS as the algorithm says.
+    /// Signs with PKCS#1 v1.5 or PSS, depending on the algorithm.
     pub fn sign(self, algorithm: Algorithm, message: &[u8]) -> Vec<u8> {
         let key = self.load();
         let padding: &dyn sig::RsaEncoding = match algorithm {
@@ -79,7 +79,7 @@ impl Size {
 }
 
 impl Private {
-    /// PKCS#1 v1.5 by hand (RFC 8017 8.2.1), because ring signs neither with 1024 bits nor with SHA-1.
+    /// Signs with PKCS#1 v1.5 (RFC 8017 8.2.1). Ring signs neither with 1024 bits nor with SHA-1.
     fn textbook(&self, algorithm: Algorithm, message: &[u8]) -> Vec<u8> {
         // DigestInfo up to the digest, RFC 8017 9.2 note 1.
         let (digest, prefix): (_, &[u8]) = match algorithm {

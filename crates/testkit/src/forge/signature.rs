@@ -1,4 +1,4 @@
-//! The self-signature, and how to get it wrong.
+//! The self-signature of a request, and its faults.
 
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ use super::{
     keys::Key,
 };
 
-/// How the signature differs from the one that belongs there.
+/// A fault of the signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Break {
@@ -18,20 +18,20 @@ pub enum Break {
     Empty,
     /// Right length, all zero (r = s = 0 for ECDSA).
     Zero,
-    /// A true signature over other bytes.
+    /// A valid signature over other bytes.
     OtherContent,
-    /// ECDSA as r and s side by side (IEEE P1363), not as DER.
+    /// ECDSA as the concatenation of r and s (IEEE P1363), not as DER.
     P1363,
 }
 
-/// What the signature covers.
+/// The bytes that the signature covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Over {
-    /// The octets as they are sent.
+    /// The bytes as they are sent.
     #[default]
     Sent,
-    /// The octets as DER would have them before any fault: what a verifier checks that decodes and encodes again.
+    /// The canonical DER without faults, as a verifier sees it that decodes and encodes again.
     Canonical,
 }
 
@@ -39,11 +39,11 @@ pub enum Over {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SignatureRecipe {
-    /// What signs; by default what Go would choose for the key.
+    /// The signature algorithm; by default the one that Go chooses for the key.
     pub algorithm: Option<Algorithm>,
-    /// What the AlgorithmIdentifier says, when that is something else.
+    /// The algorithm in the AlgorithmIdentifier; by default the one that signs.
     pub named: Option<Algorithm>,
-    /// Signs with the key of this seed instead of the one in the request.
+    /// The seed of the key that signs; by default the key in the request.
     pub signer: Option<String>,
     pub over: Over,
     #[serde(rename = "break")]
@@ -51,7 +51,7 @@ pub struct SignatureRecipe {
 }
 
 impl SignatureRecipe {
-    /// The signature element over `sent`, or over `canonical` if the recipe says so.
+    /// Encodes the signature over `sent`, or over `canonical` if the recipe selects that.
     pub fn node(&self, key: &Key, sent: &[u8], canonical: &[u8]) -> Node {
         let mut key = key.clone();
         if let Some(signer) = &self.signer {

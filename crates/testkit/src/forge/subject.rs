@@ -8,11 +8,11 @@ use super::{
     oid::{Oid, oid},
 };
 
-/// The string type that an attribute value is written as.
+/// The string type of an attribute value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StringType {
-    /// PrintableString if it can be, UTF8String otherwise: what Go's encoding/asn1 does.
+    /// PrintableString if possible, or else UTF8String, as in Go's encoding/asn1.
     #[default]
     Go,
     Utf8,
@@ -26,7 +26,7 @@ pub enum StringType {
     Bmp,
     /// UTF-32, big-endian.
     Universal,
-    /// Not a string that a name may have.
+    /// OCTET STRING, which a name may not have.
     Octet,
 }
 
@@ -57,7 +57,7 @@ impl NameAttribute {
     }
 }
 
-/// A Name: a SEQUENCE of RDNs, each the SET of its attributes.
+/// Encodes a Name: a SEQUENCE of RDNs, each the SET of its attributes.
 pub fn name(rdns: &[Vec<NameAttribute>]) -> Node {
     let rdn = |attributes: &Vec<NameAttribute>| {
         Node::set(attributes.iter().map(NameAttribute::node).collect())
@@ -65,7 +65,7 @@ pub fn name(rdns: &[Vec<NameAttribute>]) -> Node {
     Node::sequence(rdns.iter().map(rdn).collect())
 }
 
-/// A character string of the given type.
+/// Encodes a character string of this type.
 pub fn string(kind: StringType, value: &[u8]) -> Node {
     let wide = |encode: fn(char) -> Vec<u8>| -> Vec<u8> {
         let text = std::str::from_utf8(value).expect("a wide string is given as UTF-8 text");
@@ -97,7 +97,7 @@ pub fn string(kind: StringType, value: &[u8]) -> Node {
     }
 }
 
-/// PrintableString's characters: Go's `isPrintable` (encoding/asn1/asn1.go), as its marshaller calls it.
+/// Returns true for a character of PrintableString, as Go's `isPrintable` (encoding/asn1/asn1.go).
 fn printable(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&octet)
 }

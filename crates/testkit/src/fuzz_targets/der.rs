@@ -1,5 +1,5 @@
-//! The bytes of a request, in text that is beyond reproach: what is read without a finding has the
-//! one shape of a kubelet's request, and what has it is read without a finding.
+//! DER of a request in correct PEM. A request is parsed without a finding if and only if it has the
+//! exact shape of a kubelet's request.
 
 use judge::csr::{Fingerprint, MAX_REQUEST_BYTES, Request};
 use judge::finding::Code;
@@ -11,7 +11,7 @@ use crate::forge::pem::PemRecipe;
 use crate::random::Random;
 use crate::vector::Vector;
 
-/// Any bytes as the request.
+/// Checks any bytes as the DER of a request.
 pub fn check(data: &[u8]) {
     let text = PemRecipe::default().text(data);
     if text.len() > MAX_REQUEST_BYTES {
@@ -22,7 +22,7 @@ pub fn check(data: &[u8]) {
     let codes: Vec<Code> = request.findings.iter().map(|f| f.code).collect();
     let content = request.content.as_ref();
     let common_name = content.and_then(|content| content.common_name.as_deref());
-    // One in another string type than Go's is left out, and cannot be that of any requestor.
+    // A CN of another string type than PrintableString is dropped, and matches no requestor.
     let is_accepted = codes.is_empty() && common_name.is_some();
     if is_accepted {
         let asked = asked.unwrap_or_else(|| panic!("read, but not of a kubelet's shape:\n{text}"));
@@ -36,14 +36,14 @@ pub fn check(data: &[u8]) {
         assert_eq!(content.key, Fingerprint::of(asked.key));
         assert_eq!(Some(content.key), Request::key_of(text.as_bytes()));
     } else if let Some(asked) = asked.filter(is_plain) {
-        // What was not looked at: whether it is signed so, and how often which name stands in it.
+        // `is_plain` does not check the signature and the repetition of names.
         let unseen = [Code::SignatureInvalid, Code::SanDuplicate, Code::SanTooMany];
         let wrong = codes.iter().find(|code| !unseen.contains(code));
         assert!(wrong.is_none(), "{:?} of {asked:?}", request.findings);
     }
 }
 
-/// Whether there is nothing in it that could be refused for what it is.
+/// Returns true if no field of the request could be a reason to refuse it.
 fn is_plain(asked: &KubeletRequest<'_>) -> bool {
     let printable = |c: char| c.is_ascii_alphanumeric() || " '()+,-./:=?".contains(c);
     let plain_label = |label: &str| {
@@ -62,13 +62,13 @@ fn is_plain(asked: &KubeletRequest<'_>) -> bool {
         })
 }
 
-/// The request of every vector.
+/// The requests of all vectors.
 pub fn seeds() -> Vec<Vec<u8>> {
     let vectors = Vector::all();
     vectors.iter().map(|v| der_of(&v.request)).collect()
 }
 
-/// Changes an element and signs the whole anew, most of the time.
+/// Changes an element, and usually signs the request again.
 pub fn mutate(data: &[u8], random: &mut Random) -> Option<Vec<u8>> {
     let info = request_info::info(data);
     match random.below(8) {

@@ -1,5 +1,5 @@
-//! Text of an inventory: it is refused, or says the same of every name when it is written and read
-//! again, gives no name to two nodes, and denies what stands at another node.
+//! Text of an inventory: it is refused, or its lookups survive serialization, no SAN belongs to two
+//! nodes, and a SAN of one node is denied to all others.
 
 use std::sync::LazyLock;
 
@@ -12,10 +12,10 @@ use crate::now;
 use crate::policies::BasePolicy;
 use crate::vector::{Vector, request_pem};
 
-/// Entries of one inventory that are looked at, each against each other.
+/// Maximum number of entries of one inventory that are compared pairwise.
 const MOST: usize = 32;
 
-/// Any text as an inventory.
+/// Checks any text as an inventory.
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -71,8 +71,8 @@ fn listed(file: &InventoryFile) -> Vec<(NodeName, San)> {
     all
 }
 
-/// The genuine request of the vectors: approved under a policy that asks the inventory only if that
-/// lists the node's address.
+/// Judges the genuine request of the vectors. A policy that requires the inventory approves it only if
+/// the inventory lists the node's address.
 fn judged(inventory: Inventory) {
     static GENUINE: LazyLock<(Request, NodeName, San)> = LazyLock::new(|| {
         let vector = Vector::genuine();

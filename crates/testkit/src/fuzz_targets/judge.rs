@@ -1,5 +1,5 @@
-//! A request, who asks, and what is known of the cluster: what is approved must be the node's alone,
-//! by checks that share nothing with the rules.
+//! A scene: a request, its requestor and the cluster. An approved name must belong to the node alone, by
+//! checks that share no code with the rules.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -21,12 +21,12 @@ use crate::policies::BasePolicy;
 use crate::random::Random;
 use crate::vector::Vector;
 
-/// Any scene, with a request that is signed by the key in it.
+/// Checks any scene, with a request that is signed by the key in it.
 pub fn check(data: &[u8]) {
     judged(data);
 }
 
-/// The whole judgment of a scene, without any check.
+/// The whole judgment of a scene, without checks.
 pub fn judgment(data: &[u8]) -> Judgment {
     let scene = Scene::parse(data);
     let text = PemRecipe::default().text(&scene.der);
@@ -34,7 +34,7 @@ pub fn judgment(data: &[u8]) -> Judgment {
     judge::judge(&request, scene.policy, &scene.evidence(), now())
 }
 
-/// The decision, if everything holds.
+/// Checks a scene and returns the decision.
 pub fn judged(data: &[u8]) -> Decision {
     let scene = Scene::parse(data);
     let text = PemRecipe::default().text(&scene.der);
@@ -152,7 +152,7 @@ fn names_are_not_protected(scene: &Scene, own: &NodeSpec, asked: &KubeletRequest
     }
 }
 
-/// What a Node's addresses make its kubelet ask for (Kubernetes
+/// The SANs that a kubelet requests for its Node's addresses (Kubernetes
 /// `pkg/kubelet/certificate/kubelet.go`, `addressesToHostnamesAndIPs`).
 fn claims(node: &NodeSpec) -> BTreeSet<String> {
     let dns = |value: &str| canonical_dns(value.as_bytes());
@@ -166,7 +166,7 @@ fn claims(node: &NodeSpec) -> BTreeSet<String> {
     addresses.filter_map(claim).collect()
 }
 
-/// An address in any spelling that Go's `ParseIPSloppy` knows.
+/// An address in any spelling that Go's `ParseIPSloppy` accepts.
 fn ip(text: &str) -> Option<String> {
     let quad = || {
         let octets: Option<Vec<u8>> = text.split('.').map(decimal).collect();
@@ -184,7 +184,7 @@ fn decimal(text: &str) -> Option<u8> {
         .and_then(|number| number.try_into().ok())
 }
 
-/// With any part of the proof gone, or another claim beside it, nothing is approved.
+/// Checks that the request is not approved without any part of the proof, or with another claim.
 fn less_is_not_approved(scene: &Scene, request: &Request) {
     let refused = |what: &str, less: &Evidence| {
         let judged = judge::judge(request, scene.policy, less, now());
@@ -211,7 +211,7 @@ fn less_is_not_approved(scene: &Scene, request: &Request) {
     assert_ne!(decision, Decision::Approve, "without an independent source");
 }
 
-/// What waits goes on waiting or is denied if another Node has the same addresses.
+/// Checks that a waiting request is not approved if another Node has the same addresses.
 fn more_is_not_approved(scene: &Scene, request: &Request) {
     let mut more = scene.evidence();
     more.apply(rival(scene), now());
@@ -226,7 +226,7 @@ fn more_is_not_approved(scene: &Scene, request: &Request) {
     assert_ne!(judged.verdict.decision(), Decision::Approve);
 }
 
-/// A Node with every address that there is.
+/// A Node with the addresses of all Nodes.
 fn rival(scene: &Scene) -> Fact {
     let nodes = scene.vector.nodes.iter();
     let rival = NodeSpec {
@@ -237,7 +237,7 @@ fn rival(scene: &Scene) -> Fact {
     Fact::Node(Box::new(rival.node()))
 }
 
-/// Every vector under the default policy and under the strict one that takes the Node's word.
+/// Every vector under the default policy, and under the strict one without independent sources.
 pub fn seeds() -> Vec<Vec<u8>> {
     let vectors = Vector::all();
     let policies = ["default", "proof"];
@@ -246,7 +246,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     default.chain(proof).collect()
 }
 
-/// Lines of which one in the right place makes another case.
+/// Lines for the mutator to insert.
 const LINES: [&str; 36] = [
     "policy default",
     "policy names",
@@ -286,7 +286,7 @@ const LINES: [&str; 36] = [
     "ip 10.0.0.100",
 ];
 
-/// Changes a line, or the request that follows them.
+/// Changes lines, or the request that follows them.
 pub fn mutate(data: &[u8], random: &mut Random) -> Option<Vec<u8>> {
     let end = data.windows(2).position(|two| two == b"\n\n");
     let (lines, rest) = data.split_at(end.unwrap_or(data.len()));
@@ -317,7 +317,7 @@ fn mutate_line(lines: &mut Vec<Vec<u8>>, random: &mut Random) {
         2 => lines[at] = known,
         3 => lines.insert(at, other),
         4 => {
-            // The value of one line under the word of another.
+            // The value of one line with the keyword of another.
             let value = other.split(|byte| *byte == b' ').next_back();
             let keep = lines[at].iter().rposition(|byte| *byte == b' ');
             lines[at].truncate(keep.map_or(0, |space| space + 1));
@@ -328,7 +328,7 @@ fn mutate_line(lines: &mut Vec<Vec<u8>>, random: &mut Random) {
             let byte = u8::try_from(0x20 + random.below(0x5f)).unwrap();
             let place = random.below(line.len() + 1);
             match line.get_mut(place) {
-                // Letters of the other case are the same name.
+                // A name in the other case is the same name.
                 Some(letter) if random.below(2) == 0 => *letter ^= 0x20,
                 Some(letter) => *letter = byte,
                 None => line.push(byte),

@@ -1,5 +1,5 @@
-//! The one shape that a kubelet's request has, element by element. Whatever the judge reads without
-//! a finding must have it, so no byte is left that the judge does not know of.
+//! Parser for the exact shape of a kubelet's request, element by element. A request without findings
+//! must have this shape, so no byte escapes the judge.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0a];
 const EXTENSION_REQUEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x0e];
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
-/// What a kubelet asks for.
+/// The fields of a kubelet's request.
 #[derive(Debug)]
 pub(super) struct KubeletRequest<'a> {
     pub(super) organization: &'a str,
@@ -32,7 +32,7 @@ impl KubeletRequest<'_> {
     }
 }
 
-/// Reads a request of this shape and no other.
+/// Parses a request of exactly this shape.
 pub(super) fn parse(der: &[u8]) -> Option<KubeletRequest<'_>> {
     let mut request = only(der, 0x30)?;
     let mut info = expect(&mut request, 0x30)?;
@@ -57,7 +57,7 @@ pub(super) fn parse(der: &[u8]) -> Option<KubeletRequest<'_>> {
     })
 }
 
-/// One RDN for each of O and CN, in either order; the signer writes them anew.
+/// The O and the CN, one RDN each, in either order. The signer encodes them again.
 fn subject(mut rdns: &[u8]) -> Option<(&str, &str)> {
     let (mut organization, mut common_name) = (None, None);
     while !rdns.is_empty() {
@@ -89,7 +89,7 @@ fn san(attributes: &[u8]) -> Option<&[u8]> {
     let mut after_critical = extension;
     match expect(&mut after_critical, 0x01) {
         Some([0xff]) => extension = after_critical,
-        // FALSE is the default, which DER does not write.
+        // DER does not encode FALSE, which is the default.
         Some(_) => return None,
         None => {}
     }
@@ -109,7 +109,7 @@ fn names(mut names: &[u8]) -> Option<Vec<String>> {
     (!read.is_empty()).then_some(read)
 }
 
-/// A host name as DNS compares it, if it has no byte that a host name does not have.
+/// The canonical form of a host name; `None` if it has a byte that no host name has.
 pub(super) fn canonical_dns(name: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(name).ok()?;
     let name = name.strip_suffix('.').unwrap_or(name);
@@ -118,7 +118,7 @@ pub(super) fn canonical_dns(name: &[u8]) -> Option<String> {
         .then(|| format!("DNS:{}", name.to_ascii_lowercase()))
 }
 
-/// An address of 4 or 16 octets, of which no other spelling exists.
+/// The canonical form of an address; `None` unless it has 4 octets, or 16 that are not IPv4-mapped.
 pub(super) fn canonical_ip(octets: &[u8]) -> Option<String> {
     let ip = match octets.len() {
         4 => IpAddr::from(<[u8; 4]>::try_from(octets).ok()?),

@@ -1,5 +1,5 @@
-//! One file for each fuzz target: what must hold for every input, where to start from, and how to
-//! change an input so that it still gets past the first check.
+//! Fuzz targets, one file for each: a property of every input, the seeds, and a mutator whose results
+//! pass the first checks of the parser.
 
 #![allow(
     clippy::expect_used,
@@ -26,16 +26,16 @@ use std::sync::Mutex;
 use crate::forge::Recipe;
 use crate::random::Random;
 
-/// A target's own mutator; `None` leaves the input to libFuzzer's.
+/// A target's own mutator. Returns `None` to let libFuzzer mutate the input.
 pub type Mutate = fn(&[u8], &mut Random) -> Option<Vec<u8>>;
 
 /// A fuzz target.
 pub struct Target {
-    /// The name of its file in `fuzz_targets` and of its folder in the corpus.
+    /// The name of its file in `fuzz_targets` and of its directory in the corpus.
     pub name: &'static str,
-    /// Panics unless everything holds for this input.
+    /// Checks the property. Panics if it does not hold for this input.
     pub check: fn(&[u8]),
-    /// The inputs to start from, made of `tests/vectors`.
+    /// The seeds, from `tests/vectors`.
     pub seeds: fn() -> Vec<Vec<u8>>,
     pub mutate: Mutate,
 }
@@ -74,7 +74,7 @@ pub const ALL: &[Target] = &[
     },
 ];
 
-/// The DER that a recipe makes. Signing takes most of the time, and targets share requests.
+/// The DER of a recipe, cached because signing is slow and targets share requests.
 fn der_of(recipe: &Recipe) -> Vec<u8> {
     static MADE: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
     let key = format!("{recipe:?}");

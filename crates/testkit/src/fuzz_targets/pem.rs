@@ -1,4 +1,4 @@
-//! Text around a request: only the one text that Go writes for the bytes in it may be read.
+//! PEM of a request: only the text that Go writes for the same DER is accepted.
 
 use judge::csr::{MAX_REQUEST_BYTES, PackedPem, Request};
 use judge::finding::{Code, Effect, Findings};
@@ -6,7 +6,7 @@ use judge::finding::{Code, Effect, Findings};
 use crate::forge::pem::PemRecipe;
 use crate::vector::{Vector, request_pem};
 
-/// Any text; the same bytes are tried as what is in a block, too.
+/// Checks any text as PEM, and the same bytes as the content of a block.
 pub fn check(data: &[u8]) {
     let request = Request::read(Vector::genuine().object(), data);
     let late = Request::read_packed(Vector::genuine().object(), &PackedPem::new(data));
@@ -44,7 +44,7 @@ fn is_refused_as_text(findings: &Findings) -> bool {
     findings.iter().any(|f| of_text.contains(&f.code))
 }
 
-/// The text of every vector, and the DER of the shortest.
+/// The PEM text of every vector, and the DER of an empty SEQUENCE.
 pub fn seeds() -> Vec<Vec<u8>> {
     let vectors = Vector::all();
     let texts = vectors.iter().map(|v| request_pem(&v.request).into_bytes());

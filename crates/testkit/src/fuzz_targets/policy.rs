@@ -1,5 +1,5 @@
-//! Text of a policy: it is refused, or means the same when it is written and read again; and none
-//! lets a node have what is nobody's or somebody else's.
+//! Text of a policy: it is refused, or survives serialization. No policy approves a SAN that belongs
+//! to another node or to none.
 
 use std::sync::LazyLock;
 
@@ -16,7 +16,7 @@ use crate::now;
 use crate::policies::BasePolicy;
 use crate::vector::{Vector, request_pem};
 
-/// Any text as a policy.
+/// Checks any text as a policy.
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -39,7 +39,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// What no policy may allow, each as a request and what is known.
+/// Cases that no policy may approve, each with a description, a request and the evidence.
 static HOSTILE: LazyLock<Vec<(&str, Request, Evidence)>> = LazyLock::new(|| {
     let dns = |name: &str| GeneralName::Dns(Octets::from(name));
     let ip =
@@ -97,7 +97,7 @@ static HOSTILE: LazyLock<Vec<(&str, Request, Evidence)>> = LazyLock::new(|| {
     all.into_iter().map(built).collect()
 });
 
-/// The policies of all vectors, and those that are shipped.
+/// The policies of all vectors, and the shipped policies.
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut texts: Vec<String> = SHIPPED.iter().map(|(_, text)| (*text).into()).collect();
     for vector in Vector::all() {

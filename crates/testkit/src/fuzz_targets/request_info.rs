@@ -1,10 +1,10 @@
-//! The content of CertificationRequestInfo, and mutants of it that keep the structure.
+//! The content of CertificationRequestInfo, and mutants of it that keep its structure.
 
 use crate::mutant::tree::{parse, write};
 use crate::mutant::{hostile, tree::Element};
 use crate::random::Random;
 
-/// The content in a request, of which it is the first element.
+/// The content of CertificationRequestInfo, which is the first element of a request.
 pub(super) fn info(request: &[u8]) -> Vec<u8> {
     let tree = parse(request).unwrap_or_default();
     let request = tree.first();
@@ -12,7 +12,7 @@ pub(super) fn info(request: &[u8]) -> Vec<u8> {
     info.map(Element::inside).unwrap_or_default()
 }
 
-/// A mutant of this content, by one to three changes.
+/// A mutant of this content, with one to three changes.
 pub(super) fn mutate(content: &[u8], random: &mut Random) -> Vec<u8> {
     let Some(mut tree) = parse(content) else {
         return content.to_vec();

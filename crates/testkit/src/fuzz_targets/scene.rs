@@ -1,5 +1,5 @@
-//! A request and a cluster around it in lines of text, which survive nearly every mutation, can be
-//! read when one fails, and are soon written down as a vector. Lines that say nothing are skipped.
+//! A scene: a request and its cluster in lines of text. Lines survive most mutations, a failing scene
+//! is readable, and it is easy to convert to a vector. Unknown lines are skipped.
 //!
 //! ```text
 //! policy names
@@ -15,7 +15,7 @@
 //! ip 10.0.0.1
 //! ```
 //!
-//! What follows the first empty line, if anything does, stands for the last four: the content of
+//! Bytes after the first empty line replace the last four lines. They are the content of
 //! CertificationRequestInfo, without the key.
 
 use std::collections::BTreeMap;
@@ -41,21 +41,21 @@ use crate::now;
 use crate::policies::BasePolicy;
 use crate::vector::{SettledSpec, Vector};
 
-/// The longest age that a line can say, in seconds.
+/// Maximum age in a line, in seconds.
 const OLDEST: u32 = 1_000_000;
 
-/// What is asked, what is known, and by what it is judged.
+/// A request, its cluster and its policy.
 pub(super) struct Scene {
-    /// All but the request.
+    /// Everything but the request.
     pub(super) vector: Vector,
     pub(super) policy: &'static Policy,
-    /// The nodes of which a request with the key was approved before.
+    /// The nodes for which a request with the key was approved earlier.
     pub(super) key_of: Vec<NodeName>,
-    /// The request, signed.
+    /// The signed request.
     pub(super) der: Vec<u8>,
 }
 
-/// The policies by their names in a scene; `strict` alone never approves.
+/// The policies by their names in a scene. Without changes, `strict` never approves.
 static POLICIES: LazyLock<[(&str, Policy); 4]> = LazyLock::new(|| {
     let names = serde_json::json!({"names": {"dnsOnly": "Allow", "incomplete": "Wait"}});
     let proof = serde_json::json!({"proof": {"ipAddresses": {"anyOf": []}, "nodeName": {"anyOf": []}, "dnsNames": {"anyOf": []}}});
@@ -87,7 +87,7 @@ impl Scene {
             let value = value.get(1..).unwrap_or_default();
             let word = String::from_utf8_lossy(word);
             if !asked.read(&word, value) {
-                // A line of the API is text, whatever was done to it.
+                // A line of the API object is text, so a mutated one is decoded lossily.
                 let value = String::from_utf8_lossy(value);
                 let _ = scene.read_cluster(&word, &value);
                 let _ = scene.read_object(&word, &value);
@@ -105,12 +105,12 @@ impl Scene {
         self.vector.object()
     }
 
-    /// What is known of the cluster.
+    /// The evidence about the cluster.
     pub(super) fn evidence(&self) -> Evidence {
         self.evidence_with_keys_of(&self.key_of)
     }
 
-    /// The same, but that requests of these nodes with the key were approved before.
+    /// The same evidence, with the key approved for these nodes earlier.
     pub(super) fn evidence_with_keys_of(&self, nodes: &[NodeName]) -> Evidence {
         let vector = &self.vector;
         let mut facts = facts(&vector.nodes, &vector.protected, &[], &vector.sources);
@@ -183,7 +183,7 @@ fn age(text: &str) -> Option<SignedDuration> {
     Some(SignedDuration::from_secs(seconds.min(OLDEST).into()))
 }
 
-/// A Node from its name, its age, and what else is true of it.
+/// A Node from its name, its age and its flags.
 fn node(text: &str, others: &[NodeSpec]) -> Option<NodeSpec> {
     let mut words = text.split(' ');
     let name = NodeName::parse(words.next()?)?.as_str().to_owned();
@@ -209,7 +209,7 @@ fn node(text: &str, others: &[NodeSpec]) -> Option<NodeSpec> {
     Some(node)
 }
 
-/// A request of nobody for nothing, in a cluster without Nodes.
+/// An empty request without a requestor, in a cluster without Nodes.
 fn nobody() -> Vector {
     let mut vector = Vector::genuine();
     vector.nodes.clear();
@@ -220,7 +220,7 @@ fn nobody() -> Vector {
     vector
 }
 
-/// What the last lines ask for.
+/// The content of the lines that describe the request.
 #[derive(Default)]
 struct Lines {
     subject: Vec<Node>,
@@ -262,7 +262,7 @@ fn rdn(attribute: &str, value: &[u8]) -> Node {
     Node::constructed(0x31, vec![attribute])
 }
 
-/// The octets of an address, or the bytes as they are.
+/// The octets of an address, or the bytes of any other text.
 fn ip_octets(value: &[u8]) -> Vec<u8> {
     let text = std::str::from_utf8(value).ok();
     match text.and_then(|text| text.parse().ok()) {
@@ -272,8 +272,8 @@ fn ip_octets(value: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A vector as a scene under this policy. What only vectors can say of the cluster is left out.
-/// Returns `None` for a vector with an order of events or a Node of the future: a scene has neither.
+/// Converts a vector to a scene with this policy, without fields that only vectors have. Returns `None`
+/// for a vector with an order of watch events or a Node of the future, which a scene cannot have.
 pub(super) fn write(vector: &Vector, policy: &str) -> Option<Vec<u8>> {
     let mut nodes = vector.nodes.iter().chain(&vector.others);
     if vector.has_seen_order() || nodes.any(|node| node.age.is_negative()) {
@@ -343,7 +343,7 @@ fn write_node(node: &NodeSpec, lines: &mut Vec<String>) {
     lines.extend(networks.iter().map(|network| format!("pods {network}")));
 }
 
-/// The lines that ask for what the recipe makes, if there are such.
+/// The lines that describe the recipe's request; `None` if lines cannot.
 fn as_lines(recipe: &Recipe) -> Option<Vec<u8>> {
     let own = [Octets::from(&format!("system:node:{}", recipe.node))];
     let cn = recipe.cn.as_deref().unwrap_or(&own);

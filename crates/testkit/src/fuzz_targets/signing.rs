@@ -1,5 +1,5 @@
-//! A key that everything is signed with: bytes that are not signed get no further than to the
-//! signature. Ed25519, for its signature is the same each time and quickly made.
+//! The key that signs all fuzzed requests, because an unsigned request only tests the signature check.
+//! It is an Ed25519 key, whose signatures are deterministic and fast.
 
 use std::sync::LazyLock;
 
@@ -21,7 +21,7 @@ pub(super) static SPKI: LazyLock<Vec<u8>> = LazyLock::new(|| {
     spki.tlv()
 });
 
-/// A request with this content of CertificationRequestInfo, signed.
+/// A signed request with this content of CertificationRequestInfo.
 pub(super) fn signed(info: &[u8]) -> Vec<u8> {
     let info = Node::primitive(0x30, info).tlv();
     let signature = Node::bit_string(KEY.sign(&info).as_ref());
@@ -30,8 +30,8 @@ pub(super) fn signed(info: &[u8]) -> Vec<u8> {
     request.tlv()
 }
 
-/// This content of CertificationRequestInfo with the key where it belongs: after the version and the
-/// subject, or at the end where there are none.
+/// Inserts the key into this content of CertificationRequestInfo: after the version and the subject,
+/// or at the end if these are missing.
 pub(super) fn put_key(info: &[u8]) -> Vec<u8> {
     let mut rest = info;
     let has_place = take(&mut rest).is_some() && take(&mut rest).is_some();
@@ -43,7 +43,7 @@ pub(super) fn put_key(info: &[u8]) -> Vec<u8> {
     [&info[..at], &SPKI, &info[at..]].concat()
 }
 
-/// The content without its key, if it has one.
+/// Removes the key from the content; `None` if there is no key.
 pub(super) fn without_key(info: &[u8]) -> Option<Vec<u8>> {
     let mut rest = info;
     take(&mut rest)?;

@@ -1,4 +1,4 @@
-//! Reading DER element by element, without either of the libraries that the judge reads with.
+//! A minimal DER parser, independent of the two libraries of the judge.
 
 /// One element with a tag of one octet and a minimal length.
 #[derive(Clone, Copy, Debug)]
@@ -8,7 +8,7 @@ pub(super) struct Tlv<'a> {
     pub(super) whole: &'a [u8],
 }
 
-/// Takes the first element off the bytes; `None` unless it is encoded as DER has it.
+/// Consumes the first element; `None` unless it is DER.
 pub(super) fn take<'a>(bytes: &mut &'a [u8]) -> Option<Tlv<'a>> {
     let all = *bytes;
     let (tag, rest) = all.split_first()?;
@@ -27,7 +27,7 @@ pub(super) fn take<'a>(bytes: &mut &'a [u8]) -> Option<Tlv<'a>> {
             let length = usize::from(octets[0]) << 8 | usize::from(octets[1]);
             (Some(length).filter(|length| *length > 0xff)?, rest)
         }
-        // No request is so large that it needs more.
+        // No request is large enough for a longer length.
         _ => return None,
     };
     let (content, rest) = rest.split_at_checked(length)?;
@@ -39,13 +39,13 @@ pub(super) fn take<'a>(bytes: &mut &'a [u8]) -> Option<Tlv<'a>> {
     })
 }
 
-/// Takes the first element off and gives its content, if it has this tag.
+/// Consumes the first element and returns its content; `None` if it has another tag.
 pub(super) fn expect<'a>(bytes: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
     let element = take(bytes)?;
     (element.tag == tag).then_some(element.content)
 }
 
-/// The content of the element, if it is the only one and has this tag.
+/// The content of the only element; `None` if it has another tag or if bytes follow.
 pub(super) fn only(mut bytes: &[u8], tag: u8) -> Option<&[u8]> {
     let content = expect(&mut bytes, tag)?;
     bytes.is_empty().then_some(content)

@@ -1,5 +1,5 @@
-//! Changes that heed nothing but that elements follow each other: most are refused by every reader,
-//! and those that are not are the ones to look at.
+//! Hostile changes: they keep the sequence of elements and nothing else. Every parser refuses most of
+//! them; those that a parser accepts are the interesting ones.
 
 use super::tree::Element;
 use crate::random::Random;
@@ -29,7 +29,7 @@ pub fn change(siblings: &mut Vec<Element>, random: &mut Random) {
         7 => edit(&mut siblings[index], random, |bytes, at, random| {
             bytes.insert(at, random.byte());
         }),
-        // Letters of the other case are the same name, and must stay approved.
+        // A name in the other case is the same name, and must stay approved.
         _ => edit(&mut siblings[index], random, |bytes, at, _| {
             bytes[at] ^= 0x20
         }),

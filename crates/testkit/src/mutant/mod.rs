@@ -1,5 +1,5 @@
-//! Mutants of requests that are approved, signed anew: some still in good form, some with elements
-//! dropped, doubled, swapped, retagged and rewritten, and the lengths around them made right again.
+//! Mutants of approved requests, signed again. Some are well-formed. In others, elements are dropped,
+//! repeated, swapped, retagged or rewritten, and the lengths around them are corrected.
 
 pub mod hostile;
 mod plausible;
@@ -19,15 +19,15 @@ use tree::{Element, parse, write};
 pub struct Parent {
     content: Vec<u8>,
     info: Vec<Element>,
-    /// What the node has, as text.
+    /// The addresses of the node, as text.
     own: Vec<String>,
     signer: Signer,
-    /// Whether its key signs in microseconds.
+    /// True if its key signs in microseconds.
     pub is_fast: bool,
 }
 
 impl Parent {
-    /// `None` if the request is not made of parts that can be taken apart.
+    /// The request of a vector; `None` if it is not built from parts that can be mutated.
     pub fn of(vector: &Vector) -> Option<Parent> {
         let recipe = &vector.request;
         let made = recipe.raw_der.is_none() && recipe.fixture.is_none() && recipe.faults.is_empty();
@@ -42,11 +42,11 @@ impl Parent {
         })
     }
 
-    /// The text of one mutant; `None` if nothing has changed.
+    /// The PEM text of one mutant; `None` if it equals the original.
     pub fn mutant(&self, random: &mut Random) -> Option<String> {
         let mut info = self.info.clone();
-        // Half of them stay in good form, a quarter never was, and a quarter is both: a hostile
-        // change in a place that a genuine request does not have.
+        // Half of the mutants get plausible changes only, a quarter hostile ones only, and a quarter
+        // both: a hostile change in a place that a genuine request does not have.
         let kind = random.below(4);
         if kind != 0 {
             for _ in 0..=random.below(2) {

@@ -1,12 +1,12 @@
-//! Changes that leave a request in good form: other names, another subject, other extensions. Many of
-//! them are approved or wait, and Kubernetes would sign a good part of them.
+//! Plausible changes that keep a request well-formed: other names, another subject, other extensions.
+//! Many of them are approved or wait, and Kubernetes would sign many of them.
 
 use std::net::IpAddr;
 
 use super::tree::Element;
 use crate::random::Random;
 
-/// Names that may be any node's, no node's, or no names.
+/// Names of nodes, names that no node may have, and malformed names.
 const DNS: [&str; 16] = [
     "node-1",
     "NODE-1.",
@@ -78,7 +78,7 @@ pub fn change(info: &mut [Element], own: &[String], random: &mut Random) {
     }
 }
 
-/// The extensions that are asked for.
+/// The requested extensions.
 fn extensions(attributes: &mut Element) -> Option<&mut Vec<Element>> {
     let request = attributes.children.first_mut()?;
     let values = request.children.get_mut(1)?;
@@ -126,7 +126,7 @@ fn name(own: &[String], random: &mut Random) -> Element {
     }
 }
 
-/// Mostly the same name in other letters.
+/// Respells a name, usually to one that compares equal.
 fn respell(name: &mut Element, random: &mut Random) {
     let bytes = &mut name.bytes;
     match random.below(4) {
@@ -169,7 +169,7 @@ fn change_subject(rdns: &mut Vec<Element>, random: &mut Random) {
             };
             match how {
                 2 => *value = Element::new(value.tag, random.pick(&USERS)),
-                // The two that DER readers take for the same text come most often.
+                // The two types that DER parsers treat as the same text are the most frequent.
                 3 => value.tag = STRING_TAGS[random.below(2)],
                 _ => value.tag = STRING_TAGS[random.below(STRING_TAGS.len())],
             }

@@ -1,4 +1,4 @@
-//! Signatures under many mutants by one key.
+//! A signer for many mutants with one key.
 
 use ring::rand::SystemRandom;
 use ring::signature::EcdsaKeyPair;
@@ -10,10 +10,10 @@ use crate::forge::signature::SignatureRecipe;
 
 use super::tree::{Element, parse, write};
 
-/// A key with all that does not depend on what it signs.
+/// A key, with everything that does not depend on the signed message.
 pub struct Signer {
     key: Key,
-    /// Signs several times as fast as the forge, and differently in each run.
+    /// A P-256 key that signs several times as fast as the forge, with random signatures.
     fast: Option<EcdsaKeyPair>,
     algorithm: Vec<Element>,
     random: SystemRandom,
@@ -30,7 +30,7 @@ impl Signer {
         }
     }
 
-    /// The text of a request with this content; `spoil` may change what is not signed, the
+    /// The PEM text of a request with this content. `spoil` may change the unsigned elements: the
     /// algorithm and the signature.
     pub fn request(&self, content: Vec<u8>, spoil: impl FnOnce(&mut Vec<Element>)) -> String {
         let info = write(&[Element::new(0x30, content)]);

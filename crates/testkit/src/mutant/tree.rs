@@ -1,4 +1,4 @@
-//! Encoded elements as a tree that can be changed and written again.
+//! A tree of encoded elements that can be changed and encoded again.
 
 /// One element. Primitive ones have `bytes`, constructed ones `children`.
 #[derive(Clone)]
@@ -6,7 +6,7 @@ pub struct Element {
     pub tag: u8,
     pub bytes: Vec<u8>,
     pub children: Vec<Element>,
-    /// Whether the length is written in more octets than it needs.
+    /// True if the length is encoded in more octets than it needs.
     pub long: bool,
 }
 
@@ -38,7 +38,7 @@ impl Element {
     }
 }
 
-/// Elements one after the other; `None` if the bytes are no such thing.
+/// Parses a sequence of elements; `None` if the bytes are malformed.
 pub fn parse(mut bytes: &[u8]) -> Option<Vec<Element>> {
     let mut elements = Vec::new();
     while !bytes.is_empty() {
@@ -53,7 +53,7 @@ pub fn parse(mut bytes: &[u8]) -> Option<Vec<Element>> {
             rest = after;
         }
         let (inside, after) = rest.split_at_checked(length)?;
-        // The SAN stands in an OCTET STRING: what parses there is taken apart too.
+        // The SAN is in an OCTET STRING, so its content is parsed too, if possible.
         let descend = tag & 0x20 != 0 || *tag == 0x04;
         let children = descend.then(|| parse(inside)).flatten().unwrap_or_default();
         elements.push(match children.is_empty() {

@@ -1,4 +1,4 @@
-//! A request, a cluster, a policy and a time, each of which can change.
+//! A scenario: a request, a cluster, a policy and a time, each of which can change.
 
 use std::collections::BTreeSet;
 
@@ -16,10 +16,10 @@ use testkit::policies::BasePolicy;
 use testkit::strategies::address;
 use testkit::vector::{Vector, request_pem};
 
-/// An address that nothing in the vectors and the worlds has.
+/// An address that no vector and no random cluster has.
 const UNCLAIMED: &str = "192.0.2.77";
 
-/// One state of everything that a verdict depends on.
+/// The state of everything that a verdict depends on.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub vector: Vector,
@@ -51,7 +51,7 @@ impl Scenario {
         )
     }
 
-    /// Changes this thing and no other: a Node that is there goes, all else is put right.
+    /// Changes this thing only: an existing Node is removed, everything else is fixed.
     pub fn change(&mut self, thing: &Awaited) {
         match thing {
             Awaited::Node(name) if self.has_node(name) => self.remove_node(name),
@@ -66,7 +66,7 @@ impl Scenario {
         }
     }
 
-    /// Changes this thing and no other, in favour of the request.
+    /// Changes this thing only, in favor of the request.
     pub fn put_right(&mut self, thing: &Awaited) {
         match thing {
             Awaited::Node(name) if self.is_requestor(name) => self.put_own_node_right(),
@@ -79,8 +79,8 @@ impl Scenario {
         }
     }
 
-    /// Changes everything but these things in favour of the request. The policy stays: another
-    /// one comes with another process, which judges everything anew.
+    /// Changes everything but these things in favor of the request. The policy stays, because a new
+    /// policy judges every request again.
     pub fn put_right_all_but(&mut self, these: &[Awaited]) {
         let named = |name: &str| {
             these
@@ -108,7 +108,7 @@ impl Scenario {
         if !waits_for_time {
             self.now += SignedDuration::from_mins(1);
         }
-        // What was protected until lately goes with time and nothing else.
+        // Recently protected identities expire with time only.
         let goes_with_time = |part: &ProtectedSpec| part.until.is_some();
         self.vector
             .protected
@@ -116,7 +116,7 @@ impl Scenario {
         self.vector.keys.clear();
     }
 
-    /// The source works, and the inventory gives the node what is asked for.
+    /// Makes the source ready, and lists the requested names in the inventory.
     fn put_source_right(&mut self, name: &str) {
         self.vector.sources.remove(name);
         if name != Source::Inventory.as_str() || self.vector.inventory.is_none() {
@@ -135,7 +135,8 @@ impl Scenario {
         }
     }
 
-    /// A Machine of nobody's or another node's goes; that of the node is there, alone and whole.
+    /// Removes Machines without a node, and adds the one complete Machine of the node. A key removes
+    /// the Machine of that key instead.
     fn put_machines_right(&mut self, key: &str) {
         let own = self.request.object.requestor.node();
         let name = own.as_ref().map(|own| own.as_str());
@@ -161,7 +162,7 @@ impl Scenario {
         });
     }
 
-    /// Whoever is asked gives the node what is asked for.
+    /// Answers the question with the requested names.
     fn put_answer_right(&mut self, question: &Question) {
         let wanted = self.wanted();
         let own = self.request.object.requestor.node();
@@ -203,7 +204,7 @@ impl Scenario {
         self.vector.nodes.retain(|node| node.name != name);
     }
 
-    /// The Node is there since before the request, initialized, and has what is asked for.
+    /// Adds or completes the Node: older than the request, initialized, with the requested names.
     fn put_own_node_right(&mut self) {
         let Some(name) = self.request.object.requestor.node() else {
             return;
@@ -239,8 +240,8 @@ impl Scenario {
         }
     }
 
-    /// The addresses with which the request is right: a Node must have an IP address even if none
-    /// is asked for.
+    /// The addresses for which the request is correct. A Node must have an IP address even if the
+    /// request has none.
     fn wanted(&self) -> BTreeSet<San> {
         let content = self.request.content.as_ref();
         let asked = content.map_or(&[][..], |content| &content.sans);
