@@ -291,7 +291,7 @@ mod tests {
 
     /// A second check, independent of the rules.
     #[test]
-    fn each_name_must_have_somebody_who_vouches() {
+    fn a_source_must_vouch_for_each_name() {
         let both = [proof("a", &["Node"]), proof("b", &["Node"])];
         assert!(is_proven(asking(&["a", "b"]).as_ref(), &both));
         assert!(!is_proven(None, &both));
@@ -300,12 +300,12 @@ mod tests {
         assert!(!is_proven(asking(&["a"]).as_ref(), &both));
         assert!(!is_proven(asking(&["a", "b", "c"]).as_ref(), &both));
         assert!(!is_proven(asking(&["a", "c"]).as_ref(), &both));
-        let nobody = [proof("a", &["Node"]), proof("b", &[])];
-        assert!(!is_proven(asking(&["a", "b"]).as_ref(), &nobody));
+        let unproven = [proof("a", &["Node"]), proof("b", &[])];
+        assert!(!is_proven(asking(&["a", "b"]).as_ref(), &unproven));
     }
 
     #[test]
-    fn a_long_message_is_cut_between_characters() {
+    fn a_long_message_is_truncated_between_characters() {
         let short = "ä".repeat(MAX_MESSAGE_BYTES / 2);
         assert_eq!(truncated(short.clone()), short);
         assert_eq!(truncated(format!("{short}ä")), format!("{short}…"));

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_word_is_suggested_if_it_is_near() {
+    fn the_most_similar_word_is_suggested_if_it_is_similar_enough() {
         let fields = ["addressesStableFor", "ipAddresses", "nodeName", "dnsNames"];
         assert_eq!(nearest("ipAdresses", &fields), Some("ipAddresses"));
         assert_eq!(nearest("nodename", &fields), Some("nodeName"));
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_wrong_by_its_path_and_place() {
+    fn an_error_names_the_path_and_the_location_of_the_field() {
         for (rest, expected) in [
             (
                 "inner:\n  max: many\n",
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_value_is_read() {
+    fn every_type_of_value_is_parsed() {
         let read = outer(
             "inner:\n  max: 0x1F\n  port: 65535\n  names:\n  - '7'\n  - \"no\"\n  - !!str 1\n  - |-\n    a\n\
              level: High\nmany: [&a {names: [x]}, *a]\n",
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_text_does_not_become_large() {
+    fn aliases_do_not_make_a_small_text_large() {
         let mut aliases = "many:\n- &a0 {names: [x]}\n".to_owned();
         for level in 1..9 {
             let below = format!("*a{}, ", level - 1).repeat(10);
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_is_looked_at_before_anything_else() {
+    fn the_kind_is_checked_first() {
         let kind = |text: &str| {
             let kind = kind_of(text, "a/v1", &["One", "Other"]);
             kind.map_err(|error| error.to_string())

@@ -31,7 +31,7 @@ pub fn now() -> Timestamp {
 
 /// Parses a YAML file. Panics with the path on an error.
 pub fn read_yaml<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> T {
-    let shown = path.display();
-    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{shown}: {e}"));
-    serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{shown}: {e}"))
+    let name = path.display();
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{name}: {e}"));
+    serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"))
 }

@@ -128,7 +128,7 @@ pub struct Expect {
 
 impl Expect {
     /// A placeholder for a vector whose verdict is not tested.
-    fn nothing() -> Expect {
+    fn placeholder() -> Expect {
         let outcome = || Outcome {
             verdict: Decision::Ignore,
             codes: BTreeSet::new(),
@@ -177,7 +177,7 @@ impl Vector {
             answers: Vec::new(),
             policy: None,
             clock_skew: SignedDuration::ZERO,
-            expect: Expect::nothing(),
+            expect: Expect::placeholder(),
         }
     }
 

@@ -86,14 +86,14 @@ fn genuine_request_is_der_for_both_parsers() {
 }
 
 #[test]
-fn yaml_and_rust_make_the_same_request() {
+fn yaml_and_rust_build_the_same_request() {
     let yaml = Recipe::from_yaml("{node: node-1, dns: [node-1], ip: [10.0.0.1]}").unwrap();
     assert_eq!(yaml, genuine());
     assert_eq!(yaml.pem(), genuine().pem(), "a request is repeatable");
 }
 
 #[test]
-fn unknown_field_is_refused() {
+fn unknown_field_is_rejected() {
     assert!(Recipe::from_yaml("{node: node-1, sans: [node-1]}").is_err());
 }
 
@@ -192,7 +192,7 @@ fn shapes_cover_every_row() {
 /// A shape that a lenient parser accepts must have a valid signature, unless the signature is its fault.
 /// Otherwise it would be refused for the signature, and its own rule would not be tested.
 #[test]
-fn hostile_shapes_are_signed_truly() {
+fn hostile_shapes_have_valid_signatures() {
     // Faults of the key or of the signature, for which no valid signature exists.
     let untrue = [
         "signature-",
@@ -231,7 +231,7 @@ fn broken_signatures_do_not_verify() {
 }
 
 #[test]
-fn faults_write_what_they_say() {
+fn faults_encode_as_described() {
     let hex = |fault: Fault| {
         let recipe = genuine().fault(fault);
         recipe
@@ -279,13 +279,13 @@ fn faults_write_what_they_say() {
 
 #[test]
 #[should_panic(expected = "no element `sann`")]
-fn mistyped_path_is_told() {
+fn mistyped_path_is_reported() {
     genuine().fault(Fault::at("sann")).der();
 }
 
 #[test]
 #[should_panic(expected = "changes nothing")]
-fn idle_fault_is_told() {
+fn idle_fault_is_reported() {
     genuine().fault(Fault::at("san")).der();
 }
 

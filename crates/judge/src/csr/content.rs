@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_not_read() {
+    fn a_request_that_is_too_large_is_not_parsed() {
         assert_eq!(codes(&[b'x'; MAX_REQUEST_BYTES]), [Code::PemMissing]);
         assert_eq!(
             codes(&[b'x'; MAX_REQUEST_BYTES + 1]),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_names_are_looked_at_and_no_more() {
+    fn names_beyond_the_maximum_are_not_parsed() {
         let of = |names: u16| {
             let parsed = ParsedRequest {
                 names: (0..names)

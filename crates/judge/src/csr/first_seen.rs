@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn resource_versions_order_what_the_watches_do_not_contradict() {
+    fn resource_versions_order_objects_unless_the_watches_contradict() {
         let node = seen(100, "10", true);
         for (at, resource_version, node_first, request_first) in [
             (200, "11", true, false),
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_of_a_list_may_be_of_any_time_before() {
+    fn an_object_from_a_list_may_be_of_any_age() {
         let (listed, created) = (seen(100, "10", false), seen(100, "11", true));
         assert!(listed.precedes(&created));
         let (created, listed) = (seen(100, "10", true), seen(100, "11", false));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_version_that_is_no_number_orders_nothing() {
+    fn a_resource_version_that_is_not_a_number_is_rejected() {
         for text in ["", "0", "-1", "a7", "18446744073709551616"] {
             assert_eq!(FirstSeen::new(Timestamp::UNIX_EPOCH, text, true), None);
         }

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn it_asks_for_what_the_certificate_has() {
+    fn the_request_has_the_content_of_the_certificate() {
         let (key, request) = of(|_| {});
         let request = request.unwrap();
         let content = request.content.unwrap();

@@ -99,7 +99,7 @@ mod tests {
     use x509_parser::asn1_rs::Tag;
 
     #[test]
-    fn a_name_that_is_no_text_is_a_name_still() {
+    fn a_name_that_is_not_text_is_still_a_name() {
         let of = |tag| raw_name(&GeneralName::Invalid(Tag(tag), b"\xff"));
         let kind_and_bytes = |name: RawName| (name.kind, name.bytes);
         assert_eq!(kind_and_bytes(of(2)), (NameKind::Dns, vec![0xff]));

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn open_is_what_is_ours_and_undecided() {
+    fn a_pending_request_for_the_signer_is_open() {
         let open = CsrObject {
             signer: KUBELET_SERVING_SIGNER.into(),
             ..CsrObject::blank()

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_layout_that_go_writes_is_left_out() {
+    fn only_pem_as_go_writes_it_is_packed() {
         let plain = pem_rfc7468::encode_string(pem::LABEL, LineEnding::LF, &[7; 100]).unwrap();
         assert_eq!(PackedPem::new(plain.as_bytes()).inside(), Ok(&[7; 100][..]));
         let crlf = pem_rfc7468::encode_string(pem::LABEL, LineEnding::CRLF, &[7; 100]).unwrap();

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_called_as_in_rfc_5280() {
+    fn kinds_are_spelled_as_in_rfc_5280() {
         let kinds = [NameKind::Email, NameKind::Dns, NameKind::Uri, NameKind::Ip];
         let names = [
             "rfc822Name",

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_holds_until_its_time() {
+    fn an_answer_is_valid_until_it_expires() {
         let mut answers = Answers::default();
         answers.set(question(1), nothing(), at(10));
         answers.set(question(2), nothing(), at(11));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_limit_the_soonest_to_end_goes() {
+    fn beyond_the_limit_the_first_to_expire_is_dropped() {
         let mut answers = Answers::default();
         for index in 0..MAX_ENTRIES {
             answers.set(question(index), nothing(), at(1000 + index));

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_are_told_the_time_of_day() {
+    fn a_monotonic_time_converts_to_the_wall_clock() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let instants = Instants {
             wall: at(1000),

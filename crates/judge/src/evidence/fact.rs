@@ -82,7 +82,7 @@ impl Evidence {
     /// Empty evidence. Machines are part of it only if the policy names a kind of Machine.
     pub fn new(policy: &Spec) -> Evidence {
         let mut evidence = Evidence::default();
-        evidence.forget_machines(policy);
+        evidence.reset_machines(policy);
         evidence
     }
 
@@ -121,7 +121,7 @@ impl Evidence {
     /// Drops evidence that was valid only under the previous policy.
     pub fn policy_changed(&mut self, before: &Spec, policy: &Spec) {
         if before.sources.machines != policy.sources.machines {
-            self.forget_machines(policy);
+            self.reset_machines(policy);
         }
         if before.sources != policy.sources {
             self.answers.clear();
@@ -132,12 +132,12 @@ impl Evidence {
         );
         if demands == (Requirement::Optional, Requirement::Required) {
             // Certificates that were optional may be missing.
-            self.sources.forget(Source::ApiServerCertificates);
+            self.sources.reset(Source::ApiServerCertificates);
         }
         if before != policy {
             // The new policy may not use them. They report again as soon as a request does.
-            for asked in [Source::Dns, Source::ServingCertificates] {
-                self.sources.forget(asked);
+            for source in [Source::Dns, Source::ServingCertificates] {
+                self.sources.reset(source);
             }
         }
     }
@@ -154,10 +154,10 @@ impl Evidence {
         self.answers.clear();
     }
 
-    fn forget_machines(&mut self, policy: &Spec) {
+    fn reset_machines(&mut self, policy: &Spec) {
         let are_named = !policy.sources.machines.is_empty();
         self.machines = are_named.then(Machines::default);
-        self.sources.forget(Source::Machines);
+        self.sources.reset(Source::Machines);
     }
 
     fn apply_machine(&mut self, machine: Machine) -> Applied {
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_wakes_and_what_is_the_same_does_not() {
+    fn a_changed_fact_wakes_and_an_unchanged_one_does_not() {
         let mut evidence = Evidence::default();
         let node = || Fact::Node(Box::new(Node::blank("a")));
         let own: [Awaited; 1] = [Awaited::Node("a".into())];
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn machines_are_heard_only_where_the_policy_names_them() {
+    fn machines_are_evidence_only_if_the_policy_names_them() {
         let (with, without) = (cluster_api(), default_policy().unwrap());
         let mut evidence = Evidence::new(&without.spec);
         assert_eq!(evidence.apply(machine("a"), at(1)), Applied::default());

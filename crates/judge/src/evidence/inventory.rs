@@ -317,7 +317,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_is_any_characters_but_a_dot() {
+    fn a_star_matches_any_characters_but_a_dot() {
         for (pattern, name, expected) in [
             ("worker-*", "worker-1", true),
             ("worker-*", "worker-1.example", false),
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn its_size_is_that_of_what_it_lists() {
+    fn its_size_is_the_number_of_listed_nodes() {
         let head = "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\n";
         let of = |rest: &str| {
             let inventory = Inventory::parse(&format!("{head}{rest}")).unwrap();
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_of_one_node_and_may_stand_there_twice() {
+    fn an_address_belongs_to_one_node_and_may_be_listed_twice() {
         let head = "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\nnodes:\n";
         let twice = "- {name: a, addresses: [10.0.0.1, 10.0.0.1]}\n";
         assert!(Inventory::parse(&format!("{head}{twice}")).is_ok());
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn it_may_be_larger_than_a_config_map_and_not_endless() {
+    fn it_may_be_larger_than_a_config_map_up_to_a_limit() {
         let of = |bytes: usize| {
             let text = "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\nnodes: []\n# ";
             Inventory::parse(&format!("{text}{}", "x".repeat(bytes))).is_ok()

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_known_by_all_that_one_waits_for() {
+    fn requests_await_it_by_key_node_and_provider_id() {
         let known = named("Machine a", "n").wake_names();
         assert_eq!(known, ["Machine a".into(), "n".into(), "cloud://1".into()]);
         let by_id = machine("Machine b", NodeReference::ProviderId, None);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_another_nodes_by_name_or_by_instance() {
+    fn it_belongs_to_another_node_by_name_or_by_instance() {
         let of_n = named("Machine a", "n");
         assert!(!of_n.belongs_to_other_node(&node("n", None)));
         assert!(!of_n.belongs_to_other_node(&node("n", Some("cloud://1"))));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_gone_is_found_no_more() {
+    fn a_removed_machine_is_not_found() {
         let mut machines = Machines::default();
         let by_id = machine("Machine b", NodeReference::ProviderId, Some("cloud://2"));
         assert!(machines.is_empty());

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_lies_in_the_mapped_addresses_has_an_ipv4_form() {
+    fn only_ipv4_mapped_networks_have_an_ipv4_form() {
         for (network, expected) in [
             ("::ffff:10.0.0.0/104", Some("10.0.0.0/8")),
             ("::ffff:10.1.2.3/104", Some("10.0.0.0/8")),

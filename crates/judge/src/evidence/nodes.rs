@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn types_of_addresses_are_spelt_as_kubernetes_does() {
+    fn address_types_are_spelled_as_in_kubernetes() {
         for name in [
             "Hostname",
             "InternalIP",
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_age_as_long_as_they_and_the_node_stay() {
+    fn unchanged_addresses_of_the_same_node_keep_their_age() {
         let mut nodes = Nodes::default();
         let since = |nodes: &Nodes| nodes.get("a").unwrap().addresses_since;
         assert!(nodes.apply(node("a", "10.0.0.1", 1)));
@@ -331,16 +331,16 @@ mod tests {
         assert_eq!(since(&nodes), at(1));
         assert!(nodes.apply(node("a", "10.0.0.2", 4)));
         assert_eq!(since(&nodes), at(4));
-        let anew = Node {
+        let recreated = Node {
             uid: "2".into(),
             ..node("a", "10.0.0.2", 5)
         };
-        assert!(nodes.apply(anew));
+        assert!(nodes.apply(recreated));
         assert_eq!(since(&nodes), at(5));
     }
 
     #[test]
-    fn the_first_event_of_a_node_stays_as_long_as_its_uid() {
+    fn a_node_with_the_same_uid_keeps_its_first_event() {
         let seen = |second, version: &str| FirstSeen::new(at(second), version, true);
         let shown = |uid: &str, address: &str, first_seen| Node {
             uid: uid.into(),
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nodes_own_name_is_claimed_like_any_other_if_it_is_among_its_addresses() {
+    fn a_node_claims_its_own_name_if_it_is_among_its_addresses() {
         let named = |name: &str, address: &str| Node {
             addresses: vec![NodeAddress::parse("Hostname", address).unwrap()],
             ..Node::blank(name)
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_gone_claims_nothing() {
+    fn a_removed_node_claims_nothing() {
         let mut nodes = Nodes::default();
         assert!(nodes.is_empty());
         nodes.apply(node("a", "10.0.0.1", 1));

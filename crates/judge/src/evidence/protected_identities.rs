@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_again_is_no_change() {
+    fn an_equal_protection_is_not_a_change() {
         let mut protected = Protected::default();
         let (one, two) = (san("10.0.0.1"), san("10.0.0.2"));
         let mut set =
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_goes_was_protected_until_lately() {
+    fn only_removed_identities_are_recently_protected() {
         let mut protected = Protected::default();
         let (one, two) = (san("10.0.0.1"), san("10.0.0.2"));
         let both = protection(&[&one, &two], &["10.1.0.0/16", "10.2.0.0/16"]);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn no_node_has_an_address_of_no_host() {
+    fn addresses_that_no_host_has_are_reserved() {
         for (ip, what) in [
             ("0.0.0.0", "the unspecified address"),
             ("::", "the unspecified address"),

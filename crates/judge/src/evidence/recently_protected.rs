@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_protected_counts_for_an_hour_and_is_dropped_then() {
+    fn an_entry_expires_after_an_hour_and_is_dropped() {
         let san = San::from_host_text("10.0.0.1").unwrap();
         let since = Timestamp::from_second(1_000_000).unwrap();
         let after = |seconds| since + SignedDuration::from_secs(seconds);

@@ -139,7 +139,7 @@ impl Sources {
     }
 
     /// Resets the source: nothing has been read from it yet.
-    pub(super) fn forget(&mut self, source: Source) {
+    pub(super) fn reset(&mut self, source: Source) {
         self.states.remove(&source);
     }
 
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_news_is_not_said_again() {
+    fn an_unchanged_state_is_not_reported_as_a_change() {
         let mut sources = Sources::default();
         assert!(!sources.is_known(Source::Nodes));
         assert!(sources.synced(Source::Nodes, at(1)));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_incomplete_was_never_read() {
+    fn an_incomplete_source_is_not_synced() {
         let mut sources = Sources::default();
         assert!(sources.incomplete(Source::ServiceCidrs, at(1), "none"));
         assert!(!sources.incomplete(Source::ServiceCidrs, at(2), "none"));
@@ -219,12 +219,12 @@ mod tests {
         sources.failed(Source::ServiceCidrs, at(5), "none");
         assert!(sources.incomplete(Source::ServiceCidrs, at(6), "none"));
         assert_eq!(sources.state(Source::ServiceCidrs).synced, None);
-        sources.forget(Source::ServiceCidrs);
+        sources.reset(Source::ServiceCidrs);
         assert_eq!(sources.state(Source::ServiceCidrs), SourceState::default());
     }
 
     #[test]
-    fn what_is_complete_is_ready() {
+    fn a_synced_source_is_ready() {
         let mut sources = Sources::default();
         assert_eq!(sources.unready(Source::ALL, at(1)).len(), Source::ALL.len());
         for source in Source::ALL {

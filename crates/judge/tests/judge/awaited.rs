@@ -19,7 +19,7 @@ use testkit::vector::Vector;
 
 /// Maximum number of rounds until a request stops waiting. It exceeds the number of things that can be
 /// missing in turn: sources, the Node, its addresses, their age, a rival.
-const MOST_ROUNDS: usize = 6;
+const MAX_ROUNDS: usize = 6;
 
 /// The events that a request waits for; `None` if it does not wait.
 fn awaited(judged: &Judgment) -> Option<&[Awaited]> {
@@ -35,7 +35,7 @@ fn waiting_codes(judged: &Judgment) -> BTreeSet<Code> {
 }
 
 /// Checks that each awaited event alone changes the findings.
-fn each_name_matters(scenario: &Scenario, judged: &Judgment) -> Result<(), String> {
+fn check_each_event_matters(scenario: &Scenario, judged: &Judgment) -> Result<(), String> {
     for thing in awaited(judged).unwrap_or_default() {
         let mut changed = scenario.clone();
         changed.change(thing);
@@ -49,15 +49,15 @@ fn each_name_matters(scenario: &Scenario, judged: &Judgment) -> Result<(), Strin
 }
 
 /// Checks that a request stops waiting when the awaited things are fixed, round by round.
-fn names_lead_out(scenario: &Scenario) -> Result<(), String> {
+fn check_events_end_waiting(scenario: &Scenario) -> Result<(), String> {
     let mut scenario = scenario.clone();
     let mut judged = scenario.judge();
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let Some(things) = awaited(&judged) else {
             return Ok(());
         };
         for thing in things {
-            scenario.put_right(thing);
+            scenario.fix(thing);
         }
         let after = scenario.judge();
         if after.findings == judged.findings {
@@ -70,9 +70,9 @@ fn names_lead_out(scenario: &Scenario) -> Result<(), String> {
 
 /// Checks that no awaited event is missing: with everything else fixed, the request still waits or is
 /// denied.
-fn nothing_else_helps(scenario: &Scenario, judged: &Judgment) -> Result<(), String> {
+fn check_no_other_event_helps(scenario: &Scenario, judged: &Judgment) -> Result<(), String> {
     let mut changed = scenario.clone();
-    changed.put_right_all_but(awaited(judged).unwrap_or_default());
+    changed.fix_all_except(awaited(judged).unwrap_or_default());
     let after = changed.judge();
     let (before, left) = (waiting_codes(judged), waiting_codes(&after));
     match after.verdict.decision() {
@@ -85,7 +85,7 @@ fn nothing_else_helps(scenario: &Scenario, judged: &Judgment) -> Result<(), Stri
 }
 
 #[test]
-fn vectors_that_wait_name_what_they_wait_for() {
+fn vectors_that_wait_name_the_awaited_events() {
     let mut seen = BTreeSet::new();
     for vector in Vector::all() {
         for base in BasePolicy::ALL {
@@ -95,9 +95,9 @@ fn vectors_that_wait_name_what_they_wait_for() {
                 continue;
             }
             seen.extend(waiting_codes(&judged));
-            let held = each_name_matters(&scenario, &judged)
-                .and_then(|()| names_lead_out(&scenario))
-                .and_then(|()| nothing_else_helps(&scenario, &judged));
+            let held = check_each_event_matters(&scenario, &judged)
+                .and_then(|()| check_events_end_waiting(&scenario))
+                .and_then(|()| check_no_other_event_helps(&scenario, &judged));
             if let Err(why) = held {
                 let (row, title) = (vector.row, &vector.title);
                 panic!("row {row} `{title}`, {}: {why}", base.as_str());
@@ -111,7 +111,7 @@ fn vectors_that_wait_name_what_they_wait_for() {
 
 /// A failed answer must not wake the request, which would send the query again at once.
 #[test]
-fn who_cannot_be_asked_is_left_alone_for_a_while() {
+fn a_failed_query_is_retried_only_after_a_while() {
     let vectors = Vector::all();
     let failed = vectors
         .iter()
@@ -124,7 +124,7 @@ fn who_cannot_be_asked_is_left_alone_for_a_while() {
 }
 
 /// A vector in which more may be missing than in [`any_vector`].
-fn unsettled() -> impl Strategy<Value = Vector> {
+fn incomplete_vector() -> impl Strategy<Value = Vector> {
     let policy = prop_oneof![
         4 => Just(None),
         1 => Just(Some(serde_json::json!({"names": {"dnsSuffixes": ["example"]}}))),
@@ -167,7 +167,7 @@ fn unsettled() -> impl Strategy<Value = Vector> {
 }
 
 fn waiting() -> impl Strategy<Value = Scenario> {
-    (unsettled(), select(&BasePolicy::ALL[..]))
+    (incomplete_vector(), select(&BasePolicy::ALL[..]))
         .prop_map(|(vector, base)| Scenario::new(&vector, base))
         .prop_filter("it waits", |scenario| {
             scenario.judge().verdict.decision() == Decision::Wait
@@ -175,14 +175,14 @@ fn waiting() -> impl Strategy<Value = Scenario> {
 }
 
 /// A Node with its own names, addresses and pods.
-fn bystander() -> impl Strategy<Value = NodeSpec> {
+fn unrelated_node() -> impl Strategy<Value = NodeSpec> {
     (any::<[bool; 4]>(), 1..7200_i64).prop_map(|(flags, age)| NodeSpec {
-        name: "bystander".into(),
+        name: "unrelated-node".into(),
         addresses: vec![
-            address("Hostname", "bystander"),
+            address("Hostname", "unrelated-node"),
             address("InternalIP", "192.0.2.1"),
             address("ExternalIP", "2001:db8:ffff::1"),
-            address("InternalDNS", "bystander.example"),
+            address("InternalDNS", "unrelated-node.example"),
         ],
         age: SignedDuration::from_secs(age),
         first_seen: None,
@@ -200,28 +200,28 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn each_thing_that_is_named_matters(scenario in waiting()) {
-        let held = each_name_matters(&scenario, &scenario.judge());
+    fn each_awaited_event_matters(scenario in waiting()) {
+        let held = check_each_event_matters(&scenario, &scenario.judge());
         prop_assert!(held.is_ok(), "{}", held.unwrap_err());
     }
 
     #[test]
-    fn what_is_named_leads_out_of_waiting(scenario in waiting()) {
-        let held = names_lead_out(&scenario);
+    fn the_awaited_events_end_the_waiting(scenario in waiting()) {
+        let held = check_events_end_waiting(&scenario);
         prop_assert!(held.is_ok(), "{}", held.unwrap_err());
     }
 
     #[test]
-    fn what_is_not_named_does_not(scenario in waiting()) {
-        let held = nothing_else_helps(&scenario, &scenario.judge());
+    fn no_other_event_ends_the_waiting(scenario in waiting()) {
+        let held = check_no_other_event_helps(&scenario, &scenario.judge());
         prop_assert!(held.is_ok(), "{}", held.unwrap_err());
     }
 
     /// Neither adding nor removing an unrelated Node changes a judgment.
     #[test]
-    fn a_bystander_changes_nothing(scenario in waiting(), bystander in bystander()) {
+    fn an_unrelated_node_changes_nothing(scenario in waiting(), unrelated_node in unrelated_node()) {
         let mut more = scenario.clone();
-        more.vector.others.push(bystander);
+        more.vector.others.push(unrelated_node);
         prop_assert_eq!(scenario.judge(), more.judge());
     }
 }

@@ -10,10 +10,10 @@ use testkit::random::Random;
 
 /// Maximum size of a seed, in bytes. libFuzzer creates inputs as long as the longest seed, and long
 /// ones are slow.
-const LONGEST_SEED: usize = 4096;
+const MAX_SEED_BYTES: usize = 4096;
 
 #[test]
-fn holds_for_seeds_and_their_mutants() {
+fn properties_hold_for_seeds_and_their_mutants() {
     for target in ALL {
         let seeds = (target.seeds)();
         assert!(seeds.len() > 20, "{}: {} seeds", target.name, seeds.len());
@@ -66,7 +66,7 @@ fn write(target: &Target, seeds: &[Vec<u8>]) {
     let folder =
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus")).join(target.name);
     std::fs::create_dir_all(&folder).unwrap();
-    let short = |seed: &&Vec<u8>| seed.len() <= LONGEST_SEED;
+    let short = |seed: &&Vec<u8>| seed.len() <= MAX_SEED_BYTES;
     for (index, seed) in seeds.iter().filter(short).enumerate() {
         std::fs::write(folder.join(format!("seed-{index:03}")), seed).unwrap();
     }

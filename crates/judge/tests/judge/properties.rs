@@ -66,7 +66,7 @@ proptest! {
 
     /// The same property, with one wrong name in an otherwise correct request.
     #[test]
-    fn one_name_too_many_is_never_approved(extra in select(&DNS[..]), kind in select(&IP_TYPES[..])) {
+    fn an_additional_name_is_never_approved(extra in select(&DNS[..]), kind in select(&IP_TYPES[..])) {
         let mut vector = Vector::genuine();
         vector.nodes[0].addresses = vec![address("Hostname", "node-1"), address(kind, "10.0.0.1")];
         vector.request = request(names(&["node-1", extra], &["10.0.0.1"]));

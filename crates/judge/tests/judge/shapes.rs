@@ -104,7 +104,7 @@ fn outcome(shape: &Shape) -> Outcome {
 }
 
 #[test]
-fn every_shape_is_judged_as_its_row_says() {
+fn every_shape_has_the_verdict_of_its_row() {
     let mut wrong = Vec::new();
     for shape in shapes() {
         let found = outcome(&shape);
@@ -125,7 +125,7 @@ fn every_shape_is_judged_as_its_row_says() {
 }
 
 #[test]
-fn exceptions_are_shapes_that_need_one() {
+fn every_exception_is_needed() {
     let names: BTreeSet<String> = shapes().into_iter().map(|shape| shape.name).collect();
     for (name, _, code) in OTHERWISE {
         assert!(names.contains(*name), "there is no shape `{name}`");

@@ -10,10 +10,10 @@ use testkit::policies::BasePolicy;
 use testkit::vector::{Outcome, Vector, request_pem};
 use testkit::{threat_table, verdicts_page};
 
-const LEAST: usize = 200;
+const MIN_VECTORS: usize = 200;
 
 #[test]
-fn every_vector_is_judged_as_it_says() {
+fn every_vector_has_its_expected_verdict() {
     let mut wrong = Vec::new();
     for vector in Vector::all() {
         for base in BasePolicy::ALL {
@@ -38,7 +38,7 @@ fn every_vector_is_judged_as_it_says() {
 
 /// The reason of a denial is the code of the first denying finding; the message has all of them.
 #[test]
-fn a_denial_says_why() {
+fn a_denial_has_the_reason_and_details_of_its_findings() {
     let mut several = 0;
     for vector in Vector::all() {
         let judged = vector.judgment(BasePolicy::Default);
@@ -68,7 +68,7 @@ fn a_denial_says_why() {
 
 /// `Request::key_of` returns the key that is judged, or none if there is none.
 #[test]
-fn the_key_of_a_request_is_that_which_is_judged() {
+fn key_of_returns_the_key_that_is_judged() {
     let mut keys = 0;
     for vector in Vector::all() {
         let pem = request_pem(&vector.request);
@@ -90,7 +90,7 @@ fn the_key_of_a_request_is_that_which_is_judged() {
 
 /// A packed request gives the same result as an unpacked one.
 #[test]
-fn a_request_that_has_waited_is_read_as_one_that_has_not() {
+fn a_packed_request_is_parsed_as_an_unpacked_one() {
     for vector in Vector::all() {
         let pem = request_pem(&vector.request);
         let late = Request::read_packed(vector.object(), &PackedPem::new(pem.as_bytes()));
@@ -100,7 +100,7 @@ fn a_request_that_has_waited_is_read_as_one_that_has_not() {
 }
 
 #[test]
-fn vectors_are_many_and_each_has_a_title_of_its_own() {
+fn vectors_are_many_and_each_has_a_unique_title() {
     let mut titles = BTreeSet::new();
     for vector in Vector::all() {
         let title = (vector.row, vector.title.clone());
@@ -111,12 +111,12 @@ fn vectors_are_many_and_each_has_a_title_of_its_own() {
             vector.title
         );
     }
-    assert!(titles.len() >= LEAST, "only {} vectors", titles.len());
+    assert!(titles.len() >= MIN_VECTORS, "only {} vectors", titles.len());
 }
 
 /// The policy `strict` must not approve without an independent source.
 #[test]
-fn strict_never_approves_on_the_nodes_word() {
+fn strict_never_approves_without_an_independent_source() {
     let loosened = |vector: &Vector| {
         let asked =
             |policy: &serde_json::Value| policy.pointer("/proof/ipAddresses/anyOf").cloned();
@@ -188,7 +188,7 @@ fn every_row_has_vectors_on_both_sides_of_its_line() {
 
 /// `UPDATE_DOCS=1 cargo test -p judge` writes it again.
 #[test]
-fn the_document_is_up_to_date() {
+fn the_page_is_up_to_date() {
     let (path, text) = (
         concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/verdicts.md"),
         verdicts_page::write(&threat_table::rows(), &Vector::all()),

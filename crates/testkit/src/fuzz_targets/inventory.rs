@@ -13,7 +13,7 @@ use crate::policies::BasePolicy;
 use crate::vector::{Vector, request_pem};
 
 /// Maximum number of entries of one inventory that are compared pairwise.
-const MOST: usize = 32;
+const MAX_COMPARED: usize = 32;
 
 /// Checks any text as an inventory.
 pub fn check(data: &[u8]) {
@@ -67,7 +67,7 @@ fn listed(file: &InventoryFile) -> Vec<(NodeName, San)> {
             .filter_map(|text| San::from_dns_text(text));
         all.extend(addresses.chain(names).map(|san| (name.clone(), san)));
     }
-    all.truncate(MOST);
+    all.truncate(MAX_COMPARED);
     all
 }
 

@@ -47,21 +47,21 @@ pub fn judged(data: &[u8]) -> Decision {
     match &judged.verdict {
         Verdict::Approve(approval) => {
             assert_eq!(worst, None);
-            approved(&scene, approval);
-            less_is_not_approved(&scene, &request);
+            check_approval(&scene, approval);
+            check_less_proof_is_not_approved(&scene, &request);
         }
         Verdict::Deny(_) => assert_eq!(worst, Some(Effect::Deny)),
         Verdict::Wait(awaited) => {
             assert!(!awaited.is_empty(), "waits for nothing");
             assert!(worst.is_none_or(|worst| worst == Effect::Wait));
-            more_is_not_approved(&scene, &request);
+            check_rival_is_not_approved(&scene, &request);
         }
         Verdict::Ignore => assert_eq!(worst, Some(Effect::Ignore)),
     }
     judged.verdict.decision()
 }
 
-fn approved(scene: &Scene, approval: &Approval) {
+fn check_approval(scene: &Scene, approval: &Approval) {
     let object = scene.object();
     assert_eq!(approval.name(), object.name);
     assert_eq!(approval.uid(), &*object.uid);
@@ -102,11 +102,11 @@ fn approved(scene: &Scene, approval: &Approval) {
     assert!(!own.terminating && !own.uninitialized);
     assert!(before_now(own.age) <= object.created, "the Node is younger");
     assert!(scene.key_of.iter().take(1).all(|n| n.as_str() == own.name));
-    names_are_of(own, &others, &asked);
-    names_are_not_protected(scene, own, &asked);
+    check_names_belong_to_node(own, &others, &asked);
+    check_names_are_not_protected(scene, own, &asked);
 }
 
-fn names_are_of(own: &NodeSpec, others: &[&NodeSpec], asked: &KubeletRequest<'_>) {
+fn check_names_belong_to_node(own: &NodeSpec, others: &[&NodeSpec], asked: &KubeletRequest<'_>) {
     let claimed = claims(own);
     for name in asked.distinct() {
         assert!(claimed.contains(name), "{name} is not among {claimed:?}");
@@ -119,7 +119,7 @@ fn names_are_of(own: &NodeSpec, others: &[&NodeSpec], asked: &KubeletRequest<'_>
     }
 }
 
-fn names_are_not_protected(scene: &Scene, own: &NodeSpec, asked: &KubeletRequest<'_>) {
+fn check_names_are_not_protected(scene: &Scene, own: &NodeSpec, asked: &KubeletRequest<'_>) {
     let is_within = |name: &str, domain: &str| {
         let rest = name.strip_suffix(domain);
         rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
@@ -185,7 +185,7 @@ fn decimal(text: &str) -> Option<u8> {
 }
 
 /// Checks that the request is not approved without any part of the proof, or with another claim.
-fn less_is_not_approved(scene: &Scene, request: &Request) {
+fn check_less_proof_is_not_approved(scene: &Scene, request: &Request) {
     let refused = |what: &str, less: &Evidence| {
         let judged = judge::judge(request, scene.policy, less, now());
         assert_ne!(judged.verdict.decision(), Decision::Approve, "{what}");
@@ -212,7 +212,7 @@ fn less_is_not_approved(scene: &Scene, request: &Request) {
 }
 
 /// Checks that a waiting request is not approved if another Node has the same addresses.
-fn more_is_not_approved(scene: &Scene, request: &Request) {
+fn check_rival_is_not_approved(scene: &Scene, request: &Request) {
     let mut more = scene.evidence();
     more.apply(rival(scene), now());
     let judged = judge::judge(request, scene.policy, &more, now());

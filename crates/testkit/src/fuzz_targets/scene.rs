@@ -42,7 +42,7 @@ use crate::policies::BasePolicy;
 use crate::vector::{SettledSpec, Vector};
 
 /// Maximum age in a line, in seconds.
-const OLDEST: u32 = 1_000_000;
+const MAX_AGE: u32 = 1_000_000;
 
 /// A request, its cluster and its policy.
 pub(super) struct Scene {
@@ -75,7 +75,7 @@ impl Scene {
             None => (data, None),
         };
         let mut scene = Scene {
-            vector: nobody(),
+            vector: empty_vector(),
             policy: &POLICIES[0].1,
             key_of: Vec::new(),
             der: Vec::new(),
@@ -180,7 +180,7 @@ impl Scene {
 
 fn age(text: &str) -> Option<SignedDuration> {
     let seconds: u32 = text.parse().ok()?;
-    Some(SignedDuration::from_secs(seconds.min(OLDEST).into()))
+    Some(SignedDuration::from_secs(seconds.min(MAX_AGE).into()))
 }
 
 /// A Node from its name, its age and its flags.
@@ -210,7 +210,7 @@ fn node(text: &str, others: &[NodeSpec]) -> Option<NodeSpec> {
 }
 
 /// An empty request without a requestor, in a cluster without Nodes.
-fn nobody() -> Vector {
+fn empty_vector() -> Vector {
     let mut vector = Vector::genuine();
     vector.nodes.clear();
     vector.requestor.username.clear();

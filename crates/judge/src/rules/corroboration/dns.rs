@@ -119,16 +119,16 @@ fn check_address(
     if let Some(question) = pending {
         return unanswered(case, Source::Dns, question);
     }
-    let asked: Vec<&str> = names.iter().map(DnsName::as_str).collect();
-    let asked = asked.join(", ");
+    let queried: Vec<&str> = names.iter().map(DnsName::as_str).collect();
+    let queried = queried.join(", ");
     let mut awaits: Vec<Awaited> = soonest.into_iter().map(Awaited::Time).collect();
     awaits.push(Awaited::Node(node.name.shared()));
     if listed.is_empty() {
-        let why = format!("DNS has no addresses for {asked}");
+        let why = format!("DNS has no addresses for {queried}");
         return SourceResult::Unproven(Code::SanUncorroborated, awaits, why);
     }
     let why = format!(
-        "in DNS {asked} has the addresses {}, not {san}",
+        "in DNS {queried} has the addresses {}, not {san}",
         list_of(&listed)
     );
     if listed.iter().any(|found| node.address(found).is_some()) {
@@ -162,9 +162,9 @@ fn check_reverse(case: &Case<'_>, san: &San, name: &DnsName, dns: &DnsPolicy) ->
 }
 
 fn list_of(sans: &BTreeSet<San>) -> String {
-    const MOST: usize = 8;
-    let mut all: Vec<String> = sans.iter().take(MOST).map(San::to_string).collect();
-    if sans.len() > MOST {
+    const MAX_LISTED: usize = 8;
+    let mut all: Vec<String> = sans.iter().take(MAX_LISTED).map(San::to_string).collect();
+    if sans.len() > MAX_LISTED {
         all.push("…".into());
     }
     all.join(", ")
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_addresses_the_first_are_shown() {
+    fn a_long_list_of_addresses_is_truncated() {
         let of = |count: u8| {
             let sans =
                 (1..=count).map(|last| San::from_ip_text(&format!("10.0.0.{last}")).unwrap());

@@ -61,19 +61,19 @@ impl Scenario {
             | Awaited::Source(_)
             | Awaited::Time(_)
             | Awaited::Policy => {
-                self.put_right(thing);
+                self.fix(thing);
             }
         }
     }
 
     /// Changes this thing only, in favor of the request.
-    pub fn put_right(&mut self, thing: &Awaited) {
+    pub fn fix(&mut self, thing: &Awaited) {
         match thing {
-            Awaited::Node(name) if self.is_requestor(name) => self.put_own_node_right(),
+            Awaited::Node(name) if self.is_requestor(name) => self.fix_own_node(),
             Awaited::Node(name) => self.remove_node(name),
-            Awaited::Machine(key) => self.put_machines_right(key),
-            Awaited::Answer(question) => self.put_answer_right(question),
-            Awaited::Source(name) => self.put_source_right(name),
+            Awaited::Machine(key) => self.fix_machines(key),
+            Awaited::Answer(question) => self.fix_answer(question),
+            Awaited::Source(name) => self.fix_source(name),
             Awaited::Time(time) => self.now = self.now.max(*time),
             Awaited::Policy => self.loosen_policy(),
         }
@@ -81,7 +81,7 @@ impl Scenario {
 
     /// Changes everything but these things in favor of the request. The policy stays, because a new
     /// policy judges every request again.
-    pub fn put_right_all_but(&mut self, these: &[Awaited]) {
+    pub fn fix_all_except(&mut self, these: &[Awaited]) {
         let named = |name: &str| {
             these
                 .iter()
@@ -93,16 +93,16 @@ impl Scenario {
             .nodes
             .retain(|node| named(&node.name) || is_own(&node.name));
         if own.as_ref().is_some_and(|own| !named(own.as_str())) {
-            self.put_own_node_right();
+            self.fix_own_node();
         }
         for source in Source::ALL {
             if !these.contains(&Awaited::Source(source.as_str())) {
-                self.put_source_right(source.as_str());
+                self.fix_source(source.as_str());
             }
         }
         let is_machine = |thing: &Awaited| matches!(thing, Awaited::Machine(_));
         if self.vector.machines.is_some() && !these.iter().any(is_machine) {
-            self.put_machines_right("");
+            self.fix_machines("");
         }
         let waits_for_time = these.iter().any(|thing| matches!(thing, Awaited::Time(_)));
         if !waits_for_time {
@@ -117,7 +117,7 @@ impl Scenario {
     }
 
     /// Makes the source ready, and lists the requested names in the inventory.
-    fn put_source_right(&mut self, name: &str) {
+    fn fix_source(&mut self, name: &str) {
         self.vector.sources.remove(name);
         if name != Source::Inventory.as_str() || self.vector.inventory.is_none() {
             return;
@@ -137,7 +137,7 @@ impl Scenario {
 
     /// Removes Machines without a node, and adds the one complete Machine of the node. A key removes
     /// the Machine of that key instead.
-    fn put_machines_right(&mut self, key: &str) {
+    fn fix_machines(&mut self, key: &str) {
         let own = self.request.object.requestor.node();
         let name = own.as_ref().map(|own| own.as_str());
         let addresses = self.wanted().iter().map(text).collect();
@@ -163,7 +163,7 @@ impl Scenario {
     }
 
     /// Answers the question with the requested names.
-    fn put_answer_right(&mut self, question: &Question) {
+    fn fix_answer(&mut self, question: &Question) {
         let wanted = self.wanted();
         let own = self.request.object.requestor.node();
         let under = |suffix| own.iter().map(move |own| format!("{own}.{suffix}"));
@@ -205,7 +205,7 @@ impl Scenario {
     }
 
     /// Adds or completes the Node: older than the request, initialized, with the requested names.
-    fn put_own_node_right(&mut self) {
+    fn fix_own_node(&mut self) {
         let Some(name) = self.request.object.requestor.node() else {
             return;
         };
