@@ -1,30 +1,30 @@
-//! The clock: the one place that reads the time of day.
+//! The clock: the only place that reads the time.
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use judge::evidence::Instants;
 
-/// What time it is. Handed to everything that dates something, so that a test can hand in one whose
-/// time of day passes with tokio's clock, which it can stop and move.
+/// A source of the current time. Tests pass a clock that follows tokio's, which they can stop and
+/// advance.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    /// The time of day when the process began, and the monotonic time then.
+    /// Wall-clock time and instant of the start of the process.
     begun: (Timestamp, Instant),
     time_of_day: TimeOfDay,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum TimeOfDay {
-    /// As the machine has it; somebody may set it.
+    /// The wall clock of the machine, which may be set.
     OfMachine,
-    /// Counted from the beginning by the monotonic clock.
+    /// The time since the start, by the monotonic clock.
     #[cfg(test)]
     Counted,
 }
 
 impl Clock {
-    /// The machine's clock. The steady time begins now.
+    /// The machine's clock. The monotonic time starts at the current wall-clock time.
     pub fn of_machine() -> Clock {
         Clock {
             begun: (Timestamp::now(), Instant::now()),
@@ -32,7 +32,7 @@ impl Clock {
         }
     }
 
-    /// A clock that begins at this time of day and goes as tokio's does.
+    /// A clock that starts at this wall-clock time and follows tokio's clock.
     #[cfg(test)]
     pub fn counted_from(begin: Timestamp) -> Clock {
         Clock {
@@ -41,7 +41,7 @@ impl Clock {
         }
     }
 
-    /// The present, by all clocks.
+    /// The current time, by all clocks.
     pub fn now(&self) -> Now {
         let (begin, begun) = self.begun;
         let instant = Instant::now();
@@ -59,37 +59,37 @@ impl Clock {
         }
     }
 
-    /// The time of day.
+    /// The current wall-clock time.
     pub fn wall(&self) -> Timestamp {
         self.now().wall
     }
 }
 
-/// One moment by every clock: one for what the API server dates, two that nobody sets for what is
-/// dated here.
+/// One point in time, by every clock: the wall clock for timestamps of the API server, and the
+/// monotonic clock, in two forms, for timestamps of this process.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// The time of day.
+    /// The wall-clock time.
     pub wall: Timestamp,
-    /// The time of day when this process began, and what has passed since.
+    /// The monotonic time: the wall-clock time at the start of the process, plus the time since.
     pub monotonic: Timestamp,
-    /// The monotonic time.
+    /// The monotonic time as an instant.
     pub instant: Instant,
 }
 
 impl Now {
-    /// The steady time at this monotonic time, which has passed.
+    /// The monotonic time at a past instant.
     pub fn monotonic_at(self, instant: Instant) -> Timestamp {
         let passed = self.instant.saturating_duration_since(instant);
         self.monotonic.checked_sub(passed).unwrap_or(self.monotonic)
     }
 
-    /// How far somebody has set the time of day since the process began.
+    /// The difference by which the wall clock was set since the start of the process.
     pub fn clock_skew(self) -> SignedDuration {
         self.instants().clock_skew()
     }
 
-    /// What a judgment needs of it.
+    /// The times that a judgment needs.
     pub fn instants(self) -> Instants {
         Instants {
             wall: self.wall,
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_counted_clock_is_set_by_nobody() {
+    async fn a_counted_clock_has_no_skew() {
         let begin = Timestamp::from_second(1_800_000_000).unwrap();
         let clock = Clock::counted_from(begin);
         let before = clock.now();
