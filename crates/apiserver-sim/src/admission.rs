@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::authz;
 use super::call::Call;
-use super::failure::Failure;
 use super::object::{at, text};
 use super::pkcs10::RequestError;
-use super::{certificates, pkcs10};
+use super::status_error::Failure;
+use super::{csr_strategy, pkcs10};
 
 const NODE_SIGNERS: [&str; 2] = [
     "kubernetes.io/kubelet-serving",
@@ -106,7 +106,7 @@ fn asks_for_itself(
         return Ok(());
     }
     let refuse = |why: &str| Err(Failure::forbidden(call.path.resource, name, why));
-    match pkcs10::read(&certificates::encoded(object)) {
+    match pkcs10::read(&csr_strategy::encoded(object)) {
         Ok(subject) if subject.common_name == format!("system:node:{node}") => Ok(()),
         Ok(_) => refuse(&format!(
             "can only create a node CSR with CN=system:node:{node}"
@@ -122,7 +122,7 @@ fn no_masters(call: &Call, name: &str, object: &Map<String, Value>) -> Result<()
     if text(object, &["spec", "signerName"]) != signer {
         return Ok(());
     }
-    let subject = pkcs10::read(&certificates::encoded(object));
+    let subject = pkcs10::read(&csr_strategy::encoded(object));
     let masters = |subject: pkcs10::Subject| {
         let mut groups = subject.organizations.iter();
         groups.any(|group| group == "system:masters")

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, header};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::FromDer;
 
-use super::failure::Failure;
+use super::status_error::Failure;
 
 const ANONYMOUS: &str = "system:anonymous";
 const AUTHENTICATED: &str = "system:authenticated";

@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use super::authn::{Tokens, User};
 use super::clock::Clock;
 use super::faults::{Fault, Roulette};
-use super::journal::Journal;
-use super::path::{Query, ResourcePath};
+use super::request_info::{Query, ResourcePath};
 use super::selectors::Selector;
 use super::store::{Store, Stored};
+use super::write_log::Journal;
 
 /// The state that all requests share.
 #[derive(Clone)]

@@ -6,13 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::encoding;
-use super::failure::Failure;
 use super::metadata;
 use super::object::{at, text};
 use super::protobuf::Expected;
 use super::respond::{json_bytes, success};
+use super::status_error::Failure;
 use super::store::{self, Clash, Cut, Scope, Stored};
-use super::{admission, body, read};
+use super::{admission, decode, read};
 
 const TRIES: usize = 16;
 
@@ -79,7 +79,7 @@ fn options(call: &Call) -> Result<Map<String, Value>, Failure> {
         api_version: "",
         kind: "DeleteOptions",
     };
-    body::parse(&call.content_type, &call.body, expected)
+    decode::parse(&call.content_type, &call.body, expected)
 }
 
 fn remove(call: &Call, name: &str, options: &Map<String, Value>) -> Result<Outcome, Failure> {

@@ -5,9 +5,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::failure::Failure;
 use super::resources::{RESOURCES, REVIEWS, Resource};
 use super::respond::json_value;
+use super::status_error::Failure;
 
 /// The version of the API that is served.
 const MINOR: &str = "36";

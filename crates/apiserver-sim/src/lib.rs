@@ -6,47 +6,47 @@
 //! kube-apiserver, and list the known differences with their reasons: no OpenAPI, few kinds in protobuf,
 //! and certification requests that only one of the two refuses.
 
+mod access_reviews;
 mod admission;
 mod attributes;
 mod authn;
 mod authority;
 mod authz;
-mod body;
 mod bootstrap;
 mod call;
-mod certificates;
 mod clock;
-mod conduit;
+mod connections;
+mod csr_strategy;
+mod decode;
 mod delete;
 mod discovery;
 mod encoding;
 mod events;
-mod failure;
 mod faults;
-mod fields;
-mod journal;
+mod field_validation;
 mod metadata;
 mod object;
 mod patch;
-mod path;
 mod pkcs10;
 mod protobuf;
 mod rbac;
 mod read;
+mod request_info;
 mod resources;
 mod respond;
-mod reviews;
 mod router;
 mod selectors;
 mod server;
+mod status_error;
 mod store;
 mod table;
 mod tls;
 mod watch;
 mod write;
+mod write_log;
 
 pub use authn::User;
 pub use authority::{Authority, Pair, request};
 pub use faults::{Fault, Faults};
-pub use journal::{Deed, Entry};
 pub use server::{Options, Server};
+pub use write_log::{Deed, Entry};

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::failure::{Cause, Failure};
 use super::object::{at, text};
 use super::resources::Resource;
+use super::status_error::{Cause, Failure};
 
 /// What generated names end with (`k8s.io/apimachinery/pkg/util/rand`).
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";

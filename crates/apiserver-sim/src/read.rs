@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::call::{Accept, Call};
 use super::encoding;
-use super::failure::{Cause, Failure};
 use super::object;
 use super::resources::Resource;
 use super::respond::{json_bytes, json_value};
+use super::status_error::{Cause, Failure};
 use super::store::{Cut, Forgotten, From, Page, Scope};
 use super::table;
 use super::watch::{Bookmarks, Form, Watch};

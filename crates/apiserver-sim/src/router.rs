@@ -12,13 +12,13 @@ use super::attributes::Attributes;
 use super::authn::{self, User};
 use super::authz::{self, Decision};
 use super::call::{Accept, Call, Shared};
-use super::failure::Failure;
 use super::faults::Fault;
-use super::path::{self, Target};
+use super::request_info::{self, Target};
 use super::selectors::Selector;
+use super::status_error::Failure;
 use super::store::Store;
 use super::tls::Peer;
-use super::{delete, discovery, read, reviews, write};
+use super::{access_reviews, delete, discovery, read, write};
 
 /// The limit of the original.
 const LARGEST_BODY: usize = 3 * 1024 * 1024;
@@ -66,9 +66,9 @@ pub(super) async fn serve(
 
 async fn handle(shared: Arc<Shared>, peer: Peer, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
-    let target = path::target(&parts.uri);
-    let query = path::query(&parts.uri);
-    let verb = path::verb(&parts.method, &target, &query);
+    let target = request_info::target(&parts.uri);
+    let query = request_info::query(&parts.uri);
+    let verb = request_info::verb(&parts.method, &target, &query);
 
     let fault = shared.roulette.spin(verb, parts.uri.path());
     if let Some(fault) = &fault {
@@ -93,8 +93,8 @@ async fn handle(shared: Arc<Shared>, peer: Peer, request: Request) -> Result<Res
                 return Err(Failure::not_allowed());
             }
             let body = read_body(body).await?;
-            let review = reviews::read(kind, &content_type(&parts), &body)?;
-            reviews::answer(&shared, &user, kind, &namespace, review)
+            let review = access_reviews::read(kind, &content_type(&parts), &body)?;
+            access_reviews::answer(&shared, &user, kind, &namespace, review)
         }
         Target::Resource(path) => {
             let call = Call {
@@ -120,7 +120,7 @@ fn dispatch(call: Call) -> Result<Response, Failure> {
         "get" => read::get(&call),
         "list" => read::list(&call),
         "watch" => read::watch(call),
-        "create" if call.path.subresource == "token" => reviews::token(&call),
+        "create" if call.path.subresource == "token" => access_reviews::token(&call),
         "create" if call.path.name.is_empty() => write::create(&call),
         "update" if !call.path.name.is_empty() => write::update(&call),
         "patch" if !call.path.name.is_empty() => write::patch(&call),
@@ -208,7 +208,7 @@ fn allow(
             ..Attributes::default()
         },
         Target::Review(kind, namespace) => {
-            let (plural, group) = reviews::place(kind);
+            let (plural, group) = access_reviews::place(kind);
             Attributes {
                 verb: verb.into(),
                 group: group.into(),
@@ -244,7 +244,7 @@ fn allow(
     Err(match target {
         Target::Resource(path) => Failure::forbidden(path.resource, &wanted.name, &why),
         Target::Review(kind, _) => {
-            let (plural, group) = reviews::place(kind);
+            let (plural, group) = access_reviews::place(kind);
             Failure::forbidden_review(plural, group, &why)
         }
         Target::Other(_) => Failure::forbidden_path(&why),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::failure::Failure;
+use super::status_error::Failure;
 
 /// One demand of a selector.
 #[derive(Clone, Debug, PartialEq, Eq)]

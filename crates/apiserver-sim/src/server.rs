@@ -16,11 +16,11 @@ use tokio::task::JoinHandle;
 use super::authn::User;
 use super::authority::{self, Authority};
 use super::call::{Shared, until_ended};
-use super::conduit::Line;
+use super::connections::Line;
 use super::faults::{Faults, Roulette};
-use super::journal::Entry;
 use super::store::Store;
 use super::tls::{self, Peer, TlsListener};
+use super::write_log::Entry;
 use super::{bootstrap, resources, router};
 
 /// How long open connections may take to end.

@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::authn::{User, by_certificate};
 use super::authority::Authority;
-use super::conduit::{Conduit, Line};
+use super::connections::{Conduit, Line};
 
 /// A client that says nothing for so long is no client.
 const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -6,15 +6,15 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
-use super::body::Typed;
 use super::call::{Accept, Call};
+use super::decode::Typed;
 use super::encoding;
-use super::failure::{Cause, Failure};
 use super::object::{at, text};
 use super::patch::Patch;
 use super::respond::{json_bytes, json_value};
+use super::status_error::{Cause, Failure};
 use super::store::{Clash, Expected, Stored};
-use super::{admission, body, certificates, fields, metadata, patch, table};
+use super::{admission, csr_strategy, decode, field_validation, metadata, patch, table};
 
 /// How often a write that names no version is tried again.
 const TRIES: usize = 16;
@@ -28,18 +28,18 @@ fn written(call: &Call, status: StatusCode, stored: &Stored, warnings: &[String]
         Accept::Table => json_value(status, &table::of_one(call, stored)),
         Accept::Metadata => json_value(status, &table::metadata_of(stored)),
     };
-    fields::warn(answer, warnings)
+    field_validation::warn(answer, warnings)
 }
 
 /// An object that is shown as if it were stored.
 fn imagined(call: &Call, object: Map<String, Value>, warnings: &[String]) -> Response {
     let shown = encoding::named(call.path.resource, object);
-    fields::warn(json_value(StatusCode::CREATED, &shown), warnings)
+    field_validation::warn(json_value(StatusCode::CREATED, &shown), warnings)
 }
 
 /// POST.
 pub(super) fn create(call: &Call) -> Result<Response, Failure> {
-    made(call, body::read(call)?)
+    made(call, decode::read(call)?)
 }
 
 /// Stores a new object, if it is to be kept, and shows it.
@@ -68,8 +68,8 @@ fn insert(call: &Call, object: Map<String, Value>) -> Result<Inserted, Failure> 
         let name = metadata::created(resource, namespace, &mut object, &call.shared.clock.now())?;
         admission::create(call, &name, &mut object)?;
         if resource.kind == "CertificateSigningRequest" {
-            certificates::created(&call.user, &mut object);
-            certificates::check(resource, &name, &object, None)?;
+            csr_strategy::created(&call.user, &mut object);
+            csr_strategy::check(resource, &name, &object, None)?;
         }
         if call.dry_run() {
             return Ok(Err(object));
@@ -96,7 +96,7 @@ fn insert(call: &Call, object: Map<String, Value>) -> Result<Inserted, Failure> 
 /// PUT.
 pub(super) fn update(call: &Call) -> Result<Response, Failure> {
     let resource = call.path.resource;
-    let mut given = body::read(call)?;
+    let mut given = decode::read(call)?;
     let version = text(&given.object, &["metadata", "resourceVersion"]).to_owned();
     metadata::same_name(&call.path.name, &given.object)?;
     let key = call.key(&call.path.name);
@@ -125,10 +125,10 @@ pub(super) fn patch(call: &Call) -> Result<Response, Failure> {
             let cause = Cause::required("fieldManager", "is required for apply patch");
             return Err(Failure::invalid_options("PatchOptions", &cause));
         }
-        let object = body::applied(call)?;
+        let object = decode::applied(call)?;
         let absent = call.shared.store.get(resource.plural, &key).is_none();
         if absent && call.path.subresource.is_empty() {
-            return made(call, body::patched(call, object)?);
+            return made(call, decode::patched(call, object)?);
         }
         Patch::Strategic(Value::Object(object))
     } else {
@@ -139,7 +139,7 @@ pub(super) fn patch(call: &Call) -> Result<Response, Failure> {
         let Value::Object(patched) = patch.apply(shown)? else {
             return Err(Failure::bad_request("the patched object is no object"));
         };
-        body::patched(call, patched)
+        decode::patched(call, patched)
     })
 }
 
@@ -171,13 +171,16 @@ fn change(
         admission::update(call, &old, &object)?;
         if resource.kind == "CertificateSigningRequest" {
             let subresource = call.path.subresource.as_str();
-            certificates::updated(subresource, &old, &mut object, &call.shared.clock.now());
-            certificates::check(resource, name, &object, Some((subresource, &old)))?;
+            csr_strategy::updated(subresource, &old, &mut object, &call.shared.clock.now());
+            csr_strategy::check(resource, name, &object, Some((subresource, &old)))?;
             admission::approve(call, &old)?;
         }
         if call.dry_run() {
             let shown = encoding::named(resource, object);
-            return Ok(fields::warn(json_value(StatusCode::OK, &shown), &warnings));
+            return Ok(field_validation::warn(
+                json_value(StatusCode::OK, &shown),
+                &warnings,
+            ));
         }
         let stored = match done_with(&object) {
             true => call

@@ -6,9 +6,9 @@
 //! other kind to this server. Any other kind is answered with 415, as kube-apiserver answers for kinds
 //! that it has no messages for.
 
+mod access_reviews;
 mod certificates;
 mod meta;
-mod reviews;
 mod values;
 
 use k8s_openapi::ByteString;
@@ -16,7 +16,7 @@ use prost::Message;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::failure::Failure;
+use super::status_error::Failure;
 
 /// The media type.
 pub(super) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
@@ -136,17 +136,19 @@ fn message(api_version: &str, kind: &str) -> Option<Decode> {
         return Some(json::<meta::DeleteOptions>);
     }
     Some(match (api_version, kind) {
-        ("authentication.k8s.io/v1", "SelfSubjectReview") => json::<reviews::SelfSubjectReview>,
-        ("authentication.k8s.io/v1", "TokenRequest") => json::<reviews::TokenRequest>,
-        ("authentication.k8s.io/v1", "TokenReview") => json::<reviews::TokenReview>,
+        ("authentication.k8s.io/v1", "SelfSubjectReview") => {
+            json::<access_reviews::SelfSubjectReview>
+        }
+        ("authentication.k8s.io/v1", "TokenRequest") => json::<access_reviews::TokenRequest>,
+        ("authentication.k8s.io/v1", "TokenReview") => json::<access_reviews::TokenReview>,
         ("authorization.k8s.io/v1", "LocalSubjectAccessReview" | "SubjectAccessReview") => {
-            json::<reviews::SubjectAccessReview>
+            json::<access_reviews::SubjectAccessReview>
         }
         ("authorization.k8s.io/v1", "SelfSubjectAccessReview") => {
-            json::<reviews::SelfSubjectAccessReview>
+            json::<access_reviews::SelfSubjectAccessReview>
         }
         ("authorization.k8s.io/v1", "SelfSubjectRulesReview") => {
-            json::<reviews::SelfSubjectRulesReview>
+            json::<access_reviews::SelfSubjectRulesReview>
         }
         ("certificates.k8s.io/v1", "CertificateSigningRequest") => {
             json::<certificates::CertificateSigningRequest>

@@ -2,10 +2,10 @@
 //!
 //! An object is written as bytes once for each version; lists, watches and reads send these.
 
+mod collection;
 mod event;
 mod lists;
 mod scope;
-mod shelf;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -16,10 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 
+use self::collection::Shelf;
 pub(super) use self::event::{Event, Happened};
 pub(super) use self::lists::{Cut, Page};
 pub(super) use self::scope::Scope;
-use self::shelf::Shelf;
 pub(super) use self::stored::Stored;
 pub(super) use self::watches::{From, Subscription};
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::collection::Watcher;
 use super::event::Event;
 use super::scope::Scope;
-use super::shelf::Watcher;
 use super::stored::Stored;
 use super::{Forgotten, Store};
 

@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::call::Call;
-use super::failure::{Cause, Failure};
+use super::status_error::{Cause, Failure};
 
 /// What becomes of a write with such fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

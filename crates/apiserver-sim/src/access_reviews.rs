@@ -8,13 +8,13 @@ use serde_json::{Map, Value, json};
 use super::authn::User;
 use super::authz::{self, Decision};
 use super::call::{Call, Shared};
-use super::failure::Failure;
 use super::object::{at, text};
 use super::protobuf::Expected;
 use super::resources::REVIEWS;
 use super::respond::json_value;
+use super::status_error::Failure;
 use super::store::Store;
-use super::{attributes, body, metadata, rbac};
+use super::{attributes, decode, metadata, rbac};
 
 /// Plural and group of a kind of review.
 pub(super) fn place(kind: &str) -> (&'static str, &'static str) {
@@ -33,7 +33,7 @@ pub(super) fn read(
         api_version: &format!("{group}/v1"),
         kind,
     };
-    body::parse(content_type, body, expected)
+    decode::parse(content_type, body, expected)
 }
 
 pub(super) fn answer(
@@ -139,7 +139,7 @@ pub(super) fn token(call: &Call) -> Result<Response, Failure> {
         api_version: "authentication.k8s.io/v1",
         kind: "TokenRequest",
     };
-    let mut request = body::parse(&call.content_type, &call.body, expected)?;
+    let mut request = decode::parse(&call.content_type, &call.body, expected)?;
     let seconds = at(&request, &["spec", "expirationSeconds"])
         .and_then(Value::as_i64)
         .unwrap_or(LASTS);

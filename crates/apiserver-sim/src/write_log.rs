@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::authn::User;
 use super::object::text;
-use super::path::ResourcePath;
+use super::request_info::ResourcePath;
 use super::store::Stored;
 
 /// What was written.

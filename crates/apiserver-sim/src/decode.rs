@@ -4,11 +4,11 @@ use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
-use super::failure::Failure;
-use super::fields::{self, Validation};
+use super::field_validation::{self, Validation};
 use super::object::text;
 use super::protobuf::{self, Expected};
 use super::resources::Resource;
+use super::status_error::Failure;
 use super::{events, metadata};
 
 /// An object of its type: no field is unknown, none is of another type.
@@ -64,7 +64,7 @@ pub(super) fn read(call: &Call) -> Result<Typed, Failure> {
         "application/yaml" => check(call, validation, object, Vec::new()),
         _ if validation == Validation::Ignore => check(call, validation, object, Vec::new()),
         _ => {
-            let twice = fields::duplicates(&call.body).into_iter();
+            let twice = field_validation::duplicates(&call.body).into_iter();
             let twice = twice.map(|path| format!("duplicate field {path:?}"));
             check(call, validation, object, twice.collect())
         }
@@ -80,7 +80,7 @@ pub(super) fn applied(call: &Call) -> Result<Map<String, Value>, Failure> {
         kind: resource.kind,
     };
     let object = parse("application/yaml", &call.body, expected)?;
-    let unknown = fields::unknown(&object, &canonical(resource, object.clone())?);
+    let unknown = field_validation::unknown(&object, &canonical(resource, object.clone())?);
     if unknown.is_empty() {
         return Ok(object);
     }
@@ -117,7 +117,7 @@ fn check(
     let warnings = match validation {
         Validation::Ignore => Vec::new(),
         Validation::Warn | Validation::Strict => {
-            let unknown = fields::unknown(&given, &canonical);
+            let unknown = field_validation::unknown(&given, &canonical);
             complaints.extend(unknown.iter().map(|path| format!("unknown field {path:?}")));
             complaints
         }

@@ -5,10 +5,10 @@ use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
 
 use super::authn::User;
-use super::failure::{Cause, Failure};
 use super::object::{at, text};
 use super::pkcs10;
 use super::resources::Resource;
+use super::status_error::{Cause, Failure};
 
 const USAGES: [&str; 23] = [
     "any",
