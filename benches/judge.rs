@@ -12,7 +12,7 @@ use judge::csr::Request;
 use judge::evidence::Evidence;
 use judge::policy::{Policy, default_policy};
 use judge::{Decision, judge};
-use lab::{fleet, scene};
+use lab::{fleet, judge_fixtures};
 use testkit::forge::Recipe;
 
 fn main() {
@@ -74,7 +74,7 @@ fn read_and_judge(bencher: Bencher<'_, '_>, shape: Shape) {
     recipe.ip = vec![fleet::address(1).into()];
     let pem = recipe.pem();
     let evidence = evidence(shape.nodes);
-    let object = scene::object("node-1", &["digital signature", "server auth"], now());
+    let object = judge_fixtures::object("node-1", &["digital signature", "server auth"], now());
     let run = || {
         let request = Request::read(object.clone(), divan::black_box(pem.as_bytes()));
         judge(&request, &POLICY, evidence, now())
@@ -93,6 +93,9 @@ fn now() -> Timestamp {
 fn evidence(nodes: usize) -> &'static Evidence {
     static MADE: Mutex<BTreeMap<usize, &'static Evidence>> = Mutex::new(BTreeMap::new());
     let mut made = MADE.lock().expect("not poisoned");
-    made.entry(nodes)
-        .or_insert_with(|| Box::leak(Box::new(scene::evidence(nodes, now()).expect("evidence"))))
+    made.entry(nodes).or_insert_with(|| {
+        Box::leak(Box::new(
+            judge_fixtures::evidence(nodes, now()).expect("evidence"),
+        ))
+    })
 }

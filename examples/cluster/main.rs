@@ -8,7 +8,7 @@
 
 #![allow(missing_docs, unreachable_pub)]
 
-mod screen;
+mod terminal;
 
 use std::io::Write as _;
 use std::net::Ipv4Addr;
@@ -30,7 +30,7 @@ use lab::attacker::{self, Fate};
 use lab::forgery::{Forgery, Surroundings, Trick};
 use lab::latency::{Latencies, shown};
 use lab::random::Choices;
-use screen::Screen;
+use terminal::Screen;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 

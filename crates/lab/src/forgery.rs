@@ -257,14 +257,14 @@ mod tests {
     use rcgen::KeyPair;
 
     use super::*;
-    use crate::{fleet, scene};
+    use crate::{fleet, judge_fixtures};
     use judge::csr::Request;
     use judge::policy::default_policy;
     use judge::{Decision, Judgment, judge};
 
     fn surroundings() -> Surroundings {
         Surroundings {
-            service: scene::SERVICE.parse().unwrap(),
+            service: judge_fixtures::SERVICE.parse().unwrap(),
             api_server: Ipv4Addr::LOCALHOST.into(),
             victims: vec![(fleet::name(2), fleet::address(2))],
         }
@@ -273,7 +273,7 @@ mod tests {
     /// What comes of a request by node-1, whose Node has these addresses besides its own.
     fn judged(template: &Template, usages: &[&str], claims: &[IpAddr]) -> Judgment {
         let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
-        let mut evidence = scene::evidence(3, now).unwrap();
+        let mut evidence = judge_fixtures::evidence(3, now).unwrap();
         let mut node = evidence.nodes().get("node-1").unwrap().clone();
         for ip in claims {
             let address = judge::evidence::NodeAddress::parse("InternalIP", &ip.to_string());
@@ -281,7 +281,10 @@ mod tests {
         }
         evidence.apply(judge::evidence::Fact::Node(Box::new(node)), now);
         let pem = template.pem(&KeyPair::generate().unwrap()).unwrap();
-        let request = Request::read(scene::object("node-1", usages, now), pem.as_bytes());
+        let request = Request::read(
+            judge_fixtures::object("node-1", usages, now),
+            pem.as_bytes(),
+        );
         judge(&request, &default_policy().unwrap(), &evidence, now)
     }
 

@@ -3,9 +3,9 @@
 pub mod attacker;
 pub mod fleet;
 pub mod forgery;
+pub mod judge_fixtures;
 pub mod kubelet;
 pub mod latency;
 pub mod random;
 pub mod request;
-pub mod scene;
 pub mod signer;

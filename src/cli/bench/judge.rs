@@ -15,7 +15,7 @@ use judge::policy::{Policy, default_policy};
 use judge::{Decision, judge};
 use lab::latency::Latencies;
 use lab::request::{Extra, Template};
-use lab::{fleet, scene};
+use lab::{fleet, judge_fixtures};
 
 /// For how long each request is judged again and again.
 const SPAN: Duration = Duration::from_millis(300);
@@ -37,7 +37,7 @@ pub(super) fn measure(nodes: &[usize]) -> Result<JudgeBenchmark> {
     let policy = default_policy()?;
     let mut all = Vec::new();
     for &nodes in nodes {
-        let evidence = scene::evidence(nodes, now)?;
+        let evidence = judge_fixtures::evidence(nodes, now)?;
         for shape in shapes() {
             all.push(judged(&shape, nodes, &evidence, &policy, now)?);
         }
@@ -93,7 +93,7 @@ fn judged(
         extra: shape.extra.clone(),
     };
     let pem = template.pem(&KeyPair::generate_for(shape.key)?)?;
-    let object = scene::object(&name, &["digital signature", "server auth"], now);
+    let object = judge_fixtures::object(&name, &["digital signature", "server auth"], now);
     let run = || {
         let request = Request::read(object.clone(), black_box(pem.as_bytes()));
         judge(&request, policy, evidence, now)

@@ -1,13 +1,13 @@
 //! `csr-warden bench`: what judging costs, and how the daemon fares beside a client that approves
 //! blindly, on the embedded API server or on a given cluster.
 
-mod bare;
-mod crowd;
+mod baseline;
+mod daemon_process;
+mod end_to_end;
+mod fixtures;
 mod judge;
+mod latency;
 mod report;
-mod settling;
-mod warden;
-mod way;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -19,9 +19,9 @@ use kube::Client;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::daemon_process::Launch;
+use self::end_to_end::{Field, Plan};
 use self::report::{Benchmark, Report};
-use self::warden::Launch;
-use self::way::{Field, Plan};
 use super::approve::ask;
 use super::demo::KubeconfigFile;
 use super::format::TextFormat;
@@ -213,7 +213,7 @@ async fn on_cluster(args: &OnClusterArgs) -> Result<Option<Benchmark>> {
         launch,
     };
     let measured = interruptible(field.measure(&plan)).await;
-    let cleared = crowd::clear(&client).await.context("cannot clean up");
+    let cleared = fixtures::clear(&client).await.context("cannot clean up");
     // What went wrong first is what is told.
     let measured = measured?;
     cleared?;

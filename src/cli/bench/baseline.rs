@@ -13,7 +13,7 @@ use kube::{Client, Config};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::crowd;
+use super::fixtures;
 use crate::cluster::error::describe;
 use lab::latency::Latencies;
 
@@ -21,7 +21,7 @@ use lab::latency::Latencies;
 /// as the daemon's time begins when it has listed too.
 pub(super) async fn drain(config: &Config, connections: usize) -> Result<(usize, Duration)> {
     let lister = Client::try_from(config.clone())?;
-    let mut requests = crowd::ours(&lister).await?;
+    let mut requests = fixtures::ours(&lister).await?;
     requests.iter_mut().for_each(approve);
     let count = requests.len();
     let requests = Arc::new(requests);
@@ -61,7 +61,7 @@ pub(super) async fn steady(
     for index in 0..count {
         ticks.tick().await;
         let node = index % nodes + 1;
-        let mut request = crowd::post(client, node, crowd::genuine(node)?).await?;
+        let mut request = fixtures::post(client, node, fixtures::genuine(node)?).await?;
         approve(&mut request);
         let begun = Instant::now();
         put(approver, &request).await?;
@@ -72,7 +72,7 @@ pub(super) async fn steady(
 
 async fn put(client: &Client, request: &CertificateSigningRequest) -> Result<()> {
     let name = request.metadata.name.as_deref().unwrap_or_default();
-    crowd::requests(client)
+    fixtures::requests(client)
         .replace_subresource("approval", name, &PostParams::default(), request)
         .await
         .map_err(|error| {

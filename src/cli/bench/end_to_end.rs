@@ -8,10 +8,10 @@ use kube::{Client, Config};
 use rcgen::KeyPair;
 
 use super::super::render::note;
+use super::daemon_process::{Launch, Warden};
+use super::latency::Observer;
 use super::report::{Bare, Benchmark, Flood, Run, Steady, Warden as Drained};
-use super::settling::Observer;
-use super::warden::{Launch, Warden};
-use super::{bare, crowd};
+use super::{baseline, fixtures};
 use crate::cluster::error::describe;
 
 /// Nodes that ask steadily, beside one that floods.
@@ -60,7 +60,7 @@ impl Field {
         let mut made = 0;
         for &nodes in &plan.nodes {
             told(&format!("making {} Nodes", nodes - made));
-            crowd::make_nodes(&client, made + 1..=nodes).await?;
+            fixtures::make_nodes(&client, made + 1..=nodes).await?;
             made = nodes;
             runs.push(self.run(&client, plan, nodes).await?);
         }
@@ -90,15 +90,15 @@ impl Field {
                 turns.reverse();
             }
             for turn in turns {
-                crowd::post_backlog(client, nodes).await?;
+                fixtures::post_backlog(client, nodes).await?;
                 match turn.and_then(|index| plan.connections.get(index)) {
                     Some(&connections) => {
-                        let (count, took) = bare::drain(&self.approver, connections).await?;
+                        let (count, took) = baseline::drain(&self.approver, connections).await?;
                         bare.push((connections, per_second(count, took)));
                     }
                     None => drained.push(self.drain(plan, nodes, resident_kib).await?),
                 }
-                crowd::clear_requests(client).await?;
+                fixtures::clear_requests(client).await?;
             }
         }
         let of = |connections: usize| -> Vec<f64> {
@@ -156,8 +156,8 @@ impl Field {
         let count = usize::from(plan.rate) * usize::from(plan.seconds);
         told(&format!("{nodes} Nodes: {} requests per second", plan.rate));
         let approver = Client::try_from(self.approver.clone())?;
-        let put = bare::steady(client, &approver, asking, plan.rate, count).await?;
-        crowd::clear_requests(client).await?;
+        let put = baseline::steady(client, &approver, asking, plan.rate, count).await?;
+        fixtures::clear_requests(client).await?;
 
         let mut warden = Warden::start(&self.launch, plan.concurrency)?;
         warden.ready().await?;
@@ -168,7 +168,7 @@ impl Field {
             bare_put: (&put).into(),
             settled: (&settled).into(),
         };
-        crowd::clear_requests(client).await?;
+        fixtures::clear_requests(client).await?;
         if plan.flood == 0 || nodes <= asking {
             return Ok((Some(steady), None));
         }
@@ -176,7 +176,7 @@ impl Field {
         let flooding = flood(client, asking + 1, plan.flood);
         let asked = observer.steady(client, asking, plan.rate, count);
         let ((), settled) = tokio::try_join!(flooding, asked)?;
-        crowd::clear_requests(client).await?;
+        fixtures::clear_requests(client).await?;
         let flood = Flood {
             requests: plan.flood,
             settled: (&settled).into(),
@@ -187,9 +187,9 @@ impl Field {
 
 /// Posts so many forged requests of one Node as fast as the server takes them.
 async fn flood(client: &Client, node: usize, count: usize) -> Result<()> {
-    let pem = crowd::forged(node, &KeyPair::generate()?)?;
+    let pem = fixtures::forged(node, &KeyPair::generate()?)?;
     stream::iter(0..count)
-        .map(|_| crowd::post(client, node, pem.clone()))
+        .map(|_| fixtures::post(client, node, pem.clone()))
         .buffer_unordered(FLOODERS)
         .map_ok(drop)
         .try_collect()

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::crowd;
+use super::fixtures;
 use judge::csr::KUBELET_SERVING_SIGNER;
 use lab::latency::Latencies;
 
@@ -37,7 +37,7 @@ impl Observer {
         let (tell, seen) = mpsc::unbounded_channel();
         let ours = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
         let config = watcher::Config::default().fields(&ours);
-        let stream = watcher(crowd::requests(client), config).default_backoff();
+        let stream = watcher(fixtures::requests(client), config).default_backoff();
         let watch = tokio::spawn(async move {
             pin_mut!(stream);
             while let Some(event) = stream.next().await {
@@ -70,10 +70,10 @@ impl Observer {
             for index in 0..count {
                 ticks.tick().await;
                 let node = index % nodes + 1;
-                let pem = crowd::genuine(node)?;
+                let pem = fixtures::genuine(node)?;
                 let (client, tell) = (client.clone(), tell.clone());
                 tokio::spawn(async move {
-                    let posted = crowd::post(&client, node, pem).await;
+                    let posted = fixtures::post(&client, node, pem).await;
                     // Nobody listens any more when another has failed already.
                     let _ = tell.send(posted.map(|request| (request.name_any(), Instant::now())));
                 });
