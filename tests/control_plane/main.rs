@@ -13,8 +13,8 @@
     unreachable_pub
 )]
 
-mod addresses;
 mod cases;
+mod random_addresses;
 
 use std::process::ExitCode;
 use std::sync::Arc;

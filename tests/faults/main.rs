@@ -12,14 +12,14 @@
     unreachable_pub
 )]
 
+mod case_table;
 mod cases;
-mod limit;
-mod matrix;
-mod numbers;
-mod ordeal;
-mod own_clock;
-mod population;
-mod stage;
+mod daemon_clock;
+mod fleet;
+mod memory_limit;
+mod scale;
+mod scenario;
+mod test_cluster;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -27,8 +27,8 @@ use std::time::Instant;
 use anyhow::Result;
 use control_plane::case;
 use libtest_mimic::{Arguments, Trial};
-use numbers::Numbers;
-use ordeal::Seen;
+use scale::Numbers;
+use scenario::Seen;
 
 /// Cases of the embedded API server that run at the same time: they wait most of the time.
 const AT_ONCE: usize = 10;
@@ -97,7 +97,7 @@ fn main() -> ExitCode {
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("the only provider");
-    let everything = numbers::everything();
+    let everything = scale::everything();
 
     // Each group after the one before, by how many of its cases run at the same time.
     let group = |at_once: usize, belongs: fn(&Case) -> bool| {
@@ -118,7 +118,7 @@ fn main() -> ExitCode {
     } else {
         let mut few = group(AT_ONCE, |case| !case.is_real());
         few.1.push(Trial::test("docs_name_every_case", || {
-            Ok(matrix::names_every_case(&cases::all())?)
+            Ok(case_table::names_every_case(&cases::all())?)
         }));
         vec![few]
     };
@@ -127,7 +127,7 @@ fn main() -> ExitCode {
         failed |= libtest_mimic::run(&arguments, trials).has_failed();
     }
     if everything && !arguments.list {
-        match matrix::write(&cases::all()) {
+        match case_table::write(&cases::all()) {
             Ok(path) => eprintln!("written to {}", path.display()),
             Err(error) => {
                 eprintln!("cannot write the results: {error:#}");
@@ -140,14 +140,14 @@ fn main() -> ExitCode {
 
 /// Runs a case and records its result for the matrix, as a failure until it has ended.
 async fn recorded(name: &str, run: impl Future<Output = Result<Seen>>) -> Result<()> {
-    if numbers::everything() {
-        matrix::note(name, None)?;
+    if scale::everything() {
+        case_table::note(name, None)?;
     }
     let begun = Instant::now();
     let seen = run.await?;
     eprintln!("{name} in {:.0?}: {seen:?}", begun.elapsed());
-    if numbers::everything() {
-        matrix::note(name, Some(&seen))?;
+    if scale::everything() {
+        case_table::note(name, Some(&seen))?;
     }
     Ok(())
 }

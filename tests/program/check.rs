@@ -3,7 +3,7 @@
 #[allow(unreachable_pub)]
 mod case;
 mod evidence;
-mod wrong;
+mod invalid_input;
 
 use case::*;
 use serde_json::{Value, json};

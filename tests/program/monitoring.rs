@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::exposition::{exposed, families};
-use control_plane::queries::{Query, alerts, dashboard, of_alerts, of_dashboard, rendered};
+use control_plane::monitoring_queries::{
+    Query, alerts, dashboard, of_alerts, of_dashboard, rendered,
+};
 use serde_json::Value;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring");

@@ -99,7 +99,7 @@ fn every_command_of_the_readme_is_run() {
         .collect();
     assert_eq!(
         found, known,
-        "the README and the table in tests/readme.rs differ"
+        "the README and the table in tests/program/readme.rs differ"
     );
 
     let ci = read(".ci/run");

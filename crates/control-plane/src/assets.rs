@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use ring::digest;
 
-use super::kubernetes;
+use super::kubernetes_version;
 use super::process::in_path;
 
 /// What there is to run. All are files that exist.
@@ -138,7 +138,7 @@ impl Assets {
     pub fn find() -> Result<Self, Unavailable> {
         let given = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
         let bin = target_dir().join("control-plane").join("bin");
-        let version = kubernetes::version();
+        let version = kubernetes_version::version();
         let mut files = Vec::new();
         for program in &PROGRAMS {
             let ready = given
@@ -208,7 +208,7 @@ fn built(program: &Program, version: &str, bin: &Path) -> Result<PathBuf, Unavai
     }
     let build = || -> Result<PathBuf> {
         let (module, bin) = if program.module == KUBERNETES {
-            kubernetes::module(version, bin)?
+            kubernetes_version::module(version, bin)?
         } else {
             let modules = Path::new(env!("CARGO_MANIFEST_DIR"));
             (modules.join(program.module), bin.to_owned())

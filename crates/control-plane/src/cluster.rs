@@ -13,13 +13,13 @@ use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 
 use super::GLANCE;
 use super::assets::Assets;
+use super::cluster_dir::Dir;
 use super::components::ServingNames;
-use super::dir::Dir;
 use super::etcd::Store;
 use super::https::Https;
 use super::pki::{Authority, Pair};
 use super::process::Process;
-use super::{components, metrics, ports, signer};
+use super::{components, metrics, ports, signer_readiness};
 
 pub use super::options::Options;
 
@@ -103,7 +103,7 @@ impl Cluster {
         cluster.ready(START_DEADLINE).await?;
         if options.signer {
             let admin = cluster.admin();
-            signer::ready(&admin, START_DEADLINE)
+            signer_readiness::ready(&admin, START_DEADLINE)
                 .await
                 .with_context(|| format!("signer\n{}", cluster.controller_manager.log_tail()))?;
         } else {

@@ -10,7 +10,7 @@ use super::assets::Assets;
 use super::options::Options;
 use super::pki::{Authority, Pair};
 use super::process::Launch;
-use super::workloads;
+use super::workload_flags;
 
 /// What is in the API server's serving certificate.
 pub(super) struct ServingNames {
@@ -115,7 +115,11 @@ pub(super) fn api_server(
         format!("--kubelet-certificate-authority={}", ca.display())
     });
     let launch = launch.args(verifies);
-    let launch = launch.args(workloads::api_server(options.workloads, authority, dir)?);
+    let launch = launch.args(workload_flags::api_server(
+        options.workloads,
+        authority,
+        dir,
+    )?);
     Ok(launch.args(options.api_server_args.iter().map(String::as_str)))
 }
 
@@ -135,12 +139,15 @@ pub(super) fn controller_manager(
         "--secure-port=0".into(),
         format!("--cluster-signing-cert-file={}", ca.cert.display()),
         format!("--cluster-signing-key-file={}", ca.key.display()),
-        workloads::controllers(options.workloads),
+        workload_flags::controllers(options.workloads),
         // With the default it signs 20 requests a second, and a test would measure that.
         "--kube-api-qps=2000".into(),
         "--kube-api-burst=2000".into(),
     ]);
-    let launch = launch.args(workloads::controller_manager(options.workloads, authority));
+    let launch = launch.args(workload_flags::controller_manager(
+        options.workloads,
+        authority,
+    ));
     launch.args(
         options
             .signing_duration

@@ -25,7 +25,7 @@ pub struct Options {
     pub api_server_args: Vec<String>,
     /// Whether the API server verifies kubelets with the cluster's CA.
     pub verify_kubelets: bool,
-    /// Whether Deployments, autoscalers and extensions of the API are served too, see `workloads.rs`.
+    /// Whether Deployments, autoscalers and extensions of the API are served too, see `workload_flags.rs`.
     pub workloads: bool,
     /// Whether the signer and the cleaner run. Without, approved requests stay without certificate.
     pub signer: bool,

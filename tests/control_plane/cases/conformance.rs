@@ -1,22 +1,22 @@
 //! The embedded API server is compared with the original: the same requests go to both, and what clients
-//! see of the answers must be equal, except for the differences that `known.rs` lists.
+//! see of the answers must be equal, except for the differences that `known_differences.rs` lists.
 
+mod authorization;
 mod daemon;
 mod deletions;
+mod exchange;
 mod fields;
-mod files;
 mod formats;
-mod known;
+mod known_differences;
 mod kubectl;
+mod kubectl_files;
+mod kubectl_session;
 mod lists;
 mod objects;
 mod patches;
 mod protobuf;
-mod record;
 mod requests;
-mod rights;
 mod samples;
-mod session;
 mod watches;
 
 use std::collections::BTreeMap;
@@ -32,9 +32,9 @@ use serde_json::Value;
 use crate::{Case, Needs};
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
-use known::Known;
+use exchange::{Record, Users};
+use known_differences::Known;
 use protobuf::Encoded;
-use record::{Record, Users};
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -87,7 +87,7 @@ async fn same_answers(assets: Arc<Assets>) -> Result<()> {
     let embedded = observe(&embedded, &encoded)
         .await
         .context("the embedded one")?;
-    compare(&real, &embedded, known::ANSWERS, LEAST)
+    compare(&real, &embedded, known_differences::ANSWERS, LEAST)
 }
 
 async fn client(server: &Server, user: &str, groups: &[&str]) -> Result<Client> {
@@ -111,7 +111,9 @@ async fn observe(users: &Users, encoded: &[Encoded]) -> Result<BTreeMap<String, 
         .context("protobuf")?;
     fields::observe(&mut record).await.context("fields")?;
     requests::observe(&mut record).await.context("requests")?;
-    rights::observe(&mut record).await.context("rights")?;
+    authorization::observe(&mut record)
+        .await
+        .context("rights")?;
     watches::observe(&mut record).await.context("watches")?;
     Ok(record.facts)
 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Case, Needs};
 use control_plane::assets::Assets;
-use control_plane::dialogue::ask;
+use control_plane::json_lines::ask;
 use testkit::mutant::Parent;
 use testkit::now;
 use testkit::policies::BasePolicy;

@@ -1,7 +1,7 @@
 //! `csr-warden doctor` on clusters that are well and on some that are not; what it says mends them is
 //! done as it says it.
 
-mod surroundings;
+mod environment;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -12,14 +12,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::scene::{SOON, Scene};
+use super::node_user_cluster::{SOON, Scene};
 use crate::{BINARY, Case, Needs};
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
 use control_plane::install::Installation;
 use control_plane::kubelet_port::KubeletPort;
 use control_plane::netns;
-use surroundings::{Given, Kubelet};
+use environment::{Given, Kubelet};
 
 const SCHEMA: &str = include_str!("../../../docs/schemas/doctor.json");
 
@@ -112,7 +112,7 @@ async fn doctor(kubeconfig: &Path) -> Result<Said> {
 
 /// Does what the finding says, as a person who pastes it into a shell.
 async fn mend(cluster: &Cluster, said: &Said, code: &str) -> Result<()> {
-    surroundings::shell(cluster, &said.mend(code)?).await?;
+    environment::shell(cluster, &said.mend(code)?).await?;
     let after = doctor(cluster.admin_kubeconfig()).await?;
     ensure!(
         !after.codes().contains(&code),
@@ -189,7 +189,7 @@ async fn healthy(assets: Arc<Assets>) -> Result<()> {
         .context("nodes")?;
     for block in nodes["mend"].as_array().into_iter().flatten() {
         let block = text(block).replace("NAME", "stranger");
-        surroundings::shell(&scene.cluster, &block).await?;
+        environment::shell(&scene.cluster, &block).await?;
     }
     let said = doctor(&stranger).await?;
     ensure!(said.report["nodes"] == 2, "{:#}", said.report);
@@ -209,7 +209,7 @@ async fn fresh(assets: Arc<Assets>) -> Result<()> {
     let mut ports = Vec::new();
     for (name, ip) in [("n1", ADDRESSES[0]), ("n2", ADDRESSES[1])] {
         Kubelet::join(&cluster, name, ip).await?;
-        ports.push(surroundings::self_signed(ip).await?);
+        ports.push(environment::self_signed(ip).await?);
     }
     let others = [
         "ApiServerDoesNotVerify",

@@ -9,7 +9,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 
-use super::scene::{SOON, Scene};
+use super::node_user_cluster::{SOON, Scene};
 use crate::{Case, Needs};
 use control_plane::GLANCE;
 use control_plane::assets::Assets;

@@ -19,7 +19,7 @@ use control_plane::cluster::{Cluster, Options, START_DEADLINE};
 use control_plane::daemon::Daemon;
 use control_plane::fleet::{self, Fleet};
 use control_plane::install::Installation;
-use control_plane::link::Link;
+use control_plane::tcp_relay::Link;
 
 const SOON: Duration = Duration::from_secs(60);
 /// Kubelets that could not even ask come back later and later.

@@ -17,13 +17,13 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use super::certificates::{self, Served};
 use super::forgery::{Attacker, Expect, Forgery};
+use super::issued_certificates::{self, Served};
 use crate::{BINARY, Case, Needs};
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
 use control_plane::daemon::Daemon;
-use control_plane::decisions;
+use control_plane::decision_log;
 use control_plane::fleet::{self, Fleet};
 use control_plane::install::Installation;
 use control_plane::netns;
@@ -118,7 +118,7 @@ async fn forgeries_are_refused(assets: Arc<Assets>) -> Result<()> {
     scene.nothing_changed_since(&table).await?;
     scene.only_forgeries_were_refused()?;
     let served = scene.served().await?;
-    let (certificates, nodes) = certificates::check(&scene.admin, &served).await?;
+    let (certificates, nodes) = issued_certificates::check(&scene.admin, &served).await?;
     ensure!(
         certificates > nodes && nodes > KUBELETS,
         "{certificates} certificates of {nodes} nodes"
@@ -268,12 +268,12 @@ impl Scene<'_> {
         let output = self.daemon.stdout();
         match expected {
             Expect::Denied(codes) => {
-                decisions::expect(output, request, "Deny", codes).await?;
+                decision_log::expect(output, request, "Deny", codes).await?;
                 let denied = settled(&self.admin, request, "Denied").await?;
                 is_denied(&denied, codes)
             }
-            Expect::Waits(codes) => decisions::expect(output, request, "Wait", codes).await,
-            Expect::Ignored(codes) => decisions::expect(output, request, "Ignore", codes).await,
+            Expect::Waits(codes) => decision_log::expect(output, request, "Wait", codes).await,
+            Expect::Ignored(codes) => decision_log::expect(output, request, "Ignore", codes).await,
             Expect::Unseen | Expect::Refused(_) => Ok(()),
         }
     }
@@ -303,7 +303,7 @@ impl Scene<'_> {
         post(FLOOD - 1).await?;
         let last = format!("flood-{}", FLOOD - 1);
         let codes = ["SanServiceAddress", "SanNotOfNode"];
-        let last_is_denied = decisions::expect(self.daemon.stdout(), &last, "Deny", &codes);
+        let last_is_denied = decision_log::expect(self.daemon.stdout(), &last, "Deny", &codes);
         last_is_denied.await
     }
 
@@ -341,7 +341,7 @@ impl Scene<'_> {
     }
 
     fn only_forgeries_were_refused(&self) -> Result<()> {
-        for decision in decisions::all(self.daemon.stdout()) {
+        for decision in decision_log::all(self.daemon.stdout()) {
             let name = decision.request.as_str();
             let is_forged = name.starts_with("forged-") || name.starts_with("flood-");
             let wrong = if is_forged { "Approve" } else { "Deny" };

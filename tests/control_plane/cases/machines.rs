@@ -8,7 +8,7 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams,
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
-use super::scene::{SOON, Scene};
+use super::node_user_cluster::{SOON, Scene};
 use crate::{Case, Needs};
 use control_plane::GLANCE;
 use control_plane::assets::Assets;

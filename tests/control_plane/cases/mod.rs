@@ -1,31 +1,31 @@
 //! The cases, by what they are about.
 
-mod asked;
-mod certificates;
 mod conformance;
 mod differential;
 mod doctor;
 mod enabling;
 mod events;
+mod external_sources;
 mod faults;
 mod forgeries;
 mod forgery;
-mod hands;
 mod hardening;
-mod harness;
-mod kubelet;
-mod late;
+mod issued_certificates;
+mod kubelet_requests;
+mod late_evidence;
 mod leadership;
 mod machines;
 mod manifests;
 mod messages;
 mod monitoring;
+mod node_user_cluster;
+mod operator_commands;
 mod pages;
+mod permissions;
 mod pod;
 mod reloads;
 mod rendered;
-mod rights;
-mod scene;
+mod self_test;
 mod serving;
 mod story;
 mod vectors;
@@ -36,25 +36,25 @@ use crate::Case;
 /// Every case there is.
 pub fn all() -> Vec<Case> {
     [
-        harness::cases(),
+        self_test::cases(),
         conformance::cases(),
         differential::cases(),
-        kubelet::cases(),
+        kubelet_requests::cases(),
         serving::cases(),
         reloads::cases(),
         machines::cases(),
-        hands::cases(),
-        asked::cases(),
+        operator_commands::cases(),
+        external_sources::cases(),
         doctor::cases(),
         forgeries::cases(),
-        late::cases(),
+        late_evidence::cases(),
         vectors::cases(),
         writes::cases(),
         events::cases(),
         faults::cases(),
         leadership::cases(),
         messages::cases(),
-        rights::cases(),
+        permissions::cases(),
         manifests::cases(),
         monitoring::cases(),
         pages::cases(),

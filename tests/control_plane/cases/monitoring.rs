@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::scene::{SOON, Scene};
+use super::node_user_cluster::{SOON, Scene};
 use crate::{Case, Needs};
 use control_plane::GLANCE;
 use control_plane::assets::Assets;
 use control_plane::daemon::Daemon;
 use control_plane::fleet::{self, Fleet};
 use control_plane::https::Https;
+use control_plane::monitoring_queries::{of_dashboard, rendered};
 use control_plane::node_user::{NodeUser, settled};
 use control_plane::pki::Pair;
 use control_plane::prometheus::Prometheus;
-use control_plane::queries::{of_dashboard, rendered};
 
 /// An address of the network of Services.
 const SERVICE: &str = "10.96.0.77";

@@ -3,7 +3,7 @@
 //! They meet a real API server and the programs that they name. What a Deployment would run runs as a
 //! process beside it, and a stand-in for a kubelet hands its log to `kubectl logs`.
 
-mod place;
+mod cluster;
 mod script;
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use place::Place;
+use cluster::Place;
 use script::{Block, EXCEPTIONS, How, blocks};
 
 use crate::{Case, Needs};

@@ -9,14 +9,14 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::scene::SOON;
+use super::node_user_cluster::SOON;
 use crate::{BINARY, Case, Needs};
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
 use control_plane::https::Https;
 use control_plane::manifests::{chart, objects};
 use control_plane::node_user::{Ask, NodeUser, later_than, settled};
-use control_plane::{decisions, netns, pod};
+use control_plane::{decision_log, netns, pod};
 use testkit::forge::Recipe;
 
 pub fn cases() -> Vec<Case> {
@@ -75,7 +75,7 @@ async fn of_the_chart(assets: Arc<Assets>) -> Result<()> {
     settled(&cluster.admin(), "listed", "Approved").await?;
     let unlisted = node(&cluster, "n2", "10.0.0.2").await?;
     ask(&unlisted, "unlisted", "10.0.0.2").await?;
-    decisions::expect(daemon.stdout(), "unlisted", "Wait", &["SanUncorroborated"]).await?;
+    decision_log::expect(daemon.stdout(), "unlisted", "Wait", &["SanUncorroborated"]).await?;
     let lease = ["get", "lease/csr-warden", "-n", "kube-system", "-o", "name"];
     ensure!(cluster.kubectl(&lease).await?.contains("csr-warden"));
     daemon.sigterm(Duration::from_secs(5)).await?;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use super::scene::{SOON, Scene};
+use super::node_user_cluster::{SOON, Scene};
 use crate::{Case, Needs};
 use control_plane::GLANCE;
 use control_plane::assets::Assets;
-use control_plane::volume::ConfigMapVolume;
+use control_plane::config_map_volume::ConfigMapVolume;
 
 pub fn cases() -> Vec<Case> {
     vec![

@@ -4,16 +4,16 @@
 //! records them, csr-warden watches and writes, and the signer signs. What cannot be posted is
 //! skipped for a named reason.
 
-mod before;
-mod issued;
+mod cluster;
+pub mod environment;
+mod issued_certificates;
+mod nodes;
 mod outcome;
+mod outcome_counts;
 mod plan;
-mod refusal;
+mod prior_writes;
+mod rejection;
 mod requestor;
-mod scene;
-pub mod surroundings;
-mod tally;
-mod world;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,11 +22,11 @@ use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 
 use crate::{Case, Needs};
+use cluster::Scene;
 use control_plane::assets::Assets;
 use control_plane::netns;
+use outcome_counts::{Line, table};
 use plan::Plan;
-use scene::Scene;
-use tally::{Line, table};
 use testkit::policies::BasePolicy;
 use testkit::vector::Vector;
 
@@ -42,7 +42,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 async fn vectors_are_judged_as_they_say(assets: Arc<Assets>) -> Result<()> {
-    netns::add(surroundings::ENDPOINT)?;
+    netns::add(environment::ENDPOINT)?;
     let vectors = Vector::all();
     let begun = Instant::now();
     let plan = Plan::new(&vectors, Timestamp::now())?;
@@ -101,7 +101,7 @@ async fn vectors_are_judged_as_they_say(assets: Arc<Assets>) -> Result<()> {
 }
 
 async fn play(assets: &Assets, node_restriction: bool, plan: &Plan<'_>) -> Result<Scene> {
-    let options = surroundings::options(node_restriction);
+    let options = environment::options(node_restriction);
     let mut scene = Scene::start(assets, options).await?;
     scene.play(plan).await?;
     Ok(scene)

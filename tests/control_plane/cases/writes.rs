@@ -15,7 +15,7 @@ use crate::{BINARY, Case, Needs};
 use control_plane::GLANCE;
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
-use control_plane::decisions;
+use control_plane::decision_log;
 use control_plane::install::Installation;
 use control_plane::node_user::{Ask, NodeUser, condition, is_untouched, issued, settled};
 use testkit::forge::Recipe;
@@ -70,9 +70,9 @@ async fn enforcement(assets: Arc<Assets>) -> Result<()> {
             posted.push(user.post(&Ask::new(name, pem("node-1", ips)?)).await?);
         }
         let output = daemon.stdout();
-        decisions::expect(output, &good, "Approve", &[""; 0]).await?;
+        decision_log::expect(output, &good, "Approve", &[""; 0]).await?;
         let codes = ["SanServiceAddress", "SanNotOfNode"];
-        decisions::expect(output, &bad, "Deny", &codes).await?;
+        decision_log::expect(output, &bad, "Deny", &codes).await?;
         if approves {
             issued(&admin, &good).await?;
         }

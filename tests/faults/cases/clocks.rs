@@ -14,9 +14,9 @@ use tokio::time::{Instant, sleep};
 
 use super::load::{ask, register};
 use crate::Case;
-use crate::numbers::Numbers;
-use crate::ordeal::{Seen, Terms, endure};
-use crate::stage::Stage;
+use crate::scale::Numbers;
+use crate::scenario::{Seen, Terms, endure};
+use crate::test_cluster::Stage;
 
 pub fn cases() -> Vec<Case> {
     vec![

@@ -6,9 +6,9 @@ use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
 use crate::Case;
-use crate::numbers::Numbers;
-use crate::ordeal::{Seen, one_endures};
-use crate::stage::Stage;
+use crate::scale::Numbers;
+use crate::scenario::{Seen, one_endures};
+use crate::test_cluster::Stage;
 
 /// How often connections are reset.
 const EVERY: Duration = Duration::from_millis(500);

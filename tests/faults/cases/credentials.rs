@@ -8,11 +8,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::time::{Instant, sleep};
 
-use super::real::stage;
+use super::real_control_plane::stage;
 use crate::Case;
-use crate::numbers::Numbers;
-use crate::ordeal::{Seen, one_endures};
-use crate::stage::Stage;
+use crate::scale::Numbers;
+use crate::scenario::{Seen, one_endures};
+use crate::test_cluster::Stage;
 use control_plane::GLANCE;
 use control_plane::cluster::{Cluster, Options};
 

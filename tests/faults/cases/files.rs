@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::Case;
-use crate::numbers::Numbers;
-use crate::ordeal::{Seen, Terms, endure};
-use crate::stage::Stage;
-use control_plane::volume::ConfigMapVolume;
+use crate::scale::Numbers;
+use crate::scenario::{Seen, Terms, endure};
+use crate::test_cluster::Stage;
+use control_plane::config_map_volume::ConfigMapVolume;
 
 const SOON: Duration = Duration::from_secs(20);
 const POLICY: &str = include_str!("../../../policies/default.yaml");

@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::Case;
-use crate::limit::MemoryLimit;
-use crate::numbers::Numbers;
-use crate::ordeal::{Seen, all_served, end, memory, no_forgery_passed, settled_memory};
-use crate::population::{Kubelets, Strikes, VICTIMS};
-use crate::stage::Stage;
+use crate::fleet::{Kubelets, Strikes, VICTIMS};
+use crate::memory_limit::MemoryLimit;
+use crate::scale::Numbers;
+use crate::scenario::{Seen, all_served, end, memory, no_forgery_passed, settled_memory};
+use crate::test_cluster::Stage;
 use control_plane::manifests;
 
 const DEPLOYMENT: &str = include_str!("../../../deploy/base/deployment.yaml");

@@ -1,15 +1,15 @@
 //! The faults, by where they are. Those that take longest come first, as they run side by side.
 
-mod answers;
 mod clocks;
 mod connections;
 mod credentials;
+mod daemon_clocks;
 mod files;
-mod leaders;
+mod leadership;
 mod load;
-mod own_clocks;
-mod real;
-mod refusals;
+mod real_control_plane;
+mod responses;
+mod server_rejections;
 mod watches;
 
 use crate::Case;
@@ -18,15 +18,15 @@ use crate::Case;
 pub fn all() -> Vec<Case> {
     [
         connections::cases(),
-        leaders::cases(),
-        answers::cases(),
+        leadership::cases(),
+        responses::cases(),
         watches::cases(),
         clocks::cases(),
-        own_clocks::cases(),
+        daemon_clocks::cases(),
         files::cases(),
         load::cases(),
-        real::cases(),
-        refusals::cases(),
+        real_control_plane::cases(),
+        server_rejections::cases(),
         credentials::cases(),
     ]
     .into_iter()

@@ -7,9 +7,9 @@ use apiserver_sim::{Fault, Faults};
 use tokio::time::{Instant, sleep};
 
 use crate::Case;
-use crate::numbers::Numbers;
-use crate::ordeal::{Seen, one_endures};
-use crate::stage::Stage;
+use crate::scale::Numbers;
+use crate::scenario::{Seen, one_endures};
+use crate::test_cluster::Stage;
 
 /// How often watches are closed, or what has happened is forgotten.
 const EVERY: Duration = Duration::from_millis(300);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::record::{MERGE, NODES, Record};
+use super::exchange::{MERGE, NODES, Record};
 
 pub async fn observe(record: &mut Record<'_>) -> Result<()> {
     let path = format!("{NODES}/conf-b");

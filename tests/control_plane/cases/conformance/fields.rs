@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::record::{JSON_PATCH, MAPS, MERGE, NODES, Record, STRATEGIC};
+use super::exchange::{JSON_PATCH, MAPS, MERGE, NODES, Record, STRATEGIC};
 
 pub async fn observe(record: &mut Record<'_>) -> Result<()> {
     creating(record).await?;

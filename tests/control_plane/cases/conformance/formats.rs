@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::record::{MAPS, NODES, Record};
+use super::exchange::{MAPS, NODES, Record};
 
 pub async fn observe(record: &mut Record<'_>) -> Result<()> {
     let protobuf = "application/vnd.kubernetes.protobuf";

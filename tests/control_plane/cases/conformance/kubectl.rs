@@ -9,8 +9,8 @@ use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::session::Session;
-use super::{client, compare, files, known, write_kubeconfig};
+use super::kubectl_session::Session;
+use super::{client, compare, known_differences, kubectl_files, write_kubeconfig};
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
 use control_plane::node_user::Ask;
@@ -26,7 +26,7 @@ pub async fn says_the_same(assets: Arc<Assets>) -> Result<()> {
     };
     let cluster = Cluster::start(&assets, options).await?;
     let dir = tempfile::tempdir()?;
-    files::write(dir.path())?;
+    kubectl_files::write(dir.path())?;
     let node = |name: &str| format!("system:node:{name}");
     let mut real = Session::new(&assets, dir.path(), cluster.admin_kubeconfig().to_owned());
     for (name, request) in NODES {
@@ -51,7 +51,12 @@ pub async fn says_the_same(assets: Arc<Assets>) -> Result<()> {
     embedded.play().await?;
     embedded.look_around().await?;
     server.stop().await;
-    compare(&real.said, &embedded.said, known::KUBECTL, LEAST)
+    compare(
+        &real.said,
+        &embedded.said,
+        known_differences::KUBECTL,
+        LEAST,
+    )
 }
 
 const NODES: [(&str, &str); 3] = [

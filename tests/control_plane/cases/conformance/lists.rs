@@ -3,8 +3,8 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::exchange::{NODES, Record};
 use super::objects::node;
-use super::record::{NODES, Record};
 
 pub async fn observe(record: &mut Record<'_>) -> Result<()> {
     for name in ["conf-b", "conf-c", "conf-d", "conf-e"] {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::record::{LEASES, MAPS, NODES, Record};
+use super::exchange::{LEASES, MAPS, NODES, Record};
 
 pub async fn observe(record: &mut Record<'_>) -> Result<()> {
     creating(record).await?;

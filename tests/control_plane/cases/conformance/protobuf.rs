@@ -6,7 +6,7 @@ use http::Request;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use super::record::{Answer, CSRS, LEASES, MAPS, NODES, Record, Users};
+use super::exchange::{Answer, CSRS, LEASES, MAPS, NODES, Record, Users};
 use super::samples;
 
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";

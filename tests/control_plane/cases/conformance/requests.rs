@@ -4,8 +4,8 @@ use anyhow::Result;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
+use super::exchange::{Answer, CSRS, MERGE, Record};
 use super::lists::without_ages;
-use super::record::{Answer, CSRS, MERGE, Record};
 use crate::cases::forgery::{Attacker, Forgery};
 use control_plane::pki;
 use testkit::forge::fixture::Fixture;

@@ -5,7 +5,7 @@ use anyhow::Result;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
-use super::record::{CSRS, MAPS};
+use super::exchange::{CSRS, MAPS};
 use control_plane::pki;
 
 /// Where each is created without being kept.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::record::{Answer, MERGE, NODES, Record, TABLE, mask};
+use super::exchange::{Answer, MERGE, NODES, Record, TABLE, mask};
 
 pub async fn observe(record: &mut Record<'_>) -> Result<()> {
     for name in ["watch-a", "watch-b"] {

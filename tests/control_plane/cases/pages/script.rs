@@ -22,7 +22,7 @@ pub const EXCEPTIONS: &[(&str, How)] = &[
     ),
     (
         "kubeadm ",
-        How::Elsewhere("kubeadm is not built here; tests/enable.rs reads its file"),
+        How::Elsewhere("kubeadm is not built here; tests/program/enable.rs reads its file"),
     ),
     (
         "cd deploy/enable/ansible",
@@ -34,11 +34,11 @@ pub const EXCEPTIONS: &[(&str, How)] = &[
     ),
     (
         "helm upgrade --install metrics-server",
-        How::Elsewhere("its chart is not here; tests/enable.rs reads the values"),
+        How::Elsewhere("its chart is not here; tests/program/enable.rs reads the values"),
     ),
     (
         "helm upgrade --install kube-prometheus-stack",
-        How::Elsewhere("its chart is not here; tests/enable.rs reads the values"),
+        How::Elsewhere("its chart is not here; tests/program/enable.rs reads the values"),
     ),
     (
         "kubectl logs --namespace kube-system deployment/metrics-server",
@@ -50,7 +50,9 @@ pub const EXCEPTIONS: &[(&str, How)] = &[
     ),
     (
         "csr-warden bench ",
-        How::Elsewhere("it wants a cluster for itself; tests/bench.rs and benches/scale.rs run it"),
+        How::Elsewhere(
+            "it wants a cluster for itself; tests/program/bench.rs and benches/scale.rs run it",
+        ),
     ),
     (
         "csr-warden explain",

@@ -4,21 +4,21 @@
 //! All programs are the real ones: the control plane, two whole kubelets with made-up containers,
 //! metrics-server, Prometheus, Helm, and csr-warden as its chart installs it.
 
+mod cluster;
 mod page;
-mod place;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use cluster::Place;
 use page::{PAGE, Step, steps};
-use place::Place;
 
 use crate::{Case, Needs};
 use control_plane::assets::Assets;
 
 /// How long a message may take. metrics-server wants two looks at a kubelet, 10 s apart; a certificate
-/// of [`place::CERTIFICATE`] is renewed within a minute.
+/// of [`cluster::CERTIFICATE`] is renewed within a minute.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How often a command is tried anew until it says what the page says.
 const AGAIN: Duration = Duration::from_millis(500);

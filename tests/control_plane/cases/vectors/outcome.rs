@@ -7,7 +7,7 @@ use judge::Decision as Verdict;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 
 use super::plan::Post;
-use control_plane::decisions::Decision;
+use control_plane::decision_log::Decision;
 use control_plane::node_user::{condition, is_untouched};
 
 /// Whether what was decided has been written, and signed.

@@ -6,8 +6,8 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::nodes;
 use super::requestor::AUTHENTICATED;
-use super::world;
 use testkit::cluster::{KeySpec, NodeSpec, ProtectedSpec, kubeadm};
 use testkit::policies::{BasePolicy, merge};
 use testkit::vector::{Outcome, Vector, request_pem};
@@ -16,7 +16,7 @@ use testkit::vector::{Outcome, Vector, request_pem};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Skip {
     /// The verdict rests on a source that no kubelet can write: `cases/reloads.rs`,
-    /// `cases/machines.rs` and `cases/asked.rs` are about those.
+    /// `cases/machines.rs` and `cases/external_sources.rs` are about those.
     IndependentSource,
     /// A source of evidence is down or has not been read: `cases/faults.rs` is about those.
     SourceDown,
@@ -25,17 +25,17 @@ pub enum Skip {
     /// The Node is of the very second of the request.
     SameSecond,
     /// The Node is younger than the request: on this cluster it is there first, dated in the future,
-    /// and the order decides. `cases/late.rs` creates such Nodes.
+    /// and the order decides. `cases/late_evidence.rs` creates such Nodes.
     NodeYounger,
     /// An API server's clock was ahead, or a watch has shown an order: `tests/faults/cases/clocks.rs`.
     SeenOrder,
-    /// Somebody has set the clock of csr-warden's machine: `tests/faults/cases/own_clocks.rs`.
+    /// Somebody has set the clock of csr-warden's machine: `tests/faults/cases/daemon_clocks.rs`.
     ClockSet,
     /// The requestor is not in `system:authenticated`: the API server puts everybody there.
     AlwaysAuthenticated,
     /// Less is protected than on this cluster, and the verdict depends on it.
     ProtectedLess,
-    /// Something was protected until lately, which csr-warden must have seen: `cases/late.rs`.
+    /// Something was protected until lately, which csr-warden must have seen: `cases/late_evidence.rs`.
     ProtectedLately,
 }
 
@@ -104,7 +104,7 @@ impl<'a> Plan<'a> {
             }
             for base in BasePolicy::ALL {
                 let life = Unsorted::new(vector, base);
-                let nodes = world::nodes(vector, begun)?;
+                let nodes = nodes::nodes(vector, begun)?;
                 let order = (!is_of_a_stranger(vector), serde_json::to_string(&nodes)?);
                 let life = lives.entry(life.key()).or_insert(life);
                 let world = life.worlds.entry(order);

@@ -1,0 +1,290 @@
+//! Those who are asked only when a request depends on them: a real DNS server, and kubelets that
+//! show certificates which the real signer has issued.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::node_user_cluster::{SOON, Scene};
+use crate::{Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::kubelet_port::{KubeletPort, request};
+use control_plane::node_user::{Ask, issued};
+use control_plane::process::{Launch, Process};
+use control_plane::{netns, ports};
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("sources_dns", Needs::Nothing, dns),
+        Case::new(
+            "sources_serving_certificate",
+            Needs::OwnNetwork,
+            certificate,
+        ),
+    ]
+}
+
+/// dnsmasq, which knows what is in its hosts file and nothing else.
+pub struct DnsServer {
+    process: Process,
+    hosts: PathBuf,
+    pub address: SocketAddr,
+}
+
+impl DnsServer {
+    pub fn start(dir: &Path) -> Result<DnsServer> {
+        let [port] = ports::free::<1>()?;
+        let hosts = dir.join("hosts");
+        std::fs::write(&hosts, "")?;
+        let hosts_flag = format!("--addn-hosts={}", hosts.display());
+        let port_flag = format!("--port={port}");
+        let program = ["/usr/sbin/dnsmasq", "/usr/bin/dnsmasq"]
+            .into_iter()
+            .find(|path| Path::new(path).exists())
+            .context("dnsmasq is missing (Debian: dnsmasq-base)")?;
+        let launch = Launch::new("dnsmasq", Path::new(program), dir).args([
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--user=root",
+            "--no-resolv",
+            "--no-hosts",
+            "--local=/example/",
+            "--local-ttl=5",
+            "--listen-address=127.0.0.1",
+            "--bind-interfaces",
+            // So that an answer of many addresses comes by TCP.
+            "--edns-packet-max=512",
+            &hosts_flag,
+            &port_flag,
+        ]);
+        Ok(DnsServer {
+            process: Process::spawn(launch)?,
+            hosts,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        })
+    }
+
+    /// Makes this what it knows, each line `ADDRESS NAME`.
+    pub fn knows(&self, lines: &str) -> Result<()> {
+        std::fs::write(&self.hosts, lines)?;
+        self.process.signal(Signal::SIGHUP)
+    }
+}
+
+fn policy(server: SocketAddr, reverse: &str) -> String {
+    let dns = json!({
+        "servers": [server.to_string()],
+        "suffixes": ["nodes.example"],
+        "timeout": "1s",
+        "reverse": reverse,
+    });
+    whole(
+        &json!({"dns": dns}),
+        &json!({"ipAddresses": {"allOf": ["DNS"]}, "dnsNames": {"allOf": ["DNS"]}}),
+    )
+}
+
+fn whole(sources: &Value, proof: &Value) -> String {
+    json!({
+        "apiVersion": "csr-warden.dev/v1beta1",
+        "kind": "Policy",
+        "metadata": {"name": "asked"},
+        "spec": {"sources": sources, "proof": proof},
+    })
+    .to_string()
+}
+
+async fn dns(assets: Arc<Assets>) -> Result<()> {
+    let scene = Scene::new(&assets).await?;
+    let dir = scene.cluster.dir();
+    let mut server = DnsServer::start(dir)?;
+    let file = dir.join("dns.yaml");
+    std::fs::write(&file, policy(server.address, "Optional"))?;
+    let path = file.to_str().context("a path that is no text")?;
+    let mut daemon = scene
+        .installation
+        .start("csr-warden", &["--policy", path])?;
+    daemon.wait_ready(SOON).await?;
+
+    // Late, and there.
+    let user = scene.node("n1", &["10.0.0.1"]).await?;
+    scene.ask(&user, "late", &["10.0.0.1"]).await?;
+    scene.waits(&daemon, "late", &["SanUncorroborated"]).await?;
+    server.knows("10.0.0.1 n1.nodes.example\n")?;
+    scene.is_approved("late").await?;
+
+    // The attack that beats the default policy: an address that nobody claims.
+    let thief = scene.node("n2", &["10.0.0.2", "10.0.0.77"]).await?;
+    server.knows("10.0.0.1 n1.nodes.example\n10.0.0.2 n2.nodes.example\n")?;
+    let asked = ["10.0.0.2", "10.0.0.77"];
+    scene.ask(&thief, "stolen", &asked).await?;
+    scene
+        .waits(&daemon, "stolen", &["SanUncorroborated"])
+        .await?;
+
+    // A contradiction.
+    let liar = scene.node("n3", &["10.0.0.3"]).await?;
+    server.knows("10.0.0.9 n3.nodes.example\n10.0.0.4 n4.nodes.example\n")?;
+    scene.ask(&liar, "contradicted", &["10.0.0.3"]).await?;
+    scene
+        .is_denied(&daemon, "contradicted", &["SanContradicted"])
+        .await?;
+
+    // Frozen, then back: a request waits with the reason, and none is denied.
+    let patient = scene.node("n4", &["10.0.0.4"]).await?;
+    server.process.pause()?;
+    scene.ask(&patient, "frozen", &["10.0.0.4"]).await?;
+    scene.waits(&daemon, "frozen", &["SourceUnready"]).await?;
+    let errors = "csr_warden_source_errors_total{source=\"dns\"}";
+    daemon
+        .wait_says("DNS cannot be asked for n4.nodes.example", SOON)
+        .await?;
+    ensure!(
+        daemon.metric(errors).await? > 0,
+        "the failure is not counted"
+    );
+    server.process.resume()?;
+    scene.is_approved("frozen").await?;
+
+    // Gone, and back.
+    let gone = scene.node("n6", &["10.0.0.6"]).await?;
+    server.knows("10.0.0.6 n6.nodes.example\n10.0.0.7 n7.nodes.example\n")?;
+    server.process.kill()?;
+    scene.ask(&gone, "gone", &["10.0.0.6"]).await?;
+    scene.waits(&daemon, "gone", &["SourceUnready"]).await?;
+    server.process.start()?;
+    scene.is_approved("gone").await?;
+
+    // And back from the address to the name.
+    std::fs::write(&file, policy(server.address, "Required"))?;
+    daemon.wait_says("policy read anew", SOON).await?;
+    let both = scene.node("n7", &["10.0.0.7"]).await?;
+    scene.ask(&both, "reverse", &["10.0.0.7"]).await?;
+    scene.is_approved("reverse").await?;
+    // More addresses than a datagram holds. Last, since dnsmasq keeps a process for it that has its
+    // port too.
+    let many = scene.node("n5", &["10.0.5.40"]).await?;
+    let lines: String = (1..60)
+        .map(|last| format!("10.0.5.{last} n5.nodes.example\n"))
+        .collect();
+    server.knows(&lines)?;
+    scene.ask(&many, "by-tcp", &["10.0.5.40"]).await?;
+    scene.is_approved("by-tcp").await?;
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    Ok(())
+}
+
+async fn certificate(assets: Arc<Assets>) -> Result<()> {
+    let [one, two] = [Ipv4Addr::new(10, 77, 0, 20), Ipv4Addr::new(10, 77, 0, 21)];
+    netns::add(one)?;
+    netns::add(two)?;
+    let [port] = ports::free::<1>()?;
+    let scene = Scene::new(&assets).await?;
+    let dir = scene.cluster.dir();
+    let inventory = json!({
+        "apiVersion": "csr-warden.dev/v1beta1",
+        "kind": "Inventory",
+        "patterns": [{"nodes": "n*", "networks": ["10.77.0.0/24"]}],
+    });
+    let policy = whole(
+        &json!({"servingCertificate": {"port": port, "timeout": "2s"}}),
+        &json!({
+            "ipAddresses": {"allOf": ["Inventory"]},
+            "dnsNames": {"allOf": ["ServingCertificate"]},
+        }),
+    );
+    let files = [("policy", policy), ("inventory", inventory.to_string())];
+    let mut args = Vec::new();
+    for (name, text) in files {
+        let file = dir.join(name);
+        std::fs::write(&file, text)?;
+        args.push(format!("--{name}={}", file.display()));
+    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut daemon = scene.installation.start("csr-warden", &args)?;
+    daemon.wait_ready(SOON).await?;
+
+    // Nothing to renew yet: a person approves, and the signer signs.
+    let user = scene
+        .node("n1", &[&one.to_string(), &two.to_string()])
+        .await?;
+    let name = "InternalDNS n1.other.example";
+    let (both, only) = (
+        [format!("InternalIP {one}"), format!("InternalIP {two}")],
+        [format!("InternalIP {one}")],
+    );
+    user.report(&[&["Hostname n1".into(), name.into()], both.as_slice()].concat())
+        .await?;
+    let names = ["n1", "n1.other.example"];
+    let (pem, key) = request("n1", &names, &[one, two])?;
+    user.post(&Ask::new("first", pem)).await?;
+    scene.waits(&daemon, "first", &["SourceUnready"]).await?;
+    daemon.wait_says("Connection refused", SOON).await?;
+    scene
+        .cluster
+        .kubectl(&["certificate", "approve", "first"])
+        .await?;
+    let chain = issued(&scene.admin, "first").await?;
+
+    // A renewal of what is shown, and of one name more.
+    let kubelet = KubeletPort::start((one, port).into(), &chain, &key, true).await?;
+    let (pem, _) = request("n1", &names, &[one, two])?;
+    user.post(&Ask::new("renewal", pem)).await?;
+    scene.is_approved("renewal").await?;
+    let more = "InternalDNS n1.new.example";
+    user.report(
+        &[
+            &["Hostname n1".into(), name.into(), more.into()],
+            only.as_slice(),
+        ]
+        .concat(),
+    )
+    .await?;
+    let (pem, _) = request("n1", &["n1", "n1.other.example", "n1.new.example"], &[one])?;
+    user.post(&Ask::new("more", pem)).await?;
+    scene.waits(&daemon, "more", &["SanUncorroborated"]).await?;
+    drop(kubelet);
+
+    // The address has become another node's, and the first one still answers there.
+    let other = scene.node("n2", &[&two.to_string()]).await?;
+    let name = "InternalDNS n2.other.example".to_owned();
+    other
+        .report(&["Hostname n2".into(), format!("InternalIP {two}"), name])
+        .await?;
+    let still = KubeletPort::start((two, port).into(), &chain, &key, true).await?;
+    let (pem, _) = request("n2", &["n2", "n2.other.example"], &[two])?;
+    other.post(&Ask::new("moved", pem)).await?;
+    scene
+        .is_denied(&daemon, "moved", &["SanContradicted"])
+        .await?;
+    drop(still);
+
+    // A certificate that nobody has signed says nothing.
+    let third = scene.node("n3", &[&one.to_string()]).await?;
+    user.report(&["Hostname n1"]).await?;
+    let name = "InternalDNS n3.other.example".to_owned();
+    third
+        .report(&["Hostname n3".into(), format!("InternalIP {one}"), name])
+        .await?;
+    let own = rcgen::generate_simple_self_signed([one.to_string(), "n3.other.example".into()])?;
+    let own_key = own.signing_key.serialize_pem();
+    let _kubelet = KubeletPort::start(
+        (one, port).into(),
+        own.cert.pem().as_bytes(),
+        &own_key,
+        true,
+    )
+    .await?;
+    let (pem, _) = request("n3", &["n3", "n3.other.example"], &[one])?;
+    third.post(&Ask::new("self-signed", pem)).await?;
+    scene
+        .waits(&daemon, "self-signed", &["SanUncorroborated"])
+        .await?;
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    Ok(())
+}

@@ -1,0 +1,409 @@
+//! Evidence that comes after the request: waited for, never held against it, and not for ever.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use super::vectors::environment::endpoint_slice;
+use crate::{BINARY, Case, Needs};
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::daemon::Daemon;
+use control_plane::decision_log::{self, Decision};
+use control_plane::install::Installation;
+use control_plane::node_user::{Ask, NodeUser, is_untouched, later_than, settled};
+use testkit::forge::Recipe;
+
+const SOON: Duration = Duration::from_secs(60);
+/// From the evidence to the approval.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new(
+            "late_evidence_is_awaited",
+            Needs::Nothing,
+            late_evidence_is_awaited,
+        ),
+        Case::new(
+            "a_request_without_its_node_is_dropped",
+            Needs::Nothing,
+            a_request_without_its_node_is_dropped,
+        ),
+        Case::new(
+            "what_was_protected_lately_is_not_free",
+            Needs::Nothing,
+            what_was_protected_lately_is_not_free,
+        ),
+    ]
+}
+
+async fn late_evidence_is_awaited(assets: Arc<Assets>) -> Result<()> {
+    let cluster = Cluster::start(&assets, Options::default()).await?;
+    let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
+    let mut daemon = installation.start("csr-warden", &[])?;
+    daemon.wait_ready(SOON).await?;
+    let scene = Scene {
+        cluster: &cluster,
+        admin: cluster.admin(),
+        daemon: &daemon,
+    };
+
+    addresses_come_late(&scene).await?;
+    some_addresses_come_late(&scene).await?;
+    the_cloud_provider_is_late(&scene).await?;
+    another_node_goes_away(&scene).await?;
+    a_lost_node_is_removed(&scene).await?;
+    a_younger_node_withdraws(&scene).await?;
+    the_watches_are_late(&scene).await?;
+
+    let all = decision_log::all(daemon.stdout());
+    let wrong = all
+        .iter()
+        .find(|d| !["Wait", "Approve"].contains(&&*d.verdict));
+    ensure!(wrong.is_none(), "{wrong:?}");
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    Ok(())
+}
+
+struct Scene<'a> {
+    cluster: &'a Cluster,
+    admin: Client,
+    daemon: &'a Daemon,
+}
+
+impl Scene<'_> {
+    fn nodes(&self) -> Api<Node> {
+        Api::all(self.admin.clone())
+    }
+
+    /// A node with a Node, which has these addresses.
+    async fn node(&self, name: &str, addresses: &[&str]) -> Result<NodeUser> {
+        let user = NodeUser::new(self.cluster, name).await?;
+        let created = user.register().await?;
+        if !addresses.is_empty() {
+            user.report(addresses).await?;
+        }
+        later_than(&self.admin, created).await?;
+        Ok(user)
+    }
+
+    /// Posts what the kubelet would post, and waits until csr-warden waits because of these.
+    async fn waits(&self, user: &NodeUser, ips: &[&str], codes: &[&str]) -> Result<()> {
+        user.post(&genuine(&user.name, ips)?).await?;
+        decision_log::expect(self.daemon.stdout(), &user.name, "Wait", codes).await
+    }
+
+    /// Posts a request of this name, and waits for what csr-warden says of it first.
+    async fn first_decision(&self, user: &NodeUser, request: &str, ip: &str) -> Result<Decision> {
+        let mut ask = genuine(&user.name, &[ip])?;
+        ask.metadata = json!({"name": request});
+        user.post(&ask).await?;
+        let said = |line: &str| decision_log::parse(line).filter(|said| said.request == request);
+        let found = self.daemon.stdout().find(SOON, said).await;
+        found.with_context(|| format!("{request}: nothing was decided"))
+    }
+
+    /// Waits for the approval, which must come at once.
+    async fn is_approved_at_once(&self, request: &str, evidence: Instant) -> Result<()> {
+        settled(&self.admin, request, "Approved").await?;
+        let after = evidence.elapsed();
+        ensure!(
+            after < AT_ONCE,
+            "{request}: approved {after:?} after the evidence"
+        );
+        Ok(())
+    }
+
+    async fn patch(&self, node: &str, patch: Value) -> Result<()> {
+        let patch = Patch::Merge(patch);
+        self.nodes()
+            .patch(node, &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
+    }
+}
+
+/// A request with the name of its node.
+fn genuine(node: &str, ips: &[&str]) -> Result<Ask> {
+    let ips = ips
+        .iter()
+        .map(|ip| ip.parse())
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Ask::new(node, Recipe::genuine(node, &[node], &ips).pem()))
+}
+
+async fn addresses_come_late(scene: &Scene<'_>) -> Result<()> {
+    let user = scene.node("fresh", &[]).await?;
+    let codes = ["NodeAddressesMissing", "SanNotOfNode"];
+    scene.waits(&user, &["10.1.0.1"], &codes).await?;
+    let now = Instant::now();
+    user.report(&["Hostname fresh", "InternalIP 10.1.0.1"])
+        .await?;
+    scene.is_approved_at_once("fresh", now).await
+}
+
+async fn some_addresses_come_late(scene: &Scene<'_>) -> Result<()> {
+    let first = ["Hostname dual", "InternalIP 10.1.0.2"];
+    let user = scene.node("dual", &first).await?;
+    scene
+        .waits(&user, &["10.1.0.2", "fd00::2"], &["SanNotOfNode"])
+        .await?;
+    let now = Instant::now();
+    user.report(&[first[0], first[1], "InternalIP fd00::2"])
+        .await?;
+    scene.is_approved_at_once("dual", now).await
+}
+
+async fn the_cloud_provider_is_late(scene: &Scene<'_>) -> Result<()> {
+    let taint = json!({
+        "key": "node.cloudprovider.kubernetes.io/uninitialized",
+        "value": "true",
+        "effect": "NoSchedule",
+    });
+    let user = scene
+        .node("cloud", &["Hostname cloud", "InternalIP 10.1.0.3"])
+        .await?;
+    scene
+        .patch("cloud", json!({"spec": {"taints": [taint]}}))
+        .await?;
+    scene
+        .waits(&user, &["10.1.0.3"], &["NodeUninitialized"])
+        .await?;
+    let now = Instant::now();
+    scene
+        .patch("cloud", json!({"spec": {"taints": null}}))
+        .await?;
+    scene.is_approved_at_once("cloud", now).await
+}
+
+/// The address of a Node that is being deleted goes to a new one, as when a machine is replaced.
+async fn another_node_goes_away(scene: &Scene<'_>) -> Result<()> {
+    scene
+        .node("old", &["Hostname old", "InternalIP 10.1.0.4"])
+        .await?;
+    let finalizer = json!({"metadata": {"finalizers": ["example.com/held"]}});
+    scene.patch("old", finalizer).await?;
+    scene
+        .nodes()
+        .delete("old", &DeleteParams::default())
+        .await?;
+    let user = scene
+        .node("new", &["Hostname new", "InternalIP 10.1.0.4"])
+        .await?;
+    scene.waits(&user, &["10.1.0.4"], &["SanContested"]).await?;
+    let now = Instant::now();
+    scene
+        .patch("old", json!({"metadata": {"finalizers": null}}))
+        .await?;
+    scene.is_approved_at_once("new", now).await
+}
+
+async fn a_lost_node_is_removed(scene: &Scene<'_>) -> Result<()> {
+    scene
+        .node("lost", &["Hostname lost", "InternalIP 10.1.0.5"])
+        .await?;
+    let lost = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
+    scene
+        .nodes()
+        .patch_status("lost", &PatchParams::default(), &Patch::Merge(lost))
+        .await?;
+    let user = scene
+        .node("heir", &["Hostname heir", "InternalIP 10.1.0.5"])
+        .await?;
+    scene.waits(&user, &["10.1.0.5"], &["SanContested"]).await?;
+    let now = Instant::now();
+    scene
+        .nodes()
+        .delete("lost", &DeleteParams::default())
+        .await?;
+    scene.is_approved_at_once("heir", now).await
+}
+
+/// A younger Node that claims the address holds the older one up, and no longer than it claims.
+async fn a_younger_node_withdraws(scene: &Scene<'_>) -> Result<()> {
+    let user = scene
+        .node("older", &["Hostname older", "InternalIP 10.1.0.6"])
+        .await?;
+    let other = scene.node("younger", &["InternalIP 10.1.0.6"]).await?;
+    scene.waits(&user, &["10.1.0.6"], &["SanContested"]).await?;
+    let now = Instant::now();
+    other.report(&["InternalIP 10.1.0.60"]).await?;
+    scene.is_approved_at_once("older", now).await
+}
+
+/// Requests and Nodes come over two watches. While the daemon is held still, requests and evidence
+/// pile up in both; whichever it then reads first, it approves.
+async fn the_watches_are_late(scene: &Scene<'_>) -> Result<()> {
+    const NODES: usize = 10;
+    let mut users = Vec::new();
+    for index in 0..NODES {
+        users.push(scene.node(&format!("piled-{index}"), &[]).await?);
+    }
+    scene.daemon.pause()?;
+    for (index, user) in users.iter().enumerate() {
+        let address = format!("InternalIP 10.1.1.{index}");
+        let addresses = [format!("Hostname {}", user.name), address];
+        let ask = genuine(&user.name, &[&format!("10.1.1.{index}")])?;
+        if index % 2 == 0 {
+            user.post(&ask).await?;
+            user.report(&addresses).await?;
+        } else {
+            user.report(&addresses).await?;
+            user.post(&ask).await?;
+        }
+    }
+    let now = Instant::now();
+    scene.daemon.resume()?;
+    for user in &users {
+        scene.is_approved_at_once(&user.name, now).await?;
+    }
+    Ok(())
+}
+
+/// Rows 57 and 59: nothing is written, and after the policy's maxAge the request is left alone.
+async fn a_request_without_its_node_is_dropped(assets: Arc<Assets>) -> Result<()> {
+    let cluster = Cluster::start(&assets, Options::default()).await?;
+    let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
+    let policy = cluster.dir().join("impatient.yaml");
+    let default = include_str!("../../../policies/default.yaml");
+    ensure!(
+        default.contains("maxAge: 15m"),
+        "the default policy has another maxAge"
+    );
+    std::fs::write(&policy, default.replace("maxAge: 15m", "maxAge: 1m"))?;
+    let policy = policy.to_str().context("path")?;
+    let mut daemon = installation.start("csr-warden", &["--policy", policy])?;
+    daemon.wait_ready(SOON).await?;
+    let admin = cluster.admin();
+    let nodes: Api<Node> = Api::all(admin.clone());
+
+    // Never a Node.
+    let nobody = NodeUser::new(&cluster, "nobody").await?;
+    // A Node that is younger than the request.
+    let early = NodeUser::new(&cluster, "early").await?;
+    // A Node of the same name that was there before: the request is not of the new machine.
+    let again = NodeUser::new(&cluster, "again").await?;
+    again.register().await?;
+
+    let mut posted = Vec::new();
+    for (user, ip) in [
+        (&nobody, "10.2.0.1"),
+        (&early, "10.2.0.2"),
+        (&again, "10.2.0.3"),
+    ] {
+        posted.push(user.post(&genuine(&user.name, &[ip])?).await?);
+    }
+    let output = daemon.stdout();
+    for (name, codes) in [
+        ("nobody", &["NodeMissing"][..]),
+        ("early", &["NodeMissing"]),
+        ("again", &["NodeAddressesMissing", "SanNotOfNode"]),
+    ] {
+        decision_log::expect(output, name, "Wait", codes).await?;
+    }
+    nodes.delete("again", &DeleteParams::default()).await?;
+    let last = posted
+        .iter()
+        .filter_map(|r| r.metadata.creation_timestamp.clone())
+        .max();
+    later_than(&admin, last.context("creation")?.0).await?;
+    for (user, ip) in [(&early, "10.2.0.2"), (&again, "10.2.0.3")] {
+        user.register().await?;
+        let addresses = [
+            format!("Hostname {}", user.name),
+            format!("InternalIP {ip}"),
+        ];
+        user.report(&addresses).await?;
+        decision_log::expect(output, &user.name, "Wait", &["NodeYounger"]).await?;
+    }
+
+    let old = Duration::from_secs(90);
+    let requests: Api<CertificateSigningRequest> = Api::all(admin.clone());
+    for before in &posted {
+        let name = before.metadata.name.as_deref().context("name")?;
+        // What else is found is found before: a dropped request is not looked at any further.
+        decision_log::expect_within(old, output, name, "Ignore", &["RequestStale"]).await?;
+        let verdicts = decision_log::of(output, name);
+        let wrong = verdicts
+            .iter()
+            .find(|d| d.verdict != "Wait" && d.verdict != "Ignore");
+        ensure!(wrong.is_none(), "{wrong:?}");
+        let after = requests.get(name).await?;
+        ensure!(is_untouched(&after), "{name}: {:?}", after.status);
+        ensure!(
+            after.metadata.resource_version == before.metadata.resource_version,
+            "{name} was written to: {:?}",
+            after.metadata
+        );
+    }
+
+    // The kubelet asks again, and then it is served.
+    let mut ask = genuine("early", &["10.2.0.2"])?;
+    ask.metadata = json!({"name": "early-again"});
+    early.post(&ask).await?;
+    settled(&admin, "early-again", "Approved").await?;
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    Ok(())
+}
+
+/// An API server that is restarted is in no EndpointSlice for a while. Its address is denied while it
+/// is there, and after that it is nobody's yet.
+async fn what_was_protected_lately_is_not_free(assets: Arc<Assets>) -> Result<()> {
+    const STAYS: &str = "10.3.0.1";
+    const LEAVES: &str = "10.3.0.2";
+    let cluster = Cluster::start(&assets, Options::default()).await?;
+    let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
+    // Before csr-warden begins: it judges nothing before it has listed this.
+    cluster.apply(&other_api_servers(&[STAYS, LEAVES])).await?;
+    let mut daemon = installation.start("csr-warden", &[])?;
+    daemon.wait_ready(SOON).await?;
+    let scene = Scene {
+        cluster: &cluster,
+        admin: cluster.admin(),
+        daemon: &daemon,
+    };
+    let address = format!("InternalIP {LEAVES}");
+    let user = scene.node("claims", &["Hostname claims", &address]).await?;
+    let first = scene.first_decision(&user, "while-there", LEAVES).await?;
+    ensure!(is_denied_as_endpoint(&first), "{first:?}");
+
+    cluster.apply(&other_api_servers(&[STAYS])).await?;
+    let begun = Instant::now();
+    let mut asked = 0;
+    // Requests and EndpointSlices come over two watches.
+    let decision = loop {
+        asked += 1;
+        let name = format!("while-away-{asked}");
+        let decision = scene.first_decision(&user, &name, LEAVES).await?;
+        if begun.elapsed() > SOON || !is_denied_as_endpoint(&decision) {
+            break decision;
+        }
+    };
+    ensure!(
+        decision.verdict == "Wait" && decision.codes == ["SanRecentlyProtected"],
+        "{decision:?}"
+    );
+    let requests: Api<CertificateSigningRequest> = Api::all(cluster.admin());
+    let waits = requests.get(&decision.request).await?;
+    ensure!(is_untouched(&waits), "{:?}", waits.status);
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    Ok(())
+}
+
+fn is_denied_as_endpoint(decision: &Decision) -> bool {
+    decision.verdict == "Deny" && decision.codes == ["SanApiServerEndpoint"]
+}
+
+/// The EndpointSlice of API servers that this cluster does not start. Without a port none has to show
+/// its certificate.
+fn other_api_servers(addresses: &[&str]) -> String {
+    endpoint_slice("others", "IPv4", &json!(addresses), &json!([])).to_string()
+}

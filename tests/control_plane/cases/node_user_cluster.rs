@@ -1,0 +1,85 @@
+//! A cluster with csr-warden's rights on it, and nodes that write what they like into their Nodes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use kube::Client;
+use serde_json::json;
+
+use crate::BINARY;
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options};
+use control_plane::daemon::Daemon;
+use control_plane::decision_log;
+use control_plane::install::Installation;
+use control_plane::node_user::{Ask, NodeUser, later_than, settled};
+use testkit::forge::Recipe;
+
+/// How long anything may take.
+pub const SOON: Duration = Duration::from_secs(60);
+const COMPONENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/components");
+
+/// A cluster, the daemon on it, and an administrator.
+pub struct Scene {
+    pub cluster: Cluster,
+    pub installation: Installation,
+    pub admin: Client,
+}
+
+impl Scene {
+    pub async fn new(assets: &Assets) -> Result<Scene> {
+        let cluster = Cluster::start(assets, Options::default()).await?;
+        Ok(Scene {
+            installation: Installation::apply(&cluster, Path::new(BINARY)).await?,
+            admin: cluster.admin(),
+            cluster,
+        })
+    }
+
+    /// A node whose kubelet has written these addresses into its own Node.
+    pub async fn node(&self, name: &str, ips: &[&str]) -> Result<NodeUser> {
+        let user = NodeUser::new(&self.cluster, name).await?;
+        let created = user.register().await?;
+        let mut addresses = vec![format!("Hostname {name}")];
+        addresses.extend(ips.iter().map(|ip| format!("InternalIP {ip}")));
+        user.report(&addresses).await?;
+        later_than(&self.admin, created).await?;
+        Ok(user)
+    }
+
+    /// Posts what the kubelet of a node with these addresses would post.
+    pub async fn ask(&self, user: &NodeUser, request: &str, ips: &[&str]) -> Result<()> {
+        let ips: Vec<_> = ips.iter().map(|ip| ip.parse()).collect::<Result<_, _>>()?;
+        let recipe = Recipe::genuine(&user.name, &[&user.name], &ips);
+        user.post(&Ask::new(request, recipe.pem())).await?;
+        Ok(())
+    }
+
+    pub async fn is_approved(&self, request: &str) -> Result<()> {
+        settled(&self.admin, request, "Approved").await.map(drop)
+    }
+
+    pub async fn is_denied(&self, daemon: &Daemon, request: &str, codes: &[&str]) -> Result<()> {
+        decision_log::expect(daemon.stdout(), request, "Deny", codes).await?;
+        settled(&self.admin, request, "Denied").await.map(drop)
+    }
+
+    pub async fn waits(&self, daemon: &Daemon, request: &str, codes: &[&str]) -> Result<()> {
+        decision_log::expect(daemon.stdout(), request, "Wait", codes).await
+    }
+
+    pub async fn provider_id(&self, node: &str, id: &str) -> Result<()> {
+        let patch = json!({"spec": {"providerID": id}}).to_string();
+        self.cluster
+            .kubectl(&["patch", "node", node, "--type=merge", "-p", &patch])
+            .await?;
+        Ok(())
+    }
+
+    pub async fn grants(&self, component: &str) -> Result<()> {
+        let rights = format!("{COMPONENTS}/{component}/rights.yaml");
+        self.cluster.kubectl(&["apply", "-f", &rights]).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,287 @@
+//! Why a request gets its verdict, and the same verdict from files.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use super::command::{APPROVE, DENY, WAIT, admin, ask_for, codes, ran};
+use crate::BINARY;
+use crate::cases::external_sources::DnsServer;
+use crate::cases::node_user_cluster::{SOON, Scene};
+use control_plane::assets::Assets;
+use control_plane::node_user::issued;
+use control_plane::ports;
+
+pub async fn explain(assets: Arc<Assets>) -> Result<()> {
+    let scene = Scene::new(&assets).await?;
+    let one = scene.node("worker-1", &["10.0.0.1"]).await?;
+    let two = scene.node("worker-2", &["10.0.0.2"]).await?;
+    ask_for(&one, "proven", "10.0.0.1", &[], &[]).await?;
+    ask_for(&one, "early", "10.0.0.1", &[], &["10.0.0.9"]).await?;
+    let api_server = &["kubernetes.default.svc"];
+    ask_for(&two, "forged", "10.0.0.2", api_server, &["10.96.0.1"]).await?;
+    ask_for(&two, "blind", "10.0.0.2", &["localhost"], &[]).await?;
+    ask_for(&two, "denied", "10.0.0.2", &[], &[]).await?;
+    scene
+        .cluster
+        .kubectl(&["certificate", "approve", "blind"])
+        .await?;
+    scene
+        .cluster
+        .kubectl(&["certificate", "deny", "denied"])
+        .await?;
+    issued(&scene.admin, "blind").await?;
+
+    admin(&scene, &["explain", "proven"])
+        .await?
+        .exits(APPROVE)?
+        .says(&[
+            "The request is pending although this verdict is Approve.",
+            "SanRecentlyProtected: identities that were protected within the last hour",
+            "Approve proven system:node:worker-1",
+            "IP:10.0.0.1 InternalIP of Node worker-1",
+            "held against 2 Nodes, 5 requests",
+        ])?;
+    admin(&scene, &["explain", "early"])
+        .await?
+        .exits(WAIT)?
+        .says(&[
+            "SanNotOfNode: Wait (row 38)",
+            "Changes when Node worker-1 gets it among its addresses.",
+            "IP:10.0.0.9 nobody vouches for it",
+            "Known only to a running daemon:",
+        ])?;
+    admin(&scene, &["explain", "forged"])
+        .await?
+        .exits(DENY)?
+        .says(&[
+            "SanServiceAddress: Deny (row 41)",
+            "SanClusterName: Deny (row 49)",
+            "Nothing can change this: the kubelet has to ask anew.",
+        ])?;
+    admin(&scene, &["explain", "blind"])
+        .await?
+        .exits(WAIT)?
+        .says(&[
+            "RequestSettled: Ignore (row 2)",
+            "(KubectlApprove)",
+            "certificate until",
+            "As a new request, today: Deny blind",
+            "SanClusterName: Deny (row 49)",
+        ])?;
+    admin(&scene, &["explain", "blind", "--as-new"])
+        .await?
+        .exits(DENY)?
+        .says(&["Deny blind"])?;
+    admin(&scene, &["explain", "denied"])
+        .await?
+        .exits(WAIT)?
+        .says(&["(KubectlDeny)", "As a new request, today: Approve denied"])?;
+    admin(&scene, &["explain", "nowhere"])
+        .await?
+        .fails(&["there is no CertificateSigningRequest `nowhere` (found 5"])?;
+
+    for (request, code) in [
+        ("proven", APPROVE),
+        ("early", WAIT),
+        ("forged", DENY),
+        ("blind", WAIT),
+        ("denied", WAIT),
+    ] {
+        for flags in [&[][..], &["--as-new"], &["--policy", "strict"]] {
+            let name = format!("{request}{}", flags.join(""));
+            let explained = repeats(&scene, request, &name, flags)
+                .await
+                .context(name.clone())?;
+            ensure!(!flags.is_empty() || explained.0 == code, "{explained:?}");
+        }
+    }
+    // Nothing of what is there is lost.
+    let dir = scene.cluster.dir().join("saved-proven");
+    let dir = dir.to_str().context("path")?;
+    admin(&scene, &["explain", "proven", "--save", dir])
+        .await?
+        .fails(&["expected a folder that is empty or not there yet"])
+}
+
+/// Policies that ask others, who answer, are silent or do not exist: the answers are saved too.
+pub async fn sources(assets: Arc<Assets>) -> Result<()> {
+    let scene = Scene::new(&assets).await?;
+    let dir = scene.cluster.dir();
+    let one = scene.node("worker-1", &["10.0.0.1"]).await?;
+    ask_for(&one, "asked", "10.0.0.1", &[], &[]).await?;
+    let [nobody] = ports::free::<1>()?;
+    let file = |name: &str, value: Value| -> Result<String> {
+        let path = dir.join(name);
+        std::fs::write(&path, value.to_string())?;
+        Ok(path.to_str().context("path")?.to_owned())
+    };
+    let policy = |sources: Value, proof: Value| {
+        json!({
+            "apiVersion": "csr-warden.dev/v1beta1",
+            "kind": "Policy",
+            "metadata": {"name": "asking"},
+            "spec": {"sources": sources, "proof": proof},
+        })
+    };
+    let dns = |server: SocketAddr| {
+        let dns = json!({"dns": {
+            "servers": [server.to_string()],
+            "suffixes": ["nodes.example"],
+            "timeout": "1s",
+            "reverse": "Required",
+        }});
+        policy(dns, json!({"ipAddresses": {"allOf": ["DNS"]}}))
+    };
+    let by_nobody = (Ipv4Addr::LOCALHOST, nobody).into();
+    let by_dns = file("dns.yaml", dns(by_nobody))?;
+    // From the name to the address and back: the second question comes of the first answer.
+    let server = DnsServer::start(dir)?;
+    let by_real_dns = file("real-dns.yaml", dns(server.address))?;
+    beyond(&scene, &by_real_dns, "SourceUnready").await?;
+    server.knows("10.0.0.1 worker-1.nodes.example\n")?;
+    beyond(&scene, &by_real_dns, "SanUncorroborated").await?;
+    let shown = json!({"servingCertificate": {"port": nobody, "timeout": "1s"}});
+    let by_certificate = file(
+        "certificate.yaml",
+        policy(
+            shown,
+            json!({"nodeName": {"allOf": ["ServingCertificate"]}}),
+        ),
+    )?;
+    let inventory = |address: &str| {
+        json!({
+            "apiVersion": "csr-warden.dev/v1beta1",
+            "kind": "Inventory",
+            "nodes": [{"name": "worker-1", "addresses": [address]}],
+        })
+    };
+    let good = file("good.yaml", inventory("10.0.0.1"))?;
+    let other = file("other.yaml", inventory("10.0.0.7"))?;
+
+    for (name, code, expected, flags) in [
+        (
+            "good",
+            APPROVE,
+            None,
+            vec!["--policy", "inventory", "--inventory", &good],
+        ),
+        (
+            "other",
+            DENY,
+            Some("SanContradicted"),
+            vec!["--policy", "inventory", "--inventory", &other],
+        ),
+        (
+            "none",
+            WAIT,
+            Some("SanUncorroborated"),
+            vec!["--policy", "inventory"],
+        ),
+        ("real-dns", APPROVE, None, vec!["--policy", &by_real_dns]),
+        (
+            "dns",
+            WAIT,
+            Some("SourceUnready"),
+            vec!["--policy", &by_dns],
+        ),
+        (
+            "certificate",
+            WAIT,
+            Some("SourceUnready"),
+            vec!["--policy", &by_certificate, "--inventory", &good],
+        ),
+        (
+            "machines",
+            WAIT,
+            Some("SourceUnready"),
+            vec!["--policy", "cluster-api"],
+        ),
+    ] {
+        let (found, explained) = repeats(&scene, "asked", name, &flags).await.context(name)?;
+        ensure!(found == code, "{name}: {explained}");
+        let codes = codes(&explained);
+        ensure!(codes.first().copied() == expected, "{name}: {codes:?}");
+    }
+    Ok(())
+}
+
+/// Waits until what DNS says no longer leads to this.
+async fn beyond(scene: &Scene, policy: &str, code: &str) -> Result<()> {
+    let begun = std::time::Instant::now();
+    loop {
+        let ran = admin(scene, &["explain", "asked", "--policy", policy]).await?;
+        if !ran.stdout.contains(code) {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < SOON, "{ran:#?}");
+    }
+}
+
+/// Explains and saves; the command in the saved README gives the same. Returns the exit code and the
+/// explanation.
+async fn repeats(scene: &Scene, request: &str, name: &str, flags: &[&str]) -> Result<(i32, Value)> {
+    let dir = scene.cluster.dir().join(format!("saved-{name}"));
+    let folder = dir.to_str().context("path")?;
+    let args = ["explain", request, "--save", folder, "-o", "json"];
+    let explained = admin(scene, &[&args[..], flags].concat()).await?;
+    let value = explained.json("explain")?;
+    let checked = check(&dir).await?;
+    let again = checked.json("check")?;
+    ensure!(
+        checked.code == explained.code,
+        "{checked:#?} {explained:#?}"
+    );
+    for field in [
+        "request",
+        "requestor",
+        "verdict",
+        "sans",
+        "policy",
+        "policyDigest",
+    ] {
+        ensure!(again[field] == value[field], "{field}: {again} {value}");
+    }
+    let findings = |of: &Value| {
+        let mut findings = of["findings"].clone();
+        for finding in findings.as_array_mut().into_iter().flatten() {
+            finding
+                .as_object_mut()
+                .map(|fields| fields.remove("change"));
+        }
+        findings
+    };
+    ensure!(findings(&again) == findings(&value), "{again}\n{value}");
+    // What was not there is told as that: an inventory that the policy asks and nobody has.
+    let absent = again["notGiven"] == json!(["inventory"]) && !flags.contains(&"--inventory");
+    ensure!(absent || again["notGiven"] == json!([]), "{again}");
+    let observed = std::fs::read_to_string(dir.join("observations.yaml"))?;
+    let observed: Value = serde_saphyr::from_str(&observed)?;
+    let schema = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/docs/schemas/observations.json"
+    );
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(schema)?)?;
+    let validator = jsonschema::validator_for(&schema)?;
+    ensure!(validator.is_valid(&observed), "{observed}");
+    Ok((explained.code, value))
+}
+
+/// Runs the command that the README in this folder names.
+async fn check(dir: &Path) -> Result<super::command::Ran> {
+    let readme = std::fs::read_to_string(dir.join("README.md"))?;
+    let line = readme
+        .lines()
+        .find_map(|line| line.strip_prefix("csr-warden "))
+        .context("no command")?;
+    let mut command = Command::new(BINARY);
+    command
+        .args(line.split(' '))
+        .args(["-o", "json"])
+        .current_dir(dir);
+    ran(command).await
+}

@@ -1,0 +1,137 @@
+//! Nodes and requests, what needs attention first.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::command::{APPROVE, admin, ask_for, codes};
+use crate::BINARY;
+use crate::cases::node_user_cluster::{SOON, Scene};
+use control_plane::assets::Assets;
+use control_plane::node_user::issued;
+use control_plane::process::{Launch, Process};
+
+/// Node, request and state of each line.
+fn lines(status: &Value) -> Vec<(&str, &str, &str)> {
+    let items = status["items"].as_array().into_iter().flatten();
+    items
+        .map(|item| {
+            let text = |field: &str| item[field].as_str().unwrap_or("-");
+            (text("node"), text("request"), text("state"))
+        })
+        .collect()
+}
+
+pub async fn status(assets: Arc<Assets>) -> Result<()> {
+    let scene = Scene::new(&assets).await?;
+    admin(&scene, &["status"])
+        .await?
+        .exits(APPROVE)?
+        .says(&["No nodes and no requests found"])?;
+    let one = scene.node("worker-1", &["10.0.0.1"]).await?;
+    let two = scene.node("worker-2", &["10.0.0.2"]).await?;
+    let three = scene.node("worker-3", &["10.0.0.3"]).await?;
+    scene.node("worker-4", &["10.0.0.4"]).await?;
+    ask_for(&one, "proven", "10.0.0.1", &[], &[]).await?;
+    ask_for(&two, "early", "10.0.0.2", &[], &["10.0.0.9"]).await?;
+    ask_for(&three, "forged", "10.0.0.3", &["localhost"], &[]).await?;
+
+    let before = admin(&scene, &["status", "-o", "json"])
+        .await?
+        .json("status")?;
+    let expected = [
+        ("worker-3", "forged", "Deny"),
+        ("worker-2", "early", "Wait"),
+        ("worker-1", "proven", "Approve"),
+        ("worker-4", "-", "None"),
+    ];
+    ensure!(lines(&before) == expected, "{before}");
+    ensure!(codes(&before["items"][1]) == ["SanNotOfNode"], "{before}");
+    let change = before["items"][1]["findings"][0]["change"].as_str();
+    ensure!(
+        change == Some("Changes when Node worker-2 gets it among its addresses."),
+        "{before}"
+    );
+    let yaml = admin(&scene, &["status", "-o", "yaml"]).await?;
+    let mut yaml: Value = serde_saphyr::from_str(&yaml.stdout)?;
+    yaml["time"] = before["time"].clone();
+    ensure!(yaml == before, "{yaml}");
+
+    // While somebody watches without a terminal, only news are written.
+    let kubeconfig = scene.cluster.admin_kubeconfig().to_str().context("path")?;
+    let args = [
+        "status",
+        "--watch",
+        "--interval",
+        "1",
+        "--kubeconfig",
+        kubeconfig,
+    ];
+    let watch = Launch::new("watch", Path::new(BINARY), scene.cluster.dir());
+    let watching = Process::spawn(watch.talking().args(args))?;
+    let seen = |text: &'static str| {
+        let stdout = &watching.stdout;
+        async move {
+            let line = |line: &str| line.starts_with(text).then_some(());
+            stdout
+                .find(SOON, line)
+                .await
+                .with_context(|| format!("no line `{text}`"))
+        }
+    };
+    seen("worker-1   proven    Approve").await?;
+
+    scene
+        .cluster
+        .kubectl(&["certificate", "approve", "proven"])
+        .await?;
+    issued(&scene.admin, "proven").await?;
+    seen("worker-1   proven    Issued").await?;
+    let headers = watching.stdout.containing("NODE ").len();
+    ensure!(headers <= 3, "{:#?}", watching.stdout.lines());
+    drop(watching);
+
+    // On a terminal it is drawn anew.
+    let command = format!("'{BINARY}' {}", args.join(" "));
+    let script = Launch::new(
+        "terminal",
+        Path::new("/usr/bin/script"),
+        scene.cluster.dir(),
+    );
+    let args = ["--quiet", "--flush", "--command", &command, "/dev/null"];
+    let terminal = Process::spawn(script.talking().args(args))?;
+    let mut drawn = 0;
+    let twice = |line: &str| {
+        drawn += usize::from(line.contains("\u{1b}[H\u{1b}[2JEvery 1 s: csr-warden status"));
+        (drawn == 2).then_some(())
+    };
+    let seen = terminal.stdout.find(SOON, twice).await;
+    seen.context("not drawn anew")?;
+    drop(terminal);
+
+    let after = admin(&scene, &["status", "-o", "json"])
+        .await?
+        .json("status")?;
+    let expected = [
+        ("worker-3", "forged", "Deny"),
+        ("worker-2", "early", "Wait"),
+        ("worker-1", "proven", "Issued"),
+        ("worker-4", "-", "None"),
+    ];
+    ensure!(lines(&after) == expected, "{after}");
+    let certificate = &after["items"][2]["certificate"];
+    ensure!(certificate["sans"][1] == "IP:10.0.0.1", "{after}");
+    let ends: jiff::Timestamp = certificate["notAfter"].as_str().context("ends")?.parse()?;
+    let left = ends.duration_since(jiff::Timestamp::now()).as_hours();
+    ensure!((364 * 24..=365 * 24).contains(&left), "{ends}");
+    admin(&scene, &["status"]).await?.exits(APPROVE)?.says(&[
+        "NODE REQUEST STATE AGE EXPIRES REASON",
+        "364d",
+        "SanClusterName",
+    ])?;
+    let wide = admin(&scene, &["status", "-o", "wide"]).await?;
+    ensure!(wide.stdout.contains("worker-1,10.0.0.1"), "{}", wide.stdout);
+    Ok(())
+}

@@ -1,0 +1,277 @@
+//! The cluster of the story, and what happens in it by itself.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::Client;
+use kube::api::{Api, ListParams, PostParams};
+use serde_json::json;
+use tokio::task::AbortHandle;
+
+use crate::BINARY;
+use crate::cases::node_user_cluster::SOON;
+use control_plane::assets::Assets;
+use control_plane::cluster::{Cluster, Options, START_DEADLINE};
+use control_plane::daemon::Daemon;
+use control_plane::extension_api_server::Extension;
+use control_plane::hollow_nodes::{Machine, Machines};
+use control_plane::manifests::{ROOT, objects};
+use control_plane::process::Process;
+use control_plane::prometheus::Prometheus;
+use control_plane::{GLANCE, netns, pod};
+
+/// For how long certificates are issued, so that they rotate while one looks: a kubelet asks anew when
+/// 70 to 90 % of the time are over, and the signer dates 5 minutes back.
+pub const CERTIFICATE: &str = "80s";
+
+/// The API server is on this one.
+const CONTROL: (&str, Ipv4Addr) = ("control-1", netns::ADDRESS);
+const WORKER: (&str, Ipv4Addr) = ("node-1", Ipv4Addr::new(192, 0, 2, 11));
+const MANIFESTS: &str = include_str!("cluster.yaml");
+const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// What matters here of the manifest that kubeadm writes.
+const API_SERVER: &str = include_str!("kube-apiserver.yaml");
+const VERIFY: &str = "--kubelet-certificate-authority=";
+
+pub struct Place {
+    // Dropped in this order: whoever asks the cluster goes before it.
+    scheduler: AbortHandle,
+    daemon: Option<Daemon>,
+    extensions: [Process; 2],
+    prometheus: Prometheus,
+    machines: [Machine; 2],
+    home: tempfile::TempDir,
+    verifies: bool,
+    cluster: Cluster,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.scheduler.abort();
+    }
+}
+
+impl Place {
+    pub async fn start(assets: &Assets) -> Result<Self> {
+        let options = Options {
+            advertise: Some(netns::ADDRESS),
+            signing_duration: Some(CERTIFICATE.into()),
+            workloads: true,
+            ..Options::default()
+        };
+        let cluster = Cluster::start(assets, options).await?;
+        cluster.apply(MANIFESTS).await?;
+        let prometheus = prometheus(&cluster).await?;
+        let metrics_server = Extension {
+            name: "metrics-server",
+            namespace: "kube-system",
+            program: &assets.metrics_server,
+            group: "metrics.k8s.io",
+            kubeconfig: "kubeconfig",
+            places: &[],
+        };
+        let rules = cluster.config_map("monitoring", "adapter-config", "config.yaml");
+        let adapter_config = cluster.dir().join("adapter.yaml");
+        std::fs::write(&adapter_config, rules.await?)?;
+        let adapter = Extension {
+            name: "prometheus-adapter",
+            namespace: "monitoring",
+            program: &assets.prometheus_adapter,
+            group: "custom.metrics.k8s.io",
+            kubeconfig: "lister-kubeconfig",
+            places: &[
+                (
+                    "/etc/adapter/config.yaml",
+                    adapter_config.display().to_string(),
+                ),
+                (
+                    "http://prometheus.monitoring.svc:9090",
+                    format!("http://{}", prometheus.address()),
+                ),
+            ],
+        };
+        let extensions = [
+            metrics_server.start(&cluster).await?,
+            adapter.start(&cluster).await?,
+        ];
+        let config = cluster.config_map("kube-system", "kubelet-config", "kubelet");
+        let config = config.await?;
+        let all = Machines::new(&cluster)?;
+        let start = |(name, address)| all.start(assets, &cluster, name, address, &config);
+        let mut machines = [start(CONTROL)?, start(WORKER)?];
+        for machine in &mut machines {
+            joined(&cluster.admin(), machine).await?;
+        }
+        let label = "node-role.kubernetes.io/control-plane=";
+        cluster
+            .kubectl(&["label", "node", CONTROL.0, label])
+            .await?;
+        std::fs::write(machines[0].manifest(), API_SERVER)?;
+
+        let home = tempfile::tempdir()?;
+        let programs = home.path().join("bin");
+        std::fs::create_dir(&programs)?;
+        all.ssh(&programs)?;
+        for (name, program) in [
+            ("csr-warden", Path::new(BINARY)),
+            ("kubectl", cluster.kubectl_path()),
+            ("helm", &assets.helm),
+        ] {
+            symlink(program, programs.join(name))?;
+        }
+        symlink(Path::new(ROOT).join("deploy"), home.path().join("deploy"))?;
+        Ok(Self {
+            scheduler: tokio::spawn(schedule(cluster.admin())).abort_handle(),
+            daemon: None,
+            extensions,
+            prometheus,
+            machines,
+            home,
+            verifies: false,
+            cluster,
+        })
+    }
+
+    /// Runs a script as a person would, and gives whether it succeeded and all that it said.
+    pub async fn shell(&self, script: &str) -> Result<(bool, String)> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut paths = vec![self.home.path().join("bin")];
+        paths.extend(std::env::split_paths(&path));
+        let mut command = Command::new("bash");
+        command
+            .args(["-e", "-u", "-o", "pipefail", "-c"])
+            .arg(format!("exec 2>&1\n{script}"))
+            .current_dir(self.home.path())
+            .stdin(std::process::Stdio::null())
+            .env_clear()
+            .env("PATH", std::env::join_paths(paths)?)
+            .env("HOME", self.home.path())
+            .env("KUBECONFIG", self.cluster.admin_kubeconfig())
+            .env(
+                "PROMETHEUS",
+                format!("http://{}", self.prometheus.address()),
+            );
+        let output = tokio::task::spawn_blocking(move || command.output()).await??;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok((output.status.success(), said))
+    }
+
+    /// What a cluster does by itself after a step: a Pod runs its program, and a control-plane node
+    /// starts its API server anew.
+    pub async fn follow(&mut self, script: &str) -> Result<()> {
+        if script.contains("helm install csr-warden") {
+            let (_, text) = self
+                .shell("helm get manifest csr-warden -n kube-system")
+                .await?;
+            let (cluster, objects) = (&self.cluster, objects(&text)?);
+            let pod = pod::start(
+                cluster,
+                Path::new(BINARY),
+                &objects,
+                "csr-warden",
+                CONTROL.1,
+            );
+            self.daemon = Some(pod.await?);
+        }
+        let manifest = std::fs::read_to_string(self.machines[0].manifest())?;
+        if !self.verifies && manifest.contains(VERIFY) {
+            self.verifies = true;
+            let ca = self.cluster.authority().pair().cert;
+            let api_server = &mut self.cluster.api_server;
+            let args = &mut api_server.launch_mut().args;
+            args.push(format!("{VERIFY}{}", ca.display()).into());
+            api_server.kill()?;
+            api_server.start()?;
+            self.cluster.ready(START_DEADLINE).await?;
+        }
+        Ok(())
+    }
+
+    /// All that belongs to the story has come to pass, and csr-warden ends as it should.
+    pub async fn end(mut self) -> Result<()> {
+        ensure!(self.verifies, "the API server verifies nobody in the end");
+        let daemon = self.daemon.as_mut().context("nobody has installed it")?;
+        daemon.sigterm(Duration::from_secs(5)).await?;
+        Ok(())
+    }
+
+    /// What everybody said last.
+    pub fn logs(&self) -> String {
+        let [one, two] = &self.machines;
+        let mut logs = vec![one.kubelet.log_tail(), two.kubelet.log_tail()];
+        logs.extend(self.extensions.iter().map(|one| one.log_tail()));
+        logs.extend(self.daemon.iter().map(|one| one.process.log_tail()));
+        logs.join("\n")
+    }
+}
+
+/// A Prometheus that reads kubelets beside csr-warden, and verifies them by the cluster's CA. Debian's
+/// has no discovery of Nodes.
+async fn prometheus(cluster: &Cluster) -> Result<Prometheus> {
+    let target = |(name, address): (&str, Ipv4Addr)| json!({"targets": [format!("{address}:10250")], "labels": {"instance": name}});
+    let kubelets = json!({
+        "job_name": "kubelets",
+        "scheme": "https",
+        "metrics_path": "/metrics/resource",
+        "tls_config": {"ca_file": cluster.authority().pair().cert},
+        "authorization": {"credentials": cluster.token("monitoring", "prometheus").await?},
+        "static_configs": [target(CONTROL), target(WORKER)],
+    });
+    Prometheus::start(cluster.dir(), METRICS, &json!({}), vec![kubelets])
+}
+
+/// Waits until a machine's Node is ready.
+async fn joined(admin: &Client, machine: &mut Machine) -> Result<()> {
+    let nodes = Api::<Node>::all(admin.clone());
+    let begun = Instant::now();
+    loop {
+        machine.kubelet.must_run()?;
+        let node = nodes.get_opt(machine.name()).await?;
+        let conditions = node.and_then(|node| node.status?.conditions);
+        let ready = conditions.iter().flatten();
+        if ready
+            .clone()
+            .any(|one| one.type_ == "Ready" && one.status == "True")
+        {
+            return Ok(());
+        }
+        let log = machine.kubelet.log_tail();
+        ensure!(begun.elapsed() < SOON, "{conditions:?}\n{log}");
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+/// The part of kube-scheduler: the cluster's own Pods go to the node of the control plane, others to
+/// the other one.
+async fn schedule(admin: Client) {
+    let all = Api::<Pod>::all(admin.clone());
+    let waiting = ListParams::default().fields("spec.nodeName=");
+    loop {
+        let pods = all.list(&waiting).await.map(|list| list.items);
+        for pod in pods.unwrap_or_default() {
+            let (Some(name), Some(namespace)) = (pod.metadata.name, pod.metadata.namespace) else {
+                continue;
+            };
+            let node = if namespace == "kube-system" {
+                CONTROL.0
+            } else {
+                WORKER.0
+            };
+            let binding = json!({
+                "metadata": {"name": name}, "target": {"kind": "Node", "name": node},
+            });
+            let pods = Api::<Pod>::namespaced(admin.clone(), &namespace);
+            let params = PostParams::default();
+            // Gone or bound meanwhile: the next look sees.
+            let _: kube::Result<serde_json::Value> = pods
+                .create_subresource("binding", &name, &params, &binding)
+                .await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}

@@ -1,0 +1,146 @@
+//! What the vectors' cluster protects: that of kubeadm with a virtual IP before its API server.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use control_plane::cluster::{Cluster, Options};
+use control_plane::fake_api_server::Facade;
+use testkit::cluster::{ProtectedKind, ProtectedSpec};
+
+/// Where the API server listens.
+pub const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+const LOAD_BALANCER: &str = "https://api.cluster.example:6443";
+
+/// A cluster that protects what `judge::cluster::kubeadm` says, and nothing else.
+pub fn options(node_restriction: bool) -> Options {
+    Options {
+        node_restriction,
+        advertise: Some(ENDPOINT),
+        loopback: false,
+        extra_sans: ["cp-1", "api.cluster.example", "10.0.0.200"]
+            .map(String::from)
+            .into(),
+        service_cidr: "10.96.0.0/12".into(),
+        ..Options::default()
+    }
+}
+
+/// Publishes the load balancer's name as kubeadm does.
+pub async fn publish_cluster_info(cluster: &Cluster) -> Result<()> {
+    let server = json!({"name": "", "cluster": {"server": LOAD_BALANCER}});
+    let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "clusters": [server]});
+    let published = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "cluster-info", "namespace": "kube-public"},
+        "data": {"kubeconfig": kubeconfig.to_string()},
+    });
+    cluster.apply(&published.to_string()).await
+}
+
+/// What is protected besides, for a while. csr-warden must not run when it comes: it would learn of
+/// it at any time.
+pub struct Surroundings {
+    objects: Vec<Value>,
+    /// Another API server, with the certificate that is wanted.
+    facade: Option<Facade>,
+}
+
+impl Surroundings {
+    /// Adds these.
+    pub async fn add(cluster: &Cluster, parts: &[ProtectedSpec]) -> Result<Self> {
+        let mut added = Self {
+            objects: Vec::new(),
+            facade: None,
+        };
+        for part in parts {
+            added.protect(cluster, part, parts).await?;
+        }
+        for object in &added.objects {
+            cluster.apply(&object.to_string()).await?;
+        }
+        Ok(added)
+    }
+
+    async fn protect(
+        &mut self,
+        cluster: &Cluster,
+        part: &ProtectedSpec,
+        all: &[ProtectedSpec],
+    ) -> Result<()> {
+        let name = part.origin.rsplit([' ', '/']).next().unwrap_or_default();
+        match part.kind {
+            ProtectedKind::Service if part.networks.is_empty() => {
+                let mut networks = all.iter().flat_map(|part| &part.networks);
+                let ips: Vec<IpAddr> = parsed(&part.sans);
+                ensure!(
+                    networks.any(|network| ips.iter().all(|ip| network.contains(ip))),
+                    "{part:?} is in no network of Services"
+                );
+            }
+            ProtectedKind::Service => self.objects.push(json!({
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "ServiceCIDR",
+                "metadata": {"name": name},
+                "spec": {"cidrs": part.networks},
+            })),
+            ProtectedKind::ApiServerEndpoint => {
+                let kind = if part.sans.iter().any(|san| san.contains(':')) {
+                    "IPv6"
+                } else {
+                    "IPv4"
+                };
+                let slice = endpoint_slice(name, kind, &json!(part.sans), &json!([]));
+                self.objects.push(slice);
+            }
+            ProtectedKind::ApiServerIdentity => {
+                ensure!(self.facade.is_none(), "one more API server is enough");
+                let ips: Vec<IpAddr> = parsed(&part.sans);
+                let is_name = |san: &&String| san.parse::<IpAddr>().is_err();
+                let mut dns: Vec<String> = part.sans.iter().filter(is_name).cloned().collect();
+                // By which csr-warden knows an API server.
+                dns.push("kubernetes.default.svc".into());
+                let facade = Facade::start(cluster.authority(), ENDPOINT.into(), &dns, &ips);
+                let facade = facade.await?;
+                let port = json!([{"name": "https", "port": facade.address().port()}]);
+                let slice = endpoint_slice("facade", "IPv4", &json!([ENDPOINT]), &port);
+                self.objects.push(slice);
+                self.facade = Some(facade);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes them away again.
+    pub async fn remove(self, cluster: &Cluster) -> Result<()> {
+        for object in &self.objects {
+            let args = ["delete", "--wait=false", "-f", "-"];
+            let output = cluster.kubectl_output(&args, &object.to_string()).await?;
+            let error = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "kubectl delete: {error}");
+        }
+        Ok(())
+    }
+}
+
+/// An EndpointSlice of the Service `kubernetes`.
+pub fn endpoint_slice(name: &str, kind: &str, addresses: &Value, ports: &Value) -> Value {
+    json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": name,
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": kind,
+        "endpoints": [{"addresses": addresses}],
+        "ports": ports,
+    })
+}
+
+fn parsed(sans: &[String]) -> Vec<IpAddr> {
+    sans.iter().filter_map(|san| san.parse().ok()).collect()
+}

@@ -1,0 +1,146 @@
+//! A real API server that refuses, by its own means.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tokio::time::{Instant, sleep};
+
+use super::real_control_plane::stage;
+use crate::Case;
+use crate::scale::Numbers;
+use crate::scenario::{Seen, one_endures};
+use crate::test_cluster::Stage;
+use control_plane::cluster::{Cluster, Options, START_DEADLINE};
+
+/// How long it may take until the daemon meets it: its Lease is renewed every two seconds.
+const SOON: Duration = Duration::from_secs(20);
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new(
+            "real_429",
+            "priority and fairness reject all that the daemon asks with 429",
+            too_many,
+        ),
+        Case::new(
+            "real_500",
+            "every write of an approval or the Lease is answered with 500: a webhook must admit it, and does not exist",
+            |numbers| {
+                let answered = "apiserver_request_total{code=\"500\"";
+                by_manifest(
+                    numbers,
+                    500,
+                    answered,
+                    include_str!("server_rejections/internal.yaml"),
+                )
+            },
+        ),
+        Case::new(
+            "real_503",
+            "requests and Leases are answered with 503, as if an extension served them that is not there",
+            |numbers| {
+                let ended = "apiserver_request_terminations_total{code=\"503\"";
+                by_manifest(
+                    numbers,
+                    503,
+                    ended,
+                    include_str!("server_rejections/unavailable.yaml"),
+                )
+            },
+        ),
+        Case::new(
+            "real_504",
+            "etcd stands still (SIGSTOP), and the API server answers 504 after three seconds",
+            etcd_paused,
+        ),
+    ]
+}
+
+/// The daemon's requests share a priority level without seats with one that never ends.
+async fn too_many(numbers: Numbers) -> Result<Seen> {
+    const LEVEL: &str = include_str!("server_rejections/too_many.yaml");
+    const REJECTED: &str =
+        "apiserver_flowcontrol_rejected_requests_total{flow_schema=\"csr-warden\"";
+    let endless = RefCell::new(None);
+    let begin = async |cluster: &mut Cluster| {
+        cluster.apply(LEVEL).await?;
+        let token = cluster.token("kube-system", "csr-warden").await?;
+        let https = cluster.https()?;
+        let begun = Instant::now();
+        loop {
+            let review = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+            let post = https.unfinished_post(review, &token, SOON / 40).await?;
+            let executing = cluster
+                .metric(
+                    "apiserver_flowcontrol_current_executing_requests{flow_schema=\"csr-warden\"",
+                )
+                .await?;
+            if post.is_some() && executing == 1 {
+                endless.replace(post);
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < SOON, "no request takes the only seat");
+        }
+    };
+    let end = async |cluster: &mut Cluster| {
+        endless.take();
+        cluster.delete(LEVEL).await
+    };
+    refuses(numbers, Options::default(), (429, REJECTED), begin, end).await
+}
+
+async fn by_manifest(numbers: Numbers, code: u16, counted: &str, manifest: &str) -> Result<Seen> {
+    let begin = async |cluster: &mut Cluster| cluster.apply(manifest).await;
+    let end = async |cluster: &mut Cluster| cluster.delete(manifest).await;
+    refuses(numbers, Options::default(), (code, counted), begin, end).await
+}
+
+async fn etcd_paused(numbers: Numbers) -> Result<Seen> {
+    let options = Options {
+        api_server_args: vec!["--request-timeout=3s".into()],
+        ..Options::default()
+    };
+    let begin = async |cluster: &mut Cluster| cluster.etcd.pause();
+    let end = async |cluster: &mut Cluster| {
+        cluster.etcd.resume()?;
+        cluster.ready(START_DEADLINE).await
+    };
+    let answered = "apiserver_request_total{code=\"504\"";
+    refuses(numbers, options, (504, answered), begin, end).await
+}
+
+/// The API server answers with this code, which this metric of its own counts.
+async fn refuses(
+    numbers: Numbers,
+    options: Options,
+    (code, counted): (u16, &str),
+    begin: impl AsyncFnOnce(&mut Cluster) -> Result<()>,
+    end: impl AsyncFnOnce(&mut Cluster) -> Result<()>,
+) -> Result<Seen> {
+    let stage = stage(options).await?;
+    let answers = Cell::new(0);
+    let during = async |stage: &mut Stage, lasts: Duration| {
+        let before = stage.cluster()?.metric(counted).await?;
+        begin(stage.cluster()?).await?;
+        let told = format!("the API server answered {code}");
+        stage.replicas[0].wait_says(&told, SOON).await?;
+        // So that watches meet it too.
+        stage.link()?.sever();
+        let written = stage.replicas[0].written().await?;
+        sleep(lasts).await;
+        let more = stage.replicas[0].written().await? - written;
+        ensure!(more == 0, "{more} were written meanwhile");
+        end(stage.cluster()?).await?;
+        let after = stage.cluster()?.metric(counted).await?;
+        ensure!(after > before, "{counted}}}: {before}, then {after}");
+        answers.set(after - before);
+        Ok(())
+    };
+    let seen = one_endures(stage, &numbers, numbers.fault, during).await?;
+    let answers = answers.get();
+    Ok(Seen {
+        note: format!("{answers} such answers"),
+        ..seen
+    })
+}

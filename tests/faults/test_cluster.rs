@@ -1,0 +1,389 @@
+//! A cluster, embedded or real, and the replicas of csr-warden that work for it with the rights that
+//! they are shipped with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use apiserver_sim::{self as api, Deed, Server, User};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use kube::api::{Api, ListParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use lab::attacker::{Fate, fate};
+use lab::signer;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use control_plane::GLANCE;
+use control_plane::assets::Assets;
+use control_plane::bound_token::BoundToken;
+use control_plane::cluster::{self, Cluster};
+use control_plane::daemon::Daemon;
+use control_plane::install::Installation;
+use control_plane::manifests;
+use control_plane::tcp_relay::Link;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_csr-warden");
+const RIGHTS: [&str; 3] = [
+    include_str!("../../deploy/base/service-account.yaml"),
+    include_str!("../../deploy/base/cluster-role.yaml"),
+    include_str!("../../deploy/base/roles.yaml"),
+];
+/// What the API server knows of a token that is bound to a Pod.
+const POD: &str = "authentication.kubernetes.io/pod-name";
+/// Names of attackers' nodes begin so.
+pub const ROGUE: &str = "rogue-";
+const SOON: Duration = Duration::from_secs(60);
+/// How long an administrator's or the signer's connection may be silent.
+const SILENCE: Duration = Duration::from_secs(5);
+/// No client takes these ports for itself (`ip_local_port_range`), so one that was given up for a
+/// while is still free afterwards.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+
+/// What the daemon works for.
+pub enum Ground {
+    /// The embedded API server, and its signer.
+    Embedded {
+        server: Server,
+        signing: JoinHandle<()>,
+    },
+    /// The real control plane; replicas reach it over the link.
+    Real {
+        cluster: Box<Cluster>,
+        link: Link,
+        token: BoundToken,
+        installation: Box<Installation>,
+    },
+}
+
+/// All of it. Dropping it ends it.
+pub struct Stage {
+    // Dropped in this order: clients before what they talk to.
+    /// The replicas, in the order of their start.
+    pub replicas: Vec<Daemon>,
+    /// The cluster.
+    pub ground: Ground,
+    admin: Config,
+    tokens: BTreeMap<String, String>,
+    shell: Option<String>,
+    dir: TempDir,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Ground::Embedded { signing, .. } = &self.ground {
+            signing.abort();
+        }
+    }
+}
+
+impl Stage {
+    /// An embedded API server, without replicas.
+    pub async fn embedded() -> Result<Self> {
+        let server = Server::start(api::Options {
+            port: Some(port()?),
+            journal: true,
+            // Thousands of objects change between two looks of a watch that is held up.
+            history: 65_536,
+            ..api::Options::default()
+        })
+        .await?;
+        let kubeconfig = server.kubeconfig("kubernetes-admin", &["system:masters"])?;
+        let admin = config(kubeconfig).await?;
+        let client = Client::try_from(admin.clone())?;
+        for manifest in RIGHTS {
+            apply(&client, manifest).await?;
+        }
+        let authority = server.ca().clone();
+        let signing = tokio::spawn(async move {
+            signer::run(client, authority, signer::LIFETIME).await;
+        });
+        Ok(Self {
+            replicas: Vec::new(),
+            ground: Ground::Embedded { server, signing },
+            admin,
+            tokens: BTreeMap::new(),
+            shell: None,
+            dir: tempfile::tempdir()?,
+        })
+    }
+
+    /// A real control plane, without replicas.
+    pub async fn real(assets: &Assets, options: cluster::Options) -> Result<Self> {
+        let cluster = Cluster::start(assets, options).await?;
+        let link = Link::to(cluster.server()).await?;
+        let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
+        let token = BoundToken::create(&cluster).await?;
+        let installation = installation.through(&cluster, &link.server(), &token)?;
+        let admin = config(Kubeconfig::read_from(cluster.admin_kubeconfig())?).await?;
+        Ok(Self {
+            replicas: Vec::new(),
+            ground: Ground::Real {
+                cluster: Box::new(cluster),
+                link,
+                token,
+                installation: Box::new(installation),
+            },
+            admin,
+            tokens: BTreeMap::new(),
+            shell: None,
+            dir: tempfile::tempdir()?,
+        })
+    }
+
+    /// The embedded API server.
+    pub fn server(&mut self) -> Result<&mut Server> {
+        match &mut self.ground {
+            Ground::Embedded { server, .. } => Ok(server),
+            Ground::Real { .. } => bail!("this control plane is real"),
+        }
+    }
+
+    /// The real control plane.
+    pub fn cluster(&mut self) -> Result<&mut Cluster> {
+        match &mut self.ground {
+            Ground::Real { cluster, .. } => Ok(cluster),
+            Ground::Embedded { .. } => bail!("this control plane is embedded"),
+        }
+    }
+
+    /// The link between the replicas and the real control plane.
+    pub fn link(&self) -> Result<&Link> {
+        match &self.ground {
+            Ground::Real { link, .. } => Ok(link),
+            Ground::Embedded { .. } => bail!("there is no link to the embedded one"),
+        }
+    }
+
+    /// Replicas are started by this shell script, to which `"$0" "$@"` is the daemon.
+    pub fn start_by(&mut self, script: String) {
+        self.shell = Some(script);
+    }
+
+    /// A directory for files.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Starts replicas of these names, and waits until they are ready and one leads.
+    pub async fn start(&mut self, names: &[&str], args: &[&str]) -> Result<()> {
+        for name in names {
+            let daemon = self.launch(name, args).await?;
+            self.replicas.push(daemon);
+        }
+        for daemon in &mut self.replicas {
+            daemon.wait_ready(SOON).await?;
+        }
+        self.leader().await.map(|_| ())
+    }
+
+    async fn launch(&mut self, name: &str, args: &[&str]) -> Result<Daemon> {
+        if let Ground::Real { installation, .. } = &self.ground {
+            return installation.start(name, args);
+        }
+        let token = self.renew_token(name).await?;
+        let mut kubeconfig = self.server()?.kubeconfig("nobody", &[])?;
+        for user in &mut kubeconfig.auth_infos {
+            let auth = user.auth_info.get_or_insert_default();
+            *auth = kube::config::AuthInfo {
+                token_file: Some(token.display().to_string()),
+                ..kube::config::AuthInfo::default()
+            };
+        }
+        let file = self.dir().join(format!("{name}.kubeconfig"));
+        std::fs::write(&file, serde_saphyr::to_string(&kubeconfig)?)?;
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], port()?));
+        let bind = address.to_string();
+        let file = file.to_str().context("a path that is no text")?;
+        let mut all = vec!["run", "--kubeconfig", file, "--bind-address", &bind];
+        all.extend_from_slice(args);
+        let host = [("HOSTNAME", (*name).to_owned())];
+        if let Some(script) = &self.shell {
+            all.splice(0..0, ["-c", script, BINARY]);
+            return Daemon::start(Path::new("/bin/sh"), name, self.dir(), address, all, host);
+        }
+        Daemon::start(Path::new(BINARY), name, self.dir(), address, all, host)
+    }
+
+    /// Writes a new token into the file of this replica's Pod, or on a real control plane of all; there
+    /// the one that it had is taken until it is revoked, elsewhere no more.
+    pub async fn renew_token(&mut self, name: &str) -> Result<PathBuf> {
+        let server = match &mut self.ground {
+            Ground::Embedded { server, .. } => server,
+            Ground::Real { cluster, token, .. } => {
+                token.renew(cluster).await?;
+                return Ok(token.file().to_owned());
+            }
+        };
+        let namespace = "system:serviceaccounts:kube-system";
+        let groups = ["system:serviceaccounts", namespace];
+        let mut user = User::new("system:serviceaccount:kube-system:csr-warden", &groups);
+        user.extra.insert(POD.into(), vec![name.to_owned()]);
+        let token = server.token(user);
+        let file = self.dir.path().join(format!("{name}.token"));
+        std::fs::write(&file, &token)?;
+        if let Some(old) = self.tokens.insert(name.to_owned(), token) {
+            server.revoke(&old);
+        }
+        Ok(file)
+    }
+
+    /// Makes the token on a real control plane void.
+    pub async fn revoke_token(&self) -> Result<()> {
+        match &self.ground {
+            Ground::Real { cluster, token, .. } => token.revoke(cluster).await,
+            Ground::Embedded { .. } => bail!("a new token replaces the old one there"),
+        }
+    }
+
+    /// The number of the replica that leads.
+    pub async fn leader(&self) -> Result<usize> {
+        let begun = Instant::now();
+        loop {
+            for (number, replica) in self.replicas.iter().enumerate() {
+                // One that is killed or frozen does not say.
+                if replica.leads().await.unwrap_or(false) {
+                    return Ok(number);
+                }
+            }
+            ensure!(begun.elapsed() < SOON, "nobody leads");
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// An administrator.
+    pub fn admin(&self) -> Result<Client> {
+        Ok(Client::try_from(self.admin.clone())?)
+    }
+
+    /// How this user reaches the API server.
+    pub async fn config_for(&self, user: &str, groups: &[&str]) -> Result<Config> {
+        let kubeconfig = match &self.ground {
+            Ground::Embedded { server, .. } => server.kubeconfig(user, groups)?,
+            Ground::Real { cluster, .. } => {
+                Kubeconfig::read_from(cluster.kubeconfig_for(user, groups)?)?
+            }
+        };
+        config(kubeconfig).await
+    }
+
+    /// All requests, once the API server shows them.
+    pub async fn requests(&self) -> Result<Vec<CertificateSigningRequest>> {
+        let api: Api<CertificateSigningRequest> = Api::all(self.admin()?);
+        let begun = Instant::now();
+        loop {
+            match api.list(&ListParams::default()).await {
+                Ok(list) => return Ok(list.items),
+                Err(error) => ensure!(begun.elapsed() < SOON, "requests: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Who wrote, as the embedded API server saw it: each request once, and at that moment the Lease
+    /// was the writer's.
+    pub fn only_leaders_wrote(&self) -> Result<()> {
+        for (name, writer, holder) in self.writes()? {
+            ensure!(
+                holder.starts_with(&format!("{writer}_")),
+                "{writer} wrote {name} while the Lease was `{holder}`'s"
+            );
+        }
+        Ok(())
+    }
+
+    /// Each request that was approved or denied, by whom, and who held the Lease at that moment. None
+    /// is there twice. The real API server is not asked.
+    pub fn writes(&self) -> Result<Vec<(String, String, String)>> {
+        let Ground::Embedded { server, .. } = &self.ground else {
+            return Ok(Vec::new());
+        };
+        let mut holder = String::new();
+        let mut seen = BTreeSet::new();
+        let mut writes = Vec::new();
+        for entry in server.journal() {
+            match entry.deed {
+                Deed::Lease { key, holder: now } if key == "kube-system/csr-warden" => holder = now,
+                Deed::Lease { .. } => {}
+                Deed::Approval(name) => {
+                    ensure!(seen.insert(name.clone()), "{name} was written twice");
+                    let pod = entry.by.extra.get(POD).and_then(|names| names.first());
+                    let pod = pod.with_context(|| format!("{} wrote {name}", entry.by.name))?;
+                    writes.push((name, pod.clone(), holder.clone()));
+                }
+            }
+        }
+        Ok(writes)
+    }
+}
+
+/// Whether an attacker sent it.
+pub fn is_forgery(request: &CertificateSigningRequest) -> bool {
+    let by = request.spec.username.as_deref().unwrap_or_default();
+    let node = by.strip_prefix("system:node:").unwrap_or_default();
+    node.starts_with(ROGUE)
+}
+
+/// Whether it is approved and has its certificate.
+pub fn is_served(request: &CertificateSigningRequest) -> bool {
+    let status = request.status.as_ref();
+    let issued = status.is_some_and(|status| status.certificate.is_some());
+    issued && fate(request, Duration::ZERO) == Some(Fate::Approved)
+}
+
+async fn config(kubeconfig: Kubeconfig) -> Result<Config> {
+    let options = KubeConfigOptions::default();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    config.default_retry = false;
+    config.read_timeout = Some(SILENCE);
+    config.proxy_url = None;
+    Ok(config)
+}
+
+/// Creates the objects of a manifest.
+async fn apply(client: &Client, manifest: &str) -> Result<()> {
+    for (key, object) in manifests::objects(manifest)? {
+        let (kind, place) = key.split_once(' ').context("a kind and a name")?;
+        let (namespace, _) = place.split_once('/').context("a namespace and a name")?;
+        let (group, plural) = match kind {
+            "ServiceAccount" => ("api/v1", "serviceaccounts"),
+            "ClusterRole" => ("apis/rbac.authorization.k8s.io/v1", "clusterroles"),
+            "ClusterRoleBinding" => ("apis/rbac.authorization.k8s.io/v1", "clusterrolebindings"),
+            "Role" => ("apis/rbac.authorization.k8s.io/v1", "roles"),
+            "RoleBinding" => ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
+            other => bail!("{other} is not known here"),
+        };
+        let place = match namespace {
+            "" => String::new(),
+            namespace => format!("namespaces/{namespace}/"),
+        };
+        let request = http::Request::post(format!("/{group}/{place}{plural}"))
+            .header("content-type", "application/json")
+            .body(object.to_string().into_bytes())?;
+        client
+            .request::<Value>(request)
+            .await
+            .with_context(|| key.clone())?;
+    }
+    Ok(())
+}
+
+/// A port of 127.0.0.1 that nobody has.
+fn port() -> Result<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let many = PORTS.end - PORTS.start;
+    // Of two runs at the same time each begins elsewhere.
+    let begin = u16::try_from(std::process::id() % u32::from(many))?;
+    for _ in 0..many {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + (begin + next) % many;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free port")
+}
