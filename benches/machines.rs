@@ -25,11 +25,11 @@ use serde_json::{Value, json};
 
 /// The program under test, built with the same profile.
 const BINARY: &str = env!("CARGO_BIN_EXE_csr-warden");
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// Requests of a client that prepares something.
-const HANDS: usize = 32;
+const CONCURRENCY: usize = 32;
 const MACHINES: &str = "/apis/cluster.x-k8s.io/v1beta2/machines";
-const RIGHTS: &str = concat!(
+const RBAC_MANIFESTS: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/deploy/components/cluster-api/rights.yaml"
 );
@@ -71,7 +71,7 @@ fn start(flags: &Flags) -> Result<()> {
 async fn measure(flags: &Flags, assets: &Assets) -> Result<()> {
     let cluster = Cluster::start(assets, Options::default()).await?;
     let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
-    cluster.kubectl(&["apply", "-f", RIGHTS]).await?;
+    cluster.kubectl(&["apply", "-f", RBAC_MANIFESTS]).await?;
     create(&cluster, flags.nodes).await?;
     say(&format!("{} Nodes, {} Machines", flags.nodes, flags.nodes));
     let listed = listed(&cluster).await?;
@@ -107,14 +107,14 @@ async fn listed(cluster: &Cluster) -> Result<f64> {
 async fn started(installation: &Installation, policy: &str) -> Result<(f64, f64)> {
     let begun = Instant::now();
     let mut daemon = installation.start(policy, &["--policy", policy])?;
-    daemon.wait_ready(PATIENCE).await?;
+    daemon.wait_ready(TIMEOUT).await?;
     let seconds = begun.elapsed().as_secs_f64();
     let mib = daemon.peak_resident_kib()? as f64 / 1024.0;
     say(&format!(
         "  {policy:<12} ready after {seconds:.2} s, {:.2} s of CPU, peak {mib:.1} MiB",
         daemon.cpu_time()?.as_secs_f64()
     ));
-    daemon.sigterm(PATIENCE).await?;
+    daemon.sigterm(TIMEOUT).await?;
     Ok((seconds, mib))
 }
 
@@ -160,7 +160,7 @@ async fn create(cluster: &Cluster, count: usize) -> Result<()> {
             anyhow::Ok(())
         }
     });
-    let mut each = each.buffer_unordered(HANDS);
+    let mut each = each.buffer_unordered(CONCURRENCY);
     while let Some(created) = each.next().await {
         created.context("cannot create")?;
     }

@@ -26,10 +26,10 @@ use control_plane::install::Installation;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::Api;
 use kube::api::ListParams;
-use lab::attacker::{self, Fate};
-use lab::forgery::{Forgery, Surroundings, Trick};
+use lab::attacker::{self, AttackOutcome};
+use lab::forgery::{Forgery, ForgeryKind, Targets};
 use lab::latency::{Latencies, shown};
-use lab::random::Choices;
+use lab::random::SeededRng;
 use terminal::Screen;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -56,14 +56,14 @@ struct Flags {
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    story(&flags).unwrap_or_else(|error| {
+    run(&flags).unwrap_or_else(|error| {
         // If nothing can be written, the exit code still says it.
         let _ = writeln!(std::io::stderr(), "cluster: {error:#}");
         ExitCode::from(2)
     })
 }
 
-fn story(flags: &Flags) -> Result<ExitCode> {
+fn run(flags: &Flags) -> Result<ExitCode> {
     let (assets, runtime) = control_plane::prepare()?;
     let binary = match &flags.daemon {
         Some(file) => file.canonicalize().context("--daemon")?,
@@ -81,7 +81,7 @@ fn story(flags: &Flags) -> Result<ExitCode> {
             }
         };
         let stage = tokio::select! {
-            stage = play(flags, screen, &assets, &binary) => stage?,
+            stage = run_cluster(flags, screen, &assets, &binary) => stage?,
             () = told_to_end() => {
                 screen.line("\ninterrupted; everything is removed");
                 return Ok(ExitCode::from(130));
@@ -89,7 +89,7 @@ fn story(flags: &Flags) -> Result<ExitCode> {
         };
         if !flags.once {
             let daemon = stage.daemon.address();
-            invite(screen, &stage.cluster, &assets, &daemon.to_string());
+            print_next_steps(screen, &stage.cluster, &assets, &daemon.to_string());
             told_to_end().await;
             screen.line("\nends; everything is removed");
         }
@@ -98,7 +98,7 @@ fn story(flags: &Flags) -> Result<ExitCode> {
 }
 
 /// What goes on running after the summary. Dropping it ends and removes all of it.
-struct Stage {
+struct RunningCluster {
     good: bool,
     // In the order of dropping: clients before the cluster.
     _fleet: Fleet,
@@ -106,7 +106,12 @@ struct Stage {
     cluster: Cluster,
 }
 
-async fn play(flags: &Flags, screen: Screen, assets: &Assets, binary: &Path) -> Result<Stage> {
+async fn run_cluster(
+    flags: &Flags,
+    screen: Screen,
+    assets: &Assets,
+    binary: &Path,
+) -> Result<RunningCluster> {
     let begun = Instant::now();
     let cluster = Cluster::start(assets, Options::default()).await?;
     screen.event(&format!(
@@ -123,14 +128,14 @@ async fn play(flags: &Flags, screen: Screen, assets: &Assets, binary: &Path) -> 
     ));
 
     let mut attackers = Vec::new();
-    let tricks = Trick::ALL.into_iter().cycle();
-    for (index, trick) in (1..=flags.attackers).zip(tricks) {
+    let tricks = ForgeryKind::ALL.into_iter().cycle();
+    for (index, kind) in (1..=flags.attackers).zip(tricks) {
         let node = format!("rogue-{index}");
         let user = format!("system:node:{node}");
         let client = cluster.client_for(&user, &["system:nodes"]).await?;
         let [high, low] = index.to_be_bytes();
         let own = (node, Ipv4Addr::new(10, 66, high, low).into());
-        let forgery = Forgery::new(trick, own, &surroundings(), &mut Choices::new(1));
+        let forgery = Forgery::new(kind, own, &targets(), &mut SeededRng::new(1));
         attackers.push((client, forgery));
     }
     screen.event(&format!(
@@ -143,10 +148,10 @@ async fn play(flags: &Flags, screen: Screen, assets: &Assets, binary: &Path) -> 
     for (client, forgery) in attackers {
         let admin = cluster.admin();
         strikes.spawn(async move {
-            attacker::victim_approved(&admin, &forgery).await?;
-            attacker::lie_in_wait(&admin, &forgery).await?;
-            let fate = attacker::strike(&client, &forgery).await?;
-            tell(screen, &forgery, &fate);
+            attacker::wait_for_victim_approval(&admin, &forgery).await?;
+            attacker::wait_for_victim(&admin, &forgery).await?;
+            let fate = attacker::attack(&client, &forgery).await?;
+            print_outcome(screen, &forgery, &fate);
             anyhow::Ok(fate)
         });
     }
@@ -158,7 +163,7 @@ async fn play(flags: &Flags, screen: Screen, assets: &Assets, binary: &Path) -> 
     }
 
     let good = summary(screen, &cluster, &fleet, &fates).await?;
-    Ok(Stage {
+    Ok(RunningCluster {
         good,
         _fleet: fleet,
         daemon,
@@ -193,17 +198,17 @@ async fn watch(screen: Screen, fleet: &mut Fleet, deadline: Duration) -> Result<
 }
 
 /// What the control plane and the fleet have: the fleet's first node is the victim.
-fn surroundings() -> Surroundings {
-    Surroundings {
+fn targets() -> Targets {
+    Targets {
         service: Ipv4Addr::new(10, 96, 0, 1),
         api_server: Ipv4Addr::LOCALHOST.into(),
         victims: vec![("node-1".into(), Ipv4Addr::new(10, 128, 0, 2).into())],
     }
 }
 
-fn tell(screen: Screen, forgery: &Forgery, fate: &Fate) {
+fn print_outcome(screen: Screen, forgery: &Forgery, fate: &AttackOutcome) {
     let details = match fate {
-        Fate::Denied {
+        AttackOutcome::Denied {
             code,
             detail,
             after,
@@ -211,16 +216,26 @@ fn tell(screen: Screen, forgery: &Forgery, fate: &Fate) {
             format!("denied in {}: {code}", shown(*after)),
             detail.clone(),
         ],
-        Fate::Approved => vec!["APPROVED, which must never be".to_owned()],
-        Fate::Pending => vec!["left waiting, and so without a certificate".to_owned()],
-        Fate::Refused(why) => vec![format!("refused by the API server: {why}")],
+        AttackOutcome::Approved => vec!["APPROVED, which must never be".to_owned()],
+        AttackOutcome::Pending => vec!["left waiting, and so without a certificate".to_owned()],
+        AttackOutcome::Refused(why) => vec![format!("refused by the API server: {why}")],
     };
-    let says = format!("{} {}, {}", forgery.node, forgery.says(), forgery.aim());
+    let says = format!(
+        "{} {}, {}",
+        forgery.node,
+        forgery.description(),
+        forgery.purpose()
+    );
     screen.event_with(&says, &details);
 }
 
 /// Says how it went, and whether it went well.
-async fn summary(screen: Screen, cluster: &Cluster, fleet: &Fleet, fates: &[Fate]) -> Result<bool> {
+async fn summary(
+    screen: Screen,
+    cluster: &Cluster,
+    fleet: &Fleet,
+    fates: &[AttackOutcome],
+) -> Result<bool> {
     // The API server has the last word on what was approved, however it came about.
     let requests: Api<CertificateSigningRequest> = Api::all(cluster.admin());
     let requests = requests.list(&ListParams::default()).await?.items;
@@ -239,7 +254,7 @@ async fn summary(screen: Screen, cluster: &Cluster, fleet: &Fleet, fates: &[Fate
     let issued: Vec<_> = fleet.latest().into_values().collect();
     let denied = fates
         .iter()
-        .filter(|fate| matches!(fate, Fate::Denied { .. }));
+        .filter(|fate| matches!(fate, AttackOutcome::Denied { .. }));
     let denied = denied.count();
 
     screen.line("");
@@ -266,12 +281,12 @@ async fn summary(screen: Screen, cluster: &Cluster, fleet: &Fleet, fates: &[Fate
     if !waiting.is_empty() {
         screen.line(&format!("not served          {}", waiting.join(" ")));
     }
-    let approved_fates = fates.contains(&Fate::Approved);
+    let approved_fates = fates.contains(&AttackOutcome::Approved);
     Ok(waiting.is_empty() && approved_forgeries == 0 && !approved_fates)
 }
 
 /// What to try next. Paths are not broken, so that they can be copied.
-fn invite(screen: Screen, cluster: &Cluster, assets: &Assets, daemon: &str) {
+fn print_next_steps(screen: Screen, cluster: &Cluster, assets: &Assets, daemon: &str) {
     screen.line("\nIt goes on running. In another terminal:\n");
     screen.line(&format!(
         "  export KUBECONFIG={}",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::Case;
-use crate::scenario::Seen;
+use crate::scenario::Measured;
 
 const HEAD: &str = "| case | fault |\n|--|--|\n";
 const HEAD_WITH_FIGURES: &str = "\
@@ -22,7 +22,7 @@ fn record(case: &str) -> PathBuf {
 }
 
 /// Records the result of a case; `None` if it failed.
-pub fn note(case: &str, seen: Option<&Seen>) -> Result<()> {
+pub fn note(case: &str, seen: Option<&Measured>) -> Result<()> {
     std::fs::write(record(case), serde_json::to_vec(&seen)?)?;
     Ok(())
 }
@@ -33,7 +33,7 @@ pub fn write(cases: &[Case]) -> Result<PathBuf> {
     for case in cases {
         let (name, fault) = (case.name(), case.fault);
         let result = match std::fs::read(record(name)) {
-            Ok(seen) => serde_json::from_slice::<Option<Seen>>(&seen)?.map_or_else(
+            Ok(seen) => serde_json::from_slice::<Option<Measured>>(&seen)?.map_or_else(
                 || format!("{fault} | failed | | | | |"),
                 |seen| row(case, &seen),
             ),
@@ -46,7 +46,7 @@ pub fn write(cases: &[Case]) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn row(case: &Case, seen: &Seen) -> String {
+fn row(case: &Case, seen: &Measured) -> String {
     let (before, after) = seen.memory;
     let note = if seen.note.is_empty() {
         String::new()

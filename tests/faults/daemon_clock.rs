@@ -10,12 +10,12 @@ use jiff::SignedDuration;
 const LIBRARY: &str = "faketime/libfaketime.so.1";
 
 /// A clock that is told by a file.
-pub struct OwnClock {
+pub struct DaemonClock {
     library: PathBuf,
     told: PathBuf,
 }
 
-impl OwnClock {
+impl DaemonClock {
     /// One that is right, with a file in this directory.
     pub fn right(dir: &Path) -> Result<Self> {
         let clock = Self {

@@ -10,35 +10,35 @@ use anyhow::{Context as _, Result, bail};
 use csr_warden::cluster::backoff::Backoff;
 use csr_warden::cluster::random::Random;
 use kube::Client;
-use lab::attacker::{self, Fate};
+use lab::attacker::{self, AttackOutcome};
 use lab::fleet;
-use lab::forgery::{Forgery, Surroundings, Trick};
+use lab::forgery::{Forgery, ForgeryKind, Targets};
 use lab::kubelet::{Kubelet, Outcome};
-use lab::random::Choices;
+use lab::random::SeededRng;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::test_cluster::{ROGUE, Stage};
+use crate::test_cluster::{ATTACKER_PREFIX, TestCluster};
 
 /// A kubelet that has not got its certificate by then asks anew. Real ones wait longer; what they have
 /// asked for before must be decided too.
-const TRY: Duration = Duration::from_secs(30);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Real ones pause for 2 to 32 seconds: then their pauses would be measured.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LAST_PAUSE: Duration = Duration::from_secs(2);
+const MIN_BACKOFF: Duration = Duration::from_millis(250);
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
 /// Kubelets that hold a connection at the same time.
 const AT_ONCE: usize = 200;
 /// The first kubelets may be attacked. Once somebody claims the address of one, it waits by design
 /// until an administrator has removed the impostor: so these ask before anybody does, and then no more.
-pub const VICTIMS: usize = 3;
+pub const VICTIM_COUNT: usize = 3;
 /// The address of the Service `kubernetes`, in the embedded cluster and the real one.
 const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
 /// The kubelets of a cluster.
 pub struct Kubelets {
     all: Vec<Arc<Resident>>,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
 }
 
 struct Resident {
@@ -47,18 +47,18 @@ struct Resident {
 }
 
 /// Kubelets that have asked and wait.
-pub struct Wave(JoinSet<()>);
+pub struct PendingKubelets(JoinSet<()>);
 
 impl Kubelets {
     /// So many, that have not come yet.
-    pub async fn new(stage: &Stage, count: usize) -> Result<Self> {
+    pub async fn new(test_cluster: &TestCluster, count: usize) -> Result<Self> {
         let mut all = Vec::with_capacity(count);
         for index in 1..=count {
             let name = fleet::name(index);
             let user = format!("system:node:{name}");
             all.push(Arc::new(Resident {
                 kubelet: Kubelet {
-                    config: stage.config_for(&user, &["system:nodes"]).await?,
+                    config: test_cluster.config_for(&user, &["system:nodes"]).await?,
                     ips: vec![fleet::address(index)],
                     labels: Vec::new(),
                     name,
@@ -68,7 +68,7 @@ impl Kubelets {
         }
         Ok(Self {
             all,
-            places: Arc::new(Semaphore::new(AT_ONCE)),
+            slots: Arc::new(Semaphore::new(AT_ONCE)),
         })
     }
 
@@ -78,32 +78,32 @@ impl Kubelets {
     }
 
     /// Lets these ask, one after the other in this time.
-    pub fn ask(&self, which: Range<usize>, over: Duration) -> Wave {
-        let mut wave = JoinSet::new();
+    pub fn ask(&self, which: Range<usize>, over: Duration) -> PendingKubelets {
+        let mut pending = JoinSet::new();
         let count = u32::try_from(which.len().max(1)).unwrap_or(u32::MAX);
         for (index, resident) in (0..).zip(self.all.get(which).unwrap_or_default()) {
-            let (resident, places) = (resident.clone(), self.places.clone());
-            wave.spawn(async move {
+            let (resident, slots) = (resident.clone(), self.slots.clone());
+            pending.spawn(async move {
                 sleep(over * index / count).await;
-                resident.until_served(&places).await;
+                resident.until_served(&slots).await;
             });
         }
-        Wave(wave)
+        PendingKubelets(pending)
     }
 
     /// Lets all ask again and again until this moment: each has its certificate for 70 to 90 % of its
     /// life. The number of certificates, once all are served.
     pub async fn rotate(&self, life: Duration, until: Instant, seed: u64) -> Result<usize> {
         let mut rotations = JoinSet::new();
-        for (index, resident) in (0..).zip(self.all.iter().skip(VICTIMS)) {
-            let (resident, places) = (resident.clone(), self.places.clone());
-            let mut choices = Choices::new(seed ^ index);
+        for (index, resident) in (0..).zip(self.all.iter().skip(VICTIM_COUNT)) {
+            let (resident, slots) = (resident.clone(), self.slots.clone());
+            let mut choices = SeededRng::new(seed ^ index);
             rotations.spawn(async move {
                 let mut served = 0;
                 // Those of a grown cluster are of any age.
                 sleep(life.mul_f64(choices.share())).await;
                 loop {
-                    resident.until_served(&places).await;
+                    resident.until_served(&slots).await;
                     served += 1;
                     let due = Instant::now() + life.mul_f64(0.7 + 0.2 * choices.share());
                     if due > until {
@@ -121,7 +121,7 @@ impl Kubelets {
     }
 }
 
-impl Wave {
+impl PendingKubelets {
     /// Waits until all have their certificate.
     pub async fn served(&mut self, patience: Duration) -> Result<()> {
         let all = async {
@@ -138,13 +138,13 @@ impl Wave {
 }
 
 impl Resident {
-    async fn until_served(&self, places: &Semaphore) {
-        let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE, &Random::from_os());
+    async fn until_served(&self, slots: &Semaphore) {
+        let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF, &Random::from_os());
         loop {
-            let Ok(place) = places.acquire().await else {
+            let Ok(place) = slots.acquire().await else {
                 return;
             };
-            let outcome = timeout(TRY, self.attempt()).await;
+            let outcome = timeout(ATTEMPT_TIMEOUT, self.attempt()).await;
             drop(place);
             if let Ok(Ok(Outcome::Served(_))) = outcome {
                 return;
@@ -164,45 +164,50 @@ impl Resident {
 }
 
 /// Attackers that have come, and what becomes of each.
-pub struct Strikes(JoinSet<Result<(Trick, Fate)>>);
+pub struct Attacks(JoinSet<Result<(ForgeryKind, AttackOutcome)>>);
 
-impl Strikes {
+impl Attacks {
     /// So many strike, one after the other in this time.
-    pub async fn begin(stage: &Stage, count: usize, over: Duration, seed: u64) -> Result<Self> {
-        let mut choices = Choices::new(seed);
-        let surroundings = Surroundings {
+    pub async fn begin(
+        test_cluster: &TestCluster,
+        count: usize,
+        over: Duration,
+        seed: u64,
+    ) -> Result<Self> {
+        let mut choices = SeededRng::new(seed);
+        let surroundings = Targets {
             service: SERVICE,
             api_server: Ipv4Addr::LOCALHOST.into(),
-            victims: (1..=VICTIMS)
+            victims: (1..=VICTIM_COUNT)
                 .map(|index| (fleet::name(index), fleet::address(index)))
                 .collect(),
         };
         let parts = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
-        let mut strikes = JoinSet::new();
-        for (index, trick) in (0..).zip(Trick::some(count, &mut choices)) {
-            let node = format!("{ROGUE}{}", index + 1);
+        let mut attacks = JoinSet::new();
+        for (index, kind) in (0..).zip(ForgeryKind::some(count, &mut choices)) {
+            let node = format!("{ATTACKER_PREFIX}{}", index + 1);
             let user = format!("system:node:{node}");
-            let config = stage.config_for(&user, &["system:nodes"]).await?;
-            let forgery = Forgery::new(trick, (node, own(index)), &surroundings, &mut choices);
-            let admin = stage.admin()?;
-            strikes.spawn(async move {
+            let config = test_cluster.config_for(&user, &["system:nodes"]).await?;
+            let forgery = Forgery::new(kind, (node, own(index)), &surroundings, &mut choices);
+            let admin = test_cluster.admin()?;
+            attacks.spawn(async move {
                 sleep(over * index / parts).await;
-                let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE, &Random::from_os());
+                let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF, &Random::from_os());
                 let client = Client::try_from(config)?;
                 loop {
                     let struck = async {
-                        attacker::lie_in_wait(&admin, &forgery).await?;
-                        attacker::strike(&client, &forgery).await
+                        attacker::wait_for_victim(&admin, &forgery).await?;
+                        attacker::attack(&client, &forgery).await
                     };
                     // What the API server could not take, for a fault, comes again.
                     match struck.await {
-                        Ok(Fate::Pending) | Err(_) => sleep(backoff.pause()).await,
-                        Ok(fate) => return Ok((trick, fate)),
+                        Ok(AttackOutcome::Pending) | Err(_) => sleep(backoff.pause()).await,
+                        Ok(fate) => return Ok((kind, fate)),
                     }
                 }
             });
         }
-        Ok(Self(strikes))
+        Ok(Self(attacks))
     }
 
     /// Waits until each is denied or refused, and counts them; one that is approved is an error.
@@ -210,10 +215,12 @@ impl Strikes {
         let mut denied = 0;
         let all = async {
             while let Some(struck) = self.0.join_next().await {
-                let (trick, fate) = struck.context("an attacker has stopped")??;
+                let (kind, fate) = struck.context("an attacker has stopped")??;
                 match fate {
-                    Fate::Denied { .. } | Fate::Refused(_) => denied += 1,
-                    Fate::Approved | Fate::Pending => bail!("{trick:?}: {fate:?}"),
+                    AttackOutcome::Denied { .. } | AttackOutcome::Refused(_) => denied += 1,
+                    AttackOutcome::Approved | AttackOutcome::Pending => {
+                        bail!("{kind:?}: {fate:?}")
+                    }
                 }
             }
             Ok(())

@@ -27,8 +27,8 @@ use std::time::Instant;
 use anyhow::Result;
 use control_plane::case;
 use libtest_mimic::{Arguments, Trial};
-use scale::Numbers;
-use scenario::Seen;
+use scale::Scale;
+use scenario::Measured;
 
 /// Cases of the embedded API server that run at the same time: they wait most of the time.
 const AT_ONCE: usize = 10;
@@ -39,7 +39,7 @@ const REAL_AT_ONCE: usize = 2;
 
 /// One fault on one kind of cluster, which is the first word of its name.
 pub struct Case {
-    case: case::Case<Numbers>,
+    case: case::Case<Scale>,
     /// The fault in words, for the table in `docs/faults.md`.
     pub fault: &'static str,
     /// It takes the whole machine.
@@ -52,12 +52,12 @@ impl Case {
     pub fn new<F>(
         name: &'static str,
         fault: &'static str,
-        run: impl FnOnce(Numbers) -> F + Send + 'static,
+        run: impl FnOnce(Scale) -> F + Send + 'static,
     ) -> Self
     where
-        F: Future<Output = Result<Seen>> + 'static,
+        F: Future<Output = Result<Measured>> + 'static,
     {
-        let case = case::Case::new(name, move |numbers| recorded(name, run(numbers)));
+        let case = case::Case::new(name, move |scale| recorded(name, run(scale)));
         Self {
             case,
             fault,
@@ -88,7 +88,7 @@ impl Case {
     fn trial(self) -> Trial {
         let missing = (self.missing)();
         self.case
-            .trial(missing.map_or_else(|| Ok(Numbers::of_this_run()), Err))
+            .trial(missing.map_or_else(|| Ok(Scale::of_this_run()), Err))
     }
 }
 
@@ -139,7 +139,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs a case and records its result for the matrix, as a failure until it has ended.
-async fn recorded(name: &str, run: impl Future<Output = Result<Seen>>) -> Result<()> {
+async fn recorded(name: &str, run: impl Future<Output = Result<Measured>>) -> Result<()> {
     if scale::everything() {
         case_table::note(name, None)?;
     }

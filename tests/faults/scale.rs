@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// The variable that selects all cases with the large numbers, and writes the results.
+/// The variable that selects all cases with the large scale, and writes the results.
 pub const VARIABLE: &str = "CSR_WARDEN_FAULTS";
 
 /// The sizes and times of a run.
 #[derive(Clone, Copy, Debug)]
-pub struct Numbers {
+pub struct Scale {
     /// Kubelets of most cases.
     pub kubelets: usize,
     /// Forgeries of each case.
@@ -28,7 +28,7 @@ pub struct Numbers {
     pub day: Duration,
 }
 
-impl Numbers {
+impl Scale {
     /// Those of this run.
     pub fn of_this_run() -> Self {
         if everything() {

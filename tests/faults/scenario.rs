@@ -6,15 +6,15 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use crate::fleet::{Kubelets, Strikes, VICTIMS};
-use crate::scale::Numbers;
-use crate::test_cluster::{Stage, is_forgery, is_served};
+use crate::fleet::{Attacks, Kubelets, VICTIM_COUNT};
+use crate::scale::Scale;
+use crate::test_cluster::{TestCluster, is_forgery, is_served};
 
 /// How much more resident memory there may be afterwards, in KiB: the new kubelets and what the
 /// allocator keeps.
-const GROWTH: u64 = 8 * 1024;
+const MAX_GROWTH_KIB: u64 = 8 * 1024;
 /// How long it may take until memory is given back.
-const SETTLING: Duration = Duration::from_secs(20);
+const MEMORY_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often the API server is asked whether everybody is served.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a process may take to end.
@@ -23,7 +23,7 @@ const SEED: u64 = 8;
 
 /// What was seen.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Seen {
+pub struct Measured {
     /// How long the fault lasted.
     pub lasted: Duration,
     /// Genuine requests that have their certificate: all there are.
@@ -40,7 +40,7 @@ pub struct Seen {
 
 /// Whose memory is looked at, and which writes are right.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Terms {
+pub struct Expectations {
     /// The number of the replica whose memory is compared; the leader's if there is none.
     pub measured: Option<usize>,
     /// Somebody else edits the Lease, so that one may write that does not hold it any more.
@@ -48,74 +48,81 @@ pub struct Terms {
 }
 
 /// What one replica, started with no more than it needs, goes through.
-pub async fn one_endures<F>(
-    mut stage: Stage,
-    numbers: &Numbers,
+pub async fn run_one_replica<F>(
+    mut test_cluster: TestCluster,
+    scale: &Scale,
     lasts: Duration,
     during: F,
-) -> Result<Seen>
+) -> Result<Measured>
 where
-    F: AsyncFnOnce(&mut Stage, Duration) -> Result<()>,
+    F: AsyncFnOnce(&mut TestCluster, Duration) -> Result<()>,
 {
-    stage.start(&["one"], &[]).await?;
-    endure(&mut stage, numbers, lasts, Terms::default(), during).await
+    test_cluster.start(&["one"], &[]).await?;
+    run_scenario(
+        &mut test_cluster,
+        scale,
+        lasts,
+        Expectations::default(),
+        during,
+    )
+    .await
 }
 
 /// Kubelets are served; then, while the fault is in force, all of them ask anew, new ones come and
 /// attackers strike. `during` begins the fault, lets it last and ends it. Afterwards every genuine
 /// request must have its certificate and no forgery, by the same processes, of which only the leader
 /// has written and none has grown.
-pub async fn endure<F>(
-    stage: &mut Stage,
-    numbers: &Numbers,
+pub async fn run_scenario<F>(
+    test_cluster: &mut TestCluster,
+    scale: &Scale,
     lasts: Duration,
-    terms: Terms,
+    expectations: Expectations,
     during: F,
-) -> Result<Seen>
+) -> Result<Measured>
 where
-    F: AsyncFnOnce(&mut Stage, Duration) -> Result<()>,
+    F: AsyncFnOnce(&mut TestCluster, Duration) -> Result<()>,
 {
-    let kubelets = Kubelets::new(stage, numbers.kubelets).await?;
+    let kubelets = Kubelets::new(test_cluster, scale.kubelets).await?;
     // The last tenth comes during the fault.
     let present = kubelets.count() - kubelets.count().div_ceil(10);
     let soon = Duration::from_secs(1);
     let mut first = kubelets.ask(0..present, soon);
     first
-        .served(numbers.patience)
+        .served(scale.patience)
         .await
         .context("before the fault")?;
-    let measured = match terms.measured {
+    let measured = match expectations.measured {
         Some(number) => number,
-        None => stage.leader().await?,
+        None => test_cluster.leader().await?,
     };
-    let before = memory(stage, measured)?;
+    let before = memory(test_cluster, measured)?;
 
-    let mut wave = kubelets.ask(VICTIMS..kubelets.count(), lasts);
-    let mut strikes = Strikes::begin(stage, numbers.forgeries, lasts, SEED).await?;
+    let mut pending = kubelets.ask(VICTIM_COUNT..kubelets.count(), lasts);
+    let mut attacks = Attacks::begin(test_cluster, scale.forgeries, lasts, SEED).await?;
     let begun = Instant::now();
-    during(stage, lasts).await?;
+    during(test_cluster, lasts).await?;
     let ended = Instant::now();
 
-    let patience = numbers.patience;
-    wave.served(patience).await?;
-    let served = all_served(stage, patience).await?;
+    let patience = scale.patience;
+    pending.served(patience).await?;
+    let served = all_served(test_cluster, patience).await?;
     let recovered = ended.elapsed();
-    let denied = strikes.denied(patience).await?;
-    ensure!(denied == numbers.forgeries, "{denied} forgeries");
-    no_forgery_passed(stage).await?;
-    let asked = present + kubelets.count() - VICTIMS;
+    let denied = attacks.denied(patience).await?;
+    ensure!(denied == scale.forgeries, "{denied} forgeries");
+    no_forgery_was_approved(test_cluster).await?;
+    let asked = present + kubelets.count() - VICTIM_COUNT;
     ensure!(
         served >= asked,
         "{served} requests of {asked} that were made"
     );
-    if terms.lease_is_edited {
-        stage.writes()?;
+    if expectations.lease_is_edited {
+        test_cluster.writes()?;
     } else {
-        stage.only_leaders_wrote()?;
+        test_cluster.only_leaders_wrote()?;
     }
-    let after = settled_memory(stage, measured, before).await?;
-    end(stage).await?;
-    Ok(Seen {
+    let after = settled_memory(test_cluster, measured, before).await?;
+    end(test_cluster).await?;
+    Ok(Measured {
         lasted: ended - begun,
         served,
         denied,
@@ -126,10 +133,10 @@ where
 }
 
 /// Waits until every genuine request has its certificate, and counts them.
-pub async fn all_served(stage: &Stage, patience: Duration) -> Result<usize> {
+pub async fn all_served(test_cluster: &TestCluster, patience: Duration) -> Result<usize> {
     let begun = Instant::now();
     loop {
-        let requests = stage.requests().await?;
+        let requests = test_cluster.requests().await?;
         let genuine = || requests.iter().filter(|request| !is_forgery(request));
         let waiting: Vec<&str> = genuine()
             .filter(|request| !is_served(request))
@@ -149,8 +156,8 @@ pub async fn all_served(stage: &Stage, patience: Duration) -> Result<usize> {
 }
 
 /// What the API server has, however it came about, has the last word.
-pub async fn no_forgery_passed(stage: &Stage) -> Result<()> {
-    for request in stage.requests().await? {
+pub async fn no_forgery_was_approved(test_cluster: &TestCluster) -> Result<()> {
+    for request in test_cluster.requests().await? {
         let status = request.status.clone().unwrap_or_default();
         let conditions = status.conditions.unwrap_or_default();
         let approved = conditions.iter().any(|one| one.type_ == "Approved");
@@ -163,21 +170,28 @@ pub async fn no_forgery_passed(stage: &Stage) -> Result<()> {
 }
 
 /// Resident memory of a replica, in KiB.
-pub fn memory(stage: &Stage, replica: usize) -> Result<u64> {
-    let replica = stage.replicas.get(replica).context("no such replica")?;
+pub fn memory(test_cluster: &TestCluster, replica: usize) -> Result<u64> {
+    let replica = test_cluster
+        .replicas
+        .get(replica)
+        .context("no such replica")?;
     replica.resident_kib()
 }
 
 /// The same, once it is back where it was.
-pub async fn settled_memory(stage: &Stage, replica: usize, before: u64) -> Result<u64> {
+pub async fn settled_memory(
+    test_cluster: &TestCluster,
+    replica: usize,
+    before: u64,
+) -> Result<u64> {
     let begun = Instant::now();
     loop {
-        let after = memory(stage, replica)?;
-        if after < before + GROWTH {
+        let after = memory(test_cluster, replica)?;
+        if after < before + MAX_GROWTH_KIB {
             return Ok(after);
         }
         ensure!(
-            begun.elapsed() < SETTLING,
+            begun.elapsed() < MEMORY_TIMEOUT,
             "{before} KiB became {after} KiB"
         );
         sleep(LOOK).await;
@@ -185,8 +199,8 @@ pub async fn settled_memory(stage: &Stage, replica: usize, before: u64) -> Resul
 }
 
 /// All replicas still run, and end in order.
-pub async fn end(stage: &mut Stage) -> Result<()> {
-    for replica in &mut stage.replicas {
+pub async fn end(test_cluster: &mut TestCluster) -> Result<()> {
+    for replica in &mut test_cluster.replicas {
         if replica.process.id().is_none() {
             // Killed by the case itself.
             continue;

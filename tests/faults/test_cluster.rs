@@ -7,28 +7,28 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use apiserver_sim::{self as api, Deed, Server, User};
+use apiserver_sim::{self as api, Server, User, WriteKind};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use lab::attacker::{Fate, fate};
+use lab::attacker::{AttackOutcome, outcome};
 use lab::signer;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use control_plane::GLANCE;
+use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;
 use control_plane::bound_token::BoundToken;
 use control_plane::cluster::{self, Cluster};
 use control_plane::daemon::Daemon;
 use control_plane::install::Installation;
 use control_plane::manifests;
-use control_plane::tcp_relay::Link;
+use control_plane::tcp_relay::TcpRelay;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_csr-warden");
-const RIGHTS: [&str; 3] = [
+const RBAC_MANIFESTS: [&str; 3] = [
     include_str!("../../deploy/base/service-account.yaml"),
     include_str!("../../deploy/base/cluster-role.yaml"),
     include_str!("../../deploy/base/roles.yaml"),
@@ -36,57 +36,57 @@ const RIGHTS: [&str; 3] = [
 /// What the API server knows of a token that is bound to a Pod.
 const POD: &str = "authentication.kubernetes.io/pod-name";
 /// Names of attackers' nodes begin so.
-pub const ROGUE: &str = "rogue-";
+pub const ATTACKER_PREFIX: &str = "rogue-";
 const SOON: Duration = Duration::from_secs(60);
 /// How long an administrator's or the signer's connection may be silent.
-const SILENCE: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// No client takes these ports for itself (`ip_local_port_range`), so one that was given up for a
 /// while is still free afterwards.
 const PORTS: std::ops::Range<u16> = 10_000..30_000;
 
 /// What the daemon works for.
-pub enum Ground {
+pub enum Backend {
     /// The embedded API server, and its signer.
     Embedded {
         server: Server,
         signing: JoinHandle<()>,
     },
-    /// The real control plane; replicas reach it over the link.
+    /// The real control plane; replicas reach it over the relay.
     Real {
         cluster: Box<Cluster>,
-        link: Link,
+        relay: TcpRelay,
         token: BoundToken,
         installation: Box<Installation>,
     },
 }
 
 /// All of it. Dropping it ends it.
-pub struct Stage {
+pub struct TestCluster {
     // Dropped in this order: clients before what they talk to.
     /// The replicas, in the order of their start.
     pub replicas: Vec<Daemon>,
     /// The cluster.
-    pub ground: Ground,
+    pub backend: Backend,
     admin: Config,
     tokens: BTreeMap<String, String>,
     shell: Option<String>,
     dir: TempDir,
 }
 
-impl Drop for Stage {
+impl Drop for TestCluster {
     fn drop(&mut self) {
-        if let Ground::Embedded { signing, .. } = &self.ground {
+        if let Backend::Embedded { signing, .. } = &self.backend {
             signing.abort();
         }
     }
 }
 
-impl Stage {
+impl TestCluster {
     /// An embedded API server, without replicas.
     pub async fn embedded() -> Result<Self> {
         let server = Server::start(api::Options {
             port: Some(port()?),
-            journal: true,
+            write_log: true,
             // Thousands of objects change between two looks of a watch that is held up.
             history: 65_536,
             ..api::Options::default()
@@ -95,7 +95,7 @@ impl Stage {
         let kubeconfig = server.kubeconfig("kubernetes-admin", &["system:masters"])?;
         let admin = config(kubeconfig).await?;
         let client = Client::try_from(admin.clone())?;
-        for manifest in RIGHTS {
+        for manifest in RBAC_MANIFESTS {
             apply(&client, manifest).await?;
         }
         let authority = server.ca().clone();
@@ -104,7 +104,7 @@ impl Stage {
         });
         Ok(Self {
             replicas: Vec::new(),
-            ground: Ground::Embedded { server, signing },
+            backend: Backend::Embedded { server, signing },
             admin,
             tokens: BTreeMap::new(),
             shell: None,
@@ -115,16 +115,16 @@ impl Stage {
     /// A real control plane, without replicas.
     pub async fn real(assets: &Assets, options: cluster::Options) -> Result<Self> {
         let cluster = Cluster::start(assets, options).await?;
-        let link = Link::to(cluster.server()).await?;
+        let relay = TcpRelay::to(cluster.server()).await?;
         let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
         let token = BoundToken::create(&cluster).await?;
-        let installation = installation.through(&cluster, &link.server(), &token)?;
+        let installation = installation.through(&cluster, &relay.server(), &token)?;
         let admin = config(Kubeconfig::read_from(cluster.admin_kubeconfig())?).await?;
         Ok(Self {
             replicas: Vec::new(),
-            ground: Ground::Real {
+            backend: Backend::Real {
                 cluster: Box::new(cluster),
-                link,
+                relay,
                 token,
                 installation: Box::new(installation),
             },
@@ -137,25 +137,25 @@ impl Stage {
 
     /// The embedded API server.
     pub fn server(&mut self) -> Result<&mut Server> {
-        match &mut self.ground {
-            Ground::Embedded { server, .. } => Ok(server),
-            Ground::Real { .. } => bail!("this control plane is real"),
+        match &mut self.backend {
+            Backend::Embedded { server, .. } => Ok(server),
+            Backend::Real { .. } => bail!("this control plane is real"),
         }
     }
 
     /// The real control plane.
     pub fn cluster(&mut self) -> Result<&mut Cluster> {
-        match &mut self.ground {
-            Ground::Real { cluster, .. } => Ok(cluster),
-            Ground::Embedded { .. } => bail!("this control plane is embedded"),
+        match &mut self.backend {
+            Backend::Real { cluster, .. } => Ok(cluster),
+            Backend::Embedded { .. } => bail!("this control plane is embedded"),
         }
     }
 
-    /// The link between the replicas and the real control plane.
-    pub fn link(&self) -> Result<&Link> {
-        match &self.ground {
-            Ground::Real { link, .. } => Ok(link),
-            Ground::Embedded { .. } => bail!("there is no link to the embedded one"),
+    /// The relay between the replicas and the real control plane.
+    pub fn relay(&self) -> Result<&TcpRelay> {
+        match &self.backend {
+            Backend::Real { relay, .. } => Ok(relay),
+            Backend::Embedded { .. } => bail!("there is no link to the embedded one"),
         }
     }
 
@@ -182,7 +182,7 @@ impl Stage {
     }
 
     async fn launch(&mut self, name: &str, args: &[&str]) -> Result<Daemon> {
-        if let Ground::Real { installation, .. } = &self.ground {
+        if let Backend::Real { installation, .. } = &self.backend {
             return installation.start(name, args);
         }
         let token = self.renew_token(name).await?;
@@ -212,9 +212,9 @@ impl Stage {
     /// Writes a new token into the file of this replica's Pod, or on a real control plane of all; there
     /// the one that it had is taken until it is revoked, elsewhere no more.
     pub async fn renew_token(&mut self, name: &str) -> Result<PathBuf> {
-        let server = match &mut self.ground {
-            Ground::Embedded { server, .. } => server,
-            Ground::Real { cluster, token, .. } => {
+        let server = match &mut self.backend {
+            Backend::Embedded { server, .. } => server,
+            Backend::Real { cluster, token, .. } => {
                 token.renew(cluster).await?;
                 return Ok(token.file().to_owned());
             }
@@ -234,9 +234,9 @@ impl Stage {
 
     /// Makes the token on a real control plane void.
     pub async fn revoke_token(&self) -> Result<()> {
-        match &self.ground {
-            Ground::Real { cluster, token, .. } => token.revoke(cluster).await,
-            Ground::Embedded { .. } => bail!("a new token replaces the old one there"),
+        match &self.backend {
+            Backend::Real { cluster, token, .. } => token.revoke(cluster).await,
+            Backend::Embedded { .. } => bail!("a new token replaces the old one there"),
         }
     }
 
@@ -246,12 +246,12 @@ impl Stage {
         loop {
             for (number, replica) in self.replicas.iter().enumerate() {
                 // One that is killed or frozen does not say.
-                if replica.leads().await.unwrap_or(false) {
+                if replica.is_leader().await.unwrap_or(false) {
                     return Ok(number);
                 }
             }
             ensure!(begun.elapsed() < SOON, "nobody leads");
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -262,9 +262,9 @@ impl Stage {
 
     /// How this user reaches the API server.
     pub async fn config_for(&self, user: &str, groups: &[&str]) -> Result<Config> {
-        let kubeconfig = match &self.ground {
-            Ground::Embedded { server, .. } => server.kubeconfig(user, groups)?,
-            Ground::Real { cluster, .. } => {
+        let kubeconfig = match &self.backend {
+            Backend::Embedded { server, .. } => server.kubeconfig(user, groups)?,
+            Backend::Real { cluster, .. } => {
                 Kubeconfig::read_from(cluster.kubeconfig_for(user, groups)?)?
             }
         };
@@ -299,17 +299,19 @@ impl Stage {
     /// Each request that was approved or denied, by whom, and who held the Lease at that moment. None
     /// is there twice. The real API server is not asked.
     pub fn writes(&self) -> Result<Vec<(String, String, String)>> {
-        let Ground::Embedded { server, .. } = &self.ground else {
+        let Backend::Embedded { server, .. } = &self.backend else {
             return Ok(Vec::new());
         };
         let mut holder = String::new();
         let mut seen = BTreeSet::new();
         let mut writes = Vec::new();
-        for entry in server.journal() {
-            match entry.deed {
-                Deed::Lease { key, holder: now } if key == "kube-system/csr-warden" => holder = now,
-                Deed::Lease { .. } => {}
-                Deed::Approval(name) => {
+        for entry in server.write_log() {
+            match entry.kind {
+                WriteKind::Lease { key, holder: now } if key == "kube-system/csr-warden" => {
+                    holder = now
+                }
+                WriteKind::Lease { .. } => {}
+                WriteKind::Approval(name) => {
                     ensure!(seen.insert(name.clone()), "{name} was written twice");
                     let pod = entry.by.extra.get(POD).and_then(|names| names.first());
                     let pod = pod.with_context(|| format!("{} wrote {name}", entry.by.name))?;
@@ -325,21 +327,21 @@ impl Stage {
 pub fn is_forgery(request: &CertificateSigningRequest) -> bool {
     let by = request.spec.username.as_deref().unwrap_or_default();
     let node = by.strip_prefix("system:node:").unwrap_or_default();
-    node.starts_with(ROGUE)
+    node.starts_with(ATTACKER_PREFIX)
 }
 
 /// Whether it is approved and has its certificate.
 pub fn is_served(request: &CertificateSigningRequest) -> bool {
     let status = request.status.as_ref();
     let issued = status.is_some_and(|status| status.certificate.is_some());
-    issued && fate(request, Duration::ZERO) == Some(Fate::Approved)
+    issued && outcome(request, Duration::ZERO) == Some(AttackOutcome::Approved)
 }
 
 async fn config(kubeconfig: Kubeconfig) -> Result<Config> {
     let options = KubeConfigOptions::default();
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
     config.default_retry = false;
-    config.read_timeout = Some(SILENCE);
+    config.read_timeout = Some(READ_TIMEOUT);
     config.proxy_url = None;
     Ok(config)
 }

@@ -12,7 +12,7 @@ use super::object::{at, text};
 use super::protobuf::Expected;
 use super::resources::REVIEWS;
 use super::respond::json_value;
-use super::status_error::Failure;
+use super::status_error::StatusError;
 use super::store::Store;
 use super::{attributes, decode, metadata, rbac};
 
@@ -27,7 +27,7 @@ pub(super) fn read(
     kind: &str,
     content_type: &str,
     body: &[u8],
-) -> Result<Map<String, Value>, Failure> {
+) -> Result<Map<String, Value>, StatusError> {
     let (_, group) = place(kind);
     let expected = Expected {
         api_version: &format!("{group}/v1"),
@@ -42,7 +42,7 @@ pub(super) fn answer(
     kind: &'static str,
     namespace: &str,
     mut review: Map<String, Value>,
-) -> Result<Response, Failure> {
+) -> Result<Response, StatusError> {
     let store = &shared.store;
     let (_, group) = place(kind);
     let spec = review.get("spec").cloned().unwrap_or_else(|| json!({}));
@@ -51,7 +51,7 @@ pub(super) fn answer(
         "SelfSubjectRulesReview" => {
             let namespace = text(&review, &["spec", "namespace"]);
             if namespace.is_empty() {
-                return Err(Failure::bad_request("no namespace on request"));
+                return Err(StatusError::bad_request("no namespace on request"));
             }
             rules(store, user, namespace)
         }
@@ -69,7 +69,7 @@ pub(super) fn answer(
                 .filter_map(Value::as_str)
                 .collect();
             if asked.is_empty() && groups.is_empty() {
-                return Err(Failure::bad_request(
+                return Err(StatusError::bad_request(
                     "spec: expected at least one of user or group",
                 ));
             }
@@ -78,7 +78,7 @@ pub(super) fn answer(
             other.groups.pop();
             let place = at(&review, &["spec", "resourceAttributes", "namespace"]);
             if !namespace.is_empty() && place.and_then(Value::as_str) != Some(namespace) {
-                return Err(Failure::bad_request(
+                return Err(StatusError::bad_request(
                     "spec.resourceAttributes.namespace must match the namespace of the request",
                 ));
             }
@@ -129,12 +129,12 @@ fn status(store: &Store, user: &User, spec: &Value) -> Value {
 }
 
 /// POST `serviceaccounts/NAME/token`.
-pub(super) fn token(call: &Call) -> Result<Response, Failure> {
-    const LASTS: i64 = 3600;
+pub(super) fn token(call: &Call) -> Result<Response, StatusError> {
+    const TOKEN_SECONDS: i64 = 3600;
     let resource = call.path.resource;
     let (namespace, name) = (&call.path.namespace, &call.path.name);
     let found = call.shared.store.get(resource.plural, &call.key(name));
-    let account = found.ok_or_else(|| Failure::not_found(resource, name))?;
+    let account = found.ok_or_else(|| StatusError::not_found(resource, name))?;
     let expected = Expected {
         api_version: "authentication.k8s.io/v1",
         kind: "TokenRequest",
@@ -142,7 +142,7 @@ pub(super) fn token(call: &Call) -> Result<Response, Failure> {
     let mut request = decode::parse(&call.content_type, &call.body, expected)?;
     let seconds = at(&request, &["spec", "expirationSeconds"])
         .and_then(Value::as_i64)
-        .unwrap_or(LASTS);
+        .unwrap_or(TOKEN_SECONDS);
     let all = format!("system:serviceaccounts:{namespace}");
     let groups = ["system:serviceaccounts", all.as_str()];
     let mut user = User::new(

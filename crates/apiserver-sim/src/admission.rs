@@ -7,7 +7,7 @@ use super::authz;
 use super::call::Call;
 use super::object::{at, text};
 use super::pkcs10::RequestError;
-use super::status_error::Failure;
+use super::status_error::StatusError;
 use super::{csr_strategy, pkcs10};
 
 const NODE_SIGNERS: [&str; 2] = [
@@ -36,10 +36,10 @@ pub(super) fn create(
     call: &Call,
     name: &str,
     object: &mut Map<String, Value>,
-) -> Result<(), Failure> {
+) -> Result<(), StatusError> {
     let resource = call.path.resource;
     // The name is not known yet where it is generated or stands in the object.
-    let refuse = |why: &str| Err(Failure::forbidden(resource, name, why));
+    let refuse = |why: &str| Err(StatusError::forbidden(resource, name, why));
     if let Some(node) = node(call) {
         match resource.plural {
             "nodes" if name != node => {
@@ -71,7 +71,7 @@ pub(super) fn create(
         }
     }
     match resource.plural {
-        "certificatesigningrequests" => no_masters(call, name, object),
+        "certificatesigningrequests" => reject_masters(call, name, object),
         "nodes" => {
             not_ready(object);
             Ok(())
@@ -101,11 +101,11 @@ fn asks_for_itself(
     name: &str,
     node: &str,
     object: &Map<String, Value>,
-) -> Result<(), Failure> {
+) -> Result<(), StatusError> {
     if !NODE_SIGNERS.contains(&text(object, &["spec", "signerName"])) {
         return Ok(());
     }
-    let refuse = |why: &str| Err(Failure::forbidden(call.path.resource, name, why));
+    let refuse = |why: &str| Err(StatusError::forbidden(call.path.resource, name, why));
     match pkcs10::read(&csr_strategy::encoded(object)) {
         Ok(subject) if subject.common_name == format!("system:node:{node}") => Ok(()),
         Ok(_) => refuse(&format!(
@@ -117,7 +117,7 @@ fn asks_for_itself(
 }
 
 /// Nobody becomes an administrator by the signer of clients (`CertificateSubjectRestriction`).
-fn no_masters(call: &Call, name: &str, object: &Map<String, Value>) -> Result<(), Failure> {
+fn reject_masters(call: &Call, name: &str, object: &Map<String, Value>) -> Result<(), StatusError> {
     let signer = "kubernetes.io/kube-apiserver-client";
     if text(object, &["spec", "signerName"]) != signer {
         return Ok(());
@@ -129,7 +129,7 @@ fn no_masters(call: &Call, name: &str, object: &Map<String, Value>) -> Result<()
     };
     if subject.is_ok_and(masters) {
         let why = format!("use of {signer} signer with system:masters group is not allowed");
-        return Err(Failure::forbidden(call.path.resource, name, &why));
+        return Err(StatusError::forbidden(call.path.resource, name, &why));
     }
     Ok(())
 }
@@ -139,10 +139,10 @@ pub(super) fn update(
     call: &Call,
     old: &Map<String, Value>,
     new: &Map<String, Value>,
-) -> Result<(), Failure> {
+) -> Result<(), StatusError> {
     let resource = call.path.resource;
     let name = &call.path.name;
-    let refuse = |why: &str| Err(Failure::forbidden(resource, name, why));
+    let refuse = |why: &str| Err(StatusError::forbidden(resource, name, why));
     let Some(node) = node(call) else {
         return Ok(());
     };
@@ -174,7 +174,7 @@ pub(super) fn update(
 }
 
 /// After a decision is checked: whether this approver may decide for this signer.
-pub(super) fn approve(call: &Call, old: &Map<String, Value>) -> Result<(), Failure> {
+pub(super) fn approve(call: &Call, old: &Map<String, Value>) -> Result<(), StatusError> {
     if call.path.subresource != "approval" {
         return Ok(());
     }
@@ -183,7 +183,7 @@ pub(super) fn approve(call: &Call, old: &Map<String, Value>) -> Result<(), Failu
         return Ok(());
     }
     let why = format!("user not permitted to approve requests with signerName {signer:?}");
-    Err(Failure::forbidden(
+    Err(StatusError::forbidden(
         call.path.resource,
         &call.path.name,
         &why,
@@ -191,12 +191,12 @@ pub(super) fn approve(call: &Call, old: &Map<String, Value>) -> Result<(), Failu
 }
 
 /// Before something is deleted.
-pub(super) fn delete(call: &Call) -> Result<(), Failure> {
+pub(super) fn delete(call: &Call) -> Result<(), StatusError> {
     let (resource, name) = (call.path.resource, &call.path.name);
     match node(call) {
         Some(node) if resource.plural == "nodes" && name != node => {
             let why = format!("node {node:?} is not allowed to modify node {name:?}");
-            Err(Failure::forbidden(resource, name, &why))
+            Err(StatusError::forbidden(resource, name, &why))
         }
         Some(_) | None => Ok(()),
     }

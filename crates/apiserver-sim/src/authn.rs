@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, header};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::FromDer;
 
-use super::status_error::Failure;
+use super::status_error::StatusError;
 
 const ANONYMOUS: &str = "system:anonymous";
 const AUTHENTICATED: &str = "system:authenticated";
@@ -134,7 +134,7 @@ pub(super) fn authenticate(
     certificate: Option<&Arc<User>>,
     headers: &HeaderMap,
     tokens: &Tokens,
-) -> Result<Arc<User>, Failure> {
+) -> Result<Arc<User>, StatusError> {
     if let Some(user) = certificate {
         return Ok(Arc::clone(user));
     }
@@ -148,7 +148,7 @@ pub(super) fn authenticate(
             .then_some(token.trim())
     });
     match token {
-        Some(token) => tokens.user(token).ok_or_else(Failure::unauthorized),
+        Some(token) => tokens.user(token).ok_or_else(StatusError::unauthorized),
         None => Ok(Arc::new(User::anonymous())),
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn authorize(store: &Store, user: &User, wanted: &Attributes) -> Deci
     }
     let mut reason = String::new();
     if let Some(node) = user.node() {
-        match may_node(node, wanted) {
+        match authorize_node(node, wanted) {
             Decision::Allowed => return Decision::Allowed,
             Decision::Refused(why) => reason = why,
         }
@@ -32,7 +32,7 @@ pub(super) fn authorize(store: &Store, user: &User, wanted: &Attributes) -> Deci
 }
 
 /// The node authorizer (`plugin/pkg/auth/authorizer/node`) for what is served here.
-fn may_node(node: &str, wanted: &Attributes) -> Decision {
+fn authorize_node(node: &str, wanted: &Attributes) -> Decision {
     let refused = |why: &str| Decision::Refused(why.to_owned());
     let yes = |allowed: bool| {
         if allowed {

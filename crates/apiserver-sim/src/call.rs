@@ -7,20 +7,20 @@ use tokio::sync::watch;
 
 use super::authn::{Tokens, User};
 use super::clock::Clock;
-use super::faults::{Fault, Roulette};
+use super::faults::{Fault, FaultInjector};
 use super::request_info::{Query, ResourcePath};
 use super::selectors::Selector;
 use super::store::{Store, Stored};
-use super::write_log::Journal;
+use super::write_log::WriteLog;
 
 /// The state that all requests share.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) store: Arc<Store>,
     pub(super) tokens: Arc<Tokens>,
-    pub(super) roulette: Arc<Roulette>,
+    pub(super) injector: Arc<FaultInjector>,
     pub(super) clock: Arc<Clock>,
-    pub(super) journal: Option<Arc<Journal>>,
+    pub(super) write_log: Option<Arc<WriteLog>>,
     pub(super) node_restriction: bool,
     pub(super) ended: watch::Receiver<bool>,
 }
@@ -48,10 +48,10 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Records this call's write, if a journal is kept.
+    /// Records this call's write, if a write_log is kept.
     pub(super) fn record(&self, stored: &Stored) {
-        if let Some(journal) = &self.shared.journal {
-            journal.record(&self.user, &self.path, stored);
+        if let Some(write_log) = &self.shared.write_log {
+            write_log.record(&self.user, &self.path, stored);
         }
     }
 

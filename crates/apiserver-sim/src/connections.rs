@@ -12,63 +12,63 @@ use tokio::sync::watch;
 
 /// How connections fare. Each has a number, in the order in which they came.
 #[derive(Clone, Copy, Debug, Default)]
-struct Weather {
+struct ConnectionState {
     /// Nothing is read and nothing written.
     frozen: bool,
     /// Those with a smaller number end with a reset.
     reset_below: u64,
     /// Those with a smaller number stay open and carry nothing any more.
-    lost_below: u64,
+    stalled_below: u64,
     /// The number of the next one.
     next: u64,
 }
 
 /// All connections of a server.
-pub(super) struct Line {
-    weather: watch::Sender<Weather>,
+pub(super) struct Connections {
+    state: watch::Sender<ConnectionState>,
 }
 
-impl Line {
-    pub(super) fn new() -> Line {
-        Line {
-            weather: watch::channel(Weather::default()).0,
+impl Connections {
+    pub(super) fn new() -> Connections {
+        Connections {
+            state: watch::channel(ConnectionState::default()).0,
         }
     }
 
     pub(super) fn freeze(&self, frozen: bool) {
-        self.weather.send_modify(|weather| weather.frozen = frozen);
+        self.state.send_modify(|state| state.frozen = frozen);
     }
 
     pub(super) fn reset(&self) {
-        self.weather
-            .send_modify(|weather| weather.reset_below = weather.next);
+        self.state
+            .send_modify(|state| state.reset_below = state.next);
     }
 
-    pub(super) fn lose(&self) {
-        self.weather
-            .send_modify(|weather| weather.lost_below = weather.next);
+    pub(super) fn stall(&self) {
+        self.state
+            .send_modify(|state| state.stalled_below = state.next);
     }
 
     /// Waits until connections are read, as a process that is stopped accepts nobody.
-    pub(super) async fn flows(&self) {
-        let mut seen = self.weather.subscribe();
+    pub(super) async fn until_thawed(&self) {
+        let mut seen = self.state.subscribe();
         // The sender is here.
-        let _ = seen.wait_for(|weather| !weather.frozen).await;
+        let _ = seen.wait_for(|state| !state.frozen).await;
     }
 
     /// A new connection.
-    pub(super) fn carry(&self, stream: TcpStream) -> Conduit {
+    pub(super) fn wrap(&self, stream: TcpStream) -> Connection {
         let mut number = 0;
-        self.weather.send_modify(|weather| {
-            number = weather.next;
-            weather.next = number.saturating_add(1);
+        self.state.send_modify(|state| {
+            number = state.next;
+            state.next = number.saturating_add(1);
         });
-        let seen = self.weather.subscribe();
+        let seen = self.state.subscribe();
         let changes = stream::unfold(seen.clone(), |mut seen| async {
             seen.changed().await.ok()?;
             Some(((), seen))
         });
-        Conduit {
+        Connection {
             stream,
             number,
             seen,
@@ -78,33 +78,33 @@ impl Line {
 }
 
 /// One connection.
-pub(super) struct Conduit {
+pub(super) struct Connection {
     stream: TcpStream,
     number: u64,
-    seen: watch::Receiver<Weather>,
+    seen: watch::Receiver<ConnectionState>,
     changes: BoxStream<'static, ()>,
 }
 
-impl Conduit {
+impl Connection {
     /// Ready if bytes may pass.
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Until it is pending, so that a change wakes whoever waits.
         while let Poll::Ready(Some(())) = self.changes.poll_next_unpin(context) {}
-        let weather = *self.seen.borrow();
-        if self.number < weather.reset_below {
+        let state = *self.seen.borrow();
+        if self.number < state.reset_below {
             // With this the kernel sends a reset in the place of an orderly end.
             let _ =
                 socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO));
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        if weather.frozen || self.number < weather.lost_below {
+        if state.frozen || self.number < state.stalled_below {
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncRead for Conduit {
+impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -115,7 +115,7 @@ impl AsyncRead for Conduit {
     }
 }
 
-impl AsyncWrite for Conduit {
+impl AsyncWrite for Connection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

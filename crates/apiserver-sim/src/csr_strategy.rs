@@ -8,7 +8,7 @@ use super::authn::User;
 use super::object::{at, text};
 use super::pkcs10;
 use super::resources::Resource;
-use super::status_error::{Cause, Failure};
+use super::status_error::{Cause, StatusError};
 
 const USAGES: [&str; 23] = [
     "any",
@@ -39,7 +39,7 @@ const USAGES: [&str; 23] = [
 const TRUE_ONLY: [&str; 3] = ["Approved", "Denied", "Failed"];
 /// What `/approval` alone may add.
 const APPROVAL: [&str; 2] = ["Approved", "Denied"];
-const SHORTEST: i64 = 600;
+const MIN_EXPIRATION_SECONDS: i64 = 600;
 
 /// Who asks is what the server knows, not what the request says, and nothing is decided yet.
 pub(super) fn created(user: &User, object: &mut Map<String, Value>) {
@@ -165,7 +165,7 @@ pub(super) fn check(
     name: &str,
     object: &Map<String, Value>,
     old: Option<(&str, &Map<String, Value>)>,
-) -> Result<(), Failure> {
+) -> Result<(), StatusError> {
     let mut causes = Vec::new();
     // The spec of a stored one was checked, and never changes.
     if old.is_none() {
@@ -179,7 +179,7 @@ pub(super) fn check(
     if causes.is_empty() {
         Ok(())
     } else {
-        Err(Failure::invalid(resource, name, causes))
+        Err(StatusError::invalid(resource, name, causes))
     }
 }
 
@@ -221,7 +221,9 @@ fn check_spec(object: &Map<String, Value>, causes: &mut Vec<Cause>) {
     check_signer(text(object, &["spec", "signerName"]), causes);
     let seconds = at(object, &["spec", "expirationSeconds"]).filter(|value| !value.is_null());
     if let Some(seconds) = seconds
-        && seconds.as_i64().is_none_or(|seconds| seconds < SHORTEST)
+        && seconds
+            .as_i64()
+            .is_none_or(|seconds| seconds < MIN_EXPIRATION_SECONDS)
     {
         causes.push(Cause::invalid(
             "spec.expirationSeconds",

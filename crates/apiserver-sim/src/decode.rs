@@ -8,7 +8,7 @@ use super::field_validation::{self, Validation};
 use super::object::text;
 use super::protobuf::{self, Expected};
 use super::resources::Resource;
-use super::status_error::Failure;
+use super::status_error::StatusError;
 use super::{events, metadata};
 
 /// An object of its type: no field is unknown, none is of another type.
@@ -24,32 +24,32 @@ pub(super) fn parse(
     content_type: &str,
     body: &[u8],
     expected: Expected<'_>,
-) -> Result<Map<String, Value>, Failure> {
+) -> Result<Map<String, Value>, StatusError> {
     let value: Value = match content_type {
         "" | "application/json" => serde_json::from_slice(body).map_err(|error| {
-            Failure::bad_request(format!("the object provided is unrecognized: {error}"))
+            StatusError::bad_request(format!("the object provided is unrecognized: {error}"))
         })?,
         "application/yaml" => yaml(body)?,
         protobuf::MEDIA_TYPE => return protobuf::read(body, expected),
-        _ => return Err(Failure::unsupported_body()),
+        _ => return Err(StatusError::unsupported_body()),
     };
     if let Value::Object(object) = value {
         Ok(object)
     } else {
-        Err(Failure::bad_request(
+        Err(StatusError::bad_request(
             "the object provided is unrecognized: expected a JSON object",
         ))
     }
 }
 
-fn yaml(body: &[u8]) -> Result<Value, Failure> {
-    let wrong = |error: String| Failure::bad_request(format!("error decoding YAML: {error}"));
+fn yaml(body: &[u8]) -> Result<Value, StatusError> {
+    let wrong = |error: String| StatusError::bad_request(format!("error decoding YAML: {error}"));
     let text = std::str::from_utf8(body).map_err(|error| wrong(error.to_string()))?;
     serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))
 }
 
 /// The object that a request brings.
-pub(super) fn read(call: &Call) -> Result<Typed, Failure> {
+pub(super) fn read(call: &Call) -> Result<Typed, StatusError> {
     let api_version = call.path.resource.api_version();
     let expected = Expected {
         api_version: &api_version,
@@ -72,7 +72,7 @@ pub(super) fn read(call: &Call) -> Result<Typed, Failure> {
 }
 
 /// The object that is applied by the server. It has no unknown fields, whoever wants it.
-pub(super) fn applied(call: &Call) -> Result<Map<String, Value>, Failure> {
+pub(super) fn applied(call: &Call) -> Result<Map<String, Value>, StatusError> {
     let resource = call.path.resource;
     let api_version = resource.api_version();
     let expected = Expected {
@@ -95,14 +95,14 @@ pub(super) fn applied(call: &Call) -> Result<Map<String, Value>, Failure> {
         [only] => only.clone(),
         several => format!("errors:\n  {}", several.join("\n  ")),
     };
-    Err(Failure::unhandled(format!(
+    Err(StatusError::unhandled(format!(
         "failed to create typed patch object ({place}; {group}, Kind={}): {undeclared}",
         resource.kind
     )))
 }
 
 /// An object that a patch has made.
-pub(super) fn patched(call: &Call, object: Map<String, Value>) -> Result<Typed, Failure> {
+pub(super) fn patched(call: &Call, object: Map<String, Value>) -> Result<Typed, StatusError> {
     check(call, Validation::parse(call)?, object, Vec::new())
 }
 
@@ -111,7 +111,7 @@ fn check(
     validation: Validation,
     given: Map<String, Value>,
     mut complaints: Vec<String>,
-) -> Result<Typed, Failure> {
+) -> Result<Typed, StatusError> {
     let resource = call.path.resource;
     let canonical = canonical(resource, given.clone())?;
     let warnings = match validation {
@@ -125,9 +125,9 @@ fn check(
     if validation == Validation::Strict && !warnings.is_empty() {
         let why = format!("strict decoding error: {}", warnings.join(", "));
         return Err(if call.verb == "patch" {
-            Failure::strict_patch(&String::from_utf8_lossy(&call.body), &why)
+            StatusError::strict_patch(&String::from_utf8_lossy(&call.body), &why)
         } else {
-            Failure::of_other_type(resource, &why)
+            StatusError::of_other_type(resource, &why)
         });
     }
     Ok(Typed {
@@ -140,22 +140,22 @@ fn check(
 fn canonical(
     resource: &Resource,
     mut object: Map<String, Value>,
-) -> Result<Map<String, Value>, Failure> {
+) -> Result<Map<String, Value>, StatusError> {
     let api_version = resource.api_version();
     for (field, expected) in [("kind", resource.kind), ("apiVersion", &api_version)] {
         let found = text(&object, &[field]);
         if !found.is_empty() && found != expected {
             let why = format!("expected {field} {expected:?}, found {found:?}");
-            return Err(Failure::of_other_type(resource, &why));
+            return Err(StatusError::of_other_type(resource, &why));
         }
         object.insert(field.into(), expected.into());
     }
     let canonical = (resource.canonical)(Value::Object(object))
-        .map_err(|error| Failure::of_other_type(resource, &error.to_string()))?;
+        .map_err(|error| StatusError::of_other_type(resource, &error.to_string()))?;
     match canonical {
         Value::Object(object) => Ok(object),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(Failure::internal("a type that is no object"))
+            Err(StatusError::internal("a type that is no object"))
         }
     }
 }
@@ -164,7 +164,7 @@ fn stored(resource: &Resource, mut object: Map<String, Value>) -> Map<String, Va
     object.remove("kind");
     object.remove("apiVersion");
     if resource.is_new_event() {
-        object = events::older(object);
+        object = events::to_core_v1(object);
     }
     defaults(resource, &mut object);
     object

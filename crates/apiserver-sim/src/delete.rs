@@ -10,11 +10,11 @@ use super::metadata;
 use super::object::{at, text};
 use super::protobuf::Expected;
 use super::respond::{json_bytes, success};
-use super::status_error::Failure;
-use super::store::{self, Clash, Cut, Scope, Stored};
+use super::status_error::StatusError;
+use super::store::{self, Conflict, PageRequest, Scope, Stored};
 use super::{admission, decode, read};
 
-const TRIES: usize = 16;
+const MAX_ATTEMPTS: usize = 16;
 
 enum Outcome {
     Gone(String),
@@ -22,7 +22,7 @@ enum Outcome {
 }
 
 /// DELETE of one object.
-pub(super) fn one(call: &Call) -> Result<Response, Failure> {
+pub(super) fn one(call: &Call) -> Result<Response, StatusError> {
     let resource = call.path.resource;
     let options = options(call)?;
     admission::delete(call)?;
@@ -44,7 +44,7 @@ pub(super) fn one(call: &Call) -> Result<Response, Failure> {
 }
 
 /// DELETE of all that is selected; the answer is the list of it.
-pub(super) fn collection(call: &Call) -> Result<Response, Failure> {
+pub(super) fn collection(call: &Call) -> Result<Response, StatusError> {
     let resource = call.path.resource;
     let options = options(call)?;
     let scope = Scope {
@@ -54,8 +54,8 @@ pub(super) fn collection(call: &Call) -> Result<Response, Failure> {
     let page = call
         .shared
         .store
-        .list(resource.plural, &scope, &Cut::default())
-        .map_err(|_| Failure::internal("a list of now"))?;
+        .list(resource.plural, &scope, &PageRequest::default())
+        .map_err(|_| StatusError::internal("a list of now"))?;
     for stored in &page.objects {
         let outcome = remove_key(call, &stored.key, stored.name(), &options);
         // Somebody else may have been faster.
@@ -71,7 +71,7 @@ pub(super) fn collection(call: &Call) -> Result<Response, Failure> {
     ))
 }
 
-fn options(call: &Call) -> Result<Map<String, Value>, Failure> {
+fn options(call: &Call) -> Result<Map<String, Value>, StatusError> {
     if call.body.is_empty() {
         return Ok(Map::new());
     }
@@ -82,7 +82,7 @@ fn options(call: &Call) -> Result<Map<String, Value>, Failure> {
     decode::parse(&call.content_type, &call.body, expected)
 }
 
-fn remove(call: &Call, name: &str, options: &Map<String, Value>) -> Result<Outcome, Failure> {
+fn remove(call: &Call, name: &str, options: &Map<String, Value>) -> Result<Outcome, StatusError> {
     remove_key(call, &call.key(name), name, options)
 }
 
@@ -91,12 +91,12 @@ fn remove_key(
     key: &str,
     name: &str,
     options: &Map<String, Value>,
-) -> Result<Outcome, Failure> {
+) -> Result<Outcome, StatusError> {
     let resource = call.path.resource;
     let store = &call.shared.store;
-    for _ in 0..TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let found = store.get(resource.plural, key);
-        let stored = found.ok_or_else(|| Failure::not_found(resource, name))?;
+        let stored = found.ok_or_else(|| StatusError::not_found(resource, name))?;
         let mut object = stored.object();
         let uid = text(&object, &["metadata", "uid"]).to_owned();
         preconditions(call, name, options, &uid, &stored)?;
@@ -108,7 +108,7 @@ fn remove_key(
         if !waits {
             match store.remove(resource.plural, key, stored.version, object) {
                 Ok(_) => return Ok(Outcome::Gone(uid)),
-                Err(Clash) => continue,
+                Err(Conflict) => continue,
             }
         }
         if at(&object, &["metadata", "deletionTimestamp"]).is_some() {
@@ -123,7 +123,7 @@ fn remove_key(
             return Ok(Outcome::Waits(stored));
         }
     }
-    Err(Failure::changed(resource, name))
+    Err(StatusError::changed(resource, name))
 }
 
 fn preconditions(
@@ -132,11 +132,11 @@ fn preconditions(
     options: &Map<String, Value>,
     uid: &str,
     stored: &Stored,
-) -> Result<(), Failure> {
+) -> Result<(), StatusError> {
     let resource = call.path.resource;
     let wanted = text(options, &["preconditions", "uid"]);
     if !wanted.is_empty() && wanted != uid {
-        return Err(Failure::recreated(resource, name, wanted, uid));
+        return Err(StatusError::recreated(resource, name, wanted, uid));
     }
     let wanted = text(options, &["preconditions", "resourceVersion"]);
     if !wanted.is_empty() && wanted != stored.version.to_string() {
@@ -145,7 +145,7 @@ fn preconditions(
              object meta: {}",
             stored.version
         );
-        return Err(Failure::conflict(resource, name, &why));
+        return Err(StatusError::conflict(resource, name, &why));
     }
     Ok(())
 }

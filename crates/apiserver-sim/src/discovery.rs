@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::resources::{RESOURCES, REVIEWS, Resource};
 use super::respond::json_value;
-use super::status_error::Failure;
+use super::status_error::StatusError;
 
 /// The version of the API that is served.
 const MINOR: &str = "36";
@@ -30,9 +30,9 @@ const VERBS: [&str; 8] = [
 ];
 
 /// Answers a request that is for no resource.
-pub(super) fn answer(parts: &Parts, path: &str) -> Result<Response, Failure> {
+pub(super) fn answer(parts: &Parts, path: &str) -> Result<Response, StatusError> {
     if parts.method != "GET" && parts.method != "HEAD" {
-        return Err(Failure::no_such_resource());
+        return Err(StatusError::no_such_resource());
     }
     let accept = parts.headers.get(header::ACCEPT);
     let accept = accept

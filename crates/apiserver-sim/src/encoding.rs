@@ -29,7 +29,7 @@ pub(super) fn item(resource: &Resource, stored: &Stored) -> Bytes {
 
 fn shown(resource: &Resource, stored: &Stored) -> Bytes {
     if resource.is_new_event() {
-        Bytes::from(Value::Object(events::newer(stored.object())).to_string())
+        Bytes::from(Value::Object(events::to_events_v1(stored.object())).to_string())
     } else {
         stored.body.clone()
     }
@@ -43,7 +43,7 @@ fn inner(body: &Bytes) -> &[u8] {
 /// An object that is not stored.
 pub(super) fn named(resource: &Resource, object: Map<String, Value>) -> Value {
     let mut object = if resource.is_new_event() {
-        events::newer(object)
+        events::to_events_v1(object)
     } else {
         object
     };

@@ -14,7 +14,7 @@ const NAMES: [(&str, &str); 7] = [
 ];
 
 /// As `events.k8s.io/v1` has it.
-pub(super) fn newer(mut event: Map<String, Value>) -> Map<String, Value> {
+pub(super) fn to_events_v1(mut event: Map<String, Value>) -> Map<String, Value> {
     for (old, new) in NAMES {
         if let Some(value) = event.remove(old) {
             event.insert(new.into(), value);
@@ -24,7 +24,7 @@ pub(super) fn newer(mut event: Map<String, Value>) -> Map<String, Value> {
 }
 
 /// As `v1` has it.
-pub(super) fn older(mut event: Map<String, Value>) -> Map<String, Value> {
+pub(super) fn to_core_v1(mut event: Map<String, Value>) -> Map<String, Value> {
     for (old, new) in NAMES {
         if let Some(value) = event.remove(new) {
             event.insert(old.into(), value);
@@ -44,8 +44,8 @@ mod tests {
     fn there_and_back_is_the_same() {
         let event = json!({"involvedObject": {"name": "x"}, "message": "m", "count": 2});
         let event = event.as_object().unwrap().clone();
-        let new = newer(event.clone());
+        let new = to_events_v1(event.clone());
         assert_eq!(new.get("regarding"), Some(&json!({"name": "x"})));
-        assert_eq!(older(new), event);
+        assert_eq!(to_core_v1(new), event);
     }
 }

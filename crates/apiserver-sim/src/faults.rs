@@ -28,13 +28,13 @@ pub enum Fault {
     Duplicate,
     /// Neighbouring events of a watch change places, if both are there.
     Reorder,
-    /// What has happened is forgotten before the request is served: an old watch gets 410.
+    /// What has kind is forgotten before the request is served: an old watch gets 410.
     Compact,
 }
 
 impl Fault {
     /// Whether it is about the events of a watch, not the request.
-    pub(super) fn is_of_watches(&self) -> bool {
+    pub(super) fn is_watch_fault(&self) -> bool {
         matches!(
             self,
             Fault::DropWatch(_) | Fault::Late(_) | Fault::Duplicate | Fault::Reorder
@@ -79,9 +79,9 @@ impl Faults {
 }
 
 /// Random numbers that are the same for the same seed: splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
-struct Dice(u64);
+struct FaultRng(u64);
 
-impl Dice {
+impl FaultRng {
     /// A share of a whole, from 0 to 1.
     fn share(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -95,31 +95,31 @@ impl Dice {
 }
 
 /// The faults in force, and the state of their random numbers.
-pub(super) struct Roulette {
-    faults: Mutex<(Faults, Dice)>,
+pub(super) struct FaultInjector {
+    faults: Mutex<(Faults, FaultRng)>,
 }
 
-impl Roulette {
-    pub(super) fn new(faults: Faults) -> Roulette {
-        let dice = Dice(faults.seed);
-        Roulette {
-            faults: Mutex::new((faults, dice)),
+impl FaultInjector {
+    pub(super) fn new(faults: Faults) -> FaultInjector {
+        let rng = FaultRng(faults.seed);
+        FaultInjector {
+            faults: Mutex::new((faults, rng)),
         }
     }
 
     pub(super) fn set(&self, faults: Faults) {
-        let dice = Dice(faults.seed);
+        let rng = FaultRng(faults.seed);
         let mut held = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        *held = (faults, dice);
+        *held = (faults, rng);
     }
 
     /// The fault that meets this request, if one does.
-    pub(super) fn spin(&self, verb: &str, path: &str) -> Option<Fault> {
+    pub(super) fn select(&self, verb: &str, path: &str) -> Option<Fault> {
         let mut held = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        let (faults, dice) = &mut *held;
+        let (faults, rng) = &mut *held;
         let meets = |rule: &&Rule| {
             let concerns = path.contains(&rule.path) && (rule.verb.is_empty() || rule.verb == verb);
-            concerns && dice.share() < rule.probability
+            concerns && rng.share() < rule.probability
         };
         faults
             .rules
@@ -139,17 +139,17 @@ mod tests {
             seed: 7,
             ..Faults::default().with(Fault::Internal, 0.5, "list", "/nodes")
         };
-        let spin = |roulette: &Roulette| -> Vec<bool> {
+        let select = |injector: &FaultInjector| -> Vec<bool> {
             (0..200)
-                .map(|_| roulette.spin("list", "/api/v1/nodes").is_some())
+                .map(|_| injector.select("list", "/api/v1/nodes").is_some())
                 .collect()
         };
-        let first = spin(&Roulette::new(faults()));
-        assert_eq!(first, spin(&Roulette::new(faults())));
+        let first = select(&FaultInjector::new(faults()));
+        assert_eq!(first, select(&FaultInjector::new(faults())));
         let hits = first.iter().filter(|hit| **hit).count();
         assert!((60..140).contains(&hits), "{hits} of 200");
-        let roulette = Roulette::new(faults());
-        assert!((0..200).all(|_| roulette.spin("get", "/api/v1/nodes").is_none()));
-        assert!((0..200).all(|_| roulette.spin("list", "/api/v1/services").is_none()));
+        let injector = FaultInjector::new(faults());
+        assert!((0..200).all(|_| injector.select("get", "/api/v1/nodes").is_none()));
+        assert!((0..200).all(|_| injector.select("list", "/api/v1/services").is_none()));
     }
 }

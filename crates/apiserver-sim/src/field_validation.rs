@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::call::Call;
-use super::status_error::{Cause, Failure};
+use super::status_error::{Cause, StatusError};
 
 /// What becomes of a write with such fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) enum Validation {
 }
 
 impl Validation {
-    pub(super) fn parse(call: &Call) -> Result<Validation, Failure> {
+    pub(super) fn parse(call: &Call) -> Result<Validation, StatusError> {
         match call.parameter("fieldValidation") {
             "Ignore" => Ok(Validation::Ignore),
             "" | "Warn" => Ok(Validation::Warn),
@@ -34,7 +34,7 @@ impl Validation {
                 };
                 let known = ["", "Ignore", "Strict", "Warn"];
                 let cause = Cause::unsupported("fieldValidation", other, &known);
-                Err(Failure::invalid_options(options, &cause))
+                Err(StatusError::invalid_options(options, &cause))
             }
         }
     }

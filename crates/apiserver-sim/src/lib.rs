@@ -49,4 +49,4 @@ pub use authn::User;
 pub use authority::{Authority, Pair, request};
 pub use faults::{Fault, Faults};
 pub use server::{Options, Server};
-pub use write_log::{Deed, Entry};
+pub use write_log::{Entry, WriteKind};

@@ -4,13 +4,13 @@ use serde_json::{Map, Value};
 
 use super::object::{at, text};
 use super::resources::Resource;
-use super::status_error::{Cause, Failure};
+use super::status_error::{Cause, StatusError};
 
 /// What generated names end with (`k8s.io/apimachinery/pkg/util/rand`).
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-const RANDOM_LENGTH: usize = 5;
+const SUFFIX_LENGTH: usize = 5;
 /// Of what is before that.
-const MOST_PREFIX: usize = 58;
+const MAX_PREFIX_LENGTH: usize = 58;
 
 fn random(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
@@ -64,12 +64,12 @@ pub(super) fn of(object: &mut Map<String, Value>, change: impl FnOnce(&mut Map<S
 
 /// A name from `generateName`.
 pub(super) fn generated(prefix: &str) -> String {
-    let prefix: String = prefix.chars().take(MOST_PREFIX).collect();
+    let prefix: String = prefix.chars().take(MAX_PREFIX_LENGTH).collect();
     let letter = |byte: u8| {
         let index = usize::from(byte) % ALPHABET.len();
         ALPHABET.get(index).copied().map_or('x', char::from)
     };
-    let end: String = random(RANDOM_LENGTH).into_iter().map(letter).collect();
+    let end: String = random(SUFFIX_LENGTH).into_iter().map(letter).collect();
     prefix + &end
 }
 
@@ -79,9 +79,9 @@ pub(super) fn created(
     namespace: &str,
     object: &mut Map<String, Value>,
     now: &str,
-) -> Result<String, Failure> {
+) -> Result<String, StatusError> {
     if !text(object, &["metadata", "resourceVersion"]).is_empty() {
-        return Err(Failure::unhandled(
+        return Err(StatusError::unhandled(
             "resourceVersion should not be set on objects to be created",
         ));
     }
@@ -89,7 +89,7 @@ pub(super) fn created(
     let prefix = text(object, &["metadata", "generateName"]).to_owned();
     if name.is_empty() && prefix.is_empty() {
         let cause = Cause::required("metadata.name", "name or generateName is required");
-        return Err(Failure::invalid(resource, "", vec![cause]));
+        return Err(StatusError::invalid(resource, "", vec![cause]));
     }
     if name.is_empty() {
         name = generated(&prefix);
@@ -102,7 +102,7 @@ pub(super) fn created(
         for key in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
             metadata.remove(key);
         }
-        without_traces(metadata);
+        remove_server_fields(metadata);
     });
     check_name(resource, &name)?;
     Ok(name)
@@ -113,7 +113,7 @@ pub(super) fn in_namespace(
     resource: &Resource,
     namespace: &str,
     object: &mut Map<String, Value>,
-) -> Result<(), Failure> {
+) -> Result<(), StatusError> {
     if !resource.namespaced {
         of(object, |metadata| {
             metadata.remove("namespace");
@@ -122,7 +122,7 @@ pub(super) fn in_namespace(
     }
     let found = text(object, &["metadata", "namespace"]);
     if !found.is_empty() && found != namespace {
-        return Err(Failure::bad_request(
+        return Err(StatusError::bad_request(
             "the namespace of the provided object does not match the namespace sent on the request",
         ));
     }
@@ -133,12 +133,12 @@ pub(super) fn in_namespace(
 }
 
 /// The name in an update is that of its address.
-pub(super) fn same_name(name: &str, object: &Map<String, Value>) -> Result<(), Failure> {
+pub(super) fn same_name(name: &str, object: &Map<String, Value>) -> Result<(), StatusError> {
     let given = text(object, &["metadata", "name"]);
     if given == name {
         return Ok(());
     }
-    Err(Failure::bad_request(format!(
+    Err(StatusError::bad_request(format!(
         "the name of the object ({given}) does not match the name on the URL ({name})"
     )))
 }
@@ -149,7 +149,7 @@ pub(super) fn updated(
     name: &str,
     old: &Map<String, Value>,
     new: &mut Map<String, Value>,
-) -> Result<(), Failure> {
+) -> Result<(), StatusError> {
     same_name(name, new)?;
     let old_uid = text(old, &["metadata", "uid"]).to_owned();
     let given = text(new, &["metadata", "uid"]).to_owned();
@@ -164,7 +164,7 @@ pub(super) fn updated(
              ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: \
              {given}, UID in object meta: {old_uid}"
         );
-        return Err(Failure::conflict(resource, name, &why));
+        return Err(StatusError::conflict(resource, name, &why));
     }
     let kept = [
         "uid",
@@ -177,7 +177,7 @@ pub(super) fn updated(
         .map(|key| at(old, &["metadata", key]).cloned())
         .collect();
     of(new, |metadata| {
-        without_traces(metadata);
+        remove_server_fields(metadata);
         for (key, value) in kept.into_iter().zip(values) {
             match value {
                 Some(value) => metadata.insert(key.into(), value),
@@ -189,15 +189,15 @@ pub(super) fn updated(
 }
 
 /// Who wrote which field is not kept here.
-fn without_traces(metadata: &mut Map<String, Value>) {
+fn remove_server_fields(metadata: &mut Map<String, Value>) {
     metadata.remove("managedFields");
     metadata.remove("selfLink");
 }
 
-fn check_name(resource: &Resource, name: &str) -> Result<(), Failure> {
+fn check_name(resource: &Resource, name: &str) -> Result<(), StatusError> {
     let refuse = |detail: &str| {
         let cause = Cause::invalid("metadata.name", &name.into(), detail);
-        Err(Failure::invalid(resource, name, vec![cause]))
+        Err(StatusError::invalid(resource, name, vec![cause]))
     };
     // Any name that fits into an address.
     let free = ["certificates.k8s.io", "rbac.authorization.k8s.io"].contains(&resource.group);

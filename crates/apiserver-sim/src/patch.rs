@@ -4,7 +4,7 @@ use std::mem;
 
 use serde_json::{Map, Value};
 
-use super::status_error::Failure;
+use super::status_error::StatusError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -19,13 +19,13 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn parse(content_type: &str) -> Result<Kind, Failure> {
+    pub(super) fn parse(content_type: &str) -> Result<Kind, StatusError> {
         match content_type {
             "application/json-patch+json" => Ok(Kind::Json),
             "application/merge-patch+json" => Ok(Kind::Merge),
             "application/strategic-merge-patch+json" => Ok(Kind::Strategic),
             "application/apply-patch+yaml" => Ok(Kind::Apply),
-            _ => Err(Failure::unsupported_media_type(
+            _ => Err(StatusError::unsupported_media_type(
                 "application/json-patch+json, application/merge-patch+json, \
                  application/apply-patch+yaml, application/strategic-merge-patch+json",
             )),
@@ -40,9 +40,9 @@ pub(super) enum Patch {
 }
 
 impl Patch {
-    pub(super) fn parse(kind: Kind, body: &[u8]) -> Result<Patch, Failure> {
+    pub(super) fn parse(kind: Kind, body: &[u8]) -> Result<Patch, StatusError> {
         let wrong = |error: serde_json::Error| {
-            Failure::bad_request(format!("error decoding patch: {error}"))
+            StatusError::bad_request(format!("error decoding patch: {error}"))
         };
         match kind {
             Kind::Json => serde_json::from_slice(body).map(Patch::Json).map_err(wrong),
@@ -56,10 +56,10 @@ impl Patch {
         }
     }
 
-    pub(super) fn apply(&self, mut object: Value) -> Result<Value, Failure> {
+    pub(super) fn apply(&self, mut object: Value) -> Result<Value, StatusError> {
         match self {
             Patch::Json(patch) => json_patch::patch(&mut object, patch).map_err(|error| {
-                Failure::unprocessable(format!(
+                StatusError::unprocessable(format!(
                     "the server rejected our request due to an error in our request: {error}"
                 ))
             })?,

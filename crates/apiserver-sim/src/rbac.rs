@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attributes::Attributes;
 use super::authn::User;
-use super::store::{Cut, Scope, Store};
+use super::store::{PageRequest, Scope, Store};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -120,7 +120,7 @@ pub(super) fn allows(store: &Store, user: &User, wanted: &Attributes) -> bool {
 
 /// All that somebody may do in a namespace and at the cluster scope.
 pub(super) fn rules(store: &Store, user: &User, namespace: &str) -> Vec<Rule> {
-    let mut rules = everybodys(user);
+    let mut rules = default_rules(user);
     for reference in bound(store, user, "clusterrolebindings", "") {
         rules.extend(rules_of(store, &reference, ""));
     }
@@ -134,7 +134,7 @@ pub(super) fn rules(store: &Store, user: &User, namespace: &str) -> Vec<Rule> {
 
 /// `cluster-admin`, `system:public-info-viewer`, `system:discovery`, `system:basic-user`
 /// (`plugin/pkg/auth/authorizer/rbac/bootstrappolicy`).
-fn everybodys(user: &User) -> Vec<Rule> {
+fn default_rules(user: &User) -> Vec<Rule> {
     const PUBLIC: [&str; 5] = ["/healthz", "/livez", "/readyz", "/version", "/version/"];
     const DISCOVERY: [&str; 11] = [
         "/api",
@@ -175,7 +175,7 @@ fn bound(store: &Store, user: &User, storage: &str, namespace: &str) -> Vec<Role
         namespace: namespace.to_owned(),
         ..Scope::default()
     };
-    let Ok(page) = store.list(storage, &scope, &Cut::default()) else {
+    let Ok(page) = store.list(storage, &scope, &PageRequest::default()) else {
         return Vec::new();
     };
     page.objects

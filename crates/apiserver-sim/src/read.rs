@@ -13,20 +13,20 @@ use super::encoding;
 use super::object;
 use super::resources::Resource;
 use super::respond::{json_bytes, json_value};
-use super::status_error::{Cause, Failure};
-use super::store::{Cut, Forgotten, From, Page, Scope};
+use super::status_error::{Cause, StatusError};
+use super::store::{Compacted, From, Page, PageRequest, Scope};
 use super::table;
 use super::watch::{Bookmarks, Form, Watch};
 
 /// How long a watch lasts for which nobody says it.
-const WATCH: Duration = Duration::from_secs(1800);
+const WATCH_TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// GET of one object.
-pub(super) fn get(call: &Call) -> Result<Response, Failure> {
+pub(super) fn get(call: &Call) -> Result<Response, StatusError> {
     let resource = call.path.resource;
     let key = call.key(&call.path.name);
     let found = call.shared.store.get(resource.plural, &key);
-    let stored = found.ok_or_else(|| Failure::not_found(resource, &call.path.name))?;
+    let stored = found.ok_or_else(|| StatusError::not_found(resource, &call.path.name))?;
     Ok(match call.accept {
         Accept::Json => json_bytes(StatusCode::OK, encoding::whole(resource, &stored)),
         Accept::Table => json_value(StatusCode::OK, &table::of_one(call, &stored)),
@@ -35,19 +35,19 @@ pub(super) fn get(call: &Call) -> Result<Response, Failure> {
 }
 
 /// The resourceVersion of the query; 0 if there is none.
-fn version(call: &Call) -> Result<u64, Failure> {
+fn version(call: &Call) -> Result<u64, StatusError> {
     let text = call.parameter("resourceVersion");
     if text.is_empty() {
         return Ok(0);
     }
     text.parse().map_err(|_| {
-        Failure::bad_request(format!(
+        StatusError::bad_request(format!(
             "invalid resource version {text:?}: expected a number"
         ))
     })
 }
 
-fn scope(call: &Call) -> Result<Scope, Failure> {
+fn scope(call: &Call) -> Result<Scope, StatusError> {
     let resource = call.path.resource;
     let mut known = vec!["metadata.name"];
     if resource.namespaced {
@@ -59,7 +59,7 @@ fn scope(call: &Call) -> Result<Scope, Failure> {
         selector = selector.renamed("regarding.", "involvedObject.");
     }
     if let Some(field) = selector.unknown_field(&known) {
-        return Err(Failure::bad_request(format!(
+        return Err(StatusError::bad_request(format!(
             "field label not supported: {field}"
         )));
     }
@@ -70,7 +70,7 @@ fn scope(call: &Call) -> Result<Scope, Failure> {
 }
 
 /// GET of a collection.
-pub(super) fn list(call: &Call) -> Result<Response, Failure> {
+pub(super) fn list(call: &Call) -> Result<Response, StatusError> {
     let resource = call.path.resource;
     let scope = scope(call)?;
     if call.query.contains_key("sendInitialEvents") {
@@ -78,7 +78,7 @@ pub(super) fn list(call: &Call) -> Result<Response, Failure> {
             "sendInitialEvents",
             "sendInitialEvents is forbidden for list",
         );
-        return Err(Failure::invalid_options("ListOptions", &cause));
+        return Err(StatusError::invalid_options("ListOptions", &cause));
     }
     let limit = call.parameter("limit");
     let limit: usize = if limit.is_empty() {
@@ -86,30 +86,33 @@ pub(super) fn list(call: &Call) -> Result<Response, Failure> {
     } else {
         limit
             .parse()
-            .map_err(|_| Failure::bad_request(format!("strconv: parsing {limit:?}")))?
+            .map_err(|_| StatusError::bad_request(format!("strconv: parsing {limit:?}")))?
     };
     let wanted = version(call)?;
     let now = call.shared.store.version();
     let exact = call.parameter("resourceVersionMatch") == "Exact";
     let token = call.parameter("continue");
-    let mut cut = Cut {
+    let mut page_request = PageRequest {
         limit: (limit > 0).then_some(limit),
-        ..Cut::default()
+        ..PageRequest::default()
     };
     if !token.is_empty() {
         let (version, after) = read_token(token)?;
-        cut.version = Some(version);
-        cut.after = Some(after);
+        page_request.version = Some(version);
+        page_request.after = Some(after);
     } else if exact {
-        cut.version = Some(wanted);
+        page_request.version = Some(wanted);
     }
     if wanted > now {
         let message = format!("Too large resource version: {wanted}, current: {now}");
-        return Err(Failure::retry(504, "Timeout", message, 1));
+        return Err(StatusError::retry(504, "Timeout", message, 1));
     }
-    let page = call.shared.store.list(resource.plural, &scope, &cut);
+    let page = call
+        .shared
+        .store
+        .list(resource.plural, &scope, &page_request);
     let page = page.map_err(|_| {
-        Failure::expired(
+        StatusError::expired(
             "The provided continue parameter is too old to display a consistent list result. You \
              can start a new list without the continue parameter.",
         )
@@ -164,8 +167,8 @@ fn token_for(version: u64, after: &str) -> String {
     encoded.as_str().unwrap_or_default().to_owned()
 }
 
-fn read_token(token: &str) -> Result<(u64, String), Failure> {
-    let wrong = || Failure::bad_request("continue key is not valid: illegal base64 data");
+fn read_token(token: &str) -> Result<(u64, String), StatusError> {
+    let wrong = || StatusError::bad_request("continue key is not valid: illegal base64 data");
     let bytes: ByteString = serde_json::from_value(token.into()).map_err(|_| wrong())?;
     let value: Value = serde_json::from_slice(&bytes.0).map_err(|_| wrong())?;
     let version = value.get("rv").and_then(Value::as_u64).ok_or_else(wrong)?;
@@ -174,14 +177,14 @@ fn read_token(token: &str) -> Result<(u64, String), Failure> {
 }
 
 /// GET of a collection with `watch`.
-pub(super) fn watch(call: Call) -> Result<Response, Failure> {
+pub(super) fn watch(call: Call) -> Result<Response, StatusError> {
     let resource = call.path.resource;
     let scope = scope(&call)?;
     let initial = call.query.get("sendInitialEvents").map(String::as_str);
     let initial = initial.map(|value| value == "true" || value == "1");
     let match_rule = call.parameter("resourceVersionMatch");
     check_options(initial, match_rule)?;
-    let version = version(&call).map_err(|failure| Failure::unhandled(failure.message))?;
+    let version = version(&call).map_err(|failure| StatusError::unhandled(failure.message))?;
     let from = match initial {
         Some(true) => From::Now,
         _ if version == 0 => From::Now,
@@ -191,7 +194,7 @@ pub(super) fn watch(call: Call) -> Result<Response, Failure> {
     let lasts = if timeout > 0 {
         Duration::from_secs(timeout)
     } else {
-        WATCH
+        WATCH_TIMEOUT
     };
     let wants_bookmarks = call.is_set("allowWatchBookmarks");
     let form = match call.accept {
@@ -226,9 +229,9 @@ pub(super) fn watch(call: Call) -> Result<Response, Failure> {
             );
             Body::from_stream(watch.stream(present, lasts))
         }
-        Err(Forgotten { oldest }) => {
+        Err(Compacted { oldest }) => {
             let failure =
-                Failure::expired(format!("too old resource version: {version} ({oldest})"));
+                StatusError::expired(format!("too old resource version: {version} ({oldest})"));
             let event = json!({"type": "ERROR", "object": failure.status()});
             Body::from(format!("{event}\n"))
         }
@@ -237,8 +240,8 @@ pub(super) fn watch(call: Call) -> Result<Response, Failure> {
     Ok((StatusCode::OK, headers, body).into_response())
 }
 
-fn check_options(initial: Option<bool>, match_rule: &str) -> Result<(), Failure> {
-    let refuse = |cause: &Cause| Err(Failure::invalid_options("ListOptions", cause));
+fn check_options(initial: Option<bool>, match_rule: &str) -> Result<(), StatusError> {
+    let refuse = |cause: &Cause| Err(StatusError::invalid_options("ListOptions", cause));
     match (initial, match_rule) {
         (Some(_), "") => refuse(&Cause::forbidden(
             "resourceVersionMatch",

@@ -15,16 +15,16 @@ use super::call::{Accept, Call, Shared};
 use super::faults::Fault;
 use super::request_info::{self, Target};
 use super::selectors::Selector;
-use super::status_error::Failure;
+use super::status_error::StatusError;
 use super::store::Store;
 use super::tls::Peer;
 use super::{access_reviews, delete, discovery, read, write};
 
 /// The limit of the original.
-const LARGEST_BODY: usize = 3 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 
 /// Takes the first form that is known here.
-fn accept(headers: &HeaderMap) -> Result<Accept, Failure> {
+fn accept(headers: &HeaderMap) -> Result<Accept, StatusError> {
     let Some(accept) = headers.get(header::ACCEPT) else {
         return Ok(Accept::Json);
     };
@@ -46,7 +46,7 @@ fn accept(headers: &HeaderMap) -> Result<Accept, Failure> {
             Some(_) => {}
         }
     }
-    Err(Failure::not_acceptable())
+    Err(StatusError::not_acceptable())
 }
 
 /// Answers one request.
@@ -59,20 +59,24 @@ pub(super) async fn serve(
         answer = handle(Arc::clone(&shared), peer, request) => {
             answer.unwrap_or_else(IntoResponse::into_response)
         }
-        () = shared.until_ended() => Failure::retry(503, "ServiceUnavailable", "the server is ending", 1)
+        () = shared.until_ended() => StatusError::retry(503, "ServiceUnavailable", "the server is ending", 1)
             .into_response(),
     }
 }
 
-async fn handle(shared: Arc<Shared>, peer: Peer, request: Request) -> Result<Response, Failure> {
+async fn handle(
+    shared: Arc<Shared>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response, StatusError> {
     let (parts, body) = request.into_parts();
     let target = request_info::target(&parts.uri);
     let query = request_info::query(&parts.uri);
     let verb = request_info::verb(&parts.method, &target, &query);
 
-    let fault = shared.roulette.spin(verb, parts.uri.path());
+    let fault = shared.injector.select(verb, parts.uri.path());
     if let Some(fault) = &fault {
-        befall(&shared, fault, &target).await?;
+        inject(&shared, fault, &target).await?;
     }
 
     let mut user = authn::authenticate(peer.user.as_ref(), &parts.headers, &shared.tokens)?;
@@ -90,7 +94,7 @@ async fn handle(shared: Arc<Shared>, peer: Peer, request: Request) -> Result<Res
         Target::Other(path) => discovery::answer(&parts, &path),
         Target::Review(kind, namespace) => {
             if verb != "create" {
-                return Err(Failure::not_allowed());
+                return Err(StatusError::not_allowed());
             }
             let body = read_body(body).await?;
             let review = access_reviews::read(kind, &content_type(&parts), &body)?;
@@ -101,7 +105,7 @@ async fn handle(shared: Arc<Shared>, peer: Peer, request: Request) -> Result<Res
                 accept: accept(&parts.headers)?,
                 content_type: content_type(&parts),
                 body: read_body(body).await?,
-                fault: fault.filter(Fault::is_of_watches),
+                fault: fault.filter(Fault::is_watch_fault),
                 shared,
                 user,
                 path,
@@ -114,7 +118,7 @@ async fn handle(shared: Arc<Shared>, peer: Peer, request: Request) -> Result<Res
     }
 }
 
-fn dispatch(call: Call) -> Result<Response, Failure> {
+fn dispatch(call: Call) -> Result<Response, StatusError> {
     let on_part = !call.path.subresource.is_empty();
     match call.verb {
         "get" => read::get(&call),
@@ -126,7 +130,7 @@ fn dispatch(call: Call) -> Result<Response, Failure> {
         "patch" if !call.path.name.is_empty() => write::patch(&call),
         "delete" if !on_part => delete::one(&call),
         "deletecollection" => delete::collection(&call),
-        _ => Err(Failure::not_allowed()),
+        _ => Err(StatusError::not_allowed()),
     }
 }
 
@@ -137,45 +141,45 @@ fn content_type(parts: &Parts) -> String {
     media.unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-async fn read_body(body: Body) -> Result<Bytes, Failure> {
-    to_bytes(body, LARGEST_BODY)
+async fn read_body(body: Body) -> Result<Bytes, StatusError> {
+    to_bytes(body, MAX_BODY_BYTES)
         .await
-        .map_err(|_| Failure::too_large())
+        .map_err(|_| StatusError::too_large())
 }
 
 /// What a fault does before the request is looked at.
-async fn befall(shared: &Shared, fault: &Fault, target: &Target) -> Result<(), Failure> {
+async fn inject(shared: &Shared, fault: &Fault, target: &Target) -> Result<(), StatusError> {
     match fault {
         Fault::Delay(time) => tokio::time::sleep(*time).await,
         Fault::Hang => std::future::pending().await,
         Fault::Conflict => {
             return Err(match target {
-                Target::Resource(path) => Failure::changed(path.resource, &path.name),
-                Target::Review(..) | Target::Other(_) => Failure::internal("fault on demand"),
+                Target::Resource(path) => StatusError::changed(path.resource, &path.name),
+                Target::Review(..) | Target::Other(_) => StatusError::internal("fault on demand"),
             });
         }
         Fault::Gone => {
-            return Err(Failure::expired(
+            return Err(StatusError::expired(
                 "too old resource version: fault on demand",
             ));
         }
         Fault::TooManyRequests(after) => {
             let message = "the server has received too many requests and has asked us to try \
                            again later";
-            return Err(Failure::retry(429, "TooManyRequests", message, *after));
+            return Err(StatusError::retry(429, "TooManyRequests", message, *after));
         }
-        Fault::Internal => return Err(Failure::internal("Internal error occurred: fault")),
+        Fault::Internal => return Err(StatusError::internal("Internal error occurred: fault")),
         Fault::Unavailable => {
             let message = "the server is currently unable to handle the request";
-            return Err(Failure::retry(503, "ServiceUnavailable", message, 0));
+            return Err(StatusError::retry(503, "ServiceUnavailable", message, 0));
         }
-        Fault::Compact => shared.store.forget(),
+        Fault::Compact => shared.store.compact(),
         Fault::DropWatch(_) | Fault::Late(_) | Fault::Duplicate | Fault::Reorder => {}
     }
     Ok(())
 }
 
-fn may_impersonate(store: &Store, user: &User, other: &User) -> Result<(), Failure> {
+fn may_impersonate(store: &Store, user: &User, other: &User) -> Result<(), StatusError> {
     let users = std::iter::once(("users", &other.name));
     let groups = other.groups.iter().map(|group| ("groups", group));
     for (resource, name) in users.chain(groups.filter(|(_, name)| *name != "system:authenticated"))
@@ -188,7 +192,7 @@ fn may_impersonate(store: &Store, user: &User, other: &User) -> Result<(), Failu
         };
         if let Decision::Refused(reason) = authz::authorize(store, user, &wanted) {
             let why = wanted.refusal(user, &reason);
-            return Err(Failure::forbidden_path(&why));
+            return Err(StatusError::forbidden_path(&why));
         }
     }
     Ok(())
@@ -200,7 +204,7 @@ fn allow(
     target: &Target,
     verb: &str,
     selector: &Selector,
-) -> Result<(), Failure> {
+) -> Result<(), StatusError> {
     let wanted = match target {
         Target::Other(path) => Attributes {
             verb: verb.into(),
@@ -242,11 +246,11 @@ fn allow(
     };
     let why = wanted.refusal(user, &reason);
     Err(match target {
-        Target::Resource(path) => Failure::forbidden(path.resource, &wanted.name, &why),
+        Target::Resource(path) => StatusError::forbidden(path.resource, &wanted.name, &why),
         Target::Review(kind, _) => {
             let (plural, group) = access_reviews::place(kind);
-            Failure::forbidden_review(plural, group, &why)
+            StatusError::forbidden_review(plural, group, &why)
         }
-        Target::Other(_) => Failure::forbidden_path(&why),
+        Target::Other(_) => StatusError::forbidden_path(&why),
     })
 }

@@ -2,33 +2,35 @@
 
 use std::collections::BTreeMap;
 
-use super::status_error::Failure;
+use super::status_error::StatusError;
 
 /// One demand of a selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Demand {
+enum LabelRequirement {
     In(String, Vec<String>),
     NotIn(String, Vec<String>),
     Exists(String),
     Absent(String),
 }
 
-impl Demand {
+impl LabelRequirement {
     fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
         match self {
-            Demand::In(key, values) => labels.get(key).is_some_and(|value| values.contains(value)),
-            Demand::NotIn(key, values) => {
+            LabelRequirement::In(key, values) => {
+                labels.get(key).is_some_and(|value| values.contains(value))
+            }
+            LabelRequirement::NotIn(key, values) => {
                 labels.get(key).is_none_or(|value| !values.contains(value))
             }
-            Demand::Exists(key) => labels.contains_key(key),
-            Demand::Absent(key) => !labels.contains_key(key),
+            LabelRequirement::Exists(key) => labels.contains_key(key),
+            LabelRequirement::Absent(key) => !labels.contains_key(key),
         }
     }
 }
 
 /// A demand on a field: its name, its value, and whether it must be or must not be that.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct FieldDemand {
+struct FieldRequirement {
     field: String,
     value: String,
     equal: bool,
@@ -37,21 +39,21 @@ struct FieldDemand {
 /// What a list or a watch asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Selector {
-    labels: Vec<Demand>,
-    fields: Vec<FieldDemand>,
+    labels: Vec<LabelRequirement>,
+    fields: Vec<FieldRequirement>,
 }
 
 impl Selector {
     /// Reads `labelSelector` and `fieldSelector`.
-    pub(super) fn parse(labels: &str, fields: &str) -> Result<Selector, Failure> {
+    pub(super) fn parse(labels: &str, fields: &str) -> Result<Selector, StatusError> {
         let labels = split(labels)
             .into_iter()
-            .map(|text| label_demand(&text))
+            .map(|text| label_requirement(&text))
             .collect::<Result<_, _>>()?;
         let fields = fields
             .split(',')
             .filter(|text| !text.is_empty())
-            .map(field_demand)
+            .map(field_requirement)
             .collect::<Result<_, _>>()?;
         Ok(Selector { labels, fields })
     }
@@ -73,14 +75,14 @@ impl Selector {
 
     /// The only name that can be selected, if there is one.
     pub(super) fn name(&self) -> Option<&str> {
-        let names = |demand: &&FieldDemand| demand.equal && demand.field == "metadata.name";
+        let names = |demand: &&FieldRequirement| demand.equal && demand.field == "metadata.name";
         let demand = self.fields.iter().find(names)?;
         Some(&demand.value)
     }
 
     /// The first field that is asked for and not among these.
     pub(super) fn unknown_field(&self, known: &[&str]) -> Option<&str> {
-        let unknown = |demand: &&FieldDemand| !known.contains(&demand.field.as_str());
+        let unknown = |demand: &&FieldRequirement| !known.contains(&demand.field.as_str());
         self.fields
             .iter()
             .find(unknown)
@@ -121,8 +123,8 @@ fn split(text: &str) -> Vec<String> {
     parts
 }
 
-fn label_demand(text: &str) -> Result<Demand, Failure> {
-    let wrong = || Failure::bad_request(format!("unable to parse requirement: found '{text}'"));
+fn label_requirement(text: &str) -> Result<LabelRequirement, StatusError> {
+    let wrong = || StatusError::bad_request(format!("unable to parse requirement: found '{text}'"));
     let text = text.trim();
     if let Some(set) = text.strip_suffix(')') {
         let (head, values) = set.split_once('(').ok_or_else(wrong)?;
@@ -132,25 +134,27 @@ fn label_demand(text: &str) -> Result<Demand, Failure> {
             .collect();
         let mut words = head.split_whitespace();
         return match (words.next(), words.next(), words.next()) {
-            (Some(key), Some("in"), None) => Ok(Demand::In(key.to_owned(), values)),
-            (Some(key), Some("notin"), None) => Ok(Demand::NotIn(key.to_owned(), values)),
+            (Some(key), Some("in"), None) => Ok(LabelRequirement::In(key.to_owned(), values)),
+            (Some(key), Some("notin"), None) => Ok(LabelRequirement::NotIn(key.to_owned(), values)),
             (_, _, _) => Err(wrong()),
         };
     }
     let pair = |(key, value): (&str, &str)| (key.trim().to_owned(), vec![value.trim().to_owned()]);
     let demand = if let Some(parts) = text.split_once("!=") {
         let (key, values) = pair(parts);
-        Demand::NotIn(key, values)
+        LabelRequirement::NotIn(key, values)
     } else if let Some(parts) = text.split_once("==").or_else(|| text.split_once('=')) {
         let (key, values) = pair(parts);
-        Demand::In(key, values)
+        LabelRequirement::In(key, values)
     } else if let Some(key) = text.strip_prefix('!') {
-        Demand::Absent(key.trim().to_owned())
+        LabelRequirement::Absent(key.trim().to_owned())
     } else {
-        Demand::Exists(text.to_owned())
+        LabelRequirement::Exists(text.to_owned())
     };
-    let (Demand::In(key, _) | Demand::NotIn(key, _) | Demand::Exists(key) | Demand::Absent(key)) =
-        &demand;
+    let (LabelRequirement::In(key, _)
+    | LabelRequirement::NotIn(key, _)
+    | LabelRequirement::Exists(key)
+    | LabelRequirement::Absent(key)) = &demand;
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
     if key.is_empty() || !key.chars().all(is_part) {
         return Err(wrong());
@@ -158,7 +162,7 @@ fn label_demand(text: &str) -> Result<Demand, Failure> {
     Ok(demand)
 }
 
-fn field_demand(text: &str) -> Result<FieldDemand, Failure> {
+fn field_requirement(text: &str) -> Result<FieldRequirement, StatusError> {
     let parts = if let Some(parts) = text.split_once("!=") {
         Some((parts, false))
     } else {
@@ -166,11 +170,11 @@ fn field_demand(text: &str) -> Result<FieldDemand, Failure> {
         equal.map(|parts| (parts, true))
     };
     let Some(((field, value), equal)) = parts else {
-        return Err(Failure::bad_request(format!(
+        return Err(StatusError::bad_request(format!(
             "invalid selector: '{text}'; can't understand '{text}'"
         )));
     };
-    Ok(FieldDemand {
+    Ok(FieldRequirement {
         field: field.to_owned(),
         value: value.to_owned(),
         equal,

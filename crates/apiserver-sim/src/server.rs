@@ -16,15 +16,15 @@ use tokio::task::JoinHandle;
 use super::authn::User;
 use super::authority::{self, Authority};
 use super::call::{Shared, until_ended};
-use super::connections::Line;
-use super::faults::{Faults, Roulette};
+use super::connections::Connections;
+use super::faults::{FaultInjector, Faults};
 use super::store::Store;
 use super::tls::{self, Peer, TlsListener};
 use super::write_log::Entry;
 use super::{bootstrap, resources, router};
 
 /// How long open connections may take to end.
-const FAREWELL: Duration = Duration::from_secs(3);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What kind of API server.
 pub struct Options {
@@ -37,7 +37,7 @@ pub struct Options {
     /// A kubelet may write only to its own Node, and ask only for its own name.
     pub node_restriction: bool,
     /// Who writes Leases and approvals is kept, to be asked for.
-    pub journal: bool,
+    pub write_log: bool,
 }
 
 impl Default for Options {
@@ -47,7 +47,7 @@ impl Default for Options {
             faults: Faults::default(),
             history: 4096,
             node_restriction: true,
-            journal: false,
+            write_log: false,
         }
     }
 }
@@ -57,13 +57,13 @@ pub struct Server {
     address: SocketAddr,
     authority: Arc<Authority>,
     certificate: watch::Sender<Arc<ServerConfig>>,
-    line: Arc<Line>,
+    line: Arc<Connections>,
     shared: Shared,
-    life: Life,
+    running: Running,
 }
 
 /// From a start to the end that follows.
-struct Life {
+struct Running {
     ending: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
@@ -75,27 +75,27 @@ impl Server {
         let (listener, address) = tls::listen(options.port).await?;
         let store = Arc::new(Store::new(options.history));
         bootstrap::fill(&store, address.port(), &authority.pem());
-        store.forget();
+        store.compact();
         let shared = Shared {
             store,
             tokens: Arc::default(),
-            roulette: Arc::new(Roulette::new(options.faults)),
+            injector: Arc::new(FaultInjector::new(options.faults)),
             clock: Arc::default(),
-            journal: options.journal.then(Arc::default),
+            write_log: options.write_log.then(Arc::default),
             node_restriction: options.node_restriction,
-            // Of each life another.
+            // Of each running another.
             ended: watch::channel(true).1,
         };
         let certificate = watch::channel(certificate(&authority)?).0;
-        let line = Arc::new(Line::new());
-        let life = Life::begin(listener, &certificate, &line, &shared);
+        let line = Arc::new(Connections::new());
+        let running = Running::begin(listener, &certificate, &line, &shared);
         Ok(Server {
             address,
             authority,
             certificate,
             line,
             shared,
-            life,
+            running,
         })
     }
 
@@ -137,12 +137,12 @@ impl Server {
 
     /// From now on this goes wrong, and nothing else.
     pub fn set_faults(&self, faults: Faults) {
-        self.shared.roulette.set(faults);
+        self.shared.injector.set(faults);
     }
 
-    /// Forgets what has happened: whoever watched and comes back is told to list again.
+    /// Forgets what has kind: whoever watched and comes back is told to list again.
     pub fn compact(&self) {
-        self.shared.store.forget();
+        self.shared.store.compact();
     }
 
     /// Cuts every watch off.
@@ -155,7 +155,7 @@ impl Server {
         let scope = super::store::Scope::default();
         let stored = resources::stored(plural).map(|resource| resource.plural);
         let page = stored.map(|storage| {
-            let cut = super::store::Cut::default();
+            let cut = super::store::PageRequest::default();
             self.shared.store.list(storage, &scope, &cut)
         });
         page.and_then(Result::ok)
@@ -169,8 +169,8 @@ impl Server {
 
     /// Loses every connection: it stays open and carries nothing any more, as behind a router that
     /// has forgotten it. New ones work.
-    pub fn lose_connections(&self) {
-        self.line.lose();
+    pub fn stall_connections(&self) {
+        self.line.stall();
     }
 
     /// Stops, as a process does on SIGSTOP: connections come about and nothing is answered.
@@ -194,34 +194,39 @@ impl Server {
         self.shared.clock.set_ahead(ahead);
     }
 
-    /// Who has written Leases and approvals, if [`Options::journal`] is set.
-    pub fn journal(&self) -> Vec<Entry> {
-        let journal = self.shared.journal.as_ref();
-        journal.map(|journal| journal.entries()).unwrap_or_default()
+    /// Who has written Leases and approvals, if [`Options::write_log`] is set.
+    pub fn write_log(&self) -> Vec<Entry> {
+        let write_log = self.shared.write_log.as_ref();
+        write_log
+            .map(|write_log| write_log.entries())
+            .unwrap_or_default()
     }
 
     /// Ends at once, as a process does on SIGKILL. What it has stored stays, as in etcd.
     pub async fn kill(&mut self) {
-        self.life.serving.abort();
+        self.running.serving.abort();
         self.line.reset();
-        self.life.ending.send_replace(true);
+        self.running.ending.send_replace(true);
         // Until the port is free.
-        let _ = (&mut self.life.serving).await;
+        let _ = (&mut self.running.serving).await;
     }
 
     /// Starts again after [`Server::kill`], on the same port.
-    pub async fn revive(&mut self) -> Result<()> {
+    pub async fn restart(&mut self) -> Result<()> {
         let (listener, _) = tls::listen(Some(self.address.port())).await?;
-        self.life = Life::begin(listener, &self.certificate, &self.line, &self.shared);
+        self.running = Running::begin(listener, &self.certificate, &self.line, &self.shared);
         Ok(())
     }
 
     /// Ends it and waits until its connections have.
     pub async fn stop(mut self) {
-        self.life.ending.send_replace(true);
-        let serving = &mut self.life.serving;
-        if tokio::time::timeout(FAREWELL, serving).await.is_err() {
-            self.life.serving.abort();
+        self.running.ending.send_replace(true);
+        let serving = &mut self.running.serving;
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, serving)
+            .await
+            .is_err()
+        {
+            self.running.serving.abort();
         }
     }
 }
@@ -229,17 +234,17 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Connections and watches end by themselves when they hear of it.
-        self.life.ending.send_replace(true);
+        self.running.ending.send_replace(true);
     }
 }
 
-impl Life {
+impl Running {
     fn begin(
         listener: TcpListener,
         certificate: &watch::Sender<Arc<ServerConfig>>,
-        line: &Arc<Line>,
+        line: &Arc<Connections>,
         shared: &Shared,
-    ) -> Life {
+    ) -> Running {
         let (ending, ended) = watch::channel(false);
         let shared = Shared {
             ended: ended.clone(),
@@ -256,7 +261,7 @@ impl Life {
             // It ends only when told to.
             let _ = served.await;
         });
-        Life { ending, serving }
+        Running { ending, serving }
     }
 }
 

@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::resources::Resource;
 
-/// A `Status` of kind Failure.
+/// A `Status` of kind StatusError.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
+pub(super) struct StatusError {
     pub(super) code: u16,
     pub(super) reason: &'static str,
     pub(super) message: String,
@@ -79,9 +79,9 @@ impl Cause {
     }
 }
 
-impl Failure {
-    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Failure {
-        Failure {
+impl StatusError {
+    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> StatusError {
+        StatusError {
             code,
             reason,
             message: message.into(),
@@ -89,7 +89,7 @@ impl Failure {
         }
     }
 
-    fn about(mut self, resource: &Resource, name: &str) -> Failure {
+    fn about(mut self, resource: &Resource, name: &str) -> StatusError {
         let mut put = |key: &str, value: &str| {
             if !value.is_empty() {
                 self.details.insert(key.into(), value.into());
@@ -102,12 +102,17 @@ impl Failure {
     }
 
     /// An error of the original that it has no status for: 500 without a reason.
-    pub(super) fn unhandled(message: impl Into<String>) -> Failure {
-        Failure::new(500, "", message)
+    pub(super) fn unhandled(message: impl Into<String>) -> StatusError {
+        StatusError::new(500, "", message)
     }
 
     /// 409 for a deletion of an object that has another uid by now.
-    pub(super) fn recreated(resource: &Resource, name: &str, wanted: &str, uid: &str) -> Failure {
+    pub(super) fn recreated(
+        resource: &Resource,
+        name: &str,
+        wanted: &str,
+        uid: &str,
+    ) -> StatusError {
         let why = format!(
             "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The \
              object might have been deleted and then recreated"
@@ -118,16 +123,16 @@ impl Failure {
             format!("{}.{}", resource.kind, resource.group)
         };
         let message = format!("Operation cannot be fulfilled on {qualified} {name:?}: {why}");
-        let mut failure = Failure::new(409, "Conflict", message).about(resource, name);
+        let mut failure = StatusError::new(409, "Conflict", message).about(resource, name);
         failure.details.insert("kind".into(), resource.kind.into());
         failure
     }
 
     /// 422 for an update that must name a version.
-    pub(super) fn unversioned(resource: &Resource, name: &str) -> Failure {
+    pub(super) fn unversioned(resource: &Resource, name: &str) -> StatusError {
         let field = "metadata.resourceVersion";
         let cause = Cause::invalid(field, &"".into(), "must be specified for an update");
-        let mut failure = Failure::invalid(resource, name, vec![cause]);
+        let mut failure = StatusError::invalid(resource, name, vec![cause]);
         failure.message = failure.message.replacen(resource.kind, resource.plural, 1);
         failure
             .details
@@ -136,34 +141,34 @@ impl Failure {
     }
 
     /// 401.
-    pub(super) fn unauthorized() -> Failure {
-        Failure::new(401, "Unauthorized", "Unauthorized")
+    pub(super) fn unauthorized() -> StatusError {
+        StatusError::new(401, "Unauthorized", "Unauthorized")
     }
 
     /// 404 for an object.
-    pub(super) fn not_found(resource: &Resource, name: &str) -> Failure {
+    pub(super) fn not_found(resource: &Resource, name: &str) -> StatusError {
         let message = format!("{} {name:?} not found", resource.qualified());
-        Failure::new(404, "NotFound", message).about(resource, name)
+        StatusError::new(404, "NotFound", message).about(resource, name)
     }
 
     /// 409 for a name that is taken.
-    pub(super) fn exists(resource: &Resource, name: &str) -> Failure {
+    pub(super) fn exists(resource: &Resource, name: &str) -> StatusError {
         let message = format!("{} {name:?} already exists", resource.qualified());
-        Failure::new(409, "AlreadyExists", message).about(resource, name)
+        StatusError::new(409, "AlreadyExists", message).about(resource, name)
     }
 
     /// 409 for a version or uid that has changed.
-    pub(super) fn conflict(resource: &Resource, name: &str, why: &str) -> Failure {
+    pub(super) fn conflict(resource: &Resource, name: &str, why: &str) -> StatusError {
         let message = format!(
             "Operation cannot be fulfilled on {} {name:?}: {why}",
             resource.qualified()
         );
-        Failure::new(409, "Conflict", message).about(resource, name)
+        StatusError::new(409, "Conflict", message).about(resource, name)
     }
 
     /// The usual reason of a conflict.
-    pub(super) fn changed(resource: &Resource, name: &str) -> Failure {
-        Failure::conflict(
+    pub(super) fn changed(resource: &Resource, name: &str) -> StatusError {
+        StatusError::conflict(
             resource,
             name,
             "the object has been modified; please apply your changes to the latest version and \
@@ -172,32 +177,32 @@ impl Failure {
     }
 
     /// 403.
-    pub(super) fn forbidden(resource: &Resource, name: &str, why: &str) -> Failure {
+    pub(super) fn forbidden(resource: &Resource, name: &str, why: &str) -> StatusError {
         let of = if name.is_empty() {
             String::new()
         } else {
             format!(" {name:?}")
         };
         let message = format!("{}{of} is forbidden: {why}", resource.qualified());
-        Failure::new(403, "Forbidden", message).about(resource, name)
+        StatusError::new(403, "Forbidden", message).about(resource, name)
     }
 
     /// 403 for a question.
-    pub(super) fn forbidden_review(plural: &str, group: &str, why: &str) -> Failure {
+    pub(super) fn forbidden_review(plural: &str, group: &str, why: &str) -> StatusError {
         let message = format!("{plural}.{group} is forbidden: {why}");
-        let mut failure = Failure::new(403, "Forbidden", message);
+        let mut failure = StatusError::new(403, "Forbidden", message);
         failure.details.insert("group".into(), group.into());
         failure.details.insert("kind".into(), plural.into());
         failure
     }
 
     /// 403 for what is no resource.
-    pub(super) fn forbidden_path(why: &str) -> Failure {
-        Failure::new(403, "Forbidden", format!("forbidden: {why}"))
+    pub(super) fn forbidden_path(why: &str) -> StatusError {
+        StatusError::new(403, "Forbidden", format!("forbidden: {why}"))
     }
 
     /// 422.
-    pub(super) fn invalid(resource: &Resource, name: &str, causes: Vec<Cause>) -> Failure {
+    pub(super) fn invalid(resource: &Resource, name: &str, causes: Vec<Cause>) -> StatusError {
         let group = if resource.group.is_empty() {
             String::new()
         } else {
@@ -212,7 +217,7 @@ impl Failure {
             several => format!("[{}]", several.join(", ")),
         };
         let message = format!("{}{group} {name:?} is invalid: {list}", resource.kind);
-        let mut failure = Failure::new(422, "Invalid", message).about(resource, name);
+        let mut failure = StatusError::new(422, "Invalid", message).about(resource, name);
         failure.details.insert("kind".into(), resource.kind.into());
         let causes: Vec<Value> = causes.iter().map(Cause::shown).collect();
         failure.details.insert("causes".into(), causes.into());
@@ -220,12 +225,12 @@ impl Failure {
     }
 
     /// 422 for the options of a request.
-    pub(super) fn invalid_options(kind: &str, cause: &Cause) -> Failure {
+    pub(super) fn invalid_options(kind: &str, cause: &Cause) -> StatusError {
         let message = format!(
             "{kind}.meta.k8s.io \"\" is invalid: {}: {}",
             cause.field, cause.message
         );
-        let mut failure = Failure::new(422, "Invalid", message);
+        let mut failure = StatusError::new(422, "Invalid", message);
         failure.details.insert("kind".into(), kind.into());
         failure.details.insert("group".into(), "meta.k8s.io".into());
         failure
@@ -235,23 +240,23 @@ impl Failure {
     }
 
     /// 400.
-    pub(super) fn bad_request(message: impl Into<String>) -> Failure {
-        Failure::new(400, "BadRequest", message)
+    pub(super) fn bad_request(message: impl Into<String>) -> StatusError {
+        StatusError::new(400, "BadRequest", message)
     }
 
     /// 400 for an object that is not of its type.
-    pub(super) fn of_other_type(resource: &Resource, why: &str) -> Failure {
+    pub(super) fn of_other_type(resource: &Resource, why: &str) -> StatusError {
         let Resource { kind, version, .. } = resource;
-        Failure::bad_request(format!(
+        StatusError::bad_request(format!(
             "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
         ))
     }
 
     /// 422 for a patch of fields that there are not.
-    pub(super) fn strict_patch(patch: &str, why: &str) -> Failure {
+    pub(super) fn strict_patch(patch: &str, why: &str) -> StatusError {
         let cause = Cause::invalid("patch", &patch.into(), why);
         let message = format!(" \"\" is invalid: {}: {}", cause.field, cause.message);
-        let mut failure = Failure::new(422, "Invalid", message);
+        let mut failure = StatusError::new(422, "Invalid", message);
         failure
             .details
             .insert("causes".into(), json!([cause.shown()]));
@@ -259,13 +264,13 @@ impl Failure {
     }
 
     /// 422 for a patch that does not fit.
-    pub(super) fn unprocessable(message: impl Into<String>) -> Failure {
-        Failure::new(422, "Invalid", message)
+    pub(super) fn unprocessable(message: impl Into<String>) -> StatusError {
+        StatusError::new(422, "Invalid", message)
     }
 
     /// 404 for an address that is served by nothing.
-    pub(super) fn no_such_resource() -> Failure {
-        Failure::new(
+    pub(super) fn no_such_resource() -> StatusError {
+        StatusError::new(
             404,
             "NotFound",
             "the server could not find the requested resource",
@@ -273,8 +278,8 @@ impl Failure {
     }
 
     /// 405.
-    pub(super) fn not_allowed() -> Failure {
-        Failure::new(
+    pub(super) fn not_allowed() -> StatusError {
+        StatusError::new(
             405,
             "MethodNotAllowed",
             "the server does not allow this method on the requested resource",
@@ -282,8 +287,8 @@ impl Failure {
     }
 
     /// 406.
-    pub(super) fn not_acceptable() -> Failure {
-        Failure::new(
+    pub(super) fn not_acceptable() -> StatusError {
+        StatusError::new(
             406,
             "NotAcceptable",
             "only the following media types are accepted: application/json, \
@@ -292,8 +297,8 @@ impl Failure {
     }
 
     /// 415.
-    pub(super) fn unsupported_media_type(accepted: &str) -> Failure {
-        Failure::new(
+    pub(super) fn unsupported_media_type(accepted: &str) -> StatusError {
+        StatusError::new(
             415,
             "UnsupportedMediaType",
             format!(
@@ -304,20 +309,20 @@ impl Failure {
     }
 
     /// 415 for a body that is an object in no known format.
-    pub(super) fn unsupported_body() -> Failure {
-        Failure::unsupported_media_type(
+    pub(super) fn unsupported_body() -> StatusError {
+        StatusError::unsupported_media_type(
             "application/json, application/yaml, application/vnd.kubernetes.protobuf",
         )
     }
 
     /// 410.
-    pub(super) fn expired(message: impl Into<String>) -> Failure {
-        Failure::new(410, "Expired", message)
+    pub(super) fn expired(message: impl Into<String>) -> StatusError {
+        StatusError::new(410, "Expired", message)
     }
 
     /// 413.
-    pub(super) fn too_large() -> Failure {
-        Failure::new(
+    pub(super) fn too_large() -> StatusError {
+        StatusError::new(
             413,
             "RequestEntityTooLarge",
             "Request entity too large: limit is 3145728",
@@ -330,8 +335,8 @@ impl Failure {
         reason: &'static str,
         message: impl Into<String>,
         after: u32,
-    ) -> Failure {
-        let mut failure = Failure::new(code, reason, message);
+    ) -> StatusError {
+        let mut failure = StatusError::new(code, reason, message);
         if after > 0 {
             failure
                 .details
@@ -341,8 +346,8 @@ impl Failure {
     }
 
     /// 500.
-    pub(super) fn internal(message: impl Into<String>) -> Failure {
-        Failure::new(500, "InternalError", message)
+    pub(super) fn internal(message: impl Into<String>) -> StatusError {
+        StatusError::new(500, "InternalError", message)
     }
 
     /// The `Status` object.
@@ -370,7 +375,7 @@ impl Failure {
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for StatusError {
     fn into_response(self) -> Response {
         let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = self.status().to_string();

@@ -18,10 +18,10 @@ use tokio_rustls::server::TlsStream;
 
 use super::authn::{User, by_certificate};
 use super::authority::Authority;
-use super::connections::{Conduit, Line};
+use super::connections::{Connection, Connections};
 
 /// A client that says nothing for so long is no client.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections whose handshake is done and that wait to be served.
 const BACKLOG: usize = 1024;
 
@@ -39,7 +39,7 @@ impl Connected<IncomingStream<'_, TlsListener>> for Peer {
 
 /// Connections after their handshake. Handshakes go on side by side.
 pub(super) struct TlsListener {
-    connections: mpsc::Receiver<(TlsStream<Conduit>, Peer)>,
+    connections: mpsc::Receiver<(TlsStream<Connection>, Peer)>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
@@ -53,7 +53,7 @@ impl TlsListener {
     pub(super) fn new(
         listener: TcpListener,
         config: watch::Receiver<Arc<ServerConfig>>,
-        line: Arc<Line>,
+        line: Arc<Connections>,
     ) -> TlsListener {
         let (send, connections) = mpsc::channel(BACKLOG);
         let accepting = tokio::spawn(accept(listener, config, line, send));
@@ -67,8 +67,8 @@ impl TlsListener {
 async fn accept(
     listener: TcpListener,
     config: watch::Receiver<Arc<ServerConfig>>,
-    line: Arc<Line>,
-    send: mpsc::Sender<(TlsStream<Conduit>, Peer)>,
+    line: Arc<Connections>,
+    send: mpsc::Sender<(TlsStream<Connection>, Peer)>,
 ) {
     loop {
         let stream = match listener.accept().await {
@@ -80,12 +80,12 @@ async fn accept(
             }
         };
         let _ = stream.set_nodelay(true);
-        let stream = line.carry(stream);
+        let stream = line.wrap(stream);
         let (config, line, send) = (config.clone(), Arc::clone(&line), send.clone());
         tokio::spawn(async move {
-            line.flows().await;
+            line.until_thawed().await;
             let acceptor = TlsAcceptor::from(Arc::clone(&config.borrow()));
-            let shaken = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
+            let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
             let Ok(Ok(stream)) = shaken else {
                 return;
             };
@@ -103,7 +103,7 @@ async fn accept(
 }
 
 impl Listener for TlsListener {
-    type Io = TlsStream<Conduit>;
+    type Io = TlsStream<Connection>;
     type Addr = Peer;
 
     async fn accept(&mut self) -> (Self::Io, Peer) {

@@ -14,7 +14,7 @@ use super::call::Shared;
 use super::encoding;
 use super::faults::Fault;
 use super::resources::Resource;
-use super::store::{Event, Happened, Scope, Stored, Subscription};
+use super::store::{Event, EventKind, Scope, Stored, Subscription};
 use super::table::{self, Included};
 
 /// How often a client that wants it is told how far it is.
@@ -119,7 +119,7 @@ impl Watch {
 
     /// What an event is for this client, who may see only some objects.
     fn seen(&self, event: &Event) -> Option<(&'static str, Arc<Stored>)> {
-        let now = event.happened != Happened::Deleted && self.scope.covers(&event.object);
+        let now = event.kind != EventKind::Deleted && self.scope.covers(&event.object);
         let before = event
             .before
             .as_ref()
@@ -127,7 +127,7 @@ impl Watch {
         match (before, now) {
             (None, true) => Some(("ADDED", Arc::clone(&event.object))),
             (Some(_), true) => Some(("MODIFIED", Arc::clone(&event.object))),
-            (Some(_), false) if event.happened == Happened::Deleted => {
+            (Some(_), false) if event.kind == EventKind::Deleted => {
                 Some(("DELETED", Arc::clone(&event.object)))
             }
             // As it was seen last, with the version of now.

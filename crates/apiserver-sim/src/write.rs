@@ -12,16 +12,16 @@ use super::encoding;
 use super::object::{at, text};
 use super::patch::Patch;
 use super::respond::{json_bytes, json_value};
-use super::status_error::{Cause, Failure};
-use super::store::{Clash, Expected, Stored};
+use super::status_error::{Cause, StatusError};
+use super::store::{Conflict, Expected, Stored};
 use super::{admission, csr_strategy, decode, field_validation, metadata, patch, table};
 
 /// How often a write that names no version is tried again.
-const TRIES: usize = 16;
-const TRIES_OF_NAMES: usize = 8;
+const MAX_ATTEMPTS: usize = 16;
+const NAME_ATTEMPTS: usize = 8;
 
 /// The answer to a write.
-fn written(call: &Call, status: StatusCode, stored: &Stored, warnings: &[String]) -> Response {
+fn response(call: &Call, status: StatusCode, stored: &Stored, warnings: &[String]) -> Response {
     let resource = call.path.resource;
     let answer = match call.accept {
         Accept::Json => json_bytes(status, encoding::whole(resource, stored)),
@@ -32,38 +32,38 @@ fn written(call: &Call, status: StatusCode, stored: &Stored, warnings: &[String]
 }
 
 /// An object that is shown as if it were stored.
-fn imagined(call: &Call, object: Map<String, Value>, warnings: &[String]) -> Response {
+fn dry_run_response(call: &Call, object: Map<String, Value>, warnings: &[String]) -> Response {
     let shown = encoding::named(call.path.resource, object);
     field_validation::warn(json_value(StatusCode::CREATED, &shown), warnings)
 }
 
 /// POST.
-pub(super) fn create(call: &Call) -> Result<Response, Failure> {
-    made(call, decode::read(call)?)
+pub(super) fn create(call: &Call) -> Result<Response, StatusError> {
+    create_object(call, decode::read(call)?)
 }
 
 /// Stores a new object, if it is to be kept, and shows it.
-fn made(call: &Call, typed: Typed) -> Result<Response, Failure> {
+fn create_object(call: &Call, typed: Typed) -> Result<Response, StatusError> {
     let Typed { object, warnings } = typed;
     Ok(match insert(call, object)? {
-        Ok(stored) => written(call, StatusCode::CREATED, &stored, &warnings),
-        Err(shown) => imagined(call, shown, &warnings),
+        Ok(stored) => response(call, StatusCode::CREATED, &stored, &warnings),
+        Err(shown) => dry_run_response(call, shown, &warnings),
     })
 }
 
 type Inserted = Result<Arc<Stored>, Map<String, Value>>;
 
 /// Stores a new object, or gives it back if it is only to be shown.
-fn insert(call: &Call, object: Map<String, Value>) -> Result<Inserted, Failure> {
+fn insert(call: &Call, object: Map<String, Value>) -> Result<Inserted, StatusError> {
     let resource = call.path.resource;
     let namespace = &call.path.namespace;
     if resource.namespaced && call.shared.store.get("namespaces", namespace).is_none() {
         let namespaces = super::resources::stored("namespaces").unwrap_or(resource);
-        return Err(Failure::not_found(namespaces, namespace));
+        return Err(StatusError::not_found(namespaces, namespace));
     }
     let generated = text(&object, &["metadata", "name"]).is_empty();
     let mut taken = String::new();
-    for _ in 0..TRIES_OF_NAMES {
+    for _ in 0..NAME_ATTEMPTS {
         let mut object = object.clone();
         let name = metadata::created(resource, namespace, &mut object, &call.shared.clock.now())?;
         admission::create(call, &name, &mut object)?;
@@ -84,17 +84,17 @@ fn insert(call: &Call, object: Map<String, Value>) -> Result<Inserted, Failure> 
                 call.record(&stored);
                 return Ok(Ok(stored));
             }
-            Err(Clash) => taken = name,
+            Err(Conflict) => taken = name,
         }
         if !generated {
             break;
         }
     }
-    Err(Failure::exists(resource, &taken))
+    Err(StatusError::exists(resource, &taken))
 }
 
 /// PUT.
-pub(super) fn update(call: &Call) -> Result<Response, Failure> {
+pub(super) fn update(call: &Call) -> Result<Response, StatusError> {
     let resource = call.path.resource;
     let mut given = decode::read(call)?;
     let version = text(&given.object, &["metadata", "resourceVersion"]).to_owned();
@@ -107,28 +107,28 @@ pub(super) fn update(call: &Call) -> Result<Response, Failure> {
         metadata::of(&mut given.object, |metadata| {
             metadata.remove("resourceVersion");
         });
-        return made(call, given);
+        return create_object(call, given);
     }
     if version.is_empty() && !resource.unconditional {
-        return Err(Failure::unversioned(resource, &call.path.name));
+        return Err(StatusError::unversioned(resource, &call.path.name));
     }
     change(call, |_| Ok(given.clone()))
 }
 
 /// PATCH.
-pub(super) fn patch(call: &Call) -> Result<Response, Failure> {
+pub(super) fn patch(call: &Call) -> Result<Response, StatusError> {
     let resource = call.path.resource;
     let kind = patch::Kind::parse(&call.content_type)?;
     let key = call.key(&call.path.name);
     let patch = if kind == patch::Kind::Apply {
         if call.parameter("fieldManager").is_empty() {
             let cause = Cause::required("fieldManager", "is required for apply patch");
-            return Err(Failure::invalid_options("PatchOptions", &cause));
+            return Err(StatusError::invalid_options("PatchOptions", &cause));
         }
         let object = decode::applied(call)?;
         let absent = call.shared.store.get(resource.plural, &key).is_none();
         if absent && call.path.subresource.is_empty() {
-            return made(call, decode::patched(call, object)?);
+            return create_object(call, decode::patched(call, object)?);
         }
         Patch::Strategic(Value::Object(object))
     } else {
@@ -137,7 +137,7 @@ pub(super) fn patch(call: &Call) -> Result<Response, Failure> {
     change(call, |stored| {
         let shown = encoding::named(resource, stored.object());
         let Value::Object(patched) = patch.apply(shown)? else {
-            return Err(Failure::bad_request("the patched object is no object"));
+            return Err(StatusError::bad_request("the patched object is no object"));
         };
         decode::patched(call, patched)
     })
@@ -146,14 +146,14 @@ pub(super) fn patch(call: &Call) -> Result<Response, Failure> {
 /// Reads, changes and writes; again, as long as others write in between and no version is named.
 fn change(
     call: &Call,
-    new: impl Fn(&Stored) -> Result<Typed, Failure>,
-) -> Result<Response, Failure> {
+    new: impl Fn(&Stored) -> Result<Typed, StatusError>,
+) -> Result<Response, StatusError> {
     let resource = call.path.resource;
     let name = &call.path.name;
     let key = call.key(name);
-    for _ in 0..TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let found = call.shared.store.get(resource.plural, &key);
-        let stored = found.ok_or_else(|| Failure::not_found(resource, name))?;
+        let stored = found.ok_or_else(|| StatusError::not_found(resource, name))?;
         let old = stored.object();
         let Typed {
             mut object,
@@ -165,9 +165,9 @@ fn change(
         metadata::updated(resource, name, &old, &mut object)?;
         // A patch may name a version too.
         if named && version != stored.version.to_string() {
-            return Err(Failure::changed(resource, name));
+            return Err(StatusError::changed(resource, name));
         }
-        parts(call, &old, &mut object);
+        merge_parts(call, &old, &mut object);
         admission::update(call, &old, &object)?;
         if resource.kind == "CertificateSigningRequest" {
             let subresource = call.path.subresource.as_str();
@@ -182,7 +182,7 @@ fn change(
                 &warnings,
             ));
         }
-        let stored = match done_with(&object) {
+        let stored = match is_finalized(&object) {
             true => call
                 .shared
                 .store
@@ -197,17 +197,17 @@ fn change(
         match stored {
             Ok(stored) => {
                 call.record(&stored);
-                return Ok(written(call, StatusCode::OK, &stored, &warnings));
+                return Ok(response(call, StatusCode::OK, &stored, &warnings));
             }
-            Err(Clash) if named && call.verb == "update" => break,
-            Err(Clash) => {}
+            Err(Conflict) if named && call.verb == "update" => break,
+            Err(Conflict) => {}
         }
     }
-    Err(Failure::changed(resource, name))
+    Err(StatusError::changed(resource, name))
 }
 
 /// An object that waits for its end and whose last finalizer is gone.
-fn done_with(object: &Map<String, Value>) -> bool {
+fn is_finalized(object: &Map<String, Value>) -> bool {
     let finalizers = at(object, &["metadata", "finalizers"]);
     let none = finalizers
         .and_then(Value::as_array)
@@ -216,7 +216,7 @@ fn done_with(object: &Map<String, Value>) -> bool {
 }
 
 /// Whoever writes the object leaves its status, and the other way round.
-fn parts(call: &Call, old: &Map<String, Value>, new: &mut Map<String, Value>) {
+fn merge_parts(call: &Call, old: &Map<String, Value>, new: &mut Map<String, Value>) {
     if !call.path.resource.has("status") {
         return;
     }

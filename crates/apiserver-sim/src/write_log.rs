@@ -9,7 +9,7 @@ use super::store::Stored;
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum WriteKind {
     /// A Lease, as `NAMESPACE/NAME`, which has this holder from now on; nobody if it is empty.
     Lease {
         /// Which.
@@ -29,28 +29,28 @@ pub struct Entry {
     /// Whose credential it was sent with.
     pub by: Arc<User>,
     /// What it was.
-    pub deed: Deed,
+    pub kind: WriteKind,
 }
 
 /// The entries so far.
 #[derive(Default)]
-pub(super) struct Journal(Mutex<Vec<Entry>>);
+pub(super) struct WriteLog(Mutex<Vec<Entry>>);
 
-impl Journal {
+impl WriteLog {
     /// Records a user's write to a resource, if it is one of those that matter.
     pub(super) fn record(&self, user: &Arc<User>, path: &ResourcePath, stored: &Stored) {
-        let deed = match (path.resource.plural, path.subresource.as_str()) {
-            ("leases", "") => Deed::Lease {
+        let kind = match (path.resource.plural, path.subresource.as_str()) {
+            ("leases", "") => WriteKind::Lease {
                 key: stored.key.clone(),
                 holder: text(&stored.object(), &["spec", "holderIdentity"]).to_owned(),
             },
-            ("certificatesigningrequests", "approval") => Deed::Approval(stored.key.clone()),
+            ("certificatesigningrequests", "approval") => WriteKind::Approval(stored.key.clone()),
             _ => return,
         };
         let entry = Entry {
             version: stored.version,
             by: Arc::clone(user),
-            deed,
+            kind,
         };
         self.0
             .lock()

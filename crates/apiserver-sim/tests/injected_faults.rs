@@ -46,7 +46,7 @@ async fn a_lost_connection_carries_nothing() -> Result<()> {
     let server = start().await?;
     let old = admin(&server).await?;
     ensure!(answers(&old, SOON).await);
-    server.lose_connections();
+    server.stall_connections();
     ensure!(!answers(&old, SILENCE).await, "expected no answer");
     ensure!(answers(&admin(&server).await?, SOON).await);
     Ok(())
@@ -61,7 +61,7 @@ async fn a_killed_server_answers_after_its_revival() -> Result<()> {
         !answers(&admin(&server).await?, SILENCE).await,
         "expected no answer"
     );
-    server.revive().await?;
+    server.restart().await?;
     ensure!(answers(&admin(&server).await?, SOON).await);
     Ok(())
 }

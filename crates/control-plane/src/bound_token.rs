@@ -10,7 +10,7 @@ use super::cluster::Cluster;
 
 const NAMESPACE: &str = "kube-system";
 /// The API server remembers for ten seconds that a token was good.
-const REMEMBERED: Duration = Duration::from_secs(30);
+const TOKEN_CACHE_TTL: Duration = Duration::from_secs(30);
 
 /// A token in a file, which can be renewed.
 pub struct BoundToken {
@@ -67,7 +67,7 @@ impl BoundToken {
         cluster.kubectl(&secret).await?;
         let https = cluster.https()?;
         https
-            .wait("/version", Some(&self.token), 401, REMEMBERED)
+            .wait("/version", Some(&self.token), 401, TOKEN_CACHE_TTL)
             .await
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Result;
 use libtest_mimic::{Completion, Failed, Trial};
 use tokio::runtime::Runtime;
 
-use super::process::take_last_words;
+use super::process::take_log_tails;
 
 type Run<C> = Box<dyn FnOnce(C) -> Pin<Box<dyn Future<Output = Result<()>>>> + Send>;
 
@@ -48,7 +48,7 @@ impl<C: Send + 'static> Case<C> {
 /// Runs a case on a runtime of its own. A failure shows the ends of the logs of its processes.
 fn execute<C>(run: Run<C>, context: C) -> Result<(), Failed> {
     let runtime = Runtime::new()?;
-    let _ = take_last_words();
+    let _ = take_log_tails();
     let begun = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(context))));
     let took = begun.elapsed();
@@ -57,7 +57,7 @@ fn execute<C>(run: Run<C>, context: C) -> Result<(), Failed> {
         Ok(Err(error)) => format!("after {took:.0?}: {error:#}"),
         Err(_) => format!("after {took:.0?}: panicked, see above"),
     };
-    Err(format!("{why}\n\nlogs:\n{}", take_last_words()).into())
+    Err(format!("{why}\n\nlogs:\n{}", take_log_tails()).into())
 }
 
 #[cfg(test)]

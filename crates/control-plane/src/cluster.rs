@@ -11,9 +11,9 @@ use http::{HeaderName, HeaderValue};
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 
-use super::GLANCE;
+use super::POLL_INTERVAL;
 use super::assets::Assets;
-use super::cluster_dir::Dir;
+use super::cluster_dir::ClusterDir;
 use super::components::ServingNames;
 use super::etcd::Store;
 use super::https::Https;
@@ -47,13 +47,13 @@ pub struct Cluster {
     admin: Client,
     admin_kubeconfig: PathBuf,
     clients: AtomicU32,
-    dir: Dir,
+    dir: ClusterDir,
 }
 
 impl Cluster {
     /// Starts all and waits until requests are served, and signed.
     pub async fn start(assets: &Assets, options: Options) -> Result<Self> {
-        let dir = Dir::create()?;
+        let dir = ClusterDir::create()?;
         let authority = Authority::create(dir.path())?;
         let [etcd_port, peer_port, port] = ports::free()?;
         let host = match options.advertise {
@@ -130,7 +130,7 @@ impl Cluster {
                 let log = self.api_server.log_tail();
                 bail!("API server not ready after {deadline:?}: {error}\n{log}");
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 

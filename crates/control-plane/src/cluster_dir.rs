@@ -6,14 +6,14 @@ use anyhow::Result;
 use tempfile::TempDir;
 
 /// A directory that is removed in the end, unless `CSR_WARDEN_TEST_KEEP` is set.
-pub enum Dir {
+pub enum ClusterDir {
     /// Removed in the end.
     Temporary(TempDir),
     /// To be looked at.
     Kept(PathBuf),
 }
 
-impl Dir {
+impl ClusterDir {
     /// A new one, empty.
     pub fn create() -> Result<Self> {
         let dir = tempfile::Builder::new()

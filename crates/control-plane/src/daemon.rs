@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::output::Output;
 use super::process::{Launch, Process};
-use super::{GLANCE, metrics};
+use super::{POLL_INTERVAL, metrics};
 
 /// A running daemon. Dropping it kills it.
 pub struct Daemon {
@@ -42,7 +42,7 @@ impl Daemon {
         args: impl IntoIterator<Item = impl Into<OsString>>,
         envs: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Result<Self> {
-        let mut launch = Launch::new(name, binary, dir).talking().args(args);
+        let mut launch = Launch::new(name, binary, dir).with_stdin().args(args);
         for (name, value) in envs {
             launch = launch.env(name, value);
         }
@@ -90,7 +90,7 @@ impl Daemon {
                 let log = self.process.log_tail();
                 bail!("daemon not ready after {deadline:?}: {answer:?}\n{log}");
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -107,12 +107,12 @@ impl Daemon {
             if begun.elapsed() > deadline {
                 bail!("`/readyz` does not say `{why}` after {deadline:?}: {answer:?}");
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     /// Waits for a line on stderr with this text.
-    pub async fn wait_says(&self, text: &str, deadline: Duration) -> Result<String> {
+    pub async fn wait_for_log(&self, text: &str, deadline: Duration) -> Result<String> {
         let line = |line: &str| line.contains(text).then(|| line.to_owned());
         self.stderr()
             .find(deadline, line)
@@ -127,7 +127,7 @@ impl Daemon {
     }
 
     /// Whether it says that it leads.
-    pub async fn leads(&self) -> Result<bool> {
+    pub async fn is_leader(&self) -> Result<bool> {
         Ok(self.metric("csr_warden_leader ").await? == 1)
     }
 
@@ -148,19 +148,19 @@ impl Daemon {
     }
 
     fn status(&self) -> Result<procfs::process::Status> {
-        Ok(self.in_proc()?.status()?)
+        Ok(self.proc_dir()?.status()?)
     }
 
     /// Processor time that it has used, user and system together.
     pub fn cpu_time(&self) -> Result<Duration> {
-        let stat = self.in_proc()?.stat()?;
+        let stat = self.proc_dir()?.stat()?;
         let ticks = stat.utime + stat.stime;
         Ok(Duration::from_millis(
             ticks * 1000 / procfs::ticks_per_second(),
         ))
     }
 
-    fn in_proc(&self) -> Result<procfs::process::Process> {
+    fn proc_dir(&self) -> Result<procfs::process::Process> {
         let id = self.process.id().context("the daemon is not running")?;
         Ok(procfs::process::Process::new(i32::try_from(id)?)?)
     }

@@ -16,7 +16,7 @@ use super::process::{Launch, Process};
 const CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
 /// One that is to be started. Deployment, ServiceAccount and Service have its name.
-pub struct Extension<'a> {
+pub struct ExtensionApiServer<'a> {
     pub name: &'a str,
     pub namespace: &'a str,
     pub program: &'a Path,
@@ -28,7 +28,7 @@ pub struct Extension<'a> {
     pub places: &'a [(&'a str, String)],
 }
 
-impl Extension<'_> {
+impl ExtensionApiServer<'_> {
     /// Starts it as the Deployment that is there says, and lets the API server find it.
     pub async fn start(&self, cluster: &Cluster) -> Result<Process> {
         let Self {

@@ -14,12 +14,12 @@ use tokio_rustls::TlsAcceptor;
 use super::pki::Authority;
 
 /// A running one. Dropping it ends it.
-pub struct Facade {
+pub struct FakeApiServer {
     address: SocketAddr,
     serving: JoinHandle<()>,
 }
 
-impl Facade {
+impl FakeApiServer {
     /// Listens at this address, with a certificate of the authority's for these names.
     pub async fn start(
         authority: &Authority,
@@ -50,7 +50,7 @@ impl Facade {
     }
 }
 
-impl Drop for Facade {
+impl Drop for FakeApiServer {
     fn drop(&mut self) {
         self.serving.abort();
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
-use super::GLANCE;
+use super::POLL_INTERVAL;
 use super::assets::Assets;
 use super::cluster::Cluster;
 use super::process::{Launch, Process};
@@ -94,7 +94,7 @@ impl Fleet {
         let name = format!("fleet-{}-{}", options.prefix, options.first_index);
         let ca = cluster.authority().pair();
         let mut launch = Launch::new(&name, &assets.fleet, cluster.dir())
-            .talking()
+            .with_stdin()
             .args([
                 format!("--server={}", cluster.server()),
                 format!("--ca-cert={}", ca.cert.display()),
@@ -175,7 +175,7 @@ impl Fleet {
     }
 
     /// Gives a node other InternalIPs: it reports them and asks for a certificate with them.
-    pub fn readdress(&mut self, node: &str, ips: &[&str]) -> Result<()> {
+    pub fn set_addresses(&mut self, node: &str, ips: &[&str]) -> Result<()> {
         self.expect(&[node.to_owned()])?;
         self.command(&format!("address {node} {}", ips.join(",")))
     }
@@ -264,7 +264,7 @@ impl Fleet {
                 let log = tail_of_errors(&self.process);
                 bail!("`{node}` still waits after {deadline:?}\n{log}");
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         self.latest().remove(node).context("issued and gone")
     }

@@ -1,5 +1,5 @@
 //! A node: a whole kubelet (`go/hollow`) at an address of its own, with the folders that kubeadm gives it,
-//! in a mount namespace. Whoever comes by [`Machines::ssh`] finds the same folders.
+//! in a mount namespace. Whoever comes by [`HollowNodes::ssh`] finds the same folders.
 
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
@@ -48,19 +48,19 @@ exec kubectl get configmap kubelet-config -n kube-system -o jsonpath={.data.kube
 ];
 
 /// All machines of a cluster.
-pub struct Machines {
+pub struct HollowNodes {
     folder: PathBuf,
 }
 
 /// One, with its kubelet. Dropping it ends that.
-pub struct Machine {
+pub struct HollowNode {
     /// The kubelet; it starts anew on SIGHUP.
     pub kubelet: Process,
     name: String,
     folder: PathBuf,
 }
 
-impl Machines {
+impl HollowNodes {
     /// None yet.
     pub fn new(cluster: &Cluster) -> Result<Self> {
         let folder = cluster.dir().join("machines");
@@ -89,7 +89,7 @@ impl Machines {
         name: &str,
         address: Ipv4Addr,
         config: &str,
-    ) -> Result<Machine> {
+    ) -> Result<HollowNode> {
         netns::add(address)?;
         let folder = self.folder.join(name);
         let (kubernetes, kubelet) = (folder.join("kubernetes"), folder.join("kubelet"));
@@ -112,7 +112,7 @@ impl Machines {
                 format!("--node-ip={address}"),
                 format!("--logs={}", cluster.dir().display()),
             ]);
-        Ok(Machine {
+        Ok(HollowNode {
             kubelet: Process::spawn(launch)?,
             name: name.to_owned(),
             folder,
@@ -120,7 +120,7 @@ impl Machines {
     }
 }
 
-impl Machine {
+impl HollowNode {
     /// Its name, and its Node's.
     pub fn name(&self) -> &str {
         &self.name

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::GLANCE;
+use super::POLL_INTERVAL;
 use super::daemon::{Answer, read_answer};
 
 /// How long one exchange may take.
@@ -108,7 +108,7 @@ impl Https {
             if begun.elapsed() > deadline {
                 bail!("{path} is not answered with {status}: {answer:?}");
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }

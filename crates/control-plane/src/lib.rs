@@ -56,7 +56,7 @@ use assets::Assets;
 use tokio::runtime::Runtime;
 
 /// How often a condition is looked at that cannot be waited for.
-pub const GLANCE: Duration = Duration::from_millis(10);
+pub const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What a program has before it starts a cluster: the binaries, the one TLS library, and a runtime.
 pub fn prepare() -> Result<(Assets, Runtime)> {

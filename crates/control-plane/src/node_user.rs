@@ -12,7 +12,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::GLANCE;
+use super::POLL_INTERVAL;
 use super::cluster::Cluster;
 
 /// How long anything may take that the control plane and csr-warden do at once.
@@ -27,7 +27,7 @@ pub struct NodeUser {
 
 /// What stands around the encoded request.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct NewRequest {
     /// `metadata`.
     pub metadata: Value,
     /// `spec.request`.
@@ -40,7 +40,7 @@ pub struct Ask {
     pub expires: Option<i32>,
 }
 
-impl Ask {
+impl NewRequest {
     /// As a kubelet asks.
     pub fn new(name: &str, pem: String) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl NodeUser {
     }
 
     /// Posts a request; the API server must take it.
-    pub async fn post(&self, ask: &Ask) -> Result<CertificateSigningRequest> {
+    pub async fn post(&self, ask: &NewRequest) -> Result<CertificateSigningRequest> {
         ask.post(&self.client)
             .await
             .with_context(|| format!("request {} of {}", ask.metadata, self.name))
@@ -130,7 +130,7 @@ pub async fn report(client: &Client, node: &str, addresses: &[impl AsRef<str>]) 
 /// Waits until the API server would date something later than this, to the second.
 ///
 /// What is created after that is younger for everybody.
-pub async fn later_than(admin: &Client, time: Timestamp) -> Result<()> {
+pub async fn wait_until_later_than(admin: &Client, time: Timestamp) -> Result<()> {
     let dry_run = PostParams {
         dry_run: true,
         ..PostParams::default()
@@ -142,7 +142,7 @@ pub async fn later_than(admin: &Client, time: Timestamp) -> Result<()> {
         if shown.metadata.creation_timestamp.context("creation")?.0 > time {
             return Ok(());
         }
-        tokio::time::sleep(GLANCE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -156,7 +156,7 @@ pub fn condition<'a>(
 }
 
 /// Whether nobody has written anything to the request.
-pub fn is_untouched(request: &CertificateSigningRequest) -> bool {
+pub fn has_no_conditions(request: &CertificateSigningRequest) -> bool {
     request.status.as_ref().is_none_or(|status| {
         status.certificate.is_none() && status.conditions.as_ref().is_none_or(Vec::is_empty)
     })
@@ -206,6 +206,6 @@ async fn awaited(
         if begun.elapsed() > SOON {
             bail!("{name} after {SOON:?}: {:?}", request.status);
         }
-        tokio::time::sleep(GLANCE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

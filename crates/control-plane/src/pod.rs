@@ -80,7 +80,7 @@ pub async fn start(
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port)?));
 
     let mut launch = Launch::new(name, Path::new("unshare"), cluster.dir())
-        .talking()
+        .with_stdin()
         .args(["--mount", "--", "sh", "-c", ENTER, "sh"])
         .args([account.as_os_str()])
         .args(volumes.iter().flat_map(|(folder, path)| [folder, path]))

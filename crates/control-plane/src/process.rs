@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::GLANCE;
+use super::POLL_INTERVAL;
 use super::output::{Output, open_log, tail};
 
 /// Everything needed to start a process, once or again.
@@ -57,7 +57,7 @@ impl Launch {
     }
 
     /// Keeps stdin open, and stdout and stderr in memory too.
-    pub fn talking(mut self) -> Self {
+    pub fn with_stdin(mut self) -> Self {
         self.talks = true;
         self
     }
@@ -127,7 +127,7 @@ impl Process {
         if self.is_running() {
             bail!("{} is running already", self.launch.name);
         }
-        let mut child = spawn_from_lasting_thread(self.launch.command()?).with_context(|| {
+        let mut child = spawn_from_permanent_thread(self.launch.command()?).with_context(|| {
             format!("start {} `{}`", self.name(), self.launch.program.display())
         })?;
         if let Some(stdout) = child.stdout.take() {
@@ -205,7 +205,7 @@ impl Process {
                     self.log_tail()
                 );
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -257,18 +257,18 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.kill();
         let tail = self.log_tail();
-        let _ = LAST_WORDS.try_with(|words| words.borrow_mut().push(tail));
+        let _ = LOG_TAILS.try_with(|words| words.borrow_mut().push(tail));
     }
 }
 
 thread_local! {
-    static LAST_WORDS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static LOG_TAILS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The ends of the logs of all processes that this thread has dropped since its last call: cases that
 /// run at the same time have a thread each.
-pub(crate) fn take_last_words() -> String {
-    LAST_WORDS.take().join("\n")
+pub(crate) fn take_log_tails() -> String {
+    LOG_TAILS.take().join("\n")
 }
 
 /// Whether a program is found in the search path.
@@ -277,16 +277,16 @@ pub fn in_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
-type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
+type SpawnOrder = (Command, mpsc::Sender<std::io::Result<Child>>);
 
 /// Starts a child from a thread that lives as long as this process does.
 ///
 /// The death signal comes when the *thread* that started the child ends, and the threads of a runtime
 /// come and go.
-fn spawn_from_lasting_thread(command: Command) -> Result<Child> {
-    static ORDERS: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
+fn spawn_from_permanent_thread(command: Command) -> Result<Child> {
+    static ORDERS: OnceLock<mpsc::Sender<SpawnOrder>> = OnceLock::new();
     let orders = ORDERS.get_or_init(|| {
-        let (send, orders) = mpsc::channel::<Order>();
+        let (send, orders) = mpsc::channel::<SpawnOrder>();
         std::thread::spawn(move || {
             for (mut command, reply) in orders {
                 let _ = reply.send(command.spawn());

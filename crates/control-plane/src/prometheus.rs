@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::daemon::http_get;
 use super::process::{Launch, Process};
-use super::{GLANCE, ports};
+use super::{POLL_INTERVAL, ports};
 
 const RULES: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -108,7 +108,7 @@ impl Prometheus {
             if begun.elapsed() > deadline {
                 bail!("no value after {deadline:?}: {expr}: {values:?}");
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 

@@ -10,7 +10,7 @@ use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use super::{GLANCE, pki};
+use super::{POLL_INTERVAL, pki};
 
 /// Has one request signed, of another signer than the one under test, and removes it.
 pub async fn ready(admin: &Client, deadline: Duration) -> Result<()> {
@@ -46,7 +46,7 @@ pub async fn ready(admin: &Client, deadline: Duration) -> Result<()> {
         if begun.elapsed() > deadline {
             bail!("nothing was signed within {deadline:?}");
         }
-        tokio::time::sleep(GLANCE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     api.delete(NAME, &DeleteParams::default()).await?;
     Ok(())

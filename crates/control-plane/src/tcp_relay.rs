@@ -31,18 +31,18 @@ struct Conditions {
     /// How long what the server sends is on its way.
     delay: Duration,
     /// How often all connections that there were have been closed.
-    severed: u64,
+    reset: u64,
 }
 
 /// A link. Dropping it cuts it for ever.
-pub struct Link {
+pub struct TcpRelay {
     address: SocketAddr,
     conditions: watch::Sender<Conditions>,
     opened: Arc<AtomicUsize>,
     relay: JoinHandle<()>,
 }
 
-impl Link {
+impl TcpRelay {
     /// A link to this `https://` URL.
     pub async fn to(server: &str) -> Result<Self> {
         let target = server.strip_prefix("https://").context("https://")?;
@@ -52,14 +52,14 @@ impl Link {
         let (conditions, seen) = watch::channel(Conditions {
             state: State::Up,
             delay: Duration::ZERO,
-            severed: 0,
+            reset: 0,
         });
         let opened = Arc::new(AtomicUsize::new(0));
         let count = opened.clone();
         let relay = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(carry(near, target, seen.clone()));
+                tokio::spawn(relay(near, target, seen.clone()));
             }
         });
         Ok(Self {
@@ -87,26 +87,26 @@ impl Link {
 
     /// Closes every connection, and each new one.
     pub fn cut(&self) {
-        self.turn(State::Cut);
+        self.set_state(State::Cut);
     }
 
     /// Keeps every connection, and each new one, without carrying anything.
     pub fn silence(&self) {
-        self.turn(State::Silent);
+        self.set_state(State::Silent);
     }
 
     /// Carries new connections again; those from before stay as they are.
-    pub fn mend(&self) {
-        self.turn(State::Up);
+    pub fn restore(&self) {
+        self.set_state(State::Up);
     }
 
-    fn turn(&self, state: State) {
+    fn set_state(&self, state: State) {
         self.conditions.send_modify(|now| now.state = state);
     }
 
     /// Closes every connection; new ones come about.
-    pub fn sever(&self) {
-        self.conditions.send_modify(|now| now.severed += 1);
+    pub fn reset(&self) {
+        self.conditions.send_modify(|now| now.reset += 1);
     }
 
     /// From now on all that the server sends comes so much later.
@@ -115,43 +115,46 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for TcpRelay {
     fn drop(&mut self) {
         self.relay.abort();
     }
 }
 
-async fn carry(
+async fn relay(
     mut near: TcpStream,
     target: SocketAddr,
     mut conditions: watch::Receiver<Conditions>,
 ) {
     let begun = *conditions.borrow_and_update();
-    let severed = move |now: &Conditions| now.severed != begun.severed;
+    let reset = move |now: &Conditions| now.reset != begun.reset;
     let up = begun.state == State::Up;
     if up && let Ok(mut far) = TcpStream::connect(target).await {
         let (questions, near_end) = near.split();
         let (answers, far_end) = far.split();
-        let late = pass_late(answers, near_end, conditions.clone());
-        let both = async { tokio::try_join!(pass(questions, far_end), late) };
+        let late = forward_delayed(answers, near_end, conditions.clone());
+        let both = async { tokio::try_join!(forward(questions, far_end), late) };
         let mut seen = conditions.clone();
         tokio::select! {
             _ = both => return,
-            _ = seen.wait_for(|now| now.state != State::Up || severed(now)) => {}
+            _ = seen.wait_for(|now| now.state != State::Up || reset(now)) => {}
         }
     }
     // A silent connection outlives the mending of the link: its other end knows nothing of it.
-    let closed = |now: &Conditions| now.state == State::Cut || severed(now);
+    let closed = |now: &Conditions| now.state == State::Cut || reset(now);
     let _ = conditions.wait_for(closed).await;
 }
 
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
+async fn forward(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+) -> io::Result<()> {
     copy(&mut from, &mut to).await?;
     to.shutdown().await
 }
 
 /// Late is each byte by itself: a long answer takes no longer than a short one.
-async fn pass_late(
+async fn forward_delayed(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     conditions: watch::Receiver<Conditions>,

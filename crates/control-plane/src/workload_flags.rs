@@ -7,11 +7,11 @@ use anyhow::Result;
 
 use super::pki::Authority;
 
-const SIGNING: [&str; 2] = [
+const SIGNING_CONTROLLERS: [&str; 2] = [
     "certificatesigningrequest-signing-controller",
     "certificatesigningrequest-cleaner-controller",
 ];
-const MORE: [&str; 5] = [
+const WORKLOAD_CONTROLLERS: [&str; 5] = [
     "deployment-controller",
     "replicaset-controller",
     "serviceaccount-controller",
@@ -23,8 +23,11 @@ const PROXY: &str = "front-proxy-client";
 
 /// The flag that names the controllers: those that sign, and the others if workloads are wanted.
 pub fn controllers(wanted: bool) -> String {
-    let more: &[_] = if wanted { &MORE } else { &[] };
-    format!("--controllers={}", [&SIGNING, more].concat().join(","))
+    let more: &[_] = if wanted { &WORKLOAD_CONTROLLERS } else { &[] };
+    format!(
+        "--controllers={}",
+        [&SIGNING_CONTROLLERS, more].concat().join(",")
+    )
 }
 
 /// Flags for the API server: its certificates for kubelets and for extensions, as kubeadm has them.

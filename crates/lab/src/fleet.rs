@@ -15,11 +15,11 @@ use super::kubelet::{Kubelet, Outcome, Served};
 
 /// Kubelets that hold a connection at the same time: two open files each, as the API server is in
 /// this process too, and most shells allow 1,024.
-const AT_ONCE: usize = 200;
+const MAX_CONCURRENT: usize = 200;
 /// The pauses between tries: doubled from the first to the last (client-go's
 /// `util/certificate/certificate_manager.go`).
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LAST_PAUSE: Duration = Duration::from_secs(32);
+const MIN_BACKOFF: Duration = Duration::from_secs(2);
+const MAX_BACKOFF: Duration = Duration::from_secs(32);
 
 /// What happens to a kubelet.
 #[derive(Clone, Debug)]
@@ -43,44 +43,43 @@ pub enum Event {
 /// Runs kubelets until the future is dropped: each starts after its delay, gets its certificate
 /// and renews it when due.
 pub async fn run(kubelets: Vec<(Duration, Kubelet)>, events: mpsc::UnboundedSender<Event>) {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let slots = Arc::new(Semaphore::new(MAX_CONCURRENT));
     let mut running = JoinSet::new();
     for (delay, kubelet) in kubelets {
-        let places = places.clone();
+        let slots = slots.clone();
         let events = events.clone();
         running.spawn(async move {
             sleep(delay).await;
-            live(&kubelet, &places, &events).await;
+            run_kubelet(&kubelet, &slots, &events).await;
         });
     }
     while running.join_next().await.is_some() {}
 }
 
-fn pauses() -> ExponentialBuilder {
+fn retry_backoff() -> ExponentialBuilder {
     ExponentialBuilder::new()
-        .with_min_delay(FIRST_PAUSE)
-        .with_max_delay(LAST_PAUSE)
+        .with_min_delay(MIN_BACKOFF)
+        .with_max_delay(MAX_BACKOFF)
         .with_jitter()
         .without_max_times()
 }
 
-async fn live(kubelet: &Kubelet, places: &Semaphore, events: &mpsc::UnboundedSender<Event>) {
+async fn run_kubelet(kubelet: &Kubelet, slots: &Semaphore, events: &mpsc::UnboundedSender<Event>) {
     let node = || kubelet.name.clone();
     // Whoever listened is gone when the demonstration is over: nothing is lost then.
     let tell = |event: Event| drop(events.send(event));
-    let backoff = || pauses().build();
-    let mut pause = backoff();
+    let mut backoff = retry_backoff().build();
     let mut registered = false;
     loop {
         // It is never closed, so there is always a place some time.
-        let Ok(place) = places.acquire().await else {
+        let Ok(place) = slots.acquire().await else {
             return;
         };
         let tried = attempt(kubelet, &mut registered).await;
         drop(place);
         let why = match tried {
             Ok(Outcome::Served(served)) => {
-                pause = backoff();
+                backoff = retry_backoff().build();
                 tell(Event::Served {
                     node: node(),
                     served: served.clone(),
@@ -92,7 +91,7 @@ async fn live(kubelet: &Kubelet, places: &Semaphore, events: &mpsc::UnboundedSen
             Err(error) => format!("{error:#}"),
         };
         tell(Event::Unserved { node: node(), why });
-        sleep(pause.next().unwrap_or(LAST_PAUSE)).await;
+        sleep(backoff.next().unwrap_or(MAX_BACKOFF)).await;
     }
 }
 

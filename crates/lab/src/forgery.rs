@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::random::Choices;
+use super::random::SeededRng;
 use super::request::{Extra, Template};
 
 /// What there is to be attacked.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct Targets {
     /// The address of the Service `kubernetes`.
     pub service: Ipv4Addr,
     /// An address that the API server is reached by.
@@ -18,7 +18,7 @@ pub struct Surroundings {
 
 /// One kind of forgery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trick {
+pub enum ForgeryKind {
     /// The address of the Service `kubernetes`.
     ServiceAddress,
     /// The name of the Service `kubernetes`, in upper and lower case.
@@ -58,37 +58,40 @@ const SERVICE_NAME: &str = "Kubernetes.Default.SVC";
 const WILDCARD: &str = "*.example.org";
 const URI: &str = "spiffe://cluster.local/ns/kube-system/sa/admin";
 
-impl Trick {
+impl ForgeryKind {
     /// All of them, those that teach most first.
-    pub const ALL: [Trick; 16] = [
-        Trick::ServiceAddress,
-        Trick::AddressOfAnotherNode,
-        Trick::ServiceName,
-        Trick::ClientAuth,
-        Trick::SecondExtensions,
-        Trick::ApiServerAddress,
-        Trick::Authority,
-        Trick::NameOfAnotherNode,
-        Trick::Metadata,
-        Trick::TwoCommonNames,
-        Trick::MappedAddress,
-        Trick::Wildcard,
-        Trick::SecondBlock,
-        Trick::Uri,
-        Trick::Unit,
-        Trick::Localhost,
+    pub const ALL: [ForgeryKind; 16] = [
+        ForgeryKind::ServiceAddress,
+        ForgeryKind::AddressOfAnotherNode,
+        ForgeryKind::ServiceName,
+        ForgeryKind::ClientAuth,
+        ForgeryKind::SecondExtensions,
+        ForgeryKind::ApiServerAddress,
+        ForgeryKind::Authority,
+        ForgeryKind::NameOfAnotherNode,
+        ForgeryKind::Metadata,
+        ForgeryKind::TwoCommonNames,
+        ForgeryKind::MappedAddress,
+        ForgeryKind::Wildcard,
+        ForgeryKind::SecondBlock,
+        ForgeryKind::Uri,
+        ForgeryKind::Unit,
+        ForgeryKind::Localhost,
     ];
 
     /// So many of them: each once in an arbitrary order before any comes again.
-    pub fn some(count: usize, choices: &mut Choices) -> Vec<Trick> {
-        let mut all = Trick::ALL;
-        choices.shuffle(&mut all);
+    pub fn some(count: usize, rng: &mut SeededRng) -> Vec<ForgeryKind> {
+        let mut all = ForgeryKind::ALL;
+        rng.shuffle(&mut all);
         all.into_iter().cycle().take(count).collect()
     }
 
     /// Whether it needs a victim that is older than the attacker.
     pub fn has_victim(self) -> bool {
-        matches!(self, Trick::AddressOfAnotherNode | Trick::NameOfAnotherNode)
+        matches!(
+            self,
+            ForgeryKind::AddressOfAnotherNode | ForgeryKind::NameOfAnotherNode
+        )
     }
 }
 
@@ -96,7 +99,7 @@ impl Trick {
 #[derive(Clone, Debug)]
 pub struct Forgery {
     /// How.
-    pub trick: Trick,
+    pub kind: ForgeryKind,
     /// The attacker's node.
     pub node: String,
     /// The attacker's own address.
@@ -108,106 +111,110 @@ pub struct Forgery {
 }
 
 impl Forgery {
-    /// A forgery in these surroundings; the choices say who the victim is.
+    /// A forgery in these targets; the rng say who the victim is.
     pub fn new(
-        trick: Trick,
+        kind: ForgeryKind,
         (node, own): (String, IpAddr),
-        surroundings: &Surroundings,
-        choices: &mut Choices,
+        targets: &Targets,
+        rng: &mut SeededRng,
     ) -> Forgery {
-        let victims = &surroundings.victims;
-        let victim = victims.get(choices.below(victims.len())).cloned();
+        let victims = &targets.victims;
+        let victim = victims.get(rng.below(victims.len())).cloned();
         Forgery {
-            trick,
+            kind,
             node,
             own,
             // Where there is none, nobody's name and address.
             victim: victim.unwrap_or_else(|| ("node-0".into(), Ipv4Addr::new(10, 0, 0, 0).into())),
-            service: surroundings.service,
-            api_server: surroundings.api_server,
+            service: targets.service,
+            api_server: targets.api_server,
         }
     }
 
     /// What is done, after "rogue-1".
-    pub fn says(&self) -> String {
+    pub fn description(&self) -> String {
         let Forgery {
             victim: (name, address),
             service,
             api_server,
             ..
         } = self;
-        match self.trick {
-            Trick::ServiceAddress => {
+        match self.kind {
+            ForgeryKind::ServiceAddress => {
                 format!("asks for {service}, the address of the Service kubernetes")
             }
-            Trick::ServiceName => format!("asks for {SERVICE_NAME}"),
-            Trick::AddressOfAnotherNode => {
+            ForgeryKind::ServiceName => format!("asks for {SERVICE_NAME}"),
+            ForgeryKind::AddressOfAnotherNode => {
                 format!("writes {address} of {name} into its own Node, then asks for it")
             }
-            Trick::ClientAuth => "asks for the usage client auth as well".into(),
-            Trick::SecondExtensions => "hides a second list of extensions behind the first".into(),
-            Trick::ApiServerAddress => {
+            ForgeryKind::ClientAuth => "asks for the usage client auth as well".into(),
+            ForgeryKind::SecondExtensions => {
+                "hides a second list of extensions behind the first".into()
+            }
+            ForgeryKind::ApiServerAddress => {
                 format!("asks for {api_server}, where the API server is reached")
             }
-            Trick::Authority => "asks to be a certificate authority".into(),
-            Trick::NameOfAnotherNode => format!("asks for the name {name}"),
-            Trick::Metadata => format!("asks for {METADATA}, the cloud's metadata service"),
-            Trick::TwoCommonNames => format!("calls itself system:node:{name} and itself"),
-            Trick::MappedAddress => format!(
+            ForgeryKind::Authority => "asks to be a certificate authority".into(),
+            ForgeryKind::NameOfAnotherNode => format!("asks for the name {name}"),
+            ForgeryKind::Metadata => format!("asks for {METADATA}, the cloud's metadata service"),
+            ForgeryKind::TwoCommonNames => format!("calls itself system:node:{name} and itself"),
+            ForgeryKind::MappedAddress => format!(
                 "asks for {}, the Service's address dressed as IPv6",
                 service.to_ipv6_mapped()
             ),
-            Trick::Wildcard => format!("asks for {WILDCARD}"),
-            Trick::SecondBlock => "puts a second request behind the first".into(),
-            Trick::Uri => format!("asks for {URI}"),
-            Trick::Unit => "adds OU=system:masters to its subject".into(),
-            Trick::Localhost => "asks for localhost".into(),
+            ForgeryKind::Wildcard => format!("asks for {WILDCARD}"),
+            ForgeryKind::SecondBlock => "puts a second request behind the first".into(),
+            ForgeryKind::Uri => format!("asks for {URI}"),
+            ForgeryKind::Unit => "adds OU=system:masters to its subject".into(),
+            ForgeryKind::Localhost => "asks for localhost".into(),
         }
     }
 
     /// What it is for.
-    pub fn aim(&self) -> &'static str {
-        match self.trick {
-            Trick::ServiceAddress | Trick::ServiceName | Trick::MappedAddress => {
+    pub fn purpose(&self) -> &'static str {
+        match self.kind {
+            ForgeryKind::ServiceAddress | ForgeryKind::ServiceName | ForgeryKind::MappedAddress => {
                 "to pass for the API server before every pod"
             }
-            Trick::ApiServerAddress => "to pass for the API server before every node",
-            Trick::AddressOfAnotherNode | Trick::NameOfAnotherNode => {
+            ForgeryKind::ApiServerAddress => "to pass for the API server before every node",
+            ForgeryKind::AddressOfAnotherNode | ForgeryKind::NameOfAnotherNode => {
                 "to be sent the logs, exec sessions and secrets meant for that node"
             }
-            Trick::ClientAuth => "to log in with a certificate that is made for serving",
-            Trick::SecondExtensions => "to be signed what a checker of the first never sees",
-            Trick::Authority => "to sign certificates for any name there is",
-            Trick::Metadata => "to hand out cloud credentials in its place",
-            Trick::TwoCommonNames => "to be one node to the checker and another to the signer",
-            Trick::Wildcard => "to be any host under that domain",
-            Trick::SecondBlock => "to have one checked and the other signed",
-            Trick::Uri => "to pass for a workload that a service mesh trusts",
-            Trick::Unit => "to be taken for a group that may do anything",
-            Trick::Localhost => "to pass for whatever a program asks on its own machine",
+            ForgeryKind::ClientAuth => "to log in with a certificate that is made for serving",
+            ForgeryKind::SecondExtensions => "to be signed what a checker of the first never sees",
+            ForgeryKind::Authority => "to sign certificates for any name there is",
+            ForgeryKind::Metadata => "to hand out cloud credentials in its place",
+            ForgeryKind::TwoCommonNames => {
+                "to be one node to the checker and another to the signer"
+            }
+            ForgeryKind::Wildcard => "to be any host under that domain",
+            ForgeryKind::SecondBlock => "to have one checked and the other signed",
+            ForgeryKind::Uri => "to pass for a workload that a service mesh trusts",
+            ForgeryKind::Unit => "to be taken for a group that may do anything",
+            ForgeryKind::Localhost => "to pass for whatever a program asks on its own machine",
         }
     }
 
     /// The addresses in its own Node's status.
     pub fn claims(&self) -> Vec<IpAddr> {
-        match self.trick {
-            Trick::AddressOfAnotherNode => vec![self.own, self.victim.1],
+        match self.kind {
+            ForgeryKind::AddressOfAnotherNode => vec![self.own, self.victim.1],
             // A kubelet may write any address into its own Node, so it does.
-            Trick::ServiceAddress => vec![self.own, self.service.into()],
-            Trick::ApiServerAddress => vec![self.own, self.api_server],
-            Trick::Metadata => vec![self.own, METADATA],
-            Trick::ServiceName
-            | Trick::ClientAuth
-            | Trick::SecondExtensions
-            | Trick::Authority
-            | Trick::NameOfAnotherNode
-            | Trick::TwoCommonNames
-            | Trick::MappedAddress
-            | Trick::Wildcard
-            | Trick::SecondBlock
-            | Trick::Uri
-            | Trick::Unit
-            | Trick::Localhost => vec![self.own],
+            ForgeryKind::ServiceAddress => vec![self.own, self.service.into()],
+            ForgeryKind::ApiServerAddress => vec![self.own, self.api_server],
+            ForgeryKind::Metadata => vec![self.own, METADATA],
+            ForgeryKind::ServiceName
+            | ForgeryKind::ClientAuth
+            | ForgeryKind::SecondExtensions
+            | ForgeryKind::Authority
+            | ForgeryKind::NameOfAnotherNode
+            | ForgeryKind::TwoCommonNames
+            | ForgeryKind::MappedAddress
+            | ForgeryKind::Wildcard
+            | ForgeryKind::SecondBlock
+            | ForgeryKind::Uri
+            | ForgeryKind::Unit
+            | ForgeryKind::Localhost => vec![self.own],
         }
     }
 
@@ -215,33 +222,35 @@ impl Forgery {
     pub fn template(&self) -> Template {
         let mut template =
             Template::genuine(&self.node, std::slice::from_ref(&self.node), &self.claims());
-        match self.trick {
-            Trick::ServiceAddress
-            | Trick::AddressOfAnotherNode
-            | Trick::ApiServerAddress
-            | Trick::Metadata
-            | Trick::ClientAuth => {}
-            Trick::ServiceName => template.dns.push(SERVICE_NAME.into()),
-            Trick::NameOfAnotherNode => template.dns.push(self.victim.0.clone()),
-            Trick::Wildcard => template.dns.push(WILDCARD.into()),
-            Trick::Localhost => template.dns.push("localhost".into()),
-            Trick::MappedAddress => template.ips.push(self.service.to_ipv6_mapped().into()),
-            Trick::Authority => template.extra = Some(Extra::Authority),
-            Trick::SecondExtensions => template.extra = Some(Extra::SecondExtensions),
-            Trick::TwoCommonNames => {
+        match self.kind {
+            ForgeryKind::ServiceAddress
+            | ForgeryKind::AddressOfAnotherNode
+            | ForgeryKind::ApiServerAddress
+            | ForgeryKind::Metadata
+            | ForgeryKind::ClientAuth => {}
+            ForgeryKind::ServiceName => template.dns.push(SERVICE_NAME.into()),
+            ForgeryKind::NameOfAnotherNode => template.dns.push(self.victim.0.clone()),
+            ForgeryKind::Wildcard => template.dns.push(WILDCARD.into()),
+            ForgeryKind::Localhost => template.dns.push("localhost".into()),
+            ForgeryKind::MappedAddress => template.ips.push(self.service.to_ipv6_mapped().into()),
+            ForgeryKind::Authority => template.extra = Some(Extra::Authority),
+            ForgeryKind::SecondExtensions => template.extra = Some(Extra::SecondExtensions),
+            ForgeryKind::TwoCommonNames => {
                 let other = format!("system:node:{}", self.victim.0);
                 template.extra = Some(Extra::FirstCommonName(other));
             }
-            Trick::SecondBlock => template.extra = Some(Extra::SecondBlock(SERVICE_NAME.into())),
-            Trick::Uri => template.extra = Some(Extra::Uri(URI.into())),
-            Trick::Unit => template.extra = Some(Extra::Unit("system:masters".into())),
+            ForgeryKind::SecondBlock => {
+                template.extra = Some(Extra::SecondBlock(SERVICE_NAME.into()))
+            }
+            ForgeryKind::Uri => template.extra = Some(Extra::Uri(URI.into())),
+            ForgeryKind::Unit => template.extra = Some(Extra::Unit("system:masters".into())),
         }
         template
     }
 
     /// The usages that are asked for.
     pub fn usages(&self) -> &'static [&'static str] {
-        if self.trick == Trick::ClientAuth {
+        if self.kind == ForgeryKind::ClientAuth {
             &["digital signature", "server auth", "client auth"]
         } else {
             &["digital signature", "server auth"]
@@ -262,8 +271,8 @@ mod tests {
     use judge::policy::default_policy;
     use judge::{Decision, Judgment, judge};
 
-    fn surroundings() -> Surroundings {
-        Surroundings {
+    fn targets() -> Targets {
+        Targets {
             service: judge_fixtures::SERVICE.parse().unwrap(),
             api_server: Ipv4Addr::LOCALHOST.into(),
             victims: vec![(fleet::name(2), fleet::address(2))],
@@ -299,15 +308,15 @@ mod tests {
     #[test]
     fn every_forgery_is_denied_for_its_own_reason() {
         let mut reasons = BTreeSet::new();
-        for trick in Trick::ALL {
+        for kind in ForgeryKind::ALL {
             let own = ("node-1".to_owned(), fleet::address(1));
-            let forgery = Forgery::new(trick, own, &surroundings(), &mut Choices::new(1));
+            let forgery = Forgery::new(kind, own, &targets(), &mut SeededRng::new(1));
             let judgment = judged(&forgery.template(), forgery.usages(), &forgery.claims());
             let codes = judgment.codes();
             assert_eq!(
                 judgment.verdict.decision(),
                 Decision::Deny,
-                "{trick:?}: {codes:?}"
+                "{kind:?}: {codes:?}"
             );
             reasons.insert(codes);
         }
@@ -316,8 +325,11 @@ mod tests {
 
     #[test]
     fn each_trick_comes_once_before_any_comes_again() {
-        let some = Trick::some(Trick::ALL.len(), &mut Choices::new(9));
-        assert!(Trick::ALL.iter().all(|trick| some.contains(trick)));
-        assert_eq!(some, Trick::some(Trick::ALL.len(), &mut Choices::new(9)));
+        let some = ForgeryKind::some(ForgeryKind::ALL.len(), &mut SeededRng::new(9));
+        assert!(ForgeryKind::ALL.iter().all(|kind| some.contains(kind)));
+        assert_eq!(
+            some,
+            ForgeryKind::some(ForgeryKind::ALL.len(), &mut SeededRng::new(9))
+        );
     }
 }

@@ -24,9 +24,9 @@ use judge::csr::KUBELET_SERVING_SIGNER;
 
 /// How long a kubelet waits for one certificate (`certificateWaitTimeout` in client-go's
 /// `util/certificate/certificate_manager.go`).
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// How long an API server may be silent, except in a watch.
-const SILENCE: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One kubelet.
 #[derive(Clone, Debug)]
@@ -67,8 +67,8 @@ impl Kubelet {
     pub fn connect(&self) -> Result<Client> {
         let mut config = self.config.clone();
         config.default_retry = false;
-        config.read_timeout = Some(SILENCE);
-        config.write_timeout = Some(SILENCE);
+        config.read_timeout = Some(READ_TIMEOUT);
+        config.write_timeout = Some(READ_TIMEOUT);
         Ok(Client::try_from(config)?)
     }
 
@@ -86,7 +86,7 @@ impl Kubelet {
         let asked = post(client, pem, &["digital signature", "server auth"]).await?;
         let name = asked.metadata.name.context("a request without a name")?;
         let settled = await_condition(requests(client), &name, is_settled);
-        let Ok(settled) = timeout(PATIENCE, settled).await else {
+        let Ok(settled) = timeout(REQUEST_TIMEOUT, settled).await else {
             return Ok(Outcome::Unserved(format!("{name} is undecided after 15 m")));
         };
         let after = begun.elapsed();

@@ -1,14 +1,14 @@
-//! Choices that look arbitrary and are the same again with the same seed: splitmix64
+//! SeededRng that look arbitrary and are the same again with the same seed: splitmix64
 //! (Steele, Lea and Flood, OOPSLA 2014). Never for keys.
 
-/// A source of choices.
+/// A source of rng.
 #[derive(Clone, Debug)]
-pub struct Choices(u64);
+pub struct SeededRng(u64);
 
-impl Choices {
-    /// The choices of this seed.
-    pub fn new(seed: u64) -> Choices {
-        Choices(seed)
+impl SeededRng {
+    /// The rng of this seed.
+    pub fn new(seed: u64) -> SeededRng {
+        SeededRng(seed)
     }
 
     /// The next number.
@@ -48,7 +48,7 @@ mod tests {
     fn a_seed_says_it_all() {
         let shuffled = |seed| {
             let mut list: Vec<u32> = (0..20).collect();
-            Choices::new(seed).shuffle(&mut list);
+            SeededRng::new(seed).shuffle(&mut list);
             list
         };
         assert_eq!(shuffled(7), shuffled(7));
@@ -60,9 +60,9 @@ mod tests {
 
     #[test]
     fn shares_are_shares() {
-        let mut choices = Choices::new(3);
-        assert!((0..1000).all(|_| (0.0..=1.0).contains(&choices.share())));
-        assert_eq!(choices.below(0), 0);
-        assert_eq!(choices.below(1), 0);
+        let mut rng = SeededRng::new(3);
+        assert!((0..1000).all(|_| (0.0..=1.0).contains(&rng.share())));
+        assert_eq!(rng.below(0), 0);
+        assert_eq!(rng.below(1), 0);
     }
 }

@@ -33,30 +33,30 @@ use judge::csr::KUBELET_SERVING_SIGNER;
 /// How long a certificate lives unless the request wants it shorter.
 pub const LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Certificates begin so much in the past, for clocks that are late.
-const BACKDATED: Duration = Duration::from_secs(5 * 60);
+const BACKDATE: Duration = Duration::from_secs(5 * 60);
 /// The shortest life.
-const SHORTEST: Duration = Duration::from_secs(10 * 60);
+const MIN_LIFETIME: Duration = Duration::from_secs(10 * 60);
 /// Requests that are signed at the same time.
-const HANDS: usize = 32;
+const CONCURRENCY: usize = 32;
 /// How long one write may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pauses between tries, doubled from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_secs(5);
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Signs until the future is dropped. Certificates live at most `lifetime`.
 pub async fn run(client: Client, authority: Arc<Authority>, lifetime: Duration) {
-    let (sender, receiver) = mpsc::channel(HANDS);
+    let (sender, receiver) = mpsc::channel(CONCURRENCY);
     let ours = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
     let config = watcher::Config::default().fields(&ours);
     let watch = watch(requests(&client), config, sender);
     let approved = futures::stream::unfold(receiver, |mut receiver| async {
         Some((receiver.recv().await?, receiver))
     });
-    let work = approved.for_each_concurrent(HANDS, |request| {
+    let work = approved.for_each_concurrent(CONCURRENCY, |request| {
         let (client, authority) = (client.clone(), authority.clone());
         async move {
-            settle(&client, &authority, lifetime, request).await;
+            sign(&client, &authority, lifetime, request).await;
         }
     });
     futures::future::join(watch, work).await;
@@ -69,29 +69,29 @@ async fn watch(
     config: watcher::Config,
     due: mpsc::Sender<CertificateSigningRequest>,
 ) {
-    let mut backoff = pauses().build();
+    let mut backoff = retry_backoff().build();
     loop {
         let mut seen = pin!(watcher::watcher(api.clone(), config.clone()).applied_objects());
         while let Some(Ok(request)) = seen.next().await {
-            backoff = pauses().build();
-            if is_due(&request) && due.send(request).await.is_err() {
+            backoff = retry_backoff().build();
+            if needs_signing(&request) && due.send(request).await.is_err() {
                 return;
             }
         }
-        sleep(backoff.next().unwrap_or(LAST_PAUSE)).await;
+        sleep(backoff.next().unwrap_or(MAX_BACKOFF)).await;
     }
 }
 
-fn pauses() -> ExponentialBuilder {
+fn retry_backoff() -> ExponentialBuilder {
     ExponentialBuilder::new()
-        .with_min_delay(FIRST_PAUSE)
-        .with_max_delay(LAST_PAUSE)
+        .with_min_delay(MIN_BACKOFF)
+        .with_max_delay(MAX_BACKOFF)
         .with_jitter()
         .without_max_times()
 }
 
 /// Whether it is approved, and nothing came of it yet.
-fn is_due(request: &CertificateSigningRequest) -> bool {
+fn needs_signing(request: &CertificateSigningRequest) -> bool {
     let Some(status) = &request.status else {
         return false;
     };
@@ -103,7 +103,7 @@ fn is_due(request: &CertificateSigningRequest) -> bool {
 }
 
 /// Writes the certificate, or why there is none; again, until it is written or nobody waits for it.
-async fn settle(
+async fn sign(
     client: &Client,
     authority: &Authority,
     lifetime: Duration,
@@ -112,19 +112,19 @@ async fn settle(
     let name = request.metadata.name.clone().unwrap_or_default();
     let signed = certificate(&request, authority, lifetime);
     let mut due = Some(request);
-    let mut backoff = pauses().build();
+    let mut backoff = retry_backoff().build();
     while let Some(request) = due.take() {
-        let written = timeout(PATIENCE, write(client, request.clone(), &signed)).await;
+        let written = timeout(WRITE_TIMEOUT, write(client, request.clone(), &signed)).await;
         let error = match written {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer in time".to_owned(),
         };
         tracing::debug!("cannot sign {name}: {error}");
-        sleep(backoff.next().unwrap_or(LAST_PAUSE)).await;
+        sleep(backoff.next().unwrap_or(MAX_BACKOFF)).await;
         // Others write it too, and a write may have arrived although no answer has.
-        due = match timeout(PATIENCE, requests(client).get_opt(&name)).await {
-            Ok(Ok(fresh)) => fresh.filter(is_due),
+        due = match timeout(WRITE_TIMEOUT, requests(client).get_opt(&name)).await {
+            Ok(Ok(fresh)) => fresh.filter(needs_signing),
             Ok(Err(_)) | Err(_) => Some(request),
         };
     }
@@ -180,11 +180,11 @@ fn certificate(
     let wanted = spec.expiration_seconds.map_or(lifetime, |seconds| {
         Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
     });
-    let life = wanted.min(lifetime).max(SHORTEST);
+    let life = wanted.min(lifetime).max(MIN_LIFETIME);
     let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     let ends = now
         .saturating_add(seconds(life))
-        .saturating_sub(seconds(BACKDATED));
+        .saturating_sub(seconds(BACKDATE));
     let ends = ends.min(issuer.validity().not_after.timestamp());
 
     let at = |second: i64| {
@@ -192,7 +192,7 @@ fn certificate(
         date_time_ymd(1970, 1, 1) + since
     };
     let params = &mut asked.params;
-    params.not_before = at(now.saturating_sub(seconds(BACKDATED)));
+    params.not_before = at(now.saturating_sub(seconds(BACKDATE)));
     params.not_after = at(ends);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     if usages.iter().any(|usage| usage == "key encipherment") {

@@ -21,7 +21,7 @@ use lab::latency::Latencies;
 /// as the daemon's time begins when it has listed too.
 pub(super) async fn drain(config: &Config, connections: usize) -> Result<(usize, Duration)> {
     let lister = Client::try_from(config.clone())?;
-    let mut requests = fixtures::ours(&lister).await?;
+    let mut requests = fixtures::labeled_objects(&lister).await?;
     requests.iter_mut().for_each(approve);
     let count = requests.len();
     let requests = Arc::new(requests);

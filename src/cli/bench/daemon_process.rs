@@ -1,4 +1,4 @@
-//! csr-warden under measurement: a process of its own, of this program or another.
+//! csr-daemon under measurement: a process of its own, of this program or another.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -14,12 +14,12 @@ use super::super::target::ClusterArgs;
 use crate::telemetry::process;
 
 /// Between two looks at whether it is ready.
-const GLANCE: Duration = Duration::from_millis(5);
+const READY_POLL: Duration = Duration::from_millis(5);
 /// Between two looks at what it has written, at least and at most: each look costs it some work.
-const LOOK: Duration = Duration::from_millis(25);
-const LONG_LOOK: Duration = Duration::from_millis(500);
+const MIN_POLL: Duration = Duration::from_millis(25);
+const MAX_POLL: Duration = Duration::from_millis(500);
 /// How long it may take to become ready, or to write one more condition.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// The conditions that it has written, in its metrics.
 const WRITTEN: &str = "csr_warden_writes_total{result=\"written\"} ";
 
@@ -44,13 +44,13 @@ impl Launch {
 }
 
 /// A running daemon. Dropping it kills it: it holds no Lease.
-pub(super) struct Warden {
+pub(super) struct DaemonProcess {
     child: Child,
     http: Client,
     started: Instant,
 }
 
-impl Drop for Warden {
+impl Drop for DaemonProcess {
     fn drop(&mut self) {
         // One that has ended already cannot be killed, and need not be.
         let _ = self.child.kill();
@@ -58,9 +58,9 @@ impl Drop for Warden {
     }
 }
 
-impl Warden {
+impl DaemonProcess {
     /// Starts it with the default policy, unelected.
-    pub(super) fn start(launch: &Launch, concurrency: u16) -> Result<Warden> {
+    pub(super) fn start(launch: &Launch, concurrency: u16) -> Result<DaemonProcess> {
         let address = free_port()?;
         let child = Command::new(&launch.program)
             .arg("run")
@@ -76,7 +76,7 @@ impl Warden {
         let mut config = Config::new(format!("http://{address}").parse()?);
         // Not being ready yet is an answer.
         config.default_retry = false;
-        Ok(Warden {
+        Ok(DaemonProcess {
             child,
             http: Client::try_from(config)?,
             started: Instant::now(),
@@ -87,10 +87,10 @@ impl Warden {
     pub(super) async fn ready(&mut self) -> Result<Duration> {
         while self.get("/readyz").await.is_none() {
             self.must_run()?;
-            if self.started.elapsed() > PATIENCE {
-                bail!("csr-warden is not ready after {} s", PATIENCE.as_secs());
+            if self.started.elapsed() > TIMEOUT {
+                bail!("csr-warden is not ready after {} s", TIMEOUT.as_secs());
             }
-            sleep(GLANCE).await;
+            sleep(READY_POLL).await;
         }
         Ok(self.started.elapsed())
     }
@@ -117,20 +117,25 @@ impl Warden {
             let written = written.unwrap_or_default();
             if written >= count {
                 let ready_after = ready_after.unwrap_or(began - self.started);
-                return Ok((ready_after, (looked - began).max(LOOK)));
+                return Ok((ready_after, (looked - began).max(MIN_POLL)));
             }
             if written > last.0 {
                 last = (written, looked);
             }
             self.must_run()?;
-            if last.1.elapsed() > PATIENCE {
+            if last.1.elapsed() > TIMEOUT {
                 bail!(
                     "csr-warden has written {written} of {count} conditions, and no other for {} s",
-                    PATIENCE.as_secs()
+                    TIMEOUT.as_secs()
                 );
             }
             let pause = pause(looked - began, written, count);
-            sleep(if ready_after.is_none() { GLANCE } else { pause }).await;
+            sleep(if ready_after.is_none() {
+                READY_POLL
+            } else {
+                pause
+            })
+            .await;
         }
     }
 
@@ -183,7 +188,7 @@ impl Warden {
 fn pause(took: Duration, written: usize, count: usize) -> Duration {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let left = took.saturating_mul(number(count - written)) / number(written).max(1);
-    (left / 2).clamp(LOOK, LONG_LOOK)
+    (left / 2).clamp(MIN_POLL, MAX_POLL)
 }
 
 /// A port of this machine that nobody has. Somebody could take it before it is used; then the

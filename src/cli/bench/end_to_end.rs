@@ -1,4 +1,4 @@
-//! The whole way: requests are posted, and csr-warden and a bare client approve them in turn.
+//! The whole way: requests are posted, and csr-daemon and a bare client approve them in turn.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use kube::{Client, Config};
 use rcgen::KeyPair;
 
 use super::super::render::note;
-use super::daemon_process::{Launch, Warden};
+use super::daemon_process::{DaemonProcess, Launch};
 use super::latency::Observer;
-use super::report::{Bare, Benchmark, Flood, Run, Steady, Warden as Drained};
+use super::report::{BaselineResult, Benchmark, DaemonResult as Drained, Flood, Run, Steady};
 use super::{baseline, fixtures};
 use crate::cluster::error::describe;
 
@@ -19,7 +19,7 @@ const STEADY_NODES: usize = 50;
 /// Requests of the flooding node that are on their way at the same time.
 const FLOODERS: usize = 16;
 
-/// What is done.
+/// BenchCommand is done.
 pub(super) struct Plan {
     /// How many Nodes there are, the fewest first.
     pub(super) nodes: Vec<usize>,
@@ -38,19 +38,19 @@ pub(super) struct Plan {
 }
 
 /// Where it is done.
-pub(super) struct Field {
+pub(super) struct EndToEnd {
     /// Which API server, for the report.
     pub(super) server: String,
     /// Somebody who may make Nodes and impersonate them.
     pub(super) config: Config,
-    /// Who the bare client is. What the API server spends on telling who asks, and whether he may,
+    /// Who the bare client is. BenchCommand the API server spends on telling who asks, and whether he may,
     /// differs from one to another: the same as the daemon.
     pub(super) approver: Config,
     /// How the daemon is started.
     pub(super) launch: Launch,
 }
 
-impl Field {
+impl EndToEnd {
     /// Measures it all. Nodes and requests are left to be deleted.
     pub(super) async fn measure(&self, plan: &Plan) -> Result<Benchmark> {
         let client = Client::try_from(self.config.clone())?;
@@ -59,7 +59,7 @@ impl Field {
         let mut runs = Vec::new();
         let mut made = 0;
         for &nodes in &plan.nodes {
-            told(&format!("making {} Nodes", nodes - made));
+            progress(&format!("making {} Nodes", nodes - made));
             fixtures::make_nodes(&client, made + 1..=nodes).await?;
             made = nodes;
             runs.push(self.run(&client, plan, nodes).await?);
@@ -76,7 +76,7 @@ impl Field {
         let mut bare = Vec::new();
         let mut drained = Vec::new();
         for round in 1..=plan.rounds {
-            told(&format!(
+            progress(&format!(
                 "{nodes} Nodes: backlog {round} of {}",
                 plan.rounds
             ));
@@ -111,7 +111,7 @@ impl Field {
             bare: plan
                 .connections
                 .iter()
-                .map(|&connections| Bare {
+                .map(|&connections| BaselineResult {
                     connections,
                     per_second: mean(&of(connections)),
                 })
@@ -124,22 +124,22 @@ impl Field {
 
     /// The daemon's memory, in KiB, when it has read the Nodes and there are no requests.
     async fn idle(&self, plan: &Plan) -> Result<Option<u64>> {
-        let mut warden = Warden::start(&self.launch, plan.concurrency)?;
-        warden.ready().await?;
-        Ok(warden.resident_kib())
+        let mut daemon = DaemonProcess::start(&self.launch, plan.concurrency)?;
+        daemon.ready().await?;
+        Ok(daemon.resident_kib())
     }
 
     async fn drain(&self, plan: &Plan, count: usize, resident_kib: Option<u64>) -> Result<Drained> {
-        let mut warden = Warden::start(&self.launch, plan.concurrency)?;
-        let (ready_after, took) = warden.drains(count).await?;
-        let processor = warden.processor();
+        let mut daemon = DaemonProcess::start(&self.launch, plan.concurrency)?;
+        let (ready_after, took) = daemon.drains(count).await?;
+        let processor = daemon.processor();
         let each = u32::try_from(count).unwrap_or(u32::MAX).max(1);
         Ok(Drained {
             ready_after: ready_after.into(),
             per_second: per_second(count, took),
             cpu_per_request: processor.map(|all| (all / each).into()),
             resident_kib,
-            peak_kib: warden.peak_kib(),
+            peak_kib: daemon.peak_kib(),
         })
     }
 
@@ -154,13 +154,13 @@ impl Field {
         }
         let asking = nodes.saturating_sub(1).clamp(1, STEADY_NODES);
         let count = usize::from(plan.rate) * usize::from(plan.seconds);
-        told(&format!("{nodes} Nodes: {} requests per second", plan.rate));
+        progress(&format!("{nodes} Nodes: {} requests per second", plan.rate));
         let approver = Client::try_from(self.approver.clone())?;
         let put = baseline::steady(client, &approver, asking, plan.rate, count).await?;
         fixtures::clear_requests(client).await?;
 
-        let mut warden = Warden::start(&self.launch, plan.concurrency)?;
-        warden.ready().await?;
+        let mut daemon = DaemonProcess::start(&self.launch, plan.concurrency)?;
+        daemon.ready().await?;
         let mut observer = Observer::new(client);
         let settled = observer.steady(client, asking, plan.rate, count).await?;
         let steady = Steady {
@@ -172,7 +172,7 @@ impl Field {
         if plan.flood == 0 || nodes <= asking {
             return Ok((Some(steady), None));
         }
-        told(&format!("{nodes} Nodes: one of them floods"));
+        progress(&format!("{nodes} Nodes: one of them floods"));
         let flooding = flood(client, asking + 1, plan.flood);
         let asked = observer.steady(client, asking, plan.rate, count);
         let ((), settled) = tokio::try_join!(flooding, asked)?;
@@ -196,7 +196,7 @@ async fn flood(client: &Client, node: usize, count: usize) -> Result<()> {
         .await
 }
 
-/// What lies in the middle of several rounds by its rate, with the most memory of all.
+/// BenchCommand lies in the middle of several rounds by its rate, with the most memory of all.
 fn typical(rounds: &[Drained]) -> Option<Drained> {
     let mut by_rate = rounds.to_vec();
     by_rate.sort_by(|one, other| one.per_second.total_cmp(&other.per_second));
@@ -218,6 +218,6 @@ fn mean(rates: &[f64]) -> f64 {
 }
 
 /// Where it is: it takes a while.
-fn told(what: &str) {
+fn progress(what: &str) {
     note(&[format!("{what} …")]);
 }

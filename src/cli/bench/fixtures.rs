@@ -19,10 +19,10 @@ use lab::request::Template;
 
 /// Nodes' names begin so, and those of their requests.
 const PREFIX: &str = "csr-warden-bench-";
-/// What Nodes that are made here are labelled with.
+/// BenchCommand Nodes that are made here are labelled with.
 const LABEL: &str = "csr-warden-bench";
 /// Requests that are on their way at the same time.
-const HANDS: usize = 32;
+const CONCURRENCY: usize = 32;
 
 /// The name of Node number `index`, from 1.
 fn name(index: usize) -> String {
@@ -37,7 +37,7 @@ fn address(index: usize) -> IpAddr {
 
 /// All requests that were made here. They have no label, as those of kubelets have none: the daemon
 /// keeps what others add to a request, at the price of a read.
-pub(super) async fn ours(client: &Client) -> Result<Vec<CertificateSigningRequest>> {
+pub(super) async fn labeled_objects(client: &Client) -> Result<Vec<CertificateSigningRequest>> {
     let of_signer = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
     let all = requests(client)
         .list(&ListParams::default().fields(&of_signer))
@@ -73,7 +73,7 @@ pub(super) async fn make_nodes(
     };
     stream::iter(numbers)
         .map(make)
-        .buffer_unordered(HANDS)
+        .buffer_unordered(CONCURRENCY)
         .try_collect()
         .await
 }
@@ -136,10 +136,10 @@ pub(super) async fn post(
 pub(super) async fn post_backlog(client: &Client, nodes: usize) -> Result<()> {
     stream::iter(1..=nodes)
         .map(async |index| post(client, index, genuine(index)?).await.map(drop))
-        .buffer_unordered(HANDS)
+        .buffer_unordered(CONCURRENCY)
         .try_collect::<()>()
         .await?;
-    for request in ours(client).await? {
+    for request in labeled_objects(client).await? {
         let conditions = request.status.and_then(|status| status.conditions);
         if let Some(condition) = conditions.iter().flatten().next() {
             bail!(
@@ -155,10 +155,10 @@ pub(super) async fn post_backlog(client: &Client, nodes: usize) -> Result<()> {
 
 /// Deletes all requests that were made here.
 pub(super) async fn clear_requests(client: &Client) -> Result<()> {
-    let all = ours(client).await?;
+    let all = labeled_objects(client).await?;
     stream::iter(all)
         .map(async |request| gone(&requests(client), &request).await)
-        .buffer_unordered(HANDS)
+        .buffer_unordered(CONCURRENCY)
         .try_collect()
         .await
 }
@@ -173,7 +173,7 @@ pub(super) async fn clear(client: &Client) -> Result<()> {
         .map_err(|error| anyhow!(describe(&error)))?;
     stream::iter(all.items)
         .map(async |node| gone(&api, &node).await)
-        .buffer_unordered(HANDS)
+        .buffer_unordered(CONCURRENCY)
         .try_collect()
         .await
 }

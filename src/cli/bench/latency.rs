@@ -17,7 +17,7 @@ use judge::csr::KUBELET_SERVING_SIGNER;
 use lab::latency::Latencies;
 
 /// How long the last condition may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Somebody who watches requests.
 pub(super) struct Observer {
@@ -91,7 +91,7 @@ impl Observer {
                         made.insert(name.clone(), at);
                         name
                     }
-                    seen = timeout(PATIENCE, self.seen.recv()) => {
+                    seen = timeout(TIMEOUT, self.seen.recv()) => {
                         let Ok(seen) = seen else {
                             bail!("{} of {count} requests have no condition", count - took.len());
                         };

@@ -20,7 +20,7 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::daemon_process::Launch;
-use self::end_to_end::{Field, Plan};
+use self::end_to_end::{EndToEnd, Plan};
 use self::report::{Benchmark, Report};
 use super::approve::ask;
 use super::demo::KubeconfigFile;
@@ -34,7 +34,7 @@ use apiserver_sim::{Options, Server};
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
     #[command(subcommand)]
-    what: What,
+    what: BenchCommand,
     /// How it is written
     #[arg(short, long, value_enum, default_value_t = TextFormat::Text, value_name = "FORMAT",
           global = true)]
@@ -42,7 +42,7 @@ pub(super) struct BenchArgs {
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum BenchCommand {
     /// The judge alone: one request is read and judged, beside so many Nodes
     Judge(JudgeArgs),
     /// The whole way, on an API server in this process
@@ -93,7 +93,7 @@ struct OnClusterArgs {
     plan: PlanArgs,
 }
 
-/// What is done on the whole way.
+/// BenchCommand is done on the whole way.
 #[derive(Clone, Debug, Args)]
 pub(super) struct PlanArgs {
     /// How often each approver has a backlog of its own
@@ -146,17 +146,17 @@ impl PlanArgs {
 /// Measures, and tells what was measured. Nothing is held against a target: that is for the reader.
 pub(super) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     match &args.what {
-        What::Judge(of) => {
+        BenchCommand::Judge(of) => {
             let nodes: Vec<usize> = of.nodes.iter().map(|&n| n as usize).collect();
             show(&judge::measure(&nodes)?, args.output)
         }
-        What::Sim(of) => {
+        BenchCommand::Sim(of) => {
             let report = block_on(interruptible(on_sim(of)))?;
             report.map_or(Ok(ExitCode::from(INTERRUPTED)), |report| {
                 show(&report, args.output)
             })
         }
-        What::Cluster(of) => {
+        BenchCommand::Cluster(of) => {
             let report = block_on(on_cluster(of))?;
             report.map_or(Ok(ExitCode::from(INTERRUPTED)), |report| {
                 show(&report, args.output)
@@ -176,7 +176,7 @@ async fn on_sim(args: &SimArgs) -> Result<Benchmark> {
     let file = KubeconfigFile::create("bench", &kubeconfig)?;
     let cluster = ClusterArgs::of_file(file.path());
     let connection = cluster.connect().await?;
-    let field = Field {
+    let field = EndToEnd {
         server: "the embedded API server".into(),
         approver: connection.config.clone(),
         config: connection.config,
@@ -206,7 +206,7 @@ async fn on_cluster(args: &OnClusterArgs) -> Result<Option<Benchmark>> {
     let own = args.daemon_kubeconfig.as_deref().map(ClusterArgs::of_file);
     let own = own.as_ref().unwrap_or(&args.cluster);
     let launch = Launch::new(args.plan.daemon.as_deref(), own)?;
-    let field = Field {
+    let field = EndToEnd {
         server: connection.server(),
         config: connection.config,
         approver: own.connect().await?.config,
@@ -214,7 +214,7 @@ async fn on_cluster(args: &OnClusterArgs) -> Result<Option<Benchmark>> {
     };
     let measured = interruptible(field.measure(&plan)).await;
     let cleared = fixtures::clear(&client).await.context("cannot clean up");
-    // What went wrong first is what is told.
+    // BenchCommand went wrong first is what is told.
     let measured = measured?;
     cleared?;
     Ok(measured)

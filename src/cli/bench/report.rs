@@ -131,8 +131,8 @@ pub(super) struct Run {
     /// The number of Nodes; in a backlog each has one request.
     pub(super) nodes: usize,
     /// Rates of a client that approves blindly, one for each number of connections.
-    pub(super) bare: Vec<Bare>,
-    pub(super) warden: Warden,
+    pub(super) bare: Vec<BaselineResult>,
+    pub(super) warden: DaemonResult,
     /// Requests that came steadily.
     pub(super) steady: Option<Steady>,
     /// The same, beside a node that posts many at once.
@@ -142,7 +142,7 @@ pub(super) struct Run {
 /// A client that sends each whole object back with a condition, blindly.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Bare {
+pub(super) struct BaselineResult {
     pub(super) connections: usize,
     /// Conditions that it wrote in a second.
     pub(super) per_second: f64,
@@ -151,7 +151,7 @@ pub(super) struct Bare {
 /// csr-warden with a backlog.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Warden {
+pub(super) struct DaemonResult {
     /// From its start to being ready, with the backlog there.
     pub(super) ready_after: Micros,
     /// Conditions that it wrote in a second, from being ready to the last.
@@ -319,14 +319,14 @@ mod tests {
     }
 
     fn run(nodes: usize, steady: Option<Steady>) -> Run {
-        let bare = |connections, per_second| Bare {
+        let bare = |connections, per_second| BaselineResult {
             connections,
             per_second,
         };
         Run {
             nodes,
             bare: vec![bare(1, 700.0), bare(32, 1000.0)],
-            warden: Warden {
+            warden: DaemonResult {
                 ready_after: Micros(48_000),
                 per_second: 1200.0,
                 cpu_per_request: Some(Micros(310)),

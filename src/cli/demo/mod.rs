@@ -40,12 +40,12 @@ use crate::cluster::protected_objects::KUBERNETES_SERVICE;
 use crate::controller::{Setup, WRITES_AT_ONCE};
 use crate::telemetry::health::Health;
 use apiserver_sim::{Options, Server};
-use lab::attacker::{self, Fate, fate};
+use lab::attacker::{self, AttackOutcome, outcome};
 use lab::fleet::{self, Event};
-use lab::forgery::{Forgery, Surroundings, Trick};
+use lab::forgery::{Forgery, ForgeryKind, Targets};
 use lab::kubelet::Kubelet;
 use lab::latency::shown;
-use lab::random::Choices;
+use lab::random::SeededRng;
 use lab::signer;
 
 /// Over how long the kubelets and attackers come, at most: so that a person can follow.
@@ -155,7 +155,7 @@ struct Cast<'a> {
 }
 
 type Kubelets = Vec<(Duration, Kubelet)>;
-type Strikes = JoinSet<Result<(Forgery, Fate)>>;
+type Strikes = JoinSet<Result<(Forgery, AttackOutcome)>>;
 
 impl Cast<'_> {
     async fn story(
@@ -175,7 +175,7 @@ impl Cast<'_> {
             "csr-warden has read it and is ready, as `csr-warden run` would be",
             "with the rights of its ServiceAccount in deploy/base",
         ]);
-        let mut choices = Choices::new(args.seed);
+        let mut choices = SeededRng::new(args.seed);
         let kubelets = self.kubelets(args, &mut choices).await?;
         let strikes = self.strikes(args, &mut choices).await?;
         screen.event(&[&tally::cast(args.nodes, args.attackers)]);
@@ -201,7 +201,7 @@ impl Cast<'_> {
     }
 
     /// Each with a client certificate of its own, one after the other.
-    async fn kubelets(&self, args: &DemoArgs, choices: &mut Choices) -> Result<Kubelets> {
+    async fn kubelets(&self, args: &DemoArgs, choices: &mut SeededRng) -> Result<Kubelets> {
         let nodes = usize::from(args.nodes);
         let mut kubelets = Vec::with_capacity(nodes);
         for index in 1..=nodes {
@@ -222,36 +222,36 @@ impl Cast<'_> {
         Ok(kubelets)
     }
 
-    async fn strikes(&self, args: &DemoArgs, choices: &mut Choices) -> Result<Strikes> {
+    async fn strikes(&self, args: &DemoArgs, choices: &mut SeededRng) -> Result<Strikes> {
         let surroundings = self.surroundings(args.nodes.into()).await?;
         let attackers = usize::from(args.attackers);
-        let tricks = Trick::some(attackers, choices);
+        let tricks = ForgeryKind::some(attackers, choices);
         let mut strikes = JoinSet::new();
-        for (index, trick) in (1..).zip(tricks) {
+        for (index, kind) in (1..).zip(tricks) {
             let node = format!("{ROGUE}{index}");
             let user = format!("system:node:{node}");
             let config = config(self.server, &user, &["system:nodes"]).await?;
             let own = rogue_address(index);
-            let forgery = Forgery::new(trick, (node, own), &surroundings, choices);
+            let forgery = Forgery::new(kind, (node, own), &surroundings, choices);
             let delay = arrival(index, attackers, choices);
             let admin = self.client.clone();
             strikes.spawn(async move {
                 sleep(delay).await;
-                attacker::victim_approved(&admin, &forgery).await?;
-                attacker::lie_in_wait(&admin, &forgery).await?;
-                let fate = attacker::strike(&Client::try_from(config)?, &forgery).await?;
+                attacker::wait_for_victim_approval(&admin, &forgery).await?;
+                attacker::wait_for_victim(&admin, &forgery).await?;
+                let fate = attacker::attack(&Client::try_from(config)?, &forgery).await?;
                 Ok((forgery, fate))
             });
         }
         Ok(strikes)
     }
 
-    async fn surroundings(&self, nodes: usize) -> Result<Surroundings> {
+    async fn surroundings(&self, nodes: usize) -> Result<Targets> {
         let (namespace, name) = KUBERNETES_SERVICE;
         let services: Api<Service> = Api::namespaced(self.client.clone(), namespace);
         let spec = services.get(name).await?.spec.unwrap_or_default();
         let service = spec.cluster_ip.unwrap_or_default();
-        Ok(Surroundings {
+        Ok(Targets {
             service: service
                 .parse()
                 .context("the address of the Service kubernetes")?,
@@ -280,7 +280,7 @@ impl Cast<'_> {
                 Some(event) = told.recv() => self.tell(tally, event),
                 Some(struck) = strikes.join_next() => {
                     let (forgery, fate) = struck.context("an attacker has stopped")??;
-                    let says = format!("{} {}, {}", forgery.node, forgery.says(), forgery.aim());
+                    let says = format!("{} {}, {}", forgery.node, forgery.description(), forgery.purpose());
                     let mut parts = vec![says];
                     parts.extend(tally::told(&fate));
                     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
@@ -348,7 +348,7 @@ async fn config(server: &Server, user: &str, groups: &[&str]) -> Result<Config> 
 }
 
 /// When number `index` of so many comes: one after the other, not quite evenly.
-fn arrival(index: usize, count: usize, choices: &mut Choices) -> Duration {
+fn arrival(index: usize, count: usize, choices: &mut SeededRng) -> Duration {
     let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
     let before = f64::from(u32::try_from(index.saturating_sub(1)).unwrap_or(u32::MAX));
     let span = (BETWEEN * count).min(LONGEST_ARRIVAL);
@@ -369,7 +369,7 @@ async fn approved_forgeries(client: &Client) -> Result<usize> {
     let is_approved_forgery = |request: &&CertificateSigningRequest| {
         let by = request.spec.username.as_deref().unwrap_or_default();
         let node = by.strip_prefix("system:node:").unwrap_or_default();
-        node.starts_with(ROGUE) && fate(request, Duration::ZERO) == Some(Fate::Approved)
+        node.starts_with(ROGUE) && outcome(request, Duration::ZERO) == Some(AttackOutcome::Approved)
     };
     Ok(all.iter().filter(is_approved_forgery).count())
 }

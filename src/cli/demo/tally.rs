@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::screen::{Screen, Style, wrap};
 use judge::finding::Code;
-use lab::attacker::Fate;
+use lab::attacker::AttackOutcome;
 use lab::latency::{Latencies, shown};
 
 /// Cells of the bar.
@@ -17,7 +17,7 @@ pub(super) struct Tally {
     attackers: usize,
     served: BTreeSet<String>,
     latencies: Latencies,
-    fates: Vec<Fate>,
+    fates: Vec<AttackOutcome>,
     /// Forgeries that are approved or issued, by what the API server says.
     approved: usize,
 }
@@ -50,8 +50,8 @@ impl Tally {
     }
 
     /// A forgery has come to its end.
-    pub(super) fn struck(&mut self, fate: Fate) {
-        self.approved += usize::from(fate == Fate::Approved);
+    pub(super) fn struck(&mut self, fate: AttackOutcome) {
+        self.approved += usize::from(fate == AttackOutcome::Approved);
         self.fates.push(fate);
     }
 
@@ -71,7 +71,7 @@ impl Tally {
     }
 
     fn denied(&self) -> usize {
-        let denied = |fate: &&Fate| matches!(fate, Fate::Denied { .. });
+        let denied = |fate: &&AttackOutcome| matches!(fate, AttackOutcome::Denied { .. });
         self.fates.iter().filter(denied).count()
     }
 
@@ -162,9 +162,10 @@ impl Tally {
 
     /// Forgeries that were neither denied nor approved.
     fn others(&self) -> Vec<String> {
-        let count = |wanted: fn(&Fate) -> bool| self.fates.iter().filter(|f| wanted(f)).count();
-        let pending = count(|fate| matches!(fate, Fate::Pending));
-        let refused = count(|fate| matches!(fate, Fate::Refused(_)));
+        let count =
+            |wanted: fn(&AttackOutcome) -> bool| self.fates.iter().filter(|f| wanted(f)).count();
+        let pending = count(|fate| matches!(fate, AttackOutcome::Pending));
+        let refused = count(|fate| matches!(fate, AttackOutcome::Refused(_)));
         let mut lines = Vec::new();
         if pending > 0 {
             lines.push(format!(
@@ -181,7 +182,7 @@ impl Tally {
     fn reasons(&self, screen: &Screen) -> Vec<String> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for fate in &self.fates {
-            if let Fate::Denied { code, .. } = fate {
+            if let AttackOutcome::Denied { code, .. } = fate {
                 *counts.entry(code).or_default() += 1;
             }
         }
@@ -226,9 +227,9 @@ pub(super) fn cast(kubelets: u16, attackers: u16) -> String {
 }
 
 /// What came of one forgery, a sentence for each line.
-pub(super) fn told(fate: &Fate) -> Vec<String> {
+pub(super) fn told(fate: &AttackOutcome) -> Vec<String> {
     match fate {
-        Fate::Denied {
+        AttackOutcome::Denied {
             code,
             detail,
             after,
@@ -236,8 +237,8 @@ pub(super) fn told(fate: &Fate) -> Vec<String> {
             format!("denied in {}: {code}", shown(*after)),
             detail.clone(),
         ],
-        Fate::Approved => vec!["APPROVED, which must never be".to_owned()],
-        Fate::Pending => vec!["left waiting, and so without a certificate".to_owned()],
-        Fate::Refused(why) => vec![format!("not taken by the API server: {why}")],
+        AttackOutcome::Approved => vec!["APPROVED, which must never be".to_owned()],
+        AttackOutcome::Pending => vec!["left waiting, and so without a certificate".to_owned()],
+        AttackOutcome::Refused(why) => vec![format!("not taken by the API server: {why}")],
     }
 }

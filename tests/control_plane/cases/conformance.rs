@@ -32,8 +32,8 @@ use serde_json::Value;
 use crate::{Case, Needs};
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
-use exchange::{Record, Users};
-use known_differences::Known;
+use exchange::{Recorder, Users};
+use known_differences::KnownDifference;
 use protobuf::Encoded;
 
 pub fn cases() -> Vec<Case> {
@@ -46,7 +46,7 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             "conformance_kubectl_on_the_embedded_api_server",
             Needs::Nothing,
-            kubectl::says_the_same,
+            kubectl::same_output,
         ),
         Case::new(
             "conformance_daemon_on_the_embedded_api_server",
@@ -100,22 +100,24 @@ async fn client(server: &Server, user: &str, groups: &[&str]) -> Result<Client> 
 
 /// All cases, one after the other, as each rests on what those before have left.
 async fn observe(users: &Users, encoded: &[Encoded]) -> Result<BTreeMap<String, Value>> {
-    let mut record = Record::new(users);
-    objects::observe(&mut record).await.context("objects")?;
-    patches::observe(&mut record).await.context("patches")?;
-    lists::observe(&mut record).await.context("lists")?;
-    deletions::observe(&mut record).await.context("deletions")?;
-    formats::observe(&mut record).await.context("formats")?;
-    protobuf::observe(&mut record, encoded)
+    let mut recorder = Recorder::new(users);
+    objects::observe(&mut recorder).await.context("objects")?;
+    patches::observe(&mut recorder).await.context("patches")?;
+    lists::observe(&mut recorder).await.context("lists")?;
+    deletions::observe(&mut recorder)
+        .await
+        .context("deletions")?;
+    formats::observe(&mut recorder).await.context("formats")?;
+    protobuf::observe(&mut recorder, encoded)
         .await
         .context("protobuf")?;
-    fields::observe(&mut record).await.context("fields")?;
-    requests::observe(&mut record).await.context("requests")?;
-    authorization::observe(&mut record)
+    fields::observe(&mut recorder).await.context("fields")?;
+    requests::observe(&mut recorder).await.context("requests")?;
+    authorization::observe(&mut recorder)
         .await
         .context("rights")?;
-    watches::observe(&mut record).await.context("watches")?;
-    Ok(record.facts)
+    watches::observe(&mut recorder).await.context("watches")?;
+    Ok(recorder.facts)
 }
 
 /// Prints the table; an error with every difference that is not known, and with every known one that does
@@ -123,7 +125,7 @@ async fn observe(users: &Users, encoded: &[Encoded]) -> Result<BTreeMap<String, 
 fn compare(
     real: &BTreeMap<String, Value>,
     embedded: &BTreeMap<String, Value>,
-    known: &[Known],
+    known: &[KnownDifference],
     least: usize,
 ) -> Result<()> {
     let mut different = Vec::new();
@@ -131,7 +133,7 @@ fn compare(
     different.extend(missing.map(|one| format!("{}: known to differ, but not observed", one.fact)));
     for (name, expected) in real {
         let found = embedded.get(name).unwrap_or(&Value::Null);
-        let verdict = match Known::find(known, name) {
+        let verdict = match KnownDifference::find(known, name) {
             Some(one) if one.is(expected, found) => format!("KNOWN     {name}: {}", one.reason),
             None if found == expected => format!("same      {name}"),
             Some(_) | None => {

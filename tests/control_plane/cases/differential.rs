@@ -69,16 +69,16 @@ type Counts = BTreeMap<&'static str, usize>;
 const WOULD_SIGN: &str = "Kubernetes would sign";
 
 /// A vector with all that does not depend on the bytes of its request, made once.
-struct Scene {
+struct SignedVector {
     vector: Vector,
     object: CsrObject,
     evidence: Evidence,
     policy: Policy,
 }
 
-impl Scene {
-    fn new(vector: Vector) -> Scene {
-        Scene {
+impl SignedVector {
+    fn new(vector: Vector) -> SignedVector {
+        SignedVector {
             object: vector.object(),
             evidence: vector.evidence(),
             policy: BasePolicy::Default.with(vector.policy.as_ref()),
@@ -88,10 +88,11 @@ impl Scene {
 }
 
 async fn vectors(assets: Arc<Assets>) -> Result<()> {
-    let scenes: Vec<Scene> = Vector::all().into_iter().map(Scene::new).collect();
-    let asked: Vec<(&Scene, String)> = scenes
+    let signed_vectors: Vec<SignedVector> =
+        Vector::all().into_iter().map(SignedVector::new).collect();
+    let asked: Vec<(&SignedVector, String)> = signed_vectors
         .iter()
-        .map(|scene| (scene, request_pem(&scene.vector.request)))
+        .map(|signed| (signed, request_pem(&signed.vector.request)))
         .collect();
     let counts = compare(&assets.reader, &asked)?;
     eprintln!("differential, vectors: {counts:?}");
@@ -106,19 +107,19 @@ async fn mutants(assets: Arc<Assets>) -> Result<()> {
     let (slow, fast): (Vec<_>, Vec<_>) = Vector::all()
         .into_iter()
         .filter(|vector| vector.expect.default.verdict == Decision::Approve)
-        // A scene has no order of events.
+        // A signed has no order of events.
         .filter(|vector| !vector.has_seen_order())
-        .filter_map(|vector| Some((Parent::of(&vector)?, Scene::new(vector))))
+        .filter_map(|vector| Some((Parent::of(&vector)?, SignedVector::new(vector))))
         .partition(|(parent, _)| !parent.is_fast);
     let counts = in_batches(wanted, |random, size| {
-        let asked: Vec<(&Scene, String)> = std::iter::repeat_with(|| {
+        let asked: Vec<(&SignedVector, String)> = std::iter::repeat_with(|| {
             let parents = if random.once_in(SLOW_ONES) {
                 &slow
             } else {
                 &fast
             };
-            let (parent, scene) = &parents[random.below(parents.len())];
-            Some((scene, parent.mutant(random)?))
+            let (parent, signed) = &parents[random.below(parents.len())];
+            Some((signed, parent.mutant(random)?))
         })
         .flatten()
         .take(size)
@@ -182,26 +183,26 @@ fn add(counts: &mut Counts, more: Counts) {
 }
 
 /// Judges each request, asks Kubernetes what it reads, and compares the approved ones.
-fn compare(reader: &Path, asked: &[(&Scene, String)]) -> Result<Counts> {
+fn compare(reader: &Path, asked: &[(&SignedVector, String)]) -> Result<Counts> {
     let questions: Vec<Question<'_>> = asked
         .iter()
-        .map(|(scene, pem)| Question {
+        .map(|(signed, pem)| Question {
             pem,
-            usages: &scene.object.usages,
+            usages: &signed.object.usages,
         })
         .collect();
     let answers: Vec<Answer> = ask(reader, &questions)?;
     let mut counts = Counts::new();
-    for ((scene, text), answer) in asked.iter().zip(answers) {
-        let request = Request::read(scene.object.clone(), text.as_bytes());
-        let judged = judge(&request, &scene.policy, &scene.evidence, now());
+    for ((signed, text), answer) in asked.iter().zip(answers) {
+        let request = Request::read(signed.object.clone(), text.as_bytes());
+        let judged = judge(&request, &signed.policy, &signed.evidence, now());
         let decision = judged.verdict.decision();
         *counts.entry(decision.as_str()).or_default() += 1;
         if answer.refused.is_empty() {
             *counts.entry(WOULD_SIGN).or_default() += 1;
         }
         if decision == Decision::Approve {
-            let vector = &scene.vector;
+            let vector = &signed.vector;
             same(request, &answer)
                 .with_context(|| format!("row {} `{}`\n{text}", vector.row, vector.title))?;
         }

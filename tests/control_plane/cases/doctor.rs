@@ -12,14 +12,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::node_user_cluster::{SOON, Scene};
+use super::node_user_cluster::{SOON, TestCluster};
 use crate::{BINARY, Case, Needs};
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
 use control_plane::install::Installation;
 use control_plane::kubelet_port::KubeletPort;
 use control_plane::netns;
-use environment::{Given, Kubelet};
+use environment::{Environment, Kubelet};
 
 const SCHEMA: &str = include_str!("../../../docs/schemas/doctor.json");
 
@@ -32,13 +32,13 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// What `doctor` said.
-struct Said {
+/// What `doctor` report.
+struct DoctorReport {
     code: i32,
     report: Value,
 }
 
-impl Said {
+impl DoctorReport {
     fn codes(&self) -> Vec<&str> {
         let mut codes: Vec<&str> = self.findings().map(|f| text(&f["code"])).collect();
         codes.sort_unstable();
@@ -56,7 +56,7 @@ impl Said {
     }
 
     /// The commands that mend a finding, without those that go on a node.
-    fn mend(&self, code: &str) -> Result<String> {
+    fn restore(&self, code: &str) -> Result<String> {
         let blocks = self.finding(code)?["mend"].as_array().context("mend")?;
         let block = blocks.iter().map(text).find(|one| one.contains("kubectl"));
         Ok(block.context("a command")?.to_owned())
@@ -88,7 +88,7 @@ async fn run(kubeconfig: &Path, args: &[&str]) -> Result<Output> {
 }
 
 /// What it says as JSON, held against the schema; and its text against the width of a terminal.
-async fn doctor(kubeconfig: &Path) -> Result<Said> {
+async fn doctor(kubeconfig: &Path) -> Result<DoctorReport> {
     let output = run(kubeconfig, &[]).await?;
     let shown = String::from_utf8(output.stdout)?;
     ensure!(!shown.contains('\x1b'), "colours without a terminal");
@@ -104,20 +104,20 @@ async fn doctor(kubeconfig: &Path) -> Result<Said> {
     let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA)?)?;
     let wrong: Vec<String> = schema.iter_errors(&report).map(|e| e.to_string()).collect();
     ensure!(wrong.is_empty(), "{wrong:?}");
-    Ok(Said {
+    Ok(DoctorReport {
         code: output.status.code().context("a code")?,
         report,
     })
 }
 
 /// Does what the finding says, as a person who pastes it into a shell.
-async fn mend(cluster: &Cluster, said: &Said, code: &str) -> Result<()> {
-    environment::shell(cluster, &said.mend(code)?).await?;
+async fn restore(cluster: &Cluster, report: &DoctorReport, code: &str) -> Result<()> {
+    environment::shell(cluster, &report.restore(code)?).await?;
     let after = doctor(cluster.admin_kubeconfig()).await?;
     ensure!(
         !after.codes().contains(&code),
         "{code} after\n{}",
-        said.mend(code)?
+        report.restore(code)?
     );
     Ok(())
 }
@@ -147,63 +147,73 @@ async fn healthy(assets: Arc<Assets>) -> Result<()> {
         ..options()
     };
     let cluster = Cluster::start(&assets, options).await?;
-    let scene = Scene {
+    let test_cluster = TestCluster {
         installation: Installation::apply(&cluster, Path::new(BINARY)).await?,
         admin: cluster.admin(),
         cluster,
     };
-    let mut daemon = scene.installation.start("csr-warden", &[])?;
+    let mut daemon = test_cluster.installation.start("csr-warden", &[])?;
     daemon.wait_ready(SOON).await?;
-    let given = Given::new(&scene.cluster);
+    let given = Environment::new(&test_cluster.cluster);
     given.kubelet_config("serverTLSBootstrap: true\n").await?;
     given
         .api_server_pod(&["--kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt"])
         .await?;
     let mut ports = Vec::new();
     for (name, ip) in [("n1", ADDRESSES[0]), ("n2", ADDRESSES[1])] {
-        let kubelet = Kubelet::join(&scene.cluster, name, ip).await?;
-        ports.push(kubelet.serve(&scene.cluster, &[ip], false).await?);
+        let kubelet = Kubelet::join(&test_cluster.cluster, name, ip).await?;
+        ports.push(kubelet.serve(&test_cluster.cluster, &[ip], false).await?);
     }
-    let said = doctor(scene.cluster.admin_kubeconfig()).await?;
-    said.expect(0, &[])?;
-    ensure!(said.report["severity"] == "ok", "{:#}", said.report);
+    let report = doctor(test_cluster.cluster.admin_kubeconfig()).await?;
+    report.expect(0, &[])?;
+    ensure!(report.report["severity"] == "ok", "{:#}", report.report);
 
     // A port that is closed is no problem of the cluster; what is behind it is not known.
     drop(ports.pop());
-    let said = doctor(scene.cluster.admin_kubeconfig()).await?;
-    said.expect(0, &["KubeletConfigUnseen", "KubeletUnreachable"])?;
-    ensure!(said.finding("KubeletUnreachable")?["objects"] == serde_json::json!(["n2"]));
+    let report = doctor(test_cluster.cluster.admin_kubeconfig()).await?;
+    report.expect(0, &["KubeletConfigUnseen", "KubeletUnreachable"])?;
+    ensure!(report.finding("KubeletUnreachable")?["objects"] == serde_json::json!(["n2"]));
 
-    // Whoever may read nothing is told which right is missing, and nothing is said to be wrong.
-    let stranger = scene.cluster.kubeconfig_for("stranger", &[])?;
-    let said = doctor(&stranger).await?;
-    ensure!(said.code == 0, "{:#}", said.report);
-    ensure!(said.report["severity"] == "unknown", "{:#}", said.report);
-    let rights = said.findings().filter(|one| one["code"] == "RightMissing");
-    ensure!(rights.count() >= 8, "{:?}", said.codes());
-    ensure!(said.codes().contains(&"NodeRestrictionUnknown"));
+    // Whoever may read nothing is told which right is missing, and nothing is report to be wrong.
+    let stranger = test_cluster.cluster.kubeconfig_for("stranger", &[])?;
+    let report = doctor(&stranger).await?;
+    ensure!(report.code == 0, "{:#}", report.report);
+    ensure!(
+        report.report["severity"] == "unknown",
+        "{:#}",
+        report.report
+    );
+    let rights = report
+        .findings()
+        .filter(|one| one["code"] == "RightMissing");
+    ensure!(rights.count() >= 8, "{:?}", report.codes());
+    ensure!(report.codes().contains(&"NodeRestrictionUnknown"));
     // Nodes cannot be listed, and the commands that are shown give the right to.
-    let nodes = said
+    let nodes = report
         .findings()
         .find(|one| text(&one["what"]).contains("list nodes"))
         .context("nodes")?;
     for block in nodes["mend"].as_array().into_iter().flatten() {
         let block = text(block).replace("NAME", "stranger");
-        environment::shell(&scene.cluster, &block).await?;
+        environment::shell(&test_cluster.cluster, &block).await?;
     }
-    let said = doctor(&stranger).await?;
-    ensure!(said.report["nodes"] == 2, "{:#}", said.report);
+    let report = doctor(&stranger).await?;
+    ensure!(report.report["nodes"] == 2, "{:#}", report.report);
 
     daemon.sigterm(Duration::from_secs(5)).await?;
-    let said = doctor(scene.cluster.admin_kubeconfig()).await?;
-    ensure!(said.codes().contains(&"WardenSilent"), "{:?}", said.codes());
-    ensure!(said.code == 1);
+    let report = doctor(test_cluster.cluster.admin_kubeconfig()).await?;
+    ensure!(
+        report.codes().contains(&"WardenSilent"),
+        "{:?}",
+        report.codes()
+    );
+    ensure!(report.code == 1);
     Ok(())
 }
 
 async fn fresh(assets: Arc<Assets>) -> Result<()> {
     let cluster = Cluster::start(&assets, options()).await?;
-    let given = Given::new(&cluster);
+    let given = Environment::new(&cluster);
     given.kubelet_config("").await?;
     given.api_server_pod(&["--allow-privileged=true"]).await?;
     let mut ports = Vec::new();
@@ -218,9 +228,9 @@ async fn fresh(assets: Arc<Assets>) -> Result<()> {
         "WardenAbsent",
     ];
     let with = |code: &'static str| [&[code], others.as_slice()].concat();
-    let said = doctor(cluster.admin_kubeconfig()).await?;
-    said.expect(1, &with("BootstrapOff"))?;
-    mend(&cluster, &said, "BootstrapOff").await?;
+    let report = doctor(cluster.admin_kubeconfig()).await?;
+    report.expect(1, &with("BootstrapOff"))?;
+    restore(&cluster, &report, "BootstrapOff").await?;
 
     for wrong in [
         "serverTLSBoostrap",
@@ -228,19 +238,19 @@ async fn fresh(assets: Arc<Assets>) -> Result<()> {
         "serverTLSBootstap",
     ] {
         given.kubelet_config(&format!("{wrong}: true\n")).await?;
-        let said = doctor(cluster.admin_kubeconfig()).await?;
-        said.expect(1, &with("BootstrapMisspelled"))?;
-        mend(&cluster, &said, "BootstrapMisspelled").await?;
+        let report = doctor(cluster.admin_kubeconfig()).await?;
+        report.expect(1, &with("BootstrapMisspelled"))?;
+        restore(&cluster, &report, "BootstrapMisspelled").await?;
     }
     given.kubelet_config("serverTLSBootstrap: false\n").await?;
-    let said = doctor(cluster.admin_kubeconfig()).await?;
-    said.expect(1, &with("BootstrapOff"))?;
-    mend(&cluster, &said, "BootstrapOff").await?;
+    let report = doctor(cluster.admin_kubeconfig()).await?;
+    report.expect(1, &with("BootstrapOff"))?;
+    restore(&cluster, &report, "BootstrapOff").await?;
     given
         .kubelet_config("serverTLSBootstrap: \"true\"\n")
         .await?;
-    let said = doctor(cluster.admin_kubeconfig()).await?;
-    said.expect(1, &with("KubeletConfigUnreadable"))?;
+    let report = doctor(cluster.admin_kubeconfig()).await?;
+    report.expect(1, &with("KubeletConfigUnreadable"))?;
     Ok(())
 }
 
@@ -250,9 +260,9 @@ async fn blind(assets: Arc<Assets>) -> Result<()> {
         ..options()
     };
     let cluster = Cluster::start(&assets, options).await?;
-    let given = Given::new(&cluster);
+    let given = Environment::new(&cluster);
     given.blind_approver().await?;
-    given.careless_metrics().await?;
+    given.insecure_metrics_server().await?;
     // One got what it asked for, one got an address that is not its own, one has nothing yet.
     let mut ports = Vec::new();
     let right = Kubelet::join(&cluster, "n1", ADDRESSES[0]).await?;
@@ -262,7 +272,7 @@ async fn blind(assets: Arc<Assets>) -> Result<()> {
     ports.push(wrong.serve(&cluster, &[stolen], true).await?);
     let none = Kubelet::join(&cluster, "n3", ADDRESSES[2]).await?;
     ports.push(KubeletPort::without_certificate(none.port).await?);
-    let said = doctor(cluster.admin_kubeconfig()).await?;
+    let report = doctor(cluster.admin_kubeconfig()).await?;
     let expected = [
         "ApiServerUnseen",
         "ApprovedByOthers",
@@ -276,12 +286,12 @@ async fn blind(assets: Arc<Assets>) -> Result<()> {
         "OtherApprover",
         "WardenAbsent",
     ];
-    said.expect(1, &expected)?;
-    let wrong = said.finding("KubeletWrongNames")?;
+    report.expect(1, &expected)?;
+    let wrong = report.finding("KubeletWrongNames")?;
     ensure!(wrong["objects"] == serde_json::json!(["n2"]), "{wrong}");
     ensure!(text(&wrong["what"]).contains("10.96.0.1"), "{wrong}");
     for code in ["OtherApprover", "MayApprove", "MetricsServerInsecure"] {
-        mend(&cluster, &said, code).await?;
+        restore(&cluster, &report, code).await?;
     }
 
     // Nothing is written, also not by the dry run.
@@ -317,9 +327,9 @@ async fn plugin(assets: Arc<Assets>) -> Result<()> {
             .args(args)
             .env("PATH", dir.path())
             .output()?;
-        let mut said = output.stdout;
-        said.extend(output.stderr);
-        Ok((output.status.success(), String::from_utf8(said)?))
+        let mut report = output.stdout;
+        report.extend(output.stderr);
+        Ok((output.status.success(), String::from_utf8(report)?))
     };
     let (good, help) = kubectl(&["csr-warden", "--help"])?;
     ensure!(

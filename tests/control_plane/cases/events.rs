@@ -9,9 +9,9 @@ use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 
-use super::node_user_cluster::{SOON, Scene};
+use super::node_user_cluster::{SOON, TestCluster};
 use crate::{Case, Needs};
-use control_plane::GLANCE;
+use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;
 
 const SERVICE: &str = "10.96.0.77";
@@ -21,38 +21,40 @@ const EACH_SERIES: Duration = Duration::from_secs(10);
 
 pub fn cases() -> Vec<Case> {
     vec![Case::new(
-        "events_tell_of_denials_without_a_flood",
+        "events_report_denials_without_a_flood",
         Needs::Nothing,
-        tell_of_denials,
+        report_denials,
     )]
 }
 
-async fn tell_of_denials(assets: Arc<Assets>) -> Result<()> {
-    let scene = Scene::new(&assets).await?;
-    let mut daemon = scene.installation.start("csr-warden", &[])?;
+async fn report_denials(assets: Arc<Assets>) -> Result<()> {
+    let test_cluster = TestCluster::new(&assets).await?;
+    let mut daemon = test_cluster.installation.start("csr-warden", &[])?;
     daemon.wait_ready(SOON).await?;
-    let thief = scene.node("thief", &["10.0.0.66", SERVICE]).await?;
-    let honest = scene.node("honest", &["10.0.0.1"]).await?;
-    scene.ask(&honest, "genuine", &["10.0.0.1"]).await?;
-    scene.is_approved("genuine").await?;
+    let thief = test_cluster.node("thief", &["10.0.0.66", SERVICE]).await?;
+    let honest = test_cluster.node("honest", &["10.0.0.1"]).await?;
+    test_cluster.ask(&honest, "genuine", &["10.0.0.1"]).await?;
+    test_cluster.is_approved("genuine").await?;
 
     let forge = async |number: i32| {
         let name = format!("forged-{number}");
-        scene.ask(&thief, &name, &["10.0.0.66", SERVICE]).await
+        test_cluster
+            .ask(&thief, &name, &["10.0.0.66", SERVICE])
+            .await
     };
     let begun = Instant::now();
     forge(1).await?;
-    wait(&scene, "Node", |found| found.len() == 1).await?;
+    wait(&test_cluster, "Node", |found| found.len() == 1).await?;
     for number in 2..=FORGERIES {
         forge(number).await?;
     }
-    let nodes = wait(&scene, "Node", |found| counts(found) == FORGERIES).await?;
+    let nodes = wait(&test_cluster, "Node", |found| counts(found) == FORGERIES).await?;
     ensure!(nodes.len() == 1, "{nodes:#?}");
-    let patched = patches(&scene).await?;
+    let patched = patches(&test_cluster).await?;
     let most = begun.elapsed().as_secs() / EACH_SERIES.as_secs() + 1;
     ensure!(patched <= most, "{patched} patches, {most} at most");
 
-    let requests = wait(&scene, "CertificateSigningRequest", |found| {
+    let requests = wait(&test_cluster, "CertificateSigningRequest", |found| {
         counts(found) >= FORGERIES
     })
     .await?;
@@ -62,30 +64,32 @@ async fn tell_of_denials(assets: Arc<Assets>) -> Result<()> {
     expected.sort();
     ensure!(names == expected, "{names:?}");
 
-    let line = described(&scene, "node", "thief").await?;
+    let line = described(&test_cluster, "node", "thief").await?;
     ensure!(line.contains(&format!("(x{FORGERIES} over ")), "{line}");
     ensure!(line.contains("first in request forged-1: csr-"), "{line}");
     // As docs/runbooks.md looks for them.
     let selector = "--field-selector=involvedObject.kind=Node,source=csr-warden";
     let listed = ["get", "events", "-n", "default", "--no-headers", selector];
-    let listed = scene.cluster.kubectl(&listed).await?;
+    let listed = test_cluster.cluster.kubectl(&listed).await?;
     ensure!(listed.contains(" node/thief "), "{listed}");
     ensure!(listed.lines().count() == 1, "{listed}");
-    let line = described(&scene, "csr", "forged-7").await?;
+    let line = described(&test_cluster, "csr", "forged-7").await?;
     ensure!(line.contains(SERVICE), "{line}");
-    let honest = scene.cluster.kubectl(&["describe", "node", "honest"]);
+    let honest = test_cluster
+        .cluster
+        .kubectl(&["describe", "node", "honest"]);
     let honest = honest.await?;
     ensure!(!honest.contains("SanServiceAddress"), "{honest}");
 
     // An Event that is gone is followed by another, which counts anew.
-    let api: Api<Event> = Api::default_namespaced(scene.admin.clone());
+    let api: Api<Event> = Api::default_namespaced(test_cluster.admin.clone());
     let first = nodes.first().and_then(|event| event.metadata.name.clone());
     let first = first.context("name")?;
     api.delete(&first, &DeleteParams::default()).await?;
     forge(FORGERIES + 1).await?;
-    let nodes = wait(&scene, "Node", |found| !found.is_empty()).await?;
+    let nodes = wait(&test_cluster, "Node", |found| !found.is_empty()).await?;
     ensure!(counts(&nodes) == 1, "{nodes:#?}");
-    let line = described(&scene, "node", "thief").await?;
+    let line = described(&test_cluster, "node", "thief").await?;
     ensure!(line.contains("first in request forged-21: csr-"), "{line}");
 
     daemon.sigterm(Duration::from_secs(5)).await?;
@@ -106,8 +110,12 @@ fn counts(events: &[Event]) -> i32 {
 }
 
 /// Waits for Events about objects of this kind.
-async fn wait(scene: &Scene, kind: &str, arrived: impl Fn(&[Event]) -> bool) -> Result<Vec<Event>> {
-    let api: Api<Event> = Api::default_namespaced(scene.admin.clone());
+async fn wait(
+    test_cluster: &TestCluster,
+    kind: &str,
+    arrived: impl Fn(&[Event]) -> bool,
+) -> Result<Vec<Event>> {
+    let api: Api<Event> = Api::default_namespaced(test_cluster.admin.clone());
     let begun = Instant::now();
     loop {
         let mut found = api.list(&ListParams::default()).await?.items;
@@ -120,13 +128,16 @@ async fn wait(scene: &Scene, kind: &str, arrived: impl Fn(&[Event]) -> bool) -> 
             return Ok(found);
         }
         ensure!(begun.elapsed() < SOON, "{found:#?}");
-        tokio::time::sleep(GLANCE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 /// How often Events were patched, as the API server has counted.
-async fn patches(scene: &Scene) -> Result<u64> {
-    let metrics = scene.cluster.kubectl(&["get", "--raw", "/metrics"]).await?;
+async fn patches(test_cluster: &TestCluster) -> Result<u64> {
+    let metrics = test_cluster
+        .cluster
+        .kubectl(&["get", "--raw", "/metrics"])
+        .await?;
     let is_patch = |line: &&str| {
         line.starts_with("apiserver_request_total{")
             && line.contains("resource=\"events\"")
@@ -146,8 +157,11 @@ async fn patches(scene: &Scene) -> Result<u64> {
 }
 
 /// The line of the denials in what `kubectl describe` prints.
-async fn described(scene: &Scene, kind: &str, name: &str) -> Result<String> {
-    let text = scene.cluster.kubectl(&["describe", kind, name]).await?;
+async fn described(test_cluster: &TestCluster, kind: &str, name: &str) -> Result<String> {
+    let text = test_cluster
+        .cluster
+        .kubectl(&["describe", kind, name])
+        .await?;
     let (_, events) = text.split_once("\nEvents:").context("Events")?;
     let mut lines = events.lines().filter(|line| line.contains(" csr-warden "));
     let line = lines.next().with_context(|| text.clone())?;

@@ -10,11 +10,11 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::node_user_cluster::{SOON, Scene};
+use super::node_user_cluster::{SOON, TestCluster};
 use crate::{Case, Needs};
 use control_plane::assets::Assets;
 use control_plane::kubelet_port::{KubeletPort, request};
-use control_plane::node_user::{Ask, issued};
+use control_plane::node_user::{NewRequest, issued};
 use control_plane::process::{Launch, Process};
 use control_plane::{netns, ports};
 
@@ -100,81 +100,89 @@ fn whole(sources: &Value, proof: &Value) -> String {
 }
 
 async fn dns(assets: Arc<Assets>) -> Result<()> {
-    let scene = Scene::new(&assets).await?;
-    let dir = scene.cluster.dir();
+    let test_cluster = TestCluster::new(&assets).await?;
+    let dir = test_cluster.cluster.dir();
     let mut server = DnsServer::start(dir)?;
     let file = dir.join("dns.yaml");
     std::fs::write(&file, policy(server.address, "Optional"))?;
     let path = file.to_str().context("a path that is no text")?;
-    let mut daemon = scene
+    let mut daemon = test_cluster
         .installation
         .start("csr-warden", &["--policy", path])?;
     daemon.wait_ready(SOON).await?;
 
     // Late, and there.
-    let user = scene.node("n1", &["10.0.0.1"]).await?;
-    scene.ask(&user, "late", &["10.0.0.1"]).await?;
-    scene.waits(&daemon, "late", &["SanUncorroborated"]).await?;
+    let user = test_cluster.node("n1", &["10.0.0.1"]).await?;
+    test_cluster.ask(&user, "late", &["10.0.0.1"]).await?;
+    test_cluster
+        .waits(&daemon, "late", &["SanUncorroborated"])
+        .await?;
     server.knows("10.0.0.1 n1.nodes.example\n")?;
-    scene.is_approved("late").await?;
+    test_cluster.is_approved("late").await?;
 
     // The attack that beats the default policy: an address that nobody claims.
-    let thief = scene.node("n2", &["10.0.0.2", "10.0.0.77"]).await?;
+    let thief = test_cluster.node("n2", &["10.0.0.2", "10.0.0.77"]).await?;
     server.knows("10.0.0.1 n1.nodes.example\n10.0.0.2 n2.nodes.example\n")?;
     let asked = ["10.0.0.2", "10.0.0.77"];
-    scene.ask(&thief, "stolen", &asked).await?;
-    scene
+    test_cluster.ask(&thief, "stolen", &asked).await?;
+    test_cluster
         .waits(&daemon, "stolen", &["SanUncorroborated"])
         .await?;
 
     // A contradiction.
-    let liar = scene.node("n3", &["10.0.0.3"]).await?;
+    let liar = test_cluster.node("n3", &["10.0.0.3"]).await?;
     server.knows("10.0.0.9 n3.nodes.example\n10.0.0.4 n4.nodes.example\n")?;
-    scene.ask(&liar, "contradicted", &["10.0.0.3"]).await?;
-    scene
+    test_cluster
+        .ask(&liar, "contradicted", &["10.0.0.3"])
+        .await?;
+    test_cluster
         .is_denied(&daemon, "contradicted", &["SanContradicted"])
         .await?;
 
     // Frozen, then back: a request waits with the reason, and none is denied.
-    let patient = scene.node("n4", &["10.0.0.4"]).await?;
+    let patient = test_cluster.node("n4", &["10.0.0.4"]).await?;
     server.process.pause()?;
-    scene.ask(&patient, "frozen", &["10.0.0.4"]).await?;
-    scene.waits(&daemon, "frozen", &["SourceUnready"]).await?;
+    test_cluster.ask(&patient, "frozen", &["10.0.0.4"]).await?;
+    test_cluster
+        .waits(&daemon, "frozen", &["SourceUnready"])
+        .await?;
     let errors = "csr_warden_source_errors_total{source=\"dns\"}";
     daemon
-        .wait_says("DNS cannot be asked for n4.nodes.example", SOON)
+        .wait_for_log("DNS cannot be asked for n4.nodes.example", SOON)
         .await?;
     ensure!(
         daemon.metric(errors).await? > 0,
         "the failure is not counted"
     );
     server.process.resume()?;
-    scene.is_approved("frozen").await?;
+    test_cluster.is_approved("frozen").await?;
 
     // Gone, and back.
-    let gone = scene.node("n6", &["10.0.0.6"]).await?;
+    let gone = test_cluster.node("n6", &["10.0.0.6"]).await?;
     server.knows("10.0.0.6 n6.nodes.example\n10.0.0.7 n7.nodes.example\n")?;
     server.process.kill()?;
-    scene.ask(&gone, "gone", &["10.0.0.6"]).await?;
-    scene.waits(&daemon, "gone", &["SourceUnready"]).await?;
+    test_cluster.ask(&gone, "gone", &["10.0.0.6"]).await?;
+    test_cluster
+        .waits(&daemon, "gone", &["SourceUnready"])
+        .await?;
     server.process.start()?;
-    scene.is_approved("gone").await?;
+    test_cluster.is_approved("gone").await?;
 
     // And back from the address to the name.
     std::fs::write(&file, policy(server.address, "Required"))?;
-    daemon.wait_says("policy read anew", SOON).await?;
-    let both = scene.node("n7", &["10.0.0.7"]).await?;
-    scene.ask(&both, "reverse", &["10.0.0.7"]).await?;
-    scene.is_approved("reverse").await?;
+    daemon.wait_for_log("policy read anew", SOON).await?;
+    let both = test_cluster.node("n7", &["10.0.0.7"]).await?;
+    test_cluster.ask(&both, "reverse", &["10.0.0.7"]).await?;
+    test_cluster.is_approved("reverse").await?;
     // More addresses than a datagram holds. Last, since dnsmasq keeps a process for it that has its
     // port too.
-    let many = scene.node("n5", &["10.0.5.40"]).await?;
+    let many = test_cluster.node("n5", &["10.0.5.40"]).await?;
     let lines: String = (1..60)
         .map(|last| format!("10.0.5.{last} n5.nodes.example\n"))
         .collect();
     server.knows(&lines)?;
-    scene.ask(&many, "by-tcp", &["10.0.5.40"]).await?;
-    scene.is_approved("by-tcp").await?;
+    test_cluster.ask(&many, "by-tcp", &["10.0.5.40"]).await?;
+    test_cluster.is_approved("by-tcp").await?;
     daemon.sigterm(Duration::from_secs(5)).await?;
     Ok(())
 }
@@ -184,8 +192,8 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
     netns::add(one)?;
     netns::add(two)?;
     let [port] = ports::free::<1>()?;
-    let scene = Scene::new(&assets).await?;
-    let dir = scene.cluster.dir();
+    let test_cluster = TestCluster::new(&assets).await?;
+    let dir = test_cluster.cluster.dir();
     let inventory = json!({
         "apiVersion": "csr-warden.dev/v1beta1",
         "kind": "Inventory",
@@ -206,11 +214,11 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
         args.push(format!("--{name}={}", file.display()));
     }
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let mut daemon = scene.installation.start("csr-warden", &args)?;
+    let mut daemon = test_cluster.installation.start("csr-warden", &args)?;
     daemon.wait_ready(SOON).await?;
 
     // Nothing to renew yet: a person approves, and the signer signs.
-    let user = scene
+    let user = test_cluster
         .node("n1", &[&one.to_string(), &two.to_string()])
         .await?;
     let name = "InternalDNS n1.other.example";
@@ -222,20 +230,22 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
         .await?;
     let names = ["n1", "n1.other.example"];
     let (pem, key) = request("n1", &names, &[one, two])?;
-    user.post(&Ask::new("first", pem)).await?;
-    scene.waits(&daemon, "first", &["SourceUnready"]).await?;
-    daemon.wait_says("Connection refused", SOON).await?;
-    scene
+    user.post(&NewRequest::new("first", pem)).await?;
+    test_cluster
+        .waits(&daemon, "first", &["SourceUnready"])
+        .await?;
+    daemon.wait_for_log("Connection refused", SOON).await?;
+    test_cluster
         .cluster
         .kubectl(&["certificate", "approve", "first"])
         .await?;
-    let chain = issued(&scene.admin, "first").await?;
+    let chain = issued(&test_cluster.admin, "first").await?;
 
     // A renewal of what is shown, and of one name more.
     let kubelet = KubeletPort::start((one, port).into(), &chain, &key, true).await?;
     let (pem, _) = request("n1", &names, &[one, two])?;
-    user.post(&Ask::new("renewal", pem)).await?;
-    scene.is_approved("renewal").await?;
+    user.post(&NewRequest::new("renewal", pem)).await?;
+    test_cluster.is_approved("renewal").await?;
     let more = "InternalDNS n1.new.example";
     user.report(
         &[
@@ -246,26 +256,28 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
     )
     .await?;
     let (pem, _) = request("n1", &["n1", "n1.other.example", "n1.new.example"], &[one])?;
-    user.post(&Ask::new("more", pem)).await?;
-    scene.waits(&daemon, "more", &["SanUncorroborated"]).await?;
+    user.post(&NewRequest::new("more", pem)).await?;
+    test_cluster
+        .waits(&daemon, "more", &["SanUncorroborated"])
+        .await?;
     drop(kubelet);
 
     // The address has become another node's, and the first one still answers there.
-    let other = scene.node("n2", &[&two.to_string()]).await?;
+    let other = test_cluster.node("n2", &[&two.to_string()]).await?;
     let name = "InternalDNS n2.other.example".to_owned();
     other
         .report(&["Hostname n2".into(), format!("InternalIP {two}"), name])
         .await?;
     let still = KubeletPort::start((two, port).into(), &chain, &key, true).await?;
     let (pem, _) = request("n2", &["n2", "n2.other.example"], &[two])?;
-    other.post(&Ask::new("moved", pem)).await?;
-    scene
+    other.post(&NewRequest::new("moved", pem)).await?;
+    test_cluster
         .is_denied(&daemon, "moved", &["SanContradicted"])
         .await?;
     drop(still);
 
     // A certificate that nobody has signed says nothing.
-    let third = scene.node("n3", &[&one.to_string()]).await?;
+    let third = test_cluster.node("n3", &[&one.to_string()]).await?;
     user.report(&["Hostname n1"]).await?;
     let name = "InternalDNS n3.other.example".to_owned();
     third
@@ -281,8 +293,8 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
     )
     .await?;
     let (pem, _) = request("n3", &["n3", "n3.other.example"], &[one])?;
-    third.post(&Ask::new("self-signed", pem)).await?;
-    scene
+    third.post(&NewRequest::new("self-signed", pem)).await?;
+    test_cluster
         .waits(&daemon, "self-signed", &["SanUncorroborated"])
         .await?;
     daemon.sigterm(Duration::from_secs(5)).await?;

@@ -12,14 +12,14 @@ use kube::Api;
 use kube::api::ListParams;
 
 use crate::{BINARY, Case, Needs};
-use control_plane::GLANCE;
+use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;
 use control_plane::bound_token::BoundToken;
 use control_plane::cluster::{Cluster, Options, START_DEADLINE};
 use control_plane::daemon::Daemon;
 use control_plane::fleet::{self, Fleet};
 use control_plane::install::Installation;
-use control_plane::tcp_relay::Link;
+use control_plane::tcp_relay::TcpRelay;
 
 const SOON: Duration = Duration::from_secs(60);
 /// Kubelets that could not even ask come back later and later.
@@ -66,14 +66,14 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// A cluster, a daemon that is ready, and kubelets of which some have been served.
-struct Site {
+struct FaultCluster {
     // Dropped in this order: clients before what they talk to.
     fleet: Fleet,
     daemon: Daemon,
     cluster: Cluster,
 }
 
-impl Site {
+impl FaultCluster {
     async fn start(assets: &Assets) -> Result<Self> {
         let cluster = Cluster::start(assets, Options::default()).await?;
         let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
@@ -87,7 +87,7 @@ impl Site {
         let begun = Instant::now();
         while fleet.issued().len() < 5 {
             ensure!(begun.elapsed() < SOON, "nobody is served");
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(Self {
             fleet,
@@ -158,31 +158,32 @@ async fn consistent(cluster: &Cluster, daemon: &Daemon) -> Result<()> {
 }
 
 async fn api_server_killed(assets: Arc<Assets>) -> Result<()> {
-    let mut site = Site::start(&assets).await?;
-    site.cluster.api_server.kill()?;
-    site.cluster.api_server.start()?;
-    site.cluster.ready(START_DEADLINE).await?;
-    site.recovers().await
+    let mut cluster = FaultCluster::start(&assets).await?;
+    cluster.cluster.api_server.kill()?;
+    cluster.cluster.api_server.start()?;
+    cluster.cluster.ready(START_DEADLINE).await?;
+    cluster.recovers().await
 }
 
 async fn api_server_frozen(assets: Arc<Assets>) -> Result<()> {
-    let mut site = Site::start(&assets).await?;
-    site.cluster.api_server.pause()?;
+    let mut cluster = FaultCluster::start(&assets).await?;
+    cluster.cluster.api_server.pause()?;
     tokio::time::sleep(FROZEN).await;
-    site.cluster.api_server.resume()?;
-    site.cluster.ready(START_DEADLINE).await?;
-    site.recovers().await
+    cluster.cluster.api_server.resume()?;
+    cluster.cluster.ready(START_DEADLINE).await?;
+    cluster.recovers().await
 }
 
 async fn etcd_killed(assets: Arc<Assets>) -> Result<()> {
-    let mut site = Site::start(&assets).await?;
-    site.cluster.etcd.kill()?;
-    site.daemon
-        .wait_says("cannot read or renew the Lease", SOON)
+    let mut cluster = FaultCluster::start(&assets).await?;
+    cluster.cluster.etcd.kill()?;
+    cluster
+        .daemon
+        .wait_for_log("cannot read or renew the Lease", SOON)
         .await?;
-    site.cluster.etcd.start()?;
-    site.cluster.ready(START_DEADLINE).await?;
-    site.recovers().await
+    cluster.cluster.etcd.start()?;
+    cluster.cluster.ready(START_DEADLINE).await?;
+    cluster.recovers().await
 }
 
 /// An API server that refuses streaming lists, as that of Kubernetes 1.33 does, is listed page by
@@ -247,7 +248,7 @@ async fn history_compacted(assets: Arc<Assets>) -> Result<()> {
 /// The API server lives all the time, so watches could be taken up where they broke.
 async fn link_cut_and_silent(assets: Arc<Assets>) -> Result<()> {
     let cluster = Cluster::start(&assets, Options::default()).await?;
-    let link = Link::to(cluster.server()).await?;
+    let link = TcpRelay::to(cluster.server()).await?;
     let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
     let token = BoundToken::create(&cluster).await?;
     let installation = installation.through(&cluster, &link.server(), &token)?;
@@ -257,8 +258,8 @@ async fn link_cut_and_silent(assets: Arc<Assets>) -> Result<()> {
     fleet.wait_all_issued(SOON).await?;
 
     link.cut();
-    daemon.wait_says("nodes cannot be read", SOON).await?;
-    link.mend();
+    daemon.wait_for_log("nodes cannot be read", SOON).await?;
+    link.restore();
     wait_sources(&daemon).await?;
     fleet.rotate_all()?;
     fleet.wait_all_issued(SOON).await?;
@@ -266,8 +267,8 @@ async fn link_cut_and_silent(assets: Arc<Assets>) -> Result<()> {
     // Half-open: neither end is told. The watches find out when they are overdue.
     let before = daemon.resident_kib()?;
     link.silence();
-    daemon.wait_says("did not answer in time", SOON).await?;
-    link.mend();
+    daemon.wait_for_log("did not answer in time", SOON).await?;
+    link.restore();
     fleet.rotate_all()?;
     fleet.wait_all_issued(2 * WATCH).await?;
     wait_sources(&daemon).await?;
@@ -285,14 +286,14 @@ async fn wait_sources(daemon: &Daemon) -> Result<()> {
             return Ok(());
         }
         ensure!(begun.elapsed() < 2 * WATCH, "only {working} sources work");
-        tokio::time::sleep(GLANCE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 async fn unreachable_at_start(assets: Arc<Assets>) -> Result<()> {
     let mut cluster = Cluster::start(&assets, Options::default()).await?;
     let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
-    let link = Link::to(cluster.server()).await?;
+    let link = TcpRelay::to(cluster.server()).await?;
     let token = BoundToken::create(&cluster).await?;
     let near = installation.through(&cluster, &link.server(), &token)?;
     cluster.api_server.kill()?;
@@ -333,7 +334,7 @@ async fn unreachable_at_start(assets: Arc<Assets>) -> Result<()> {
     );
     // Without an election there is nobody to wake it, and nothing that may spin.
     let alone = installation.start("alone", &["--leader-elect=false"])?;
-    alone.wait_says("nodes synced", SOON).await?;
+    alone.wait_for_log("nodes synced", SOON).await?;
     let cpu = alone.cpu_time()?;
     tokio::time::sleep(LOOK).await;
     let cpu = alone.cpu_time()?.saturating_sub(cpu);

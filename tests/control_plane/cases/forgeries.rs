@@ -28,7 +28,8 @@ use control_plane::fleet::{self, Fleet};
 use control_plane::install::Installation;
 use control_plane::netns;
 use control_plane::node_user::{
-    Ask, NodeUser, condition, is_untouched, issued, later_than, report, settled,
+    NewRequest, NodeUser, condition, has_no_conditions, issued, report, settled,
+    wait_until_later_than,
 };
 use testkit::forge::Recipe;
 use testkit::forge::octets::IpOctets;
@@ -56,7 +57,7 @@ impl Attacker {
 }
 
 /// What all forgeries have in common.
-struct Scene<'a> {
+struct ForgeryTest<'a> {
     cluster: &'a Cluster,
     admin: Client,
     daemon: &'a Daemon,
@@ -83,28 +84,28 @@ async fn forgeries_are_refused(assets: Arc<Assets>) -> Result<()> {
         ..fleet::Options::nodes(KUBELETS)
     };
     let mut fleet = Fleet::start(&assets, &cluster, &fleet_options)?;
-    let scene = Scene {
+    let test = ForgeryTest {
         cluster: &cluster,
         admin: cluster.admin(),
         daemon: &daemon,
     };
-    scene.shared_attacker().await?;
-    scene.victim().await?;
+    test.shared_attacker().await?;
+    test.victim().await?;
 
     let over = AtomicBool::new(false);
     let attack = async {
         let entries = || table.iter().enumerate();
         let claims_nothing = entries().filter(|(_, forgery)| forgery.claims.is_empty());
-        let posts = claims_nothing.map(|(index, forgery)| scene.forge(index, forgery));
+        let posts = claims_nothing.map(|(index, forgery)| test.forge(index, forgery));
         let mut failures: Vec<Option<String>> = futures::stream::iter(posts)
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
         // One after the other: a claim is a finding in everybody else's request.
         for (index, forgery) in entries().filter(|(_, forgery)| !forgery.claims.is_empty()) {
-            failures.push(scene.forge(index, forgery).await);
+            failures.push(test.forge(index, forgery).await);
         }
-        let flood = scene.flood().await;
+        let flood = test.flood().await;
         over.store(true, Ordering::Relaxed);
         (failures, flood)
     };
@@ -115,10 +116,10 @@ async fn forgeries_are_refused(assets: Arc<Assets>) -> Result<()> {
     ensure!(rounds? >= 2, "the fleet was served while nobody attacked");
     ensure!(fleet.errors().is_empty(), "{:?}", fleet.errors());
 
-    scene.nothing_changed_since(&table).await?;
-    scene.only_forgeries_were_refused()?;
-    let served = scene.served().await?;
-    let (certificates, nodes) = issued_certificates::check(&scene.admin, &served).await?;
+    test.nothing_changed_since(&table).await?;
+    test.only_forgeries_were_refused()?;
+    let served = test.served().await?;
+    let (certificates, nodes) = issued_certificates::check(&test.admin, &served).await?;
     ensure!(
         certificates > nodes && nodes > KUBELETS,
         "{certificates} certificates of {nodes} nodes"
@@ -168,7 +169,7 @@ fn recipe_for(name: &str, address: &str, key_seed: &str) -> Result<String> {
     Ok(recipe.pem())
 }
 
-impl Scene<'_> {
+impl ForgeryTest<'_> {
     /// The node that others pose as.
     async fn victim(&self) -> Result<()> {
         let victim = NodeUser::new(self.cluster, "victim").await?;
@@ -182,9 +183,9 @@ impl Scene<'_> {
             .patch("victim", &PatchParams::default(), &Patch::Merge(pods))
             .await?;
         let pem = recipe_for("victim", "10.77.0.1", "victim")?;
-        victim.post(&Ask::new("own-victim", pem)).await?;
+        victim.post(&NewRequest::new("own-victim", pem)).await?;
         issued(&self.admin, "own-victim").await?;
-        later_than(&self.admin, created).await
+        wait_until_later_than(&self.admin, created).await
     }
 
     /// The node that the ready-made requests are for.
@@ -201,7 +202,7 @@ impl Scene<'_> {
         user.report(&addresses).await?;
         let own = format!("own-{name}");
         let pem = recipe_for(name, address, &own)?;
-        user.post(&Ask::new(&own, pem)).await?;
+        user.post(&NewRequest::new(&own, pem)).await?;
         issued(&self.admin, &own).await?;
         Ok(Attacker {
             name: name.to_owned(),
@@ -284,7 +285,7 @@ impl Scene<'_> {
         let post = |index: usize| {
             let mut recipe = Recipe::genuine("flood", &["flood"], &[]);
             recipe.ip.push(IpOctets(vec![10, 96, 0, 1]));
-            let ask = Ask::new(&format!("flood-{index}"), recipe.pem());
+            let ask = NewRequest::new(&format!("flood-{index}"), recipe.pem());
             let client = attacker.client.clone();
             async move { ask.post(&client).await }
         };
@@ -297,7 +298,7 @@ impl Scene<'_> {
             .iter()
             .filter_map(|one| one.metadata.creation_timestamp.as_ref());
         if let Some(newest) = dates.map(|date| date.0).max() {
-            later_than(&self.admin, newest).await?;
+            wait_until_later_than(&self.admin, newest).await?;
         }
         // The newest has its turn; those that had to make room for newer ones may stay pending.
         post(FLOOD - 1).await?;
@@ -323,14 +324,14 @@ impl Scene<'_> {
                 Expect::Denied(codes) => is_denied(stored.context(name)?, codes)?,
                 Expect::Waits(_) | Expect::Ignored(_) | Expect::Unseen => {
                     let stored = stored.with_context(|| name.clone())?;
-                    ensure!(is_untouched(stored), "{name}: {:?}", stored.status);
+                    ensure!(has_no_conditions(stored), "{name}: {:?}", stored.status);
                 }
             }
         }
         for index in 0..FLOOD {
             let name = format!("flood-{index}");
             let flood = all.get(&name).with_context(|| name.clone())?;
-            let refused = condition(flood, "Denied").is_some() || is_untouched(flood);
+            let refused = condition(flood, "Denied").is_some() || has_no_conditions(flood);
             ensure!(
                 refused && condition(flood, "Approved").is_none(),
                 "{name}: {:?}",

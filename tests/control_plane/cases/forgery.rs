@@ -7,7 +7,7 @@ use kube::Client;
 use serde::Deserialize;
 use serde_json::Value;
 
-use control_plane::node_user::Ask;
+use control_plane::node_user::NewRequest;
 use testkit::forge::Recipe;
 use testkit::forge::octets::{IpOctets, Octets};
 
@@ -51,7 +51,7 @@ pub struct Attacker {
 
 impl Forgery {
     /// The request, made for this attacker.
-    pub fn ask(&self, name: &str, attacker: &Attacker) -> Result<Ask> {
+    pub fn ask(&self, name: &str, attacker: &Attacker) -> Result<NewRequest> {
         let text = serde_json::to_string(&self.recipe)?
             .replace("NODE", &attacker.name)
             .replace("LONG", &"x".repeat(17_000));
@@ -63,7 +63,7 @@ impl Forgery {
                 .ip
                 .insert(0, IpOctets::from(attacker.address.parse::<IpAddr>()?));
         }
-        let mut ask = Ask::new(name, recipe.pem());
+        let mut ask = NewRequest::new(name, recipe.pem());
         ask.expires = self.expires;
         if let Some(usages) = &self.usages {
             ask.usages.clone_from(usages);

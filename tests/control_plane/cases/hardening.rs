@@ -19,8 +19,8 @@ use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
 use control_plane::fleet::{self, Fleet};
 use control_plane::install::Installation;
-use control_plane::node_user::{Ask, NodeUser, condition, settled};
-use control_plane::{GLANCE, netns};
+use control_plane::node_user::{NewRequest, NodeUser, condition, settled};
+use control_plane::{POLL_INTERVAL, netns};
 use testkit::forge::Recipe;
 
 const HARDENING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/hardening");
@@ -61,7 +61,7 @@ where
             return Ok(());
         }
         ensure!(begun.elapsed() < SOON, "`{said}` is not said: {answer:?}");
-        tokio::time::sleep(GLANCE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -289,7 +289,7 @@ async fn approvals(assets: Arc<Assets>) -> Result<()> {
     node.report(&["Hostname n", "InternalIP 10.0.0.1"]).await?;
     let post = async |name: &str| {
         let pem = Recipe::genuine("n", &["n"], &["10.0.0.1".parse()?]).pem();
-        node.post(&Ask::new(name, pem)).await.map(drop)
+        node.post(&NewRequest::new(name, pem)).await.map(drop)
     };
     for name in ["by-eve", "denied", "by-group", "by-warden", "by-admin"] {
         post(name).await?;
@@ -310,7 +310,7 @@ async fn approvals(assets: Arc<Assets>) -> Result<()> {
 
     // Whom the policy leaves alone: who denies, who approves for another signer, administrators.
     ensure!(refusal(decide(&eve, "denied", "Denied", false).await)?.is_none());
-    let mut other = Ask::new("another-signer", Recipe::genuine("n", &["n"], &[]).pem());
+    let mut other = NewRequest::new("another-signer", Recipe::genuine("n", &["n"], &[]).pem());
     other.signer = "example.org/other".into();
     other.post(&admin).await?;
     let why = refusal(decide(&eve, "another-signer", "Approved", false).await)?;
@@ -335,7 +335,7 @@ async fn approvals(assets: Arc<Assets>) -> Result<()> {
     let begun = Instant::now();
     while let Some(why) = refusal(decide(&eve, "late", "Approved", true).await)? {
         ensure!(begun.elapsed() < SOON, "the group is not heeded: {why}");
-        tokio::time::sleep(GLANCE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     maps.delete("csr-warden-approvers", &Default::default())
         .await?;

@@ -18,7 +18,9 @@ use control_plane::cluster::{Cluster, Options};
 use control_plane::daemon::Daemon;
 use control_plane::decision_log::{self, Decision};
 use control_plane::install::Installation;
-use control_plane::node_user::{Ask, NodeUser, is_untouched, later_than, settled};
+use control_plane::node_user::{
+    NewRequest, NodeUser, has_no_conditions, settled, wait_until_later_than,
+};
 use testkit::forge::Recipe;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -38,9 +40,9 @@ pub fn cases() -> Vec<Case> {
             a_request_without_its_node_is_dropped,
         ),
         Case::new(
-            "what_was_protected_lately_is_not_free",
+            "recently_protected_name_is_not_free",
             Needs::Nothing,
-            what_was_protected_lately_is_not_free,
+            recently_protected_name_is_not_free,
         ),
     ]
 }
@@ -50,19 +52,19 @@ async fn late_evidence_is_awaited(assets: Arc<Assets>) -> Result<()> {
     let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
     let mut daemon = installation.start("csr-warden", &[])?;
     daemon.wait_ready(SOON).await?;
-    let scene = Scene {
+    let test = LateEvidenceTest {
         cluster: &cluster,
         admin: cluster.admin(),
         daemon: &daemon,
     };
 
-    addresses_come_late(&scene).await?;
-    some_addresses_come_late(&scene).await?;
-    the_cloud_provider_is_late(&scene).await?;
-    another_node_goes_away(&scene).await?;
-    a_lost_node_is_removed(&scene).await?;
-    a_younger_node_withdraws(&scene).await?;
-    the_watches_are_late(&scene).await?;
+    addresses_come_late(&test).await?;
+    some_addresses_come_late(&test).await?;
+    the_cloud_provider_is_late(&test).await?;
+    another_node_goes_away(&test).await?;
+    a_lost_node_is_removed(&test).await?;
+    a_younger_node_withdraws(&test).await?;
+    the_watches_are_late(&test).await?;
 
     let all = decision_log::all(daemon.stdout());
     let wrong = all
@@ -73,13 +75,13 @@ async fn late_evidence_is_awaited(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-struct Scene<'a> {
+struct LateEvidenceTest<'a> {
     cluster: &'a Cluster,
     admin: Client,
     daemon: &'a Daemon,
 }
 
-impl Scene<'_> {
+impl LateEvidenceTest<'_> {
     fn nodes(&self) -> Api<Node> {
         Api::all(self.admin.clone())
     }
@@ -91,7 +93,7 @@ impl Scene<'_> {
         if !addresses.is_empty() {
             user.report(addresses).await?;
         }
-        later_than(&self.admin, created).await?;
+        wait_until_later_than(&self.admin, created).await?;
         Ok(user)
     }
 
@@ -132,122 +134,113 @@ impl Scene<'_> {
 }
 
 /// A request with the name of its node.
-fn genuine(node: &str, ips: &[&str]) -> Result<Ask> {
+fn genuine(node: &str, ips: &[&str]) -> Result<NewRequest> {
     let ips = ips
         .iter()
         .map(|ip| ip.parse())
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Ask::new(node, Recipe::genuine(node, &[node], &ips).pem()))
+    Ok(NewRequest::new(
+        node,
+        Recipe::genuine(node, &[node], &ips).pem(),
+    ))
 }
 
-async fn addresses_come_late(scene: &Scene<'_>) -> Result<()> {
-    let user = scene.node("fresh", &[]).await?;
+async fn addresses_come_late(test: &LateEvidenceTest<'_>) -> Result<()> {
+    let user = test.node("fresh", &[]).await?;
     let codes = ["NodeAddressesMissing", "SanNotOfNode"];
-    scene.waits(&user, &["10.1.0.1"], &codes).await?;
+    test.waits(&user, &["10.1.0.1"], &codes).await?;
     let now = Instant::now();
     user.report(&["Hostname fresh", "InternalIP 10.1.0.1"])
         .await?;
-    scene.is_approved_at_once("fresh", now).await
+    test.is_approved_at_once("fresh", now).await
 }
 
-async fn some_addresses_come_late(scene: &Scene<'_>) -> Result<()> {
+async fn some_addresses_come_late(test: &LateEvidenceTest<'_>) -> Result<()> {
     let first = ["Hostname dual", "InternalIP 10.1.0.2"];
-    let user = scene.node("dual", &first).await?;
-    scene
-        .waits(&user, &["10.1.0.2", "fd00::2"], &["SanNotOfNode"])
+    let user = test.node("dual", &first).await?;
+    test.waits(&user, &["10.1.0.2", "fd00::2"], &["SanNotOfNode"])
         .await?;
     let now = Instant::now();
     user.report(&[first[0], first[1], "InternalIP fd00::2"])
         .await?;
-    scene.is_approved_at_once("dual", now).await
+    test.is_approved_at_once("dual", now).await
 }
 
-async fn the_cloud_provider_is_late(scene: &Scene<'_>) -> Result<()> {
+async fn the_cloud_provider_is_late(test: &LateEvidenceTest<'_>) -> Result<()> {
     let taint = json!({
         "key": "node.cloudprovider.kubernetes.io/uninitialized",
         "value": "true",
         "effect": "NoSchedule",
     });
-    let user = scene
+    let user = test
         .node("cloud", &["Hostname cloud", "InternalIP 10.1.0.3"])
         .await?;
-    scene
-        .patch("cloud", json!({"spec": {"taints": [taint]}}))
+    test.patch("cloud", json!({"spec": {"taints": [taint]}}))
         .await?;
-    scene
-        .waits(&user, &["10.1.0.3"], &["NodeUninitialized"])
+    test.waits(&user, &["10.1.0.3"], &["NodeUninitialized"])
         .await?;
     let now = Instant::now();
-    scene
-        .patch("cloud", json!({"spec": {"taints": null}}))
+    test.patch("cloud", json!({"spec": {"taints": null}}))
         .await?;
-    scene.is_approved_at_once("cloud", now).await
+    test.is_approved_at_once("cloud", now).await
 }
 
 /// The address of a Node that is being deleted goes to a new one, as when a machine is replaced.
-async fn another_node_goes_away(scene: &Scene<'_>) -> Result<()> {
-    scene
-        .node("old", &["Hostname old", "InternalIP 10.1.0.4"])
+async fn another_node_goes_away(test: &LateEvidenceTest<'_>) -> Result<()> {
+    test.node("old", &["Hostname old", "InternalIP 10.1.0.4"])
         .await?;
     let finalizer = json!({"metadata": {"finalizers": ["example.com/held"]}});
-    scene.patch("old", finalizer).await?;
-    scene
-        .nodes()
-        .delete("old", &DeleteParams::default())
-        .await?;
-    let user = scene
+    test.patch("old", finalizer).await?;
+    test.nodes().delete("old", &DeleteParams::default()).await?;
+    let user = test
         .node("new", &["Hostname new", "InternalIP 10.1.0.4"])
         .await?;
-    scene.waits(&user, &["10.1.0.4"], &["SanContested"]).await?;
+    test.waits(&user, &["10.1.0.4"], &["SanContested"]).await?;
     let now = Instant::now();
-    scene
-        .patch("old", json!({"metadata": {"finalizers": null}}))
+    test.patch("old", json!({"metadata": {"finalizers": null}}))
         .await?;
-    scene.is_approved_at_once("new", now).await
+    test.is_approved_at_once("new", now).await
 }
 
-async fn a_lost_node_is_removed(scene: &Scene<'_>) -> Result<()> {
-    scene
-        .node("lost", &["Hostname lost", "InternalIP 10.1.0.5"])
+async fn a_lost_node_is_removed(test: &LateEvidenceTest<'_>) -> Result<()> {
+    test.node("lost", &["Hostname lost", "InternalIP 10.1.0.5"])
         .await?;
     let lost = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
-    scene
-        .nodes()
+    test.nodes()
         .patch_status("lost", &PatchParams::default(), &Patch::Merge(lost))
         .await?;
-    let user = scene
+    let user = test
         .node("heir", &["Hostname heir", "InternalIP 10.1.0.5"])
         .await?;
-    scene.waits(&user, &["10.1.0.5"], &["SanContested"]).await?;
+    test.waits(&user, &["10.1.0.5"], &["SanContested"]).await?;
     let now = Instant::now();
-    scene
-        .nodes()
+    test.nodes()
         .delete("lost", &DeleteParams::default())
         .await?;
-    scene.is_approved_at_once("heir", now).await
+    test.is_approved_at_once("heir", now).await
 }
 
 /// A younger Node that claims the address holds the older one up, and no longer than it claims.
-async fn a_younger_node_withdraws(scene: &Scene<'_>) -> Result<()> {
-    let user = scene
+async fn a_younger_node_withdraws(test: &LateEvidenceTest<'_>) -> Result<()> {
+    let user = test
         .node("older", &["Hostname older", "InternalIP 10.1.0.6"])
         .await?;
-    let other = scene.node("younger", &["InternalIP 10.1.0.6"]).await?;
-    scene.waits(&user, &["10.1.0.6"], &["SanContested"]).await?;
+    let other = test.node("younger", &["InternalIP 10.1.0.6"]).await?;
+    test.waits(&user, &["10.1.0.6"], &["SanContested"]).await?;
     let now = Instant::now();
     other.report(&["InternalIP 10.1.0.60"]).await?;
-    scene.is_approved_at_once("older", now).await
+    test.is_approved_at_once("older", now).await
 }
 
 /// Requests and Nodes come over two watches. While the daemon is held still, requests and evidence
 /// pile up in both; whichever it then reads first, it approves.
-async fn the_watches_are_late(scene: &Scene<'_>) -> Result<()> {
+async fn the_watches_are_late(test: &LateEvidenceTest<'_>) -> Result<()> {
     const NODES: usize = 10;
     let mut users = Vec::new();
     for index in 0..NODES {
-        users.push(scene.node(&format!("piled-{index}"), &[]).await?);
+        users.push(test.node(&format!("piled-{index}"), &[]).await?);
     }
-    scene.daemon.pause()?;
+    test.daemon.pause()?;
     for (index, user) in users.iter().enumerate() {
         let address = format!("InternalIP 10.1.1.{index}");
         let addresses = [format!("Hostname {}", user.name), address];
@@ -261,9 +254,9 @@ async fn the_watches_are_late(scene: &Scene<'_>) -> Result<()> {
         }
     }
     let now = Instant::now();
-    scene.daemon.resume()?;
+    test.daemon.resume()?;
     for user in &users {
-        scene.is_approved_at_once(&user.name, now).await?;
+        test.is_approved_at_once(&user.name, now).await?;
     }
     Ok(())
 }
@@ -314,7 +307,7 @@ async fn a_request_without_its_node_is_dropped(assets: Arc<Assets>) -> Result<()
         .iter()
         .filter_map(|r| r.metadata.creation_timestamp.clone())
         .max();
-    later_than(&admin, last.context("creation")?.0).await?;
+    wait_until_later_than(&admin, last.context("creation")?.0).await?;
     for (user, ip) in [(&early, "10.2.0.2"), (&again, "10.2.0.3")] {
         user.register().await?;
         let addresses = [
@@ -337,7 +330,7 @@ async fn a_request_without_its_node_is_dropped(assets: Arc<Assets>) -> Result<()
             .find(|d| d.verdict != "Wait" && d.verdict != "Ignore");
         ensure!(wrong.is_none(), "{wrong:?}");
         let after = requests.get(name).await?;
-        ensure!(is_untouched(&after), "{name}: {:?}", after.status);
+        ensure!(has_no_conditions(&after), "{name}: {:?}", after.status);
         ensure!(
             after.metadata.resource_version == before.metadata.resource_version,
             "{name} was written to: {:?}",
@@ -356,7 +349,7 @@ async fn a_request_without_its_node_is_dropped(assets: Arc<Assets>) -> Result<()
 
 /// An API server that is restarted is in no EndpointSlice for a while. Its address is denied while it
 /// is there, and after that it is nobody's yet.
-async fn what_was_protected_lately_is_not_free(assets: Arc<Assets>) -> Result<()> {
+async fn recently_protected_name_is_not_free(assets: Arc<Assets>) -> Result<()> {
     const STAYS: &str = "10.3.0.1";
     const LEAVES: &str = "10.3.0.2";
     let cluster = Cluster::start(&assets, Options::default()).await?;
@@ -365,14 +358,14 @@ async fn what_was_protected_lately_is_not_free(assets: Arc<Assets>) -> Result<()
     cluster.apply(&other_api_servers(&[STAYS, LEAVES])).await?;
     let mut daemon = installation.start("csr-warden", &[])?;
     daemon.wait_ready(SOON).await?;
-    let scene = Scene {
+    let test = LateEvidenceTest {
         cluster: &cluster,
         admin: cluster.admin(),
         daemon: &daemon,
     };
     let address = format!("InternalIP {LEAVES}");
-    let user = scene.node("claims", &["Hostname claims", &address]).await?;
-    let first = scene.first_decision(&user, "while-there", LEAVES).await?;
+    let user = test.node("claims", &["Hostname claims", &address]).await?;
+    let first = test.first_decision(&user, "while-there", LEAVES).await?;
     ensure!(is_denied_as_endpoint(&first), "{first:?}");
 
     cluster.apply(&other_api_servers(&[STAYS])).await?;
@@ -382,7 +375,7 @@ async fn what_was_protected_lately_is_not_free(assets: Arc<Assets>) -> Result<()
     let decision = loop {
         asked += 1;
         let name = format!("while-away-{asked}");
-        let decision = scene.first_decision(&user, &name, LEAVES).await?;
+        let decision = test.first_decision(&user, &name, LEAVES).await?;
         if begun.elapsed() > SOON || !is_denied_as_endpoint(&decision) {
             break decision;
         }
@@ -393,7 +386,7 @@ async fn what_was_protected_lately_is_not_free(assets: Arc<Assets>) -> Result<()
     );
     let requests: Api<CertificateSigningRequest> = Api::all(cluster.admin());
     let waits = requests.get(&decision.request).await?;
-    ensure!(is_untouched(&waits), "{:?}", waits.status);
+    ensure!(has_no_conditions(&waits), "{:?}", waits.status);
     daemon.sigterm(Duration::from_secs(5)).await?;
     Ok(())
 }

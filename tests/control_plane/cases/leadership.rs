@@ -11,7 +11,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::{BINARY, Case, Needs};
-use control_plane::GLANCE;
+use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
 use control_plane::daemon::Daemon;
@@ -48,14 +48,14 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Two replicas, the leader first, and a fleet that has been served.
-struct Pair {
+struct TwoReplicas {
     fleet: Fleet,
     leader: Daemon,
     standby: Daemon,
     cluster: Cluster,
 }
 
-impl Pair {
+impl TwoReplicas {
     async fn start(assets: &Assets, nodes: usize) -> Result<Self> {
         let cluster = Cluster::start(assets, Options::default()).await?;
         let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
@@ -65,13 +65,13 @@ impl Pair {
         two.wait_ready(SOON).await?;
         let begun = Instant::now();
         let (leader, standby) = loop {
-            match (one.leads().await?, two.leads().await?) {
+            match (one.is_leader().await?, two.is_leader().await?) {
                 (true, false) => break (one, two),
                 (false, true) => break (two, one),
                 (true, true) => anyhow::bail!("both lead"),
                 (false, false) => ensure!(begun.elapsed() < SOON, "nobody leads"),
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         };
         let mut fleet = Fleet::start(assets, &cluster, &fleet::Options::nodes(nodes))?;
         fleet.wait_all_issued(SOON).await?;
@@ -85,9 +85,9 @@ impl Pair {
 
     async fn standby_leads(&mut self, deadline: Duration) -> Result<()> {
         let begun = Instant::now();
-        while !self.standby.leads().await? {
+        while !self.standby.is_leader().await? {
             ensure!(begun.elapsed() < deadline, "the standby does not lead");
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
@@ -96,105 +96,114 @@ impl Pair {
     async fn never_both(&self) -> Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < WATCHED {
-            let both = self.leader.leads().await? && self.standby.leads().await?;
+            let both = self.leader.is_leader().await? && self.standby.is_leader().await?;
             ensure!(!both, "both lead after {:?}", begun.elapsed());
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
 }
 
 async fn is_handed_over(assets: Arc<Assets>) -> Result<()> {
-    let mut pair = Pair::start(&assets, 50).await?;
+    let mut replicas = TwoReplicas::start(&assets, 50).await?;
     ensure!(
-        pair.leader.written().await? == 50,
+        replicas.leader.written().await? == 50,
         "{}",
-        pair.leader.written().await?
+        replicas.leader.written().await?
     );
-    let idle = pair.standby.metric("csr_warden_writes_total").await?;
+    let idle = replicas.standby.metric("csr_warden_writes_total").await?;
     ensure!(idle == 0, "the standby has tried {idle} writes");
     ensure!(
-        pair.standby.stdout().lines().is_empty(),
+        replicas.standby.stdout().lines().is_empty(),
         "the standby has decided"
     );
 
-    let status = pair.leader.sigterm(END).await?;
+    let status = replicas.leader.sigterm(END).await?;
     let ended = Instant::now();
     ensure!(status.code() == Some(0), "{status}");
-    pair.fleet.rotate("node-1")?;
-    pair.fleet.wait_issued("node-1", SOON).await?;
+    replicas.fleet.rotate("node-1")?;
+    replicas.fleet.wait_issued("node-1", SOON).await?;
     let took = ended.elapsed();
     ensure!(
         took < Duration::from_secs(2),
         "served {took:?} after the leader's end"
     );
-    ensure!(pair.standby.leads().await? && pair.standby.written().await? == 1);
+    ensure!(replicas.standby.is_leader().await? && replicas.standby.written().await? == 1);
     Ok(())
 }
 
 async fn outlives_a_kill(assets: Arc<Assets>) -> Result<()> {
-    let mut pair = Pair::start(&assets, 20).await?;
-    pair.leader.kill()?;
-    pair.fleet.rotate_all()?;
-    pair.fleet.wait_all_issued(SOON).await?;
-    ensure!(pair.standby.leads().await?);
-    let written = pair.standby.written().await?;
+    let mut replicas = TwoReplicas::start(&assets, 20).await?;
+    replicas.leader.kill()?;
+    replicas.fleet.rotate_all()?;
+    replicas.fleet.wait_all_issued(SOON).await?;
+    ensure!(replicas.standby.is_leader().await?);
+    let written = replicas.standby.written().await?;
     ensure!(written == 20, "{written} written");
     Ok(())
 }
 
 async fn ends_in_a_freeze(assets: Arc<Assets>) -> Result<()> {
-    let mut pair = Pair::start(&assets, 20).await?;
-    let written = pair.leader.written().await?;
-    pair.leader.pause()?;
+    let mut replicas = TwoReplicas::start(&assets, 20).await?;
+    let written = replicas.leader.written().await?;
+    replicas.leader.pause()?;
     let paused = Instant::now();
-    pair.standby_leads(SOON).await?;
+    replicas.standby_leads(SOON).await?;
     tokio::time::sleep(FROZEN.saturating_sub(paused.elapsed())).await;
 
-    pair.fleet.rotate_all()?;
-    pair.leader.resume()?;
-    pair.never_both().await?;
-    pair.fleet.wait_all_issued(SOON).await?;
-    ensure!(!pair.leader.leads().await?, "the resumed one leads");
-    let now = pair.leader.written().await?;
+    replicas.fleet.rotate_all()?;
+    replicas.leader.resume()?;
+    replicas.never_both().await?;
+    replicas.fleet.wait_all_issued(SOON).await?;
+    ensure!(!replicas.leader.is_leader().await?, "the resumed one leads");
+    let now = replicas.leader.written().await?;
     ensure!(
         now == written,
         "the resumed one has written {}",
         now - written
     );
-    let others = pair.standby.written().await?;
+    let others = replicas.standby.written().await?;
     ensure!(others == 20, "the new leader has written {others}");
 
     // It is no worse for it: when the other ends, it leads again.
-    pair.standby.sigterm(END).await?;
-    pair.fleet.rotate("node-1")?;
-    pair.fleet.wait_issued("node-1", SOON).await?;
-    ensure!(pair.leader.written().await? == written + 1);
+    replicas.standby.sigterm(END).await?;
+    replicas.fleet.rotate("node-1")?;
+    replicas.fleet.wait_issued("node-1", SOON).await?;
+    ensure!(replicas.leader.written().await? == written + 1);
     Ok(())
 }
 
 async fn ends_with_the_lease(assets: Arc<Assets>) -> Result<()> {
-    let mut pair = Pair::start(&assets, 5).await?;
-    let leases: Api<Lease> = Api::namespaced(pair.cluster.admin(), "kube-system");
+    let mut replicas = TwoReplicas::start(&assets, 5).await?;
+    let leases: Api<Lease> = Api::namespaced(replicas.cluster.admin(), "kube-system");
     let edit = Patch::Merge(json!({"spec": {"holderIdentity": "an-administrator"}}));
     let params = PatchParams::default();
     leases.patch("csr-warden", &params, &edit).await?;
-    pair.leader.wait_says("leads no more", SOON).await?;
-    let before = (pair.leader.written().await?, pair.standby.written().await?);
-    pair.fleet.rotate_all()?;
+    replicas.leader.wait_for_log("leads no more", SOON).await?;
+    let before = (
+        replicas.leader.written().await?,
+        replicas.standby.written().await?,
+    );
+    replicas.fleet.rotate_all()?;
     // Until the Lease has run out nobody writes; then one does.
     let begun = Instant::now();
     loop {
         ensure!(begun.elapsed() < SOON, "nobody leads again");
-        let now = (pair.leader.written().await?, pair.standby.written().await?);
-        let led = (pair.leader.leads().await?, pair.standby.leads().await?);
+        let now = (
+            replicas.leader.written().await?,
+            replicas.standby.written().await?,
+        );
+        let led = (
+            replicas.leader.is_leader().await?,
+            replicas.standby.is_leader().await?,
+        );
         if led != (false, false) {
             break;
         }
         ensure!(now == before, "nobody leads, but {before:?} became {now:?}");
-        tokio::time::sleep(GLANCE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
-    pair.never_both().await?;
-    pair.fleet.wait_all_issued(SOON).await?;
+    replicas.never_both().await?;
+    replicas.fleet.wait_all_issued(SOON).await?;
     Ok(())
 }

@@ -8,9 +8,9 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams,
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
-use super::node_user_cluster::{SOON, Scene};
+use super::node_user_cluster::{SOON, TestCluster};
 use crate::{Case, Needs};
-use control_plane::GLANCE;
+use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;
 
 pub fn cases() -> Vec<Case> {
@@ -56,28 +56,28 @@ pub struct Machines {
 
 impl Machines {
     pub async fn install(
-        scene: &Scene,
+        test_cluster: &TestCluster,
         group: &str,
         version: &str,
         kind: &str,
         namespace: &str,
     ) -> Result<Machines> {
         let definition = definition(group, version, kind);
-        scene.cluster.apply(&definition.to_string()).await?;
+        test_cluster.cluster.apply(&definition.to_string()).await?;
         let name = definition["metadata"]["name"].as_str().context("name")?;
         let wait = ["wait", "--for=condition=Established", "--timeout=60s"];
         let crd = format!("crd/{name}");
-        scene
+        test_cluster
             .cluster
             .kubectl(&[wait.as_slice(), &[&crd]].concat())
             .await?;
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api = Api::namespaced_with(scene.admin.clone(), namespace, &resource);
+        let api = Api::namespaced_with(test_cluster.admin.clone(), namespace, &resource);
         // Its storage comes after it is established.
         let begun = Instant::now();
         while let Err(error) = api.list(&ListParams::default()).await {
             ensure!(begun.elapsed() < SOON, "{name}: {error}");
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(Machines { api, resource })
     }
@@ -114,62 +114,76 @@ fn machine(node: &str, provider_id: &str, ips: &[&str]) -> Value {
 }
 
 async fn machines(assets: Arc<Assets>) -> Result<()> {
-    let scene = Scene::new(&assets).await?;
-    scene.grants("cluster-api").await?;
-    let mut daemon = scene
+    let test_cluster = TestCluster::new(&assets).await?;
+    test_cluster.grants("cluster-api").await?;
+    let mut daemon = test_cluster
         .installation
         .start("csr-warden", &["--policy", "cluster-api"])?;
     let absent = "machines: cannot be read: Machine.cluster.x-k8s.io: the API server has no API \
                   group cluster.x-k8s.io";
     daemon.wait_unready(absent, SOON).await?;
-    let user = scene.node("n1", &["10.0.0.1"]).await?;
-    scene.provider_id("n1", "test://1").await?;
-    scene.ask(&user, "early", &["10.0.0.1"]).await?;
-    scene.waits(&daemon, "early", &["SourceUnready"]).await?;
+    let user = test_cluster.node("n1", &["10.0.0.1"]).await?;
+    test_cluster.provider_id("n1", "test://1").await?;
+    test_cluster.ask(&user, "early", &["10.0.0.1"]).await?;
+    test_cluster
+        .waits(&daemon, "early", &["SourceUnready"])
+        .await?;
 
-    let machines =
-        Machines::install(&scene, "cluster.x-k8s.io", "v1beta1", "Machine", "default").await?;
+    let machines = Machines::install(
+        &test_cluster,
+        "cluster.x-k8s.io",
+        "v1beta1",
+        "Machine",
+        "default",
+    )
+    .await?;
     daemon.wait_ready(SOON).await?;
-    scene.waits(&daemon, "early", &["MachineMissing"]).await?;
+    test_cluster
+        .waits(&daemon, "early", &["MachineMissing"])
+        .await?;
     let mut late = machine("n1", "test://1", &[]);
     machines.create("m1", late.clone()).await?;
-    scene
+    test_cluster
         .waits(&daemon, "early", &["MachineIncomplete"])
         .await?;
     late = machine("n1", "test://1", &["10.0.0.1"]);
     machines.status("m1", late["status"].clone()).await?;
-    scene.is_approved("early").await?;
+    test_cluster.is_approved("early").await?;
 
     // The attack that beats the default policy: an address that nobody claims.
     user.report(&["Hostname n1", "InternalIP 10.0.0.1", "InternalIP 10.0.0.77"])
         .await?;
-    scene
+    test_cluster
         .ask(&user, "stolen", &["10.0.0.1", "10.0.0.77"])
         .await?;
-    scene
+    test_cluster
         .waits(&daemon, "stolen", &["SanUncorroborated"])
         .await?;
 
-    let other = scene.node("n2", &["10.0.0.2"]).await?;
-    scene.provider_id("n2", "test://other").await?;
+    let other = test_cluster.node("n2", &["10.0.0.2"]).await?;
+    test_cluster.provider_id("n2", "test://other").await?;
     machines
         .create("m2", machine("n2", "test://2", &["10.0.0.2"]))
         .await?;
-    scene.ask(&other, "another-instance", &["10.0.0.2"]).await?;
-    scene
+    test_cluster
+        .ask(&other, "another-instance", &["10.0.0.2"])
+        .await?;
+    test_cluster
         .is_denied(&daemon, "another-instance", &["MachineProviderIdMismatch"])
         .await?;
 
-    let third = scene.node("n3", &["10.0.0.3"]).await?;
-    scene.provider_id("n3", "test://3").await?;
+    let third = test_cluster.node("n3", &["10.0.0.3"]).await?;
+    test_cluster.provider_id("n3", "test://3").await?;
     machines
         .create("m3", machine("n3", "test://3", &["10.0.0.3"]))
         .await?;
     machines
         .create("m4", machine("n3", "test://3", &["10.0.0.3"]))
         .await?;
-    scene.ask(&third, "two-machines", &["10.0.0.3"]).await?;
-    scene
+    test_cluster
+        .ask(&third, "two-machines", &["10.0.0.3"])
+        .await?;
+    test_cluster
         .is_denied(&daemon, "two-machines", &["MachineRepeated"])
         .await?;
     daemon.sigterm(Duration::from_secs(5)).await?;
@@ -246,8 +260,8 @@ pub const KINDS: [MachineOf; 4] = [
 
 /// Each kind with the policy that ships for it; the Machines are in another cluster than the nodes.
 async fn machines_of_every_kind(assets: Arc<Assets>) -> Result<()> {
-    let scene = Scene::new(&assets).await?;
-    let management = Scene::new(&assets).await?;
+    let test_cluster = TestCluster::new(&assets).await?;
+    let management = TestCluster::new(&assets).await?;
     for (index, kind) in KINDS.iter().enumerate() {
         let name = format!("n-{}", kind.policy);
         let ips = [format!("10.0.{index}.1"), format!("10.0.{index}.77")];
@@ -265,18 +279,18 @@ async fn machines_of_every_kind(assets: Arc<Assets>) -> Result<()> {
         let far = management.installation.kubeconfig();
         let far = far.to_str().context("a path that is no text")?;
         let args = ["--policy", kind.policy, "--machines-kubeconfig", far];
-        let mut daemon = scene.installation.start(&name, &args)?;
+        let mut daemon = test_cluster.installation.start(&name, &args)?;
         daemon.wait_ready(SOON).await?;
 
-        let user = scene.node(&name, &[&ips[0]]).await?;
+        let user = test_cluster.node(&name, &[&ips[0]]).await?;
         let id = format!("test://{index}");
-        scene.provider_id(&name, &id).await?;
-        scene.ask(&user, &name, &[&ips[0]]).await?;
+        test_cluster.provider_id(&name, &id).await?;
+        test_cluster.ask(&user, &name, &[&ips[0]]).await?;
         let late: &[&str] = &["MachineMissing"];
-        scene.waits(&daemon, &name, late).await?;
+        test_cluster.waits(&daemon, &name, late).await?;
         let machine = (kind.of)(&name, &id, &ips[0]);
         machines.create("m1", machine).await?;
-        scene.is_approved(&name).await?;
+        test_cluster.is_approved(&name).await?;
 
         let both = ips.iter().map(|ip| format!("InternalIP {ip}"));
         let addresses: Vec<String> = [format!("Hostname {name}")]
@@ -285,8 +299,10 @@ async fn machines_of_every_kind(assets: Arc<Assets>) -> Result<()> {
             .collect();
         user.report(&addresses).await?;
         let stolen = format!("{name}-stolen");
-        scene.ask(&user, &stolen, &[&ips[0], &ips[1]]).await?;
-        scene
+        test_cluster
+            .ask(&user, &stolen, &[&ips[0], &ips[1]])
+            .await?;
+        test_cluster
             .waits(&daemon, &stolen, &["SanUncorroborated"])
             .await?;
         daemon.sigterm(Duration::from_secs(5)).await?;

@@ -13,7 +13,7 @@ use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
 use control_plane::install::Installation;
 use control_plane::manifests::{Kustomization, ROOT};
-use control_plane::node_user::{Ask, NodeUser};
+use control_plane::node_user::{NewRequest, NodeUser};
 use testkit::forge::Recipe;
 
 const README: &str = include_str!("../../../README.md");
@@ -113,7 +113,7 @@ async fn recipe_of_check(assets: Arc<Assets>) -> Result<()> {
     node.report(&[&addresses[..], &[claimed]].concat()).await?;
     let ips = ["192.0.2.10".parse()?, service];
     let pem = Recipe::genuine("node-1", &["node-1"], &ips).pem();
-    node.post(&Ask::new("csr-x7k2p", pem)).await?;
+    node.post(&NewRequest::new("csr-x7k2p", pem)).await?;
     let listed = cluster.kubectl(&["get", "csr"]).await?;
     ensure!(listed.contains("Pending"), "{listed}");
 

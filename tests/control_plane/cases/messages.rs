@@ -243,10 +243,10 @@ async fn wrong_credential(assets: Arc<Assets>) -> Result<()> {
         .wait_unready(&format!("nodes: cannot be read: {refused}"), SOON)
         .await?;
     daemon
-        .wait_says(&format!("nodes cannot be read: {refused}"), SOON)
+        .wait_for_log(&format!("nodes cannot be read: {refused}"), SOON)
         .await?;
     daemon
-        .wait_says(&format!("renew the Lease: {refused}"), SOON)
+        .wait_for_log(&format!("renew the Lease: {refused}"), SOON)
         .await?;
     let lines = daemon.stderr().containing(refused);
     ensure!(lines.len() <= 8, "{} lines: {lines:#?}", lines.len());
@@ -263,7 +263,7 @@ async fn ends_with_signals(assets: Arc<Assets>) -> Result<()> {
                 let mut daemon = installation.start("csr-warden", &[elects])?;
                 daemon.wait_ready(SOON).await?;
                 if elects == "--leader-elect=true" {
-                    daemon.wait_says("this replica leads", SOON).await?;
+                    daemon.wait_for_log("this replica leads", SOON).await?;
                 }
                 if frozen {
                     cluster.api_server.pause()?;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::node_user_cluster::{SOON, Scene};
+use super::node_user_cluster::{SOON, TestCluster};
 use crate::{Case, Needs};
-use control_plane::GLANCE;
+use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;
 use control_plane::daemon::Daemon;
 use control_plane::fleet::{self, Fleet};
@@ -40,17 +40,17 @@ pub fn cases() -> Vec<Case> {
 }
 
 async fn by_a_real_prometheus(assets: Arc<Assets>) -> Result<()> {
-    let scene = Scene::new(&assets).await?;
-    let mut daemon = scene.installation.start("csr-warden", &[])?;
+    let test_cluster = TestCluster::new(&assets).await?;
+    let mut daemon = test_cluster.installation.start("csr-warden", &[])?;
     daemon.wait_ready(SOON).await?;
-    let dir = scene.cluster.dir();
+    let dir = test_cluster.cluster.dir();
     let mut prometheus = Prometheus::start(dir, daemon.address(), &json!({}), Vec::new())?;
     prometheus
         .wait_value("csr_warden_leader == 1", SOON)
         .await?;
 
     // Kubelets alone are no reason for an alert.
-    let mut fleet = Fleet::start(&assets, &scene.cluster, &fleet::Options::nodes(5))?;
+    let mut fleet = Fleet::start(&assets, &test_cluster.cluster, &fleet::Options::nodes(5))?;
     fleet.wait_all_issued(SOON).await?;
     fleet.rotate_all()?;
     fleet.wait_all_issued(SOON).await?;
@@ -60,11 +60,13 @@ async fn by_a_real_prometheus(assets: Arc<Assets>) -> Result<()> {
     let firing = prometheus.firing().await?;
     ensure!(firing.is_empty(), "{firing:#?}");
 
-    let late = NodeUser::new(&scene.cluster, "late").await?;
-    scene.ask(&late, "waits", &["10.0.0.9"]).await?;
-    let thief = scene.node("thief", &["10.0.0.66", SERVICE]).await?;
-    scene.ask(&thief, "forged", &["10.0.0.66", SERVICE]).await?;
-    settled(&scene.admin, "forged", "Denied").await?;
+    let late = NodeUser::new(&test_cluster.cluster, "late").await?;
+    test_cluster.ask(&late, "waits", &["10.0.0.9"]).await?;
+    let thief = test_cluster.node("thief", &["10.0.0.66", SERVICE]).await?;
+    test_cluster
+        .ask(&thief, "forged", &["10.0.0.66", SERVICE])
+        .await?;
+    settled(&test_cluster.admin, "forged", "Denied").await?;
     let alert = wait_firing(&prometheus, "CsrWardenForgery").await?;
     let description = alert["annotations"]["description"].as_str();
     let description = description.context("description")?;
@@ -131,7 +133,7 @@ async fn wait_firing(prometheus: &Prometheus, name: &str) -> Result<Value> {
             return Ok(found.clone());
         }
         ensure!(begun.elapsed() < SOON, "{name} does not fire: {firing:#?}");
-        tokio::time::sleep(GLANCE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -148,15 +150,15 @@ fn put(pair: &Pair, folder: &Path) -> Result<()> {
 }
 
 async fn for_those_who_may(assets: Arc<Assets>) -> Result<()> {
-    let scene = Scene::new(&assets).await?;
+    let test_cluster = TestCluster::new(&assets).await?;
     let kubectl = |args: &'static str| {
         let args: Vec<&str> = args.split(' ').collect();
-        let cluster = &scene.cluster;
+        let cluster = &test_cluster.cluster;
         async move { anyhow::Ok(cluster.kubectl(&args).await?.trim().to_owned()) }
     };
-    scene.grants("metrics-auth").await?;
-    let authority = scene.cluster.authority();
-    let folder = scene.cluster.dir().join("tls");
+    test_cluster.grants("metrics-auth").await?;
+    let authority = test_cluster.cluster.authority();
+    let folder = test_cluster.cluster.dir().join("tls");
     std::fs::create_dir(&folder)?;
     let first = authority.serving("metrics-1", &[], &[HERE])?;
     put(&first, &folder)?;
@@ -165,7 +167,7 @@ async fn for_those_who_may(assets: Arc<Assets>) -> Result<()> {
     let (chain, key) = (text(&chain)?, text(&key)?);
     let flags = ["--tls-cert-file", &chain, "--tls-private-key-file", &key];
     let args = [&flags[..], &["--metrics-auth"]].concat();
-    let mut daemon = scene.installation.start("csr-warden", &args)?;
+    let mut daemon = test_cluster.installation.start("csr-warden", &args)?;
     let https = Https::new(daemon.address(), &authority.pair().cert)?;
 
     // Probes need no token.
@@ -176,7 +178,7 @@ async fn for_those_who_may(assets: Arc<Assets>) -> Result<()> {
     ensure!(status(Some("abc")).await? == 401, "nobody's token");
 
     kubectl("create serviceaccount scraper -n default").await?;
-    let token = scene.cluster.token("default", "scraper").await?;
+    let token = test_cluster.cluster.token("default", "scraper").await?;
     let (answer, _) = https.get("/metrics", Some(&token)).await?;
     ensure!(answer.status == 403, "{answer:?}");
     let user = "system:serviceaccount:default:scraper may not get";
@@ -188,15 +190,19 @@ async fn for_those_who_may(assets: Arc<Assets>) -> Result<()> {
     .await?;
     https.wait("/metrics", Some(&token), 200, SOON).await?;
 
-    let file = scene.cluster.dir().join("token");
+    let file = test_cluster.cluster.dir().join("token");
     std::fs::write(&file, &token)?;
     let scrape = json!({
         "scheme": "https",
         "authorization": {"credentials_file": file},
         "tls_config": {"ca_file": authority.pair().cert},
     });
-    let mut prometheus =
-        Prometheus::start(scene.cluster.dir(), daemon.address(), &scrape, Vec::new())?;
+    let mut prometheus = Prometheus::start(
+        test_cluster.cluster.dir(),
+        daemon.address(),
+        &scrape,
+        Vec::new(),
+    )?;
     prometheus
         .wait_value("csr_warden_leader == 1", SOON)
         .await?;
@@ -211,18 +217,18 @@ async fn for_those_who_may(assets: Arc<Assets>) -> Result<()> {
             break shown;
         }
         ensure!(begun.elapsed() < SOON, "the old certificate is shown");
-        tokio::time::sleep(GLANCE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     };
     std::fs::write(folder.join("tls.key"), "no key")?;
-    daemon.wait_says("the last one stays", SOON).await?;
+    daemon.wait_for_log("the last one stays", SOON).await?;
     ensure!(https.get("/livez", None).await?.1 == shown);
 
     // An error is neither yes nor no.
     kubectl("delete clusterrolebinding csr-warden-metrics-auth").await?;
-    let other = scene.cluster.token("default", "scraper").await?;
+    let other = test_cluster.cluster.token("default", "scraper").await?;
     https.wait("/metrics", Some(&other), 503, SOON).await?;
     daemon
-        .wait_says("cannot ask who may read the metrics: a permission", SOON)
+        .wait_for_log("cannot ask who may read the metrics: a permission", SOON)
         .await?;
     ensure!(status(Some(&token)).await? == 200, "a grant that holds");
     let (health, error) = prometheus.target().await?;

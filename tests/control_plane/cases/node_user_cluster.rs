@@ -13,7 +13,7 @@ use control_plane::cluster::{Cluster, Options};
 use control_plane::daemon::Daemon;
 use control_plane::decision_log;
 use control_plane::install::Installation;
-use control_plane::node_user::{Ask, NodeUser, later_than, settled};
+use control_plane::node_user::{NewRequest, NodeUser, settled, wait_until_later_than};
 use testkit::forge::Recipe;
 
 /// How long anything may take.
@@ -21,16 +21,16 @@ pub const SOON: Duration = Duration::from_secs(60);
 const COMPONENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/components");
 
 /// A cluster, the daemon on it, and an administrator.
-pub struct Scene {
+pub struct TestCluster {
     pub cluster: Cluster,
     pub installation: Installation,
     pub admin: Client,
 }
 
-impl Scene {
-    pub async fn new(assets: &Assets) -> Result<Scene> {
+impl TestCluster {
+    pub async fn new(assets: &Assets) -> Result<TestCluster> {
         let cluster = Cluster::start(assets, Options::default()).await?;
-        Ok(Scene {
+        Ok(TestCluster {
             installation: Installation::apply(&cluster, Path::new(BINARY)).await?,
             admin: cluster.admin(),
             cluster,
@@ -44,7 +44,7 @@ impl Scene {
         let mut addresses = vec![format!("Hostname {name}")];
         addresses.extend(ips.iter().map(|ip| format!("InternalIP {ip}")));
         user.report(&addresses).await?;
-        later_than(&self.admin, created).await?;
+        wait_until_later_than(&self.admin, created).await?;
         Ok(user)
     }
 
@@ -52,7 +52,7 @@ impl Scene {
     pub async fn ask(&self, user: &NodeUser, request: &str, ips: &[&str]) -> Result<()> {
         let ips: Vec<_> = ips.iter().map(|ip| ip.parse()).collect::<Result<_, _>>()?;
         let recipe = Recipe::genuine(&user.name, &[&user.name], &ips);
-        user.post(&Ask::new(request, recipe.pem())).await?;
+        user.post(&NewRequest::new(request, recipe.pem())).await?;
         Ok(())
     }
 

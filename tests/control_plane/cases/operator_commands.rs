@@ -12,12 +12,16 @@ use crate::{Case, Needs};
 
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("hands_explain", Needs::Nothing, explain::explain),
-        Case::new("hands_explain_sources", Needs::Nothing, explain::sources),
-        Case::new("hands_status", Needs::Nothing, status::status),
-        Case::new("hands_approve", Needs::Nothing, approve::approve),
-        Case::new("hands_approve_asks", Needs::Nothing, approve::asks),
-        Case::new("hands_audit", Needs::OwnNetwork, audit::audit),
-        Case::new("hands_rights", Needs::Nothing, missing_permissions::rights),
+        Case::new("operator_explain", Needs::Nothing, explain::explain),
+        Case::new("operator_explain_sources", Needs::Nothing, explain::sources),
+        Case::new("operator_status", Needs::Nothing, status::status),
+        Case::new("operator_approve", Needs::Nothing, approve::approve),
+        Case::new("operator_approve_prompts", Needs::Nothing, approve::asks),
+        Case::new("operator_audit", Needs::OwnNetwork, audit::audit),
+        Case::new(
+            "operator_missing_permissions",
+            Needs::Nothing,
+            missing_permissions::rights,
+        ),
     ]
 }

@@ -12,8 +12,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use cluster::Place;
-use script::{Block, EXCEPTIONS, How, blocks};
+use cluster::PagesCluster;
+use script::{Block, EXCEPTIONS, Exception, blocks};
 
 use crate::{Case, Needs};
 use control_plane::assets::Assets;
@@ -44,15 +44,15 @@ const ELSEWHERE: &str = "story";
 async fn run(assets: Arc<Assets>) -> Result<()> {
     let mut left: BTreeSet<String> = pages()?;
     let mut used = BTreeSet::new();
-    let mut place = Place::start(&assets).await?;
+    let mut pages_cluster = PagesCluster::start(&assets).await?;
     for page in ORDER {
         left.remove(page);
         let text = std::fs::read_to_string(format!("{ROOT}/docs/{page}.md"))?;
-        place.begin(page, &text).await?;
+        pages_cluster.begin(page, &text).await?;
         for block in blocks(&text) {
-            place.refresh().await?;
+            pages_cluster.refresh().await?;
             let script = block.script(&mut used);
-            place.run(page, &block, &script).await?;
+            pages_cluster.run(page, &block, &script).await?;
         }
     }
     left.remove(ELSEWHERE);
@@ -67,7 +67,7 @@ async fn run(assets: Arc<Assets>) -> Result<()> {
     }
     for (index, (begins, how)) in EXCEPTIONS.iter().enumerate() {
         let why = match how {
-            How::Elsewhere(why) | How::Exits(_, why) => why,
+            Exception::Elsewhere(why) | Exception::Exits(_, why) => why,
         };
         ensure!(
             used.contains(&index),
@@ -86,13 +86,13 @@ fn pages() -> Result<BTreeSet<String>> {
     Ok(pages)
 }
 
-impl Place {
+impl PagesCluster {
     /// Runs one block; every command in it must succeed.
     async fn run(&self, page: &str, block: &Block, script: &str) -> Result<()> {
         let mut command = Command::new("bash");
         // As a person's shell, but it stops at the first failure.
         command.args(["-e", "-u", "-o", "pipefail", "-c", script]);
-        self.surround(&mut command);
+        self.set_environment(&mut command);
         let output = tokio::task::spawn_blocking(move || command.output()).await??;
         let stdout = String::from_utf8_lossy(&output.stdout);
         let stderr = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! Each right that the manifests grant is needed, and its absence is told; all of them are enough.
+//! Each right that the manifests grant is needed, and its absence is report; all of them are enough.
 
 mod components;
 mod roles;
@@ -25,7 +25,7 @@ use control_plane::cluster::{Cluster, Options};
 use control_plane::daemon::Daemon;
 use control_plane::fleet::{self, Fleet};
 use control_plane::install::Installation;
-use control_plane::{GLANCE, pki};
+use control_plane::{POLL_INTERVAL, pki};
 
 const SOON: Duration = Duration::from_secs(60);
 const END: Duration = Duration::from_secs(5);
@@ -40,10 +40,14 @@ const ROLES: [(Option<&str>, &str); 4] = [
 
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("rights_are_enough", Needs::Nothing, are_enough),
-        Case::new("rights_are_missed_by_name", Needs::Nothing, are_missed),
+        Case::new("permissions_are_sufficient", Needs::Nothing, are_enough),
         Case::new(
-            "rights_of_components_are_missed_by_name",
+            "permissions_are_reported_by_name",
+            Needs::Nothing,
+            are_missed,
+        ),
+        Case::new(
+            "component_permissions_are_reported_by_name",
             Needs::Nothing,
             components::are_missed,
         ),
@@ -51,7 +55,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// What tells that a right is missing.
-enum Told {
+enum Report {
     /// The source of this name.
     Source(&'static str),
     /// The write of a condition.
@@ -62,51 +66,53 @@ enum Told {
     Event(String),
 }
 
-fn told(rule: &PolicyRule) -> Result<Told> {
+fn report_of(rule: &PolicyRule) -> Result<Report> {
     let resources = rule.resources.clone().unwrap_or_default();
     let resource = resources.first().context("resource")?.as_str();
     Ok(match resource {
-        "certificatesigningrequests" => Told::Source("certificatesigningrequests"),
-        "nodes" => Told::Source("nodes"),
-        "servicecidrs" => Told::Source("servicecidrs"),
-        "services" => Told::Source("kubernetes-service"),
-        "endpointslices" => Told::Source("apiserver-endpoints"),
-        "configmaps" => Told::Source("cluster-info"),
-        "certificatesigningrequests/approval" => Told::Write("certificatesigningrequests/approval"),
-        "signers" => Told::Write("signerName"),
-        "leases" => Told::Lease(rule.verbs.iter().any(|verb| verb == "create")),
-        "events" => Told::Event(rule.verbs.first().context("verb")?.clone()),
+        "certificatesigningrequests" => Report::Source("certificatesigningrequests"),
+        "nodes" => Report::Source("nodes"),
+        "servicecidrs" => Report::Source("servicecidrs"),
+        "services" => Report::Source("kubernetes-service"),
+        "endpointslices" => Report::Source("apiserver-endpoints"),
+        "configmaps" => Report::Source("cluster-info"),
+        "certificatesigningrequests/approval" => {
+            Report::Write("certificatesigningrequests/approval")
+        }
+        "signers" => Report::Write("signerName"),
+        "leases" => Report::Lease(rule.verbs.iter().any(|verb| verb == "create")),
+        "events" => Report::Event(rule.verbs.first().context("verb")?.clone()),
         other => anyhow::bail!("no expectation for `{other}`"),
     })
 }
 
-/// The same rights, with a rule of its own for each verb of which the absence is told apart.
-fn apart(rules: Vec<PolicyRule>) -> Vec<PolicyRule> {
-    let mut apart = Vec::new();
+/// The same rights, with a rule of its own for each verb of which the absence is report one_verb_each.
+fn one_verb_each(rules: Vec<PolicyRule>) -> Vec<PolicyRule> {
+    let mut one_verb_each = Vec::new();
     for rule in rules {
         if rule.resources.as_deref() != Some(&["events".to_owned()]) {
-            apart.push(rule);
+            one_verb_each.push(rule);
             continue;
         }
         for verb in &rule.verbs {
             let verbs = vec![verb.clone()];
-            apart.push(PolicyRule {
+            one_verb_each.push(PolicyRule {
                 verbs,
                 ..rule.clone()
             });
         }
     }
-    apart
+    one_verb_each
 }
 
-struct Place {
+struct PermissionTest {
     cluster: Cluster,
     installation: Installation,
     fleet: Fleet,
     forged: Cell<u32>,
 }
 
-impl Place {
+impl PermissionTest {
     async fn start(assets: &Assets) -> Result<Self> {
         let cluster = Cluster::start(assets, Options::default()).await?;
         let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
@@ -152,40 +158,40 @@ impl Place {
                 begun.elapsed() < SOON,
                 "`{name}` is not denied: {conditions:?}"
             );
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     /// Waits for the Node's Event that begins with this request and tells of so many.
-    async fn wait_told(&self, first: &str, count: i32) -> Result<()> {
+    async fn wait_reported(&self, first: &str, count: i32) -> Result<()> {
         let api: Api<Event> = Api::default_namespaced(self.cluster.admin());
         let begun = Instant::now();
         loop {
             let events = api.list(&ListParams::default()).await?.items;
-            let told = events.iter().any(|event| {
+            let report = events.iter().any(|event| {
                 let related = event.related.clone().unwrap_or_default();
                 let series = event.series.as_ref();
                 related.name.as_deref() == Some(first)
                     && series.map_or(1, |series| series.count) == count
             });
-            if told {
+            if report {
                 return Ok(());
             }
             ensure!(begun.elapsed() < SOON, "no Event of {first}: {events:#?}");
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }
 
 async fn are_enough(assets: Arc<Assets>) -> Result<()> {
-    let mut place = Place::start(&assets).await?;
-    let mut daemon = place.installation.start("csr-warden", &[])?;
-    place.fleet.wait_all_issued(SOON).await?;
-    let forged = place.forge().await?;
-    place.wait_denied(&forged).await?;
-    place.wait_told(&forged, 1).await?;
-    place.forge().await?;
-    place.wait_told(&forged, 2).await?;
+    let mut test = PermissionTest::start(&assets).await?;
+    let mut daemon = test.installation.start("csr-warden", &[])?;
+    test.fleet.wait_all_issued(SOON).await?;
+    let forged = test.forge().await?;
+    test.wait_denied(&forged).await?;
+    test.wait_reported(&forged, 1).await?;
+    test.forge().await?;
+    test.wait_reported(&forged, 2).await?;
     daemon.sigterm(END).await?;
     for word in ["forbidden", "permission", "Forbidden", "WARN", "ERROR"] {
         let lines = daemon.stderr().containing(word);
@@ -195,10 +201,10 @@ async fn are_enough(assets: Arc<Assets>) -> Result<()> {
 }
 
 async fn are_missed(assets: Arc<Assets>) -> Result<()> {
-    let mut place = Place::start(&assets).await?;
+    let mut test = PermissionTest::start(&assets).await?;
     for (namespace, name) in ROLES {
-        let role = Role::new(&place.cluster, namespace, name);
-        let rules = apart(role.rules().await?);
+        let role = Role::new(&test.cluster, namespace, name);
+        let rules = one_verb_each(role.rules().await?);
         for (index, rule) in rules.iter().enumerate() {
             let mut fewer = rules.clone();
             fewer.remove(index);
@@ -206,16 +212,16 @@ async fn are_missed(assets: Arc<Assets>) -> Result<()> {
             role.wait_allowed(USER, rule, false).await?;
             let what = || format!("{name} without {rule:?}");
             let replica = format!("without-{name}-{index}");
-            let mut daemon = place.installation.start(&replica, &[])?;
-            let missed = missed(&place, &mut daemon, told(rule)?).await;
+            let mut daemon = test.installation.start(&replica, &[])?;
+            let missed = missed(&test, &mut daemon, report_of(rule)?).await;
             missed.with_context(what)?;
 
             // The same process goes on once it may.
             role.set(&rules).await?;
             role.wait_allowed(USER, rule, true).await?;
             daemon.wait_ready(SOON).await.with_context(what)?;
-            place.fleet.rotate_all()?;
-            let issued = place.fleet.wait_all_issued(SOON).await;
+            test.fleet.rotate_all()?;
+            let issued = test.fleet.wait_all_issued(SOON).await;
             issued.with_context(what)?;
             daemon.sigterm(END).await?;
         }
@@ -223,50 +229,50 @@ async fn are_missed(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-async fn missed(place: &Place, daemon: &mut Daemon, told: Told) -> Result<()> {
+async fn missed(test: &PermissionTest, daemon: &mut Daemon, report: Report) -> Result<()> {
     const MISSING: &str = "a permission is missing";
-    match told {
-        Told::Source(source) => {
+    match report {
+        Report::Source(source) => {
             daemon
-                .wait_says(&format!("{source} cannot be read: {MISSING}"), SOON)
+                .wait_for_log(&format!("{source} cannot be read: {MISSING}"), SOON)
                 .await?;
             let why = format!("{source}: cannot be read: {MISSING}");
             daemon.wait_unready(&why, SOON).await
         }
-        Told::Write(named) => {
+        Report::Write(named) => {
             daemon.wait_ready(SOON).await?;
-            place.forge().await?;
+            test.forge().await?;
             let line = daemon
-                .wait_says(&format!("cannot write a condition: {MISSING}"), SOON)
+                .wait_for_log(&format!("cannot write a condition: {MISSING}"), SOON)
                 .await?;
             ensure!(line.contains(named), "{line}");
             daemon
                 .wait_unready(&format!("approval: {MISSING}"), SOON)
                 .await
         }
-        Told::Lease(create) => {
+        Report::Lease(create) => {
             if create {
-                let leases: Api<Lease> = Api::namespaced(place.cluster.admin(), "kube-system");
+                let leases: Api<Lease> = Api::namespaced(test.cluster.admin(), "kube-system");
                 leases
                     .delete("csr-warden", &DeleteParams::default())
                     .await?;
             }
             let line = daemon
-                .wait_says(&format!("renew the Lease: {MISSING}"), SOON)
+                .wait_for_log(&format!("renew the Lease: {MISSING}"), SOON)
                 .await?;
             ensure!(line.contains("leases"), "{line}");
             Ok(())
         }
-        Told::Event(verb) => {
+        Report::Event(verb) => {
             daemon.wait_ready(SOON).await?;
-            let forged = place.forge().await?;
-            place.wait_denied(&forged).await?;
+            let forged = test.forge().await?;
+            test.wait_denied(&forged).await?;
             if verb == "patch" {
-                place.wait_told(&forged, 1).await?;
-                place.forge().await?;
+                test.wait_reported(&forged, 1).await?;
+                test.forge().await?;
             }
             let line = daemon
-                .wait_says(&format!("cannot write an Event: {MISSING}"), SOON)
+                .wait_for_log(&format!("cannot write an Event: {MISSING}"), SOON)
                 .await?;
             ensure!(line.contains("events"), "{line}");
             ensure!(line.contains(&format!("cannot {verb} ")), "{line}");

@@ -15,7 +15,7 @@ use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
 use control_plane::https::Https;
 use control_plane::manifests::{chart, objects};
-use control_plane::node_user::{Ask, NodeUser, later_than, settled};
+use control_plane::node_user::{NewRequest, NodeUser, settled, wait_until_later_than};
 use control_plane::{decision_log, netns, pod};
 use testkit::forge::Recipe;
 
@@ -40,13 +40,13 @@ async fn node(cluster: &Cluster, name: &str, ip: &str) -> Result<NodeUser> {
     let created = user.register().await?;
     let addresses = [format!("Hostname {name}"), format!("InternalIP {ip}")];
     user.report(&addresses).await?;
-    later_than(&cluster.admin(), created).await?;
+    wait_until_later_than(&cluster.admin(), created).await?;
     Ok(user)
 }
 
 async fn ask(user: &NodeUser, request: &str, ip: &str) -> Result<()> {
     let pem = Recipe::genuine(&user.name, &[&user.name], &[ip.parse()?]).pem();
-    user.post(&Ask::new(request, pem)).await.map(drop)
+    user.post(&NewRequest::new(request, pem)).await.map(drop)
 }
 
 /// A policy and an inventory from the values are what is judged by.

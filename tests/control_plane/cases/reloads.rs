@@ -6,16 +6,16 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use super::node_user_cluster::{SOON, Scene};
+use super::node_user_cluster::{SOON, TestCluster};
 use crate::{Case, Needs};
-use control_plane::GLANCE;
+use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;
 use control_plane::config_map_volume::ConfigMapVolume;
 
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("sources_inventory", Needs::Nothing, inventory),
-        Case::new("sources_policy_is_read_anew", Needs::Nothing, policy),
+        Case::new("sources_policy_is_reloaded", Needs::Nothing, policy),
     ]
 }
 
@@ -24,50 +24,57 @@ fn listing(nodes: &Value) -> String {
 }
 
 async fn inventory(assets: Arc<Assets>) -> Result<()> {
-    let scene = Scene::new(&assets).await?;
+    let test_cluster = TestCluster::new(&assets).await?;
     let file = "inventory.yaml";
     let first = listing(&json!([{"name": "n1", "addresses": ["10.0.0.1"]}]));
-    let mut volume = ConfigMapVolume::new(scene.cluster.dir().join("inventory"), file, &first)?;
+    let mut volume =
+        ConfigMapVolume::new(test_cluster.cluster.dir().join("inventory"), file, &first)?;
     let path = volume.path(file)?;
     let args = ["--policy", "inventory", "--inventory", &path];
-    let mut daemon = scene.installation.start("csr-warden", &args)?;
+    let mut daemon = test_cluster.installation.start("csr-warden", &args)?;
     daemon.wait_ready(SOON).await?;
 
-    let listed = scene.node("n1", &["10.0.0.1"]).await?;
-    scene.ask(&listed, "listed", &["10.0.0.1"]).await?;
-    scene.is_approved("listed").await?;
+    let listed = test_cluster.node("n1", &["10.0.0.1"]).await?;
+    test_cluster.ask(&listed, "listed", &["10.0.0.1"]).await?;
+    test_cluster.is_approved("listed").await?;
 
-    let unlisted = scene.node("n2", &["10.0.0.2"]).await?;
-    scene.ask(&unlisted, "unlisted", &["10.0.0.2"]).await?;
-    scene
+    let unlisted = test_cluster.node("n2", &["10.0.0.2"]).await?;
+    test_cluster
+        .ask(&unlisted, "unlisted", &["10.0.0.2"])
+        .await?;
+    test_cluster
         .waits(&daemon, "unlisted", &["SanUncorroborated"])
         .await?;
 
     // The attack that beats the default policy: an address that nobody claims.
-    let thief = scene.node("n3", &["10.0.0.3", "10.0.0.77"]).await?;
+    let thief = test_cluster.node("n3", &["10.0.0.3", "10.0.0.77"]).await?;
     let second = json!([
         {"name": "n1", "addresses": ["10.0.0.1"]},
         {"name": "n2", "addresses": ["10.0.0.2"]},
         {"name": "n3", "addresses": ["10.0.0.3"]},
     ]);
     volume.swap(file, &listing(&second))?;
-    scene.is_approved("unlisted").await?;
-    scene
+    test_cluster.is_approved("unlisted").await?;
+    test_cluster
         .ask(&thief, "stolen", &["10.0.0.3", "10.0.0.77"])
         .await?;
-    scene
+    test_cluster
         .is_denied(&daemon, "stolen", &["SanContradicted"])
         .await?;
 
     // What cannot be read does not take away what was read.
     volume.swap(file, "nodes: [")?;
-    daemon.wait_says("inventory cannot be read", SOON).await?;
+    daemon
+        .wait_for_log("inventory cannot be read", SOON)
+        .await?;
     let synced = daemon.metric("csr_warden_source_synced{source=\"inventory\"}");
     ensure!(synced.await? == 0, "a broken inventory counts as synced");
-    scene.ask(&listed, "listed-again", &["10.0.0.1"]).await?;
-    scene.is_approved("listed-again").await?;
+    test_cluster
+        .ask(&listed, "listed-again", &["10.0.0.1"])
+        .await?;
+    test_cluster.is_approved("listed-again").await?;
     volume.swap(file, &first)?;
-    daemon.wait_says("inventory read anew", SOON).await?;
+    daemon.wait_for_log("inventory read anew", SOON).await?;
     daemon.sigterm(Duration::from_secs(5)).await?;
     Ok(())
 }
@@ -75,28 +82,28 @@ async fn inventory(assets: Arc<Assets>) -> Result<()> {
 async fn policy(assets: Arc<Assets>) -> Result<()> {
     const STRICT: &str = include_str!("../../../policies/strict.yaml");
     const DEFAULT: &str = include_str!("../../../policies/default.yaml");
-    let scene = Scene::new(&assets).await?;
+    let test_cluster = TestCluster::new(&assets).await?;
     let file = "policy.yaml";
-    let mut volume = ConfigMapVolume::new(scene.cluster.dir().join("policy"), file, STRICT)?;
+    let mut volume = ConfigMapVolume::new(test_cluster.cluster.dir().join("policy"), file, STRICT)?;
     let path = volume.path(file)?;
-    let mut daemon = scene
+    let mut daemon = test_cluster
         .installation
         .start("csr-warden", &["--policy", &path])?;
     daemon.wait_ready(SOON).await?;
-    let user = scene.node("n1", &["10.0.0.1"]).await?;
-    scene.ask(&user, "waits", &["10.0.0.1"]).await?;
+    let user = test_cluster.node("n1", &["10.0.0.1"]).await?;
+    test_cluster.ask(&user, "waits", &["10.0.0.1"]).await?;
     let said = |line: &str| line.contains("SanUncorroborated").then_some(());
     ensure!(daemon.stdout().find(SOON, said).await.is_some());
 
     volume.swap(file, "apiVersion: csr-warden/v2\nkind: Policy\n")?;
     daemon
-        .wait_says("the policy cannot be used, strict", SOON)
+        .wait_for_log("the policy cannot be used, strict", SOON)
         .await?;
     let selector = "--field-selector=reportingComponent=csr-warden";
     let about = ["get", "events", "-n", "default", selector, "-o"];
     let columns = "jsonpath={.items[*].reason} {.items[*].involvedObject.name}";
     let told = async || {
-        scene
+        test_cluster
             .cluster
             .kubectl(&[about.as_slice(), &[columns]].concat())
             .await
@@ -104,7 +111,7 @@ async fn policy(assets: Arc<Assets>) -> Result<()> {
     let begun = std::time::Instant::now();
     while told().await?.trim() != "PolicyRefused strict" {
         ensure!(begun.elapsed() < SOON, "no Event: {}", told().await?);
-        tokio::time::sleep(GLANCE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     let refused = daemon.metric("csr_warden_policy_reloads_total{result=\"error\"}");
     ensure!(refused.await? == 1, "the refusal is not counted");
@@ -115,7 +122,7 @@ async fn policy(assets: Arc<Assets>) -> Result<()> {
     );
 
     volume.swap(file, DEFAULT)?;
-    scene.is_approved("waits").await?;
+    test_cluster.is_approved("waits").await?;
     let in_force = "csr_warden_policy_info{name=\"default\"";
     ensure!(
         daemon.metric(in_force).await? == 1,

@@ -17,7 +17,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("chart_renders_what_kustomize_does", Needs::Nothing, same),
         Case::new("chart_refuses_wrong_values", Needs::Nothing, refused),
         Case::new("chart_is_installed_and_removed", Needs::Nothing, installed),
-        Case::new("chart_heeds_every_value", Needs::Nothing, every_value),
+        Case::new("chart_applies_every_value", Needs::Nothing, every_value),
     ]
 }
 

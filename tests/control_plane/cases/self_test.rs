@@ -74,7 +74,7 @@ async fn fleet_is_served(assets: Arc<Assets>) -> Result<()> {
     let second = fleet.wait_issued("node-3", SOON).await?;
     ensure!(Some(&second.serial) != first.get("node-3").map(|issued| &issued.serial));
 
-    fleet.readdress("node-4", &["10.128.200.4"])?;
+    fleet.set_addresses("node-4", &["10.128.200.4"])?;
     let moved = fleet.wait_issued("node-4", SOON).await?;
     ensure!(
         moved.sans == ["node-4", "node-4.nodes.example", "10.128.200.4"],
@@ -181,7 +181,7 @@ async fn approval_write_is_conditional(assets: Arc<Assets>) -> Result<()> {
             break request.metadata;
         }
         ensure!(begun.elapsed() < SOON, "no request");
-        tokio::time::sleep(control_plane::GLANCE).await;
+        tokio::time::sleep(control_plane::POLL_INTERVAL).await;
     };
     let name = seen.name.context("name")?;
     let uid = seen.uid.context("uid")?;
@@ -288,6 +288,6 @@ async fn approve_blindly(client: Client) {
                 let _ = put(&client, &name, &uid, &version).await;
             }
         }
-        tokio::time::sleep(control_plane::GLANCE).await;
+        tokio::time::sleep(control_plane::POLL_INTERVAL).await;
     }
 }

@@ -22,10 +22,10 @@ use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 
 use crate::{Case, Needs};
-use cluster::Scene;
+use cluster::VectorCluster;
 use control_plane::assets::Assets;
 use control_plane::netns;
-use outcome_counts::{Line, table};
+use outcome_counts::{Counted, table};
 use plan::Plan;
 use testkit::policies::BasePolicy;
 use testkit::vector::Vector;
@@ -35,18 +35,18 @@ const MOST_SKIPPED: usize = 2;
 
 pub fn cases() -> Vec<Case> {
     vec![Case::new(
-        "vectors_are_judged_as_they_say",
+        "vectors_get_their_verdicts",
         Needs::OwnNetwork,
-        vectors_are_judged_as_they_say,
+        vectors_get_their_verdicts,
     )]
 }
 
-async fn vectors_are_judged_as_they_say(assets: Arc<Assets>) -> Result<()> {
+async fn vectors_get_their_verdicts(assets: Arc<Assets>) -> Result<()> {
     netns::add(environment::ENDPOINT)?;
     let vectors = Vector::all();
     let begun = Instant::now();
     let plan = Plan::new(&vectors, Timestamp::now())?;
-    let (on, off) = tokio::join!(play(&assets, true, &plan), play(&assets, false, &plan));
+    let (on, off) = tokio::join!(run(&assets, true, &plan), run(&assets, false, &plan));
     let scenes = [
         ("on", on.context("with NodeRestriction")?),
         ("off", off.context("without NodeRestriction")?),
@@ -54,12 +54,12 @@ async fn vectors_are_judged_as_they_say(assets: Arc<Assets>) -> Result<()> {
 
     let mut columns = Vec::new();
     let mut differences = Vec::new();
-    for (name, scene) in &scenes {
-        for (base, tally) in BasePolicy::ALL.into_iter().zip(&scene.tallies) {
-            columns.push((format!("{name}, {}", base.as_str()), tally));
+    for (name, cluster) in &scenes {
+        for (base, counts) in BasePolicy::ALL.into_iter().zip(&cluster.counts) {
+            columns.push((format!("{name}, {}", base.as_str()), counts));
         }
         differences.extend(
-            scene
+            cluster
                 .differences
                 .iter()
                 .map(|how| format!("NodeRestriction {name}: {how}")),
@@ -90,19 +90,19 @@ async fn vectors_are_judged_as_they_say(assets: Arc<Assets>) -> Result<()> {
         left_out * 100 <= of * MOST_SKIPPED,
         "{left_out} of {of} vectors skipped"
     );
-    for (name, tally) in columns {
-        let posted = tally.get(&Line::Posted);
+    for (name, counts) in columns {
+        let posted = counts.get(&Counted::Posted);
         ensure!(posted == plan.vectors - skipped, "{name}: {posted} posted");
-        for never in [Line::ForgeriesApproved, Line::GenuineRefused] {
-            ensure!(tally.get(&never) == 0, "{name}: {never:?}");
+        for never in [Counted::ForgeriesApproved, Counted::GenuineRefused] {
+            ensure!(counts.get(&never) == 0, "{name}: {never:?}");
         }
     }
     Ok(())
 }
 
-async fn play(assets: &Assets, node_restriction: bool, plan: &Plan<'_>) -> Result<Scene> {
+async fn run(assets: &Assets, node_restriction: bool, plan: &Plan<'_>) -> Result<VectorCluster> {
     let options = environment::options(node_restriction);
-    let mut scene = Scene::start(assets, options).await?;
-    scene.play(plan).await?;
-    Ok(scene)
+    let mut cluster = VectorCluster::start(assets, options).await?;
+    cluster.run(plan).await?;
+    Ok(cluster)
 }

@@ -12,12 +12,14 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use crate::{BINARY, Case, Needs};
-use control_plane::GLANCE;
+use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
 use control_plane::decision_log;
 use control_plane::install::Installation;
-use control_plane::node_user::{Ask, NodeUser, condition, is_untouched, issued, settled};
+use control_plane::node_user::{
+    NewRequest, NodeUser, condition, has_no_conditions, issued, settled,
+};
 use testkit::forge::Recipe;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -67,7 +69,10 @@ async fn enforcement(assets: Arc<Assets>) -> Result<()> {
         );
         let mut posted = Vec::new();
         for (name, ips) in [(&good, &["10.0.0.1"][..]), (&bad, &["10.0.0.1", SERVICE])] {
-            posted.push(user.post(&Ask::new(name, pem("node-1", ips)?)).await?);
+            posted.push(
+                user.post(&NewRequest::new(name, pem("node-1", ips)?))
+                    .await?,
+            );
         }
         let output = daemon.stdout();
         decision_log::expect(output, &good, "Approve", &[""; 0]).await?;
@@ -81,7 +86,11 @@ async fn enforcement(assets: Arc<Assets>) -> Result<()> {
         for before in posted.iter().skip(usize::from(approves)) {
             let name = before.metadata.name.as_deref().context("name")?;
             let after = requests.get(name).await?;
-            ensure!(is_untouched(&after), "{mode}: {name}: {:?}", after.status);
+            ensure!(
+                has_no_conditions(&after),
+                "{mode}: {name}: {:?}",
+                after.status
+            );
             let version =
                 |request: &CertificateSigningRequest| request.metadata.resource_version.clone();
             ensure!(
@@ -124,7 +133,7 @@ async fn metadata_is_kept(assets: Arc<Assets>) -> Result<()> {
             (&["10.0.0.1"][..], "Approved", "SansProven"),
             (&["10.0.0.1", SERVICE], "Denied", "SanServiceAddress"),
         ] {
-            let mut ask = Ask::new("", pem("node-1", ips)?);
+            let mut ask = NewRequest::new("", pem("node-1", ips)?);
             ask.metadata.clone_from(&metadata);
             let before = user.post(&ask).await?;
             let name = before.metadata.name.clone().context("name")?;
@@ -193,7 +202,7 @@ async fn is_told(
         if begun.elapsed() > SOON {
             bail!("no Event for {:?}", request.metadata.name);
         }
-        tokio::time::sleep(GLANCE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -209,7 +218,8 @@ async fn changed_while_judged(admin: &Client, user: &NodeUser) -> Result<()> {
             &["10.0.0.1"]
         };
         let name = format!("labelled-{index}");
-        user.post(&Ask::new(&name, pem("node-1", ips)?)).await?;
+        user.post(&NewRequest::new(&name, pem("node-1", ips)?))
+            .await?;
         for round in 0..8 {
             let label = json!({"metadata": {"labels": {format!("round-{round}"): "1"}}});
             let params = PatchParams::default();
@@ -237,7 +247,10 @@ async fn a_key_is_approved_for_one_node_only(assets: Arc<Assets>) -> Result<()> 
         let ask = |user: &NodeUser, ip: &str| {
             let mut recipe = Recipe::genuine(&user.name, &[&user.name], &[ip.parse()?]);
             recipe.key_seed = Some(format!("shared-{round}"));
-            anyhow::Ok(Ask::new(&format!("{}-{round}", user.name), recipe.pem()))
+            anyhow::Ok(NewRequest::new(
+                &format!("{}-{round}", user.name),
+                recipe.pem(),
+            ))
         };
         let (ask_one, ask_two) = (ask(&one, "10.3.0.1")?, ask(&two, "10.3.0.2")?);
         // Both are there when the daemon looks.
@@ -249,11 +262,11 @@ async fn a_key_is_approved_for_one_node_only(assets: Arc<Assets>) -> Result<()> 
             let begun = Instant::now();
             let request = loop {
                 let request = api.get(&name).await?;
-                if !is_untouched(&request) {
+                if !has_no_conditions(&request) {
                     break request;
                 }
                 ensure!(begun.elapsed() < SOON, "{name} is still pending");
-                tokio::time::sleep(GLANCE).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             };
             let denied = condition(&request, "Denied");
             verdicts.push(denied.and_then(|denied| denied.reason.clone()));

@@ -14,26 +14,26 @@ use tokio::time::{Instant, sleep};
 
 use super::load::{ask, register};
 use crate::Case;
-use crate::scale::Numbers;
-use crate::scenario::{Seen, Terms, endure};
-use crate::test_cluster::Stage;
+use crate::scale::Scale;
+use crate::scenario::{Expectations, Measured, run_scenario};
+use crate::test_cluster::TestCluster;
 
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new(
             "embedded_clock_ahead",
             "the API server's clock is an hour ahead, then right again",
-            |numbers| jump(numbers, SignedDuration::from_hours(1)),
+            |scale| jump(scale, SignedDuration::from_hours(1)),
         ),
         Case::new(
             "embedded_clock_behind",
             "the API server's clock is ten minutes behind, then right again",
-            |numbers| jump(numbers, SignedDuration::from_mins(-10)),
+            |scale| jump(scale, SignedDuration::from_mins(-10)),
         ),
         Case::new(
             "embedded_lease_of_tomorrow",
             "the daemon finds a Lease that a dead replica has renewed tomorrow, by a wrong clock",
-            lease_of_tomorrow,
+            lease_in_the_future,
         ),
     ]
 }
@@ -43,43 +43,45 @@ pub fn cases() -> Vec<Case> {
 /// was ahead.
 const LATE: usize = 3;
 
-async fn jump(numbers: Numbers, ahead: SignedDuration) -> Result<Seen> {
-    let mut stage = Stage::embedded().await?;
+async fn jump(scale: Scale, ahead: SignedDuration) -> Result<Measured> {
+    let mut test_cluster = TestCluster::embedded().await?;
     // Nodes that stand for an hour: one that is younger than its request is waited for.
-    stage.server()?.set_clock(SignedDuration::from_hours(-1));
-    let admin = stage.admin()?;
-    for index in 1..=numbers.kubelets - numbers.kubelets.div_ceil(10) {
+    test_cluster
+        .server()?
+        .set_clock(SignedDuration::from_hours(-1));
+    let admin = test_cluster.admin()?;
+    for index in 1..=scale.kubelets - scale.kubelets.div_ceil(10) {
         register(&admin, index).await?;
     }
-    stage.server()?.set_clock(SignedDuration::ZERO);
-    stage.start(&["one"], &[]).await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        let late = numbers.kubelets + 1..=numbers.kubelets + LATE;
-        stage.server()?.set_clock(ahead);
+    test_cluster.server()?.set_clock(SignedDuration::ZERO);
+    test_cluster.start(&["one"], &[]).await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        let late = scale.kubelets + 1..=scale.kubelets + LATE;
+        test_cluster.server()?.set_clock(ahead);
         for index in late.clone() {
             register(&admin, index).await?;
         }
         sleep(lasts).await;
-        stage.server()?.set_clock(SignedDuration::ZERO);
+        test_cluster.server()?.set_clock(SignedDuration::ZERO);
         for index in late {
             ask(&admin, index).await?;
         }
         Ok(())
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
+    run_scenario(
+        &mut test_cluster,
+        &scale,
+        scale.fault,
+        Expectations::default(),
         during,
     )
     .await
 }
 
 /// What counts is when the Lease was seen to change, not what is written in it.
-async fn lease_of_tomorrow(numbers: Numbers) -> Result<Seen> {
+async fn lease_in_the_future(scale: Scale) -> Result<Measured> {
     const HELD: Duration = Duration::from_secs(15);
-    let mut stage = Stage::embedded().await?;
+    let mut test_cluster = TestCluster::embedded().await?;
     let tomorrow = MicroTime(Timestamp::now() + SignedDuration::from_hours(24));
     let lease: Lease = serde_json::from_value(json!({
         "metadata": {"name": "csr-warden"},
@@ -90,22 +92,22 @@ async fn lease_of_tomorrow(numbers: Numbers) -> Result<Seen> {
             "renewTime": tomorrow,
         },
     }))?;
-    let leases: Api<Lease> = Api::namespaced(stage.admin()?, "kube-system");
+    let leases: Api<Lease> = Api::namespaced(test_cluster.admin()?, "kube-system");
     leases.create(&PostParams::default(), &lease).await?;
     let begun = Instant::now();
-    stage.start(&["one"], &[]).await?;
+    test_cluster.start(&["one"], &[]).await?;
     let waited = begun.elapsed();
     ensure!(waited >= HELD, "it leads after {waited:?}");
-    let nothing = async |_: &mut Stage, _: Duration| Ok(());
-    let seen = endure(
-        &mut stage,
-        &numbers,
+    let nothing = async |_: &mut TestCluster, _: Duration| Ok(());
+    let seen = run_scenario(
+        &mut test_cluster,
+        &scale,
         Duration::ZERO,
-        Terms::default(),
+        Expectations::default(),
         nothing,
     )
     .await?;
-    Ok(Seen {
+    Ok(Measured {
         lasted: waited,
         ..seen
     })

@@ -6,9 +6,9 @@ use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
 use crate::Case;
-use crate::scale::Numbers;
-use crate::scenario::{Seen, one_endures};
-use crate::test_cluster::Stage;
+use crate::scale::Scale;
+use crate::scenario::{Measured, run_one_replica};
+use crate::test_cluster::TestCluster;
 
 /// How often connections are reset.
 const EVERY: Duration = Duration::from_millis(500);
@@ -48,74 +48,74 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-async fn half_open(numbers: Numbers) -> Result<Seen> {
-    let stage = Stage::embedded().await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        stage.server()?.lose_connections();
+async fn half_open(scale: Scale) -> Result<Measured> {
+    let test_cluster = TestCluster::embedded().await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        test_cluster.server()?.stall_connections();
         sleep(lasts).await;
         Ok(())
     };
-    one_endures(stage, &numbers, numbers.fault, during).await
+    run_one_replica(test_cluster, &scale, scale.fault, during).await
 }
 
-async fn token_rotated(numbers: Numbers) -> Result<Seen> {
-    let stage = Stage::embedded().await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        stage.renew_token("one").await?;
+async fn token_rotated(scale: Scale) -> Result<Measured> {
+    let test_cluster = TestCluster::embedded().await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        test_cluster.renew_token("one").await?;
         // As an API server that ends a connection whose credential is gone.
-        stage.server()?.drop_watches();
+        test_cluster.server()?.drop_watches();
         sleep(lasts).await;
         Ok(())
     };
-    one_endures(stage, &numbers, numbers.fault, during).await
+    run_one_replica(test_cluster, &scale, scale.fault, during).await
 }
 
-async fn paused(numbers: Numbers) -> Result<Seen> {
-    let stage = Stage::embedded().await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        stage.server()?.freeze();
+async fn paused(scale: Scale) -> Result<Measured> {
+    let test_cluster = TestCluster::embedded().await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        test_cluster.server()?.freeze();
         sleep(lasts).await;
-        stage.server()?.thaw();
+        test_cluster.server()?.thaw();
         Ok(())
     };
-    one_endures(stage, &numbers, numbers.pause, during).await
+    run_one_replica(test_cluster, &scale, scale.pause, during).await
 }
 
-async fn killed(numbers: Numbers) -> Result<Seen> {
-    let stage = Stage::embedded().await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        let server = stage.server()?;
+async fn killed(scale: Scale) -> Result<Measured> {
+    let test_cluster = TestCluster::embedded().await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        let server = test_cluster.server()?;
         server.kill().await;
         sleep(lasts).await;
-        server.revive().await
+        server.restart().await
     };
-    one_endures(stage, &numbers, numbers.fault, during).await
+    run_one_replica(test_cluster, &scale, scale.fault, during).await
 }
 
-async fn resets(numbers: Numbers) -> Result<Seen> {
-    let stage = Stage::embedded().await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
+async fn resets(scale: Scale) -> Result<Measured> {
+    let test_cluster = TestCluster::embedded().await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
         let until = Instant::now() + lasts;
         while Instant::now() < until {
-            stage.server()?.reset_connections();
+            test_cluster.server()?.reset_connections();
             sleep(EVERY).await;
         }
         Ok(())
     };
-    one_endures(stage, &numbers, numbers.fault, during).await
+    run_one_replica(test_cluster, &scale, scale.fault, during).await
 }
 
-async fn certificate_rotated(numbers: Numbers) -> Result<Seen> {
-    let stage = Stage::embedded().await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
+async fn certificate_rotated(scale: Scale) -> Result<Measured> {
+    let test_cluster = TestCluster::embedded().await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
         let until = Instant::now() + lasts;
         while Instant::now() < until {
-            let server = stage.server()?;
+            let server = test_cluster.server()?;
             server.rotate_certificate()?;
             server.reset_connections();
             sleep(EVERY).await;
         }
         Ok(())
     };
-    one_endures(stage, &numbers, numbers.fault, during).await
+    run_one_replica(test_cluster, &scale, scale.fault, during).await
 }

@@ -8,12 +8,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::time::{Instant, sleep};
 
-use super::real_control_plane::stage;
+use super::real_control_plane::test_cluster;
 use crate::Case;
-use crate::scale::Numbers;
-use crate::scenario::{Seen, one_endures};
-use crate::test_cluster::Stage;
-use control_plane::GLANCE;
+use crate::scale::Scale;
+use crate::scenario::{Measured, run_one_replica};
+use crate::test_cluster::TestCluster;
+use control_plane::POLL_INTERVAL;
 use control_plane::cluster::{Cluster, Options};
 
 /// How long it may take until the API server has read its files anew, or the daemon meets a refusal.
@@ -36,19 +36,19 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-async fn certificate_rotated(numbers: Numbers) -> Result<Seen> {
-    let stage = stage(Options::default()).await?;
+async fn certificate_rotated(scale: Scale) -> Result<Measured> {
+    let test_cluster = test_cluster(Options::default()).await?;
     let rotated = Cell::new(0);
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        let opened = stage.link()?.opened();
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        let opened = test_cluster.relay()?.opened();
         let until = Instant::now() + lasts;
         while Instant::now() < until {
-            show_another(stage.cluster()?).await?;
-            stage.link()?.sever();
+            show_another(test_cluster.cluster()?).await?;
+            test_cluster.relay()?.reset();
             rotated.set(rotated.get() + 1);
             sleep(EVERY).await;
         }
-        let opened = stage.link()?.opened() - opened;
+        let opened = test_cluster.relay()?.opened() - opened;
         ensure!(
             opened >= rotated.get(),
             "{opened} connections with {} certificates",
@@ -56,9 +56,9 @@ async fn certificate_rotated(numbers: Numbers) -> Result<Seen> {
         );
         Ok(())
     };
-    let seen = one_endures(stage, &numbers, numbers.fault, during).await?;
+    let seen = run_one_replica(test_cluster, &scale, scale.fault, during).await?;
     let rotated = rotated.get();
-    Ok(Seen {
+    Ok(Measured {
         note: format!("{rotated} certificates"),
         ..seen
     })
@@ -77,23 +77,23 @@ async fn show_another(cluster: &Cluster) -> Result<()> {
             return Ok(());
         }
         ensure!(begun.elapsed() < SOON, "the old certificate is shown");
-        sleep(GLANCE).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-async fn token_rotated(numbers: Numbers) -> Result<Seen> {
-    let stage = stage(Options::default()).await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
+async fn token_rotated(scale: Scale) -> Result<Measured> {
+    let test_cluster = test_cluster(Options::default()).await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
         let begun = Instant::now();
-        stage.revoke_token().await?;
+        test_cluster.revoke_token().await?;
         // The API server ends no connection whose credential is gone.
-        stage.link()?.sever();
-        stage.replicas[0]
-            .wait_says("401 Unauthorized", SOON)
+        test_cluster.relay()?.reset();
+        test_cluster.replicas[0]
+            .wait_for_log("401 Unauthorized", SOON)
             .await?;
-        stage.renew_token("one").await?;
+        test_cluster.renew_token("one").await?;
         sleep(lasts.saturating_sub(begun.elapsed())).await;
         Ok(())
     };
-    one_endures(stage, &numbers, numbers.fault, during).await
+    run_one_replica(test_cluster, &scale, scale.fault, during).await
 }

@@ -9,11 +9,11 @@ use kube::Api;
 use tokio::time::{Instant, sleep};
 
 use crate::Case;
-use crate::daemon_clock::{OwnClock, missing};
-use crate::scale::Numbers;
-use crate::scenario::{Seen, one_endures};
-use crate::test_cluster::Stage;
-use control_plane::GLANCE;
+use crate::daemon_clock::{DaemonClock, missing};
+use crate::scale::Scale;
+use crate::scenario::{Measured, run_one_replica};
+use crate::test_cluster::TestCluster;
+use control_plane::POLL_INTERVAL;
 
 /// The Lease is renewed every two seconds.
 const SOON: Duration = Duration::from_secs(20);
@@ -24,12 +24,12 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             "embedded_own_clock_ahead",
             "the daemon's own clock is an hour ahead, then right again",
-            |numbers| jump(numbers, HOUR),
+            |scale| jump(scale, HOUR),
         ),
         Case::new(
             "embedded_own_clock_behind",
             "the daemon's own clock is ten minutes behind, then right again",
-            |numbers| jump(numbers, SignedDuration::from_mins(-10)),
+            |scale| jump(scale, SignedDuration::from_mins(-10)),
         ),
         Case::new(
             "embedded_own_clock_token",
@@ -40,42 +40,42 @@ pub fn cases() -> Vec<Case> {
     cases.into_iter().map(|case| case.unless(missing)).collect()
 }
 
-/// A stage on which the daemon has a clock of its own.
-async fn stage() -> Result<(Stage, OwnClock)> {
-    let mut stage = Stage::embedded().await?;
-    let clock = OwnClock::right(stage.dir())?;
-    stage.start_by(clock.script());
-    Ok((stage, clock))
+/// A test_cluster on which the daemon has a clock of its own.
+async fn test_cluster() -> Result<(TestCluster, DaemonClock)> {
+    let mut test_cluster = TestCluster::embedded().await?;
+    let clock = DaemonClock::right(test_cluster.dir())?;
+    test_cluster.start_by(clock.script());
+    Ok((test_cluster, clock))
 }
 
-async fn jump(numbers: Numbers, ahead: SignedDuration) -> Result<Seen> {
-    let (stage, clock) = stage().await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        set(stage, &clock, ahead).await?;
+async fn jump(scale: Scale, ahead: SignedDuration) -> Result<Measured> {
+    let (test_cluster, clock) = test_cluster().await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        set(test_cluster, &clock, ahead).await?;
         sleep(lasts).await;
-        set(stage, &clock, SignedDuration::ZERO).await
+        set(test_cluster, &clock, SignedDuration::ZERO).await
     };
-    one_endures(stage, &numbers, numbers.fault, during).await
+    run_one_replica(test_cluster, &scale, scale.fault, during).await
 }
 
 /// What was read by the wrong clock must not be taken for fresh by the right one.
-async fn token_after_jump(numbers: Numbers) -> Result<Seen> {
-    let (stage, clock) = stage().await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        set(stage, &clock, HOUR).await?;
-        set(stage, &clock, SignedDuration::ZERO).await?;
-        stage.renew_token("one").await?;
-        stage.server()?.drop_watches();
+async fn token_after_jump(scale: Scale) -> Result<Measured> {
+    let (test_cluster, clock) = test_cluster().await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        set(test_cluster, &clock, HOUR).await?;
+        set(test_cluster, &clock, SignedDuration::ZERO).await?;
+        test_cluster.renew_token("one").await?;
+        test_cluster.server()?.drop_watches();
         sleep(lasts).await;
         Ok(())
     };
-    one_endures(stage, &numbers, numbers.fault, during).await
+    run_one_replica(test_cluster, &scale, scale.fault, during).await
 }
 
 /// Sets the daemon's clock, and waits until it goes by it.
-async fn set(stage: &Stage, clock: &OwnClock, ahead: SignedDuration) -> Result<()> {
+async fn set(test_cluster: &TestCluster, clock: &DaemonClock, ahead: SignedDuration) -> Result<()> {
     clock.set(ahead)?;
-    let leases: Api<Lease> = Api::namespaced(stage.admin()?, "kube-system");
+    let leases: Api<Lease> = Api::namespaced(test_cluster.admin()?, "kube-system");
     let begun = Instant::now();
     loop {
         let lease = leases.get("csr-warden").await?;
@@ -89,6 +89,6 @@ async fn set(stage: &Stage, clock: &OwnClock, ahead: SignedDuration) -> Result<(
             begun.elapsed() < SOON,
             "it renewed at {renewed}, {off:#} off"
         );
-        sleep(GLANCE).await;
+        sleep(POLL_INTERVAL).await;
     }
 }

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::Case;
-use crate::scale::Numbers;
-use crate::scenario::{Seen, Terms, endure};
-use crate::test_cluster::Stage;
+use crate::scale::Scale;
+use crate::scenario::{Expectations, Measured, run_scenario};
+use crate::test_cluster::TestCluster;
 use control_plane::config_map_volume::ConfigMapVolume;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -36,17 +36,17 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-async fn policy_broken(numbers: Numbers) -> Result<Seen> {
+async fn policy_broken(scale: Scale) -> Result<Measured> {
     let file = "policy.yaml";
     let broken = "apiVersion: csr-warden/v2\nkind: Policy\n";
     let refused = "the policy cannot be used";
     let run = |path: String| vec!["--policy".to_owned(), path];
-    broken_and_mended(numbers, file, POLICY, broken, refused, run).await
+    broken_then_fixed(scale, file, POLICY, broken, refused, run).await
 }
 
-async fn inventory_broken(numbers: Numbers) -> Result<Seen> {
+async fn inventory_broken(scale: Scale) -> Result<Measured> {
     let file = "inventory.yaml";
-    let nodes: Vec<Value> = (1..=numbers.kubelets)
+    let nodes: Vec<Value> = (1..=scale.kubelets)
         .map(|index| json!({"name": fleet::name(index), "addresses": [fleet::address(index)]}))
         .collect();
     let good = json!({"apiVersion": "csr-warden.dev/v1beta1", "kind": "Inventory", "nodes": nodes});
@@ -60,52 +60,52 @@ async fn inventory_broken(numbers: Numbers) -> Result<Seen> {
         args.push(path);
         args
     };
-    broken_and_mended(numbers, file, &good, broken, refused, run).await
+    broken_then_fixed(scale, file, &good, broken, refused, run).await
 }
 
-async fn broken_and_mended(
-    numbers: Numbers,
+async fn broken_then_fixed(
+    scale: Scale,
     file: &str,
     good: &str,
     broken: &str,
     refused: &str,
     args: impl Fn(String) -> Vec<String>,
-) -> Result<Seen> {
-    let mut stage = Stage::embedded().await?;
-    let mut volume = ConfigMapVolume::new(stage.dir().join("mounted"), file, good)?;
+) -> Result<Measured> {
+    let mut test_cluster = TestCluster::embedded().await?;
+    let mut volume = ConfigMapVolume::new(test_cluster.dir().join("mounted"), file, good)?;
     let args = args(volume.path(file)?);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    stage.start(&["one"], &args).await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
+    test_cluster.start(&["one"], &args).await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
         volume.swap(file, broken)?;
-        stage.replicas[0].wait_says(refused, SOON).await?;
+        test_cluster.replicas[0].wait_for_log(refused, SOON).await?;
         sleep(lasts).await;
         volume.swap(file, good)?;
         Ok(())
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
+    run_scenario(
+        &mut test_cluster,
+        &scale,
+        scale.fault,
+        Expectations::default(),
         during,
     )
     .await
 }
 
-async fn disk_full(numbers: Numbers) -> Result<Seen> {
-    let mut stage = Stage::embedded().await?;
-    stage.start_by("exec \"$0\" \"$@\" >/dev/full 2>/dev/full".into());
-    stage.start(&["one"], &[]).await?;
-    let during = async |_: &mut Stage, lasts: Duration| {
+async fn disk_full(scale: Scale) -> Result<Measured> {
+    let mut test_cluster = TestCluster::embedded().await?;
+    test_cluster.start_by("exec \"$0\" \"$@\" >/dev/full 2>/dev/full".into());
+    test_cluster.start(&["one"], &[]).await?;
+    let during = async |_: &mut TestCluster, lasts: Duration| {
         sleep(lasts).await;
         Ok(())
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.fault,
-        Terms::default(),
+    run_scenario(
+        &mut test_cluster,
+        &scale,
+        scale.fault,
+        Expectations::default(),
         during,
     )
     .await

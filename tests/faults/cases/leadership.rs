@@ -9,9 +9,9 @@ use kube::api::DeleteParams;
 use tokio::time::{Instant, sleep};
 
 use crate::Case;
-use crate::scale::Numbers;
-use crate::scenario::{Seen, Terms, endure};
-use crate::test_cluster::Stage;
+use crate::scale::Scale;
+use crate::scenario::{Expectations, Measured, run_scenario};
+use crate::test_cluster::TestCluster;
 
 /// How often the Lease is deleted: the other replica takes it within a second, and the leader finds
 /// out within two.
@@ -25,12 +25,12 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             "embedded_leader_paused",
             "the leader stands still (SIGSTOP) for longer than its Lease, then goes on",
-            |numbers| async move { paused(Stage::embedded().await?, numbers).await },
+            |scale| async move { paused(TestCluster::embedded().await?, scale).await },
         ),
         Case::new(
             "embedded_leader_killed",
             "the leader is killed",
-            |numbers| async move { killed(Stage::embedded().await?, numbers).await },
+            |scale| async move { killed(TestCluster::embedded().await?, scale).await },
         ),
         Case::new(
             "embedded_two_leaders",
@@ -41,69 +41,72 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// The leader first.
-pub async fn two(stage: &mut Stage) -> Result<()> {
-    stage.start(&["one", "two"], &[]).await?;
-    let leader = stage.leader().await?;
-    stage.replicas.swap(0, leader);
+pub async fn two(test_cluster: &mut TestCluster) -> Result<()> {
+    test_cluster.start(&["one", "two"], &[]).await?;
+    let leader = test_cluster.leader().await?;
+    test_cluster.replicas.swap(0, leader);
     Ok(())
 }
 
-fn standby() -> Terms {
-    Terms {
+fn standby() -> Expectations {
+    Expectations {
         measured: Some(1),
-        ..Terms::default()
+        ..Expectations::default()
     }
 }
 
-pub async fn paused(mut stage: Stage, numbers: Numbers) -> Result<Seen> {
-    two(&mut stage).await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        let written = stage.replicas[0].written().await?;
-        stage.replicas[0].pause()?;
+pub async fn paused(mut test_cluster: TestCluster, scale: Scale) -> Result<Measured> {
+    two(&mut test_cluster).await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        let written = test_cluster.replicas[0].written().await?;
+        test_cluster.replicas[0].pause()?;
         sleep(lasts).await;
         ensure!(
-            stage.replicas[1].leads().await?,
+            test_cluster.replicas[1].is_leader().await?,
             "the standby does not lead"
         );
-        stage.replicas[0].resume()?;
+        test_cluster.replicas[0].resume()?;
         // What it would write it writes now.
         sleep(Duration::from_secs(1)).await;
         // It is told now of what it had sent before. The embedded API server knows who wrote.
-        let now = stage.replicas[0].written().await?;
+        let now = test_cluster.replicas[0].written().await?;
         ensure!(
             now <= written + SENT_BEFORE,
             "it has written {}",
             now - written
         );
-        ensure!(!stage.replicas[0].leads().await?, "the thawed one leads");
+        ensure!(
+            !test_cluster.replicas[0].is_leader().await?,
+            "the thawed one leads"
+        );
         Ok(())
     };
-    endure(
-        &mut stage,
-        &numbers,
-        numbers.beyond_the_lease,
+    run_scenario(
+        &mut test_cluster,
+        &scale,
+        scale.beyond_the_lease,
         standby(),
         during,
     )
     .await
 }
 
-pub async fn killed(mut stage: Stage, numbers: Numbers) -> Result<Seen> {
-    two(&mut stage).await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        stage.replicas[0].kill()?;
+pub async fn killed(mut test_cluster: TestCluster, scale: Scale) -> Result<Measured> {
+    two(&mut test_cluster).await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        test_cluster.replicas[0].kill()?;
         sleep(lasts).await;
         Ok(())
     };
-    endure(&mut stage, &numbers, numbers.fault, standby(), during).await
+    run_scenario(&mut test_cluster, &scale, scale.fault, standby(), during).await
 }
 
-async fn two_leaders(numbers: Numbers) -> Result<Seen> {
-    let mut stage = Stage::embedded().await?;
-    two(&mut stage).await?;
+async fn two_leaders(scale: Scale) -> Result<Measured> {
+    let mut test_cluster = TestCluster::embedded().await?;
+    two(&mut test_cluster).await?;
     let both = std::cell::Cell::new(Duration::ZERO);
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        let leases: Api<Lease> = Api::namespaced(stage.admin()?, "kube-system");
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        let leases: Api<Lease> = Api::namespaced(test_cluster.admin()?, "kube-system");
         let until = Instant::now() + lasts.max(3 * EVERY);
         let mut next = Instant::now();
         while Instant::now() < until {
@@ -115,8 +118,8 @@ async fn two_leaders(numbers: Numbers) -> Result<Seen> {
             }
             let looked = Instant::now();
             let lead = (
-                stage.replicas[0].leads().await?,
-                stage.replicas[1].leads().await?,
+                test_cluster.replicas[0].is_leader().await?,
+                test_cluster.replicas[1].is_leader().await?,
             );
             sleep(Duration::from_millis(50)).await;
             if lead == (true, true) {
@@ -125,19 +128,19 @@ async fn two_leaders(numbers: Numbers) -> Result<Seen> {
         }
         Ok(())
     };
-    let terms = Terms {
+    let expectations = Expectations {
         measured: Some(1),
         lease_is_edited: true,
     };
-    let lasts = numbers.fault.max(3 * EVERY);
-    let seen = endure(&mut stage, &numbers, lasts, terms, during).await?;
-    let foreign = stage
+    let lasts = scale.fault.max(3 * EVERY);
+    let seen = run_scenario(&mut test_cluster, &scale, lasts, expectations, during).await?;
+    let foreign = test_cluster
         .writes()?
         .iter()
         .filter(|(_, writer, holder)| !holder.starts_with(&format!("{writer}_")))
         .count();
     let both = both.get().as_secs_f64();
-    Ok(Seen {
+    Ok(Measured {
         note: format!(
             "both led for {both:.1} s of it, and {foreign} requests were written by the one that did \
              not hold the Lease any more, each of them once and rightly"

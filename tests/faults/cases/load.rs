@@ -9,18 +9,18 @@ use futures::StreamExt as _;
 use k8s_openapi::ByteString;
 use kube::Client;
 use lab::fleet;
-use lab::random::Choices;
+use lab::random::SeededRng;
 use lab::request::Template;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::Case;
-use crate::fleet::{Kubelets, Strikes, VICTIMS};
+use crate::fleet::{Attacks, Kubelets, VICTIM_COUNT};
 use crate::memory_limit::MemoryLimit;
-use crate::scale::Numbers;
-use crate::scenario::{Seen, all_served, end, memory, no_forgery_passed, settled_memory};
-use crate::test_cluster::Stage;
+use crate::scale::Scale;
+use crate::scenario::{Measured, all_served, end, memory, no_forgery_was_approved, settled_memory};
+use crate::test_cluster::TestCluster;
 use control_plane::manifests;
 
 const DEPLOYMENT: &str = include_str!("../../../deploy/base/deployment.yaml");
@@ -28,7 +28,7 @@ const DEPLOYMENT: &str = include_str!("../../../deploy/base/deployment.yaml");
 /// that may be on its way; before the day there were few.
 const CONNECTION: u64 = 44;
 /// Requests that are posted at the same time.
-const HANDS: usize = 16;
+const CONCURRENCY: usize = 16;
 /// How often each kubelet renews its certificate in the day.
 const RENEWALS: f64 = 5.0;
 const SEED: u64 = 24;
@@ -62,51 +62,51 @@ fn limit() -> Result<u64> {
 
 /// All ask while the daemon stands still, as a fleet does whose approver was away. There are no
 /// connections of theirs: an administrator sends each request in the kubelet's name.
-async fn memory_limit(numbers: Numbers) -> Result<Seen> {
+async fn memory_limit(scale: Scale) -> Result<Measured> {
     let limit = limit()?;
-    // Before the stage, so that it is dropped after it.
+    // Before the test_cluster, so that it is dropped after it.
     let group = MemoryLimit::new("csr-warden", limit);
-    let mut stage = Stage::embedded().await?;
+    let mut test_cluster = TestCluster::embedded().await?;
     if let Some(group) = &group {
         let members = group.members();
         let script = format!("echo $$ >{} && exec \"$0\" \"$@\"", members.display());
-        stage.start_by(script);
+        test_cluster.start_by(script);
     }
-    stage.start(&["one"], &[]).await?;
-    let before = memory(&stage, 0)?;
-    let admin = stage.admin()?;
-    stage.replicas[0].pause()?;
+    test_cluster.start(&["one"], &[]).await?;
+    let before = memory(&test_cluster, 0)?;
+    let admin = test_cluster.admin()?;
+    test_cluster.replicas[0].pause()?;
     let begun = Instant::now();
-    let all = 1..=VICTIMS + numbers.requests;
+    let all = 1..=VICTIM_COUNT + scale.requests;
     let posts = all.map(|index| post(&admin, index));
-    let mut posts = futures::stream::iter(posts).buffer_unordered(HANDS);
+    let mut posts = futures::stream::iter(posts).buffer_unordered(CONCURRENCY);
     while let Some(posted) = posts.next().await {
         posted?;
     }
     drop(posts);
-    let mut strikes = Strikes::begin(&stage, numbers.forgeries, Duration::ZERO, SEED).await?;
-    stage.replicas[0].resume()?;
+    let mut attacks = Attacks::begin(&test_cluster, scale.forgeries, Duration::ZERO, SEED).await?;
+    test_cluster.replicas[0].resume()?;
     let ended = Instant::now();
-    let served = all_served(&stage, numbers.patience).await?;
+    let served = all_served(&test_cluster, scale.patience).await?;
     let recovered = ended.elapsed();
-    ensure!(served == numbers.requests, "{served} served");
-    let denied = strikes.denied(numbers.patience).await?;
-    no_forgery_passed(&stage).await?;
-    stage.only_leaders_wrote()?;
-    let after = memory(&stage, 0)?;
+    ensure!(served == scale.requests, "{served} served");
+    let denied = attacks.denied(scale.patience).await?;
+    no_forgery_was_approved(&test_cluster).await?;
+    test_cluster.only_leaders_wrote()?;
+    let after = memory(&test_cluster, 0)?;
     // In the group it was killed if it had needed more. Without one only what it had is known.
     let peak = match &group {
         Some(group) => group.peak_kib()?,
-        None => stage.replicas[0].peak_resident_kib()?,
+        None => test_cluster.replicas[0].peak_resident_kib()?,
     };
     ensure!(peak <= limit, "{peak} KiB at most, allowed are {limit} KiB");
-    end(&mut stage).await?;
+    end(&mut test_cluster).await?;
     let held = match group {
         Some(_) => ", to which the kernel holds it",
         None => "",
     };
     let mib = |kib: u64| kib as f64 / 1024.0;
-    Ok(Seen {
+    Ok(Measured {
         lasted: ended - begun,
         served,
         denied,
@@ -115,7 +115,7 @@ async fn memory_limit(numbers: Numbers) -> Result<Seen> {
         note: format!(
             "{} Nodes and as many requests of theirs; at most {:.1} MiB, the Deployment allows \
              {:.0}{held}",
-            numbers.requests,
+            scale.requests,
             mib(peak),
             mib(limit)
         ),
@@ -124,7 +124,7 @@ async fn memory_limit(numbers: Numbers) -> Result<Seen> {
 
 async fn post(admin: &Client, index: usize) -> Result<()> {
     register(admin, index).await?;
-    if index <= VICTIMS {
+    if index <= VICTIM_COUNT {
         return Ok(());
     }
     ask(admin, index).await
@@ -176,33 +176,33 @@ async fn as_kubelet(admin: &Client, node: &str, path: &str, object: &Value) -> R
     Ok(())
 }
 
-async fn rotation(numbers: Numbers) -> Result<Seen> {
-    let mut stage = Stage::embedded().await?;
-    stage.start(&["one", "two"], &[]).await?;
-    let kubelets = Kubelets::new(&stage, numbers.rotating).await?;
-    let mut grown = kubelets.ask(0..kubelets.count(), numbers.day / 10);
-    grown.served(numbers.patience).await?;
+async fn rotation(scale: Scale) -> Result<Measured> {
+    let mut test_cluster = TestCluster::embedded().await?;
+    test_cluster.start(&["one", "two"], &[]).await?;
+    let kubelets = Kubelets::new(&test_cluster, scale.rotating).await?;
+    let mut grown = kubelets.ask(0..kubelets.count(), scale.day / 10);
+    grown.served(scale.patience).await?;
     // Both: whoever leads at the end.
-    let before = [memory(&stage, 0)?, memory(&stage, 1)?];
+    let before = [memory(&test_cluster, 0)?, memory(&test_cluster, 1)?];
 
-    let until = Instant::now() + numbers.day;
-    let mut strikes = Strikes::begin(&stage, numbers.forgeries, numbers.day, SEED).await?;
-    let life = numbers.day.div_f64(RENEWALS);
-    let faults = misfortunes(&mut stage, until);
+    let until = Instant::now() + scale.day;
+    let mut attacks = Attacks::begin(&test_cluster, scale.forgeries, scale.day, SEED).await?;
+    let life = scale.day.div_f64(RENEWALS);
+    let faults = random_faults(&mut test_cluster, until);
     let (rotated, faults) = tokio::join!(kubelets.rotate(life, until, SEED), faults);
     let (rotated, (faults, ended)) = (rotated?, faults?);
-    let served = all_served(&stage, numbers.patience).await?;
+    let served = all_served(&test_cluster, scale.patience).await?;
     let recovered = ended.elapsed();
     ensure!(served >= rotated + kubelets.count(), "{served} served");
-    let denied = strikes.denied(numbers.patience).await?;
-    no_forgery_passed(&stage).await?;
-    stage.only_leaders_wrote()?;
-    let leader = stage.leader().await?;
+    let denied = attacks.denied(scale.patience).await?;
+    no_forgery_was_approved(&test_cluster).await?;
+    test_cluster.only_leaders_wrote()?;
+    let leader = test_cluster.leader().await?;
     let connected = before[leader] + u64::from(WRITES_AT_ONCE) * CONNECTION;
-    let after = settled_memory(&stage, leader, connected).await?;
-    end(&mut stage).await?;
-    Ok(Seen {
-        lasted: numbers.day,
+    let after = settled_memory(&test_cluster, leader, connected).await?;
+    end(&mut test_cluster).await?;
+    Ok(Measured {
+        lasted: scale.day,
         served,
         denied,
         recovered,
@@ -215,15 +215,15 @@ async fn rotation(numbers: Numbers) -> Result<Seen> {
 }
 
 /// One fault after the other, each for a moment, until then. How many, and when the last has ended.
-async fn misfortunes(stage: &mut Stage, until: Instant) -> Result<(usize, Instant)> {
-    let mut choices = Choices::new(SEED);
+async fn random_faults(test_cluster: &mut TestCluster, until: Instant) -> Result<(usize, Instant)> {
+    let mut choices = SeededRng::new(SEED);
     let mut count = 0;
     while Instant::now() < until {
         let lasts = Duration::from_millis(1_000 + 250 * choices.below(17) as u64);
         let which = choices.below(KINDS.len() + 5);
         match which.checked_sub(KINDS.len()) {
             None => {
-                let server = stage.server()?;
+                let server = test_cluster.server()?;
                 let fault = KINDS[which].clone();
                 server.set_faults(Faults::default().with(fault, 0.5, "", ""));
                 server.drop_watches();
@@ -232,23 +232,23 @@ async fn misfortunes(stage: &mut Stage, until: Instant) -> Result<(usize, Instan
                 server.drop_watches();
             }
             Some(0) => {
-                let server = stage.server()?;
+                let server = test_cluster.server()?;
                 server.kill().await;
                 sleep(lasts).await;
-                server.revive().await?;
+                server.restart().await?;
             }
             Some(1) => {
-                stage.server()?.freeze();
+                test_cluster.server()?.freeze();
                 sleep(lasts).await;
-                stage.server()?.thaw();
+                test_cluster.server()?.thaw();
             }
-            Some(2) => repeated(stage.server()?, lasts, Server::reset_connections).await,
-            Some(3) => repeated(stage.server()?, lasts, Server::compact).await,
+            Some(2) => repeated(test_cluster.server()?, lasts, Server::reset_connections).await,
+            Some(3) => repeated(test_cluster.server()?, lasts, Server::compact).await,
             Some(_) => {
-                let leader = stage.leader().await?;
-                stage.replicas[leader].pause()?;
+                let leader = test_cluster.leader().await?;
+                test_cluster.replicas[leader].pause()?;
                 sleep(lasts).await;
-                stage.replicas[leader].resume()?;
+                test_cluster.replicas[leader].resume()?;
             }
         }
         count += 1;

@@ -7,14 +7,14 @@ use tokio::time::{Instant, sleep};
 
 use super::leadership;
 use crate::Case;
-use crate::scale::Numbers;
-use crate::scenario::{Seen, one_endures};
-use crate::test_cluster::Stage;
+use crate::scale::Scale;
+use crate::scenario::{Measured, run_one_replica};
+use crate::test_cluster::TestCluster;
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options, START_DEADLINE};
 use control_plane::https::Https;
 use control_plane::process::Process;
-use control_plane::tcp_relay::Link;
+use control_plane::tcp_relay::TcpRelay;
 
 /// How often connections are reset, or etcd is compacted.
 const EVERY: Duration = Duration::from_secs(1);
@@ -28,17 +28,17 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             "real_api_server_killed",
             "the API server is killed (SIGKILL), and started again",
-            |numbers| out_of_service(numbers, |cluster| &mut cluster.api_server, Ill::Killed),
+            |scale| out_of_service(scale, |cluster| &mut cluster.api_server, Ill::Killed),
         ),
         Case::new(
             "real_api_server_paused",
             "the API server stands still (SIGSTOP)",
-            |numbers| out_of_service(numbers, |cluster| &mut cluster.api_server, Ill::Paused),
+            |scale| out_of_service(scale, |cluster| &mut cluster.api_server, Ill::Paused),
         ),
         Case::new(
             "real_etcd_restarted",
             "etcd is killed (SIGKILL), and started again",
-            |numbers| out_of_service(numbers, |cluster| &mut cluster.etcd, Ill::Killed),
+            |scale| out_of_service(scale, |cluster| &mut cluster.etcd, Ill::Killed),
         ),
         Case::new(
             "real_etcd_compacted",
@@ -48,30 +48,34 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             "real_link_cut",
             "every connection of the daemon is closed, and each new one",
-            |numbers| link(numbers, Link::cut),
+            |scale| relay(scale, TcpRelay::cut),
         ),
         Case::new(
             "real_half_open",
             "every connection of the daemon stays open and carries nothing any more, nor does a new one",
-            |numbers| link(numbers, Link::silence),
+            |scale| relay(scale, TcpRelay::silence),
         ),
         Case::new("real_slow", "every answer comes a second late", slow),
         Case::new(
             "real_leader_paused",
             "the leader stands still (SIGSTOP) for longer than its Lease, then goes on",
-            |numbers| async move { leadership::paused(stage(Options::default()).await?, numbers).await },
+            |scale| async move {
+                leadership::paused(test_cluster(Options::default()).await?, scale).await
+            },
         ),
         Case::new(
             "real_leader_killed",
             "the leader is killed",
-            |numbers| async move { leadership::killed(stage(Options::default()).await?, numbers).await },
+            |scale| async move {
+                leadership::killed(test_cluster(Options::default()).await?, scale).await
+            },
         ),
     ]
 }
 
-pub async fn stage(options: Options) -> Result<Stage> {
+pub async fn test_cluster(options: Options) -> Result<TestCluster> {
     let assets = Assets::find()?;
-    Stage::real(&assets, options).await
+    TestCluster::real(&assets, options).await
 }
 
 /// How a component does not work.
@@ -82,13 +86,13 @@ enum Ill {
 }
 
 async fn out_of_service(
-    numbers: Numbers,
+    scale: Scale,
     component: fn(&mut Cluster) -> &mut Process,
     ill: Ill,
-) -> Result<Seen> {
-    let stage = stage(Options::default()).await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        let cluster = stage.cluster()?;
+) -> Result<Measured> {
+    let test_cluster = test_cluster(Options::default()).await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        let cluster = test_cluster.cluster()?;
         match ill {
             Ill::Killed => component(cluster).kill()?,
             Ill::Paused => component(cluster).pause()?,
@@ -101,20 +105,20 @@ async fn out_of_service(
         cluster.ready(START_DEADLINE).await
     };
     let lasts = match ill {
-        Ill::Killed => numbers.fault,
-        Ill::Paused => numbers.pause,
+        Ill::Killed => scale.fault,
+        Ill::Paused => scale.pause,
     };
-    one_endures(stage, &numbers, lasts, during).await
+    run_one_replica(test_cluster, &scale, lasts, during).await
 }
 
-async fn etcd_compacted(numbers: Numbers) -> Result<Seen> {
-    let stage = stage(Options {
+async fn etcd_compacted(scale: Scale) -> Result<Measured> {
+    let test_cluster = test_cluster(Options {
         api_server_args: vec!["--watch-cache=false".into()],
         ..Options::default()
     })
     .await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        let etcd = stage.cluster()?.etcd_store();
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        let etcd = test_cluster.cluster()?.etcd_store();
         let until = Instant::now() + lasts;
         while Instant::now() < until {
             etcd.compact().await?;
@@ -122,38 +126,41 @@ async fn etcd_compacted(numbers: Numbers) -> Result<Seen> {
         }
         Ok(())
     };
-    one_endures(stage, &numbers, WATCH, during).await
+    run_one_replica(test_cluster, &scale, WATCH, during).await
 }
 
-async fn link(numbers: Numbers, breaks: fn(&Link)) -> Result<Seen> {
-    let stage = stage(Options::default()).await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        breaks(stage.link()?);
+async fn relay(scale: Scale, breaks: fn(&TcpRelay)) -> Result<Measured> {
+    let test_cluster = test_cluster(Options::default()).await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        breaks(test_cluster.relay()?);
         sleep(lasts).await;
-        stage.link()?.mend();
+        test_cluster.relay()?.restore();
         Ok(())
     };
-    one_endures(stage, &numbers, numbers.fault, during).await
+    run_one_replica(test_cluster, &scale, scale.fault, during).await
 }
 
 /// Late is not ill: the daemon must go on with its work.
-async fn slow(numbers: Numbers) -> Result<Seen> {
-    let stage = stage(Options::default()).await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        let written = stage.replicas[0].written().await?;
-        stage.link()?.delay(LATE);
-        let ca = stage.cluster()?.authority().pair().cert;
-        let near = Https::new(stage.link()?.address(), &ca)?;
+async fn slow(scale: Scale) -> Result<Measured> {
+    let test_cluster = test_cluster(Options::default()).await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        let written = test_cluster.replicas[0].written().await?;
+        test_cluster.relay()?.delay(LATE);
+        let ca = test_cluster.cluster()?.authority().pair().cert;
+        let near = Https::new(test_cluster.relay()?.address(), &ca)?;
         let begun = Instant::now();
         near.get("/version", None).await?;
         let took = begun.elapsed();
         ensure!(took > LATE, "an answer after {took:?}");
         sleep(lasts).await;
-        let more = stage.replicas[0].written().await? - written;
+        let more = test_cluster.replicas[0].written().await? - written;
         ensure!(more > 0, "nothing was written meanwhile");
-        ensure!(stage.replicas[0].leads().await?, "it leads no more");
-        stage.link()?.delay(Duration::ZERO);
+        ensure!(
+            test_cluster.replicas[0].is_leader().await?,
+            "it leads no more"
+        );
+        test_cluster.relay()?.delay(Duration::ZERO);
         Ok(())
     };
-    one_endures(stage, &numbers, numbers.fault, during).await
+    run_one_replica(test_cluster, &scale, scale.fault, during).await
 }

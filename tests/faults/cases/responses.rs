@@ -7,9 +7,9 @@ use apiserver_sim::{Fault, Faults};
 use tokio::time::sleep;
 
 use crate::Case;
-use crate::scale::Numbers;
-use crate::scenario::{Seen, one_endures};
-use crate::test_cluster::Stage;
+use crate::scale::Scale;
+use crate::scenario::{Measured, run_one_replica};
+use crate::test_cluster::TestCluster;
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -77,13 +77,13 @@ fn all(fault: Fault, probability: f64) -> Faults {
 }
 
 fn case(name: &'static str, fault: &'static str, faults: fn() -> Faults) -> Case {
-    Case::new(name, fault, move |numbers| run(numbers, faults()))
+    Case::new(name, fault, move |scale| run(scale, faults()))
 }
 
-async fn run(numbers: Numbers, faults: Faults) -> Result<Seen> {
-    let stage = Stage::embedded().await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        let server = stage.server()?;
+async fn run(scale: Scale, faults: Faults) -> Result<Measured> {
+    let test_cluster = TestCluster::embedded().await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        let server = test_cluster.server()?;
         // So that watches meet it too.
         server.set_faults(faults);
         server.drop_watches();
@@ -91,5 +91,5 @@ async fn run(numbers: Numbers, faults: Faults) -> Result<Seen> {
         server.set_faults(Faults::default());
         Ok(())
     };
-    one_endures(stage, &numbers, numbers.fault, during).await
+    run_one_replica(test_cluster, &scale, scale.fault, during).await
 }

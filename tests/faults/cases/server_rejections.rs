@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use tokio::time::{Instant, sleep};
 
-use super::real_control_plane::stage;
+use super::real_control_plane::test_cluster;
 use crate::Case;
-use crate::scale::Numbers;
-use crate::scenario::{Seen, one_endures};
-use crate::test_cluster::Stage;
+use crate::scale::Scale;
+use crate::scenario::{Measured, run_one_replica};
+use crate::test_cluster::TestCluster;
 use control_plane::cluster::{Cluster, Options, START_DEADLINE};
 
 /// How long it may take until the daemon meets it: its Lease is renewed every two seconds.
@@ -26,10 +26,10 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             "real_500",
             "every write of an approval or the Lease is answered with 500: a webhook must admit it, and does not exist",
-            |numbers| {
+            |scale| {
                 let answered = "apiserver_request_total{code=\"500\"";
                 by_manifest(
-                    numbers,
+                    scale,
                     500,
                     answered,
                     include_str!("server_rejections/internal.yaml"),
@@ -39,10 +39,10 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             "real_503",
             "requests and Leases are answered with 503, as if an extension served them that is not there",
-            |numbers| {
+            |scale| {
                 let ended = "apiserver_request_terminations_total{code=\"503\"";
                 by_manifest(
-                    numbers,
+                    scale,
                     503,
                     ended,
                     include_str!("server_rejections/unavailable.yaml"),
@@ -58,7 +58,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// The daemon's requests share a priority level without seats with one that never ends.
-async fn too_many(numbers: Numbers) -> Result<Seen> {
+async fn too_many(scale: Scale) -> Result<Measured> {
     const LEVEL: &str = include_str!("server_rejections/too_many.yaml");
     const REJECTED: &str =
         "apiserver_flowcontrol_rejected_requests_total{flow_schema=\"csr-warden\"";
@@ -87,16 +87,16 @@ async fn too_many(numbers: Numbers) -> Result<Seen> {
         endless.take();
         cluster.delete(LEVEL).await
     };
-    refuses(numbers, Options::default(), (429, REJECTED), begin, end).await
+    refuses(scale, Options::default(), (429, REJECTED), begin, end).await
 }
 
-async fn by_manifest(numbers: Numbers, code: u16, counted: &str, manifest: &str) -> Result<Seen> {
+async fn by_manifest(scale: Scale, code: u16, counted: &str, manifest: &str) -> Result<Measured> {
     let begin = async |cluster: &mut Cluster| cluster.apply(manifest).await;
     let end = async |cluster: &mut Cluster| cluster.delete(manifest).await;
-    refuses(numbers, Options::default(), (code, counted), begin, end).await
+    refuses(scale, Options::default(), (code, counted), begin, end).await
 }
 
-async fn etcd_paused(numbers: Numbers) -> Result<Seen> {
+async fn etcd_paused(scale: Scale) -> Result<Measured> {
     let options = Options {
         api_server_args: vec!["--request-timeout=3s".into()],
         ..Options::default()
@@ -107,39 +107,39 @@ async fn etcd_paused(numbers: Numbers) -> Result<Seen> {
         cluster.ready(START_DEADLINE).await
     };
     let answered = "apiserver_request_total{code=\"504\"";
-    refuses(numbers, options, (504, answered), begin, end).await
+    refuses(scale, options, (504, answered), begin, end).await
 }
 
 /// The API server answers with this code, which this metric of its own counts.
 async fn refuses(
-    numbers: Numbers,
+    scale: Scale,
     options: Options,
     (code, counted): (u16, &str),
     begin: impl AsyncFnOnce(&mut Cluster) -> Result<()>,
     end: impl AsyncFnOnce(&mut Cluster) -> Result<()>,
-) -> Result<Seen> {
-    let stage = stage(options).await?;
+) -> Result<Measured> {
+    let test_cluster = test_cluster(options).await?;
     let answers = Cell::new(0);
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        let before = stage.cluster()?.metric(counted).await?;
-        begin(stage.cluster()?).await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        let before = test_cluster.cluster()?.metric(counted).await?;
+        begin(test_cluster.cluster()?).await?;
         let told = format!("the API server answered {code}");
-        stage.replicas[0].wait_says(&told, SOON).await?;
+        test_cluster.replicas[0].wait_for_log(&told, SOON).await?;
         // So that watches meet it too.
-        stage.link()?.sever();
-        let written = stage.replicas[0].written().await?;
+        test_cluster.relay()?.reset();
+        let written = test_cluster.replicas[0].written().await?;
         sleep(lasts).await;
-        let more = stage.replicas[0].written().await? - written;
+        let more = test_cluster.replicas[0].written().await? - written;
         ensure!(more == 0, "{more} were written meanwhile");
-        end(stage.cluster()?).await?;
-        let after = stage.cluster()?.metric(counted).await?;
+        end(test_cluster.cluster()?).await?;
+        let after = test_cluster.cluster()?.metric(counted).await?;
         ensure!(after > before, "{counted}}}: {before}, then {after}");
         answers.set(after - before);
         Ok(())
     };
-    let seen = one_endures(stage, &numbers, numbers.fault, during).await?;
+    let seen = run_one_replica(test_cluster, &scale, scale.fault, during).await?;
     let answers = answers.get();
-    Ok(Seen {
+    Ok(Measured {
         note: format!("{answers} such answers"),
         ..seen
     })

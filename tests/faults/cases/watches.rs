@@ -7,9 +7,9 @@ use apiserver_sim::{Fault, Faults};
 use tokio::time::{Instant, sleep};
 
 use crate::Case;
-use crate::scale::Numbers;
-use crate::scenario::{Seen, one_endures};
-use crate::test_cluster::Stage;
+use crate::scale::Scale;
+use crate::scenario::{Measured, run_one_replica};
+use crate::test_cluster::TestCluster;
 
 /// How often watches are closed, or what has happened is forgotten.
 const EVERY: Duration = Duration::from_millis(300);
@@ -43,25 +43,25 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             "embedded_watches_closed",
             "all watches are closed, three times a second",
-            |numbers| repeated(numbers, |server| server.drop_watches()),
+            |scale| repeated(scale, |server| server.drop_watches()),
         ),
         Case::new(
             "embedded_compacted",
             "what has happened is forgotten and all watches are closed, three times a second, so that \
              they are answered with 410",
-            move |numbers| repeated(numbers, compacted),
+            move |scale| repeated(scale, compacted),
         ),
     ]
 }
 
 fn case(name: &'static str, fault: &'static str, each: fn() -> Fault) -> Case {
-    Case::new(name, fault, move |numbers| watched(numbers, each()))
+    Case::new(name, fault, move |scale| watched(scale, each()))
 }
 
-async fn watched(numbers: Numbers, fault: Fault) -> Result<Seen> {
-    let stage = Stage::embedded().await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
-        let server = stage.server()?;
+async fn watched(scale: Scale, fault: Fault) -> Result<Measured> {
+    let test_cluster = TestCluster::embedded().await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        let server = test_cluster.server()?;
         server.set_faults(Faults::default().with(fault, 1.0, "watch", ""));
         server.drop_watches();
         sleep(lasts).await;
@@ -69,18 +69,18 @@ async fn watched(numbers: Numbers, fault: Fault) -> Result<Seen> {
         server.drop_watches();
         Ok(())
     };
-    one_endures(stage, &numbers, numbers.fault, during).await
+    run_one_replica(test_cluster, &scale, scale.fault, during).await
 }
 
-async fn repeated(numbers: Numbers, fault: impl Fn(&apiserver_sim::Server)) -> Result<Seen> {
-    let stage = Stage::embedded().await?;
-    let during = async |stage: &mut Stage, lasts: Duration| {
+async fn repeated(scale: Scale, fault: impl Fn(&apiserver_sim::Server)) -> Result<Measured> {
+    let test_cluster = TestCluster::embedded().await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
         let until = Instant::now() + lasts;
         while Instant::now() < until {
-            fault(stage.server()?);
+            fault(test_cluster.server()?);
             sleep(EVERY).await;
         }
         Ok(())
     };
-    one_endures(stage, &numbers, numbers.fault, during).await
+    run_one_replica(test_cluster, &scale, scale.fault, during).await
 }

@@ -16,7 +16,7 @@ use prost::Message;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::status_error::Failure;
+use super::status_error::StatusError;
 
 /// The media type.
 pub(super) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
@@ -74,9 +74,9 @@ pub(super) struct Expected<'a> {
 }
 
 /// A body as JSON.
-pub(super) fn read(body: &[u8], expected: Expected<'_>) -> Result<Map<String, Value>, Failure> {
+pub(super) fn read(body: &[u8], expected: Expected<'_>) -> Result<Map<String, Value>, StatusError> {
     let unrecognized = |why: &str| {
-        Failure::bad_request(format!(
+        StatusError::bad_request(format!(
             "the object provided is unrecognized (must be of type {}): {why}",
             expected.kind
         ))
@@ -103,20 +103,20 @@ pub(super) fn read(body: &[u8], expected: Expected<'_>) -> Result<Map<String, Va
     }
     let any_version = expected.api_version.is_empty();
     if kind != expected.kind || !any_version && api_version != expected.api_version {
-        return Err(Failure::bad_request(format!(
+        return Err(StatusError::bad_request(format!(
             "{kind} in version {api_version:?} cannot be handled as a {}",
             expected.kind
         )));
     }
     let decode = message(&api_version, &kind)
-        .ok_or_else(|| Failure::unsupported_media_type("application/json, application/yaml"))?;
+        .ok_or_else(|| StatusError::unsupported_media_type("application/json, application/yaml"))?;
     let object = decode(&envelope.raw).map_err(|why| {
-        Failure::bad_request(format!(
+        StatusError::bad_request(format!(
             "{kind} in version {api_version:?} cannot be handled as a {kind}: {why}"
         ))
     })?;
     let Value::Object(mut object) = object else {
-        return Err(Failure::internal("a message that is no object"));
+        return Err(StatusError::internal("a message that is no object"));
     };
     object.insert("kind".into(), kind.into());
     object.insert("apiVersion".into(), api_version.into());

@@ -1,11 +1,11 @@
-//! All objects of one resource, what has happened to them of late, and who watches.
+//! All objects of one resource, what has kind to them of late, and who watches.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::Forgotten;
+use super::Compacted;
 use super::event::Event;
 use super::scope::Scope;
 use super::stored::Stored;
@@ -17,16 +17,16 @@ pub(super) struct Watcher {
 }
 
 #[derive(Default)]
-pub(super) struct Shelf {
+pub(super) struct Collection {
     pub(super) objects: BTreeMap<String, Arc<Stored>>,
     pub(super) history: VecDeque<Arc<Event>>,
-    /// What happened up to this version is forgotten.
-    pub(super) forgotten: u64,
+    /// What kind up to this version is compacted.
+    pub(super) compacted: u64,
     pub(super) watchers: BTreeMap<u64, Watcher>,
     pub(super) watchers_of_key: HashMap<String, BTreeMap<u64, Watcher>>,
 }
 
-impl Shelf {
+impl Collection {
     pub(super) fn publish(&mut self, history: usize, event: Event) {
         let event = Arc::new(event);
         let send = |watchers: &mut BTreeMap<u64, Watcher>| {
@@ -43,7 +43,7 @@ impl Shelf {
         self.history.push_back(event);
         while self.history.len() > history {
             if let Some(event) = self.history.pop_front() {
-                self.forgotten = event.object.version;
+                self.compacted = event.object.version;
             }
         }
     }
@@ -59,10 +59,10 @@ impl Shelf {
     pub(super) fn at(
         &self,
         version: u64,
-    ) -> Result<BTreeMap<String, Option<Arc<Stored>>>, Forgotten> {
-        if version < self.forgotten {
-            return Err(Forgotten {
-                oldest: self.forgotten,
+    ) -> Result<BTreeMap<String, Option<Arc<Stored>>>, Compacted> {
+        if version < self.compacted {
+            return Err(Compacted {
+                oldest: self.compacted,
             });
         }
         // The first change since then knows what was before.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::stored::Stored;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Happened {
+pub(crate) enum EventKind {
     Added,
     Modified,
     Deleted,
@@ -14,7 +14,7 @@ pub(crate) enum Happened {
 /// A change of an object.
 #[derive(Debug)]
 pub(crate) struct Event {
-    pub(crate) happened: Happened,
+    pub(crate) kind: EventKind,
     /// The state after it; of a deletion, the last state with the version of the deletion.
     pub(crate) object: Arc<Stored>,
     /// The state before it.

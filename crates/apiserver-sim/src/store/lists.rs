@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::scope::Scope;
 use super::stored::Stored;
-use super::{Forgotten, Store};
+use super::{Compacted, Store};
 
 /// A part of a list.
 pub(crate) struct Page {
@@ -20,39 +20,44 @@ pub(crate) struct Page {
 
 /// Where a page begins and ends, and the version that it shows.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cut {
+pub(crate) struct PageRequest {
     pub(crate) after: Option<String>,
     pub(crate) limit: Option<usize>,
     pub(crate) version: Option<u64>,
 }
 
 impl Store {
-    /// A part of a list, as it was at `cut.version` or is now.
-    pub(crate) fn list(&self, storage: &str, scope: &Scope, cut: &Cut) -> Result<Page, Forgotten> {
+    /// A part of a list, as it was at `page_request.version` or is now.
+    pub(crate) fn list(
+        &self,
+        storage: &str,
+        scope: &Scope,
+        page_request: &PageRequest,
+    ) -> Result<Page, Compacted> {
         let inner = self.lock();
-        let version = cut.version.unwrap_or(inner.version);
+        let version = page_request.version.unwrap_or(inner.version);
         let mut page = Page {
             version,
             objects: Vec::new(),
             next: None,
             remaining: None,
         };
-        let Some(shelf) = inner.shelves.get(storage) else {
+        let Some(collection) = inner.collections.get(storage) else {
             return Ok(page);
         };
         let old = (version < inner.version)
-            .then(|| shelf.at(version))
+            .then(|| collection.at(version))
             .transpose()?;
         let prefix = if scope.namespace.is_empty() {
             String::new()
         } else {
             format!("{}/", scope.namespace)
         };
-        let begin = match &cut.after {
+        let begin = match &page_request.after {
             Some(after) => Bound::Excluded(after.as_str()),
             None => Bound::Included(prefix.as_str()),
         };
-        let now = shelf
+        let now = collection
             .objects
             .range::<str, _>((begin, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(&prefix));
@@ -64,7 +69,7 @@ impl Store {
                     .collect();
                 for (key, before) in changed {
                     let in_range = key.starts_with(&prefix)
-                        && cut.after.as_ref().is_none_or(|after| key > *after);
+                        && page_request.after.as_ref().is_none_or(|after| key > *after);
                     match before {
                         Some(stored) if in_range => then.insert(key, stored),
                         _ => then.remove(&key),
@@ -74,7 +79,7 @@ impl Store {
             }
         };
         let mut found = found.filter(|stored| stored.matches(&scope.selector));
-        let limit = cut.limit.unwrap_or(usize::MAX);
+        let limit = page_request.limit.unwrap_or(usize::MAX);
         page.objects.extend(found.by_ref().take(limit));
         if let Some(last) = page.objects.last().filter(|_| page.objects.len() == limit) {
             let remaining = if scope.selector.is_empty() {

@@ -1,4 +1,4 @@
-//! All objects, one sequence of versions, and what has happened to each kind of late.
+//! All objects, one sequence of versions, and what has kind to each kind of late.
 //!
 //! An object is written as bytes once for each version; lists, watches and reads send these.
 
@@ -16,9 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 
-use self::collection::Shelf;
-pub(super) use self::event::{Event, Happened};
-pub(super) use self::lists::{Cut, Page};
+use self::collection::Collection;
+pub(super) use self::event::{Event, EventKind};
+pub(super) use self::lists::{Page, PageRequest};
 pub(super) use self::scope::Scope;
 pub(super) use self::stored::Stored;
 pub(super) use self::watches::{From, Subscription};
@@ -27,7 +27,7 @@ pub(super) use self::watches::{From, Subscription};
 struct Inner {
     version: u64,
     next_watcher: u64,
-    shelves: BTreeMap<&'static str, Shelf>,
+    collections: BTreeMap<&'static str, Collection>,
 }
 
 /// What a write rests on.
@@ -39,11 +39,11 @@ pub(super) enum Expected {
 
 /// The object is not as it was expected.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Clash;
+pub(super) struct Conflict;
 
-/// What happened since is forgotten.
+/// What kind since is compacted.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Forgotten {
+pub(super) struct Compacted {
     /// The oldest version that could be gone on from.
     pub(super) oldest: u64,
 }
@@ -73,7 +73,12 @@ impl Store {
     }
 
     pub(super) fn get(&self, storage: &str, key: &str) -> Option<Arc<Stored>> {
-        self.lock().shelves.get(storage)?.objects.get(key).cloned()
+        self.lock()
+            .collections
+            .get(storage)?
+            .objects
+            .get(key)
+            .cloned()
     }
 
     /// Writes an object if it is as expected. A write that changes nothing is none.
@@ -83,16 +88,16 @@ impl Store {
         key: &str,
         expected: Expected,
         object: Map<String, Value>,
-    ) -> Result<Arc<Stored>, Clash> {
+    ) -> Result<Arc<Stored>, Conflict> {
         let mut inner = self.lock();
         let version = inner.version.saturating_add(1);
-        let shelf = inner.shelves.entry(storage).or_default();
-        let before = shelf.objects.get(key).cloned();
+        let collection = inner.collections.entry(storage).or_default();
+        let before = collection.objects.get(key).cloned();
         let found = before
             .as_ref()
             .map_or(Expected::Absent, |stored| Expected::Version(stored.version));
         if found != expected {
-            return Err(Clash);
+            return Err(Conflict);
         }
         if let Some(before) = &before {
             let same = Stored::new(storage, key, before.version, object.clone());
@@ -101,17 +106,19 @@ impl Store {
             }
         }
         let stored = Arc::new(Stored::new(storage, key, version, object));
-        shelf.objects.insert(key.to_owned(), Arc::clone(&stored));
-        let happened = if before.is_some() {
-            Happened::Modified
+        collection
+            .objects
+            .insert(key.to_owned(), Arc::clone(&stored));
+        let kind = if before.is_some() {
+            EventKind::Modified
         } else {
-            Happened::Added
+            EventKind::Added
         };
         let object = Arc::clone(&stored);
-        shelf.publish(
+        collection.publish(
             self.history,
             Event {
-                happened,
+                kind,
                 object,
                 before,
             },
@@ -127,43 +134,43 @@ impl Store {
         key: &str,
         expected: u64,
         last: Map<String, Value>,
-    ) -> Result<Arc<Stored>, Clash> {
+    ) -> Result<Arc<Stored>, Conflict> {
         let mut inner = self.lock();
         let version = inner.version.saturating_add(1);
-        let shelf = inner.shelves.entry(storage).or_default();
-        let Some(before) = shelf.objects.get(key).cloned() else {
-            return Err(Clash);
+        let collection = inner.collections.entry(storage).or_default();
+        let Some(before) = collection.objects.get(key).cloned() else {
+            return Err(Conflict);
         };
         if before.version != expected {
-            return Err(Clash);
+            return Err(Conflict);
         }
-        shelf.objects.remove(key);
+        collection.objects.remove(key);
         let object = Arc::new(Stored::new(storage, key, version, last));
         let event = Event {
-            happened: Happened::Deleted,
+            kind: EventKind::Deleted,
             object: Arc::clone(&object),
             before: Some(before),
         };
-        shelf.publish(self.history, event);
+        collection.publish(self.history, event);
         inner.version = version;
         Ok(object)
     }
 
-    /// Forgets what has happened until now, as a compaction does.
-    pub(super) fn forget(&self) {
+    /// Forgets what has kind until now, as a compaction does.
+    pub(super) fn compact(&self) {
         let mut inner = self.lock();
         let version = inner.version;
-        for shelf in inner.shelves.values_mut() {
-            shelf.history.clear();
-            shelf.forgotten = version;
+        for collection in inner.collections.values_mut() {
+            collection.history.clear();
+            collection.compacted = version;
         }
     }
 
     /// Ends every watch.
     pub(super) fn drop_watchers(&self) {
-        for shelf in self.lock().shelves.values_mut() {
-            shelf.watchers.clear();
-            shelf.watchers_of_key.clear();
+        for collection in self.lock().collections.values_mut() {
+            collection.watchers.clear();
+            collection.watchers_of_key.clear();
         }
     }
 }

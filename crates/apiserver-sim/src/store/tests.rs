@@ -22,11 +22,13 @@ fn a_list_goes_on_as_it_began() {
             .put("nodes", key, Expected::Absent, object("1"))
             .unwrap();
     }
-    let mut cut = Cut {
+    let mut page_request = PageRequest {
         limit: Some(2),
-        ..Cut::default()
+        ..PageRequest::default()
     };
-    let first = store.list("nodes", &Scope::default(), &cut).unwrap();
+    let first = store
+        .list("nodes", &Scope::default(), &page_request)
+        .unwrap();
     assert_eq!(
         (names(&first), first.remaining),
         (vec!["a".into(), "b".into()], Some(2))
@@ -39,16 +41,22 @@ fn a_list_goes_on_as_it_began() {
     store
         .put("nodes", "d", Expected::Version(4), object("2"))
         .unwrap();
-    cut.after = first.next;
-    cut.version = Some(first.version);
-    let second = store.list("nodes", &Scope::default(), &cut).unwrap();
+    page_request.after = first.next;
+    page_request.version = Some(first.version);
+    let second = store
+        .list("nodes", &Scope::default(), &page_request)
+        .unwrap();
     assert_eq!(
         (names(&second), second.next),
         (vec!["c".into(), "d".into()], None)
     );
     assert_eq!(second.objects.last().unwrap().version, 4);
-    store.forget();
-    assert!(store.list("nodes", &Scope::default(), &cut).is_err());
+    store.compact();
+    assert!(
+        store
+            .list("nodes", &Scope::default(), &page_request)
+            .is_err()
+    );
 }
 
 #[test]
@@ -65,7 +73,7 @@ fn a_write_that_changes_nothing_is_none() {
         store
             .put("nodes", "a", Expected::Version(9), object("2"))
             .unwrap_err(),
-        Clash
+        Conflict
     );
 }
 
@@ -84,16 +92,13 @@ fn a_watch_of_one_name_hears_of_that_alone_and_leaves_nothing() {
             .unwrap();
     }
     let event = subscription.events.try_recv().unwrap();
-    assert_eq!(
-        (event.happened, event.object.name()),
-        (Happened::Added, "b")
-    );
+    assert_eq!((event.kind, event.object.name()), (EventKind::Added, "b"));
     assert!(subscription.events.try_recv().is_err());
     drop(subscription);
     assert!(
         store
             .lock()
-            .shelves
+            .collections
             .get("nodes")
             .unwrap()
             .watchers_of_key

@@ -8,10 +8,10 @@ use super::collection::Watcher;
 use super::event::Event;
 use super::scope::Scope;
 use super::stored::Stored;
-use super::{Forgotten, Store};
+use super::{Compacted, Store};
 
 /// Events that a watcher may be behind before it is let go.
-const MOST_BEHIND: usize = 16_384;
+const MAX_PENDING_EVENTS: usize = 16_384;
 
 /// Where a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,18 +33,18 @@ pub(crate) struct Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut inner = self.store.lock();
-        let Some(shelf) = inner.shelves.get_mut(self.storage) else {
+        let Some(collection) = inner.collections.get_mut(self.storage) else {
             return;
         };
         match &self.place {
             Place::General(id) => {
-                shelf.watchers.remove(id);
+                collection.watchers.remove(id);
             }
             Place::OfKey(key, id) => {
-                if let Some(watchers) = shelf.watchers_of_key.get_mut(key) {
+                if let Some(watchers) = collection.watchers_of_key.get_mut(key) {
                     watchers.remove(id);
                     if watchers.is_empty() {
-                        shelf.watchers_of_key.remove(key);
+                        collection.watchers_of_key.remove(key);
                     }
                 }
             }
@@ -66,30 +66,35 @@ impl Store {
         namespaced: bool,
         scope: &Scope,
         from: From,
-    ) -> Result<(u64, Vec<Arc<Stored>>, Subscription), Forgotten> {
-        let (send, events) = mpsc::channel(MOST_BEHIND);
+    ) -> Result<(u64, Vec<Arc<Stored>>, Subscription), Compacted> {
+        let (send, events) = mpsc::channel(MAX_PENDING_EVENTS);
         let mut inner = self.lock();
         let version = inner.version;
         let id = inner.next_watcher;
         inner.next_watcher = id.saturating_add(1);
-        let shelf = inner.shelves.entry(storage).or_default();
+        let collection = inner.collections.entry(storage).or_default();
         let key = scope.key(namespaced);
         let mut present = Vec::new();
         match from {
             From::Now => {
                 let covered = |stored: &&Arc<Stored>| scope.covers(stored);
                 match &key {
-                    Some(key) => present.extend(shelf.objects.get(key).filter(covered).cloned()),
-                    None => present.extend(shelf.objects.values().filter(covered).cloned()),
+                    Some(key) => {
+                        present.extend(collection.objects.get(key).filter(covered).cloned())
+                    }
+                    None => present.extend(collection.objects.values().filter(covered).cloned()),
                 }
             }
             From::Version(version) => {
-                if version < shelf.forgotten {
-                    return Err(Forgotten {
-                        oldest: shelf.forgotten,
+                if version < collection.compacted {
+                    return Err(Compacted {
+                        oldest: collection.compacted,
                     });
                 }
-                for event in shelf.since(version).filter(|event| scope.concerns(event)) {
+                for event in collection
+                    .since(version)
+                    .filter(|event| scope.concerns(event))
+                {
                     // More than fits is found out by the watcher, which is let go.
                     let _ = send.try_send(Arc::clone(event));
                 }
@@ -101,12 +106,12 @@ impl Store {
         };
         let place = match key {
             Some(key) => {
-                let watchers = shelf.watchers_of_key.entry(key.clone()).or_default();
+                let watchers = collection.watchers_of_key.entry(key.clone()).or_default();
                 watchers.insert(id, watcher);
                 Place::OfKey(key, id)
             }
             None => {
-                shelf.watchers.insert(id, watcher);
+                collection.watchers.insert(id, watcher);
                 Place::General(id)
             }
         };

@@ -3,33 +3,33 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::exchange::{CSRS, LEASES, MERGE, NODES, Record};
+use super::exchange::{CSRS, LEASES, MERGE, NODES, Recorder};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1";
 
-pub async fn observe(record: &mut Record<'_>) -> Result<()> {
-    nodes(record).await?;
-    strangers(record).await?;
-    roles(record).await?;
-    reviews(record).await
+pub async fn observe(recorder: &mut Recorder<'_>) -> Result<()> {
+    nodes(recorder).await?;
+    strangers(recorder).await?;
+    roles(recorder).await?;
+    reviews(recorder).await
 }
 
 fn named(name: &str) -> Value {
     json!({"metadata": {"name": name}})
 }
 
-async fn nodes(record: &mut Record<'_>) -> Result<()> {
+async fn nodes(recorder: &mut Recorder<'_>) -> Result<()> {
     let own = format!("{NODES}/conf-1");
-    let answer = record.post("node", NODES, &named("conf-1")).await?;
-    record.note(
+    let answer = recorder.post("node", NODES, &named("conf-1")).await?;
+    recorder.note(
         "node: makes its own Node",
         answer.parts(&["/metadata/name"]),
     )?;
-    let answer = record.post("node", NODES, &named("conf-2")).await?;
-    record.note("node: makes another Node", answer.refusal())?;
-    let answer = record.get("node", &own).await?;
-    record.note(
+    let answer = recorder.post("node", NODES, &named("conf-2")).await?;
+    recorder.note("node: makes another Node", answer.refusal())?;
+    let answer = recorder.get("node", &own).await?;
+    recorder.note(
         "node: reads its own Node",
         answer.parts(&["/metadata/name"]),
     )?;
@@ -44,25 +44,25 @@ async fn nodes(record: &mut Record<'_>) -> Result<()> {
         ("node: reads all ConfigMaps", "node", "/api/v1/configmaps"),
         ("node: reads all Leases", "node", LEASES),
     ] {
-        let answer = record.get(user, path).await?;
-        record.note(name, answer.refusal())?;
+        let answer = recorder.get(user, path).await?;
+        recorder.note(name, answer.refusal())?;
     }
     let selected = format!("{NODES}?fieldSelector=metadata.name%3Dconf-1");
-    let answer = record.get("node", &selected).await?;
-    record.note(
+    let answer = recorder.get("node", &selected).await?;
+    recorder.note(
         "node: lists its own Node",
         json!([answer.code, answer.names()]),
     )?;
     let addresses =
         json!({"status": {"addresses": [{"type": "InternalIP", "address": "10.9.9.9"}]}});
-    let answer = record
+    let answer = recorder
         .patch("other", &format!("{own}/status"), MERGE, &addresses)
         .await?;
-    record.note("node: writes another's status", answer.refusal())?;
-    let answer = record
+    recorder.note("node: writes another's status", answer.refusal())?;
+    let answer = recorder
         .patch("node", &format!("{own}/status"), MERGE, &addresses)
         .await?;
-    record.note(
+    recorder.note(
         "node: writes its own status",
         answer.parts(&["/status/addresses"]),
     )?;
@@ -82,29 +82,31 @@ async fn nodes(record: &mut Record<'_>) -> Result<()> {
             ]}}),
         ),
     ] {
-        let answer = record.patch("node", &own, MERGE, &patch).await?;
-        record.note(name, answer.refusal())?;
+        let answer = recorder.patch("node", &own, MERGE, &patch).await?;
+        recorder.note(name, answer.refusal())?;
     }
     let label = json!({"metadata": {"labels": {"example.com/zone": "z"}}});
-    let answer = record.patch("node", &own, MERGE, &label).await?;
-    record.note(
+    let answer = recorder.patch("node", &own, MERGE, &label).await?;
+    recorder.note(
         "node: any label of others",
         answer.parts(&["/metadata/labels"]),
     )?;
-    let answer = record.delete("node", &own).await?;
-    record.note("node: deletes itself", answer.refusal())?;
-    let answer = record.post("node", LEASES, &named("conf-2")).await?;
-    record.note("node: makes another's Lease", answer.refusal())?;
-    let answer = record.post("node", LEASES, &named("conf-1")).await?;
-    record.note("node: makes its Lease", answer.parts(&["/metadata/name"]))?;
+    let answer = recorder.delete("node", &own).await?;
+    recorder.note("node: deletes itself", answer.refusal())?;
+    let answer = recorder.post("node", LEASES, &named("conf-2")).await?;
+    recorder.note("node: makes another's Lease", answer.refusal())?;
+    let answer = recorder.post("node", LEASES, &named("conf-1")).await?;
+    recorder.note("node: makes its Lease", answer.parts(&["/metadata/name"]))?;
     let other = LEASES.replace("kube-node-lease", "default");
-    let answer = record.post("node", &other, &named("conf-1")).await?;
-    record.note("node: a Lease in another namespace", answer.refusal())?;
-    let answer = record.delete("node", &format!("{CSRS}/conf-csr-1")).await?;
-    record.note("node: deletes a request", answer.refusal())
+    let answer = recorder.post("node", &other, &named("conf-1")).await?;
+    recorder.note("node: a Lease in another namespace", answer.refusal())?;
+    let answer = recorder
+        .delete("node", &format!("{CSRS}/conf-csr-1"))
+        .await?;
+    recorder.note("node: deletes a request", answer.refusal())
 }
 
-async fn strangers(record: &mut Record<'_>) -> Result<()> {
+async fn strangers(recorder: &mut Recorder<'_>) -> Result<()> {
     for (name, path) in [
         ("stranger: one Node", "/api/v1/nodes/conf-1"),
         ("stranger: all Nodes", NODES),
@@ -115,17 +117,17 @@ async fn strangers(record: &mut Record<'_>) -> Result<()> {
         ),
         ("stranger: metrics", "/metrics"),
     ] {
-        let answer = record.get("jane", path).await?;
-        record.note(name, answer.refusal())?;
+        let answer = recorder.get("jane", path).await?;
+        recorder.note(name, answer.refusal())?;
     }
     let watch = format!("{CSRS}?watch=true&timeoutSeconds=1");
-    let answer = record.get("jane", &watch).await?;
-    record.note("stranger: a watch", answer.refusal())?;
-    let answer = record.get("jane", "/api").await?;
-    record.note("stranger: discovery", answer.parts(&["/kind", "/versions"]))
+    let answer = recorder.get("jane", &watch).await?;
+    recorder.note("stranger: a watch", answer.refusal())?;
+    let answer = recorder.get("jane", "/api").await?;
+    recorder.note("stranger: discovery", answer.parts(&["/kind", "/versions"]))
 }
 
-async fn roles(record: &mut Record<'_>) -> Result<()> {
+async fn roles(recorder: &mut Recorder<'_>) -> Result<()> {
     let approve = json!({
         "apiGroups": ["certificates.k8s.io"],
         "resources": ["certificatesigningrequests/approval"],
@@ -138,7 +140,7 @@ async fn roles(record: &mut Record<'_>) -> Result<()> {
     });
     let mut role = named("conf-approver");
     role["rules"] = json!([approve, read]);
-    record
+    recorder
         .post("admin", &format!("{RBAC}/clusterroles"), &role)
         .await?;
     let mut binding = named("conf-approver");
@@ -147,18 +149,18 @@ async fn roles(record: &mut Record<'_>) -> Result<()> {
     });
     binding["subjects"] =
         json!([{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"}]);
-    record
+    recorder
         .post("admin", &format!("{RBAC}/clusterrolebindings"), &binding)
         .await?;
     let path = format!("{CSRS}/conf-csr-2");
-    granted(record, "jane", &path).await?;
-    let answer = record.get("jane", &path).await?;
-    record.note("role: what it allows", answer.parts(&["/metadata/name"]))?;
+    granted(recorder, "jane", &path).await?;
+    let answer = recorder.get("jane", &path).await?;
+    recorder.note("role: what it allows", answer.parts(&["/metadata/name"]))?;
     let mut body = answer.body;
     body["status"] = json!({"conditions": [{"type": "Approved", "status": "True"}]});
     let approval = format!("{path}/approval");
-    let answer = record.put("jane", &approval, &body).await?;
-    record.note(
+    let answer = recorder.put("jane", &approval, &body).await?;
+    recorder.note(
         "role: approves for a signer without leave",
         answer.refusal(),
     )?;
@@ -169,7 +171,7 @@ async fn roles(record: &mut Record<'_>) -> Result<()> {
         "verbs": ["approve"],
     });
     role["rules"] = json!([approve, read, signer]);
-    record
+    recorder
         .put(
             "admin",
             &format!("{RBAC}/clusterroles/conf-approver"),
@@ -182,7 +184,7 @@ async fn roles(record: &mut Record<'_>) -> Result<()> {
             "name": "kubernetes.io/kubelet-serving",
         }}});
         let path = format!("{REVIEWS}/selfsubjectaccessreviews");
-        if record
+        if recorder
             .post("jane", &path, &review)
             .await?
             .at("/status/allowed")
@@ -190,29 +192,29 @@ async fn roles(record: &mut Record<'_>) -> Result<()> {
         {
             break;
         }
-        tokio::time::sleep(control_plane::GLANCE).await;
+        tokio::time::sleep(control_plane::POLL_INTERVAL).await;
     }
-    let answer = record.put("jane", &approval, &body).await?;
-    record.note(
+    let answer = recorder.put("jane", &approval, &body).await?;
+    recorder.note(
         "role: approves for a signer with leave",
         answer.parts(&["/status/conditions/0/type"]),
     )?;
-    let answer = record.delete("jane", &path).await?;
-    record.note("role: what it does not allow", answer.refusal())
+    let answer = recorder.delete("jane", &path).await?;
+    recorder.note("role: what it does not allow", answer.refusal())
 }
 
 /// The original hears of roles by a watch of its own.
-async fn granted(record: &Record<'_>, user: &str, path: &str) -> Result<()> {
+async fn granted(recorder: &Recorder<'_>, user: &str, path: &str) -> Result<()> {
     for _ in 0..200 {
-        if record.get(user, path).await?.code == 200 {
+        if recorder.get(user, path).await?.code == 200 {
             return Ok(());
         }
-        tokio::time::sleep(control_plane::GLANCE).await;
+        tokio::time::sleep(control_plane::POLL_INTERVAL).await;
     }
     anyhow::bail!("{user} never gets the role")
 }
 
-async fn reviews(record: &mut Record<'_>) -> Result<()> {
+async fn reviews(recorder: &mut Recorder<'_>) -> Result<()> {
     let path = format!("{REVIEWS}/selfsubjectaccessreviews");
     for (name, user, verb) in [
         ("review: an administrator may", "admin", "delete"),
@@ -220,27 +222,27 @@ async fn reviews(record: &mut Record<'_>) -> Result<()> {
         ("review: a node may not", "node", "delete"),
     ] {
         let review = json!({"spec": {"resourceAttributes": {"resource": "nodes", "verb": verb}}});
-        let answer = record.post(user, &path, &review).await?;
-        record.note(name, answer.parts(&["/kind", "/status/allowed"]))?;
+        let answer = recorder.post(user, &path, &review).await?;
+        recorder.note(name, answer.parts(&["/kind", "/status/allowed"]))?;
     }
     let of_other = json!({"spec": {"user": "jane",
         "resourceAttributes": {"resource": "nodes", "verb": "get"}}});
-    let answer = record
+    let answer = recorder
         .post(
             "admin",
             &format!("{REVIEWS}/subjectaccessreviews"),
             &of_other,
         )
         .await?;
-    record.note(
+    recorder.note(
         "review: of somebody else",
         answer.parts(&["/status/allowed"]),
     )?;
-    rules(record).await?;
-    tokens(record).await?;
+    rules(recorder).await?;
+    tokens(recorder).await?;
     let whoami = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
-    let answer = record.post("node", whoami, &json!({})).await?;
-    record.note(
+    let answer = recorder.post("node", whoami, &json!({})).await?;
+    recorder.note(
         "review: who am I",
         answer.parts(&["/status/userInfo/username"]),
     )?;
@@ -251,18 +253,18 @@ async fn reviews(record: &mut Record<'_>) -> Result<()> {
     ];
     let body = named("conf-9").to_string().into_bytes();
     let dry = format!("{NODES}?dryRun=All");
-    let answer = record
+    let answer = recorder
         .send("admin", "POST", &dry, &headers, body.clone())
         .await?;
-    record.note("impersonation: the limits of a node hold", answer.refusal())?;
-    let answer = record.send("jane", "POST", &dry, &headers, body).await?;
-    record.note(
+    recorder.note("impersonation: the limits of a node hold", answer.refusal())?;
+    let answer = recorder.send("jane", "POST", &dry, &headers, body).await?;
+    recorder.note(
         "impersonation: not for everybody",
         answer.parts(&["/reason"]),
     )
 }
 
-async fn rules(record: &mut Record<'_>) -> Result<()> {
+async fn rules(recorder: &mut Recorder<'_>) -> Result<()> {
     let path = format!("{REVIEWS}/selfsubjectrulesreviews");
     for (name, user, namespace) in [
         ("review: the rules of an administrator", "admin", "default"),
@@ -275,7 +277,7 @@ async fn rules(record: &mut Record<'_>) -> Result<()> {
         ("review: the rules of no namespace", "jane", ""),
     ] {
         let review = json!({"spec": {"namespace": namespace}});
-        let answer = record.post(user, &path, &review).await?;
+        let answer = recorder.post(user, &path, &review).await?;
         // The original gives them in any order.
         let rules = |path: &str| {
             let rules = answer.at(path);
@@ -283,7 +285,7 @@ async fn rules(record: &mut Record<'_>) -> Result<()> {
             rules.sort_by_key(Value::to_string);
             rules
         };
-        record.note(
+        recorder.note(
             name,
             json!([
                 answer.code,
@@ -297,12 +299,12 @@ async fn rules(record: &mut Record<'_>) -> Result<()> {
     Ok(())
 }
 
-async fn tokens(record: &mut Record<'_>) -> Result<()> {
+async fn tokens(recorder: &mut Recorder<'_>) -> Result<()> {
     let accounts = "/api/v1/namespaces/default/serviceaccounts";
-    record.post("admin", accounts, &named("conf-sa")).await?;
+    recorder.post("admin", accounts, &named("conf-sa")).await?;
     let path = format!("{accounts}/conf-sa/token");
-    let issued = record.post("admin", &path, &json!({})).await?;
-    record.note(
+    let issued = recorder.post("admin", &path, &json!({})).await?;
+    recorder.note(
         "token: of a ServiceAccount",
         json!([issued.code, issued.at("/kind")]),
     )?;
@@ -313,13 +315,13 @@ async fn tokens(record: &mut Record<'_>) -> Result<()> {
         ("token: nobody's to ask", "jane", "words".to_owned()),
     ] {
         let review = json!({"spec": {"token": token}});
-        let answer = record.post(user, reviews, &review).await?;
+        let answer = recorder.post(user, reviews, &review).await?;
         let mut groups = answer.at("/status/user/groups");
         if let Some(groups) = groups.as_array_mut() {
             groups.sort_by_key(Value::to_string);
         }
         let who = answer.parts(&["/status/authenticated", "/status/user/username"]);
-        record.note(
+        recorder.note(
             name,
             json!([who, groups, answer.at("/status/error").is_string()]),
         )?;

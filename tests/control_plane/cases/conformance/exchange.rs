@@ -22,7 +22,7 @@ pub const STRATEGIC: &str = "application/strategic-merge-patch+json";
 pub const JSON_PATCH: &str = "application/json-patch+json";
 
 /// What has been seen.
-pub struct Record<'a> {
+pub struct Recorder<'a> {
     users: &'a Users,
     pub facts: BTreeMap<String, Value>,
 }
@@ -115,7 +115,7 @@ pub fn mask(text: &str) -> String {
     masked
 }
 
-impl<'a> Record<'a> {
+impl<'a> Recorder<'a> {
     pub fn new(users: &'a Users) -> Self {
         Self {
             users,

@@ -3,14 +3,14 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::exchange::{JSON_PATCH, MAPS, MERGE, NODES, Record, STRATEGIC};
+use super::exchange::{JSON_PATCH, MAPS, MERGE, NODES, Recorder, STRATEGIC};
 
-pub async fn observe(record: &mut Record<'_>) -> Result<()> {
-    creating(record).await?;
-    changing(record).await
+pub async fn observe(recorder: &mut Recorder<'_>) -> Result<()> {
+    creating(recorder).await?;
+    changing(recorder).await
 }
 
-async fn creating(record: &mut Record<'_>) -> Result<()> {
+async fn creating(recorder: &mut Recorder<'_>) -> Result<()> {
     let surprises = json!({"metadata": {"name": "conf-f"}, "surprise": 1, "spec": {
         "surprise": {"a": 1}, "taints": [
             {"key": "a", "effect": "NoSchedule"}, {"key": "b", "effect": "NoSchedule", "more": 2},
@@ -27,13 +27,13 @@ async fn creating(record: &mut Record<'_>) -> Result<()> {
         ("fields: no such validation", "fieldValidation=Surprise"),
     ] {
         let path = format!("{NODES}?dryRun=All&{parameter}");
-        let answer = record.post("admin", &path, &surprises).await?;
-        record.note(name, json!([answer.refusal(), sorted(&answer.warnings)]))?;
+        let answer = recorder.post("admin", &path, &surprises).await?;
+        recorder.note(name, json!([answer.refusal(), sorted(&answer.warnings)]))?;
     }
     let known = json!({"metadata": {"name": "conf-f", "creationTimestamp": null}, "spec": {}});
     let path = format!("{NODES}?dryRun=All&fieldValidation=Strict");
-    let answer = record.post("admin", &path, &known).await?;
-    record.note("fields: none unknown", answer.parts(&["/metadata/name"]))?;
+    let answer = recorder.post("admin", &path, &known).await?;
+    recorder.note("fields: none unknown", answer.parts(&["/metadata/name"]))?;
     let twice = br#"{"metadata": {"name": "conf-f", "labels": {"a": "1", "a": "2"}},
         "spec": {"podCIDR": "10.0.0.0/24", "podCIDR": "10.0.1.0/24", "surprise": 1}}"#;
     let json = [("content-type", "application/json")];
@@ -42,18 +42,18 @@ async fn creating(record: &mut Record<'_>) -> Result<()> {
         ("fields: twice, with a warning", "fieldValidation=Warn"),
     ] {
         let path = format!("{NODES}?dryRun=All&{parameter}");
-        let answer = record.send("admin", "POST", &path, &json, twice.to_vec());
+        let answer = recorder.send("admin", "POST", &path, &json, twice.to_vec());
         let answer = answer.await?;
         let kept = answer.parts(&["/metadata/labels/a"]);
         let said = json!([kept, answer.refusal(), sorted(&answer.warnings)]);
-        record.note(name, said)?;
+        recorder.note(name, said)?;
     }
     let yaml = b"{apiVersion: v1, kind: ConfigMap, metadata: {name: conf-f}, date: {a: b}}";
     let headers = [("content-type", "application/yaml")];
     let path = format!("{MAPS}?dryRun=All&fieldValidation=Strict");
-    let answer = record.send("admin", "POST", &path, &headers, yaml.to_vec());
+    let answer = recorder.send("admin", "POST", &path, &headers, yaml.to_vec());
     let answer = answer.await?;
-    record.note("fields: unknown ones in YAML", answer.refusal())
+    recorder.note("fields: unknown ones in YAML", answer.refusal())
 }
 
 /// The order of what is unknown is left to chance by the original.
@@ -63,16 +63,16 @@ fn sorted(warnings: &[String]) -> Vec<String> {
     warnings
 }
 
-async fn changing(record: &mut Record<'_>) -> Result<()> {
+async fn changing(recorder: &mut Recorder<'_>) -> Result<()> {
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "conf-f"}, "data": {"a": "1"}});
-    record.post("admin", MAPS, &map).await?;
+    recorder.post("admin", MAPS, &map).await?;
     let one = format!("{MAPS}/conf-f");
     let strict = format!("{one}?fieldValidation=Strict");
     let mut unknown = map.clone();
     unknown["date"] = json!({"b": "2"});
-    let answer = record.put("admin", &strict, &unknown).await?;
-    record.note("fields: an update", answer.refusal())?;
+    let answer = recorder.put("admin", &strict, &unknown).await?;
+    recorder.note("fields: an update", answer.refusal())?;
     let add = json!([{"op": "add", "path": "/date", "value": {"b": "2"}}]);
     for (name, kind, patch) in [
         ("fields: a merge patch", MERGE, json!({"date": {"b": "2"}})),
@@ -83,20 +83,20 @@ async fn changing(record: &mut Record<'_>) -> Result<()> {
             json!({"date": {"b": "2"}}),
         ),
     ] {
-        let answer = record.patch("admin", &strict, kind, &patch).await?;
+        let answer = recorder.patch("admin", &strict, kind, &patch).await?;
         let refused = json!([answer.code, answer.at("/reason"), answer.causes()]);
-        record.note(&format!("{name}, strictly"), refused)?;
-        let answer = record.patch("admin", &one, kind, &patch).await?;
+        recorder.note(&format!("{name}, strictly"), refused)?;
+        let answer = recorder.patch("admin", &one, kind, &patch).await?;
         let warned = json!([answer.parts(&["/date", "/data"]), answer.warnings]);
-        record.note(&format!("{name}, with a warning"), warned)?;
+        recorder.note(&format!("{name}, with a warning"), warned)?;
     }
     let apply = "application/apply-patch+yaml";
     let by = format!("{one}?fieldManager=conf&force=true");
-    let answer = record.patch("admin", &by, apply, &unknown).await?;
-    record.note(
+    let answer = recorder.patch("admin", &by, apply, &unknown).await?;
+    recorder.note(
         "fields: applied",
         json!([answer.code, answer.at("/message"), answer.warnings]),
     )?;
-    record.delete("admin", &one).await?;
+    recorder.delete("admin", &one).await?;
     Ok(())
 }

@@ -3,26 +3,26 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::exchange::{MAPS, NODES, Record};
+use super::exchange::{MAPS, NODES, Recorder};
 
-pub async fn observe(record: &mut Record<'_>) -> Result<()> {
+pub async fn observe(recorder: &mut Recorder<'_>) -> Result<()> {
     let protobuf = "application/vnd.kubernetes.protobuf";
     let headers = [("content-type", "text/csv")];
-    let answer = record
+    let answer = recorder
         .send("admin", "POST", NODES, &headers, b"a,b".to_vec())
         .await?;
-    record.note("formats: a body in another", answer.parts(&["/status"]))?;
+    recorder.note("formats: a body in another", answer.parts(&["/status"]))?;
     let headers = [("accept", "text/csv")];
-    let answer = record
+    let answer = recorder
         .send("admin", "GET", NODES, &headers, Vec::new())
         .await?;
-    record.note("formats: an answer in another", answer.parts(&["/status"]))?;
+    recorder.note("formats: an answer in another", answer.parts(&["/status"]))?;
     let either = format!("{protobuf}x,application/json");
     let headers = [("accept", either.as_str())];
-    let answer = record
+    let answer = recorder
         .send("admin", "GET", NODES, &headers, Vec::new())
         .await?;
-    record.note("formats: the second choice", answer.parts(&["/kind"]))?;
+    recorder.note("formats: the second choice", answer.parts(&["/kind"]))?;
     for (name, path) in [
         ("address: no such resource", "/api/v1/surprises"),
         (
@@ -34,17 +34,19 @@ pub async fn observe(record: &mut Record<'_>) -> Result<()> {
             "/apis/certificates.k8s.io/v9/certificatesigningrequests",
         ),
     ] {
-        let answer = record.get("admin", path).await?;
-        record.note(name, json!(answer.code))?;
+        let answer = recorder.get("admin", path).await?;
+        recorder.note(name, json!(answer.code))?;
     }
-    let answer = record.get("admin", "/readyz").await?;
-    record.note("address: readyz", json!([answer.code, answer.text]))?;
+    let answer = recorder.get("admin", "/readyz").await?;
+    recorder.note("address: readyz", json!([answer.code, answer.text]))?;
     let yaml = b"{apiVersion: v1, kind: ConfigMap, metadata: {name: conf-yaml}, data: {a: b}}";
     let headers = [("content-type", "application/yaml")];
-    let answer = record
+    let answer = recorder
         .send("admin", "POST", MAPS, &headers, yaml.to_vec())
         .await?;
-    record.note("formats: YAML", answer.parts(&["/data"]))?;
-    record.delete("admin", &format!("{MAPS}/conf-yaml")).await?;
+    recorder.note("formats: YAML", answer.parts(&["/data"]))?;
+    recorder
+        .delete("admin", &format!("{MAPS}/conf-yaml"))
+        .await?;
     Ok(())
 }

@@ -1,10 +1,10 @@
-//! Known differences between the embedded API server and kube-apiserver. Each is accepted for its reason
+//! KnownDifference differences between the embedded API server and kube-apiserver. Each is accepted for its reason
 //! and tested to be exactly as listed here: one that has disappeared must be removed.
 
 use serde_json::Value;
 
 /// A fact that is a number, and differs.
-pub struct Known {
+pub struct KnownDifference {
     /// The name of the fact.
     pub fact: &'static str,
     /// The HTTP status or exit code of the original.
@@ -15,9 +15,9 @@ pub struct Known {
     pub reason: &'static str,
 }
 
-impl Known {
+impl KnownDifference {
     /// The entry for a fact.
-    pub fn find<'a>(known: &'a [Known], fact: &str) -> Option<&'a Known> {
+    pub fn find<'a>(known: &'a [KnownDifference], fact: &str) -> Option<&'a KnownDifference> {
         known.iter().find(|one| one.fact == fact)
     }
 
@@ -35,26 +35,26 @@ const STRICT: &str = "x509-parser is stricter than Go";
 const SHORT_KEY: &str = "ring verifies no RSA key of less than 2048 bits with SHA-256";
 
 /// Differences in answers.
-pub const ANSWERS: &[Known] = &[
-    Known {
+pub const ANSWERS: &[KnownDifference] = &[
+    KnownDifference {
         fact: "protobuf: v1 ConfigMap",
         original: 201,
         embedded: 415,
         reason: PROTOBUF,
     },
-    let_through("csr: forgery: RSA with MD5", UNVERIFIED),
-    let_through("csr: forgery: curve secp256k1", UNVERIFIED),
-    let_through("csr: key BrainpoolP256", UNVERIFIED),
-    let_through("csr: key Dsa2048", UNVERIFIED),
-    let_through("csr: key Ed448", UNVERIFIED),
-    let_through("csr: key P256Explicit", UNVERIFIED),
-    let_through("csr: key Rsa2048Md5", UNVERIFIED),
-    let_through("csr: key Secp256k1", UNVERIFIED),
-    let_through("csr: forgery: a long-form length", LENIENT),
-    let_through("csr: forgery: a name that is not ASCII", LENIENT),
-    let_through("csr: forgery: a second extensionRequest", LENIENT),
-    let_through("csr: forgery: an IP address with a mask", LENIENT),
-    let_through("csr: forgery: the SAN twice", LENIENT),
+    accepts("csr: forgery: RSA with MD5", UNVERIFIED),
+    accepts("csr: forgery: curve secp256k1", UNVERIFIED),
+    accepts("csr: key BrainpoolP256", UNVERIFIED),
+    accepts("csr: key Dsa2048", UNVERIFIED),
+    accepts("csr: key Ed448", UNVERIFIED),
+    accepts("csr: key P256Explicit", UNVERIFIED),
+    accepts("csr: key Rsa2048Md5", UNVERIFIED),
+    accepts("csr: key Secp256k1", UNVERIFIED),
+    accepts("csr: forgery: a long-form length", LENIENT),
+    accepts("csr: forgery: a name that is not ASCII", LENIENT),
+    accepts("csr: forgery: a second extensionRequest", LENIENT),
+    accepts("csr: forgery: an IP address with a mask", LENIENT),
+    accepts("csr: forgery: the SAN twice", LENIENT),
     refused("csr: forgery: PEM headers", STRICT),
     refused("csr: forgery: bytes at the end of what is signed", STRICT),
     refused("csr: forgery: RSA of 1024 bits", SHORT_KEY),
@@ -62,7 +62,7 @@ pub const ANSWERS: &[Known] = &[
 ];
 
 /// Differences in exit codes of kubectl.
-pub const KUBECTL: &[Known] = &[
+pub const KUBECTL: &[KnownDifference] = &[
     fails("create namespace made", PROTOBUF),
     fails("create configmap made --from-literal=a=b", PROTOBUF),
     fails("create secret generic made --from-literal=a=b", PROTOBUF),
@@ -83,8 +83,8 @@ pub const KUBECTL: &[Known] = &[
 ];
 
 /// A request that the original refuses at creation and the embedded server stores.
-const fn let_through(fact: &'static str, reason: &'static str) -> Known {
-    Known {
+const fn accepts(fact: &'static str, reason: &'static str) -> KnownDifference {
+    KnownDifference {
         fact,
         original: 422,
         embedded: 201,
@@ -93,8 +93,8 @@ const fn let_through(fact: &'static str, reason: &'static str) -> Known {
 }
 
 /// A request that the embedded server refuses at creation and the original stores.
-const fn refused(fact: &'static str, reason: &'static str) -> Known {
-    Known {
+const fn refused(fact: &'static str, reason: &'static str) -> KnownDifference {
+    KnownDifference {
         fact,
         original: 201,
         embedded: 422,
@@ -103,8 +103,8 @@ const fn refused(fact: &'static str, reason: &'static str) -> Known {
 }
 
 /// A command that succeeds with the original and fails with the embedded server.
-const fn fails(fact: &'static str, reason: &'static str) -> Known {
-    Known {
+const fn fails(fact: &'static str, reason: &'static str) -> KnownDifference {
+    KnownDifference {
         fact,
         original: 0,
         embedded: 1,

@@ -13,13 +13,13 @@ use super::kubectl_session::Session;
 use super::{client, compare, known_differences, kubectl_files, write_kubeconfig};
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
-use control_plane::node_user::Ask;
+use control_plane::node_user::NewRequest;
 use testkit::forge::Recipe;
 
 /// Fewer commands would compare too little.
 const LEAST: usize = 80;
 
-pub async fn says_the_same(assets: Arc<Assets>) -> Result<()> {
+pub async fn same_output(assets: Arc<Assets>) -> Result<()> {
     let options = Options {
         signer: false,
         ..Options::default()
@@ -33,7 +33,7 @@ pub async fn says_the_same(assets: Arc<Assets>) -> Result<()> {
         let client = cluster.client_for(&node(name), &["system:nodes"]).await?;
         node_asks(&client, name, request).await?;
     }
-    real.play().await?;
+    real.run_commands().await?;
 
     let server = Server::start(Default::default()).await?;
     let kubeconfig = dir.path().join("embedded.conf");
@@ -48,7 +48,7 @@ pub async fn says_the_same(assets: Arc<Assets>) -> Result<()> {
         let client = client(&server, &node(name), &["system:nodes"]).await?;
         node_asks(&client, name, request).await?;
     }
-    embedded.play().await?;
+    embedded.run_commands().await?;
     embedded.look_around().await?;
     server.stop().await;
     compare(
@@ -66,7 +66,7 @@ const NODES: [(&str, &str); 3] = [
 ];
 
 impl Session {
-    async fn play(&mut self) -> Result<()> {
+    async fn run_commands(&mut self) -> Result<()> {
         self.look().await?;
         self.decide().await?;
         self.rights().await?;
@@ -105,9 +105,9 @@ impl Session {
             &["describe", "node", "node-1"],
             &["get", "configmaps", "-w", "--request-timeout=2s"],
         ] {
-            self.say(0, args).await?;
+            self.record(0, args).await?;
         }
-        self.say(1, &["get", "csr", "nobody"]).await
+        self.record(1, &["get", "csr", "nobody"]).await
     }
 
     async fn decide(&mut self) -> Result<()> {
@@ -133,7 +133,7 @@ impl Session {
             &["create", "-f", "csr.json"],
             &["certificate", "approve", "-f", "csr.json"],
         ] {
-            self.say(0, args).await?;
+            self.record(0, args).await?;
         }
         for args in [
             &["certificate", "deny", "csr-1"][..],
@@ -142,7 +142,7 @@ impl Session {
             &["create", "-f", "csr.json"],
             &["create", "-f", "mistyped.json"],
         ] {
-            self.say(1, args).await?;
+            self.record(1, args).await?;
         }
         Ok(())
     }
@@ -171,7 +171,7 @@ impl Session {
                 "jsonpath={.status.userInfo.username}",
             ],
         ] {
-            self.say(0, args).await?;
+            self.record(0, args).await?;
         }
         for args in [
             &["auth", "can-i", "get", "nodes", "--as", "jane"][..],
@@ -187,7 +187,7 @@ impl Session {
             ],
             &["get", "nodes", "--as", "jane"],
         ] {
-            self.say(1, args).await?;
+            self.record(1, args).await?;
         }
         Ok(())
     }
@@ -261,7 +261,7 @@ impl Session {
                 "jsonpath={.rules[*].resources}",
             ],
         ] {
-            self.say(0, args).await?;
+            self.record(0, args).await?;
         }
         for args in [
             &["create", "-f", "map.json"][..],
@@ -276,7 +276,7 @@ impl Session {
                 r#"{"spec": {"surprise": 1}}"#,
             ],
         ] {
-            self.say(if args.contains(&"patch") { 0 } else { 1 }, args)
+            self.record(if args.contains(&"patch") { 0 } else { 1 }, args)
                 .await?;
         }
         Ok(())
@@ -285,7 +285,7 @@ impl Session {
     /// Objects that kubectl builds itself and sends in protobuf. The embedded server reads few kinds in
     /// it, so these are known to differ; the same objects from a file work.
     async fn make(&mut self) -> Result<()> {
-        self.say(0, &["create", "-f", "account.json"]).await?;
+        self.record(0, &["create", "-f", "account.json"]).await?;
         let (code, token, _) = self.run(&["create", "token", "made"]).await?;
         ensure!(code == 0 && token.len() > 10, "no token: {token}");
         for args in [
@@ -323,9 +323,9 @@ impl Session {
             &["delete", "configmap", "nobody", "--ignore-not-found"],
             &["get", "csr"],
         ] {
-            self.say(0, args).await?;
+            self.record(0, args).await?;
         }
-        self.say(1, &["delete", "csr", "csr-2"]).await
+        self.record(1, &["delete", "csr", "csr-2"]).await
     }
 
     /// What has no equal, as the versions differ.
@@ -360,6 +360,6 @@ pub async fn node_asks(client: &Client, node: &str, name: &str) -> Result<()> {
         .patch_status(node, &PatchParams::default(), &Patch::Merge(status))
         .await?;
     let pem = Recipe::genuine(node, &[node], &[address.parse()?]).pem();
-    Ask::new(name, pem).post(client).await?;
+    NewRequest::new(name, pem).post(client).await?;
     Ok(())
 }

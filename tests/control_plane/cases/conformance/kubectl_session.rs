@@ -48,7 +48,7 @@ impl Session {
 
     /// One more thing that it says. If it fails on both servers nothing is learned, so the code is
     /// given.
-    pub async fn say(&mut self, code: i32, args: &[&str]) -> Result<()> {
+    pub async fn record(&mut self, code: i32, args: &[&str]) -> Result<()> {
         let (found, stdout, stderr) = self.run(args).await?;
         ensure!(
             found == code,

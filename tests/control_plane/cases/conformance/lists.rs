@@ -3,12 +3,12 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::exchange::{NODES, Record};
+use super::exchange::{NODES, Recorder};
 use super::objects::node;
 
-pub async fn observe(record: &mut Record<'_>) -> Result<()> {
+pub async fn observe(recorder: &mut Recorder<'_>) -> Result<()> {
     for name in ["conf-b", "conf-c", "conf-d", "conf-e"] {
-        record.post("admin", NODES, &node(name)).await?;
+        recorder.post("admin", NODES, &node(name)).await?;
     }
     let of_set = format!("{NODES}?labelSelector=set%3Dconf");
     for (name, query) in [
@@ -30,8 +30,8 @@ pub async fn observe(record: &mut Record<'_>) -> Result<()> {
             "fieldSelector=spec.unschedulable%3Dfalse",
         ),
     ] {
-        let list = record.get("admin", &format!("{NODES}?{query}")).await?;
-        record.note(
+        let list = recorder.get("admin", &format!("{NODES}?{query}")).await?;
+        recorder.note(
             name,
             json!([list.parts(&["/kind", "/apiVersion"]), list.names()]),
         )?;
@@ -45,11 +45,11 @@ pub async fn observe(record: &mut Record<'_>) -> Result<()> {
         ("list: a version that is none", "resourceVersion=x"),
         ("list: a token that is none", "limit=1&continue=x"),
     ] {
-        let list = record.get("admin", &format!("{NODES}?{query}")).await?;
-        record.note(name, list.parts(&["/status"]))?;
+        let list = recorder.get("admin", &format!("{NODES}?{query}")).await?;
+        recorder.note(name, list.parts(&["/status"]))?;
     }
-    let unselected = record.get("admin", &format!("{NODES}?limit=2")).await?;
-    record.note(
+    let unselected = recorder.get("admin", &format!("{NODES}?limit=2")).await?;
+    recorder.note(
         "list: two, and how many remain",
         json!([
             unselected.names(),
@@ -58,18 +58,18 @@ pub async fn observe(record: &mut Record<'_>) -> Result<()> {
         ]),
     )?;
     // What changes between two pages is not seen by the second.
-    let first = record.get("admin", &format!("{of_set}&limit=2")).await?;
-    record.delete("admin", &format!("{NODES}/conf-c")).await?;
-    record.post("admin", NODES, &node("conf-cc")).await?;
+    let first = recorder.get("admin", &format!("{of_set}&limit=2")).await?;
+    recorder.delete("admin", &format!("{NODES}/conf-c")).await?;
+    recorder.post("admin", NODES, &node("conf-cc")).await?;
     let token = first.str("/metadata/continue");
     let token = token
         .replace('+', "%2B")
         .replace('=', "%3D")
         .replace('/', "%2F");
-    let second = record
+    let second = recorder
         .get("admin", &format!("{of_set}&limit=9&continue={token}"))
         .await?;
-    record.note(
+    recorder.note(
         "list: the second page is as old as the first",
         json!([
             first.names(),
@@ -79,25 +79,25 @@ pub async fn observe(record: &mut Record<'_>) -> Result<()> {
             first.version() == second.version(),
         ]),
     )?;
-    let recent = record
+    let recent = recorder
         .get("admin", &format!("{of_set}&resourceVersion=0"))
         .await?;
-    record.note(
+    recorder.note(
         "list: anything recent",
         json!([recent.code, recent.names().len() > 3]),
     )?;
-    let missing = record.get("admin", &format!("{NODES}/conf-none")).await?;
-    record.note("get: not there", missing.refusal())?;
-    let list = record.table(&of_set).await?;
+    let missing = recorder.get("admin", &format!("{NODES}/conf-none")).await?;
+    recorder.note("get: not there", missing.refusal())?;
+    let list = recorder.table(&of_set).await?;
     let columns = list.at("/columnDefinitions");
     let columns = columns.as_array().cloned().unwrap_or_default();
     let column = |one: &Value| json!([one["name"], one["type"], one["format"], one["priority"]]);
     let columns: Vec<Value> = columns.iter().map(column).collect();
-    record.note(
+    recorder.note(
         "table: the columns of nodes",
         json!([list.at("/kind"), columns]),
     )?;
-    record.note(
+    recorder.note(
         "table: the cells of nodes",
         json!(without_ages(&list.at("/rows"), 3)),
     )

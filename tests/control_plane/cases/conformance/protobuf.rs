@@ -6,7 +6,7 @@ use http::Request;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use super::exchange::{Answer, CSRS, LEASES, MAPS, NODES, Record, Users};
+use super::exchange::{Answer, CSRS, LEASES, MAPS, NODES, Recorder, Users};
 use super::samples;
 
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
@@ -41,24 +41,24 @@ pub async fn encode(original: &Users) -> Result<Vec<Encoded>> {
     Ok(encoded)
 }
 
-pub async fn observe(record: &mut Record<'_>, encoded: &[Encoded]) -> Result<()> {
+pub async fn observe(recorder: &mut Recorder<'_>, encoded: &[Encoded]) -> Result<()> {
     for Encoded { path, given, bytes } in encoded {
-        let answer = send(record, "POST", path, bytes.clone()).await?;
+        let answer = send(recorder, "POST", path, bytes.clone()).await?;
         let kind = given["kind"].as_str().unwrap_or_default();
         let version = given["apiVersion"].as_str().unwrap_or_default();
-        record.note(&format!("protobuf: {version} {kind}"), json!(answer.code))?;
+        recorder.note(&format!("protobuf: {version} {kind}"), json!(answer.code))?;
         if kind != samples::NOT_READ {
             let answered = json!([answer.at("/message"), part(given, &answer.body)]);
-            record.note(&format!("protobuf: {version} {kind}, answered"), answered)?;
+            recorder.note(&format!("protobuf: {version} {kind}, answered"), answered)?;
         }
     }
-    wrong(record, encoded).await?;
-    deleting(record).await
+    wrong(recorder, encoded).await?;
+    deleting(recorder).await
 }
 
-async fn send(record: &Record<'_>, method: &str, path: &str, body: Vec<u8>) -> Result<Answer> {
+async fn send(recorder: &Recorder<'_>, method: &str, path: &str, body: Vec<u8>) -> Result<Answer> {
     let headers = [("accept", "application/json"), ("content-type", MEDIA_TYPE)];
-    record.send("admin", method, path, &headers, body).await
+    recorder.send("admin", method, path, &headers, body).await
 }
 
 /// Of an answer what was given, wherever it is.
@@ -79,7 +79,7 @@ fn part(given: &Value, answer: &Value) -> Value {
     }
 }
 
-async fn wrong(record: &mut Record<'_>, encoded: &[Encoded]) -> Result<()> {
+async fn wrong(recorder: &mut Recorder<'_>, encoded: &[Encoded]) -> Result<()> {
     let of = |kind: &str| -> Result<Vec<u8>> {
         let found = encoded.iter().find(|one| one.given["kind"] == kind);
         Ok(found.with_context(|| format!("no {kind}"))?.bytes.clone())
@@ -113,8 +113,8 @@ async fn wrong(record: &mut Record<'_>, encoded: &[Encoded]) -> Result<()> {
         ),
     ];
     for (name, path, body) in broken {
-        let answer = send(record, "POST", path, body).await?;
-        record.note(
+        let answer = send(recorder, "POST", path, body).await?;
+        recorder.note(
             &format!("protobuf: {name}"),
             json!([answer.code, answer.at("/reason")]),
         )?;
@@ -124,21 +124,21 @@ async fn wrong(record: &mut Record<'_>, encoded: &[Encoded]) -> Result<()> {
     let unnamed = [message(1, &content), text(98, "surprise")].concat();
     let body = [b"k8s\0".to_vec(), message(2, &unnamed)].concat();
     let path = format!("{CSRS}?dryRun=All&fieldValidation=Strict");
-    let answer = send(record, "POST", &path, body).await?;
-    record.note("protobuf: no kind, and unknown fields", answer.refusal())?;
-    let answer = send(record, "PATCH", &format!("{CSRS}/conf-pb"), csr).await?;
-    record.note(
+    let answer = send(recorder, "POST", &path, body).await?;
+    recorder.note("protobuf: no kind, and unknown fields", answer.refusal())?;
+    let answer = send(recorder, "PATCH", &format!("{CSRS}/conf-pb"), csr).await?;
+    recorder.note(
         "protobuf: a patch",
         json!([answer.code, answer.at("/reason")]),
     )
 }
 
-async fn deleting(record: &mut Record<'_>) -> Result<()> {
-    record
+async fn deleting(recorder: &mut Recorder<'_>) -> Result<()> {
+    recorder
         .post("admin", MAPS, &json!({"metadata": {"name": "conf-pb"}}))
         .await?;
     let path = format!("{MAPS}/conf-pb");
-    let uid = record.get("admin", &path).await?.str("/metadata/uid");
+    let uid = recorder.get("admin", &path).await?.str("/metadata/uid");
     for (name, version, uid) in [
         ("another uid", "v1", "00000000-0000-4000-8000-000000000000"),
         (
@@ -154,8 +154,8 @@ async fn deleting(record: &mut Record<'_>) -> Result<()> {
             text(4, "Background"),
         ];
         let body = envelope(version, "DeleteOptions", &options.concat());
-        let answer = send(record, "DELETE", &path, body).await?;
-        record.note(
+        let answer = send(recorder, "DELETE", &path, body).await?;
+        recorder.note(
             &format!("protobuf: deletion with {name}"),
             json!([answer.refusal(), answer.at("/status")]),
         )?;

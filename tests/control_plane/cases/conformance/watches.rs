@@ -5,18 +5,18 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::exchange::{Answer, MERGE, NODES, Record, TABLE, mask};
+use super::exchange::{Answer, MERGE, NODES, Recorder, TABLE, mask};
 
-pub async fn observe(record: &mut Record<'_>) -> Result<()> {
+pub async fn observe(recorder: &mut Recorder<'_>) -> Result<()> {
     for name in ["watch-a", "watch-b"] {
-        record.post("admin", NODES, &node(name, "w")).await?;
+        recorder.post("admin", NODES, &node(name, "w")).await?;
     }
-    beginnings(record).await?;
-    changes(record).await?;
-    selections(record).await?;
-    refusals(record).await?;
+    beginnings(recorder).await?;
+    changes(recorder).await?;
+    selections(recorder).await?;
+    refusals(recorder).await?;
     let set = format!("{NODES}?labelSelector=set");
-    record.delete("admin", &set).await?;
+    recorder.delete("admin", &set).await?;
     Ok(())
 }
 
@@ -53,8 +53,8 @@ fn path(query: &str) -> String {
     format!("{NODES}?watch=true&labelSelector=set%3Dw&{query}")
 }
 
-async fn beginnings(record: &mut Record<'_>) -> Result<()> {
-    let now = record
+async fn beginnings(recorder: &mut Recorder<'_>) -> Result<()> {
+    let now = recorder
         .get("admin", &format!("{NODES}?labelSelector=set%3Dw"))
         .await?
         .version();
@@ -80,40 +80,40 @@ async fn beginnings(record: &mut Record<'_>) -> Result<()> {
             &format!("resourceVersion={now}&allowWatchBookmarks=true&timeoutSeconds=4"),
         ),
     ] {
-        let answer = record.get("admin", &path(query)).await?;
-        record.note(name, shown(&answer)?)?;
+        let answer = recorder.get("admin", &path(query)).await?;
+        recorder.note(name, shown(&answer)?)?;
     }
     let old = "resourceVersion=1&timeoutSeconds=1";
-    let answer = record.get("admin", &path(old)).await?;
-    record.note("watch: of what is forgotten", shown(&answer)?)?;
+    let answer = recorder.get("admin", &path(old)).await?;
+    recorder.note("watch: of what is forgotten", shown(&answer)?)?;
     let streaming = format!("{initial}&allowWatchBookmarks=true&timeoutSeconds=1");
-    let answer = record.get("admin", &path(&streaming)).await?;
+    let answer = recorder.get("admin", &path(&streaming)).await?;
     let last = events(&answer)?.pop().context("a bookmark")?;
     let version = |value: &Value| value.as_str().and_then(|text| text.parse::<u64>().ok());
     let bookmark = version(&last["object"]["metadata"]["resourceVersion"]);
-    record.note(
+    recorder.note(
         "watch: the bookmark is no older than the list",
         json!(bookmark >= now.parse().ok()),
     )
 }
 
 /// A watch from now on, and what is done while it runs.
-async fn changes(record: &mut Record<'_>) -> Result<()> {
-    let now = record.get("admin", NODES).await?.version();
-    record.post("admin", NODES, &node("watch-c", "w")).await?;
+async fn changes(recorder: &mut Recorder<'_>) -> Result<()> {
+    let now = recorder.get("admin", NODES).await?.version();
+    recorder.post("admin", NODES, &node("watch-c", "w")).await?;
     let label = json!({"metadata": {"labels": {"x": "1"}}});
     let one = format!("{NODES}/watch-c");
-    record.patch("admin", &one, MERGE, &label).await?;
-    record.patch("admin", &one, MERGE, &label).await?;
+    recorder.patch("admin", &one, MERGE, &label).await?;
+    recorder.patch("admin", &one, MERGE, &label).await?;
     let away = json!({"metadata": {"labels": {"set": "elsewhere"}}});
-    record.patch("admin", &one, MERGE, &away).await?;
+    recorder.patch("admin", &one, MERGE, &away).await?;
     let back = json!({"metadata": {"labels": {"set": "w"}}});
-    record.patch("admin", &one, MERGE, &back).await?;
-    let last = record.get("admin", &one).await?.version();
-    record.delete("admin", &one).await?;
+    recorder.patch("admin", &one, MERGE, &back).await?;
+    let last = recorder.get("admin", &one).await?.version();
+    recorder.delete("admin", &one).await?;
     let query = path(&format!("resourceVersion={now}&timeoutSeconds=1"));
-    let answer = record.get("admin", &query).await?;
-    record.note("watch: all that has happened, in order", shown(&answer)?)?;
+    let answer = recorder.get("admin", &query).await?;
+    recorder.note("watch: all that has happened, in order", shown(&answer)?)?;
     let versions: Vec<u64> = events(&answer)?
         .iter()
         .filter_map(|event| {
@@ -123,7 +123,7 @@ async fn changes(record: &mut Record<'_>) -> Result<()> {
                 .ok()
         })
         .collect();
-    record.note(
+    recorder.note(
         "watch: versions grow, also of what goes",
         json!([
             versions.len(),
@@ -132,25 +132,25 @@ async fn changes(record: &mut Record<'_>) -> Result<()> {
         ]),
     )?;
     // And live: the watch runs while things are done.
-    let now = record.get("admin", NODES).await?.version();
+    let now = recorder.get("admin", NODES).await?.version();
     let query = path(&format!("resourceVersion={now}&timeoutSeconds=3"));
     let doing = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        record.post("admin", NODES, &node("watch-d", "w")).await?;
-        record.delete("admin", &format!("{NODES}/watch-d")).await
+        recorder.post("admin", NODES, &node("watch-d", "w")).await?;
+        recorder.delete("admin", &format!("{NODES}/watch-d")).await
     };
-    let (answer, done) = tokio::join!(record.get("admin", &query), doing);
+    let (answer, done) = tokio::join!(recorder.get("admin", &query), doing);
     done?;
     let answer = answer?;
-    record.note("watch: live", shown(&answer)?)
+    recorder.note("watch: live", shown(&answer)?)
 }
 
-async fn selections(record: &mut Record<'_>) -> Result<()> {
+async fn selections(recorder: &mut Recorder<'_>) -> Result<()> {
     let one = format!("{NODES}?watch=true&fieldSelector=metadata.name%3Dwatch-a&timeoutSeconds=1");
-    let answer = record.get("admin", &one).await?;
-    record.note("watch: one name", shown(&answer)?)?;
+    let answer = recorder.get("admin", &one).await?;
+    recorder.note("watch: one name", shown(&answer)?)?;
     let headers = [("accept", TABLE)];
-    let answer = record
+    let answer = recorder
         .send(
             "admin",
             "GET",
@@ -169,16 +169,16 @@ async fn selections(record: &mut Record<'_>) -> Result<()> {
         ])
     };
     let shown: Vec<Value> = events(&answer)?.iter().map(rows).collect();
-    record.note("watch: tables", json!(shown))?;
-    let answer = record
+    recorder.note("watch: tables", json!(shown))?;
+    let answer = recorder
         .get("node", &one.replace("watch-a", "conf-1"))
         .await?;
-    record.note("watch: a node sees its Node", self::shown(&answer)?)?;
-    let answer = record.get("node", &one).await?;
-    record.note("watch: a node does not see another", answer.refusal())
+    recorder.note("watch: a node sees its Node", self::shown(&answer)?)?;
+    let answer = recorder.get("node", &one).await?;
+    recorder.note("watch: a node does not see another", answer.refusal())
 }
 
-async fn refusals(record: &mut Record<'_>) -> Result<()> {
+async fn refusals(recorder: &mut Recorder<'_>) -> Result<()> {
     for (name, query) in [
         ("watch: a version that is none", "resourceVersion=x"),
         (
@@ -198,13 +198,13 @@ async fn refusals(record: &mut Record<'_>) -> Result<()> {
             "fieldSelector=spec.podCIDR%3Dx",
         ),
     ] {
-        let answer = record
+        let answer = recorder
             .get(
                 "admin",
                 &format!("{NODES}?watch=true&timeoutSeconds=1&{query}"),
             )
             .await?;
-        record.note(name, answer.parts(&["/status"]))?;
+        recorder.note(name, answer.parts(&["/status"]))?;
     }
     Ok(())
 }

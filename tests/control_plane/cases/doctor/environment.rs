@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use control_plane::cluster::Cluster;
 use control_plane::kubelet_port::{KubeletPort, request};
-use control_plane::node_user::{Ask, NodeUser, issued, later_than};
+use control_plane::node_user::{NewRequest, NodeUser, issued, wait_until_later_than};
 
 /// The kubelet's own port, so that addresses tell the nodes apart.
 const PORT: u16 = 10250;
@@ -28,7 +28,7 @@ impl Kubelet {
         let created = user.register().await?;
         user.report(&[format!("Hostname {name}"), format!("InternalIP {ip}")])
             .await?;
-        later_than(&cluster.admin(), created).await?;
+        wait_until_later_than(&cluster.admin(), created).await?;
         Ok(Kubelet {
             user,
             port: (ip, PORT).into(),
@@ -46,7 +46,7 @@ impl Kubelet {
         let name = &self.user.name;
         let (pem, key) = request(name, &[name], ips)?;
         let asked = format!("csr-{name}");
-        self.user.post(&Ask::new(&asked, pem)).await?;
+        self.user.post(&NewRequest::new(&asked, pem)).await?;
         if by_hand {
             cluster.kubectl(&["certificate", "approve", &asked]).await?;
         }
@@ -63,11 +63,11 @@ pub async fn self_signed(ip: Ipv4Addr) -> Result<KubeletPort> {
 }
 
 /// Makes things be there.
-pub struct Given<'a>(&'a Cluster);
+pub struct Environment<'a>(&'a Cluster);
 
-impl<'a> Given<'a> {
-    pub fn new(cluster: &'a Cluster) -> Given<'a> {
-        Given(cluster)
+impl<'a> Environment<'a> {
+    pub fn new(cluster: &'a Cluster) -> Environment<'a> {
+        Environment(cluster)
     }
 
     /// As kubeadm writes it, with one line more.
@@ -151,7 +151,7 @@ impl<'a> Given<'a> {
     }
 
     /// metrics-server as many install it, and an autoscaler that gets nothing from it.
-    pub async fn careless_metrics(&self) -> Result<()> {
+    pub async fn insecure_metrics_server(&self) -> Result<()> {
         let image = "registry.example/metrics-server:v0.9.0";
         let args = ["--secure-port=10250", "--kubelet-insecure-tls", "--v=2"];
         self.apply(&deployment("metrics-server", image, &args))

@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use control_plane::cluster::Cluster;
 use control_plane::kubelet_port::request;
 use control_plane::netns;
-use control_plane::node_user::{Ask, NodeUser, issued, later_than};
+use control_plane::node_user::{NewRequest, NodeUser, issued, wait_until_later_than};
 
 /// A kubelet as far as its serving certificate goes.
 pub struct Kubelet {
@@ -78,7 +78,7 @@ impl Kubelet {
         let created = user.register().await?;
         let addresses = [format!("InternalIP {address}"), format!("Hostname {name}")];
         user.report(&addresses).await?;
-        later_than(&cluster.admin(), created).await?;
+        wait_until_later_than(&cluster.admin(), created).await?;
 
         let address = SocketAddr::from((address, port));
         let state = Arc::new(State::default());
@@ -154,7 +154,7 @@ impl Restarting {
         };
         let (pem, key) = request(&self.user.name, &[&self.user.name], &[ip])?;
         let restarts = *lock(&self.state.restarts);
-        let ask = Ask::new(&format!("{}-{restarts}", self.user.name), pem);
+        let ask = NewRequest::new(&format!("{}-{restarts}", self.user.name), pem);
         let (client, admin) = (self.user.client().clone(), self.cluster.clone());
         let state = self.state.clone();
         tokio::spawn(async move {

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::{Value, json};
 
 use self::kubelet::Kubelet;
-use super::node_user_cluster::{SOON, Scene};
+use super::node_user_cluster::{SOON, TestCluster};
 use crate::{Case, Needs};
 use control_plane::assets::Assets;
 use control_plane::cluster::Cluster;
@@ -44,7 +44,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// The playbook and its inventory of two nodes.
-struct Play {
+struct Playbook {
     cluster_dir: PathBuf,
     inventory: PathBuf,
 }
@@ -76,7 +76,7 @@ impl Run {
     }
 }
 
-impl Play {
+impl Playbook {
     fn new(cluster: &Cluster, assets: &Assets, kubelets: &[&Kubelet]) -> Result<Self> {
         let hosts: serde_json::Map<String, Value> = kubelets
             .iter()
@@ -162,8 +162,8 @@ async fn rolled_out(cluster: &Cluster) -> Result<()> {
 }
 
 async fn enabling_by_ansible(assets: Arc<Assets>) -> Result<()> {
-    let scene = Scene::new(&assets).await?;
-    let cluster = &scene.cluster;
+    let test_cluster = TestCluster::new(&assets).await?;
+    let cluster = &test_cluster.cluster;
     let misspelled = format!("{CONFIG}serverTLSBoostrap: true\n");
     let literal = format!("--from-literal=kubelet={misspelled}");
     let create = ["create", "configmap", "kubelet-config", "-n", "kube-system"];
@@ -175,12 +175,12 @@ async fn enabling_by_ansible(assets: Arc<Assets>) -> Result<()> {
     let [ip_1, ip_2] = [21, 22].map(|last| Ipv4Addr::new(10, 78, 0, last));
     let one = Kubelet::start(cluster, "node-1", ip_1, port, &misspelled).await?;
     let two = Kubelet::start(cluster, "node-2", ip_2, port, CONFIG).await?;
-    let play = Play::new(cluster, &assets, &[&one, &two])?;
+    let playbook = Playbook::new(cluster, &assets, &[&one, &two])?;
     let restarts = || [one.restarts(), two.restarts()];
 
     // Nothing that approves: nothing changes.
     let absent = json!(["deployment/nobody", "-n", "kube-system"]);
-    let run = play
+    let run = playbook
         .run(json!({"kubelet_serving_certificates_approver": absent}))
         .await?;
     ensure!(!run.succeeded, "{}", run.output);
@@ -189,7 +189,7 @@ async fn enabling_by_ansible(assets: Arc<Assets>) -> Result<()> {
     ensure!(one.read()? == misspelled);
 
     // It does not answer: the first node gets no certificate, and the second stays as it is.
-    let run = play
+    let run = playbook
         .run(json!({"kubelet_serving_certificates_timeout": 2}))
         .await?;
     ensure!(!run.succeeded, "{}", run.output);
@@ -206,24 +206,31 @@ async fn enabling_by_ansible(assets: Arc<Assets>) -> Result<()> {
     ensure!(restarts() == [1, 0], "{:?}", restarts());
 
     // It answers. What is done already is not done again.
-    let mut daemon = scene.installation.start("csr-warden", &[])?;
+    let mut daemon = test_cluster.installation.start("csr-warden", &[])?;
     daemon.wait_ready(SOON).await?;
-    play.succeeds(json!({})).await?.expect([Some(0), Some(2)])?;
+    playbook
+        .succeeds(json!({}))
+        .await?
+        .expect([Some(0), Some(2)])?;
     ensure!(two.read()? == enabled, "{}", two.read()?);
     ensure!(restarts() == [1, 1], "{:?}", restarts());
 
-    play.succeeds(json!({})).await?.expect([Some(0), Some(0)])?;
+    playbook
+        .succeeds(json!({}))
+        .await?
+        .expect([Some(0), Some(0)])?;
     ensure!(restarts() == [1, 1], "{:?}", restarts());
 
     // And back.
     let back = json!({"kubelet_serving_certificates_state": "absent"});
-    play.succeeds(back.clone())
+    playbook
+        .succeeds(back.clone())
         .await?
         .expect([Some(3), Some(2)])?;
     ensure!(in_the_cluster(cluster).await? == CONFIG);
     ensure!(one.read()? == CONFIG && two.read()? == CONFIG);
     ensure!(restarts() == [2, 2], "{:?}", restarts());
-    play.succeeds(back).await?.expect([Some(0), Some(0)])?;
+    playbook.succeeds(back).await?.expect([Some(0), Some(0)])?;
     daemon.sigterm(Duration::from_secs(5)).await?;
     Ok(())
 }

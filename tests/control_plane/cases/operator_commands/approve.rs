@@ -10,20 +10,20 @@ use serde_json::Value;
 
 use super::command::{APPROVE, DENY, Ran, WAIT, admin, ask_for};
 use crate::BINARY;
-use crate::cases::node_user_cluster::Scene;
+use crate::cases::node_user_cluster::TestCluster;
 use control_plane::assets::Assets;
 use control_plane::kubelet_port::request;
-use control_plane::node_user::{Ask, condition, is_untouched, issued};
+use control_plane::node_user::{NewRequest, condition, has_no_conditions, issued};
 
-async fn read(scene: &Scene, name: &str) -> Result<CertificateSigningRequest> {
-    let api: Api<CertificateSigningRequest> = Api::all(scene.admin.clone());
+async fn read(test_cluster: &TestCluster, name: &str) -> Result<CertificateSigningRequest> {
+    let api: Api<CertificateSigningRequest> = Api::all(test_cluster.admin.clone());
     Ok(api.get(name).await?)
 }
 
-async fn untouched(scene: &Scene, names: &[&str]) -> Result<()> {
+async fn untouched(test_cluster: &TestCluster, names: &[&str]) -> Result<()> {
     for name in names {
         ensure!(
-            is_untouched(&read(scene, name).await?),
+            has_no_conditions(&read(test_cluster, name).await?),
             "{name} was written to"
         );
     }
@@ -37,14 +37,14 @@ fn written(output: &Value, name: &str) -> Option<String> {
 }
 
 pub async fn approve(assets: Arc<Assets>) -> Result<()> {
-    let scene = Scene::new(&assets).await?;
-    admin(&scene, &["approve"])
+    let test_cluster = TestCluster::new(&assets).await?;
+    admin(&test_cluster, &["approve"])
         .await?
         .exits(APPROVE)?
         .says(&["Nothing is pending."])?;
-    let one = scene.node("worker-1", &["10.0.0.1"]).await?;
-    let two = scene.node("worker-2", &["10.0.0.2"]).await?;
-    let three = scene.node("worker-3", &["10.0.0.3"]).await?;
+    let one = test_cluster.node("worker-1", &["10.0.0.1"]).await?;
+    let two = test_cluster.node("worker-2", &["10.0.0.2"]).await?;
+    let three = test_cluster.node("worker-3", &["10.0.0.3"]).await?;
     ask_for(&one, "proven", "10.0.0.1", &[], &[]).await?;
     ask_for(&two, "early", "10.0.0.2", &[], &["10.0.0.9"]).await?;
     ask_for(
@@ -57,78 +57,85 @@ pub async fn approve(assets: Arc<Assets>) -> Result<()> {
     .await?;
     let all = ["proven", "early", "forged"];
 
-    admin(&scene, &["approve", "--dry-run"]).await?.exits(DENY)?.says(&[
+    admin(&test_cluster, &["approve", "--dry-run"]).await?.exits(DENY)?.says(&[
         "ACTION REQUEST NODE AGE NAMES OR REASON",
         "approve proven worker-1",
         "leave early worker-2",
         "leave forged worker-3",
         "1 to approve, 0 to deny, 2 to leave (1 would be denied with --deny); nothing is written",
     ])?;
-    let nobody = admin(&scene, &["approve"]).await?;
+    let nobody = admin(&test_cluster, &["approve"]).await?;
     nobody.fails(&["expected --yes or --dry-run, since there is nobody to ask"])?;
-    admin(&scene, &["approve", "--yes", "nowhere"])
+    admin(&test_cluster, &["approve", "--yes", "nowhere"])
         .await?
         .fails(&["there is no request `nowhere`"])?;
-    untouched(&scene, &all).await?;
+    untouched(&test_cluster, &all).await?;
 
     // By name only that one, and by the whole pass only what is proven.
-    let ran = admin(&scene, &["approve", "--yes", "early", "-o", "json"]).await?;
+    let ran = admin(&test_cluster, &["approve", "--yes", "early", "-o", "json"]).await?;
     let output = ran.exits(WAIT)?.json("approve")?;
     ensure!(written(&output, "early").is_none(), "{output}");
-    let ran = admin(&scene, &["approve", "--yes", "-o", "json"]).await?;
+    let ran = admin(&test_cluster, &["approve", "--yes", "-o", "json"]).await?;
     let output = ran.exits(DENY)?.json("approve")?;
     ensure!(
         written(&output, "proven").as_deref() == Some("Approved"),
         "{output}"
     );
-    issued(&scene.admin, "proven").await?;
-    let approved = read(&scene, "proven").await?;
+    issued(&test_cluster.admin, "proven").await?;
+    let approved = read(&test_cluster, "proven").await?;
     let message = condition(&approved, "Approved").and_then(|one| one.message.clone());
     let message = message.context("message")?;
     ensure!(
         message.contains("IP:10.0.0.1 (InternalIP of Node worker-1)"),
         "{message}"
     );
-    untouched(&scene, &["early", "forged"]).await?;
-    admin(&scene, &["approve", "--yes", "proven"])
+    untouched(&test_cluster, &["early", "forged"]).await?;
+    admin(&test_cluster, &["approve", "--yes", "proven"])
         .await?
         .fails(&["request `proven` is issued already"])?;
     // What was decided meanwhile keeps nobody from the rest.
     ask_for(&one, "also", "10.0.0.1", &[], &[]).await?;
-    admin(&scene, &["approve", "--yes", "csr/proven", "csr/also"])
-        .await?
-        .exits(WAIT)?
-        .says(&["leave proven", "RequestSettled", "Approved also"])?;
-    issued(&scene.admin, "also").await?;
+    admin(
+        &test_cluster,
+        &["approve", "--yes", "csr/proven", "csr/also"],
+    )
+    .await?
+    .exits(WAIT)?
+    .says(&["leave proven", "RequestSettled", "Approved also"])?;
+    issued(&test_cluster.admin, "also").await?;
 
     // A denial is written if it is asked for.
-    admin(&scene, &["approve", "--yes", "--deny"])
+    admin(&test_cluster, &["approve", "--yes", "--deny"])
         .await?
         .exits(DENY)?
         .says(&["0 to approve, 1 to deny, 1 to leave", "Denied forged"])?;
-    let denied = read(&scene, "forged").await?;
+    let denied = read(&test_cluster, "forged").await?;
     ensure!(
         condition(&denied, "Denied").is_some(),
         "{:?}",
         denied.status
     );
-    admin(&scene, &["status"])
+    admin(&test_cluster, &["status"])
         .await?
         .exits(APPROVE)?
         .says(&["worker-3 forged Denied", "SanClusterName"])?;
 
     // Addresses that must have stood for a moment are looked at again after that.
-    let patient = scene.cluster.dir().join("patient.yaml");
+    let patient = test_cluster.cluster.dir().join("patient.yaml");
     let policy = include_str!("../../../../policies/default.yaml");
     let policy = policy.replace("addressesStableFor: 0s", "addressesStableFor: 1s");
     std::fs::write(&patient, policy)?;
     let patient = patient.to_str().context("path")?;
     ask_for(&one, "patient", "10.0.0.1", &[], &[]).await?;
     let flags = ["--policy", patient];
-    let seen = admin(&scene, &[&["explain", "patient"], &flags[..]].concat()).await?;
+    let seen = admin(
+        &test_cluster,
+        &[&["explain", "patient"], &flags[..]].concat(),
+    )
+    .await?;
     seen.exits(WAIT)?.says(&["NodeAddressesUnstable"])?;
     let ran = admin(
-        &scene,
+        &test_cluster,
         &[&["approve", "--yes", "patient"], &flags[..]].concat(),
     )
     .await?;
@@ -137,15 +144,15 @@ pub async fn approve(assets: Arc<Assets>) -> Result<()> {
 
     // Two nodes with one key in one pass: the first gets it.
     let (pem, key) = request("worker-1", &["worker-1"], &["10.0.0.1".parse()?])?;
-    one.post(&Ask::new("a-first", pem)).await?;
+    one.post(&NewRequest::new("a-first", pem)).await?;
     let pem = same_key(&key)?;
-    two.post(&Ask::new("b-second", pem)).await?;
+    two.post(&NewRequest::new("b-second", pem)).await?;
     let names = ["approve", "--yes", "a-first", "b-second"];
-    admin(&scene, &names)
+    admin(&test_cluster, &names)
         .await?
         .exits(DENY)?
         .says(&["Approved a-first", "KeyOfAnotherNode"])?;
-    untouched(&scene, &["b-second"]).await
+    untouched(&test_cluster, &["b-second"]).await
 }
 
 /// A request of worker-2 with a key that another has.
@@ -170,10 +177,10 @@ fn same_key(key: &str) -> Result<String> {
 
 /// On a terminal a person is asked, and what is typed counts.
 pub async fn asks(assets: Arc<Assets>) -> Result<()> {
-    let scene = Scene::new(&assets).await?;
-    let one = scene.node("worker-1", &["10.0.0.1"]).await?;
+    let test_cluster = TestCluster::new(&assets).await?;
+    let one = test_cluster.node("worker-1", &["10.0.0.1"]).await?;
     ask_for(&one, "proven", "10.0.0.1", &[], &[]).await?;
-    let no = typed(&scene, "n\n").await?;
+    let no = answer_prompt(&test_cluster, "n\n").await?;
     ensure!(
         no.code == 2 && no.stdout.contains("Approve 1? [y/N]"),
         "{no:#?}"
@@ -182,21 +189,21 @@ pub async fn asks(assets: Arc<Assets>) -> Result<()> {
         no.stdout.contains("csr-warden: nothing was written"),
         "{no:#?}"
     );
-    untouched(&scene, &["proven"]).await?;
-    let yes = typed(&scene, "y\n").await?;
+    untouched(&test_cluster, &["proven"]).await?;
+    let yes = answer_prompt(&test_cluster, "y\n").await?;
     ensure!(
         yes.code == 0 && yes.stdout.contains("Approved  proven"),
         "{yes:#?}"
     );
-    issued(&scene.admin, "proven").await?;
+    issued(&test_cluster.admin, "proven").await?;
     Ok(())
 }
 
 /// Runs `approve` on a terminal of its own, in which this is typed.
-async fn typed(scene: &Scene, text: &str) -> Result<Ran> {
-    let kubeconfig = scene.cluster.admin_kubeconfig().display();
+async fn answer_prompt(test_cluster: &TestCluster, text: &str) -> Result<Ran> {
+    let kubeconfig = test_cluster.cluster.admin_kubeconfig().display();
     let command = format!("'{BINARY}' approve --kubeconfig '{kubeconfig}'");
-    let input = scene.cluster.dir().join("typed");
+    let input = test_cluster.cluster.dir().join("typed");
     std::fs::write(&input, text)?;
     let mut script = Command::new("script");
     script

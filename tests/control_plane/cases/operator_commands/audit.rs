@@ -7,34 +7,34 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::command::{APPROVE, DENY, admin, codes};
-use crate::cases::node_user_cluster::Scene;
+use crate::cases::node_user_cluster::TestCluster;
 use control_plane::assets::Assets;
 use control_plane::kubelet_port::{KubeletPort, request};
 use control_plane::netns;
-use control_plane::node_user::{Ask, NodeUser, issued};
+use control_plane::node_user::{NewRequest, NodeUser, issued};
 
 const PORT: u16 = 10_250;
 
 pub async fn audit(assets: Arc<Assets>) -> Result<()> {
-    let scene = Scene::new(&assets).await?;
+    let test_cluster = TestCluster::new(&assets).await?;
     let ips = [30, 31, 32, 33].map(|last| Ipv4Addr::new(10, 77, 0, last));
     let [one, two, three, four] = ips;
     for ip in ips {
         netns::add(ip)?;
     }
-    let honest = scene.node("worker-1", &[&one.to_string()]).await?;
-    let liar = scene.node("worker-2", &[&two.to_string()]).await?;
-    scene.node("worker-3", &[&three.to_string()]).await?;
-    scene.node("worker-4", &[&four.to_string()]).await?;
+    let honest = test_cluster.node("worker-1", &[&one.to_string()]).await?;
+    let liar = test_cluster.node("worker-2", &[&two.to_string()]).await?;
+    test_cluster.node("worker-3", &[&three.to_string()]).await?;
+    test_cluster.node("worker-4", &[&four.to_string()]).await?;
 
-    let good = certificate(&scene, &honest, "good", &["worker-1"], one).await?;
-    admin(&scene, &["audit"])
+    let good = certificate(&test_cluster, &honest, "good", &["worker-1"], one).await?;
+    admin(&test_cluster, &["audit"])
         .await?
         .exits(APPROVE)?
         .says(&["Approved: 1. By policy default today 0 would be denied"])?;
     let names = ["worker-2", "kubernetes.default.svc"];
-    let forged = certificate(&scene, &liar, "forged", &names, two).await?;
-    let ran = admin(&scene, &["audit"]).await?.exits(DENY)?.says(&[
+    let forged = certificate(&test_cluster, &liar, "forged", &names, two).await?;
+    let ran = admin(&test_cluster, &["audit"]).await?.exits(DENY)?.says(&[
         "VERDICT NODE REQUEST APPROVED BY AGE REASON",
         "Deny worker-2 forged KubectlApprove",
         "Approve worker-1 good KubectlApprove",
@@ -46,7 +46,7 @@ pub async fn audit(assets: Arc<Assets>) -> Result<()> {
             .nth(1)
             .is_some_and(|line| line.starts_with("Deny"))
     );
-    let ran = admin(&scene, &["audit", "-o", "json"]).await?;
+    let ran = admin(&test_cluster, &["audit", "-o", "json"]).await?;
     let audited = ran.exits(DENY)?.json("audit")?;
     let first = &audited["items"][0];
     ensure!(codes(first).contains(&"SanClusterName"), "{audited}");
@@ -57,7 +57,10 @@ pub async fn audit(assets: Arc<Assets>) -> Result<()> {
     );
 
     // The requests are gone, what they led to is in use.
-    scene.cluster.kubectl(&["delete", "csr", "--all"]).await?;
+    test_cluster
+        .cluster
+        .kubectl(&["delete", "csr", "--all"])
+        .await?;
     let port = |ip: Ipv4Addr| (ip, PORT).into();
     let _good = KubeletPort::start(port(one), &good.0, &good.1, true).await?;
     let _forged = KubeletPort::start(port(two), &forged.0, &forged.1, true).await?;
@@ -66,7 +69,7 @@ pub async fn audit(assets: Arc<Assets>) -> Result<()> {
     let own = rcgen::generate_simple_self_signed(["worker-4".to_owned()])?;
     let own_key = own.signing_key.serialize_pem();
     let _own = KubeletPort::start(port(four), own.cert.pem().as_bytes(), &own_key, true).await?;
-    let ran = admin(&scene, &["audit", "--dial", "-o", "json"]).await?;
+    let ran = admin(&test_cluster, &["audit", "--dial", "-o", "json"]).await?;
     let audited = ran.exits(DENY)?.json("audit")?;
     let of = |node: &str| -> Result<&Value> {
         let mut items = audited["items"].as_array().context("items")?.iter();
@@ -91,7 +94,7 @@ pub async fn audit(assets: Arc<Assets>) -> Result<()> {
         note.starts_with("not signed by the cluster's CA"),
         "{audited}"
     );
-    admin(&scene, &["audit", "--dial"])
+    admin(&test_cluster, &["audit", "--dial"])
         .await?
         .exits(DENY)?
         .says(&[
@@ -103,17 +106,17 @@ pub async fn audit(assets: Arc<Assets>) -> Result<()> {
 
 /// Has a request approved by somebody who doesn't look, and gives the certificate and its key.
 async fn certificate(
-    scene: &Scene,
+    test_cluster: &TestCluster,
     user: &NodeUser,
     name: &str,
     dns: &[&str],
     ip: Ipv4Addr,
 ) -> Result<(Vec<u8>, String)> {
     let (pem, key) = request(&user.name, dns, &[ip])?;
-    user.post(&Ask::new(name, pem)).await?;
-    scene
+    user.post(&NewRequest::new(name, pem)).await?;
+    test_cluster
         .cluster
         .kubectl(&["certificate", "approve", name])
         .await?;
-    Ok((issued(&scene.admin, name).await?, key))
+    Ok((issued(&test_cluster.admin, name).await?, key))
 }

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::BINARY;
-use crate::cases::node_user_cluster::Scene;
-use control_plane::node_user::{Ask, NodeUser};
+use crate::cases::node_user_cluster::TestCluster;
+use control_plane::node_user::{NewRequest, NodeUser};
 use testkit::forge::Recipe;
 use testkit::forge::octets::{IpOctets, Octets};
 
@@ -79,8 +79,8 @@ pub async fn run(kubeconfig: &Path, args: &[&str]) -> Result<Ran> {
 }
 
 /// The same as administrator.
-pub async fn admin(scene: &Scene, args: &[&str]) -> Result<Ran> {
-    run(scene.cluster.admin_kubeconfig(), args).await
+pub async fn admin(test_cluster: &TestCluster, args: &[&str]) -> Result<Ran> {
+    run(test_cluster.cluster.admin_kubeconfig(), args).await
 }
 
 /// Runs any command to its end.
@@ -122,6 +122,6 @@ pub async fn ask_for(
             .ip
             .push(IpOctets::from(ip.parse::<std::net::IpAddr>()?));
     }
-    user.post(&Ask::new(request, recipe.pem())).await?;
+    user.post(&NewRequest::new(request, recipe.pem())).await?;
     Ok(())
 }

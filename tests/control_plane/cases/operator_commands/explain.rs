@@ -11,32 +11,32 @@ use serde_json::{Value, json};
 use super::command::{APPROVE, DENY, WAIT, admin, ask_for, codes, ran};
 use crate::BINARY;
 use crate::cases::external_sources::DnsServer;
-use crate::cases::node_user_cluster::{SOON, Scene};
+use crate::cases::node_user_cluster::{SOON, TestCluster};
 use control_plane::assets::Assets;
 use control_plane::node_user::issued;
 use control_plane::ports;
 
 pub async fn explain(assets: Arc<Assets>) -> Result<()> {
-    let scene = Scene::new(&assets).await?;
-    let one = scene.node("worker-1", &["10.0.0.1"]).await?;
-    let two = scene.node("worker-2", &["10.0.0.2"]).await?;
+    let test_cluster = TestCluster::new(&assets).await?;
+    let one = test_cluster.node("worker-1", &["10.0.0.1"]).await?;
+    let two = test_cluster.node("worker-2", &["10.0.0.2"]).await?;
     ask_for(&one, "proven", "10.0.0.1", &[], &[]).await?;
     ask_for(&one, "early", "10.0.0.1", &[], &["10.0.0.9"]).await?;
     let api_server = &["kubernetes.default.svc"];
     ask_for(&two, "forged", "10.0.0.2", api_server, &["10.96.0.1"]).await?;
     ask_for(&two, "blind", "10.0.0.2", &["localhost"], &[]).await?;
     ask_for(&two, "denied", "10.0.0.2", &[], &[]).await?;
-    scene
+    test_cluster
         .cluster
         .kubectl(&["certificate", "approve", "blind"])
         .await?;
-    scene
+    test_cluster
         .cluster
         .kubectl(&["certificate", "deny", "denied"])
         .await?;
-    issued(&scene.admin, "blind").await?;
+    issued(&test_cluster.admin, "blind").await?;
 
-    admin(&scene, &["explain", "proven"])
+    admin(&test_cluster, &["explain", "proven"])
         .await?
         .exits(APPROVE)?
         .says(&[
@@ -46,7 +46,7 @@ pub async fn explain(assets: Arc<Assets>) -> Result<()> {
             "IP:10.0.0.1 InternalIP of Node worker-1",
             "held against 2 Nodes, 5 requests",
         ])?;
-    admin(&scene, &["explain", "early"])
+    admin(&test_cluster, &["explain", "early"])
         .await?
         .exits(WAIT)?
         .says(&[
@@ -55,7 +55,7 @@ pub async fn explain(assets: Arc<Assets>) -> Result<()> {
             "IP:10.0.0.9 nobody vouches for it",
             "Known only to a running daemon:",
         ])?;
-    admin(&scene, &["explain", "forged"])
+    admin(&test_cluster, &["explain", "forged"])
         .await?
         .exits(DENY)?
         .says(&[
@@ -63,7 +63,7 @@ pub async fn explain(assets: Arc<Assets>) -> Result<()> {
             "SanClusterName: Deny (row 49)",
             "Nothing can change this: the kubelet has to ask anew.",
         ])?;
-    admin(&scene, &["explain", "blind"])
+    admin(&test_cluster, &["explain", "blind"])
         .await?
         .exits(WAIT)?
         .says(&[
@@ -73,15 +73,15 @@ pub async fn explain(assets: Arc<Assets>) -> Result<()> {
             "As a new request, today: Deny blind",
             "SanClusterName: Deny (row 49)",
         ])?;
-    admin(&scene, &["explain", "blind", "--as-new"])
+    admin(&test_cluster, &["explain", "blind", "--as-new"])
         .await?
         .exits(DENY)?
         .says(&["Deny blind"])?;
-    admin(&scene, &["explain", "denied"])
+    admin(&test_cluster, &["explain", "denied"])
         .await?
         .exits(WAIT)?
         .says(&["(KubectlDeny)", "As a new request, today: Approve denied"])?;
-    admin(&scene, &["explain", "nowhere"])
+    admin(&test_cluster, &["explain", "nowhere"])
         .await?
         .fails(&["there is no CertificateSigningRequest `nowhere` (found 5"])?;
 
@@ -94,25 +94,25 @@ pub async fn explain(assets: Arc<Assets>) -> Result<()> {
     ] {
         for flags in [&[][..], &["--as-new"], &["--policy", "strict"]] {
             let name = format!("{request}{}", flags.join(""));
-            let explained = repeats(&scene, request, &name, flags)
+            let explained = repeats(&test_cluster, request, &name, flags)
                 .await
                 .context(name.clone())?;
             ensure!(!flags.is_empty() || explained.0 == code, "{explained:?}");
         }
     }
     // Nothing of what is there is lost.
-    let dir = scene.cluster.dir().join("saved-proven");
+    let dir = test_cluster.cluster.dir().join("saved-proven");
     let dir = dir.to_str().context("path")?;
-    admin(&scene, &["explain", "proven", "--save", dir])
+    admin(&test_cluster, &["explain", "proven", "--save", dir])
         .await?
         .fails(&["expected a folder that is empty or not there yet"])
 }
 
 /// Policies that ask others, who answer, are silent or do not exist: the answers are saved too.
 pub async fn sources(assets: Arc<Assets>) -> Result<()> {
-    let scene = Scene::new(&assets).await?;
-    let dir = scene.cluster.dir();
-    let one = scene.node("worker-1", &["10.0.0.1"]).await?;
+    let test_cluster = TestCluster::new(&assets).await?;
+    let dir = test_cluster.cluster.dir();
+    let one = test_cluster.node("worker-1", &["10.0.0.1"]).await?;
     ask_for(&one, "asked", "10.0.0.1", &[], &[]).await?;
     let [nobody] = ports::free::<1>()?;
     let file = |name: &str, value: Value| -> Result<String> {
@@ -142,9 +142,9 @@ pub async fn sources(assets: Arc<Assets>) -> Result<()> {
     // From the name to the address and back: the second question comes of the first answer.
     let server = DnsServer::start(dir)?;
     let by_real_dns = file("real-dns.yaml", dns(server.address))?;
-    beyond(&scene, &by_real_dns, "SourceUnready").await?;
+    beyond(&test_cluster, &by_real_dns, "SourceUnready").await?;
     server.knows("10.0.0.1 worker-1.nodes.example\n")?;
-    beyond(&scene, &by_real_dns, "SanUncorroborated").await?;
+    beyond(&test_cluster, &by_real_dns, "SanUncorroborated").await?;
     let shown = json!({"servingCertificate": {"port": nobody, "timeout": "1s"}});
     let by_certificate = file(
         "certificate.yaml",
@@ -202,7 +202,9 @@ pub async fn sources(assets: Arc<Assets>) -> Result<()> {
             vec!["--policy", "cluster-api"],
         ),
     ] {
-        let (found, explained) = repeats(&scene, "asked", name, &flags).await.context(name)?;
+        let (found, explained) = repeats(&test_cluster, "asked", name, &flags)
+            .await
+            .context(name)?;
         ensure!(found == code, "{name}: {explained}");
         let codes = codes(&explained);
         ensure!(codes.first().copied() == expected, "{name}: {codes:?}");
@@ -211,10 +213,10 @@ pub async fn sources(assets: Arc<Assets>) -> Result<()> {
 }
 
 /// Waits until what DNS says no longer leads to this.
-async fn beyond(scene: &Scene, policy: &str, code: &str) -> Result<()> {
+async fn beyond(test_cluster: &TestCluster, policy: &str, code: &str) -> Result<()> {
     let begun = std::time::Instant::now();
     loop {
-        let ran = admin(scene, &["explain", "asked", "--policy", policy]).await?;
+        let ran = admin(test_cluster, &["explain", "asked", "--policy", policy]).await?;
         if !ran.stdout.contains(code) {
             return Ok(());
         }
@@ -224,11 +226,16 @@ async fn beyond(scene: &Scene, policy: &str, code: &str) -> Result<()> {
 
 /// Explains and saves; the command in the saved README gives the same. Returns the exit code and the
 /// explanation.
-async fn repeats(scene: &Scene, request: &str, name: &str, flags: &[&str]) -> Result<(i32, Value)> {
-    let dir = scene.cluster.dir().join(format!("saved-{name}"));
+async fn repeats(
+    test_cluster: &TestCluster,
+    request: &str,
+    name: &str,
+    flags: &[&str],
+) -> Result<(i32, Value)> {
+    let dir = test_cluster.cluster.dir().join(format!("saved-{name}"));
     let folder = dir.to_str().context("path")?;
     let args = ["explain", request, "--save", folder, "-o", "json"];
-    let explained = admin(scene, &[&args[..], flags].concat()).await?;
+    let explained = admin(test_cluster, &[&args[..], flags].concat()).await?;
     let value = explained.json("explain")?;
     let checked = check(&dir).await?;
     let again = checked.json("check")?;

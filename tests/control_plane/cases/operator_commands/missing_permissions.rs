@@ -6,9 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 
 use super::command::{WAIT, admin, ask_for, codes, run};
-use crate::cases::node_user_cluster::Scene;
+use crate::cases::node_user_cluster::TestCluster;
 use control_plane::assets::Assets;
-use control_plane::node_user::is_untouched;
+use control_plane::node_user::has_no_conditions;
 
 /// Who may see requests and nothing else.
 const READER: &str = "
@@ -26,18 +26,18 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: reader}]
 ";
 
 pub async fn rights(assets: Arc<Assets>) -> Result<()> {
-    let scene = Scene::new(&assets).await?;
-    let one = scene.node("worker-1", &["10.0.0.1"]).await?;
+    let test_cluster = TestCluster::new(&assets).await?;
+    let one = test_cluster.node("worker-1", &["10.0.0.1"]).await?;
     ask_for(&one, "proven", "10.0.0.1", &[], &[]).await?;
     ask_for(&one, "forged", "10.0.0.1", &[], &["127.0.0.1"]).await?;
-    let server = scene.cluster.server();
+    let server = test_cluster.cluster.server();
     let missing = [
         &format!(
             "CertificateSigningRequests cannot be read from {server}: a permission is missing"
         ),
         "\"stranger\" cannot list resource \"certificatesigningrequests\"",
     ];
-    let stranger = scene.cluster.kubeconfig_for("stranger", &[])?;
+    let stranger = test_cluster.cluster.kubeconfig_for("stranger", &[])?;
     for args in [
         &["explain", "proven"][..],
         &["status"],
@@ -48,8 +48,8 @@ pub async fn rights(assets: Arc<Assets>) -> Result<()> {
     }
 
     // What is not known makes verdicts wait, but not what needs no evidence.
-    scene.cluster.apply(READER).await?;
-    let reader = scene.cluster.kubeconfig_for("reader", &[])?;
+    test_cluster.cluster.apply(READER).await?;
+    let reader = test_cluster.cluster.kubeconfig_for("reader", &[])?;
     let ran = run(&reader, &["explain", "proven", "-o", "json"]).await?;
     let explained = ran.exits(WAIT)?.json("explain")?;
     ensure!(
@@ -96,19 +96,19 @@ pub async fn rights(assets: Arc<Assets>) -> Result<()> {
         "viewer",
         "--clusterrole=cluster-admin",
     ];
-    scene
+    test_cluster
         .cluster
         .kubectl(&[&rights[..], &["--user=viewer"]].concat())
         .await?;
-    let viewer = scene.cluster.kubeconfig_for("viewer", &[])?;
+    let viewer = test_cluster.cluster.kubeconfig_for("viewer", &[])?;
     run(&viewer, &["approve", "--dry-run", "proven"])
         .await?
         .exits(0)?;
-    scene
+    test_cluster
         .cluster
         .kubectl(&["delete", "clusterrolebinding", "viewer"])
         .await?;
-    let daemon = scene.installation.kubeconfig();
+    let daemon = test_cluster.installation.kubeconfig();
     run(daemon, &["explain", "proven"]).await?.exits(0)?;
     let role = r#"[{"op": "remove", "path": "/rules/1"}]"#;
     let patch = [
@@ -119,23 +119,25 @@ pub async fn rights(assets: Arc<Assets>) -> Result<()> {
         "-p",
         role,
     ];
-    scene.cluster.kubectl(&patch).await?;
-    forbidden(&scene, daemon).await?;
+    test_cluster.cluster.kubectl(&patch).await?;
+    forbidden(&test_cluster, daemon).await?;
 
     // Nobody there.
-    let gone = std::fs::read_to_string(scene.cluster.admin_kubeconfig())?;
-    let gone = gone.replace(scene.cluster.server(), "https://127.0.0.1:1");
-    let file = scene.cluster.dir().join("gone.conf");
+    let gone = std::fs::read_to_string(test_cluster.cluster.admin_kubeconfig())?;
+    let gone = gone.replace(test_cluster.cluster.server(), "https://127.0.0.1:1");
+    let file = test_cluster.cluster.dir().join("gone.conf");
     std::fs::write(&file, gone)?;
     run(&file, &["status"])
         .await?
         .fails(&["the API server cannot be reached", "refused"])?;
-    admin(&scene, &["explain", "proven"]).await?.exits(0)?;
+    admin(&test_cluster, &["explain", "proven"])
+        .await?
+        .exits(0)?;
     Ok(())
 }
 
 /// Without the right to write there is an error, and nothing is written.
-async fn forbidden(scene: &Scene, kubeconfig: &Path) -> Result<()> {
+async fn forbidden(test_cluster: &TestCluster, kubeconfig: &Path) -> Result<()> {
     let begun = std::time::Instant::now();
     loop {
         let ran = run(kubeconfig, &["approve", "--yes", "proven"]).await?;
@@ -150,7 +152,10 @@ async fn forbidden(scene: &Scene, kubeconfig: &Path) -> Result<()> {
         );
     }
     let api: kube::Api<k8s_openapi::api::certificates::v1::CertificateSigningRequest> =
-        kube::Api::all(scene.admin.clone());
-    ensure!(is_untouched(&api.get("proven").await?), "it was written");
+        kube::Api::all(test_cluster.admin.clone());
+    ensure!(
+        has_no_conditions(&api.get("proven").await?),
+        "it was written"
+    );
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::command::{APPROVE, admin, ask_for, codes};
 use crate::BINARY;
-use crate::cases::node_user_cluster::{SOON, Scene};
+use crate::cases::node_user_cluster::{SOON, TestCluster};
 use control_plane::assets::Assets;
 use control_plane::node_user::issued;
 use control_plane::process::{Launch, Process};
@@ -25,20 +25,20 @@ fn lines(status: &Value) -> Vec<(&str, &str, &str)> {
 }
 
 pub async fn status(assets: Arc<Assets>) -> Result<()> {
-    let scene = Scene::new(&assets).await?;
-    admin(&scene, &["status"])
+    let test_cluster = TestCluster::new(&assets).await?;
+    admin(&test_cluster, &["status"])
         .await?
         .exits(APPROVE)?
         .says(&["No nodes and no requests found"])?;
-    let one = scene.node("worker-1", &["10.0.0.1"]).await?;
-    let two = scene.node("worker-2", &["10.0.0.2"]).await?;
-    let three = scene.node("worker-3", &["10.0.0.3"]).await?;
-    scene.node("worker-4", &["10.0.0.4"]).await?;
+    let one = test_cluster.node("worker-1", &["10.0.0.1"]).await?;
+    let two = test_cluster.node("worker-2", &["10.0.0.2"]).await?;
+    let three = test_cluster.node("worker-3", &["10.0.0.3"]).await?;
+    test_cluster.node("worker-4", &["10.0.0.4"]).await?;
     ask_for(&one, "proven", "10.0.0.1", &[], &[]).await?;
     ask_for(&two, "early", "10.0.0.2", &[], &["10.0.0.9"]).await?;
     ask_for(&three, "forged", "10.0.0.3", &["localhost"], &[]).await?;
 
-    let before = admin(&scene, &["status", "-o", "json"])
+    let before = admin(&test_cluster, &["status", "-o", "json"])
         .await?
         .json("status")?;
     let expected = [
@@ -54,13 +54,17 @@ pub async fn status(assets: Arc<Assets>) -> Result<()> {
         change == Some("Changes when Node worker-2 gets it among its addresses."),
         "{before}"
     );
-    let yaml = admin(&scene, &["status", "-o", "yaml"]).await?;
+    let yaml = admin(&test_cluster, &["status", "-o", "yaml"]).await?;
     let mut yaml: Value = serde_saphyr::from_str(&yaml.stdout)?;
     yaml["time"] = before["time"].clone();
     ensure!(yaml == before, "{yaml}");
 
     // While somebody watches without a terminal, only news are written.
-    let kubeconfig = scene.cluster.admin_kubeconfig().to_str().context("path")?;
+    let kubeconfig = test_cluster
+        .cluster
+        .admin_kubeconfig()
+        .to_str()
+        .context("path")?;
     let args = [
         "status",
         "--watch",
@@ -69,8 +73,8 @@ pub async fn status(assets: Arc<Assets>) -> Result<()> {
         "--kubeconfig",
         kubeconfig,
     ];
-    let watch = Launch::new("watch", Path::new(BINARY), scene.cluster.dir());
-    let watching = Process::spawn(watch.talking().args(args))?;
+    let watch = Launch::new("watch", Path::new(BINARY), test_cluster.cluster.dir());
+    let watching = Process::spawn(watch.with_stdin().args(args))?;
     let seen = |text: &'static str| {
         let stdout = &watching.stdout;
         async move {
@@ -83,11 +87,11 @@ pub async fn status(assets: Arc<Assets>) -> Result<()> {
     };
     seen("worker-1   proven    Approve").await?;
 
-    scene
+    test_cluster
         .cluster
         .kubectl(&["certificate", "approve", "proven"])
         .await?;
-    issued(&scene.admin, "proven").await?;
+    issued(&test_cluster.admin, "proven").await?;
     seen("worker-1   proven    Issued").await?;
     let headers = watching.stdout.containing("NODE ").len();
     ensure!(headers <= 3, "{:#?}", watching.stdout.lines());
@@ -98,10 +102,10 @@ pub async fn status(assets: Arc<Assets>) -> Result<()> {
     let script = Launch::new(
         "terminal",
         Path::new("/usr/bin/script"),
-        scene.cluster.dir(),
+        test_cluster.cluster.dir(),
     );
     let args = ["--quiet", "--flush", "--command", &command, "/dev/null"];
-    let terminal = Process::spawn(script.talking().args(args))?;
+    let terminal = Process::spawn(script.with_stdin().args(args))?;
     let mut drawn = 0;
     let twice = |line: &str| {
         drawn += usize::from(line.contains("\u{1b}[H\u{1b}[2JEvery 1 s: csr-warden status"));
@@ -111,7 +115,7 @@ pub async fn status(assets: Arc<Assets>) -> Result<()> {
     seen.context("not drawn anew")?;
     drop(terminal);
 
-    let after = admin(&scene, &["status", "-o", "json"])
+    let after = admin(&test_cluster, &["status", "-o", "json"])
         .await?
         .json("status")?;
     let expected = [
@@ -126,12 +130,15 @@ pub async fn status(assets: Arc<Assets>) -> Result<()> {
     let ends: jiff::Timestamp = certificate["notAfter"].as_str().context("ends")?.parse()?;
     let left = ends.duration_since(jiff::Timestamp::now()).as_hours();
     ensure!((364 * 24..=365 * 24).contains(&left), "{ends}");
-    admin(&scene, &["status"]).await?.exits(APPROVE)?.says(&[
-        "NODE REQUEST STATE AGE EXPIRES REASON",
-        "364d",
-        "SanClusterName",
-    ])?;
-    let wide = admin(&scene, &["status", "-o", "wide"]).await?;
+    admin(&test_cluster, &["status"])
+        .await?
+        .exits(APPROVE)?
+        .says(&[
+            "NODE REQUEST STATE AGE EXPIRES REASON",
+            "364d",
+            "SanClusterName",
+        ])?;
+    let wide = admin(&test_cluster, &["status", "-o", "wide"]).await?;
     ensure!(wide.stdout.contains("worker-1,10.0.0.1"), "{}", wide.stdout);
     Ok(())
 }

@@ -23,8 +23,8 @@ use control_plane::install::Installation;
 use control_plane::kubelet_port::KubeletPort;
 use control_plane::manifests::Kustomization;
 use control_plane::netns;
-use control_plane::node_user::{Ask, NodeUser, later_than, settled};
-use control_plane::{GLANCE, decision_log};
+use control_plane::node_user::{NewRequest, NodeUser, settled, wait_until_later_than};
+use control_plane::{POLL_INTERVAL, decision_log};
 use testkit::forge::Recipe;
 
 /// Where the kubelet is that the pages dial.
@@ -43,7 +43,7 @@ const EDITOR: &str = r#"#!/bin/sh
 sed -i 's/^\( *\)kubelet: |$/&\n\1  serverTLSBootstrap: true/' "$1"
 "#;
 
-pub struct Place {
+pub struct PagesCluster {
     // Dropped in this order: whoever asks the cluster goes before it.
     rollouts: AbortHandle,
     _kubelets: Vec<KubeletPort>,
@@ -53,13 +53,13 @@ pub struct Place {
     cluster: Cluster,
 }
 
-impl Drop for Place {
+impl Drop for PagesCluster {
     fn drop(&mut self) {
         self.rollouts.abort();
     }
 }
 
-impl Place {
+impl PagesCluster {
     pub async fn start(assets: &Assets) -> Result<Self> {
         for address in [NODE, CONTROL] {
             netns::add(address)?;
@@ -74,7 +74,7 @@ impl Place {
         let cluster = Cluster::start(assets, options).await?;
         let kubelets = kubelets(&cluster).await?;
         let rollouts = tokio::spawn(roll_out(Api::all(cluster.admin()))).abort_handle();
-        let place = Self {
+        let pages_cluster = Self {
             rollouts,
             _kubelets: kubelets,
             daemon: None,
@@ -82,8 +82,8 @@ impl Place {
             helm: assets.helm.clone(),
             cluster,
         };
-        place.furnish()?;
-        Ok(place)
+        pages_cluster.write_files()?;
+        Ok(pages_cluster)
     }
 
     fn home(&self) -> &Path {
@@ -91,7 +91,7 @@ impl Place {
     }
 
     /// The files that pages name, and the programs.
-    fn furnish(&self) -> Result<()> {
+    fn write_files(&self) -> Result<()> {
         let home = self.home();
         let put = |name: &str, text: &str| std::fs::write(home.join(name), text);
         put("policy.yaml", POLICY)?;
@@ -116,7 +116,7 @@ impl Place {
     }
 
     /// The surroundings of a shell.
-    pub fn surround(&self, command: &mut Command) {
+    pub fn set_environment(&self, command: &mut Command) {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut paths = vec![self.home().join("bin")];
         paths.extend(std::env::split_paths(&path));
@@ -138,12 +138,12 @@ impl Place {
         std::fs::write(self.home().join("kustomization.yaml"), kustomization)?;
         // docs/install.md begins and ends without csr-warden.
         if page != "install" && self.daemon.is_none() {
-            self.populate().await?;
+            self.create_nodes().await?;
         }
         Ok(())
     }
 
-    async fn populate(&mut self) -> Result<()> {
+    async fn create_nodes(&mut self) -> Result<()> {
         let installation = Installation::apply(&self.cluster, Path::new(BINARY)).await?;
         let mut manifests = vec![
             config_map("kubelet-config", "kubelet", "kind: KubeletConfiguration\n"),
@@ -203,26 +203,26 @@ impl Place {
         let admin = self.cluster.admin();
         let ips = [IpAddr::from(NODE), SERVICE.parse()?];
         let user = self.node("node-1", &NODE.to_string()).await?;
-        if self.lacks("csr", "csr-cr5pd").await? {
+        if self.is_missing("csr", "csr-cr5pd").await? {
             let pem = Recipe::genuine("node-1", &["node-1"], &ips[..1]).pem();
-            user.post(&Ask::new("csr-cr5pd", pem)).await?;
+            user.post(&NewRequest::new("csr-cr5pd", pem)).await?;
             settled(&admin, "csr-cr5pd", "Approved").await?;
         }
-        if self.lacks("csr", "csr-x7k2p").await? {
+        if self.is_missing("csr", "csr-x7k2p").await? {
             let pem = Recipe::genuine("node-1", &["node-1"], &ips).pem();
-            user.post(&Ask::new("csr-x7k2p", pem)).await?;
+            user.post(&NewRequest::new("csr-x7k2p", pem)).await?;
             settled(&admin, "csr-x7k2p", "Denied").await?;
         }
-        if self.lacks("csr", "csr-w8k5t").await? {
+        if self.is_missing("csr", "csr-w8k5t").await? {
             let late = NodeUser::new(&self.cluster, "late").await?;
             let pem = Recipe::genuine("late", &["late"], &["10.0.0.12".parse()?]).pem();
-            late.post(&Ask::new("csr-w8k5t", pem)).await?;
+            late.post(&NewRequest::new("csr-w8k5t", pem)).await?;
             decision_log::expect(daemon.stdout(), "csr-w8k5t", "Wait", &["NodeMissing"]).await?;
         }
         Ok(())
     }
 
-    async fn lacks(&self, kind: &str, name: &str) -> Result<bool> {
+    async fn is_missing(&self, kind: &str, name: &str) -> Result<bool> {
         let get = ["get", kind, name, "--ignore-not-found", "-o", "name"];
         Ok(self.cluster.kubectl(&get).await?.is_empty())
     }
@@ -230,11 +230,11 @@ impl Place {
     /// A node whose kubelet is where the pages look for one.
     async fn node(&self, name: &str, ip: &str) -> Result<NodeUser> {
         let user = NodeUser::new(&self.cluster, name).await?;
-        if self.lacks("node", name).await? {
+        if self.is_missing("node", name).await? {
             let created = user.register().await?;
             let addresses = [format!("Hostname {name}"), format!("InternalIP {ip}")];
             user.report(&addresses).await?;
-            later_than(&self.cluster.admin(), created).await?;
+            wait_until_later_than(&self.cluster.admin(), created).await?;
         }
         Ok(user)
     }
@@ -317,6 +317,6 @@ async fn roll_out(api: Api<Deployment>) {
             // Gone or changed meanwhile: the next look sees.
             let _ = api.patch_status(name, &params, &patch).await;
         }
-        tokio::time::sleep(GLANCE.max(Duration::from_millis(100))).await;
+        tokio::time::sleep(POLL_INTERVAL.max(Duration::from_millis(100))).await;
     }
 }

@@ -3,85 +3,85 @@
 use std::collections::BTreeSet;
 
 /// Commands that do not simply run and succeed here, by how they begin.
-pub const EXCEPTIONS: &[(&str, How)] = &[
+pub const EXCEPTIONS: &[(&str, Exception)] = &[
     (
         "sudo ",
-        How::Elsewhere("it is for a node with systemd and a kubelet"),
+        Exception::Elsewhere("it is for a node with systemd and a kubelet"),
     ),
     (
         "systemctl ",
-        How::Elsewhere("it is for a node with systemd"),
+        Exception::Elsewhere("it is for a node with systemd"),
     ),
     (
         "journalctl ",
-        How::Elsewhere("it is for a node with systemd"),
+        Exception::Elsewhere("it is for a node with systemd"),
     ),
     (
         "ls -l /var/lib/kubelet",
-        How::Elsewhere("it is for a node with a kubelet"),
+        Exception::Elsewhere("it is for a node with a kubelet"),
     ),
     (
         "kubeadm ",
-        How::Elsewhere("kubeadm is not built here; tests/program/enable.rs reads its file"),
+        Exception::Elsewhere("kubeadm is not built here; tests/program/enable.rs reads its file"),
     ),
     (
         "cd deploy/enable/ansible",
-        How::Elsewhere("of what follows, cases/enabling runs the same"),
+        Exception::Elsewhere("of what follows, cases/enabling runs the same"),
     ),
     (
         "ansible-playbook ",
-        How::Elsewhere("cases/enabling runs the playbook"),
+        Exception::Elsewhere("cases/enabling runs the playbook"),
     ),
     (
         "helm upgrade --install metrics-server",
-        How::Elsewhere("its chart is not here; tests/program/enable.rs reads the values"),
+        Exception::Elsewhere("its chart is not here; tests/program/enable.rs reads the values"),
     ),
     (
         "helm upgrade --install kube-prometheus-stack",
-        How::Elsewhere("its chart is not here; tests/program/enable.rs reads the values"),
+        Exception::Elsewhere("its chart is not here; tests/program/enable.rs reads the values"),
     ),
     (
         "kubectl logs --namespace kube-system deployment/metrics-server",
-        How::Elsewhere("there is no metrics-server"),
+        Exception::Elsewhere("there is no metrics-server"),
     ),
     (
         "kubectl get apiservice v1beta1.metrics.k8s.io",
-        How::Elsewhere("there is no metrics-server"),
+        Exception::Elsewhere("there is no metrics-server"),
     ),
     (
         "csr-warden bench ",
-        How::Elsewhere(
+        Exception::Elsewhere(
             "it wants a cluster for itself; tests/program/bench.rs and benches/scale.rs run it",
         ),
     ),
     (
         "csr-warden explain",
-        How::Exits(&[1, 3], "the verdict is in the exit code"),
+        Exception::Exits(&[1, 3], "the verdict is in the exit code"),
     ),
     (
         "csr-warden doctor",
-        How::Exits(&[1], "a cluster for tests has problems"),
+        Exception::Exits(&[1], "a cluster for tests has problems"),
     ),
     (
         "kubectl logs -n kube-system deployment/csr-warden | grep 'cannot be read'",
-        How::Exits(&[1], "all can be read"),
+        Exception::Exits(&[1], "all can be read"),
     ),
     (
         "kubectl logs -n kube-system deployment/csr-warden | grep -E '\"source\":",
-        How::Exits(&[1], "nobody is asked"),
+        Exception::Exits(&[1], "nobody is asked"),
     ),
     (
         "kubectl logs -n kube-system deployment/csr-warden | grep 'cannot write a condition'",
-        How::Exits(&[1], "all can be written"),
+        Exception::Exits(&[1], "all can be written"),
     ),
     (
         "kubectl logs -n kube-system deployment/csr-warden | grep 'policy cannot be used'",
-        How::Exits(&[1], "the policy can be used"),
+        Exception::Exits(&[1], "the policy can be used"),
     ),
 ];
 
 /// What of a command is different here.
-pub enum How {
+pub enum Exception {
     /// It cannot run here, and why.
     Elsewhere(&'static str),
     /// It may end with these codes too, and why.
@@ -143,8 +143,8 @@ impl Block {
                 .position(|(begins, _)| command.starts_with(begins));
             used.extend(met);
             match met.map(|index| &EXCEPTIONS[index].1) {
-                Some(How::Elsewhere(_)) => continue,
-                Some(How::Exits(codes, _)) => {
+                Some(Exception::Elsewhere(_)) => continue,
+                Some(Exception::Exits(codes, _)) => {
                     let codes: Vec<String> =
                         codes.iter().map(|code| format!("$? = {code}")).collect();
                     let codes = codes.join(" -o ");
@@ -157,7 +157,7 @@ impl Block {
     }
 }
 
-/// The command with values in the place of what stands for them.
+/// The command with values in the pages_cluster of what stands for them.
 fn filled(command: &str) -> String {
     let mut filled = command.to_owned();
     for (stands, value) in PLACEHOLDERS {

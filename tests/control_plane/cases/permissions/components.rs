@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::roles::Role;
 use super::{END, SOON, USER};
 use crate::cases::machines::{KINDS, MachineOf, Machines};
-use crate::cases::node_user_cluster::Scene;
+use crate::cases::node_user_cluster::TestCluster;
 use control_plane::assets::Assets;
 use control_plane::daemon::Daemon;
 use control_plane::https::Https;
@@ -89,20 +89,20 @@ fn all_kinds() -> Result<Value> {
     }))
 }
 
-struct Place {
-    scene: Scene,
+struct PermissionTest {
+    test_cluster: TestCluster,
     /// How the daemon is told to ask who may read the metrics.
     flags: Vec<String>,
 }
 
-impl Place {
+impl PermissionTest {
     async fn start(assets: &Assets) -> Result<Self> {
-        let scene = Scene::new(assets).await?;
+        let test_cluster = TestCluster::new(assets).await?;
         for kind in &KINDS {
             let (group, version) = (kind.group, kind.version);
-            Machines::install(&scene, group, version, kind.kind, kind.namespace).await?;
+            Machines::install(&test_cluster, group, version, kind.kind, kind.namespace).await?;
         }
-        let authority = scene.cluster.authority();
+        let authority = test_cluster.cluster.authority();
         let pair = authority.serving("metrics", &[], &[HERE])?;
         let flags = vec![
             format!("--tls-cert-file={}", pair.cert.display()),
@@ -115,13 +115,16 @@ impl Place {
              --serviceaccount=default:scraper",
         ] {
             let command: Vec<&str> = command.split_whitespace().collect();
-            scene.cluster.kubectl(&command).await?;
+            test_cluster.cluster.kubectl(&command).await?;
         }
-        Ok(Self { scene, flags })
+        Ok(Self {
+            test_cluster,
+            flags,
+        })
     }
 
     fn daemon(&self, name: &str, args: &[&str]) -> Result<Daemon> {
-        self.scene.installation.start(name, args)
+        self.test_cluster.installation.start(name, args)
     }
 
     fn daemon_with_metrics(&self, name: &str, args: &[&str]) -> Result<Daemon> {
@@ -131,18 +134,18 @@ impl Place {
     }
 
     fn https(&self, daemon: &Daemon) -> Result<Https> {
-        let authority = self.scene.cluster.authority().pair();
+        let authority = self.test_cluster.cluster.authority().pair();
         Https::new(daemon.address(), &authority.cert)
     }
 
     /// A token that no daemon has been shown yet.
     async fn token(&self) -> Result<String> {
-        self.scene.cluster.token("default", "scraper").await
+        self.test_cluster.cluster.token("default", "scraper").await
     }
 
     /// Everything at once: nothing is forbidden.
     async fn is_enough(&self) -> Result<()> {
-        let policy = self.scene.cluster.dir().join("all-kinds.yaml");
+        let policy = self.test_cluster.cluster.dir().join("all-kinds.yaml");
         std::fs::write(&policy, all_kinds()?.to_string())?;
         let policy = format!("--policy={}", policy.display());
         let mut daemon = self.daemon_with_metrics("everything", &[&policy])?;
@@ -194,7 +197,9 @@ impl Place {
         let mut daemon = self.daemon(kind.policy, &["--policy", kind.policy])?;
         let kind = format!("{}.{}", kind.kind, kind.group);
         let why = format!("cannot be read: {kind}: {MISSING}: {}", resource(rule)?);
-        daemon.wait_says(&format!("machines {why}"), SOON).await?;
+        daemon
+            .wait_for_log(&format!("machines {why}"), SOON)
+            .await?;
         let unready = format!("machines: {why}");
         daemon.wait_unready(&unready, SOON).await?;
         restore().await?;
@@ -220,7 +225,7 @@ impl Place {
             ensure!(answer.status == 503, "{answer:?}");
             let asks = "cannot ask who may read the metrics";
             let why = format!("{asks}: {MISSING}: {}", resource(rule)?);
-            daemon.wait_says(&why, SOON).await?;
+            daemon.wait_for_log(&why, SOON).await?;
         }
         restore().await?;
         https.wait("/metrics", Some(&token), 200, SOON).await?;
@@ -237,18 +242,18 @@ fn resource(rule: &PolicyRule) -> Result<String> {
 }
 
 pub async fn are_missed(assets: Arc<Assets>) -> Result<()> {
-    let place = Place::start(&assets).await?;
+    let test = PermissionTest::start(&assets).await?;
     let granted = granted()?;
     for component in granted.keys() {
-        place.scene.grants(component).await?;
+        test.test_cluster.grants(component).await?;
     }
-    place.is_enough().await?;
+    test.is_enough().await?;
     for (component, roles) in &granted {
         let used = Use::of(component)?;
         for name in roles {
-            let role = Role::new(&place.scene.cluster, None, name);
+            let role = Role::new(&test.test_cluster.cluster, None, name);
             for index in 0..role.rules().await?.len() {
-                let missed = place.is_missed(&used, &role, index).await;
+                let missed = test.is_missed(&used, &role, index).await;
                 missed.with_context(|| format!("{name} without rule {index}"))?;
             }
         }

@@ -9,7 +9,7 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams}
 use serde_json::json;
 
 use super::SOON;
-use control_plane::GLANCE;
+use control_plane::POLL_INTERVAL;
 use control_plane::cluster::Cluster;
 
 /// A ClusterRole, or a Role in its namespace.
@@ -84,7 +84,7 @@ impl<'a> Role<'a> {
                 return Ok(());
             }
             ensure!(begun.elapsed() < SOON, "{rule:?} is not {allowed}");
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }

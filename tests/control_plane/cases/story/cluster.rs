@@ -18,12 +18,12 @@ use crate::cases::node_user_cluster::SOON;
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options, START_DEADLINE};
 use control_plane::daemon::Daemon;
-use control_plane::extension_api_server::Extension;
-use control_plane::hollow_nodes::{Machine, Machines};
+use control_plane::extension_api_server::ExtensionApiServer;
+use control_plane::hollow_nodes::{HollowNode, HollowNodes};
 use control_plane::manifests::{ROOT, objects};
 use control_plane::process::Process;
 use control_plane::prometheus::Prometheus;
-use control_plane::{GLANCE, netns, pod};
+use control_plane::{POLL_INTERVAL, netns, pod};
 
 /// For how long certificates are issued, so that they rotate while one looks: a kubelet asks anew when
 /// 70 to 90 % of the time are over, and the signer dates 5 minutes back.
@@ -38,25 +38,25 @@ const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCAL
 const API_SERVER: &str = include_str!("kube-apiserver.yaml");
 const VERIFY: &str = "--kubelet-certificate-authority=";
 
-pub struct Place {
+pub struct StoryCluster {
     // Dropped in this order: whoever asks the cluster goes before it.
     scheduler: AbortHandle,
     daemon: Option<Daemon>,
     extensions: [Process; 2],
     prometheus: Prometheus,
-    machines: [Machine; 2],
+    machines: [HollowNode; 2],
     home: tempfile::TempDir,
     verifies: bool,
     cluster: Cluster,
 }
 
-impl Drop for Place {
+impl Drop for StoryCluster {
     fn drop(&mut self) {
         self.scheduler.abort();
     }
 }
 
-impl Place {
+impl StoryCluster {
     pub async fn start(assets: &Assets) -> Result<Self> {
         let options = Options {
             advertise: Some(netns::ADDRESS),
@@ -67,7 +67,7 @@ impl Place {
         let cluster = Cluster::start(assets, options).await?;
         cluster.apply(MANIFESTS).await?;
         let prometheus = prometheus(&cluster).await?;
-        let metrics_server = Extension {
+        let metrics_server = ExtensionApiServer {
             name: "metrics-server",
             namespace: "kube-system",
             program: &assets.metrics_server,
@@ -78,7 +78,7 @@ impl Place {
         let rules = cluster.config_map("monitoring", "adapter-config", "config.yaml");
         let adapter_config = cluster.dir().join("adapter.yaml");
         std::fs::write(&adapter_config, rules.await?)?;
-        let adapter = Extension {
+        let adapter = ExtensionApiServer {
             name: "prometheus-adapter",
             namespace: "monitoring",
             program: &assets.prometheus_adapter,
@@ -101,7 +101,7 @@ impl Place {
         ];
         let config = cluster.config_map("kube-system", "kubelet-config", "kubelet");
         let config = config.await?;
-        let all = Machines::new(&cluster)?;
+        let all = HollowNodes::new(&cluster)?;
         let start = |(name, address)| all.start(assets, &cluster, name, address, &config);
         let mut machines = [start(CONTROL)?, start(WORKER)?];
         for machine in &mut machines {
@@ -226,7 +226,7 @@ async fn prometheus(cluster: &Cluster) -> Result<Prometheus> {
 }
 
 /// Waits until a machine's Node is ready.
-async fn joined(admin: &Client, machine: &mut Machine) -> Result<()> {
+async fn joined(admin: &Client, machine: &mut HollowNode) -> Result<()> {
     let nodes = Api::<Node>::all(admin.clone());
     let begun = Instant::now();
     loop {
@@ -242,7 +242,7 @@ async fn joined(admin: &Client, machine: &mut Machine) -> Result<()> {
         }
         let log = machine.kubelet.log_tail();
         ensure!(begun.elapsed() < SOON, "{conditions:?}\n{log}");
-        tokio::time::sleep(GLANCE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use cluster::Place;
+use cluster::StoryCluster;
 use page::{PAGE, Step, steps};
 
 use crate::{Case, Needs};
@@ -29,14 +29,14 @@ pub fn cases() -> Vec<Case> {
 
 async fn run(assets: Arc<Assets>) -> Result<()> {
     let begun = Instant::now();
-    let mut place = Place::start(&assets).await?;
+    let mut story_cluster = StoryCluster::start(&assets).await?;
     eprintln!("story: a cluster after {:.1} s", seconds(begun));
     let steps = steps(PAGE)?;
     ensure!(!steps.is_empty(), "the page has no commands");
     for step in &steps {
         let since = Instant::now();
-        let said = until_said(&place, step).await?;
-        place.follow(&step.script).await?;
+        let said = until_said(&story_cluster, step).await?;
+        story_cluster.follow(&step.script).await?;
         eprintln!(
             "\nstory: line {}, {:.1} s, at {:.1} s\n{}\n---\n{said}",
             step.line,
@@ -45,7 +45,7 @@ async fn run(assets: Arc<Assets>) -> Result<()> {
             step.script.trim_end(),
         );
     }
-    place.end().await
+    story_cluster.end().await
 }
 
 fn seconds(since: Instant) -> f64 {
@@ -53,10 +53,10 @@ fn seconds(since: Instant) -> f64 {
 }
 
 /// Runs a step: once if the page quotes nothing of it, else until it says that.
-async fn until_said(place: &Place, step: &Step) -> Result<String> {
+async fn until_said(story_cluster: &StoryCluster, step: &Step) -> Result<String> {
     let begun = Instant::now();
     loop {
-        let (succeeded, said) = place.shell(&step.script).await?;
+        let (succeeded, said) = story_cluster.shell(&step.script).await?;
         let Some(quoted) = &step.quoted else {
             ensure!(succeeded, "line {}: {}\n{said}", step.line, step.script);
             return Ok(said);
@@ -71,7 +71,7 @@ async fn until_said(place: &Place, step: &Step) -> Result<String> {
             step.line,
             step.script,
             missing.join("\n"),
-            place.logs(),
+            story_cluster.logs(),
         );
         tokio::time::sleep(AGAIN).await;
     }

@@ -1,4 +1,4 @@
-//! One cluster and one csr-warden, which lives once for each policy and surroundings.
+//! One cluster and one csr-warden, which runs once for each policy and protected_objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,22 +10,22 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client};
 
-use super::environment::{self, Surroundings};
+use super::environment::{self, ProtectedObjects};
 use super::issued_certificates::Issued;
-use super::nodes::{Gate, Nodes};
-use super::outcome_counts::{Line, Tally};
-use super::plan::{Life, Plan, Post};
+use super::nodes::{Nodes, WatchBarrier};
+use super::outcome_counts::{Counted, OutcomeCounts};
+use super::plan::{DaemonRun, Plan, Post};
 use super::requestor::{self, Requestors};
 use super::{issued_certificates, outcome, prior_writes, rejection};
 use crate::BINARY;
 use crate::cases::forgeries::ANYONE_MAY_ASK;
-use control_plane::GLANCE;
+use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
 use control_plane::daemon::Daemon;
 use control_plane::decision_log::{self, Decision};
 use control_plane::install::Installation;
-use control_plane::node_user::Ask;
+use control_plane::node_user::NewRequest;
 use testkit::policies::BasePolicy;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -35,21 +35,21 @@ const AT_A_TIME: usize = 24;
 const AT_ONCE: usize = 8;
 
 /// A cluster with its daemon.
-pub struct Scene {
+pub struct VectorCluster {
     pub cluster: Cluster,
     pub admin: Client,
     pub requestors: Requestors,
     daemon: Daemon,
     policy: PathBuf,
     nodes: Nodes,
-    gate: Gate,
+    barrier: WatchBarrier,
     issued: Issued,
     /// For the default policy and for the strict one.
-    pub tallies: [Tally; 2],
+    pub counts: [OutcomeCounts; 2],
     pub differences: Vec<String>,
 }
 
-impl Scene {
+impl VectorCluster {
     /// Starts the cluster; csr-warden does not run yet.
     pub async fn start(assets: &Assets, options: Options) -> Result<Self> {
         let cluster = Cluster::start(assets, options).await?;
@@ -68,26 +68,26 @@ impl Scene {
             daemon,
             policy,
             nodes: Nodes::none(&cluster),
-            gate: Gate::new(&cluster).await?,
+            barrier: WatchBarrier::new(&cluster).await?,
             issued: Issued::collect(cluster.admin()),
-            tallies: Default::default(),
+            counts: Default::default(),
             differences: Vec::new(),
             cluster,
         })
     }
 
     /// Does all that is planned.
-    pub async fn play(&mut self, plan: &Plan<'_>) -> Result<()> {
-        for life in &plan.lives {
-            self.live(life).await?;
+    pub async fn run(&mut self, plan: &Plan<'_>) -> Result<()> {
+        for run in &plan.runs {
+            self.execute(run).await?;
         }
         self.certificates_are_of_their_nodes(plan).await;
         self.nothing_was_said_after_a_verdict()
     }
 
     async fn certificates_are_of_their_nodes(&mut self, plan: &Plan<'_>) {
-        let approved = Line::Verdict("Approve");
-        let least = self.tallies.iter().map(|tally| tally.get(&approved)).sum();
+        let approved = Counted::Verdict("Approve");
+        let least = self.counts.iter().map(|counts| counts.get(&approved)).sum();
         let issued = if let Some(issued) = self.issued.at_least(least).await {
             issued
         } else {
@@ -95,17 +95,17 @@ impl Scene {
             self.differences.push(how);
             self.issued.so_far()
         };
-        for (life, post) in plan.posts() {
+        for (run, post) in plan.posts() {
             let Some(certificate) = issued.get(&post.name) else {
                 continue;
             };
             match issued_certificates::check(certificate, post.vector) {
                 Ok(names) => {
-                    let tally = self.tally(life.base);
-                    tally.add(Line::Certificates, 1);
-                    tally.add(Line::NamesInCertificates, names);
+                    let counts = self.counts(run.base);
+                    counts.add(Counted::Certificates, 1);
+                    counts.add(Counted::NamesInCertificates, names);
                 }
-                Err(error) => self.differ(life.base, post, &format!("{error:#}")),
+                Err(error) => self.differ(run.base, post, &format!("{error:#}")),
             }
         }
     }
@@ -114,45 +114,45 @@ impl Scene {
         Api::all(self.admin.clone())
     }
 
-    pub fn tally(&mut self, base: BasePolicy) -> &mut Tally {
+    pub fn counts(&mut self, base: BasePolicy) -> &mut OutcomeCounts {
         match base {
-            BasePolicy::Default => &mut self.tallies[0],
-            BasePolicy::Strict => &mut self.tallies[1],
+            BasePolicy::Default => &mut self.counts[0],
+            BasePolicy::Strict => &mut self.counts[1],
         }
     }
 
-    async fn live(&mut self, life: &Life<'_>) -> Result<()> {
-        let surroundings = Surroundings::add(&self.cluster, &life.also_protected).await?;
-        prior_writes::approve_keys(&self.cluster, life.keys).await?;
-        if life.settled {
-            for world in &life.worlds {
-                self.nodes.become_these(&world.nodes).await?;
-                self.post_and_settle(life.base, &world.posts).await?;
+    async fn execute(&mut self, run: &DaemonRun<'_>) -> Result<()> {
+        let protected_objects = ProtectedObjects::add(&self.cluster, &run.also_protected).await?;
+        prior_writes::approve_keys(&self.cluster, run.keys).await?;
+        if run.settled {
+            for node_set in &run.node_sets {
+                self.nodes.replace_with(&node_set.nodes).await?;
+                self.post_and_settle(run.base, &node_set.posts).await?;
             }
         }
-        std::fs::write(&self.policy, life.policy.to_string())?;
+        std::fs::write(&self.policy, run.policy.to_string())?;
         self.daemon.process.start()?;
         self.daemon.wait_ready(SOON).await?;
-        self.gate.open().await?;
-        for world in &life.worlds {
-            self.nodes.become_these(&world.nodes).await?;
-            self.gate.pass(&self.daemon.process.stdout).await?;
-            if life.settled {
-                self.are_left_alone(life.base, &world.posts).await?;
+        self.barrier.open().await?;
+        for node_set in &run.node_sets {
+            self.nodes.replace_with(&node_set.nodes).await?;
+            self.barrier.wait(&self.daemon.process.stdout).await?;
+            if run.settled {
+                self.are_left_alone(run.base, &node_set.posts).await?;
                 continue;
             }
-            for posts in world.posts.chunks(AT_A_TIME) {
-                self.post_and_compare(life.base, posts).await?;
-                self.forget(&[self.gate.request()]).await?;
+            for posts in node_set.posts.chunks(AT_A_TIME) {
+                self.post_and_compare(run.base, posts).await?;
+                self.forget(&[self.barrier.request()]).await?;
             }
         }
         self.daemon.kill()?;
         prior_writes::release(&self.admin).await?;
         self.forget(&[]).await?;
-        if life.settled {
+        if run.settled {
             self.cluster.controller_manager.resume()?;
         }
-        surroundings.remove(&self.cluster).await
+        protected_objects.remove(&self.cluster).await
     }
 
     /// Removes all requests but these.
@@ -177,11 +177,11 @@ impl Scene {
         let mut asks = Vec::new();
         for post in posts {
             let object = &post.vector.object;
-            let mut ask = Ask::new(&post.name, post.pem.clone());
+            let mut ask = NewRequest::new(&post.name, post.pem.clone());
             ask.signer.clone_from(&object.signer);
             ask.usages.clone_from(&object.usages);
             ask.expires = object.expiration_seconds;
-            if is_on_its_way_out(post) {
+            if is_terminating(post) {
                 ask.metadata["finalizers"] = serde_json::json!([prior_writes::FINALIZER]);
             }
             let user = &post.vector.requestor;
@@ -195,10 +195,10 @@ impl Scene {
         let mut taken = Vec::new();
         for (post, answer) in posted {
             let user = &post.vector.requestor;
-            let tally = self.tally(base);
-            tally.add(Line::Posted, 1);
+            let counts = self.counts(base);
+            counts.add(Counted::Posted, 1);
             if !requestor::has_certificate(user) {
-                tally.add(Line::PostedByImpersonation, 1);
+                counts.add(Counted::PostedByImpersonation, 1);
             }
             match answer {
                 Ok(request) => {
@@ -210,9 +210,9 @@ impl Scene {
                 Err(kube::Error::Api(status)) => {
                     let why = rejection::reason(&status.message);
                     let genuine = post.expected.verdict == judge::Decision::Approve;
-                    tally.add(Line::Refused(status.code, why), 1);
+                    counts.add(Counted::Refused(status.code, why), 1);
                     if genuine {
-                        tally.add(Line::GenuineRefused, 1);
+                        counts.add(Counted::GenuineRefused, 1);
                         let why = format!("the API server refuses it: {}", status.message);
                         self.differ(base, post, &why);
                     }
@@ -247,7 +247,7 @@ impl Scene {
                 self.differ(base, post, &error.to_string());
             }
             let expected = post.expected.verdict;
-            self.tally(base).verdict("Ignore", expected);
+            self.counts(base).verdict("Ignore", expected);
         }
         Ok(())
     }
@@ -261,7 +261,7 @@ impl Scene {
             let request = stored.get(&post.name).context("a request is gone")?;
             let decision = said.get(&post.name);
             let verdict = decision.map_or("Ignore", |decision| &decision.verdict);
-            self.tally(base).verdict(verdict, post.expected.verdict);
+            self.counts(base).verdict(verdict, post.expected.verdict);
             if let Err(error) = outcome::compare(post, decision, request) {
                 self.differ(base, post, &format!("{error:#}"));
             }
@@ -318,12 +318,12 @@ impl Scene {
             if said.iter().all(is_done) || begun.elapsed() > SOON {
                 return Ok(stored);
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     fn differ(&mut self, base: BasePolicy, post: &Post<'_>, how: &str) {
-        self.tally(base).add(Line::Differences, 1);
+        self.counts(base).add(Counted::Differences, 1);
         self.differences.push(format!(
             "row {} `{}`, {}:\n  expected {}\n  {how}",
             post.vector.row,
@@ -353,6 +353,6 @@ fn is_for_us(post: &Post<'_>) -> bool {
     post.vector.object.signer == judge::csr::KUBELET_SERVING_SIGNER
 }
 
-fn is_on_its_way_out(post: &Post<'_>) -> bool {
+fn is_terminating(post: &Post<'_>) -> bool {
     post.vector.object.terminating
 }

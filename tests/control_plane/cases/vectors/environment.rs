@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use control_plane::cluster::{Cluster, Options};
-use control_plane::fake_api_server::Facade;
+use control_plane::fake_api_server::FakeApiServer;
 use testkit::cluster::{ProtectedKind, ProtectedSpec};
 
 /// Where the API server listens.
@@ -42,13 +42,13 @@ pub async fn publish_cluster_info(cluster: &Cluster) -> Result<()> {
 
 /// What is protected besides, for a while. csr-warden must not run when it comes: it would learn of
 /// it at any time.
-pub struct Surroundings {
+pub struct ProtectedObjects {
     objects: Vec<Value>,
     /// Another API server, with the certificate that is wanted.
-    facade: Option<Facade>,
+    facade: Option<FakeApiServer>,
 }
 
-impl Surroundings {
+impl ProtectedObjects {
     /// Adds these.
     pub async fn add(cluster: &Cluster, parts: &[ProtectedSpec]) -> Result<Self> {
         let mut added = Self {
@@ -102,7 +102,7 @@ impl Surroundings {
                 let mut dns: Vec<String> = part.sans.iter().filter(is_name).cloned().collect();
                 // By which csr-warden knows an API server.
                 dns.push("kubernetes.default.svc".into());
-                let facade = Facade::start(cluster.authority(), ENDPOINT.into(), &dns, &ips);
+                let facade = FakeApiServer::start(cluster.authority(), ENDPOINT.into(), &dns, &ips);
                 let facade = facade.await?;
                 let port = json!([{"name": "https", "port": facade.address().port()}]);
                 let slice = endpoint_slice("facade", "IPv4", &json!([ENDPOINT]), &port);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use control_plane::cluster::Cluster;
 use control_plane::decision_log;
 use control_plane::etcd::Store;
-use control_plane::node_user::{Ask, NodeUser};
+use control_plane::node_user::{NewRequest, NodeUser};
 use control_plane::output::Output;
 use testkit::api_objects;
 use testkit::forge::Recipe;
@@ -51,7 +51,7 @@ impl Nodes {
     }
 
     /// Makes the Nodes these.
-    pub async fn become_these(&mut self, wanted: &BTreeMap<String, Value>) -> Result<()> {
+    pub async fn replace_with(&mut self, wanted: &BTreeMap<String, Value>) -> Result<()> {
         for name in self
             .present
             .keys()
@@ -71,7 +71,7 @@ impl Nodes {
 
 /// A node of no vector, whose Node is changed after all others: when csr-warden has looked at its
 /// request anew because of that, it has seen the others.
-pub struct Gate {
+pub struct WatchBarrier {
     store: Store,
     user: NodeUser,
     request: String,
@@ -79,18 +79,18 @@ pub struct Gate {
     has_address: bool,
 }
 
-impl Gate {
+impl WatchBarrier {
     /// Its Node has no address, and it has asked for nothing.
     pub async fn new(cluster: &Cluster) -> Result<Self> {
-        let mut gate = Self {
+        let mut barrier = Self {
             store: cluster.etcd_store(),
             user: NodeUser::new(cluster, "gate").await?,
             request: String::new(),
             opened: 0,
             has_address: true,
         };
-        gate.turn().await?;
-        Ok(gate)
+        barrier.toggle_address().await?;
+        Ok(barrier)
     }
 
     /// The name of its request.
@@ -103,14 +103,14 @@ impl Gate {
         self.opened += 1;
         self.request = format!("gate-{}", self.opened);
         let recipe = Recipe::genuine("gate", &["gate"], &["fd00:9a7e::1".parse()?]);
-        let ask = Ask::new(&self.request, recipe.pem());
+        let ask = NewRequest::new(&self.request, recipe.pem());
         self.user.post(&ask).await.map(|_| ())
     }
 
     /// Waits until csr-warden knows all that has been written.
-    pub async fn pass(&mut self, output: &Output) -> Result<()> {
+    pub async fn wait(&mut self, output: &Output) -> Result<()> {
         let read = output.count();
-        self.turn().await?;
+        self.toggle_address().await?;
         let (request, has_address) = (&self.request, self.has_address);
         let seen = output.find_after(read, SOON, |line| {
             let decision = line
@@ -124,7 +124,7 @@ impl Gate {
             .with_context(|| format!("no news of {request} within {SOON:?}"))
     }
 
-    async fn turn(&mut self) -> Result<()> {
+    async fn toggle_address(&mut self) -> Result<()> {
         self.has_address = !self.has_address;
         let addresses = if self.has_address {
             json!([{"type": "InternalIP", "address": "fd00:9a7e::2"}])

@@ -8,7 +8,7 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 
 use super::plan::Post;
 use control_plane::decision_log::Decision;
-use control_plane::node_user::{condition, is_untouched};
+use control_plane::node_user::{condition, has_no_conditions};
 
 /// Whether what was decided has been written, and signed.
 pub fn is_done(verdict: &str, request: &CertificateSigningRequest) -> bool {
@@ -47,7 +47,7 @@ pub fn compare(
     let is_shown = match expected.verdict {
         Verdict::Approve => is_the_only("Approved") && has_certificate(request),
         Verdict::Deny => is_the_only("Denied") && !has_certificate(request),
-        Verdict::Wait | Verdict::Ignore => is_untouched(request),
+        Verdict::Wait | Verdict::Ignore => has_no_conditions(request),
     };
     ensure!(is_shown, "conditions {conditions:?}");
     if expected.verdict == Verdict::Deny {

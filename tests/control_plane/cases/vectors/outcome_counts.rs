@@ -7,7 +7,7 @@ use judge::Decision;
 
 /// The lines of the table, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Line {
+pub enum Counted {
     Posted,
     /// By an administrator in the requestor's place.
     PostedByImpersonation,
@@ -23,38 +23,38 @@ pub enum Line {
 
 /// The counts of one policy on one cluster.
 #[derive(Debug, Default)]
-pub struct Tally(BTreeMap<Line, usize>);
+pub struct OutcomeCounts(BTreeMap<Counted, usize>);
 
-impl Tally {
+impl OutcomeCounts {
     /// Counts so many more.
-    pub fn add(&mut self, line: Line, more: usize) {
+    pub fn add(&mut self, line: Counted, more: usize) {
         *self.0.entry(line).or_default() += more;
     }
 
     /// How many.
-    pub fn get(&self, line: &Line) -> usize {
+    pub fn get(&self, line: &Counted) -> usize {
         self.0.get(line).copied().unwrap_or_default()
     }
 
     /// Counts a verdict, and whether it is one that must never be.
     pub fn verdict(&mut self, verdict: &str, expected: Decision) {
         if let Some(known) = Decision::ALL.into_iter().find(|d| d.as_str() == verdict) {
-            self.add(Line::Verdict(known.as_str()), 1);
+            self.add(Counted::Verdict(known.as_str()), 1);
             match (known, expected) {
                 (Decision::Approve, Decision::Approve) => {}
-                (Decision::Approve, _) => self.add(Line::ForgeriesApproved, 1),
-                (_, Decision::Approve) => self.add(Line::GenuineRefused, 1),
+                (Decision::Approve, _) => self.add(Counted::ForgeriesApproved, 1),
+                (_, Decision::Approve) => self.add(Counted::GenuineRefused, 1),
                 (_, _) => {}
             }
         }
     }
 }
 
-/// A table with a column for each tally.
-pub fn table(columns: &[(String, &Tally)]) -> String {
-    let lines: BTreeSet<&Line> = columns
+/// A table with a column for each counts.
+pub fn table(columns: &[(String, &OutcomeCounts)]) -> String {
+    let lines: BTreeSet<&Counted> = columns
         .iter()
-        .flat_map(|(_, tally)| tally.0.keys())
+        .flat_map(|(_, counts)| counts.0.keys())
         .collect();
     let mut out = format!("{:>50}", "NodeRestriction, policy");
     for (head, _) in columns {
@@ -62,23 +62,23 @@ pub fn table(columns: &[(String, &Tally)]) -> String {
     }
     for line in lines {
         let _ = write!(out, "\n{:>50}", text(line));
-        for (_, tally) in columns {
-            let _ = write!(out, " {:>12}", tally.get(line));
+        for (_, counts) in columns {
+            let _ = write!(out, " {:>12}", counts.get(line));
         }
     }
     out
 }
 
-fn text(line: &Line) -> String {
+fn text(line: &Counted) -> String {
     match line {
-        Line::Posted => "posted".into(),
-        Line::PostedByImpersonation => "of these by impersonation".into(),
-        Line::Refused(status, why) => format!("refused, {status}: {why}"),
-        Line::Verdict(verdict) => (*verdict).into(),
-        Line::Certificates => "certificates issued".into(),
-        Line::NamesInCertificates => "names in them, each of the node".into(),
-        Line::ForgeriesApproved => "forgeries approved".into(),
-        Line::GenuineRefused => "genuine requests refused".into(),
-        Line::Differences => "differences".into(),
+        Counted::Posted => "posted".into(),
+        Counted::PostedByImpersonation => "of these by impersonation".into(),
+        Counted::Refused(status, why) => format!("refused, {status}: {why}"),
+        Counted::Verdict(verdict) => (*verdict).into(),
+        Counted::Certificates => "certificates issued".into(),
+        Counted::NamesInCertificates => "names in them, each of the node".into(),
+        Counted::ForgeriesApproved => "forgeries approved".into(),
+        Counted::GenuineRefused => "genuine requests refused".into(),
+        Counted::Differences => "differences".into(),
     }
 }

@@ -1,4 +1,4 @@
-//! Which vectors can be posted, in what surroundings, and in what order.
+//! Which vectors can be posted, in what protected_objects, and in what order.
 
 use std::collections::BTreeMap;
 
@@ -34,9 +34,9 @@ pub enum Skip {
     /// The requestor is not in `system:authenticated`: the API server puts everybody there.
     AlwaysAuthenticated,
     /// Less is protected than on this cluster, and the verdict depends on it.
-    ProtectedLess,
+    LessProtected,
     /// Something was protected until lately, which csr-warden must have seen: `cases/late_evidence.rs`.
-    ProtectedLately,
+    RecentlyProtected,
 }
 
 impl Skip {
@@ -48,11 +48,11 @@ impl Skip {
             | Self::ClockSet
             | Self::NodeYounger
             | Self::SeenOrder
-            | Self::ProtectedLately => true,
+            | Self::RecentlyProtected => true,
             Self::RequestDated
             | Self::SameSecond
             | Self::AlwaysAuthenticated
-            | Self::ProtectedLess => false,
+            | Self::LessProtected => false,
         }
     }
 }
@@ -67,13 +67,13 @@ pub struct Post<'a> {
 }
 
 /// Requests that have the same Nodes around them.
-pub struct World<'a> {
+pub struct NodeSet<'a> {
     pub nodes: BTreeMap<String, Value>,
     pub posts: Vec<Post<'a>>,
 }
 
 /// What csr-warden is started with, and what is posted while it runs.
-pub struct Life<'a> {
+pub struct DaemonRun<'a> {
     pub base: BasePolicy,
     pub policy: Value,
     /// What is protected besides what this cluster always protects.
@@ -82,37 +82,37 @@ pub struct Life<'a> {
     pub keys: &'a [KeySpec],
     /// Whether the requests are settled, or on their way out, before csr-warden sees them.
     pub settled: bool,
-    pub worlds: Vec<World<'a>>,
+    pub node_sets: Vec<NodeSet<'a>>,
 }
 
 /// All that is to be done on one cluster.
 pub struct Plan<'a> {
     pub vectors: usize,
     pub skipped: BTreeMap<Skip, usize>,
-    pub lives: Vec<Life<'a>>,
+    pub runs: Vec<DaemonRun<'a>>,
 }
 
 impl<'a> Plan<'a> {
     /// Sorts the vectors. Their Nodes get the ages that they have before `begun`.
     pub fn new(vectors: &'a [Vector], begun: Timestamp) -> Result<Self> {
         let mut skipped = BTreeMap::new();
-        let mut lives: BTreeMap<String, Unsorted<'a>> = BTreeMap::new();
+        let mut runs: BTreeMap<String, Unsorted<'a>> = BTreeMap::new();
         for (index, vector) in vectors.iter().enumerate() {
             if let Some(skip) = skip(vector) {
                 *skipped.entry(skip).or_default() += 1;
                 continue;
             }
             for base in BasePolicy::ALL {
-                let life = Unsorted::new(vector, base);
+                let run = Unsorted::new(vector, base);
                 let nodes = nodes::nodes(vector, begun)?;
-                let order = (!is_of_a_stranger(vector), serde_json::to_string(&nodes)?);
-                let life = lives.entry(life.key()).or_insert(life);
-                let world = life.worlds.entry(order);
-                let empty = || World {
+                let order = (!is_by_another_user(vector), serde_json::to_string(&nodes)?);
+                let run = runs.entry(run.key()).or_insert(run);
+                let node_set = run.node_sets.entry(order);
+                let empty = || NodeSet {
                     nodes,
                     posts: Vec::new(),
                 };
-                world.or_insert_with(empty).posts.push(Post {
+                node_set.or_insert_with(empty).posts.push(Post {
                     name: format!("vector-{index}-{}", base.as_str()),
                     vector,
                     pem: request_pem(&vector.request),
@@ -123,60 +123,60 @@ impl<'a> Plan<'a> {
         Ok(Self {
             vectors: vectors.len(),
             skipped,
-            lives: lives.into_values().map(Unsorted::sorted).collect(),
+            runs: runs.into_values().map(Unsorted::sorted).collect(),
         })
     }
 
     /// All posts, each with what csr-warden is started with.
-    pub fn posts(&self) -> impl Iterator<Item = (&Life<'a>, &Post<'a>)> {
-        self.lives.iter().flat_map(|life| {
-            let posts = life.worlds.iter().flat_map(|world| &world.posts);
-            posts.map(move |post| (life, post))
+    pub fn posts(&self) -> impl Iterator<Item = (&DaemonRun<'a>, &Post<'a>)> {
+        self.runs.iter().flat_map(|run| {
+            let posts = run.node_sets.iter().flat_map(|node_set| &node_set.posts);
+            posts.map(move |post| (run, post))
         })
     }
 }
 
 struct Unsorted<'a> {
-    life: Life<'a>,
-    worlds: BTreeMap<(bool, String), World<'a>>,
+    run: DaemonRun<'a>,
+    node_sets: BTreeMap<(bool, String), NodeSet<'a>>,
 }
 
 impl<'a> Unsorted<'a> {
     fn new(vector: &'a Vector, base: BasePolicy) -> Self {
         Self {
-            life: Life {
+            run: DaemonRun {
                 base,
                 policy: policy_for(vector, base),
                 also_protected: besides(vector),
                 keys: &vector.keys,
                 settled: vector.object.settled.is_some() || vector.object.terminating,
-                worlds: Vec::new(),
+                node_sets: Vec::new(),
             },
-            worlds: BTreeMap::new(),
+            node_sets: BTreeMap::new(),
         }
     }
 
     fn key(&self) -> String {
-        let Life {
+        let DaemonRun {
             base,
             policy,
             also_protected,
             keys,
             settled,
             ..
-        } = &self.life;
+        } = &self.run;
         format!("{base:?} {policy} {also_protected:?} {keys:?} {settled}")
     }
 
-    fn sorted(mut self) -> Life<'a> {
-        self.life.worlds = self.worlds.into_values().collect();
-        self.life
+    fn sorted(mut self) -> DaemonRun<'a> {
+        self.run.node_sets = self.node_sets.into_values().collect();
+        self.run
     }
 }
 
 /// Whoever asks with a key of another node comes first: once that node has a certificate for the
 /// key, there is one finding more.
-fn is_of_a_stranger(vector: &Vector) -> bool {
+fn is_by_another_user(vector: &Vector) -> bool {
     vector.requestor.username != format!("system:node:{}", vector.request.node)
 }
 
@@ -231,9 +231,9 @@ fn skip(vector: &Vector) -> Option<Skip> {
         .iter()
         .any(|part| part.until.is_some())
     {
-        Some(Skip::ProtectedLately)
+        Some(Skip::RecentlyProtected)
     } else if !is_same_here(vector) {
-        Some(Skip::ProtectedLess)
+        Some(Skip::LessProtected)
     } else {
         None
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use control_plane::cluster::Cluster;
 use control_plane::decision_log::Decision;
-use control_plane::node_user::{Ask, NodeUser, condition, issued};
+use control_plane::node_user::{NewRequest, NodeUser, condition, issued};
 use testkit::cluster::KeySpec;
 use testkit::forge::Recipe;
 use testkit::vector::{ObjectSpec, SettledSpec};
@@ -28,7 +28,7 @@ pub async fn approve_keys(cluster: &Cluster, keys: &[KeySpec]) -> Result<()> {
         // The daemon learns them from a list, which is in the order of names.
         let name = format!("known-{index}");
         let user = NodeUser::new(cluster, &key.node).await?;
-        user.post(&Ask::new(&name, recipe.pem())).await?;
+        user.post(&NewRequest::new(&name, recipe.pem())).await?;
         write(&cluster.admin(), &name, "Approved").await?;
         issued(&cluster.admin(), &name).await?;
     }
