@@ -1,4 +1,4 @@
-//! Questions about rights and identities, and tokens for service accounts.
+//! Access reviews, token reviews, and tokens for service accounts.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -16,13 +16,13 @@ use super::status_error::StatusError;
 use super::store::Store;
 use super::{attributes, decode, metadata, rbac};
 
-/// Plural and group of a kind of review.
+/// Returns the plural and the group of a kind of review.
 pub(super) fn place(kind: &str) -> (&'static str, &'static str) {
     let found = REVIEWS.iter().find(|(one, _, _, _)| *one == kind);
     found.map_or(("", ""), |(_, plural, group, _)| (*plural, *group))
 }
 
-/// The question in a body.
+/// Reads the spec of the review in a request body.
 pub(super) fn read(
     kind: &str,
     content_type: &str,
@@ -74,7 +74,7 @@ pub(super) fn answer(
                 ));
             }
             let mut other = User::new(asked, &groups);
-            // The groups are those that are named, no others.
+            // The groups of a review are exactly those that it names.
             other.groups.pop();
             let place = at(&review, &["spec", "resourceAttributes", "namespace"]);
             if !namespace.is_empty() && place.and_then(Value::as_str) != Some(namespace) {
@@ -100,7 +100,7 @@ fn identity(user: &User) -> Value {
     })
 }
 
-/// What somebody may do. The node authorizer has no rules that it could show.
+/// Lists the rules that apply to a user. The node authorizer has no rules to list.
 fn rules(store: &Store, user: &User, namespace: &str) -> Value {
     let rules = rbac::rules(store, user, namespace);
     let (of_paths, of_resources): (Vec<_>, Vec<_>) =

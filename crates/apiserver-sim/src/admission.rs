@@ -1,5 +1,5 @@
-//! What is refused although somebody may do it: the limits of nodes (`NodeRestriction`), of
-//! approvers, and of one signer.
+//! Admission: `NodeRestriction`, `CertificateApproval`, `CertificateSubjectRestriction` and
+//! `TaintNodesByCondition`. They reject or change requests that the user is authorized to send.
 
 use serde_json::{Map, Value, json};
 
@@ -14,7 +14,7 @@ const NODE_SIGNERS: [&str; 2] = [
     "kubernetes.io/kubelet-serving",
     "kubernetes.io/kube-apiserver-client-kubelet",
 ];
-/// Labels that a kubelet may set, beside those of its own domain.
+/// Labels that a kubelet may set, in addition to those of its own domain.
 const NODE_LABELS: [&str; 12] = [
     "kubernetes.io/hostname",
     "kubernetes.io/arch",
@@ -31,14 +31,14 @@ const NODE_LABELS: [&str; 12] = [
 ];
 const NODE_LABEL_DOMAINS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
 
-/// Before something new is checked.
+/// Admits the creation of an object, before it is validated.
 pub(super) fn create(
     call: &Call,
     name: &str,
     object: &mut Map<String, Value>,
 ) -> Result<(), StatusError> {
     let resource = call.path.resource;
-    // The name is not known yet where it is generated or stands in the object.
+    // The name is not known yet where it is generated or given in the object.
     let refuse = |why: &str| Err(StatusError::forbidden(resource, name, why));
     if let Some(node) = node(call) {
         match resource.plural {
@@ -80,7 +80,8 @@ pub(super) fn create(
     }
 }
 
-/// A new Node takes no pods until it is ready (`TaintNodesByCondition`).
+/// Taints a new Node `not-ready`, so that it gets no Pods before it is ready
+/// (`TaintNodesByCondition`).
 fn not_ready(node: &mut Map<String, Value>) {
     let taint = json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"});
     let spec = node.entry("spec").or_insert_with(|| json!({}));
@@ -116,7 +117,7 @@ fn asks_for_itself(
     }
 }
 
-/// Nobody becomes an administrator by the signer of clients (`CertificateSubjectRestriction`).
+/// Rejects requests for a client certificate in `system:masters` (`CertificateSubjectRestriction`).
 fn reject_masters(call: &Call, name: &str, object: &Map<String, Value>) -> Result<(), StatusError> {
     let signer = "kubernetes.io/kube-apiserver-client";
     if text(object, &["spec", "signerName"]) != signer {
@@ -134,7 +135,7 @@ fn reject_masters(call: &Call, name: &str, object: &Map<String, Value>) -> Resul
     Ok(())
 }
 
-/// Before a change is checked.
+/// Admits an update, before it is validated.
 pub(super) fn update(
     call: &Call,
     old: &Map<String, Value>,
@@ -173,7 +174,7 @@ pub(super) fn update(
     Ok(())
 }
 
-/// After a decision is checked: whether this approver may decide for this signer.
+/// Admits an approval or denial: this approver must be authorized for the signer.
 pub(super) fn approve(call: &Call, old: &Map<String, Value>) -> Result<(), StatusError> {
     if call.path.subresource != "approval" {
         return Ok(());
@@ -190,7 +191,7 @@ pub(super) fn approve(call: &Call, old: &Map<String, Value>) -> Result<(), Statu
     ))
 }
 
-/// Before something is deleted.
+/// Admits a deletion.
 pub(super) fn delete(call: &Call) -> Result<(), StatusError> {
     let (resource, name) = (call.path.resource, &call.path.name);
     match node(call) {
@@ -202,7 +203,7 @@ pub(super) fn delete(call: &Call) -> Result<(), StatusError> {
     }
 }
 
-/// The labels that were changed and are not a kubelet's to change.
+/// Returns the changed labels that a kubelet may not change.
 fn forbidden_labels(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<String> {
     let none = Map::new();
     let labels = |object| {

@@ -1,10 +1,10 @@
-//! An action that is to be authorized.
+//! The attributes of an action that is to be authorized.
 
 use serde_json::Value;
 
 use super::authn::User;
 
-/// An action: a verb on a resource or on a path.
+/// An action: a verb on a resource or on a non-resource path.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Attributes {
     pub(super) verb: String,
@@ -13,12 +13,12 @@ pub(super) struct Attributes {
     pub(super) subresource: String,
     pub(super) name: String,
     pub(super) namespace: String,
-    /// Set for what is no resource; then all of the above but the verb is empty.
+    /// Set for a non-resource path. Then all fields above except the verb are empty.
     pub(super) path: String,
 }
 
 impl Attributes {
-    /// `nodes`, `nodes/status`.
+    /// Returns the resource with its subresource: `nodes`, `nodes/status`.
     pub(super) fn combined(&self) -> String {
         if self.subresource.is_empty() {
             self.resource.clone()
@@ -27,7 +27,7 @@ impl Attributes {
         }
     }
 
-    /// `User "U" cannot VERB resource "R" in API group "G" at the cluster scope`.
+    /// Renders `User "U" cannot VERB resource "R" in API group "G" at the cluster scope`.
     pub(super) fn refusal(&self, user: &User, reason: &str) -> String {
         let colon = if reason.is_empty() { "" } else { ": " };
         if !self.path.is_empty() {
@@ -51,7 +51,7 @@ impl Attributes {
     }
 }
 
-/// The action that a review asks about.
+/// Returns the action that an access review asks about.
 pub(super) fn of_review(spec: &Value) -> Attributes {
     let text = |path: &str| {
         let value = spec.pointer(path).and_then(Value::as_str);

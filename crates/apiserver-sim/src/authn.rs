@@ -1,4 +1,4 @@
-//! Who asks: by client certificate, bearer token, or as somebody else on an administrator's behalf.
+//! Authentication by client certificate or bearer token, and impersonation.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -14,21 +14,21 @@ const ANONYMOUS: &str = "system:anonymous";
 const AUTHENTICATED: &str = "system:authenticated";
 const UNAUTHENTICATED: &str = "system:unauthenticated";
 
-/// Somebody who asks.
+/// An authenticated user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// The name.
+    /// The user name.
     pub name: String,
-    /// Empty for users of certificates.
+    /// The UID. Empty for users with a client certificate.
     pub uid: String,
     /// The groups.
     pub groups: Vec<String>,
-    /// What else is known, such as which credential was shown.
+    /// Extra information, such as the ID of the credential.
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl User {
-    /// A user of this name in these groups and that of all who are known.
+    /// Creates a user with these groups and `system:authenticated`.
     pub fn new(name: &str, groups: &[&str]) -> User {
         let mut groups: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
         groups.push(AUTHENTICATED.into());
@@ -53,13 +53,13 @@ impl User {
         self.groups.iter().any(|one| one == group)
     }
 
-    /// The node's name, if it is a node (`pkg/auth/nodeidentifier`).
+    /// Returns the node name, if the user is a node (`pkg/auth/nodeidentifier`).
     pub(super) fn node(&self) -> Option<&str> {
         let name = self.name.strip_prefix("system:node:")?;
         self.is_in("system:nodes").then_some(name)
     }
 
-    /// `NAMESPACE`, `NAME` of a service account.
+    /// Returns `NAMESPACE` and `NAME`, if the user is a service account.
     pub(super) fn service_account(&self) -> Option<(&str, &str)> {
         self.name
             .strip_prefix("system:serviceaccount:")?
@@ -67,7 +67,7 @@ impl User {
     }
 }
 
-/// Who has shown this certificate. The connection has verified it.
+/// Returns the user that a client certificate names. TLS has verified the certificate.
 pub(super) fn by_certificate(certificate: &CertificateDer<'_>) -> Option<User> {
     let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(certificate).ok()?;
     let subject = parsed.subject();
@@ -89,21 +89,21 @@ pub(super) fn by_certificate(certificate: &CertificateDer<'_>) -> Option<User> {
     Some(user)
 }
 
-/// The tokens that have been given out.
+/// Issued bearer tokens.
 #[derive(Default)]
 pub(super) struct Tokens {
     users: Mutex<HashMap<String, Arc<User>>>,
 }
 
 impl Tokens {
-    /// A new token for this user.
+    /// Issues a new token for a user.
     pub(super) fn issue(&self, user: User) -> String {
         let token = super::metadata::random_hex(32);
         self.accept(&token, user);
         token
     }
 
-    /// Takes this token as this user's.
+    /// Accepts this token for a user.
     pub(super) fn accept(&self, token: &str, user: User) {
         self.users
             .lock()
@@ -111,7 +111,7 @@ impl Tokens {
             .insert(token.to_owned(), Arc::new(user));
     }
 
-    /// Takes this token no more.
+    /// Revokes a token.
     pub(super) fn revoke(&self, token: &str) {
         self.users
             .lock()
@@ -119,7 +119,7 @@ impl Tokens {
             .remove(token);
     }
 
-    /// Whose token it is.
+    /// Returns the user of a token.
     pub(super) fn user(&self, token: &str) -> Option<Arc<User>> {
         self.users
             .lock()
@@ -129,7 +129,7 @@ impl Tokens {
     }
 }
 
-/// Who sends a request on a connection with this certificate.
+/// Authenticates a request on a connection with this client certificate.
 pub(super) fn authenticate(
     certificate: Option<&Arc<User>>,
     headers: &HeaderMap,
@@ -153,7 +153,7 @@ pub(super) fn authenticate(
     }
 }
 
-/// As whom somebody wants to act, if as another: `Impersonate-User` and its like.
+/// Returns the user that the request impersonates by `Impersonate-User` and related headers.
 pub(super) fn impersonated(headers: &HeaderMap) -> Option<User> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let name = text("impersonate-user")?;

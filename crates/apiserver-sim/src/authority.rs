@@ -1,4 +1,4 @@
-//! The cluster's certificate authority, and what it signs.
+//! The cluster's certificate authority.
 
 use std::net::IpAddr;
 
@@ -20,13 +20,14 @@ pub struct Pair {
     pub key: String,
 }
 
-/// The certificate authority of one cluster. As kubeadm has it, it signs for servers and clients.
+/// The certificate authority of a cluster. It signs serving and client certificates, as kubeadm's
+/// does.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    /// A new one.
+    /// Creates an authority with a new key.
     pub fn new() -> Result<Authority> {
         let mut params = params("kubernetes", &[])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -39,29 +40,29 @@ impl Authority {
         Ok(Authority { issuer })
     }
 
-    /// Its certificate in PEM.
+    /// Returns its certificate in PEM.
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    /// Its certificate in DER.
+    /// Returns its certificate in DER.
     pub fn der(&self) -> &CertificateDer<'static> {
         self.issuer.der()
     }
 
-    /// What signs: for a signer of requests.
+    /// Returns the issuer, for a signer of requests.
     pub fn issuer(&self) -> &Issuer<'static, KeyPair> {
         &self.issuer
     }
 
-    /// A client certificate of a user in at most two groups.
+    /// Signs a client certificate for a user in at most two groups.
     pub fn client(&self, user: &str, groups: &[&str]) -> Result<Pair> {
         let mut params = params(user, groups)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params)
     }
 
-    /// A serving certificate of this common name for these names and addresses.
+    /// Signs a serving certificate with this common name, these DNS names and addresses.
     pub fn serving(&self, name: &str, dns: &[String], addresses: &[IpAddr]) -> Result<Pair> {
         let mut params = params(name, &[])?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -88,7 +89,7 @@ impl Authority {
     }
 }
 
-/// A request for signing with a key that is thrown away, in PEM, for a user in at most two groups.
+/// Creates a certificate request in PEM for a user in at most two groups. Its key is discarded.
 pub fn request(user: &str, groups: &[&str]) -> Result<String> {
     let request = params(user, groups)?.serialize_request(&KeyPair::generate()?)?;
     Ok(request.pem()?)
@@ -96,12 +97,12 @@ pub fn request(user: &str, groups: &[&str]) -> Result<String> {
 
 fn params(common_name: &str, organizations: &[&str]) -> Result<CertificateParams> {
     let mut params = CertificateParams::default();
-    // Whatever the authority signs ends with the authority: years, so that nobody meets it.
+    // Certificates expire with the authority, after years: no test lives that long.
     let year = i32::from(Timestamp::now().to_zoned(TimeZone::UTC).year());
     params.not_before = date_time_ymd(year.saturating_sub(1), 1, 1);
     params.not_after = date_time_ymd(year.saturating_add(10), 1, 1);
     params.distinguished_name = DistinguishedName::new();
-    // rcgen keeps one value for each type; spelling the type differently gives a second.
+    // rcgen keeps one value for each type. Another spelling of the type gives a second value.
     let types = [
         DnType::OrganizationName,
         DnType::CustomDnType(vec![2, 5, 4, 10]),
@@ -119,7 +120,7 @@ fn params(common_name: &str, organizations: &[&str]) -> Result<CertificateParams
     Ok(params)
 }
 
-/// The kubeconfig of a client, with everything inside of it.
+/// Renders the kubeconfig of a client, with all certificates embedded.
 pub(super) fn kubeconfig(
     server: &str,
     authority: &str,
@@ -141,7 +142,7 @@ pub(super) fn kubeconfig(
     .context("the kubeconfig of the embedded API server")
 }
 
-/// Bytes as Kubernetes writes them: in base64.
+/// Encodes bytes as Kubernetes does, in base64.
 pub(super) fn encode(text: &str) -> serde_json::Value {
     let bytes = k8s_openapi::ByteString(text.as_bytes().to_vec());
     serde_json::to_value(bytes).unwrap_or_default()

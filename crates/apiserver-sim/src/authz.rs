@@ -1,11 +1,11 @@
-//! Who may do what: administrators, nodes, and whoever has a role.
+//! Authorization of administrators, nodes and users with a role.
 
 use super::attributes::Attributes;
 use super::authn::User;
 use super::rbac;
 use super::store::Store;
 
-/// The answer; if it is no, the reason may be empty.
+/// The decision of an authorizer. The reason of a refusal may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     Allowed,
@@ -31,7 +31,7 @@ pub(super) fn authorize(store: &Store, user: &User, wanted: &Attributes) -> Deci
     Decision::Refused(reason)
 }
 
-/// The node authorizer (`plugin/pkg/auth/authorizer/node`) for what is served here.
+/// The node authorizer (`plugin/pkg/auth/authorizer/node`), for the served resources.
 fn authorize_node(node: &str, wanted: &Attributes) -> Decision {
     let refused = |why: &str| Decision::Refused(why.to_owned());
     let yes = |allowed: bool| {
@@ -97,7 +97,7 @@ fn may_node_use_lease(node: &str, wanted: &Attributes) -> Decision {
     Decision::Allowed
 }
 
-/// Whether somebody may use a signer in this way: by its name, or for its whole domain.
+/// Returns true if the user may use a signer with this verb, by its name or for its whole domain.
 pub(super) fn may_use_signer(store: &Store, user: &User, verb: &str, signer: &str) -> bool {
     let domain = signer.split('/').next().unwrap_or_default();
     [signer.to_owned(), format!("{domain}/*")]

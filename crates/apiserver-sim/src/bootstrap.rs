@@ -1,4 +1,4 @@
-//! What is there in every cluster before anybody has written anything.
+//! Objects that exist in every new cluster.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,8 @@ pub(super) const SERVICE: [u8; 4] = [10, 96, 0, 1];
 const SERVICE_CIDR: &str = "10.96.0.0/16";
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
-/// Namespaces, the API server's own Service, where it is reached, and what tells nodes of it.
+/// Creates the namespaces, the Service `kubernetes` with its EndpointSlice, the ServiceCIDR, and
+/// the ConfigMap `cluster-info`.
 pub(super) fn fill(store: &Store, port: u16, authority: &str) {
     for name in NAMESPACES {
         let labels = json!({"kubernetes.io/metadata.name": name});
@@ -100,6 +101,6 @@ fn put(store: &Store, storage: &'static str, namespace: &str, name: &str, object
     } else {
         format!("{namespace}/{name}")
     };
-    // Nobody else writes yet.
+    // There is no other writer yet.
     let _ = store.put(storage, &key, Expected::Absent, object);
 }

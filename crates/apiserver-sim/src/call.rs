@@ -1,4 +1,4 @@
-//! One request for a resource, and the state that all requests share.
+//! The context of one resource request, and the state that all requests share.
 
 use std::sync::Arc;
 
@@ -26,13 +26,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Waits until the server ends.
+    /// Waits until the server shuts down.
     pub(super) async fn until_ended(&self) {
         until_ended(self.ended.clone()).await;
     }
 }
 
-/// A request for a resource, with everything that is known of it.
+/// The context of one request for a resource.
 pub(super) struct Call {
     pub(super) shared: Arc<Shared>,
     pub(super) user: Arc<User>,
@@ -43,19 +43,19 @@ pub(super) struct Call {
     pub(super) accept: Accept,
     pub(super) content_type: String,
     pub(super) body: Bytes,
-    /// The fault in the events of a watch.
+    /// A fault to inject into the events of a watch.
     pub(super) fault: Option<Fault>,
 }
 
 impl Call {
-    /// Records this call's write, if a write_log is kept.
+    /// Records the write of this call, if a write log is kept.
     pub(super) fn record(&self, stored: &Stored) {
         if let Some(write_log) = &self.shared.write_log {
             write_log.record(&self.user, &self.path, stored);
         }
     }
 
-    /// A parameter of the query; empty if it is not there.
+    /// Returns a query parameter, empty if it is missing.
     pub(super) fn parameter(&self, name: &str) -> &str {
         self.query.get(name).map_or("", String::as_str)
     }
@@ -64,7 +64,7 @@ impl Call {
         matches!(self.parameter(name), "true" | "1" | "True")
     }
 
-    /// Nothing is to be kept.
+    /// Returns true for a dry run, which stores nothing.
     pub(super) fn dry_run(&self) -> bool {
         self.query.contains_key("dryRun")
     }
@@ -78,7 +78,7 @@ impl Call {
     }
 }
 
-/// The form of the answer.
+/// The requested format of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accept {
     Json,
@@ -87,8 +87,8 @@ pub(super) enum Accept {
     Metadata,
 }
 
-/// Waits until the server is to end, or is no more.
+/// Waits until the server shuts down or has been dropped.
 pub(super) async fn until_ended(mut ended: watch::Receiver<bool>) {
-    // An error says that the sender is gone, which is the same.
+    // An error means that the sender was dropped, which is the same.
     let _ = ended.wait_for(|ended| *ended).await;
 }

@@ -1,20 +1,20 @@
-//! The server's clock, which may be wrong.
+//! The server's clock, which tests can set wrong.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A clock that is so many seconds ahead of that of the machine, or behind it.
+/// The offset from the machine's clock, in seconds. Negative if it is behind.
 #[derive(Debug, Default)]
 pub(super) struct Clock(AtomicI64);
 
 impl Clock {
-    /// From now on it is ahead by so much.
+    /// Sets the offset from the machine's clock.
     pub(super) fn set_ahead(&self, ahead: SignedDuration) {
         self.0.store(ahead.as_secs(), Ordering::SeqCst);
     }
 
-    /// Now, to the second.
+    /// Returns the current time, to the second.
     pub(super) fn now(&self) -> String {
         let machine = Timestamp::now();
         let seconds = machine

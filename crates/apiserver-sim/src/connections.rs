@@ -1,4 +1,4 @@
-//! What lies between the server and its clients: connections that can be held up, broken and lost.
+//! TCP connections that can be frozen, reset and stalled.
 
 use std::io;
 use std::pin::Pin;
@@ -10,16 +10,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-/// How connections fare. Each has a number, in the order in which they came.
+/// The state of all connections. Each has a number, in the order of arrival.
 #[derive(Clone, Copy, Debug, Default)]
 struct ConnectionState {
-    /// Nothing is read and nothing written.
+    /// If set, nothing is read or written.
     frozen: bool,
-    /// Those with a smaller number end with a reset.
+    /// Connections with a smaller number are reset.
     reset_below: u64,
-    /// Those with a smaller number stay open and carry nothing any more.
+    /// Connections with a smaller number stay open, but transfer no data.
     stalled_below: u64,
-    /// The number of the next one.
+    /// The number of the next connection.
     next: u64,
 }
 
@@ -49,14 +49,14 @@ impl Connections {
             .send_modify(|state| state.stalled_below = state.next);
     }
 
-    /// Waits until connections are read, as a process that is stopped accepts nobody.
+    /// Waits until the connections are not frozen. A stopped process accepts no connection.
     pub(super) async fn until_thawed(&self) {
         let mut seen = self.state.subscribe();
-        // The sender is here.
+        // The sender lives as long as `self`.
         let _ = seen.wait_for(|state| !state.frozen).await;
     }
 
-    /// A new connection.
+    /// Wraps a new connection.
     pub(super) fn wrap(&self, stream: TcpStream) -> Connection {
         let mut number = 0;
         self.state.send_modify(|state| {
@@ -86,13 +86,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Ready if bytes may pass.
+    /// Returns ready if data may be transferred.
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Until it is pending, so that a change wakes whoever waits.
+        // Poll until pending, so that a change wakes the waiting task.
         while let Poll::Ready(Some(())) = self.changes.poll_next_unpin(context) {}
         let state = *self.seen.borrow();
         if self.number < state.reset_below {
-            // With this the kernel sends a reset in the place of an orderly end.
+            // With this option the kernel sends a reset instead of an orderly close.
             let _ =
                 socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO));
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));

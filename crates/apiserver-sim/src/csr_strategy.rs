@@ -1,5 +1,5 @@
-//! What is special about certificate signing requests
-//! (`pkg/registry/certificates`, `pkg/apis/certificates/validation`).
+//! The rules for CertificateSigningRequests (`pkg/registry/certificates`,
+//! `pkg/apis/certificates/validation`).
 
 use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
@@ -35,13 +35,13 @@ const USAGES: [&str; 23] = [
     "signing",
     "timestamping",
 ];
-/// They hold or are not there.
+/// Conditions whose status must be `True`.
 const TRUE_ONLY: [&str; 3] = ["Approved", "Denied", "Failed"];
-/// What `/approval` alone may add.
+/// Conditions that only `/approval` may add.
 const APPROVAL: [&str; 2] = ["Approved", "Denied"];
 const MIN_EXPIRATION_SECONDS: i64 = 600;
 
-/// Who asks is what the server knows, not what the request says, and nothing is decided yet.
+/// Sets the requestor from the authenticated user, and clears the status of a new request.
 pub(super) fn created(user: &User, object: &mut Map<String, Value>) {
     if let Some(Value::Object(spec)) = object.get_mut("spec") {
         for key in ["username", "uid", "groups", "extra"] {
@@ -59,7 +59,7 @@ pub(super) fn created(user: &User, object: &mut Map<String, Value>) {
     object.insert("status".into(), json!({}));
 }
 
-/// Leaves of an update what this part of the object may change.
+/// Reverts the fields that an update through this subresource may not change.
 pub(super) fn updated(
     subresource: &str,
     old: &Map<String, Value>,
@@ -124,7 +124,7 @@ fn of_kind<'a>(kind: &'a str, conditions: &'a [Value]) -> impl Iterator<Item = &
         .filter(move |condition| field(condition, "type") == kind)
 }
 
-/// As many conditions of this kind as before stay what they were.
+/// Keeps existing conditions of this type unchanged.
 fn preserve(kind: &str, old: &[Value], new: &mut [Value]) {
     if of_kind(kind, old).count() != of_kind(kind, new).count() {
         return;
@@ -139,7 +139,7 @@ fn preserve(kind: &str, old: &[Value], new: &mut [Value]) {
     }
 }
 
-/// Times that nobody has written.
+/// Fills in missing condition times.
 fn stamp(new: &mut [Value], old: &[Value], now: &str) {
     for condition in new {
         let kind = field(condition, "type").to_owned();
@@ -159,7 +159,7 @@ fn stamp(new: &mut [Value], old: &[Value], now: &str) {
     }
 }
 
-/// The rules for a request that is new, or changed through a part of it.
+/// Validates a request that is new, or changed through a subresource.
 pub(super) fn check(
     resource: &Resource,
     name: &str,
@@ -167,7 +167,7 @@ pub(super) fn check(
     old: Option<(&str, &Map<String, Value>)>,
 ) -> Result<(), StatusError> {
     let mut causes = Vec::new();
-    // The spec of a stored one was checked, and never changes.
+    // The spec of a stored request was validated at creation, and is immutable.
     if old.is_none() {
         check_spec(object, &mut causes);
     }
@@ -183,7 +183,7 @@ pub(super) fn check(
     }
 }
 
-/// The bytes of `spec.request`.
+/// Returns the bytes of `spec.request`.
 pub(super) fn encoded(object: &Map<String, Value>) -> Vec<u8> {
     let text = at(object, &["spec", "request"])
         .cloned()
@@ -233,7 +233,8 @@ fn check_spec(object: &Map<String, Value>, causes: &mut Vec<Cause>) {
     }
 }
 
-/// `domain/path`, the domain with at least two labels (`ValidateSignerName`).
+/// Validates a signer name: `domain/path`, with at least two labels in the domain
+/// (`ValidateSignerName`).
 fn check_signer(signer: &str, causes: &mut Vec<Cause>) {
     let field = "spec.signerName";
     let mut refuse = |detail: &str| causes.push(Cause::invalid(field, &signer.into(), detail));

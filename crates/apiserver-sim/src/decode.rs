@@ -1,4 +1,4 @@
-//! What a request brings: bytes, then an object, then one of its type, as it is stored.
+//! Decoding of request bodies: from bytes to an object of its type, in its stored form.
 
 use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
@@ -11,15 +11,15 @@ use super::resources::Resource;
 use super::status_error::StatusError;
 use super::{events, metadata};
 
-/// An object of its type: no field is unknown, none is of another type.
+/// A decoded object, without unknown fields.
 #[derive(Clone, Debug)]
 pub(super) struct Typed {
     pub(super) object: Map<String, Value>,
-    /// What the client is told although nothing is refused.
+    /// Warnings for the client.
     pub(super) warnings: Vec<String>,
 }
 
-/// A body as an object.
+/// Parses a body as a JSON object.
 pub(super) fn parse(
     content_type: &str,
     body: &[u8],
@@ -48,7 +48,7 @@ fn yaml(body: &[u8]) -> Result<Value, StatusError> {
     serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))
 }
 
-/// The object that a request brings.
+/// Decodes the object in the body of a create or an update.
 pub(super) fn read(call: &Call) -> Result<Typed, StatusError> {
     let api_version = call.path.resource.api_version();
     let expected = Expected {
@@ -58,9 +58,9 @@ pub(super) fn read(call: &Call) -> Result<Typed, StatusError> {
     let validation = Validation::parse(call)?;
     let object = parse(&call.content_type, &call.body, expected)?;
     match call.content_type.as_str() {
-        // It has no names of fields that could be wrong.
+        // Protobuf has no field names that could be unknown.
         protobuf::MEDIA_TYPE => check(call, Validation::Ignore, object, Vec::new()),
-        // Fields that are given twice have been refused.
+        // Duplicate fields were rejected before.
         "application/yaml" => check(call, validation, object, Vec::new()),
         _ if validation == Validation::Ignore => check(call, validation, object, Vec::new()),
         _ => {
@@ -71,7 +71,7 @@ pub(super) fn read(call: &Call) -> Result<Typed, StatusError> {
     }
 }
 
-/// The object that is applied by the server. It has no unknown fields, whoever wants it.
+/// Decodes the object of a server-side apply. Unknown fields are always rejected.
 pub(super) fn applied(call: &Call) -> Result<Map<String, Value>, StatusError> {
     let resource = call.path.resource;
     let api_version = resource.api_version();
@@ -101,7 +101,7 @@ pub(super) fn applied(call: &Call) -> Result<Map<String, Value>, StatusError> {
     )))
 }
 
-/// An object that a patch has made.
+/// Decodes the result of a patch.
 pub(super) fn patched(call: &Call, object: Map<String, Value>) -> Result<Typed, StatusError> {
     check(call, Validation::parse(call)?, object, Vec::new())
 }
@@ -136,7 +136,7 @@ fn check(
     })
 }
 
-/// As its type has it, with its kind.
+/// Returns the canonical form of the type, with its kind.
 fn canonical(
     resource: &Resource,
     mut object: Map<String, Value>,
@@ -170,7 +170,7 @@ fn stored(resource: &Resource, mut object: Map<String, Value>) -> Map<String, Va
     object
 }
 
-/// What the original shows although nobody has written it.
+/// Sets the defaults that kube-apiserver sets.
 fn defaults(resource: &Resource, object: &mut Map<String, Value>) {
     match resource.kind {
         "Node" => {
@@ -215,7 +215,7 @@ fn defaults(resource: &Resource, object: &mut Map<String, Value>) {
     }
 }
 
-/// Text is there to be written, and read as data.
+/// Sets the default type of a Secret, and moves `stringData` to `data`.
 fn secret(object: &mut Map<String, Value>) {
     object.entry("type").or_insert_with(|| "Opaque".into());
     let Some(Value::Object(texts)) = object.remove("stringData") else {

@@ -1,4 +1,4 @@
-//! Deletion, at once or when the last finalizer is gone.
+//! Deletion, immediate or after the last finalizer is removed.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -21,7 +21,7 @@ enum Outcome {
     Waits(std::sync::Arc<Stored>),
 }
 
-/// DELETE of one object.
+/// Handles DELETE of one object.
 pub(super) fn one(call: &Call) -> Result<Response, StatusError> {
     let resource = call.path.resource;
     let options = options(call)?;
@@ -43,7 +43,7 @@ pub(super) fn one(call: &Call) -> Result<Response, StatusError> {
     }
 }
 
-/// DELETE of all that is selected; the answer is the list of it.
+/// Handles DELETE of a collection. The response is the list of deleted objects.
 pub(super) fn collection(call: &Call) -> Result<Response, StatusError> {
     let resource = call.path.resource;
     let options = options(call)?;
@@ -58,7 +58,7 @@ pub(super) fn collection(call: &Call) -> Result<Response, StatusError> {
         .map_err(|_| StatusError::internal("a list of now"))?;
     for stored in &page.objects {
         let outcome = remove_key(call, &stored.key, stored.name(), &options);
-        // Somebody else may have been faster.
+        // Another client may have deleted it first.
         if let Err(failure) = outcome
             && failure.code != 404
         {

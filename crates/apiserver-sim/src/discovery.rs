@@ -1,4 +1,4 @@
-//! What is served, for clients that ask, and whether the server is well.
+//! Discovery, version and health endpoints.
 
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -9,14 +9,14 @@ use super::resources::{RESOURCES, REVIEWS, Resource};
 use super::respond::json_value;
 use super::status_error::StatusError;
 
-/// The version of the API that is served.
+/// The minor version of the served API.
 const MINOR: &str = "36";
 const GIT_VERSION: &str = "v1.36.2-csr-warden";
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 const OPENAPI: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-/// An OpenAPI document that describes nothing: `swagger: "2.0"` in protobuf, the only form that kubectl
-/// reads. Without a document, and without `--validate=false`, `kubectl create` and `kubectl apply` fail.
-/// With this one kubectl leaves the validation of fields to the server.
+/// An OpenAPI document that describes nothing: `swagger: "2.0"` in protobuf, the only format that
+/// kubectl reads. Without a document, `kubectl create` and `kubectl apply` need `--validate=false`.
+/// With this one, kubectl leaves field validation to the server.
 const EMPTY_OPENAPI: &[u8] = b"\x0a\x032.0";
 const VERBS: [&str; 8] = [
     "create",
@@ -29,7 +29,7 @@ const VERBS: [&str; 8] = [
     "watch",
 ];
 
-/// Answers a request that is for no resource.
+/// Answers a request for a non-resource path.
 pub(super) fn answer(parts: &Parts, path: &str) -> Result<Response, StatusError> {
     if parts.method != "GET" && parts.method != "HEAD" {
         return Err(StatusError::no_such_resource());
@@ -87,7 +87,7 @@ fn not_found() -> Response {
     (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
 }
 
-/// All groups but the one without a name, in the order of the resources.
+/// Returns all groups but the core group, in the order of the resources.
 fn groups() -> Vec<&'static str> {
     let resources = RESOURCES.iter().map(|resource| resource.group);
     let reviews = REVIEWS.iter().map(|(_, _, group, _)| *group);
@@ -173,7 +173,7 @@ fn part_of(resource: &Resource, part: &str) -> (&'static str, &'static [&'static
     }
 }
 
-/// Everything of these groups in one answer.
+/// Renders the aggregated discovery document of these groups.
 fn aggregate(groups: &[&'static str]) -> Response {
     let items: Vec<Value> = groups.iter().map(|group| aggregated_group(group)).collect();
     let body = json!({

@@ -1,4 +1,4 @@
-//! Stored objects in the form that clients read.
+//! Encoding of stored objects for clients.
 
 use axum::body::Bytes;
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use super::events;
 use super::resources::Resource;
 use super::store::{Page, Stored};
 
-/// A stored object with its kind and version, as this resource shows it.
+/// Encodes a stored object with the kind and version of this resource.
 pub(super) fn whole(resource: &Resource, stored: &Stored) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(stored.body.len().saturating_add(80));
     bytes.extend_from_slice(
@@ -22,7 +22,7 @@ pub(super) fn whole(resource: &Resource, stored: &Stored) -> Vec<u8> {
     bytes
 }
 
-/// A stored object as one of a list: without kind and version.
+/// Encodes a stored object as a list item, without kind and version.
 pub(super) fn item(resource: &Resource, stored: &Stored) -> Bytes {
     shown(resource, stored)
 }
@@ -35,12 +35,12 @@ fn shown(resource: &Resource, stored: &Stored) -> Bytes {
     }
 }
 
-/// After the opening brace.
+/// Returns the JSON after the opening brace.
 fn inner(body: &Bytes) -> &[u8] {
     body.get(1..).unwrap_or_default()
 }
 
-/// An object that is not stored.
+/// Adds kind and version to an object that is not stored.
 pub(super) fn named(resource: &Resource, object: Map<String, Value>) -> Value {
     let mut object = if resource.is_new_event() {
         events::to_events_v1(object)
@@ -52,7 +52,7 @@ pub(super) fn named(resource: &Resource, object: Map<String, Value>) -> Value {
     Value::Object(object)
 }
 
-/// The `metadata` of a list.
+/// Renders the `metadata` of a list.
 pub(super) fn list_metadata(page: &Page, next: Option<String>) -> Value {
     let mut metadata = json!({"resourceVersion": page.version.to_string()});
     if let (Value::Object(metadata), Some(next)) = (&mut metadata, next) {

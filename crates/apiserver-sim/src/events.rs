@@ -1,8 +1,8 @@
-//! The two versions of events: they are stored as v1 has them, and read as either.
+//! Conversion of Events between `v1`, which is stored, and `events.k8s.io/v1`.
 
 use serde_json::{Map, Value};
 
-/// Names in `v1` and in `events.k8s.io/v1`.
+/// Field names in `v1` and in `events.k8s.io/v1`.
 const NAMES: [(&str, &str); 7] = [
     ("involvedObject", "regarding"),
     ("message", "note"),
@@ -13,7 +13,7 @@ const NAMES: [(&str, &str); 7] = [
     ("count", "deprecatedCount"),
 ];
 
-/// As `events.k8s.io/v1` has it.
+/// Converts an Event to `events.k8s.io/v1`.
 pub(super) fn to_events_v1(mut event: Map<String, Value>) -> Map<String, Value> {
     for (old, new) in NAMES {
         if let Some(value) = event.remove(old) {
@@ -23,7 +23,7 @@ pub(super) fn to_events_v1(mut event: Map<String, Value>) -> Map<String, Value> 
     event
 }
 
-/// As `v1` has it.
+/// Converts an Event to `v1`.
 pub(super) fn to_core_v1(mut event: Map<String, Value>) -> Map<String, Value> {
     for (old, new) in NAMES {
         if let Some(value) = event.remove(new) {

@@ -1,39 +1,39 @@
-//! Faults on demand: what a bad day of a real API server looks like.
+//! Fault injection: delays, errors and broken watches.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// What goes wrong.
+/// A fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The answer comes this much later.
+    /// Delays the response by this time.
     Delay(Duration),
-    /// No answer comes, until the client or the server gives up.
+    /// Sends no response until the client or the server gives up.
     Hang,
-    /// 409.
+    /// Answers 409 Conflict.
     Conflict,
-    /// 410.
+    /// Answers 410 Gone.
     Gone,
-    /// 429 with `Retry-After` in seconds.
+    /// Answers 429 with `Retry-After` in seconds.
     TooManyRequests(u32),
-    /// 500.
+    /// Answers 500 Internal Server Error.
     Internal,
-    /// 503.
+    /// Answers 503 Service Unavailable.
     Unavailable,
-    /// A watch is cut off after this many events.
+    /// Ends a watch after this many events.
     DropWatch(usize),
-    /// Each event of a watch is sent this much later.
+    /// Delays each event of a watch by this time.
     Late(Duration),
-    /// Each event of a watch is sent twice.
+    /// Sends each event of a watch twice.
     Duplicate,
-    /// Neighbouring events of a watch change places, if both are there.
+    /// Swaps adjacent events of a watch, if both are pending.
     Reorder,
-    /// What has kind is forgotten before the request is served: an old watch gets 410.
+    /// Compacts the store before the request is served, so that an old watch gets 410.
     Compact,
 }
 
 impl Fault {
-    /// Whether it is about the events of a watch, not the request.
+    /// Returns true if the fault affects the events of a watch, not the request.
     pub(super) fn is_watch_fault(&self) -> bool {
         matches!(
             self,
@@ -42,30 +42,30 @@ impl Fault {
     }
 }
 
-/// A fault, and which requests it meets.
+/// A fault and the requests that it applies to.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// What goes wrong.
+    /// The fault.
     pub fault: Fault,
-    /// How likely, from 0 to 1.
+    /// Its probability, from 0 to 1.
     pub probability: f64,
-    /// Only requests whose path has this in it.
+    /// A substring of the request path.
     pub path: String,
-    /// Only this verb of the API, such as `list` or `watch`; all if empty.
+    /// An API verb, such as `list` or `watch`. Empty for all verbs.
     pub verb: String,
 }
 
-/// All that may go wrong. None by default.
+/// The faults of a server. The default is no fault.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    /// The first rule that meets a request holds.
+    /// The rules. The first one that matches a request applies.
     pub rules: Vec<Rule>,
-    /// The same seed gives the same faults to the same sequence of requests.
+    /// The seed. The same seed gives the same faults to the same sequence of requests.
     pub seed: u64,
 }
 
 impl Faults {
-    /// One more fault for requests with `path` in their path, and this verb if it is not empty.
+    /// Adds a fault for requests with `path` in their path. An empty verb means all verbs.
     #[must_use]
     pub fn with(mut self, fault: Fault, probability: f64, verb: &str, path: &str) -> Faults {
         self.rules.push(Rule {
@@ -78,11 +78,11 @@ impl Faults {
     }
 }
 
-/// Random numbers that are the same for the same seed: splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
+/// A seeded random number generator: splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
 struct FaultRng(u64);
 
 impl FaultRng {
-    /// A share of a whole, from 0 to 1.
+    /// Returns a number from 0 to 1.
     fn share(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -94,7 +94,7 @@ impl FaultRng {
     }
 }
 
-/// The faults in force, and the state of their random numbers.
+/// The active faults, with the state of their random numbers.
 pub(super) struct FaultInjector {
     faults: Mutex<(Faults, FaultRng)>,
 }
@@ -113,7 +113,7 @@ impl FaultInjector {
         *held = (faults, rng);
     }
 
-    /// The fault that meets this request, if one does.
+    /// Selects the fault for a request, if a rule applies.
     pub(super) fn select(&self, verb: &str, path: &str) -> Option<Fault> {
         let mut held = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         let (faults, rng) = &mut *held;

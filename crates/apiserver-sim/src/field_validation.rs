@@ -1,5 +1,4 @@
-//! Fields that a type does not have, or that are given twice: ignored, told, or refused
-//! (`fieldValidation`).
+//! Unknown and duplicate fields, which are ignored, reported or rejected by `fieldValidation`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,7 +11,7 @@ use serde_json::{Map, Value};
 use super::call::Call;
 use super::status_error::{Cause, StatusError};
 
-/// What becomes of a write with such fields.
+/// The value of `fieldValidation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Validation {
     Ignore,
@@ -40,7 +39,7 @@ impl Validation {
     }
 }
 
-/// What of an object its type does not have: what is not there any more when it has been read.
+/// Returns the paths of the fields that the type does not have: those missing after decoding.
 pub(super) fn unknown(given: &Map<String, Value>, canonical: &Map<String, Value>) -> Vec<String> {
     let mut found = Vec::new();
     look_for_unknown("", given, canonical, &mut found);
@@ -57,7 +56,7 @@ fn look_for_unknown(
         let path = join(path, key);
         match canonical.get(key) {
             Some(kept) => compare(&path, value, kept, found),
-            // Known or not, it is not there.
+            // A null value is dropped, known or not.
             None if value.is_null() => {}
             None => found.push(path),
         }
@@ -72,7 +71,7 @@ fn compare(path: &str, given: &Value, kept: &Value, found: &mut Vec<String>) {
                 compare(&format!("{path}[{index}]"), given, kept, found);
             }
         }
-        // A plain value has no fields.
+        // A scalar has no fields.
         (_, _) => {}
     }
 }
@@ -85,19 +84,19 @@ fn join(path: &str, key: &str) -> String {
     }
 }
 
-/// The fields of a JSON text that are given more than once.
+/// Returns the paths of duplicate fields in a JSON text.
 pub(super) fn duplicates(json: &[u8]) -> Vec<String> {
     let mut found = BTreeSet::new();
     let walk = Walk {
         path: "",
         found: &mut found,
     };
-    // What is wrong with it otherwise is said by whoever reads it.
+    // Other errors are reported by the decoder.
     let _ = walk.deserialize(&mut serde_json::Deserializer::from_slice(json));
     found.into_iter().collect()
 }
 
-/// Goes through a value and keeps nothing of it but the places of what it has found.
+/// A visitor that keeps only the paths of duplicate fields.
 struct Walk<'a> {
     path: &'a str,
     found: &'a mut BTreeSet<String>,
@@ -172,10 +171,10 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 }
 
-/// An answer that says this too.
+/// Adds warnings to a response, as `Warning` headers.
 pub(super) fn warn(mut answer: Response, warnings: &[String]) -> Response {
     for warning in warnings {
-        // What cannot be said in a header is left unsaid.
+        // A warning that does not fit into a header is dropped.
         if let Ok(value) = HeaderValue::try_from(format!("299 - {warning:?}")) {
             answer
                 .headers_mut()

@@ -1,10 +1,12 @@
-//! The embedded API server: implements kube-apiserver for the objects that a cluster of kubelets and
-//! their approver need.
+//! The embedded API server: implements kube-apiserver for the objects that kubelets and their
+//! approver need.
 //!
-//! It keeps everything in memory and speaks HTTPS on 127.0.0.1. It reads JSON, YAML and, for requests and
-//! reviews, protobuf; it answers in JSON. The conformance tests run the same cases against it and against
-//! kube-apiserver, and list the known differences with their reasons: no OpenAPI, few kinds in protobuf,
-//! and certification requests that only one of the two refuses.
+//! It keeps everything in memory and serves HTTPS on 127.0.0.1. It reads JSON and YAML, protobuf
+//! for requests and reviews, and responds in JSON.
+//!
+//! The conformance tests run the same cases against it and against kube-apiserver. They list the
+//! known differences with their reasons: no OpenAPI, few kinds in protobuf, and requests that only
+//! one of the two rejects.
 
 mod access_reviews;
 mod admission;

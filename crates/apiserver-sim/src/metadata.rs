@@ -1,4 +1,4 @@
-//! What the server itself writes into `metadata`, and what it demands of it.
+//! The `metadata` of objects: fields that the server sets, and validation.
 
 use serde_json::{Map, Value};
 
@@ -6,21 +6,21 @@ use super::object::{at, text};
 use super::resources::Resource;
 use super::status_error::{Cause, StatusError};
 
-/// What generated names end with (`k8s.io/apimachinery/pkg/util/rand`).
+/// The alphabet of generated names (`k8s.io/apimachinery/pkg/util/rand`).
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
-/// Of what is before that.
+/// The maximum length of the prefix of a generated name, in bytes.
 const MAX_PREFIX_LENGTH: usize = 58;
 
 fn random(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     let source = ring::rand::SystemRandom::new();
-    // Without randomness names and tokens repeat, which is seen as a clash.
+    // Without randomness, names and tokens repeat, which is reported as a conflict.
     let _ = ring::rand::SecureRandom::fill(&source, &mut bytes);
     bytes
 }
 
-/// Random text of this many bytes.
+/// Returns random hexadecimal text of this length.
 pub(super) fn random_hex(length: usize) -> String {
     random(length)
         .iter()
@@ -28,7 +28,7 @@ pub(super) fn random_hex(length: usize) -> String {
         .collect()
 }
 
-/// A random UUID (RFC 9562, version 4).
+/// Returns a random UUID (RFC 9562, version 4).
 pub(super) fn uid() -> String {
     let mut bytes = random(16);
     if let Some(byte) = bytes.get_mut(6) {
@@ -49,7 +49,7 @@ pub(super) fn uid() -> String {
     .join("-")
 }
 
-/// Changes `metadata`, which is made if it is not there.
+/// Changes `metadata`, which is created if it is missing.
 pub(super) fn of(object: &mut Map<String, Value>, change: impl FnOnce(&mut Map<String, Value>)) {
     let mut metadata = match object.remove("metadata") {
         Some(Value::Object(map)) => map,
@@ -62,7 +62,7 @@ pub(super) fn of(object: &mut Map<String, Value>, change: impl FnOnce(&mut Map<S
     object.insert("metadata".into(), Value::Object(metadata));
 }
 
-/// A name from `generateName`.
+/// Generates a name from `generateName`.
 pub(super) fn generated(prefix: &str) -> String {
     let prefix: String = prefix.chars().take(MAX_PREFIX_LENGTH).collect();
     let letter = |byte: u8| {
@@ -73,7 +73,7 @@ pub(super) fn generated(prefix: &str) -> String {
     prefix + &end
 }
 
-/// Completes the metadata of a new object and gives its name.
+/// Completes the metadata of a new object and returns its name.
 pub(super) fn created(
     resource: &Resource,
     namespace: &str,
@@ -108,7 +108,7 @@ pub(super) fn created(
     Ok(name)
 }
 
-/// The namespace of the address; one in the object must be the same.
+/// Sets the namespace of the URL. A different one in the object is an error.
 pub(super) fn in_namespace(
     resource: &Resource,
     namespace: &str,
@@ -132,7 +132,7 @@ pub(super) fn in_namespace(
     Ok(())
 }
 
-/// The name in an update is that of its address.
+/// Checks that the name in an update is the name in the URL.
 pub(super) fn same_name(name: &str, object: &Map<String, Value>) -> Result<(), StatusError> {
     let given = text(object, &["metadata", "name"]);
     if given == name {
@@ -143,7 +143,7 @@ pub(super) fn same_name(name: &str, object: &Map<String, Value>) -> Result<(), S
     )))
 }
 
-/// Brings the metadata of an update in line with what is stored.
+/// Sets the immutable metadata of an update from the stored object.
 pub(super) fn updated(
     resource: &Resource,
     name: &str,
@@ -188,7 +188,7 @@ pub(super) fn updated(
     Ok(())
 }
 
-/// Who wrote which field is not kept here.
+/// Removes the fields that record owners, which are not kept here.
 fn remove_server_fields(metadata: &mut Map<String, Value>) {
     metadata.remove("managedFields");
     metadata.remove("selfLink");
@@ -199,7 +199,7 @@ fn check_name(resource: &Resource, name: &str) -> Result<(), StatusError> {
         let cause = Cause::invalid("metadata.name", &name.into(), detail);
         Err(StatusError::invalid(resource, name, vec![cause]))
     };
-    // Any name that fits into an address.
+    // These groups accept any name that fits into a URL.
     let free = ["certificates.k8s.io", "rbac.authorization.k8s.io"].contains(&resource.group);
     if free {
         if name.contains('/') {

@@ -1,13 +1,13 @@
-//! Places in an object, and the fields that lists and watches can select by.
+//! Access to fields of an object by path, and the selectable fields of each resource.
 
 use serde_json::{Map, Value};
 
-/// Text at a place of an object; empty if there is none.
+/// Returns the text at a path, empty if it is missing.
 pub(super) fn text<'a>(object: &'a Map<String, Value>, path: &[&str]) -> &'a str {
     at(object, path).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The value at a place of an object.
+/// Returns the value at a path.
 pub(super) fn at<'a>(object: &'a Map<String, Value>, path: &[&str]) -> Option<&'a Value> {
     let (first, rest) = path.split_first()?;
     let mut value = object.get(*first)?;
@@ -17,7 +17,7 @@ pub(super) fn at<'a>(object: &'a Map<String, Value>, path: &[&str]) -> Option<&'
     Some(value)
 }
 
-/// The fields besides name and namespace that can be selected by.
+/// Returns the selectable fields, besides name and namespace.
 pub(super) fn selectable(storage: &str) -> &'static [&'static str] {
     match storage {
         "certificatesigningrequests" => &["spec.signerName"],
@@ -43,7 +43,7 @@ pub(super) fn selectable(storage: &str) -> &'static [&'static str] {
     }
 }
 
-/// The values of these fields.
+/// Returns the values of the selectable fields.
 pub(super) fn selectable_fields(
     storage: &str,
     object: &Map<String, Value>,

@@ -1,4 +1,4 @@
-//! The kinds of patches.
+//! The patch types: JSON patch, merge patch, strategic merge patch, and apply.
 
 use std::mem;
 
@@ -8,13 +8,13 @@ use super::status_error::StatusError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// RFC 6902.
+    /// JSON Patch (RFC 6902).
     Json,
-    /// RFC 7386.
+    /// JSON Merge Patch (RFC 7386).
     Merge,
-    /// A merge in which lists of things with keys are merged by these.
+    /// A strategic merge patch, which merges lists by the keys of their items.
     Strategic,
-    /// Server-side apply, without owners of fields: a strategic merge.
+    /// Server-side apply without field owners: a strategic merge patch.
     Apply,
 }
 
@@ -49,7 +49,7 @@ impl Patch {
             Kind::Merge => serde_json::from_slice(body)
                 .map(Patch::Merge)
                 .map_err(wrong),
-            // What is applied may be YAML too, and is read as any object.
+            // Applied configuration may be YAML too, and is decoded like any object.
             Kind::Strategic | Kind::Apply => serde_json::from_slice(body)
                 .map(Patch::Strategic)
                 .map_err(wrong),
@@ -70,7 +70,7 @@ impl Patch {
     }
 }
 
-/// By what the things of a list are told apart (`patchMergeKey` of the types).
+/// Returns the key that identifies list items (`patchMergeKey` of the types).
 fn merge_key(list: &str) -> Option<&'static str> {
     Some(match list {
         "addresses" | "conditions" => "type",
@@ -85,7 +85,7 @@ fn merge_key(list: &str) -> Option<&'static str> {
     })
 }
 
-/// Lists of plain values that are merged as sets.
+/// Returns true for lists of scalars that are merged as sets.
 fn is_set(list: &str) -> bool {
     ["finalizers", "podCIDRs"].contains(&list)
 }
@@ -116,7 +116,7 @@ fn strategic_object(target: &mut Map<String, Value>, patch: &Map<String, Value>)
                 from.retain(|one| !gone.contains(one));
             }
         } else if key.starts_with('$') {
-            // Orders come last; what keys are kept changes nothing here.
+            // Ordering directives are applied last. `$retainKeys` has no effect here.
         } else if value.is_null() {
             target.remove(key);
         } else {
@@ -134,8 +134,8 @@ fn strategic_object(target: &mut Map<String, Value>, patch: &Map<String, Value>)
     }
 }
 
-/// What the patch names is in its order; what it doesn't is before that which it was before
-/// (`mergeSortedSlice` of `strategicpatch`).
+/// Sorts a merged list as `mergeSortedSlice` of `strategicpatch` does. Items in the patch have its
+/// order. Each other item stays before the item that it preceded.
 fn reorder(list: &str, before: &[Value], merged: &mut Vec<Value>, order: &[Value]) {
     let key = merge_key(list);
     let id = |value: &Value| match key {

@@ -1,8 +1,8 @@
-//! Certification requests and certificates as the API server reads them before it stores them.
+//! Validation of certificate requests and certificates before they are stored.
 //!
-//! kube-apiserver reads them with Go's lenient parser, this server with x509-parser. The requests that
-//! only one of the two accepts are listed as known differences in the conformance tests. A signature of
-//! an algorithm that x509-parser does not support is not verified.
+//! kube-apiserver decodes them with Go's lenient parser, this server with x509-parser. The
+//! conformance tests list the requests that only one of the two accepts as known differences. A
+//! signature is not verified if x509-parser does not support its algorithm.
 
 use thiserror::Error;
 use x509_parser::certification_request::X509CertificationRequest;
@@ -11,7 +11,7 @@ use x509_parser::nom;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
 
-/// A request that is refused, in almost the original's words.
+/// The reason to reject a request, in almost the words of kube-apiserver.
 #[derive(Debug, Error)]
 pub(super) enum RequestError {
     #[error("PEM block type must be CERTIFICATE REQUEST")]
@@ -24,7 +24,7 @@ pub(super) enum RequestError {
     Signature,
 }
 
-/// Certificates that are refused when a signer writes them, in almost the original's words.
+/// The reason to reject certificates that a signer writes, in almost the words of kube-apiserver.
 #[derive(Debug, Error)]
 pub(super) enum CertificatesError {
     #[error("malformed PEM block: {0}")]
@@ -40,14 +40,14 @@ pub(super) enum CertificatesError {
 /// The parts of a request's subject that the server checks.
 #[derive(Debug)]
 pub(super) struct Subject {
-    /// The last common name, as Go has it.
+    /// The last common name, as Go decodes it.
     pub(super) common_name: String,
     pub(super) organizations: Vec<String>,
 }
 
-/// Reads and verifies a request.
+/// Decodes a request and verifies its signature.
 pub(super) fn read(encoded: &[u8]) -> Result<Subject, RequestError> {
-    // As in Go, blocks that cannot be decoded are skipped.
+    // Blocks that cannot be decoded are skipped, as in Go.
     let block = Pem::iter_from_buffer(encoded).find_map(Result::ok);
     let block = block.filter(|block| block.label == "CERTIFICATE REQUEST");
     let block = block.ok_or(RequestError::BlockType)?;
@@ -74,7 +74,7 @@ pub(super) fn read(encoded: &[u8]) -> Result<Subject, RequestError> {
     })
 }
 
-/// Checks what a signer writes: at least one certificate, nothing but certificates.
+/// Validates the certificates that a signer writes: at least one, and no other PEM block.
 pub(super) fn check_certificates(pem: &[u8]) -> Result<(), CertificatesError> {
     let mut found = false;
     for block in Pem::iter_from_buffer(pem) {

@@ -1,5 +1,7 @@
-//! Rights by role (`plugin/pkg/auth/authorizer/rbac`): of the roles that every cluster has, those
-//! that everybody has, and those in the store. There are few, so they are read anew each time.
+//! Role-based access control (`plugin/pkg/auth/authorizer/rbac`), with default roles and those in
+//! the store.
+//!
+//! Roles are read from the store for each request, as there are few.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +37,7 @@ struct Role {
     rules: Vec<Rule>,
 }
 
-/// What a role allows, as roles and reviews have it.
+/// A rule of a role, in the format of roles and reviews.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Rule {
@@ -81,7 +83,7 @@ impl Rule {
         }
     }
 
-    /// Whether it is about addresses that are no resources.
+    /// Returns true if the rule is for non-resource paths.
     pub(super) fn is_of_paths(&self) -> bool {
         !self.paths.is_empty()
     }
@@ -112,13 +114,13 @@ fn owned(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// Whether some role allows it.
+/// Returns true if a role allows the action.
 pub(super) fn allows(store: &Store, user: &User, wanted: &Attributes) -> bool {
     let rules = rules(store, user, &wanted.namespace);
     rules.iter().any(|rule| rule.allows(wanted))
 }
 
-/// All that somebody may do in a namespace and at the cluster scope.
+/// Returns all rules that apply to a user in a namespace and at the cluster scope.
 pub(super) fn rules(store: &Store, user: &User, namespace: &str) -> Vec<Rule> {
     let mut rules = default_rules(user);
     for reference in bound(store, user, "clusterrolebindings", "") {
@@ -132,8 +134,8 @@ pub(super) fn rules(store: &Store, user: &User, namespace: &str) -> Vec<Rule> {
     rules
 }
 
-/// `cluster-admin`, `system:public-info-viewer`, `system:discovery`, `system:basic-user`
-/// (`plugin/pkg/auth/authorizer/rbac/bootstrappolicy`).
+/// Returns the rules of `cluster-admin`, `system:public-info-viewer`, `system:discovery` and
+/// `system:basic-user` (`plugin/pkg/auth/authorizer/rbac/bootstrappolicy`).
 fn default_rules(user: &User) -> Vec<Rule> {
     const PUBLIC: [&str; 5] = ["/healthz", "/livez", "/readyz", "/version", "/version/"];
     const DISCOVERY: [&str; 11] = [

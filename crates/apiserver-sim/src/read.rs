@@ -1,4 +1,4 @@
-//! Get, list and the beginning of a watch.
+//! Get, list, and the start of a watch.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use super::store::{Compacted, From, Page, PageRequest, Scope};
 use super::table;
 use super::watch::{Bookmarks, Form, Watch};
 
-/// How long a watch lasts for which nobody says it.
+/// The default timeout of a watch.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(1800);
 
-/// GET of one object.
+/// Handles GET of one object.
 pub(super) fn get(call: &Call) -> Result<Response, StatusError> {
     let resource = call.path.resource;
     let key = call.key(&call.path.name);
@@ -34,7 +34,7 @@ pub(super) fn get(call: &Call) -> Result<Response, StatusError> {
     })
 }
 
-/// The resourceVersion of the query; 0 if there is none.
+/// Returns the resourceVersion of the query, 0 if it is missing.
 fn version(call: &Call) -> Result<u64, StatusError> {
     let text = call.parameter("resourceVersion");
     if text.is_empty() {
@@ -69,7 +69,7 @@ fn scope(call: &Call) -> Result<Scope, StatusError> {
     })
 }
 
-/// GET of a collection.
+/// Handles GET of a collection.
 pub(super) fn list(call: &Call) -> Result<Response, StatusError> {
     let resource = call.path.resource;
     let scope = scope(call)?;
@@ -141,7 +141,7 @@ pub(super) fn list(call: &Call) -> Result<Response, StatusError> {
     })
 }
 
-/// A list in JSON, from the bytes of its objects.
+/// Renders a list in JSON from the bytes of its objects.
 pub(super) fn listed(resource: &Resource, page: &Page, next: Option<String>) -> Vec<u8> {
     let head = format!(
         "{{\"kind\":\"{}List\",\"apiVersion\":{:?},\"metadata\":{},\"items\":[",
@@ -160,7 +160,7 @@ pub(super) fn listed(resource: &Resource, page: &Page, next: Option<String>) -> 
     body
 }
 
-/// Opaque to clients.
+/// Renders a continue token, which is opaque to clients.
 fn token_for(version: u64, after: &str) -> String {
     let text = json!({"v": "meta.k8s.io/v1", "rv": version, "start": after}).to_string();
     let encoded = serde_json::to_value(ByteString(text.into_bytes())).unwrap_or_default();
@@ -176,7 +176,7 @@ fn read_token(token: &str) -> Result<(u64, String), StatusError> {
     Ok((version, start.ok_or_else(wrong)?.to_owned()))
 }
 
-/// GET of a collection with `watch`.
+/// Handles GET of a collection with `watch`.
 pub(super) fn watch(call: Call) -> Result<Response, StatusError> {
     let resource = call.path.resource;
     let scope = scope(&call)?;

@@ -1,4 +1,4 @@
-//! What a request is for, from its method and address (`RequestInfo` in the original).
+//! Parsing of the method and URL of a request (`RequestInfo` in kube-apiserver).
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use axum::http::{Method, Uri};
 
 use super::resources::{self, REVIEWS, Resource};
 
-/// A request for a resource.
+/// The parsed path of a resource request.
 #[derive(Clone, Debug)]
 pub(super) struct ResourcePath {
     pub(super) resource: &'static Resource,
@@ -18,17 +18,17 @@ pub(super) struct ResourcePath {
     pub(super) subresource: String,
 }
 
-/// What is at an address.
+/// The target of a request path.
 #[derive(Clone, Debug)]
 pub(super) enum Target {
     Resource(ResourcePath),
-    /// The kind, and the namespace of a local one.
+    /// A review, with its kind and the namespace of a local one.
     Review(&'static str, String),
-    /// `/version`, `/healthz`, discovery and the like.
+    /// A non-resource path: `/version`, `/healthz`, discovery and others.
     Other(String),
 }
 
-/// The parameters of a query; of one that is given twice, the first.
+/// Query parameters. Of a repeated parameter, the first value counts.
 pub(super) type Query = BTreeMap<String, String>;
 
 pub(super) fn query(uri: &Uri) -> Query {
@@ -42,7 +42,7 @@ pub(super) fn query(uri: &Uri) -> Query {
     query
 }
 
-/// Percent-encoding, with `+` for a blank.
+/// Decodes percent-encoding, with `+` for a space.
 fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -65,7 +65,7 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A segment of a path: `+` stands for itself.
+/// Decodes a path segment, in which `+` is literal.
 fn segment(text: &str) -> String {
     decode(&text.replace('+', "%2B"))
 }
@@ -83,7 +83,7 @@ fn resource(path: &str) -> Option<Target> {
         _ => return None,
     };
     let (namespace, rest) = match rest {
-        // The namespace itself, and its status.
+        // The namespace object itself, and its status.
         ["namespaces"] | ["namespaces", _] | ["namespaces", _, "status" | "finalize"] => ("", rest),
         ["namespaces", namespace, rest @ ..] => (*namespace, rest),
         rest => ("", rest),
@@ -115,7 +115,7 @@ fn resource(path: &str) -> Option<Target> {
     })
 }
 
-/// The verb of the API for a method.
+/// Returns the API verb for a method.
 pub(super) fn verb(method: &Method, target: &Target, query: &Query) -> &'static str {
     let on_collection = matches!(target, Target::Resource(path) if path.name.is_empty());
     let watches = query

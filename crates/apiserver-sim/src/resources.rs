@@ -1,5 +1,4 @@
-//! The kinds of objects that are served. All go the same ways; what is special about one is said
-//! where it is done.
+//! The served resources. All share the same handlers, which name the exceptions.
 
 use k8s_openapi::api::{
     apps, certificates, coordination, core, discovery, events, networking, policy, rbac,
@@ -8,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// One resource of one version of the API.
+/// A resource of one API version.
 #[derive(Debug)]
 pub(super) struct Resource {
     pub(super) group: &'static str,
@@ -19,10 +18,10 @@ pub(super) struct Resource {
     pub(super) short: &'static [&'static str],
     pub(super) namespaced: bool,
     pub(super) subresources: &'static [&'static str],
-    /// Reads an object strictly enough and writes it as its type has it: unknown fields are
-    /// dropped, wrong types are errors.
+    /// Decodes an object and encodes it in the form of its type. Unknown fields are dropped. A
+    /// wrong type is an error.
     pub(super) canonical: fn(Value) -> Result<Value, serde_json::Error>,
-    /// An update of what is not there creates it.
+    /// An update of a missing object creates it.
     pub(super) create_on_update: bool,
     /// An update needs no resourceVersion.
     pub(super) unconditional: bool,
@@ -33,7 +32,7 @@ fn typed<T: Serialize + DeserializeOwned>(value: Value) -> Result<Value, serde_j
 }
 
 impl Resource {
-    /// `nodes`, `leases.coordination.k8s.io`.
+    /// Returns the resource with its group: `nodes`, `leases.coordination.k8s.io`.
     pub(super) fn qualified(&self) -> String {
         if self.group.is_empty() {
             self.plural.to_owned()
@@ -42,7 +41,7 @@ impl Resource {
         }
     }
 
-    /// `v1`, `coordination.k8s.io/v1`.
+    /// Returns `v1` or `coordination.k8s.io/v1`.
     pub(super) fn api_version(&self) -> String {
         if self.group.is_empty() {
             self.version.to_owned()
@@ -51,12 +50,12 @@ impl Resource {
         }
     }
 
-    /// Whether a part of the object is written by itself.
+    /// Returns true if the resource has this subresource.
     pub(super) fn has(&self, subresource: &str) -> bool {
         self.subresources.contains(&subresource)
     }
 
-    /// The older version of events, which is the one that is stored.
+    /// Returns true for `events.k8s.io/v1`, which is stored as `v1`.
     pub(super) fn is_new_event(&self) -> bool {
         self.group == "events.k8s.io"
     }
@@ -80,7 +79,7 @@ const NAMESPACED: Resource = Resource {
     ..CLUSTER
 };
 
-/// All of them; the first of a group leads it in discovery.
+/// All resources, by group, in the order of discovery.
 pub(super) static RESOURCES: [Resource; 20] = [
     Resource {
         plural: "configmaps",
@@ -266,7 +265,7 @@ pub(super) static RESOURCES: [Resource; 20] = [
     },
 ];
 
-/// What is asked and answered, but never kept: kind, plural, group, namespaced.
+/// Review kinds, which are answered but not stored: kind, plural, group, namespaced.
 pub(super) const REVIEWS: [(&str, &str, &str, bool); 6] = [
     (
         "SelfSubjectReview",
@@ -306,14 +305,14 @@ pub(super) const REVIEWS: [(&str, &str, &str, bool); 6] = [
     ),
 ];
 
-/// The resource at this place of the API.
+/// Returns the resource of this group, version and plural.
 pub(super) fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
     RESOURCES
         .iter()
         .find(|one| one.group == group && one.version == version && one.plural == plural)
 }
 
-/// The resource of this name in any group, as it is stored.
+/// Returns the stored resource with this plural, in any group.
 pub(super) fn stored(plural: &str) -> Option<&'static Resource> {
     RESOURCES.iter().find(|one| one.plural == plural)
 }

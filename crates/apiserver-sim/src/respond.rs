@@ -1,11 +1,11 @@
-//! Answers in JSON.
+//! JSON responses.
 
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-/// JSON with this status.
+/// Responds with JSON bytes.
 pub(super) fn json_bytes(status: StatusCode, body: impl Into<Body>) -> Response {
     (
         status,
@@ -15,12 +15,12 @@ pub(super) fn json_bytes(status: StatusCode, body: impl Into<Body>) -> Response 
         .into_response()
 }
 
-/// A value as JSON.
+/// Responds with a JSON value.
 pub(super) fn json_value(status: StatusCode, value: &Value) -> Response {
     json_bytes(status, value.to_string())
 }
 
-/// The `Status` of a success.
+/// Responds with the `Status` of a success.
 pub(super) fn success(details: &Value) -> Response {
     json_value(
         StatusCode::OK,

@@ -1,4 +1,4 @@
-//! The way of one request: faults, authentication, authorization, and the handler that answers it.
+//! The request pipeline: faults, authentication, authorization and dispatch to a handler.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use super::store::Store;
 use super::tls::Peer;
 use super::{access_reviews, delete, discovery, read, write};
 
-/// The limit of the original.
+/// The limit of kube-apiserver, 3 MiB.
 const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 
-/// Takes the first form that is known here.
+/// Selects the first supported media type.
 fn accept(headers: &HeaderMap) -> Result<Accept, StatusError> {
     let Some(accept) = headers.get(header::ACCEPT) else {
         return Ok(Accept::Json);
@@ -49,7 +49,7 @@ fn accept(headers: &HeaderMap) -> Result<Accept, StatusError> {
     Err(StatusError::not_acceptable())
 }
 
-/// Answers one request.
+/// Serves one request.
 pub(super) async fn serve(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -147,7 +147,7 @@ async fn read_body(body: Body) -> Result<Bytes, StatusError> {
         .map_err(|_| StatusError::too_large())
 }
 
-/// What a fault does before the request is looked at.
+/// Applies a fault before the request is processed.
 async fn inject(shared: &Shared, fault: &Fault, target: &Target) -> Result<(), StatusError> {
     match fault {
         Fault::Delay(time) => tokio::time::sleep(*time).await,
@@ -224,7 +224,7 @@ fn allow(
         Target::Resource(path) => {
             let selects = ["list", "watch", "deletecollection"].contains(&verb);
             let selected = selector.name().filter(|_| selects);
-            // A namespace is in itself.
+            // A namespace is in the namespace of its own name.
             let namespace = if path.resource.plural == "namespaces" {
                 path.name.clone()
             } else {

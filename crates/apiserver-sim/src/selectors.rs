@@ -1,10 +1,10 @@
-//! Selectors of labels and fields.
+//! Label and field selectors.
 
 use std::collections::BTreeMap;
 
 use super::status_error::StatusError;
 
-/// One demand of a selector.
+/// One requirement of a label selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum LabelRequirement {
     In(String, Vec<String>),
@@ -28,7 +28,7 @@ impl LabelRequirement {
     }
 }
 
-/// A demand on a field: its name, its value, and whether it must be or must not be that.
+/// One requirement on a field: its name, its value, and true for equality.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FieldRequirement {
     field: String,
@@ -36,7 +36,7 @@ struct FieldRequirement {
     equal: bool,
 }
 
-/// What a list or a watch asks for.
+/// The selectors of a list or a watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Selector {
     labels: Vec<LabelRequirement>,
@@ -44,7 +44,7 @@ pub(super) struct Selector {
 }
 
 impl Selector {
-    /// Reads `labelSelector` and `fieldSelector`.
+    /// Parses `labelSelector` and `fieldSelector`.
     pub(super) fn parse(labels: &str, fields: &str) -> Result<Selector, StatusError> {
         let labels = split(labels)
             .into_iter()
@@ -58,12 +58,12 @@ impl Selector {
         Ok(Selector { labels, fields })
     }
 
-    /// Whether everything is selected.
+    /// Returns true if everything is selected.
     pub(super) fn is_empty(&self) -> bool {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
-    /// The same with fields of another name.
+    /// Renames the fields of the selector.
     pub(super) fn renamed(mut self, from: &str, to: &str) -> Selector {
         for demand in &mut self.fields {
             if let Some(rest) = demand.field.strip_prefix(from) {
@@ -73,14 +73,14 @@ impl Selector {
         self
     }
 
-    /// The only name that can be selected, if there is one.
+    /// Returns the name, if the selector matches only one name.
     pub(super) fn name(&self) -> Option<&str> {
         let names = |demand: &&FieldRequirement| demand.equal && demand.field == "metadata.name";
         let demand = self.fields.iter().find(names)?;
         Some(&demand.value)
     }
 
-    /// The first field that is asked for and not among these.
+    /// Returns the first field that is not among the known ones.
     pub(super) fn unknown_field(&self, known: &[&str]) -> Option<&str> {
         let unknown = |demand: &&FieldRequirement| !known.contains(&demand.field.as_str());
         self.fields
@@ -89,7 +89,7 @@ impl Selector {
             .map(|demand| demand.field.as_str())
     }
 
-    /// Whether an object is selected; `field` gives the value of a field.
+    /// Returns true if an object matches. `field` returns the value of a field.
     pub(super) fn matches<'a>(
         &self,
         labels: &BTreeMap<String, String>,
@@ -103,7 +103,7 @@ impl Selector {
     }
 }
 
-/// At commas outside of parentheses.
+/// Splits at commas outside of parentheses.
 fn split(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut depth = 0_usize;

@@ -1,4 +1,4 @@
-//! The server as its owner sees it.
+//! The public interface of the server: start, stop, credentials, faults.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -23,20 +23,21 @@ use super::tls::{self, Peer, TlsListener};
 use super::write_log::Entry;
 use super::{bootstrap, resources, router};
 
-/// How long open connections may take to end.
+/// The time that open connections have to end at shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What kind of API server.
+/// Options of a server.
 pub struct Options {
-    /// The port on 127.0.0.1; any free one if there is none.
+    /// The port on 127.0.0.1. `None` for any free port.
     pub port: Option<u16>,
-    /// What goes wrong from the beginning.
+    /// The faults at start.
     pub faults: Faults,
-    /// Events of each kind that are remembered for watches that come back.
+    /// The number of events of each resource that are kept for watches.
     pub history: usize,
-    /// A kubelet may write only to its own Node, and ask only for its own name.
+    /// Enables `NodeRestriction`: a kubelet may write only its own Node, and request only its own
+    /// name.
     pub node_restriction: bool,
-    /// Who writes Leases and approvals is kept, to be asked for.
+    /// Keeps a log of the writes of Leases and approvals.
     pub write_log: bool,
 }
 
@@ -52,7 +53,7 @@ impl Default for Options {
     }
 }
 
-/// A running API server. Dropping it ends it.
+/// A running API server. It stops when dropped.
 pub struct Server {
     address: SocketAddr,
     authority: Arc<Authority>,
@@ -62,14 +63,14 @@ pub struct Server {
     running: Running,
 }
 
-/// From a start to the end that follows.
+/// The tasks of the server between a start and the next stop.
 struct Running {
     ending: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
 
 impl Server {
-    /// Starts one, with the objects that every cluster has; it serves when this returns.
+    /// Starts a server with the objects of a new cluster. It accepts connections on return.
     pub async fn start(options: Options) -> Result<Server> {
         let authority = Arc::new(Authority::new()?);
         let (listener, address) = tls::listen(options.port).await?;
@@ -83,7 +84,7 @@ impl Server {
             clock: Arc::default(),
             write_log: options.write_log.then(Arc::default),
             node_restriction: options.node_restriction,
-            // Of each running another.
+            // Each start has a channel of its own.
             ended: watch::channel(true).1,
         };
         let certificate = watch::channel(certificate(&authority)?).0;
@@ -99,17 +100,17 @@ impl Server {
         })
     }
 
-    /// `https://127.0.0.1:PORT`.
+    /// Returns `https://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 
-    /// The cluster's authority: signs for clients, and for kubelets if the signer uses it.
+    /// Returns the cluster's CA. It signs for clients, and for kubelets if the signer uses it.
     pub fn ca(&self) -> &Arc<Authority> {
         &self.authority
     }
 
-    /// A kubeconfig with a client certificate of this user in at most two groups.
+    /// Returns a kubeconfig with a client certificate for a user in at most two groups.
     pub fn kubeconfig(&self, user: &str, groups: &[&str]) -> Result<kube::config::Kubeconfig> {
         let pair = self.authority.client(user, groups)?;
         let credential = json!({
@@ -119,38 +120,38 @@ impl Server {
         authority::kubeconfig(&self.url(), &self.authority.pem(), &credential)
     }
 
-    /// A kubeconfig with a bearer token of this user in any groups.
+    /// Returns a kubeconfig with a bearer token of a user.
     pub fn kubeconfig_for_token(&self, user: User) -> Result<kube::config::Kubeconfig> {
         let credential = json!({"token": self.token(user)});
         authority::kubeconfig(&self.url(), &self.authority.pem(), &credential)
     }
 
-    /// A bearer token of this user in any groups.
+    /// Issues a bearer token for a user.
     pub fn token(&self, user: User) -> String {
         self.shared.tokens.issue(user)
     }
 
-    /// Takes this token no more.
+    /// Revokes a bearer token.
     pub fn revoke(&self, token: &str) {
         self.shared.tokens.revoke(token);
     }
 
-    /// From now on this goes wrong, and nothing else.
+    /// Replaces all faults.
     pub fn set_faults(&self, faults: Faults) {
         self.shared.injector.set(faults);
     }
 
-    /// Forgets what has kind: whoever watched and comes back is told to list again.
+    /// Compacts the event history: a watch from an older version gets 410 and must relist.
     pub fn compact(&self) {
         self.shared.store.compact();
     }
 
-    /// Cuts every watch off.
+    /// Ends every watch.
     pub fn drop_watches(&self) {
         self.shared.store.drop_watchers();
     }
 
-    /// How many objects there are of a resource, such as `nodes`.
+    /// Returns the number of objects of a resource, such as `nodes`.
     pub fn count(&self, plural: &str) -> usize {
         let scope = super::store::Scope::default();
         let stored = resources::stored(plural).map(|resource| resource.plural);
@@ -162,39 +163,40 @@ impl Server {
             .map_or(0, |page| page.objects.len())
     }
 
-    /// Ends every connection with a reset.
+    /// Resets every connection.
     pub fn reset_connections(&self) {
         self.line.reset();
     }
 
-    /// Loses every connection: it stays open and carries nothing any more, as behind a router that
-    /// has forgotten it. New ones work.
+    /// Stalls every open connection, as a router that has lost its state does. It stays open but
+    /// transfers no data. New connections work.
     pub fn stall_connections(&self) {
         self.line.stall();
     }
 
-    /// Stops, as a process does on SIGSTOP: connections come about and nothing is answered.
+    /// Freezes the server, as SIGSTOP does: connections are accepted by the kernel and get no
+    /// response.
     pub fn freeze(&self) {
         self.line.freeze(true);
     }
 
-    /// Goes on where it stopped.
+    /// Ends [`Server::freeze`].
     pub fn thaw(&self) {
         self.line.freeze(false);
     }
 
-    /// Shows another certificate of the same authority on every new connection.
+    /// Replaces the serving certificate for new connections by another one of the same CA.
     pub fn rotate_certificate(&self) -> Result<()> {
         self.certificate.send_replace(certificate(&self.authority)?);
         Ok(())
     }
 
-    /// Lets its clock be so much ahead of the machine's; behind it if that is negative.
+    /// Sets the clock ahead of the machine's clock. Behind it, if negative.
     pub fn set_clock(&self, ahead: SignedDuration) {
         self.shared.clock.set_ahead(ahead);
     }
 
-    /// Who has written Leases and approvals, if [`Options::write_log`] is set.
+    /// Returns the logged writes of Leases and approvals, if [`Options::write_log`] is set.
     pub fn write_log(&self) -> Vec<Entry> {
         let write_log = self.shared.write_log.as_ref();
         write_log
@@ -202,12 +204,12 @@ impl Server {
             .unwrap_or_default()
     }
 
-    /// Ends at once, as a process does on SIGKILL. What it has stored stays, as in etcd.
+    /// Stops at once, as on SIGKILL. The stored objects remain, as in etcd.
     pub async fn kill(&mut self) {
         self.running.serving.abort();
         self.line.reset();
         self.running.ending.send_replace(true);
-        // Until the port is free.
+        // Wait until the port is free.
         let _ = (&mut self.running.serving).await;
     }
 
@@ -218,7 +220,7 @@ impl Server {
         Ok(())
     }
 
-    /// Ends it and waits until its connections have.
+    /// Stops the server and waits until its connections have ended.
     pub async fn stop(mut self) {
         self.running.ending.send_replace(true);
         let serving = &mut self.running.serving;
@@ -233,7 +235,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Connections and watches end by themselves when they hear of it.
+        // Connections and watches end after this message.
         self.running.ending.send_replace(true);
     }
 }
@@ -258,14 +260,14 @@ impl Running {
         let serving = tokio::spawn(async move {
             let shutdown = until_ended(ended);
             let served = axum::serve(listener, router).with_graceful_shutdown(shutdown);
-            // It ends only when told to.
+            // The task ends only after the message above.
             let _ = served.await;
         });
         Running { ending, serving }
     }
 }
 
-/// A new serving certificate, and the rest of the server's side of TLS.
+/// Signs a new serving certificate and returns the TLS configuration.
 fn certificate(authority: &Authority) -> Result<Arc<ServerConfig>> {
     let names = ["", ".default", ".default.svc", ".default.svc.cluster.local"];
     let mut dns: Vec<String> = names.map(|end| format!("kubernetes{end}")).into();

@@ -1,4 +1,4 @@
-//! Answers that say no, worded as the original words them: clients match on reason and text.
+//! Error responses in the words of kube-apiserver: clients match on reason and message.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::resources::Resource;
 
-/// A `Status` of kind StatusError.
+/// A `Status` with `status: Failure`.
 #[derive(Clone, Debug)]
 pub(super) struct StatusError {
     pub(super) code: u16,
@@ -15,7 +15,7 @@ pub(super) struct StatusError {
     details: Map<String, Value>,
 }
 
-/// One cause of an Invalid.
+/// One cause of a 422 Invalid.
 #[derive(Clone, Debug)]
 pub(super) struct Cause {
     reason: &'static str,
@@ -101,12 +101,12 @@ impl StatusError {
         self
     }
 
-    /// An error of the original that it has no status for: 500 without a reason.
+    /// An error that kube-apiserver has no status for: 500 without a reason.
     pub(super) fn unhandled(message: impl Into<String>) -> StatusError {
         StatusError::new(500, "", message)
     }
 
-    /// 409 for a deletion of an object that has another uid by now.
+    /// 409 for a deletion of an object that was re-created with another UID.
     pub(super) fn recreated(
         resource: &Resource,
         name: &str,
@@ -128,7 +128,7 @@ impl StatusError {
         failure
     }
 
-    /// 422 for an update that must name a version.
+    /// 422 for an update without the required resourceVersion.
     pub(super) fn unversioned(resource: &Resource, name: &str) -> StatusError {
         let field = "metadata.resourceVersion";
         let cause = Cause::invalid(field, &"".into(), "must be specified for an update");
@@ -145,19 +145,19 @@ impl StatusError {
         StatusError::new(401, "Unauthorized", "Unauthorized")
     }
 
-    /// 404 for an object.
+    /// 404 for a missing object.
     pub(super) fn not_found(resource: &Resource, name: &str) -> StatusError {
         let message = format!("{} {name:?} not found", resource.qualified());
         StatusError::new(404, "NotFound", message).about(resource, name)
     }
 
-    /// 409 for a name that is taken.
+    /// 409 for a name that exists.
     pub(super) fn exists(resource: &Resource, name: &str) -> StatusError {
         let message = format!("{} {name:?} already exists", resource.qualified());
         StatusError::new(409, "AlreadyExists", message).about(resource, name)
     }
 
-    /// 409 for a version or uid that has changed.
+    /// 409 for a resourceVersion or UID that has changed.
     pub(super) fn conflict(resource: &Resource, name: &str, why: &str) -> StatusError {
         let message = format!(
             "Operation cannot be fulfilled on {} {name:?}: {why}",
@@ -166,7 +166,7 @@ impl StatusError {
         StatusError::new(409, "Conflict", message).about(resource, name)
     }
 
-    /// The usual reason of a conflict.
+    /// 409 with the usual message of an update conflict.
     pub(super) fn changed(resource: &Resource, name: &str) -> StatusError {
         StatusError::conflict(
             resource,
@@ -187,7 +187,7 @@ impl StatusError {
         StatusError::new(403, "Forbidden", message).about(resource, name)
     }
 
-    /// 403 for a question.
+    /// 403 for a review.
     pub(super) fn forbidden_review(plural: &str, group: &str, why: &str) -> StatusError {
         let message = format!("{plural}.{group} is forbidden: {why}");
         let mut failure = StatusError::new(403, "Forbidden", message);
@@ -196,7 +196,7 @@ impl StatusError {
         failure
     }
 
-    /// 403 for what is no resource.
+    /// 403 for a non-resource path.
     pub(super) fn forbidden_path(why: &str) -> StatusError {
         StatusError::new(403, "Forbidden", format!("forbidden: {why}"))
     }
@@ -244,7 +244,7 @@ impl StatusError {
         StatusError::new(400, "BadRequest", message)
     }
 
-    /// 400 for an object that is not of its type.
+    /// 400 for an object of another type.
     pub(super) fn of_other_type(resource: &Resource, why: &str) -> StatusError {
         let Resource { kind, version, .. } = resource;
         StatusError::bad_request(format!(
@@ -252,7 +252,7 @@ impl StatusError {
         ))
     }
 
-    /// 422 for a patch of fields that there are not.
+    /// 422 for a patch of unknown fields.
     pub(super) fn strict_patch(patch: &str, why: &str) -> StatusError {
         let cause = Cause::invalid("patch", &patch.into(), why);
         let message = format!(" \"\" is invalid: {}: {}", cause.field, cause.message);
@@ -263,12 +263,12 @@ impl StatusError {
         failure
     }
 
-    /// 422 for a patch that does not fit.
+    /// 422 for a patch that cannot be applied.
     pub(super) fn unprocessable(message: impl Into<String>) -> StatusError {
         StatusError::new(422, "Invalid", message)
     }
 
-    /// 404 for an address that is served by nothing.
+    /// 404 for a path that is not served.
     pub(super) fn no_such_resource() -> StatusError {
         StatusError::new(
             404,
@@ -308,7 +308,7 @@ impl StatusError {
         )
     }
 
-    /// 415 for a body that is an object in no known format.
+    /// 415 for a body in an unknown format.
     pub(super) fn unsupported_body() -> StatusError {
         StatusError::unsupported_media_type(
             "application/json, application/yaml, application/vnd.kubernetes.protobuf",
@@ -329,7 +329,7 @@ impl StatusError {
         )
     }
 
-    /// 429 or 503 or 504: to be tried again.
+    /// 429, 503 or 504, to be retried after the given seconds.
     pub(super) fn retry(
         code: u16,
         reason: &'static str,
@@ -350,7 +350,7 @@ impl StatusError {
         StatusError::new(500, "InternalError", message)
     }
 
-    /// The `Status` object.
+    /// Renders the `Status` object.
     pub(super) fn status(&self) -> Value {
         let mut status = json!({
             "kind": "Status",

@@ -1,4 +1,4 @@
-//! Connections: TLS on loopback, with a client certificate for those who have one.
+//! The TLS listener on loopback, with optional client certificates.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use super::authn::{User, by_certificate};
 use super::authority::Authority;
 use super::connections::{Connection, Connections};
 
-/// A client that says nothing for so long is no client.
+/// The time that a client has for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections whose handshake is done and that wait to be served.
+/// The maximum number of accepted connections that wait to be served.
 const BACKLOG: usize = 1024;
 
-/// Who is at the other end of a connection, by its certificate.
+/// The peer of a connection, by its client certificate.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
     pub(super) user: Option<Arc<User>>,
@@ -37,7 +37,7 @@ impl Connected<IncomingStream<'_, TlsListener>> for Peer {
     }
 }
 
-/// Connections after their handshake. Handshakes go on side by side.
+/// The listener. Handshakes run concurrently.
 pub(super) struct TlsListener {
     connections: mpsc::Receiver<(TlsStream<Connection>, Peer)>,
     accepting: tokio::task::JoinHandle<()>,
@@ -73,7 +73,7 @@ async fn accept(
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
-            // Out of files: others will be closed.
+            // Out of file descriptors: other connections will be closed.
             Err(_) => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
@@ -96,7 +96,7 @@ async fn accept(
             let peer = Peer {
                 user: user.map(Arc::new),
             };
-            // If nobody takes it, the server is ending.
+            // An error means that the server is shutting down.
             let _ = send.send((stream, peer)).await;
         });
     }
@@ -118,7 +118,7 @@ impl Listener for TlsListener {
     }
 }
 
-/// The server's side of TLS: HTTP/1.1, certificates of clients if they have one.
+/// Returns the TLS configuration: HTTP/1.1, with optional client certificates.
 pub(super) fn config(
     authority: &Authority,
     dns: &[String],
@@ -146,7 +146,7 @@ pub(super) fn config(
     Ok(Arc::new(config))
 }
 
-/// A port of 127.0.0.1; any free one if none is named.
+/// Listens on a port of 127.0.0.1. `None` for any free port.
 pub(super) async fn listen(port: Option<u16>) -> Result<(TcpListener, SocketAddr)> {
     let wanted = SocketAddr::from(([127, 0, 0, 1], port.unwrap_or(0)));
     let listener = TcpListener::bind(wanted)

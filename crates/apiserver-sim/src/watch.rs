@@ -1,4 +1,4 @@
-//! The events of a watch, as they go out.
+//! The event stream of a watch.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -17,10 +17,10 @@ use super::resources::Resource;
 use super::store::{Event, EventKind, Scope, Stored, Subscription};
 use super::table::{self, Included};
 
-/// How often a client that wants it is told how far it is.
+/// The interval of bookmarks.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
-/// How the objects are shown.
+/// The format of the objects.
 #[derive(Clone, Copy)]
 pub(super) enum Form {
     Json,
@@ -28,11 +28,11 @@ pub(super) enum Form {
     Metadata,
 }
 
-/// When a client is told how far it is.
+/// The bookmarks that a client has requested.
 #[derive(Clone, Copy)]
 pub(super) struct Bookmarks {
     pub(super) wanted: bool,
-    /// One with the annotation that ends the initial events.
+    /// A bookmark with the annotation that ends the initial events.
     pub(super) after_initial: bool,
 }
 
@@ -79,7 +79,7 @@ impl Watch {
         }
     }
 
-    /// Lines of JSON, one for each event, until the time is over.
+    /// Streams one JSON line for each event, until the timeout.
     pub(super) fn stream(
         mut self,
         present: Vec<Arc<Stored>>,
@@ -117,7 +117,7 @@ impl Watch {
             .then(|| Instant::now() + BOOKMARK_EVERY)
     }
 
-    /// What an event is for this client, who may see only some objects.
+    /// Returns the event as this client sees it: an object can enter or leave its selection.
     fn seen(&self, event: &Event) -> Option<(&'static str, Arc<Stored>)> {
         let now = event.kind != EventKind::Deleted && self.scope.covers(&event.object);
         let before = event
@@ -130,7 +130,7 @@ impl Watch {
             (Some(_), false) if event.kind == EventKind::Deleted => {
                 Some(("DELETED", Arc::clone(&event.object)))
             }
-            // As it was seen last, with the version of now.
+            // The last state that matched, with the new version.
             (Some(before), false) => {
                 let last = before.renumbered(self.resource.plural, event.object.version);
                 Some(("DELETED", Arc::new(last)))
@@ -180,14 +180,14 @@ impl Watch {
 struct State {
     watch: Watch,
     ready: VecDeque<Bytes>,
-    /// Events that are late, and when they come.
+    /// Delayed events, with the time when they are due.
     late: VecDeque<(Instant, Arc<Event>)>,
     end: Instant,
     bookmark: Option<Instant>,
 }
 
 impl State {
-    /// The next lines; none when it is over.
+    /// Returns the next lines, `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(bytes) = self.ready.pop_front() {
@@ -211,7 +211,7 @@ impl State {
                     }
                 }
                 () = due => {
-                    // Everything up to this version is in the queues already.
+                    // All events up to this version are already queued.
                     let version = self.watch.shared.store.version();
                     while let Some((_, event)) = self.late.pop_front() {
                         self.take(event);
@@ -230,7 +230,7 @@ impl State {
         }
     }
 
-    /// Turns an event, or two that change places, into lines.
+    /// Renders an event into lines, or two that are swapped.
     fn take(&mut self, event: Arc<Event>) {
         let mut events = vec![event];
         if self.watch.fault == Some(Fault::Reorder)
@@ -257,7 +257,7 @@ impl State {
     }
 }
 
-/// Until this moment; for ever if there is none.
+/// Waits until this instant. Forever without one.
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(at) => sleep_until(at).await,

@@ -16,11 +16,11 @@ use super::status_error::{Cause, StatusError};
 use super::store::{Conflict, Expected, Stored};
 use super::{admission, csr_strategy, decode, field_validation, metadata, patch, table};
 
-/// How often a write that names no version is tried again.
+/// The maximum number of attempts of a write that names no version.
 const MAX_ATTEMPTS: usize = 16;
 const NAME_ATTEMPTS: usize = 8;
 
-/// The answer to a write.
+/// Responds to a write.
 fn response(call: &Call, status: StatusCode, stored: &Stored, warnings: &[String]) -> Response {
     let resource = call.path.resource;
     let answer = match call.accept {
@@ -31,18 +31,18 @@ fn response(call: &Call, status: StatusCode, stored: &Stored, warnings: &[String
     field_validation::warn(answer, warnings)
 }
 
-/// An object that is shown as if it were stored.
+/// Responds to a dry run as if the object were stored.
 fn dry_run_response(call: &Call, object: Map<String, Value>, warnings: &[String]) -> Response {
     let shown = encoding::named(call.path.resource, object);
     field_validation::warn(json_value(StatusCode::CREATED, &shown), warnings)
 }
 
-/// POST.
+/// Handles POST.
 pub(super) fn create(call: &Call) -> Result<Response, StatusError> {
     create_object(call, decode::read(call)?)
 }
 
-/// Stores a new object, if it is to be kept, and shows it.
+/// Creates an object and responds with it. A dry run stores nothing.
 fn create_object(call: &Call, typed: Typed) -> Result<Response, StatusError> {
     let Typed { object, warnings } = typed;
     Ok(match insert(call, object)? {
@@ -53,7 +53,7 @@ fn create_object(call: &Call, typed: Typed) -> Result<Response, StatusError> {
 
 type Inserted = Result<Arc<Stored>, Map<String, Value>>;
 
-/// Stores a new object, or gives it back if it is only to be shown.
+/// Stores a new object. A dry run returns it as an error.
 fn insert(call: &Call, object: Map<String, Value>) -> Result<Inserted, StatusError> {
     let resource = call.path.resource;
     let namespace = &call.path.namespace;
@@ -93,7 +93,7 @@ fn insert(call: &Call, object: Map<String, Value>) -> Result<Inserted, StatusErr
     Err(StatusError::exists(resource, &taken))
 }
 
-/// PUT.
+/// Handles PUT.
 pub(super) fn update(call: &Call) -> Result<Response, StatusError> {
     let resource = call.path.resource;
     let mut given = decode::read(call)?;
@@ -115,7 +115,7 @@ pub(super) fn update(call: &Call) -> Result<Response, StatusError> {
     change(call, |_| Ok(given.clone()))
 }
 
-/// PATCH.
+/// Handles PATCH.
 pub(super) fn patch(call: &Call) -> Result<Response, StatusError> {
     let resource = call.path.resource;
     let kind = patch::Kind::parse(&call.content_type)?;
@@ -143,7 +143,7 @@ pub(super) fn patch(call: &Call) -> Result<Response, StatusError> {
     })
 }
 
-/// Reads, changes and writes; again, as long as others write in between and no version is named.
+/// Reads, changes and writes an object. Retries on a conflict, unless the client named a version.
 fn change(
     call: &Call,
     new: impl Fn(&Stored) -> Result<Typed, StatusError>,
@@ -163,7 +163,7 @@ fn change(
         let named = !version.is_empty();
         metadata::in_namespace(resource, &call.path.namespace, &mut object)?;
         metadata::updated(resource, name, &old, &mut object)?;
-        // A patch may name a version too.
+        // A patch can name a version too.
         if named && version != stored.version.to_string() {
             return Err(StatusError::changed(resource, name));
         }
@@ -206,7 +206,7 @@ fn change(
     Err(StatusError::changed(resource, name))
 }
 
-/// An object that waits for its end and whose last finalizer is gone.
+/// Returns true if the object is being deleted and has no finalizer left.
 fn is_finalized(object: &Map<String, Value>) -> bool {
     let finalizers = at(object, &["metadata", "finalizers"]);
     let none = finalizers
@@ -215,7 +215,7 @@ fn is_finalized(object: &Map<String, Value>) -> bool {
     none && at(object, &["metadata", "deletionTimestamp"]).is_some()
 }
 
-/// Whoever writes the object leaves its status, and the other way round.
+/// Keeps the status in a write of the object, and the spec in a write of the status.
 fn merge_parts(call: &Call, old: &Map<String, Value>, new: &mut Map<String, Value>) {
     if !call.path.resource.has("status") {
         return;

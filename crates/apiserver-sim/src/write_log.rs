@@ -1,4 +1,4 @@
-//! Who may write and who has written: all updates of Leases and of approvals, in their order.
+//! A log of all writes of Leases and of approvals, with the user of each.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,37 +7,37 @@ use super::object::text;
 use super::request_info::ResourcePath;
 use super::store::Stored;
 
-/// What was written.
+/// The object of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteKind {
-    /// A Lease, as `NAMESPACE/NAME`, which has this holder from now on; nobody if it is empty.
+    /// A Lease with its holder after the write. The holder is empty if the Lease is released.
     Lease {
-        /// Which.
+        /// `NAMESPACE/NAME` of the Lease.
         key: String,
-        /// Who holds it.
+        /// The holder.
         holder: String,
     },
-    /// The conditions of the request of this name.
+    /// The conditions of the request with this name.
     Approval(String),
 }
 
 /// One write.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The version that it made: entries are in the order of these.
+    /// The resourceVersion after the write. Entries are sorted by it.
     pub version: u64,
-    /// Whose credential it was sent with.
+    /// The user that sent it.
     pub by: Arc<User>,
-    /// What it was.
+    /// The object of the write.
     pub kind: WriteKind,
 }
 
-/// The entries so far.
+/// The logged writes.
 #[derive(Default)]
 pub(super) struct WriteLog(Mutex<Vec<Entry>>);
 
 impl WriteLog {
-    /// Records a user's write to a resource, if it is one of those that matter.
+    /// Records the write of a Lease or an approval. Other writes are ignored.
     pub(super) fn record(&self, user: &Arc<User>, path: &ResourcePath, stored: &Stored) {
         let kind = match (path.resource.plural, path.subresource.as_str()) {
             ("leases", "") => WriteKind::Lease {
@@ -58,16 +58,16 @@ impl WriteLog {
             .push(entry);
     }
 
-    /// All of them, in the order in which they took effect.
+    /// Returns all entries, in the order in which they took effect.
     pub(super) fn entries(&self) -> Vec<Entry> {
         let mut all = self
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        // Two writes at the same time are taken down in any order.
+        // Concurrent writes are recorded in any order.
         all.sort_by_key(|entry| entry.version);
-        // A write that changes nothing is none.
+        // A write without a change is no write.
         all.dedup_by_key(|entry| entry.version);
         all
     }

@@ -1,6 +1,6 @@
-//! Faults of the embedded API server, as a client sees them.
+//! Effects of injected faults, as a client sees them.
 //!
-//! The tests of csr-warden under faults rely on these: a fault without an effect would prove nothing.
+//! The fault tests of csr-warden rely on them: a fault without an effect would prove nothing.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use kube::{Api, Client, Config};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-/// The time within which an API server without faults answers.
+/// The time within which the API server answers without a fault.
 const SOON: Duration = Duration::from_secs(10);
-/// The time without an answer after which a request counts as unanswered.
+/// The time after which a request without an answer counts as hanging.
 const SILENCE: Duration = Duration::from_millis(500);
 
 #[tokio::test]
@@ -228,18 +228,18 @@ async fn config(server: &Server) -> Result<Config> {
     Ok(config)
 }
 
-/// An administrator on a connection of its own.
+/// Connects an administrator with a connection of its own.
 async fn admin(server: &Server) -> Result<Client> {
     Ok(Client::try_from(config(server).await?)?)
 }
 
-/// True if the API server answers this client within a time.
+/// Returns true if the API server answers this client in time.
 async fn answers(client: &Client, within: Duration) -> bool {
     let answer = timeout(within, client.apiserver_version()).await;
     answer.is_ok_and(|answer| answer.is_ok())
 }
 
-/// The status code of an answer that is an error.
+/// Returns the status code of an error.
 fn code<T>(answer: &kube::Result<T>) -> Option<u16> {
     match answer {
         Err(kube::Error::Api(status)) => Some(status.code),
@@ -257,14 +257,14 @@ async fn create(namespaces: &Api<Namespace>, name: &str) -> Result<Timestamp> {
     Ok(time.context("no creation time")?.0)
 }
 
-/// The resource version of the list of Namespaces.
+/// Returns the resource version of the list of Namespaces.
 async fn version(namespaces: &Api<Namespace>) -> Result<String> {
     let list = namespaces.list(&ListParams::default()).await?;
     list.metadata.resource_version.context("no version")
 }
 
-/// The names in the first events of a watch with this fault. It begins before the creation of two
-/// Namespaces, `first` and `second`, and is opened after it.
+/// Returns the names in the first events of a watch with this fault. The watch starts before the
+/// creation of two Namespaces, `first` and `second`. It is opened afterwards.
 async fn watched(fault: Fault, events: usize) -> Result<Vec<String>> {
     let server = start().await?;
     let namespaces: Api<Namespace> = Api::all(admin(&server).await?);

@@ -1,5 +1,5 @@
-//! Questions about rights and identities (`k8s.io/api/authorization/v1`,
-//! `k8s.io/api/authentication/v1`). Who asks has no answer to send, so there is no `status`.
+//! Protobuf messages of reviews (`k8s.io/api/authorization/v1`, `k8s.io/api/authentication/v1`).
+//! Clients send no `status`.
 
 use std::collections::BTreeMap;
 

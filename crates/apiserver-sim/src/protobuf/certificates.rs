@@ -1,4 +1,4 @@
-//! Certificate signing requests (`k8s.io/api/certificates/v1`).
+//! Protobuf messages of CertificateSigningRequests (`k8s.io/api/certificates/v1`).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! What is in all objects, and what asks for deletion (`k8s.io/apimachinery/pkg/apis/meta/v1`).
+//! Protobuf messages of object metadata and of DeleteOptions
+//! (`k8s.io/apimachinery/pkg/apis/meta/v1`).
 
 use std::collections::BTreeMap;
 

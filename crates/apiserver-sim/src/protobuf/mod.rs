@@ -1,10 +1,12 @@
-//! Bodies in protobuf, as typed clients send them (`pkg/runtime/serializer/protobuf` of
-//! apimachinery): `k8s\0`, and in an envelope the object, which becomes the JSON that the server
-//! works on. Messages have the names and numbers of the files `generated.proto` of Kubernetes.
+//! Decoding of protobuf bodies, as typed clients send them (`pkg/runtime/serializer/protobuf` of
+//! apimachinery).
 //!
-//! Only requests, reviews, token requests and options of deletions are read: typed clients send no
-//! other kind to this server. Any other kind is answered with 415, as kube-apiserver answers for kinds
-//! that it has no messages for.
+//! A body is `k8s\0` and an envelope with the object, which is decoded to JSON. Messages have the
+//! names and numbers of `generated.proto` in Kubernetes.
+//!
+//! Only requests, reviews, token requests and DeleteOptions are decoded: typed clients send no
+//! other kind to this server. Any other kind gets 415, as from kube-apiserver for kinds without
+//! messages.
 
 mod access_reviews;
 mod certificates;
@@ -22,8 +24,8 @@ use super::status_error::StatusError;
 pub(super) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 const PREFIX: &[u8] = b"k8s\0";
 
-/// Declares messages: `NAME { FIELD: TYPE = (KIND, tag = "NUMBER"); }`. As in the JSON of Go, what
-/// is empty is left out, and what may be absent is an `Option`.
+/// Declares messages: `NAME { FIELD: TYPE = (KIND, tag = "NUMBER"); }`. Empty fields are omitted as
+/// in Go's JSON. An optional field is an `Option`.
 macro_rules! messages {
     ($($message:ident {
         $($(#[$attribute:meta])* $field:ident: $type:ty = ($($kind:tt)+);)*
@@ -48,7 +50,7 @@ fn base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error>
     ByteString(bytes.to_owned()).serialize(serializer)
 }
 
-/// `runtime.Unknown`: what is inside, and as bytes.
+/// `runtime.Unknown`: the type, and the object as bytes.
 #[derive(Clone, PartialEq, Message)]
 struct Envelope {
     #[prost(message, optional, tag = "1")]
@@ -65,15 +67,15 @@ struct TypeMeta {
     kind: String,
 }
 
-/// What a body must be.
+/// The expected type of a body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expected<'a> {
-    /// Empty if any will do.
+    /// Empty for any version.
     pub(super) api_version: &'a str,
     pub(super) kind: &'a str,
 }
 
-/// A body as JSON.
+/// Decodes a body to JSON.
 pub(super) fn read(body: &[u8], expected: Expected<'_>) -> Result<Map<String, Value>, StatusError> {
     let unrecognized = |why: &str| {
         StatusError::bad_request(format!(
@@ -130,7 +132,7 @@ fn json<M: Message + Default + Serialize>(bytes: &[u8]) -> Result<Value, String>
     serde_json::to_value(message).map_err(|error| error.to_string())
 }
 
-/// The message for a kind, if it is one that is read in protobuf.
+/// Returns the decoder for a kind, if it is supported.
 fn message(api_version: &str, kind: &str) -> Option<Decode> {
     if kind == "DeleteOptions" {
         return Some(json::<meta::DeleteOptions>);

@@ -18,17 +18,17 @@ fn envelope(api_version: &str, kind: &str, raw: Vec<u8>) -> Vec<u8> {
     [PREFIX, &envelope.encode_to_vec()].concat()
 }
 
-/// A field with a length.
+/// Encodes a length-delimited field.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![number << 3 | 2, u8::try_from(content.len()).unwrap()];
     bytes.extend_from_slice(content);
     bytes
 }
 
-/// An approval.
+/// Encodes an approval.
 fn approval() -> Vec<u8> {
     let label = [field(1, b"a"), field(2, b"")].concat();
-    // Of a time that is none nothing is written but that it is there.
+    // A zero time is encoded as an empty message.
     let metadata = [field(1, b"csr-1"), field(8, b""), field(11, &label)].concat();
     let spec = [
         field(1, &[0, 255]),
@@ -106,7 +106,7 @@ fn a_part_of_a_body_is_refused_or_read() {
     for length in 0..body.len() {
         let part = body.get(..length).unwrap();
         match read(part, REQUEST) {
-            // The envelope says what is in it before it has it.
+            // The envelope names the type before the object is complete.
             Ok(object) => assert_eq!(object.get("metadata"), None, "{length}"),
             Err(failure) => assert_eq!(failure.code, 400, "{length}"),
         }

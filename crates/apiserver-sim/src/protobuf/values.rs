@@ -1,16 +1,16 @@
-//! Messages that are no objects in JSON: times, JSON in protobuf, and lists in maps.
+//! Protobuf messages that are not objects in JSON: times, embedded JSON, and lists in maps.
 
 use jiff::Timestamp;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-/// A point in time, to the second; without both fields, none.
+/// A time, to the second. Without fields it is the zero time.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(super) struct Time {
     #[prost(int64, optional, tag = "1")]
     seconds: Option<i64>,
-    // Clients write it, and Kubernetes reads it as 0.
+    // Clients send it, and Kubernetes reads it as 0.
     #[prost(int32, optional, tag = "2")]
     nanos: Option<i32>,
 }
@@ -25,7 +25,7 @@ impl Serialize for Time {
     }
 }
 
-/// JSON in protobuf.
+/// JSON embedded in protobuf.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct FieldsV1 {
     #[prost(bytes = "vec", tag = "1")]
@@ -39,7 +39,7 @@ impl Serialize for FieldsV1 {
     }
 }
 
-/// One of several lists of text in a map.
+/// A list of strings in a map.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ExtraValue {
     #[prost(string, repeated, tag = "1")]

@@ -1,4 +1,4 @@
-//! All objects of one resource, what has kind to them of late, and who watches.
+//! The objects of one resource, with their recent events and watchers.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::event::Event;
 use super::scope::Scope;
 use super::stored::Stored;
 
-/// Whom events are sent to.
+/// A watcher and its channel.
 pub(super) struct Watcher {
     pub(super) scope: Scope,
     pub(super) events: mpsc::Sender<Arc<Event>>,
@@ -20,7 +20,7 @@ pub(super) struct Watcher {
 pub(super) struct Collection {
     pub(super) objects: BTreeMap<String, Arc<Stored>>,
     pub(super) history: VecDeque<Arc<Event>>,
-    /// What kind up to this version is compacted.
+    /// Events up to this version have been compacted.
     pub(super) compacted: u64,
     pub(super) watchers: BTreeMap<u64, Watcher>,
     pub(super) watchers_of_key: HashMap<String, BTreeMap<u64, Watcher>>,
@@ -30,7 +30,7 @@ impl Collection {
     pub(super) fn publish(&mut self, history: usize, event: Event) {
         let event = Arc::new(event);
         let send = |watchers: &mut BTreeMap<u64, Watcher>| {
-            // One that is too far behind is let go, as the original does.
+            // A watcher that falls too far behind is dropped, as in kube-apiserver.
             watchers.retain(|_, watcher| {
                 !watcher.scope.concerns(&event)
                     || watcher.events.try_send(Arc::clone(&event)).is_ok()
@@ -55,7 +55,7 @@ impl Collection {
         self.history.iter().skip(begin)
     }
 
-    /// What has changed since a version, as it was then.
+    /// Returns the objects that have changed since a version, in their state at that version.
     pub(super) fn at(
         &self,
         version: u64,
@@ -65,7 +65,7 @@ impl Collection {
                 oldest: self.compacted,
             });
         }
-        // The first change since then knows what was before.
+        // The first change after the version has the state before it.
         let changes = self.since(version).rev();
         Ok(changes
             .map(|event| (event.object.key.clone(), event.before.clone()))

@@ -1,4 +1,4 @@
-//! One change of an object, as watches see it.
+//! An event: one change of an object.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ pub(crate) enum EventKind {
 #[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) kind: EventKind,
-    /// The state after it; of a deletion, the last state with the version of the deletion.
+    /// The state after the change. For a deletion, the last state with the version of the deletion.
     pub(crate) object: Arc<Stored>,
-    /// The state before it.
+    /// The state before the change.
     pub(crate) before: Option<Arc<Stored>>,
 }

@@ -1,4 +1,4 @@
-//! Lists, in parts, of now or as they were.
+//! Paginated lists, at the current or an older version.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -8,17 +8,17 @@ use super::scope::Scope;
 use super::stored::Stored;
 use super::{Compacted, Store};
 
-/// A part of a list.
+/// One page of a list.
 pub(crate) struct Page {
     pub(crate) version: u64,
     pub(crate) objects: Vec<Arc<Stored>>,
-    /// The key to go on after, if there is more.
+    /// The key after which the next page starts. `None` for the last page.
     pub(crate) next: Option<String>,
-    /// How many there are after this page, where that is known.
+    /// The number of remaining objects, if it is known.
     pub(crate) remaining: Option<usize>,
 }
 
-/// Where a page begins and ends, and the version that it shows.
+/// The start, size and version of a page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PageRequest {
     pub(crate) after: Option<String>,
@@ -27,7 +27,7 @@ pub(crate) struct PageRequest {
 }
 
 impl Store {
-    /// A part of a list, as it was at `page_request.version` or is now.
+    /// Lists a page, at `page_request.version` or at the current version.
     pub(crate) fn list(
         &self,
         storage: &str,

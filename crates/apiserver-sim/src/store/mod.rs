@@ -1,6 +1,6 @@
-//! All objects, one sequence of versions, and what has kind to each kind of late.
+//! The object store: all objects, one sequence of versions, and the recent events of each resource.
 //!
-//! An object is written as bytes once for each version; lists, watches and reads send these.
+//! Each version of an object is encoded once. Lists, watches and reads send these bytes.
 
 mod collection;
 mod event;
@@ -30,21 +30,21 @@ struct Inner {
     collections: BTreeMap<&'static str, Collection>,
 }
 
-/// What a write rests on.
+/// The precondition of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
     Absent,
     Version(u64),
 }
 
-/// The object is not as it was expected.
+/// The precondition of a write does not hold.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Conflict;
 
-/// What kind since is compacted.
+/// The requested version has been compacted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Compacted {
-    /// The oldest version that could be gone on from.
+    /// The oldest version that can be requested.
     pub(super) oldest: u64,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// An empty one that remembers this many events of each kind.
+    /// Creates an empty store that keeps this many events of each resource.
     pub(super) fn new(history: usize) -> Store {
         Store {
             inner: Mutex::default(),
@@ -67,7 +67,7 @@ impl Store {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The newest version.
+    /// Returns the current version.
     pub(super) fn version(&self) -> u64 {
         self.lock().version
     }
@@ -81,7 +81,7 @@ impl Store {
             .cloned()
     }
 
-    /// Writes an object if it is as expected. A write that changes nothing is none.
+    /// Writes an object if the precondition holds. A write without a change keeps the version.
     pub(super) fn put(
         &self,
         storage: &'static str,
@@ -127,7 +127,7 @@ impl Store {
         Ok(stored)
     }
 
-    /// Removes an object if it is as expected; `last` is the state that watchers see.
+    /// Removes an object if the precondition holds. `last` is the state that watchers see.
     pub(super) fn remove(
         &self,
         storage: &'static str,
@@ -156,7 +156,7 @@ impl Store {
         Ok(object)
     }
 
-    /// Forgets what has kind until now, as a compaction does.
+    /// Compacts all events up to the current version.
     pub(super) fn compact(&self) {
         let mut inner = self.lock();
         let version = inner.version;

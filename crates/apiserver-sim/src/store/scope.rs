@@ -1,13 +1,13 @@
-//! What a list or a watch is about.
+//! The scope of a list or a watch.
 
 use super::super::selectors::Selector;
 use super::event::Event;
 use super::stored::Stored;
 
-/// A namespace, and what is selected in it.
+/// A namespace and a selector.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scope {
-    /// Empty for all.
+    /// Empty for all namespaces.
     pub(crate) namespace: String,
     pub(crate) selector: Selector,
 }
@@ -22,7 +22,7 @@ impl Scope {
         self.covers(&event.object) || event.before.as_deref().is_some_and(|old| self.covers(old))
     }
 
-    /// The only key that it can be about, if there is one.
+    /// Returns the key, if the scope has only one.
     pub(super) fn key(&self, namespaced: bool) -> Option<String> {
         let name = self.selector.name()?;
         match (namespaced, self.namespace.is_empty()) {

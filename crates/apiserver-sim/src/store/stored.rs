@@ -1,4 +1,4 @@
-//! One version of one object.
+//! A stored object at one version.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 use super::super::object;
 use super::super::selectors::Selector;
 
-/// One version of one object.
+/// A stored object at one version.
 #[derive(Debug)]
 pub(crate) struct Stored {
     /// `NAME`, or `NAMESPACE/NAME`.
     pub(crate) key: String,
     pub(crate) version: u64,
-    /// JSON without `kind` and `apiVersion`, which its readers may see differently.
+    /// JSON without `kind` and `apiVersion`, which depend on the requested resource.
     pub(crate) body: Bytes,
     labels: BTreeMap<String, String>,
     fields: Vec<(&'static str, String)>,
@@ -50,12 +50,12 @@ impl Stored {
         }
     }
 
-    /// The object, to be changed.
+    /// Decodes the object.
     pub(crate) fn object(&self) -> Map<String, Value> {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The same object with another version.
+    /// Returns the same object with another version.
     pub(crate) fn renumbered(&self, storage: &str, version: u64) -> Stored {
         Stored::new(storage, &self.key, version, self.object())
     }

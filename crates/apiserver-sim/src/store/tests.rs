@@ -33,7 +33,7 @@ fn a_list_goes_on_as_it_began() {
         (names(&first), first.remaining),
         (vec!["a".into(), "b".into()], Some(2))
     );
-    // Meanwhile one goes, one comes, one changes.
+    // Meanwhile one object is removed, one is added and one changes.
     store.remove("nodes", "c", 3, object("1")).unwrap();
     store
         .put("nodes", "bb", Expected::Absent, object("1"))

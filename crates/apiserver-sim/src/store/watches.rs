@@ -1,4 +1,4 @@
-//! Watches: where one begins, and how it ends.
+//! Start and end of watches.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use super::scope::Scope;
 use super::stored::Stored;
 use super::{Compacted, Store};
 
-/// Events that a watcher may be behind before it is let go.
+/// The maximum number of pending events before a watcher is dropped.
 const MAX_PENDING_EVENTS: usize = 16_384;
 
-/// Where a watch begins.
+/// The start of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum From {
-    /// With everything that is there now.
+    /// At the current version, with all existing objects.
     Now,
     /// After this version.
     Version(u64),
 }
 
-/// Whoever watches. Dropping it ends that.
+/// A watch in progress. It ends when dropped.
 pub(crate) struct Subscription {
     pub(crate) events: mpsc::Receiver<Arc<Event>>,
     store: Arc<Store>,
@@ -59,7 +59,7 @@ enum Place {
 }
 
 impl Store {
-    /// Begins a watch; the objects that are there, if they are wanted, and the version they show.
+    /// Starts a watch. Returns its version and, for [`From::Now`], the existing objects.
     pub(crate) fn watch(
         self: &Arc<Store>,
         storage: &'static str,
@@ -95,7 +95,7 @@ impl Store {
                     .since(version)
                     .filter(|event| scope.concerns(event))
                 {
-                    // More than fits is found out by the watcher, which is let go.
+                    // A full channel is detected by the watcher, which is dropped.
                     let _ = send.try_send(Arc::clone(event));
                 }
             }

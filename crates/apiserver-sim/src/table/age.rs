@@ -1,8 +1,8 @@
-//! How old something is, as kubectl says it.
+//! Ages in the format of kubectl.
 
 use jiff::Timestamp;
 
-/// The time since then, such as `5m`.
+/// Returns the time since then, such as `5m`.
 pub(super) fn since(time: &str) -> String {
     match time.parse::<Timestamp>() {
         Ok(time) => human(
@@ -14,7 +14,7 @@ pub(super) fn since(time: &str) -> String {
     }
 }
 
-/// `duration.HumanDuration` of apimachinery.
+/// Formats seconds as `duration.HumanDuration` of apimachinery does.
 pub(super) fn human(seconds: i64) -> String {
     const MINUTE: i64 = 60;
     const HOUR: i64 = 60 * MINUTE;

@@ -1,9 +1,9 @@
-//! Columns and cells, as the tables of all kinds share them.
+//! Columns and cells, shared by the tables of all kinds.
 
-/// Name and whether it is shown only with `-o wide`.
+/// The name, and true for a column that only `-o wide` shows.
 pub(super) type Column = (&'static str, bool);
 
-/// The first that is not empty.
+/// Returns the first text, or the second if the first is empty.
 pub(super) fn or<'a>(text: &'a str, other: &'a str) -> &'a str {
     if text.is_empty() { other } else { text }
 }

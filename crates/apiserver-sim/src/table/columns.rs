@@ -1,4 +1,4 @@
-//! What is shown of each kind, in columns.
+//! The columns of each kind.
 
 use serde_json::{Map, Value};
 
@@ -52,7 +52,7 @@ pub(super) fn columns(resource: &Resource) -> &'static [Column] {
     }
 }
 
-/// The row of an object.
+/// Returns the row of an object.
 pub(super) fn cells(resource: &Resource, name: &str, object: &Map<String, Value>) -> Vec<Value> {
     let created = text(object, &["metadata", "creationTimestamp"]);
     let age = since(created);

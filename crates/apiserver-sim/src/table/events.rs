@@ -1,4 +1,4 @@
-//! The row of an event.
+//! Table rows of Events.
 
 use serde_json::{Map, Value};
 

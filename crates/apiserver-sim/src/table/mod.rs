@@ -1,4 +1,4 @@
-//! Tables, as kubectl shows them (`pkg/printers/internalversion`).
+//! Tables for kubectl (`pkg/printers/internalversion`).
 
 mod age;
 mod cell;
@@ -16,7 +16,7 @@ use super::encoding;
 use super::resources::Resource;
 use super::store::{Page, Stored};
 
-/// What of the object stands beside its row.
+/// The part of the object that is included in its row (`includeObject`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Included {
     None,
@@ -77,14 +77,14 @@ fn version_of(stored: &Stored) -> Value {
     json!({"resourceVersion": stored.version.to_string()})
 }
 
-/// The table of one object.
+/// Renders the table of one object.
 pub(super) fn of_one(call: &Call, stored: &Stored) -> Value {
     let resource = call.path.resource;
     let row = row(resource, stored, Included::parse(call));
     table(resource, &version_of(stored), &[row], true)
 }
 
-/// The table of a list.
+/// Renders the table of a list.
 pub(super) fn of_page(call: &Call, page: &Page, next: Option<String>) -> Value {
     let resource = call.path.resource;
     let included = Included::parse(call);
@@ -96,7 +96,7 @@ pub(super) fn of_page(call: &Call, page: &Page, next: Option<String>) -> Value {
     table(resource, &encoding::list_metadata(page, next), &rows, true)
 }
 
-/// The table of an event of a watch; only the first says what the columns are.
+/// Renders the table of a watch event. Only the first one has column definitions.
 pub(super) fn of_event(
     resource: &Resource,
     stored: &Stored,
@@ -107,21 +107,21 @@ pub(super) fn of_event(
     table(resource, &version_of(stored), &[row], with_columns)
 }
 
-/// A bookmark among tables.
+/// Renders a bookmark in table format.
 pub(super) fn bookmark(mut object: Map<String, Value>) -> Value {
     object.insert("kind".into(), "Table".into());
     object.insert("apiVersion".into(), "meta.k8s.io/v1".into());
     Value::Object(object)
 }
 
-/// An object of which only the metadata is shown.
+/// Renders an object as `PartialObjectMetadata`.
 pub(super) fn metadata_of(stored: &Stored) -> Value {
     let mut object = stored.object();
     object.retain(|key, _| key == "metadata");
     named_metadata(object)
 }
 
-/// The kind of what shows only metadata.
+/// Sets the kind `PartialObjectMetadata`.
 pub(super) fn named_metadata(mut object: Map<String, Value>) -> Value {
     object.insert("kind".into(), "PartialObjectMetadata".into());
     object.insert("apiVersion".into(), "meta.k8s.io/v1".into());

@@ -1,4 +1,4 @@
-//! The row of a Node.
+//! Table rows of Nodes.
 
 use serde_json::{Map, Value};
 

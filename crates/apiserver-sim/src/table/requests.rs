@@ -1,4 +1,4 @@
-//! The row of a certificate signing request.
+//! Table rows of CertificateSigningRequests.
 
 use serde_json::{Map, Value};
 
