@@ -1,4 +1,4 @@
-//! What one judgment costs: a request is read and judged, with so many Nodes in the evidence.
+//! Benchmark of one judgment: a request is decoded and judged, for several numbers of Nodes.
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -19,7 +19,7 @@ fn main() {
     divan::main();
 }
 
-/// What is asked, how the forge says it, and what must come of it.
+/// The requests: the name, the recipe of the forge, and the expected decision.
 const SHAPES: [(&str, &str, Decision); 11] = [
     ("genuine P-256", "{}", Decision::Approve),
     ("genuine P-384", "{key: p384}", Decision::Approve),
@@ -89,7 +89,7 @@ fn now() -> Timestamp {
     Timestamp::from_second(1_800_000_000).expect("a time")
 }
 
-/// Made once for each size: 15,000 Nodes take longer than many judgments.
+/// Creates the evidence once for each size: 15,000 Nodes take longer than many judgments.
 fn evidence(nodes: usize) -> &'static Evidence {
     static MADE: Mutex<BTreeMap<usize, &'static Evidence>> = Mutex::new(BTreeMap::new());
     let mut made = MADE.lock().expect("not poisoned");

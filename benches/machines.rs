@@ -1,9 +1,11 @@
-//! What Machines cost: start and memory of csr-warden on a real control plane with many Nodes, by the
-//! default policy and by that for Cluster API with a Machine for each Node, in turn.
+//! Benchmark of the cost of Machines: start time and memory of csr-warden with many Nodes.
+//!
+//! It runs on a real control plane, in turn with the default policy and with the policy for Cluster
+//! API and a Machine for each Node.
 //!
 //!     cargo bench --bench machines
 //!
-//! Nothing is asserted: this is for reading.
+//! Nothing is asserted. The figures are for the reader.
 
 #![allow(missing_docs, unreachable_pub, dead_code)]
 
@@ -26,7 +28,7 @@ use serde_json::{Value, json};
 /// The program under test, built with the same profile.
 const BINARY: &str = env!("CARGO_BIN_EXE_csr-warden");
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// Requests of a client that prepares something.
+/// The maximum number of concurrent requests of a client.
 const CONCURRENCY: usize = 32;
 const MACHINES: &str = "/apis/cluster.x-k8s.io/v1beta2/machines";
 const RBAC_MANIFESTS: &str = concat!(
@@ -36,20 +38,20 @@ const RBAC_MANIFESTS: &str = concat!(
 
 #[derive(Debug, Clone, Parser)]
 struct Flags {
-    /// How many Nodes and Machines there are
+    /// Number of Nodes and of Machines
     #[arg(long, default_value_t = 5000)]
     nodes: usize,
-    /// How often each is started
+    /// Number of starts with each policy
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// `cargo bench` says so
+    /// Set by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    // `cargo test --benches` only wants to know that it can be built.
+    // `cargo test --benches` only checks that it can be built.
     if !flags.bench {
         say("run it with `cargo bench --bench machines`");
         return ExitCode::SUCCESS;
@@ -95,7 +97,7 @@ async fn measure(flags: &Flags, assets: &Assets) -> Result<()> {
     Ok(())
 }
 
-/// Seconds that the API server takes to list all Machines, which nobody parses.
+/// Returns the seconds that the API server takes to list all Machines, which are not parsed.
 async fn listed(cluster: &Cluster) -> Result<f64> {
     let begun = Instant::now();
     let request = http::Request::get(MACHINES).body(Vec::new())?;
@@ -103,7 +105,7 @@ async fn listed(cluster: &Cluster) -> Result<f64> {
     Ok(begun.elapsed().as_secs_f64())
 }
 
-/// Seconds until it is ready, and the most memory by then, in MiB.
+/// Returns the seconds until the daemon is ready, and its peak memory by then in MiB.
 async fn started(installation: &Installation, policy: &str) -> Result<(f64, f64)> {
     let begun = Instant::now();
     let mut daemon = installation.start(policy, &["--policy", policy])?;

@@ -3,8 +3,8 @@
 //!     cargo bench --bench scale
 //!     cargo bench --bench scale -- --nodes 1000,5000,15000 --write
 //!
-//! Nothing is asserted: this is for reading. Without a signer (the default) only the approver is
-//! measured; `--signer` lets the controller-manager sign meanwhile.
+//! Nothing is asserted. The figures are for the reader. Without a signer (the default) only the
+//! approver is measured. With `--signer`, the controller-manager signs at the same time.
 
 #![allow(missing_docs, unreachable_pub, dead_code)]
 
@@ -26,29 +26,29 @@ const OUTPUT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../performance.txt")
 
 #[derive(Debug, Clone, Parser)]
 struct Flags {
-    /// How many Nodes there are, one column each
+    /// Numbers of Nodes, one column each
     #[arg(long, default_value = "2000")]
     nodes: String,
-    /// How often each approver has a backlog of its own
+    /// Number of backlogs for each approver
     #[arg(long, default_value = "2")]
     rounds: String,
-    /// The program that is measured, if not the one that this is built with
+    /// Program to measure, instead of the one of this profile
     #[arg(long, value_name = "FILE")]
     daemon: Option<PathBuf>,
-    /// Lets the controller-manager sign while requests are approved
+    /// Let the controller-manager sign while requests are approved
     #[arg(long)]
     signer: bool,
     /// Also measure the judge alone, and write all figures to target/performance.txt
     #[arg(long)]
     write: bool,
-    /// `cargo bench` says so
+    /// Set by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    // `cargo test --benches` only wants to know that it can be built.
+    // `cargo test --benches` only checks that it can be built.
     if !flags.bench {
         say("run it with `cargo bench --bench scale`\n");
         return ExitCode::SUCCESS;
@@ -99,7 +99,7 @@ async fn measure(flags: &Flags, assets: &Assets) -> Result<()> {
     Ok(())
 }
 
-/// What `csr-warden bench` prints.
+/// Returns the output of `csr-warden bench`.
 fn bench(args: &[&OsStr]) -> Result<String> {
     let output = Command::new(BINARY)
         .arg("bench")
@@ -111,7 +111,7 @@ fn bench(args: &[&OsStr]) -> Result<String> {
 }
 
 fn write(whole_way: &str, judge: &str) -> Result<()> {
-    // The server's URL has a port that differs in each run.
+    // The port in the server's URL differs in each run.
     let (_, whole_way) = whole_way.split_once(' ').context("no server")?;
     let processors = std::thread::available_parallelism()?;
     let text = format!("kube-apiserver {whole_way}\n{judge}\nprocessors: {processors}\n");

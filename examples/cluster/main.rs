@@ -1,10 +1,11 @@
-//! A real control plane on this machine, csr-warden installed on it, kubelets that ask for their
-//! serving certificates, and attackers who ask for those of others:
+//! A real control plane on this machine, with csr-warden, kubelets and attackers.
+//!
+//! The kubelets request their serving certificates, and the attackers request those of others:
 //!
 //!     cargo run --release --example cluster
 //!
-//! Needs Go, which builds the control plane from source the first time. Nothing outside of the
-//! loopback address and one temporary directory is touched, and all of it is gone in the end.
+//! Needs Go, which builds the control plane from source the first time. It uses only the loopback
+//! address and one temporary directory, and removes everything at the end.
 
 #![allow(missing_docs, unreachable_pub)]
 
@@ -38,18 +39,18 @@ use tokio::task::JoinSet;
 #[derive(Debug, Parser)]
 #[command(name = "cluster")]
 struct Flags {
-    /// How many kubelets ask
+    /// Number of kubelets
     #[arg(long, default_value_t = 20, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=5000))]
     nodes: u16,
-    /// How many forged requests are made
+    /// Number of forged requests
     #[arg(long, default_value_t = 6, value_name = "N",
           value_parser = clap::value_parser!(u16).range(0..=1000))]
     attackers: u16,
-    /// End after the summary; the exit code is 1 if a node was not served or a forgery approved
+    /// End after the summary, with exit code 1 if a node was not served or a forgery was approved
     #[arg(long)]
     once: bool,
-    /// Run this csr-warden instead of the one of the example's own profile
+    /// Program to run as csr-warden, instead of the one of the example's profile
     #[arg(long, value_name = "FILE")]
     daemon: Option<PathBuf>,
 }
@@ -57,7 +58,7 @@ struct Flags {
 fn main() -> ExitCode {
     let flags = Flags::parse();
     run(&flags).unwrap_or_else(|error| {
-        // If nothing can be written, the exit code still says it.
+        // If writing fails, the exit code still reports the error.
         let _ = writeln!(std::io::stderr(), "cluster: {error:#}");
         ExitCode::from(2)
     })
@@ -70,7 +71,7 @@ fn run(flags: &Flags) -> Result<ExitCode> {
         None => daemon_binary()?,
     };
     let screen = Screen::new();
-    // Whatever ends the story, its processes and files go with it.
+    // All processes and files are removed, even after an error.
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -97,7 +98,7 @@ fn run(flags: &Flags) -> Result<ExitCode> {
     })
 }
 
-/// What goes on running after the summary. Dropping it ends and removes all of it.
+/// The processes that keep running after the summary. They are stopped when dropped.
 struct RunningCluster {
     good: bool,
     // In the order of dropping: clients before the cluster.
@@ -171,7 +172,7 @@ async fn run_cluster(
     })
 }
 
-/// Tells of each node that is served, until all are or time is up.
+/// Prints each node that is served, until all are or the deadline has passed.
 async fn watch(screen: Screen, fleet: &mut Fleet, deadline: Duration) -> Result<()> {
     let mut missing = fleet.names().len();
     let lines = fleet.process().stdout.clone();
@@ -197,7 +198,7 @@ async fn watch(screen: Screen, fleet: &mut Fleet, deadline: Duration) -> Result<
     fleet.process().must_run()
 }
 
-/// What the control plane and the fleet have: the fleet's first node is the victim.
+/// Returns the targets of the attackers. The victim is the fleet's first node.
 fn targets() -> Targets {
     Targets {
         service: Ipv4Addr::new(10, 96, 0, 1),
@@ -229,14 +230,14 @@ fn print_outcome(screen: Screen, forgery: &Forgery, fate: &AttackOutcome) {
     screen.event_with(&says, &details);
 }
 
-/// Says how it went, and whether it went well.
+/// Prints the summary. Returns true if all nodes were served and all forgeries rejected.
 async fn summary(
     screen: Screen,
     cluster: &Cluster,
     fleet: &Fleet,
     fates: &[AttackOutcome],
 ) -> Result<bool> {
-    // The API server has the last word on what was approved, however it came about.
+    // The requests on the API server are authoritative.
     let requests: Api<CertificateSigningRequest> = Api::all(cluster.admin());
     let requests = requests.list(&ListParams::default()).await?.items;
     let approved_forgeries = requests.iter().filter(|request| {
@@ -285,7 +286,7 @@ async fn summary(
     Ok(waiting.is_empty() && approved_forgeries == 0 && !approved_fates)
 }
 
-/// What to try next. Paths are not broken, so that they can be copied.
+/// Prints commands to try. Paths are not wrapped, so that they can be copied.
 fn print_next_steps(screen: Screen, cluster: &Cluster, assets: &Assets, daemon: &str) {
     screen.line("\nIt goes on running. In another terminal:\n");
     screen.line(&format!(
@@ -300,7 +301,8 @@ fn print_next_steps(screen: Screen, cluster: &Cluster, assets: &Assets, daemon: 
     screen.line("Ctrl-C ends it.");
 }
 
-/// `csr-warden` of the profile that this example is of; Cargo does not build it for an example.
+/// Returns the path of `csr-warden` in the profile of this example. Cargo does not build it for an
+/// example.
 fn daemon_binary() -> Result<PathBuf> {
     let example = std::env::current_exe().context("cannot find the example's own file")?;
     let profile = example
@@ -308,13 +310,13 @@ fn daemon_binary() -> Result<PathBuf> {
         .and_then(Path::parent)
         .context("the example is not where Cargo puts examples")?;
     let binary = profile.join("csr-warden");
-    // Run by Cargo, it is built as the example was: an old one would show old behaviour.
+    // If run by Cargo, build it now. An old program would show old behavior.
     let cargo = std::env::var_os("CARGO");
     if binary.is_file() && cargo.is_none() {
         return Ok(binary);
     }
     let mut build = Command::new(cargo.unwrap_or_else(|| "cargo".into()));
-    // With the example, so that both have the same features of dependencies and these are built once.
+    // Built with the example, so that dependencies have the same features and are built once.
     build
         .args(["build", "--quiet", "--bin", "csr-warden"])
         .args(["--example", "cluster", "--target-dir"])

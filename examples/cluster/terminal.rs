@@ -1,13 +1,13 @@
-//! What the person at the terminal sees, at most 80 columns wide where words allow it.
+//! Terminal output, wrapped at 80 columns where possible.
 
 use std::io::Write as _;
 use std::time::Instant;
 
 const WIDTH: usize = 80;
-/// Where the text begins that follows the time.
+/// The indentation of text after the time.
 const INDENT: &str = "            ";
 
-/// The terminal, with the time at which the story began. Copies share both.
+/// The terminal output with its start time. Copies share both.
 #[derive(Clone, Copy)]
 pub struct Screen {
     begun: Instant,
@@ -20,19 +20,19 @@ impl Screen {
         }
     }
 
-    /// One line as it is.
+    /// Prints a line as it is.
     pub fn line(self, text: &str) {
-        // Nobody can be told when nobody reads.
+        // There is no reader to report an error to.
         let _ = writeln!(std::io::stdout().lock(), "{text}");
     }
 
-    /// Something that has just happened.
+    /// Prints an event with the time.
     pub fn event(self, text: &str) {
         let first = format!("{:>8.3} s  ", self.begun.elapsed().as_secs_f64());
         self.line(&wrap(text, &first, INDENT));
     }
 
-    /// Something that has just happened, and what there is to say of it, as one piece.
+    /// Prints an event with the time, followed by details.
     pub fn event_with(self, text: &str, details: &[String]) {
         let first = format!("{:>8.3} s  ", self.begun.elapsed().as_secs_f64());
         let mut lines = vec![wrap(text, &first, INDENT)];

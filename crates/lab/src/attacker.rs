@@ -1,5 +1,5 @@
-//! Stolen kubelet credentials: each attacker is a real node user with a Node of its own, and asks
-//! for a certificate that no kubelet should have.
+//! Attackers with stolen kubelet credentials. Each one is a node user with a Node of its own, and
+//! requests a certificate that no kubelet should have.
 
 use std::time::{Duration, Instant};
 
@@ -19,30 +19,30 @@ use tokio::time::{sleep, timeout};
 use super::forgery::Forgery;
 use super::kubelet;
 
-/// How long a forgery is watched before it counts as left waiting.
+/// The time to wait for a decision before a forged request counts as pending.
 const DECISION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What became of a forgery.
+/// The outcome of a forged request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttackOutcome {
-    /// It has the condition Denied.
+    /// The request was denied.
     Denied {
-        /// The condition's reason.
+        /// The reason of the condition Denied.
         code: String,
-        /// What the condition's message says was found.
+        /// The part of the condition's message after the name of the policy.
         detail: String,
-        /// From asking to the condition.
+        /// The time from the request to the condition.
         after: Duration,
     },
-    /// It has the condition Approved, or a certificate: this must not be.
+    /// The request was approved or has a certificate, which must never happen.
     Approved,
-    /// Nobody said anything; without an approval there is no certificate.
+    /// No decision was made, so there is no certificate.
     Pending,
-    /// The API server did not take it.
+    /// The API server rejected the request.
     Refused(String),
 }
 
-/// Waits until the victim is approved: whoever claims its address before keeps both waiting.
+/// Waits until the victim is approved. An earlier claim of its address would make both wait.
 pub async fn wait_for_victim_approval(client: &Client, forgery: &Forgery) -> Result<()> {
     if !forgery.kind.has_victim() {
         return Ok(());
@@ -61,8 +61,8 @@ pub async fn wait_for_victim_approval(client: &Client, forgery: &Forgery) -> Res
     Ok(())
 }
 
-/// Waits until the victim's Node is there and older than a Node made now would be: creation times
-/// are whole seconds.
+/// Waits until the victim's Node is older than a new Node would be. Creation times are whole
+/// seconds.
 pub async fn wait_for_victim(client: &Client, forgery: &Forgery) -> Result<()> {
     if !forgery.kind.has_victim() {
         return Ok(());
@@ -80,8 +80,8 @@ pub async fn wait_for_victim(client: &Client, forgery: &Forgery) -> Result<()> {
     Ok(())
 }
 
-/// Makes its Node, posts the request and waits for what comes of it. The client has the credential
-/// of the attacker's node.
+/// Creates the attacker's Node, posts the request and waits for its outcome. The client has the
+/// credential of the attacker's node.
 pub async fn attack(client: &Client, forgery: &Forgery) -> Result<AttackOutcome> {
     kubelet::register(client, &forgery.node, &forgery.claims(), &[]).await?;
     let pem = forgery.template().pem(&KeyPair::generate()?)?;
@@ -105,7 +105,7 @@ pub async fn attack(client: &Client, forgery: &Forgery) -> Result<AttackOutcome>
     }
 }
 
-/// What a request's conditions say became of it; `None` as long as nobody said anything.
+/// Returns the outcome by the conditions of a request, `None` before a decision.
 pub fn outcome(request: &CertificateSigningRequest, after: Duration) -> Option<AttackOutcome> {
     let status = request.status.as_ref()?;
     let conditions = || status.conditions.iter().flatten();
@@ -114,7 +114,7 @@ pub fn outcome(request: &CertificateSigningRequest, after: Duration) -> Option<A
     }
     let denied = conditions().find(|condition| condition.type_ == "Denied")?;
     let message = denied.message.as_deref().unwrap_or_default();
-    // What stands before says only which policy it was.
+    // The text before names the policy.
     let detail = message
         .split_once("): ")
         .map_or(message, |(_, detail)| detail);

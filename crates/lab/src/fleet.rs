@@ -1,4 +1,4 @@
-//! Many kubelets in one process.
+//! A fleet of simulated kubelets in one process.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -13,35 +13,35 @@ use tokio::time::sleep;
 
 use super::kubelet::{Kubelet, Outcome, Served};
 
-/// Kubelets that hold a connection at the same time: two open files each, as the API server is in
-/// this process too, and most shells allow 1,024.
+/// The maximum number of kubelets with an open connection. Each needs two open files, as the API
+/// server is in the same process. Most shells allow 1,024.
 const MAX_CONCURRENT: usize = 200;
-/// The pauses between tries: doubled from the first to the last (client-go's
+/// The minimum and maximum delay between attempts. It doubles after each attempt (client-go's
 /// `util/certificate/certificate_manager.go`).
 const MIN_BACKOFF: Duration = Duration::from_secs(2);
 const MAX_BACKOFF: Duration = Duration::from_secs(32);
 
-/// What happens to a kubelet.
+/// An event of a kubelet.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// It has its certificate; this was the first, or a renewal.
+    /// It has got its first certificate or a renewed one.
     Served {
-        /// Its name.
+        /// The node name.
         node: String,
         /// The certificate.
         served: Served,
     },
-    /// A try has failed, and there will be another.
+    /// An attempt has failed and will be retried.
     Unserved {
-        /// Its name.
+        /// The node name.
         node: String,
-        /// What came in the way.
+        /// The reason.
         why: String,
     },
 }
 
-/// Runs kubelets until the future is dropped: each starts after its delay, gets its certificate
-/// and renews it when due.
+/// Runs kubelets until the future is dropped. Each starts after its delay, gets its certificate and
+/// renews it when due.
 pub async fn run(kubelets: Vec<(Duration, Kubelet)>, events: mpsc::UnboundedSender<Event>) {
     let slots = Arc::new(Semaphore::new(MAX_CONCURRENT));
     let mut running = JoinSet::new();
@@ -66,12 +66,12 @@ fn retry_backoff() -> ExponentialBuilder {
 
 async fn run_kubelet(kubelet: &Kubelet, slots: &Semaphore, events: &mpsc::UnboundedSender<Event>) {
     let node = || kubelet.name.clone();
-    // Whoever listened is gone when the demonstration is over: nothing is lost then.
+    // The receiver is dropped at the end of the demonstration, when no event matters.
     let tell = |event: Event| drop(events.send(event));
     let mut backoff = retry_backoff().build();
     let mut registered = false;
     loop {
-        // It is never closed, so there is always a place some time.
+        // The semaphore is never closed.
         let Ok(place) = slots.acquire().await else {
             return;
         };
@@ -104,7 +104,7 @@ async fn attempt(kubelet: &Kubelet, registered: &mut bool) -> Result<Outcome> {
     kubelet.ask(&client).await
 }
 
-/// Waits until a certificate is due to be renewed: at 70 to 90 % of its life.
+/// Waits until a certificate is due for renewal: at 70 to 90 % of its lifetime.
 async fn until_renewal(served: &Served) {
     let (begins, ends) = served.valid;
     let life = Duration::try_from(ends.duration_since(begins)).unwrap_or_default();
@@ -113,12 +113,12 @@ async fn until_renewal(served: &Served) {
     sleep(due.saturating_sub(lived.unwrap_or_default())).await;
 }
 
-/// The name of kubelet number `index`, from 1.
+/// Returns the name of kubelet `index`, which starts at 1.
 pub fn name(index: usize) -> String {
     format!("node-{index}")
 }
 
-/// The address of kubelet number `index`: 10.128.0.2 and on.
+/// Returns the address of kubelet `index`, from 10.128.0.2.
 pub fn address(index: usize) -> IpAddr {
     let first = Ipv4Addr::new(10, 128, 0, 1).to_bits();
     let index = u32::try_from(index).unwrap_or_default();

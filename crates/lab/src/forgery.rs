@@ -1,37 +1,37 @@
-//! What attackers with a stolen kubelet credential ask for.
+//! Forged requests of attackers with a stolen kubelet credential.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::random::SeededRng;
 use super::request::{Extra, Template};
 
-/// What there is to be attacked.
+/// The targets of attackers.
 #[derive(Clone, Debug)]
 pub struct Targets {
     /// The address of the Service `kubernetes`.
     pub service: Ipv4Addr,
-    /// An address that the API server is reached by.
+    /// The address of the API server.
     pub api_server: IpAddr,
-    /// Nodes with their addresses.
+    /// Names and addresses of other nodes.
     pub victims: Vec<(String, IpAddr)>,
 }
 
-/// One kind of forgery.
+/// A kind of forgery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForgeryKind {
     /// The address of the Service `kubernetes`.
     ServiceAddress,
     /// The name of the Service `kubernetes`, in upper and lower case.
     ServiceName,
-    /// Another node's address, written into the own Node first.
+    /// Another node's address, which the attacker writes into its own Node first.
     AddressOfAnotherNode,
-    /// A usage that lets a certificate log in.
+    /// The usage `client auth`.
     ClientAuth,
-    /// A list of extensions behind the list that others look at.
+    /// A second list of extensions behind the first.
     SecondExtensions,
-    /// The address that the API server is reached by.
+    /// The address of the API server.
     ApiServerAddress,
-    /// To be a certificate authority.
+    /// A certificate authority.
     Authority,
     /// Another node's name.
     NameOfAnotherNode,
@@ -39,15 +39,15 @@ pub enum ForgeryKind {
     Metadata,
     /// Two common names.
     TwoCommonNames,
-    /// The Service's address, written as IPv6.
+    /// The address of the Service `kubernetes`, as an IPv4-mapped IPv6 address.
     MappedAddress,
-    /// A wildcard.
+    /// A wildcard DNS name.
     Wildcard,
-    /// A second request behind the first.
+    /// A second PEM block behind the request.
     SecondBlock,
     /// A URI.
     Uri,
-    /// A subject that no kubelet has.
+    /// A subject with an organizational unit.
     Unit,
     /// `localhost`.
     Localhost,
@@ -59,7 +59,7 @@ const WILDCARD: &str = "*.example.org";
 const URI: &str = "spiffe://cluster.local/ns/kube-system/sa/admin";
 
 impl ForgeryKind {
-    /// All of them, those that teach most first.
+    /// All kinds, the most instructive first.
     pub const ALL: [ForgeryKind; 16] = [
         ForgeryKind::ServiceAddress,
         ForgeryKind::AddressOfAnotherNode,
@@ -79,14 +79,14 @@ impl ForgeryKind {
         ForgeryKind::Localhost,
     ];
 
-    /// So many of them: each once in an arbitrary order before any comes again.
+    /// Returns `count` kinds in random order. None is repeated before all have been used.
     pub fn some(count: usize, rng: &mut SeededRng) -> Vec<ForgeryKind> {
         let mut all = ForgeryKind::ALL;
         rng.shuffle(&mut all);
         all.into_iter().cycle().take(count).collect()
     }
 
-    /// Whether it needs a victim that is older than the attacker.
+    /// Returns true if the forgery needs a victim that is older than the attacker.
     pub fn has_victim(self) -> bool {
         matches!(
             self,
@@ -95,23 +95,23 @@ impl ForgeryKind {
     }
 }
 
-/// What one attacker does.
+/// One attacker and its request.
 #[derive(Clone, Debug)]
 pub struct Forgery {
-    /// How.
+    /// The kind of forgery.
     pub kind: ForgeryKind,
     /// The attacker's node.
     pub node: String,
     /// The attacker's own address.
     pub own: IpAddr,
-    /// Who is attacked, where it is a node.
+    /// Name and address of the node that is attacked.
     pub victim: (String, IpAddr),
     service: Ipv4Addr,
     api_server: IpAddr,
 }
 
 impl Forgery {
-    /// A forgery in these targets; the rng say who the victim is.
+    /// Creates a forgery. The victim is chosen at random.
     pub fn new(
         kind: ForgeryKind,
         (node, own): (String, IpAddr),
@@ -124,14 +124,14 @@ impl Forgery {
             kind,
             node,
             own,
-            // Where there is none, nobody's name and address.
+            // A name and an address that no node has.
             victim: victim.unwrap_or_else(|| ("node-0".into(), Ipv4Addr::new(10, 0, 0, 0).into())),
             service: targets.service,
             api_server: targets.api_server,
         }
     }
 
-    /// What is done, after "rogue-1".
+    /// Describes the request, as in "rogue-1 asks for localhost" after the node name.
     pub fn description(&self) -> String {
         let Forgery {
             victim: (name, address),
@@ -170,7 +170,7 @@ impl Forgery {
         }
     }
 
-    /// What it is for.
+    /// Describes the purpose of the attack.
     pub fn purpose(&self) -> &'static str {
         match self.kind {
             ForgeryKind::ServiceAddress | ForgeryKind::ServiceName | ForgeryKind::MappedAddress => {
@@ -195,11 +195,11 @@ impl Forgery {
         }
     }
 
-    /// The addresses in its own Node's status.
+    /// Returns the addresses in the attacker's own Node.
     pub fn claims(&self) -> Vec<IpAddr> {
         match self.kind {
             ForgeryKind::AddressOfAnotherNode => vec![self.own, self.victim.1],
-            // A kubelet may write any address into its own Node, so it does.
+            // A kubelet may write any address into its own Node.
             ForgeryKind::ServiceAddress => vec![self.own, self.service.into()],
             ForgeryKind::ApiServerAddress => vec![self.own, self.api_server],
             ForgeryKind::Metadata => vec![self.own, METADATA],
@@ -218,7 +218,7 @@ impl Forgery {
         }
     }
 
-    /// The request.
+    /// Returns the template of the request.
     pub fn template(&self) -> Template {
         let mut template =
             Template::genuine(&self.node, std::slice::from_ref(&self.node), &self.claims());
@@ -248,7 +248,7 @@ impl Forgery {
         template
     }
 
-    /// The usages that are asked for.
+    /// Returns the requested usages.
     pub fn usages(&self) -> &'static [&'static str] {
         if self.kind == ForgeryKind::ClientAuth {
             &["digital signature", "server auth", "client auth"]
@@ -279,7 +279,7 @@ mod tests {
         }
     }
 
-    /// What comes of a request by node-1, whose Node has these addresses besides its own.
+    /// Judges a request of node-1, whose Node has these additional addresses.
     fn judged(template: &Template, usages: &[&str], claims: &[IpAddr]) -> Judgment {
         let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
         let mut evidence = judge_fixtures::evidence(3, now).unwrap();

@@ -1,5 +1,5 @@
-//! What a daemon knows of a cluster of simulated kubelets, without the cluster: for measuring and
-//! testing the judge alone.
+//! Evidence of a cluster of simulated kubelets, for measuring and testing the judge without a
+//! cluster.
 
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +12,8 @@ use judge::evidence::{Evidence, Fact, IdentityKind, Node, NodeAddress, Protectio
 /// The address of the Service `kubernetes`.
 pub const SERVICE: &str = "10.96.0.1";
 
-/// The evidence of a cluster with so many nodes. Number 1 came last: it is the one that asks.
+/// Creates the evidence of a cluster with this many nodes. Node 1 is the youngest and the
+/// requestor.
 pub fn evidence(nodes: usize, now: Timestamp) -> Result<Evidence> {
     let ago = |minutes: i64| now - SignedDuration::from_mins(minutes);
     let mut evidence = Evidence::default();
@@ -59,7 +60,7 @@ pub fn evidence(nodes: usize, now: Timestamp) -> Result<Evidence> {
     Ok(evidence)
 }
 
-/// The API object of a request by this node, but for the request itself.
+/// Creates the API object of a request by this node, without the PEM.
 pub fn object(node: &str, usages: &[&str], now: Timestamp) -> CsrObject {
     let texts = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
     CsrObject {

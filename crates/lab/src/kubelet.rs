@@ -1,4 +1,4 @@
-//! A kubelet, as far as the API server sees of it: it makes its Node, asks for its serving
+//! A simulated kubelet, as the API server sees it. It creates its Node, requests its serving
 //! certificate and waits for it.
 
 use std::net::IpAddr;
@@ -22,48 +22,48 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::request::Template;
 use judge::csr::KUBELET_SERVING_SIGNER;
 
-/// How long a kubelet waits for one certificate (`certificateWaitTimeout` in client-go's
+/// The time that a kubelet waits for a certificate (`certificateWaitTimeout` in client-go's
 /// `util/certificate/certificate_manager.go`).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15 * 60);
-/// How long an API server may be silent, except in a watch.
+/// The time after which a connection without data is closed, except for a watch.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One kubelet.
+/// A kubelet.
 #[derive(Clone, Debug)]
 pub struct Kubelet {
     /// The name of its Node.
     pub name: String,
     /// Its InternalIPs.
     pub ips: Vec<IpAddr>,
-    /// Where the API server is, and its client certificate.
+    /// The address of the API server, and the client certificate.
     pub config: Config,
     /// Labels of its Node.
     pub labels: Vec<(String, String)>,
 }
 
-/// A serving certificate that a kubelet got.
+/// An issued serving certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served {
     /// The request that it was issued for.
     pub request: String,
-    /// From asking to having it.
+    /// The time from the request to the certificate.
     pub after: Duration,
-    /// When it begins and ends.
+    /// The times of its validity: not before and not after.
     pub valid: (Timestamp, Timestamp),
 }
 
-/// How one try ended.
+/// The outcome of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It has a certificate.
+    /// The kubelet has a certificate.
     Served(Served),
-    /// It has none; this is why.
+    /// The kubelet has no certificate, for this reason.
     Unserved(String),
 }
 
 impl Kubelet {
-    /// A client with this kubelet's credential. Thousands of kubelets hold one only while they
-    /// need it: each is a connection.
+    /// Connects with this kubelet's credential. Thousands of kubelets hold a connection only while
+    /// they need one.
     pub fn connect(&self) -> Result<Client> {
         let mut config = self.config.clone();
         config.default_retry = false;
@@ -72,12 +72,12 @@ impl Kubelet {
         Ok(Client::try_from(config)?)
     }
 
-    /// Makes its Node, with the addresses that it has.
+    /// Creates the Node with its addresses.
     pub async fn register(&self, client: &Client) -> Result<()> {
         register(client, &self.name, &self.ips, &self.labels).await
     }
 
-    /// Asks once, with a new key, and waits for what comes of it.
+    /// Requests a certificate once, with a new key, and waits for the outcome.
     pub async fn ask(&self, client: &Client) -> Result<Outcome> {
         let key = KeyPair::generate()?;
         let template = Template::genuine(&self.name, std::slice::from_ref(&self.name), &self.ips);
@@ -111,8 +111,8 @@ impl Kubelet {
     }
 }
 
-/// Makes a Node with these InternalIPs, as a kubelet does. One that is there already is its own, of a
-/// try whose answer was lost.
+/// Creates a Node with these InternalIPs. An existing Node is its own, from an attempt whose
+/// response was lost.
 pub(super) async fn register(
     client: &Client,
     name: &str,
@@ -182,7 +182,8 @@ pub(super) fn requests(client: &Client) -> Api<CertificateSigningRequest> {
     Api::all(client.clone())
 }
 
-/// Whether the kubelet can stop waiting: with a certificate, after a refusal, or for nothing.
+/// Returns true if the kubelet can stop waiting: the request has a certificate, was rejected, or is
+/// gone.
 fn is_settled(request: Option<&CertificateSigningRequest>) -> bool {
     let Some(request) = request else { return true };
     let Some(status) = &request.status else {
@@ -193,7 +194,7 @@ fn is_settled(request: Option<&CertificateSigningRequest>) -> bool {
     status.certificate.is_some() || conditions.any(|condition| refused(&condition.type_))
 }
 
-/// When the certificate begins and ends; an error if it is not for this key.
+/// Returns the validity of the certificate. It is an error if it is not for this key.
 fn verified(pem: &ByteString, key: &KeyPair) -> Result<(Timestamp, Timestamp)> {
     let der = CertificateDer::from_pem_slice(&pem.0).context("the certificate's PEM")?;
     let (_, certificate) =

@@ -1,30 +1,31 @@
-//! How long things took: percentiles.
+//! Percentiles of durations.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Durations, of which percentiles are asked.
+/// A collection of durations.
 #[derive(Clone, Debug, Default)]
 pub struct Latencies(Vec<Duration>);
 
 impl Latencies {
-    /// Adds one.
+    /// Adds a duration.
     pub fn add(&mut self, one: Duration) {
         let at = self.0.partition_point(|other| *other <= one);
         self.0.insert(at, one);
     }
 
-    /// How many there are.
+    /// Returns the number of durations.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there is no duration.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The shortest duration that so many of a hundred do not exceed; zero of none.
+    /// Returns the percentile: the shortest duration that `percent` of a hundred do not exceed.
+    /// Zero if empty.
     pub fn percentile(&self, percent: usize) -> Duration {
         let rank = (self.0.len() * percent).div_ceil(100).max(1);
         self.0.get(rank - 1).copied().unwrap_or_default()
@@ -39,7 +40,7 @@ impl FromIterator<Duration> for Latencies {
     }
 }
 
-/// `median 12 ms, 90% within 18 ms, 99% within 21 ms`.
+/// Renders `median 12 ms, 90% within 18 ms, 99% within 21 ms`.
 impl fmt::Display for Latencies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [median, most, nearly_all] = [50, 90, 99].map(|percent| self.percentile(percent));
@@ -53,7 +54,7 @@ impl fmt::Display for Latencies {
     }
 }
 
-/// A duration as people say it.
+/// Formats a duration with a suitable unit.
 pub fn shown(duration: Duration) -> String {
     let micros = duration.as_micros();
     if micros < 1_000 {

@@ -1,4 +1,4 @@
-//! A cluster in the box: for a demonstration, for benchmarks and for tests, on loopback only.
+//! A simulated cluster for the demonstration, benchmarks and tests, on loopback only.
 
 pub mod attacker;
 pub mod fleet;

@@ -1,17 +1,17 @@
-//! SeededRng that look arbitrary and are the same again with the same seed: splitmix64
-//! (Steele, Lea and Flood, OOPSLA 2014). Never for keys.
+//! Random choices that are reproducible by a seed: splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
+//! Not for keys.
 
-/// A source of rng.
+/// A seeded random number generator.
 #[derive(Clone, Debug)]
 pub struct SeededRng(u64);
 
 impl SeededRng {
-    /// The rng of this seed.
+    /// Creates a generator with this seed.
     pub fn new(seed: u64) -> SeededRng {
         SeededRng(seed)
     }
 
-    /// The next number.
+    /// Returns the next number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -20,19 +20,19 @@ impl SeededRng {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below this one; 0 if there is none.
+    /// Returns a number below `bound`, 0 if `bound` is 0.
     pub fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).unwrap_or(u64::MAX).max(1);
         usize::try_from(self.number() % bound).unwrap_or_default()
     }
 
-    /// A share of a whole, from 0 to 1.
+    /// Returns a number from 0 to 1.
     pub fn share(&mut self) -> f64 {
         let high = u32::try_from(self.number() >> 32).unwrap_or(u32::MAX);
         f64::from(high) / f64::from(u32::MAX)
     }
 
-    /// Puts a list into another order.
+    /// Shuffles a list.
     pub fn shuffle<T>(&mut self, list: &mut [T]) {
         for last in (1..list.len()).rev() {
             list.swap(last, self.below(last + 1));

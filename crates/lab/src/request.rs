@@ -1,8 +1,8 @@
-//! Certificate requests: the one that a kubelet makes, and what an attacker does to it.
+//! Certificate requests: those of kubelets, and forged ones.
 //!
-//! A genuine one is what Go's `x509.CreateCertificateRequest` makes of a kubelet's template
-//! (`pkg/kubelet/certificate/kubelet.go`, `newGetTemplateFn`): O before CN, both PrintableStrings,
-//! DNS names before addresses, each sorted, nothing else.
+//! A genuine request is what Go's `x509.CreateCertificateRequest` makes of a kubelet's template
+//! (`pkg/kubelet/certificate/kubelet.go`, `newGetTemplateFn`). O is before CN, both are
+//! PrintableStrings. DNS names are before addresses, each sorted. It contains nothing else.
 
 use std::net::IpAddr;
 
@@ -23,38 +23,38 @@ const HIDDEN_AUTHORITY: [u8; 21] = [
     0x30, 0x03, 0x01, 0x01, 0xff,
 ];
 
-/// What no kubelet puts into a request.
+/// A part of a request that no kubelet uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extra {
-    /// To be a certificate authority.
+    /// The extension of a certificate authority.
     Authority,
-    /// A common name before its own.
+    /// A common name before the node's own.
     FirstCommonName(String),
-    /// A second list of extensions, with that of a certificate authority in it.
+    /// A second list of extensions, with the extension of a certificate authority.
     SecondExtensions,
-    /// A URI among the names.
+    /// A URI in the SAN.
     Uri(String),
     /// An organizational unit.
     Unit(String),
-    /// A second PEM block behind the request, with this name in it.
+    /// A second PEM block behind the request, for this name.
     SecondBlock(String),
 }
 
-/// What a request asks for.
+/// The content of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// The name of the node that asks.
+    /// The requesting node.
     pub node: String,
     /// DNS names.
     pub dns: Vec<String>,
     /// Addresses.
     pub ips: Vec<IpAddr>,
-    /// What makes it a forgery, besides its names.
+    /// A part that makes the request a forgery, besides its names.
     pub extra: Option<Extra>,
 }
 
 impl Template {
-    /// What the kubelet of a node asks for.
+    /// Returns the template that the kubelet of a node uses.
     pub fn genuine(node: &str, dns: &[String], ips: &[IpAddr]) -> Template {
         Template {
             node: node.to_owned(),
@@ -64,7 +64,7 @@ impl Template {
         }
     }
 
-    /// The request in PEM, signed with this key.
+    /// Encodes the request in PEM, signed with this key.
     pub fn pem(&self, key: &KeyPair) -> Result<String> {
         let mut params = CertificateParams::default();
         params.distinguished_name = self.subject()?;

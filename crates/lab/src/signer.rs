@@ -1,5 +1,6 @@
-//! Signs approved requests for serving certificates, as the controller-manager does
-//! (`pkg/controller/certificates/signer`): what a request has approved, whoever approved it.
+//! A signer of approved kubelet serving requests, as in the controller-manager
+//! (`pkg/controller/certificates/signer`). It signs any approved request, regardless of who
+//! approved it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -30,21 +31,21 @@ use super::kubelet::requests;
 use apiserver_sim::Authority;
 use judge::csr::KUBELET_SERVING_SIGNER;
 
-/// How long a certificate lives unless the request wants it shorter.
+/// The default and maximum lifetime of a certificate.
 pub const LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
-/// Certificates begin so much in the past, for clocks that are late.
+/// The time by which `notBefore` is in the past, for clocks that are behind.
 const BACKDATE: Duration = Duration::from_secs(5 * 60);
-/// The shortest life.
+/// The minimum lifetime.
 const MIN_LIFETIME: Duration = Duration::from_secs(10 * 60);
-/// Requests that are signed at the same time.
+/// The maximum number of concurrent writes.
 const CONCURRENCY: usize = 32;
-/// How long one write may take.
+/// The timeout of one write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pauses between tries, doubled from the first to the last.
+/// The minimum and maximum delay between attempts. It doubles after each attempt.
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// Signs until the future is dropped. Certificates live at most `lifetime`.
+/// Signs requests until the future is dropped. `lifetime` is the maximum lifetime of a certificate.
 pub async fn run(client: Client, authority: Arc<Authority>, lifetime: Duration) {
     let (sender, receiver) = mpsc::channel(CONCURRENCY);
     let ours = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
@@ -62,8 +63,8 @@ pub async fn run(client: Client, authority: Arc<Authority>, lifetime: Duration) 
     futures::future::join(watch, work).await;
 }
 
-/// Sends each request that is due until the receiver is dropped. After an error it lists again: a
-/// watcher whose watch begins with 410 does not do so by itself.
+/// Sends each request to be signed until the receiver is dropped. It relists after an error: a
+/// watcher does not do so if its watch starts with 410.
 async fn watch(
     api: Api<CertificateSigningRequest>,
     config: watcher::Config,
@@ -90,7 +91,7 @@ fn retry_backoff() -> ExponentialBuilder {
         .without_max_times()
 }
 
-/// Whether it is approved, and nothing came of it yet.
+/// Returns true if the request is approved, and has no certificate and has not failed.
 fn needs_signing(request: &CertificateSigningRequest) -> bool {
     let Some(status) = &request.status else {
         return false;
@@ -102,7 +103,8 @@ fn needs_signing(request: &CertificateSigningRequest) -> bool {
     status.certificate.is_none() && has("Approved") && !has("Denied") && !has("Failed")
 }
 
-/// Writes the certificate, or why there is none; again, until it is written or nobody waits for it.
+/// Writes the certificate, or the condition Failed. Retries until the write succeeds or the request
+/// is gone.
 async fn sign(
     client: &Client,
     authority: &Authority,
@@ -122,7 +124,8 @@ async fn sign(
         };
         tracing::debug!("cannot sign {name}: {error}");
         sleep(backoff.next().unwrap_or(MAX_BACKOFF)).await;
-        // Others write it too, and a write may have arrived although no answer has.
+        // Others write the object too, and a write may have succeeded although its response was
+        // lost.
         due = match timeout(WRITE_TIMEOUT, requests(client).get_opt(&name)).await {
             Ok(Ok(fresh)) => fresh.filter(needs_signing),
             Ok(Err(_)) | Err(_) => Some(request),
@@ -162,7 +165,7 @@ fn failed(why: &str) -> CertificateSigningRequestCondition {
     }
 }
 
-/// The certificate: subject, names and key are copied, all else is the signer's own.
+/// Issues the certificate. Subject, SAN and key are copied from the request.
 fn certificate(
     request: &CertificateSigningRequest,
     authority: &Authority,
@@ -209,7 +212,7 @@ fn certificate(
     Ok(asked.signed_by(authority.issuer())?.pem())
 }
 
-/// `ValidateKubeletServingCSR` in `pkg/apis/certificates/helpers.go`, with its words.
+/// `ValidateKubeletServingCSR` in `pkg/apis/certificates/helpers.go`, with its messages.
 fn check(asked: &CertificateSigningRequestParams, usages: &[String]) -> Result<()> {
     let subject = &asked.params.distinguished_name;
     let text = |kind: &DnType| match subject.get(kind) {

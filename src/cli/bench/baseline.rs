@@ -1,4 +1,4 @@
-//! The client to compare with: it sends each object back with a condition and looks at nothing.
+//! The baseline client: approves each request without looking at it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,8 +17,8 @@ use super::fixtures;
 use crate::cluster::error::describe;
 use lab::latency::Latencies;
 
-/// Approves all that is pending; how many, and how long the writes took. The list is taken before,
-/// as the daemon's time begins when it has listed too.
+/// Approves all pending requests. Returns their number and the time of the writes. The list is not
+/// included, as the daemon's time also starts after its list.
 pub(super) async fn drain(config: &Config, connections: usize) -> Result<(usize, Duration)> {
     let lister = Client::try_from(config.clone())?;
     let mut requests = fixtures::labeled_objects(&lister).await?;
@@ -47,7 +47,8 @@ pub(super) async fn drain(config: &Config, connections: usize) -> Result<(usize,
     Ok((count, begun.elapsed()))
 }
 
-/// Posts so many requests, `rate` in a second, and approves each; how long each write took.
+/// Posts `count` requests at `rate` per second and approves each. Returns the latency of the
+/// writes.
 pub(super) async fn steady(
     client: &Client,
     approver: &Client,

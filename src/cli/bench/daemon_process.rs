@@ -1,4 +1,4 @@
-//! csr-daemon under measurement: a process of its own, of this program or another.
+//! The csr-warden process that is measured.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -13,24 +13,24 @@ use tokio::time::sleep;
 use super::super::target::ClusterArgs;
 use crate::telemetry::process;
 
-/// Between two looks at whether it is ready.
+/// The interval of readiness checks.
 const READY_POLL: Duration = Duration::from_millis(5);
-/// Between two looks at what it has written, at least and at most: each look costs it some work.
+/// The minimum and maximum interval of reading its metrics, each of which costs it some work.
 const MIN_POLL: Duration = Duration::from_millis(25);
 const MAX_POLL: Duration = Duration::from_millis(500);
-/// How long it may take to become ready, or to write one more condition.
+/// The timeout for becoming ready, and for each further condition.
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// The conditions that it has written, in its metrics.
+/// The metric of written conditions.
 const WRITTEN: &str = "csr_warden_writes_total{result=\"written\"} ";
 
-/// Which program it is, and how it reaches the cluster.
+/// The program and its access to the cluster.
 pub(super) struct Launch {
     program: PathBuf,
     credentials: Vec<OsString>,
 }
 
 impl Launch {
-    /// This program, unless another is given.
+    /// Uses this program, unless another one is given.
     pub(super) fn new(program: Option<&Path>, cluster: &ClusterArgs) -> Result<Launch> {
         let program = match program {
             Some(program) => program.to_owned(),
@@ -43,7 +43,7 @@ impl Launch {
     }
 }
 
-/// A running daemon. Dropping it kills it: it holds no Lease.
+/// A running daemon. It is killed when dropped, as it holds no Lease.
 pub(super) struct DaemonProcess {
     child: Child,
     http: Client,
@@ -52,14 +52,14 @@ pub(super) struct DaemonProcess {
 
 impl Drop for DaemonProcess {
     fn drop(&mut self) {
-        // One that has ended already cannot be killed, and need not be.
+        // A process that has ended cannot be killed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl DaemonProcess {
-    /// Starts it with the default policy, unelected.
+    /// Starts the daemon with the default policy and without leader election.
     pub(super) fn start(launch: &Launch, concurrency: u16) -> Result<DaemonProcess> {
         let address = free_port()?;
         let child = Command::new(&launch.program)
@@ -74,7 +74,7 @@ impl DaemonProcess {
             .spawn()
             .with_context(|| format!("cannot start `{}`", launch.program.display()))?;
         let mut config = Config::new(format!("http://{address}").parse()?);
-        // Not being ready yet is an answer.
+        // A response of "not ready" is not retried.
         config.default_retry = false;
         Ok(DaemonProcess {
             child,
@@ -83,7 +83,7 @@ impl DaemonProcess {
         })
     }
 
-    /// Waits until it is ready; how long that took since it was started.
+    /// Waits until the daemon is ready. Returns the time since its start.
     pub(super) async fn ready(&mut self) -> Result<Duration> {
         while self.get("/readyz").await.is_none() {
             self.must_run()?;
@@ -95,8 +95,8 @@ impl DaemonProcess {
         Ok(self.started.elapsed())
     }
 
-    /// Waits until it has written so many conditions. How long it took to be ready, and from the last
-    /// look at which it had written none to the first at which it had written all.
+    /// Waits until the daemon has written `count` conditions. Returns the time until it was ready,
+    /// and the time from the last reading of zero to the first reading of all.
     pub(super) async fn drains(&mut self, count: usize) -> Result<(Duration, Duration)> {
         let mut idle = None;
         let mut ready_after = None;
@@ -107,7 +107,7 @@ impl DaemonProcess {
             let looked = Instant::now();
             let began = match written {
                 Some(0) => *idle.insert(asked),
-                // Whoever has never been seen idle has written since it was started.
+                // A daemon that was never seen idle has written since its start.
                 Some(_) => *idle.get_or_insert(self.started),
                 None => looked,
             };
@@ -139,7 +139,7 @@ impl DaemonProcess {
         }
     }
 
-    /// `None` as long as it does not answer.
+    /// Returns the number of written conditions, `None` if there is no response.
     async fn written(&self) -> Result<Option<usize>> {
         let Some(metrics) = self.get("/metrics").await else {
             return Ok(None);
@@ -151,7 +151,7 @@ impl DaemonProcess {
         value.map(Some)
     }
 
-    /// The body of what is answered with 200.
+    /// Returns the body of a 200 response.
     async fn get(&self, path: &str) -> Option<String> {
         let request = http::Request::get(path).body(Vec::new()).ok()?;
         self.http.request_text(request).await.ok()
@@ -164,17 +164,17 @@ impl DaemonProcess {
         Ok(())
     }
 
-    /// Its resident memory in KiB, where the system tells.
+    /// Returns its resident memory in KiB, if the system reports it.
     pub(super) fn resident_kib(&self) -> Option<u64> {
         process::memory_kib(&self.process(), "VmRSS:")
     }
 
-    /// The most that it ever had.
+    /// Returns its peak resident memory in KiB.
     pub(super) fn peak_kib(&self) -> Option<u64> {
         process::memory_kib(&self.process(), "VmHWM:")
     }
 
-    /// The processor time that it has used.
+    /// Returns its CPU time.
     pub(super) fn processor(&self) -> Option<Duration> {
         process::cpu_time(&self.process())
     }
@@ -184,15 +184,14 @@ impl DaemonProcess {
     }
 }
 
-/// How long not to look: half of what it needs for the rest, if it goes on as before.
+/// Returns the time until the next reading: half of the estimated remaining time.
 fn pause(took: Duration, written: usize, count: usize) -> Duration {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let left = took.saturating_mul(number(count - written)) / number(written).max(1);
     (left / 2).clamp(MIN_POLL, MAX_POLL)
 }
 
-/// A port of this machine that nobody has. Somebody could take it before it is used; then the
-/// daemon says so.
+/// Returns a free port. If another process takes it first, the daemon reports an error.
 fn free_port() -> Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())

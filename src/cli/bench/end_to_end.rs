@@ -1,4 +1,4 @@
-//! The whole way: requests are posted, and csr-daemon and a bare client approve them in turn.
+//! The end-to-end benchmark: csr-warden and a baseline client approve posted requests in turn.
 
 use std::time::Duration;
 
@@ -14,44 +14,44 @@ use super::report::{BaselineResult, Benchmark, DaemonResult as Drained, Flood, R
 use super::{baseline, fixtures};
 use crate::cluster::error::describe;
 
-/// Nodes that ask steadily, beside one that floods.
+/// Nodes that post requests at a steady rate, next to one that floods.
 const STEADY_NODES: usize = 50;
-/// Requests of the flooding node that are on their way at the same time.
+/// Concurrent requests of the flooding node.
 const FLOODERS: usize = 16;
 
-/// BenchCommand is done.
+/// The measurements to take.
 pub(super) struct Plan {
-    /// How many Nodes there are, the fewest first.
+    /// The numbers of Nodes, in ascending order.
     pub(super) nodes: Vec<usize>,
-    /// How often each approver has a backlog of its own.
+    /// The number of backlogs for each approver.
     pub(super) rounds: usize,
-    /// Connections that the bare client tries.
+    /// The numbers of connections of the baseline client.
     pub(super) connections: Vec<usize>,
-    /// Conditions that the daemon writes at the same time.
+    /// The maximum number of concurrent writes of the daemon.
     pub(super) concurrency: u16,
-    /// Requests per second where they come steadily; none if 0.
+    /// The steady rate of requests per second. 0 for none.
     pub(super) rate: u16,
-    /// For how many seconds they do.
+    /// The duration of the steady rate in seconds.
     pub(super) seconds: u16,
-    /// Requests of the flooding node; none if 0.
+    /// The number of requests of the flooding node. 0 for none.
     pub(super) flood: usize,
 }
 
-/// Where it is done.
+/// The environment of a benchmark.
 pub(super) struct EndToEnd {
-    /// Which API server, for the report.
+    /// The name of the API server in the report.
     pub(super) server: String,
-    /// Somebody who may make Nodes and impersonate them.
+    /// A client that may create Nodes and impersonate them.
     pub(super) config: Config,
-    /// Who the bare client is. BenchCommand the API server spends on telling who asks, and whether he may,
-    /// differs from one to another: the same as the daemon.
+    /// The client of the baseline approver. It has the credential of the daemon, because the cost
+    /// of authentication and authorization depends on the credential.
     pub(super) approver: Config,
-    /// How the daemon is started.
+    /// The launch configuration of the daemon.
     pub(super) launch: Launch,
 }
 
 impl EndToEnd {
-    /// Measures it all. Nodes and requests are left to be deleted.
+    /// Takes all measurements. The caller deletes the Nodes and requests.
     pub(super) async fn measure(&self, plan: &Plan) -> Result<Benchmark> {
         let client = Client::try_from(self.config.clone())?;
         let version = client.apiserver_version().await;
@@ -81,7 +81,7 @@ impl EndToEnd {
                 plan.rounds
             ));
             let resident_kib = self.idle(plan).await?;
-            // An API server is slower the more it has had to forget: who was last is first next time.
+            // An API server gets slower with its history. So the order is reversed in each round.
             let mut turns: Vec<Option<usize>> = (0..plan.connections.len())
                 .map(Some)
                 .chain([None])
@@ -122,7 +122,7 @@ impl EndToEnd {
         })
     }
 
-    /// The daemon's memory, in KiB, when it has read the Nodes and there are no requests.
+    /// Returns the daemon's memory in KiB after it has read the Nodes, without requests.
     async fn idle(&self, plan: &Plan) -> Result<Option<u64>> {
         let mut daemon = DaemonProcess::start(&self.launch, plan.concurrency)?;
         daemon.ready().await?;
@@ -185,7 +185,7 @@ impl EndToEnd {
     }
 }
 
-/// Posts so many forged requests of one Node as fast as the server takes them.
+/// Posts forged requests of one Node as fast as the API server accepts them.
 async fn flood(client: &Client, node: usize, count: usize) -> Result<()> {
     let pem = fixtures::forged(node, &KeyPair::generate()?)?;
     stream::iter(0..count)
@@ -196,7 +196,7 @@ async fn flood(client: &Client, node: usize, count: usize) -> Result<()> {
         .await
 }
 
-/// BenchCommand lies in the middle of several rounds by its rate, with the most memory of all.
+/// Returns the round with the median rate, with the peak memory of all rounds.
 fn typical(rounds: &[Drained]) -> Option<Drained> {
     let mut by_rate = rounds.to_vec();
     by_rate.sort_by(|one, other| one.per_second.total_cmp(&other.per_second));
@@ -217,7 +217,7 @@ fn mean(rates: &[f64]) -> f64 {
     rates.iter().sum::<f64>() / f64::from(count)
 }
 
-/// Where it is: it takes a while.
+/// Logs the progress of the benchmark.
 fn progress(what: &str) {
     note(&[format!("{what} …")]);
 }

@@ -1,5 +1,4 @@
-//! Nodes that are only there to be measured with, and their requests: made by somebody who may
-//! impersonate them.
+//! Nodes and requests for benchmarks, created by a client that may impersonate the Nodes.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -17,26 +16,26 @@ use crate::cluster::error::describe;
 use judge::csr::KUBELET_SERVING_SIGNER;
 use lab::request::Template;
 
-/// Nodes' names begin so, and those of their requests.
+/// The prefix of names of Nodes and requests.
 const PREFIX: &str = "csr-warden-bench-";
-/// BenchCommand Nodes that are made here are labelled with.
+/// The label of the created Nodes.
 const LABEL: &str = "csr-warden-bench";
-/// Requests that are on their way at the same time.
+/// The maximum number of concurrent requests.
 const CONCURRENCY: usize = 32;
 
-/// The name of Node number `index`, from 1.
+/// Returns the name of Node `index`, which starts at 1.
 fn name(index: usize) -> String {
     format!("{PREFIX}{index}")
 }
 
-/// The address of Node number `index`: 198.18.0.1 and on (RFC 2544, for benchmarks).
+/// Returns the address of Node `index`, from 198.18.0.1 (RFC 2544, for benchmarks).
 fn address(index: usize) -> IpAddr {
     let first = Ipv4Addr::new(198, 18, 0, 0).to_bits();
     Ipv4Addr::from_bits(first + u32::try_from(index).unwrap_or_default()).into()
 }
 
-/// All requests that were made here. They have no label, as those of kubelets have none: the daemon
-/// keeps what others add to a request, at the price of a read.
+/// Returns all requests of the benchmark. They have no label, like those of kubelets: the daemon
+/// keeps metadata of others, at the price of a read.
 pub(super) async fn labeled_objects(client: &Client) -> Result<Vec<CertificateSigningRequest>> {
     let of_signer = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
     let all = requests(client)
@@ -47,7 +46,7 @@ pub(super) async fn labeled_objects(client: &Client) -> Result<Vec<CertificateSi
     Ok(all.items.into_iter().filter(is_ours).collect())
 }
 
-/// Makes the Nodes with these numbers. They have none of the labels that Pods are placed by.
+/// Creates the Nodes with these numbers, without the labels by which Pods are scheduled.
 pub(super) async fn make_nodes(
     client: &Client,
     numbers: impl IntoIterator<Item = usize>,
@@ -78,21 +77,20 @@ pub(super) async fn make_nodes(
         .await
 }
 
-/// A request as the kubelet of Node number `index` makes it, in PEM.
+/// Returns the request of the kubelet of Node `index`, in PEM.
 pub(super) fn genuine(index: usize) -> Result<String> {
     let name = name(index);
     Template::genuine(&name, std::slice::from_ref(&name), &[address(index)])
         .pem(&KeyPair::generate()?)
 }
 
-/// A request of Node number `index` for a name that no node may have, in PEM.
+/// Returns a request of Node `index` for a name that no node may have, in PEM.
 pub(super) fn forged(index: usize, key: &KeyPair) -> Result<String> {
     let dns = [name(index), "kubernetes.default.svc".to_owned()];
     Template::genuine(&name(index), &dns, &[address(index)]).pem(key)
 }
 
-/// Posts a request as Node number `index`: user name, groups and credential are those that it would
-/// have itself.
+/// Posts a request as Node `index`, with its user name, groups and credential ID.
 pub(super) async fn post(
     client: &Client,
     index: usize,
@@ -132,7 +130,7 @@ pub(super) async fn post(
     Ok(stored)
 }
 
-/// Posts one genuine request for each Node, and sees that nobody else decides them.
+/// Posts one genuine request for each Node, and checks that no other approver decides them.
 pub(super) async fn post_backlog(client: &Client, nodes: usize) -> Result<()> {
     stream::iter(1..=nodes)
         .map(async |index| post(client, index, genuine(index)?).await.map(drop))
@@ -153,7 +151,7 @@ pub(super) async fn post_backlog(client: &Client, nodes: usize) -> Result<()> {
     Ok(())
 }
 
-/// Deletes all requests that were made here.
+/// Deletes all requests of the benchmark.
 pub(super) async fn clear_requests(client: &Client) -> Result<()> {
     let all = labeled_objects(client).await?;
     stream::iter(all)
@@ -163,7 +161,7 @@ pub(super) async fn clear_requests(client: &Client) -> Result<()> {
         .await
 }
 
-/// Deletes all that was made here.
+/// Deletes all Nodes and requests of the benchmark.
 pub(super) async fn clear(client: &Client) -> Result<()> {
     clear_requests(client).await?;
     let api: Api<Node> = Api::all(client.clone());
@@ -178,7 +176,7 @@ pub(super) async fn clear(client: &Client) -> Result<()> {
         .await
 }
 
-/// Deletes one; that somebody was faster is as good.
+/// Deletes an object. One that is already gone is not an error.
 async fn gone<K>(api: &Api<K>, object: &K) -> Result<()>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,

@@ -1,4 +1,4 @@
-//! The judge alone: how long one request takes to be read and judged.
+//! The benchmark of the judge: the time to decode and judge one request.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,12 +17,12 @@ use lab::latency::Latencies;
 use lab::request::{Extra, Template};
 use lab::{fleet, judge_fixtures};
 
-/// For how long each request is judged again and again.
+/// The duration of each measurement.
 const SPAN: Duration = Duration::from_millis(300);
-/// The names of a request that has as many as an attacker likes.
+/// The number of names in a request with very many names.
 const MANY: u32 = 500;
 
-/// One request, and what must come of it.
+/// A request and its expected decision.
 struct Shape {
     name: &'static str,
     key: &'static rcgen::SignatureAlgorithm,
@@ -31,7 +31,7 @@ struct Shape {
     expected: Decision,
 }
 
-/// Judges each shape beside each number of Nodes.
+/// Measures each shape with each number of Nodes.
 pub(super) fn measure(nodes: &[usize]) -> Result<JudgeBenchmark> {
     let now = Timestamp::now();
     let policy = default_policy()?;

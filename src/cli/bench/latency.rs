@@ -1,4 +1,4 @@
-//! When the conditions of requests are seen, by a watch of our own.
+//! The latency of approvals, as seen by a watch.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use super::fixtures;
 use judge::csr::KUBELET_SERVING_SIGNER;
 use lab::latency::Latencies;
 
-/// How long the last condition may take.
+/// The timeout for the last condition.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Somebody who watches requests.
+/// An observer that watches requests.
 pub(super) struct Observer {
     seen: mpsc::UnboundedReceiver<(String, Instant)>,
     watch: JoinHandle<()>,
@@ -32,7 +32,7 @@ impl Drop for Observer {
 }
 
 impl Observer {
-    /// Watches from now on.
+    /// Starts a watch.
     pub(super) fn new(client: &Client) -> Observer {
         let (tell, seen) = mpsc::unbounded_channel();
         let ours = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
@@ -54,8 +54,8 @@ impl Observer {
         Observer { seen, watch }
     }
 
-    /// Posts so many genuine requests, `rate` in a second; from each being there to its condition
-    /// being seen.
+    /// Posts `count` genuine requests at `rate` per second. Returns the time from the creation of
+    /// each to the event with its condition.
     pub(super) async fn steady(
         &mut self,
         client: &Client,
@@ -74,7 +74,7 @@ impl Observer {
                 let (client, tell) = (client.clone(), tell.clone());
                 tokio::spawn(async move {
                     let posted = fixtures::post(&client, node, pem).await;
-                    // Nobody listens any more when another has failed already.
+                    // The receiver is dropped if another task has failed.
                     let _ = tell.send(posted.map(|request| (request.name_any(), Instant::now())));
                 });
             }
@@ -102,7 +102,7 @@ impl Observer {
                 };
                 if let (Some(at), Some(until)) = (made.get(&name), settled.get(&name)) {
                     took.push(until.saturating_duration_since(*at));
-                    // Seen again when it is signed: it counts once.
+                    // A signed request is seen again, but counts once.
                     made.remove(&name);
                 }
             }

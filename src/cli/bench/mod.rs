@@ -1,5 +1,5 @@
-//! `csr-warden bench`: what judging costs, and how the daemon fares beside a client that approves
-//! blindly, on the embedded API server or on a given cluster.
+//! `csr-warden bench`: measures the judge, and compares the daemon with a baseline client that
+//! approves without looking. It runs on the embedded API server or on a given cluster.
 
 mod baseline;
 mod daemon_process;
@@ -35,7 +35,7 @@ use apiserver_sim::{Options, Server};
 pub(super) struct BenchArgs {
     #[command(subcommand)]
     what: BenchCommand,
-    /// How it is written
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = TextFormat::Text, value_name = "FORMAT",
           global = true)]
     output: TextFormat,
@@ -43,17 +43,17 @@ pub(super) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
-    /// The judge alone: one request is read and judged, beside so many Nodes
+    /// Measure the judge alone: decode and judge one request, for each number of Nodes
     Judge(JudgeArgs),
-    /// The whole way, on an API server in this process
+    /// Measure approval end to end, on an API server in this process
     Sim(SimArgs),
-    /// The whole way, on a cluster for tests: makes Nodes and requests, and deletes them
+    /// Measure approval end to end, on a test cluster: creates Nodes and requests, and deletes them
     Cluster(OnClusterArgs),
 }
 
 #[derive(Debug, Args)]
 struct JudgeArgs {
-    /// How many Nodes there are
+    /// Numbers of Nodes
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1000,5000,15000",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     nodes: Vec<u32>,
@@ -61,7 +61,7 @@ struct JudgeArgs {
 
 #[derive(Debug, Args)]
 struct SimArgs {
-    /// How many Nodes there are, one column each
+    /// Numbers of Nodes, one column each
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1000",
           value_parser = clap::value_parser!(u32).range(1..=30_000))]
     nodes: Vec<u32>,
@@ -79,10 +79,11 @@ struct SimArgs {
 struct OnClusterArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Kubeconfig file of the daemon and the bare client, if not the same; a ServiceAccount's, say
+    /// Kubeconfig file of the daemon and the baseline client, if different, such as that of a
+    /// ServiceAccount
     #[arg(long, value_name = "FILE")]
     daemon_kubeconfig: Option<PathBuf>,
-    /// How many Nodes there are, one column each
+    /// Numbers of Nodes, one column each
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "200",
           value_parser = clap::value_parser!(u32).range(1..=30_000))]
     nodes: Vec<u32>,
@@ -93,34 +94,34 @@ struct OnClusterArgs {
     plan: PlanArgs,
 }
 
-/// BenchCommand is done on the whole way.
+/// Parameters of the end-to-end benchmark.
 #[derive(Clone, Debug, Args)]
 pub(super) struct PlanArgs {
-    /// How often each approver has a backlog of its own
+    /// Number of backlogs for each approver
     #[arg(long, default_value_t = 2, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=20))]
     rounds: u16,
-    /// Connections that the bare client tries
+    /// Numbers of connections of the baseline client
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,8,32",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     connections: Vec<u16>,
-    /// Conditions that the daemon writes at the same time
+    /// Maximum number of concurrent writes of the daemon
     #[arg(long, default_value_t = WRITES_AT_ONCE, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
-    /// Requests per second where they come steadily; 0 leaves that out
+    /// Steady rate of requests per second; 0 to skip
     #[arg(long, default_value_t = 50, value_name = "N",
           value_parser = clap::value_parser!(u16).range(0..=1000))]
     rate: u16,
-    /// For how long they do, in seconds
+    /// Duration of the steady rate, in seconds
     #[arg(long, default_value_t = 10, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=600))]
     seconds: u16,
-    /// Forged requests of one node that come at once beside them; 0 leaves that out
+    /// Number of forged requests that one node posts at once; 0 to skip
     #[arg(long, default_value_t = 2_000, value_name = "N",
           value_parser = clap::value_parser!(u16).range(0..=20_000))]
     flood: u16,
-    /// Program that is run as the daemon, if not this one; that of the image, say
+    /// Program to run as the daemon, such as that of the image, instead of this one
     #[arg(long, value_name = "FILE")]
     daemon: Option<PathBuf>,
 }
@@ -143,7 +144,7 @@ impl PlanArgs {
     }
 }
 
-/// Measures, and tells what was measured. Nothing is held against a target: that is for the reader.
+/// Runs a benchmark and prints the results. No target is checked.
 pub(super) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     match &args.what {
         BenchCommand::Judge(of) => {
@@ -185,7 +186,7 @@ async fn on_sim(args: &SimArgs) -> Result<Benchmark> {
     field.measure(&args.plan.plan(&args.nodes)).await
 }
 
-/// `None` if it was interrupted; what it made is deleted in any case.
+/// Returns `None` if it was interrupted. All created objects are deleted in any case.
 async fn on_cluster(args: &OnClusterArgs) -> Result<Option<Benchmark>> {
     let connection = args.cluster.connect().await?;
     let plan = args.plan.plan(&args.nodes);
@@ -214,13 +215,13 @@ async fn on_cluster(args: &OnClusterArgs) -> Result<Option<Benchmark>> {
     };
     let measured = interruptible(field.measure(&plan)).await;
     let cleared = fixtures::clear(&client).await.context("cannot clean up");
-    // BenchCommand went wrong first is what is told.
+    // The first error is returned.
     let measured = measured?;
     cleared?;
     Ok(measured)
 }
 
-/// `None` if SIGINT or SIGTERM came first.
+/// Returns `None` on SIGINT or SIGTERM.
 async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;

@@ -7,12 +7,12 @@ use serde::Serialize;
 use super::super::table::table;
 use lab::latency::{Latencies, shown};
 
-/// As many columns as a terminal has room for.
+/// The number of columns that fit into a terminal.
 const COLUMNS: usize = 3;
 
 /// A result that can be printed as text.
 pub(super) trait Report {
-    /// A table no wider than a terminal, as long as it has few columns.
+    /// Renders a table that fits into a terminal if it has few columns.
     fn text(&self) -> String;
 }
 
@@ -70,11 +70,11 @@ impl Times {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct JudgeBenchmark {
-    /// One for each request and number of Nodes.
+    /// One result for each request and number of Nodes.
     pub(super) judged: Vec<Judged>,
 }
 
-/// One request, read and judged again and again.
+/// The result for one request.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Judged {
@@ -85,7 +85,7 @@ pub(super) struct Judged {
     pub(super) median: Micros,
     /// The 99th percentile.
     pub(super) p99: Micros,
-    /// Judgments in one second, one after the other.
+    /// Judgments per second, one after the other.
     pub(super) per_second: f64,
 }
 
@@ -116,83 +116,84 @@ impl Report for JudgeBenchmark {
 pub(super) struct Benchmark {
     /// The URL of the API server, or a name for the embedded one.
     pub(super) server: String,
-    /// The version of Kubernetes that the API server reports.
+    /// The Kubernetes version that the API server reports.
     pub(super) version: String,
-    /// Conditions that csr-warden wrote at the same time, at most.
+    /// The maximum number of concurrent writes of csr-warden.
     pub(super) concurrency: u16,
-    /// One for each number of Nodes.
+    /// One result for each number of Nodes.
     pub(super) runs: Vec<Run>,
 }
 
-/// Measurements with one number of Nodes.
+/// The results for one number of Nodes.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Run {
-    /// The number of Nodes; in a backlog each has one request.
+    /// The number of Nodes. In a backlog, each has one request.
     pub(super) nodes: usize,
-    /// Rates of a client that approves blindly, one for each number of connections.
+    /// Rates of the baseline client, one for each number of connections.
     pub(super) bare: Vec<BaselineResult>,
     pub(super) warden: DaemonResult,
-    /// Requests that came steadily.
+    /// Results for requests at a steady rate.
     pub(super) steady: Option<Steady>,
-    /// The same, beside a node that posts many at once.
+    /// Results for the same, next to a node that posts many at once.
     pub(super) flood: Option<Flood>,
 }
 
-/// A client that sends each whole object back with a condition, blindly.
+/// A result of the baseline client, which sends each object back with a condition.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct BaselineResult {
     pub(super) connections: usize,
-    /// Conditions that it wrote in a second.
+    /// Written conditions per second.
     pub(super) per_second: f64,
 }
 
-/// csr-warden with a backlog.
+/// A result of csr-warden with a backlog.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DaemonResult {
-    /// From its start to being ready, with the backlog there.
+    /// The time from its start to being ready, with the backlog present.
     pub(super) ready_after: Micros,
-    /// Conditions that it wrote in a second, from being ready to the last.
+    /// Written conditions per second, from being ready to the last one.
     pub(super) per_second: f64,
-    /// Processor time that it used for each request, start included.
+    /// CPU time per request, including the start.
     pub(super) cpu_per_request: Option<Micros>,
-    /// Its resident memory in KiB with the Nodes and no requests.
+    /// Resident memory in KiB with the Nodes and no request.
     pub(super) resident_kib: Option<u64>,
-    /// The most that it had.
+    /// Peak resident memory in KiB.
     pub(super) peak_kib: Option<u64>,
 }
 
-/// Requests that came steadily.
+/// Results for requests at a steady rate.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Steady {
     /// Requests per second.
     pub(super) rate: u16,
-    /// Round trips of a bare client's writes, at the same rate.
+    /// Round trips of the baseline client's writes, at the same rate.
     pub(super) bare_put: Times,
-    /// From a request being there to its condition being seen.
+    /// The time from the creation of a request to the event with its condition.
     pub(super) settled: Times,
 }
 
-/// Requests that came steadily beside many of one node.
+/// Results for requests at a steady rate next to many of one node.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Flood {
-    /// Forged requests that the one node posted.
+    /// Number of forged requests that the one node posted.
     pub(super) requests: usize,
-    /// The others: from a request being there to its condition being seen.
+    /// For the other nodes: the time from the creation of a request to the event with its
+    /// condition.
     pub(super) settled: Times,
 }
 
 impl Run {
-    /// Whether so many are written that a rate can be told: fewer are between two looks.
+    /// Returns true if there are enough writes to measure a rate. Fewer fit between two readings.
     fn has_rate(&self) -> bool {
         self.nodes >= 100
     }
 
-    /// The best rate of the bare client.
+    /// Returns the best rate of the baseline client.
     fn best(&self) -> f64 {
         self.bare
             .iter()
@@ -209,7 +210,7 @@ impl Report for Benchmark {
     }
 }
 
-/// A column for each of these runs.
+/// Renders a column for each run.
 fn columns(runs: &[Run]) -> String {
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut row = |name: &str, cell: &dyn Fn(&Run) -> Option<String>| {
@@ -293,7 +294,7 @@ fn mib(kib: u64) -> String {
     format!("{}.{} MiB", kib / 1024, kib % 1024 * 10 / 1024)
 }
 
-/// 15000 as 15,000.
+/// Formats 15000 as 15,000.
 fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
