@@ -1,4 +1,4 @@
-//! The programs of a control plane: found where envtest users keep them, else built from Go modules.
+//! The programs of a control plane, found in `KUBEBUILDER_ASSETS` or built from Go modules.
 
 use std::fmt;
 use std::fs::File;
@@ -12,7 +12,7 @@ use ring::digest;
 use super::kubernetes_version;
 use super::process::in_path;
 
-/// What there is to run. All are files that exist.
+/// Paths of the programs, all of which exist.
 #[derive(Clone, Debug)]
 pub struct Assets {
     /// etcd.
@@ -23,28 +23,28 @@ pub struct Assets {
     pub controller_manager: PathBuf,
     /// kubectl.
     pub kubectl: PathBuf,
-    /// The fleet of kubelet certificate managers, see `go/fleet`.
+    /// The fleet of kubelet certificate managers (`go/fleet`).
     pub fleet: PathBuf,
-    /// Kubernetes' own reader of requests, see `go/reader`.
+    /// Kubernetes' own parser of requests (`go/reader`).
     pub reader: PathBuf,
-    /// The kubelet's own maker of requests, see `go/asker`.
+    /// The kubelet's own generator of requests (`go/asker`).
     pub asker: PathBuf,
-    /// A whole kubelet with made-up containers, see `go/hollow`.
+    /// A hollow kubelet: complete except for its containers (`go/hollow`).
     pub hollow: PathBuf,
-    /// Helm, which is built from a module of its own.
+    /// Helm, built from its own Go module.
     pub helm: PathBuf,
-    /// metrics-server, which is too.
+    /// metrics-server, built from its own Go module.
     pub metrics_server: PathBuf,
-    /// prometheus-adapter, which is too.
+    /// prometheus-adapter, built from its own Go module.
     pub prometheus_adapter: PathBuf,
 }
 
-/// Why there is nothing to run.
+/// The reason why the programs are not available.
 #[derive(Debug)]
 pub enum Unavailable {
-    /// Something must be installed first; the text says what.
+    /// A prerequisite is missing, which the text names.
     Missing(String),
-    /// It was there to be built, and the build failed.
+    /// The build failed.
     Broken(anyhow::Error),
 }
 
@@ -59,19 +59,19 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// A program and the Go package that it is built from.
+/// A program and its Go package.
 struct Program {
     name: &'static str,
-    /// The folder of the Go module that says which versions.
+    /// The directory of the Go module that pins the versions.
     module: &'static str,
     package: &'static str,
 }
 
-/// The module whose version of Kubernetes can be another.
+/// The module whose Kubernetes version can be changed.
 const KUBERNETES: &str = "go";
 
 const PROGRAMS: [Program; 11] = [
-    // The API server first: all others share most of its packages.
+    // The API server is first: it has most of the packages of the others.
     Program {
         name: "kube-apiserver",
         module: KUBERNETES,
@@ -114,7 +114,7 @@ const PROGRAMS: [Program; 11] = [
     },
     Program {
         name: "helm",
-        // Its libraries of Kubernetes are not of the version that the control plane is.
+        // Its Kubernetes libraries have another version than the control plane.
         module: "go-helm",
         package: "helm.sh/helm/v4/cmd/helm",
     },
@@ -131,10 +131,10 @@ const PROGRAMS: [Program; 11] = [
 ];
 
 impl Assets {
-    /// Finds each program in `KUBEBUILDER_ASSETS`, or else builds it with Go, once.
+    /// Finds each program in `KUBEBUILDER_ASSETS`. Builds a missing one with Go, once.
     ///
-    /// The first build takes about eleven minutes on two cores and fetches Go modules; so this must be
-    /// called before [`super::netns::enter`].
+    /// The first build takes about eleven minutes on two cores and downloads Go modules. It must
+    /// run before [`super::netns::enter`].
     pub fn find() -> Result<Self, Unavailable> {
         let given = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
         let bin = target_dir().join("control-plane").join("bin");
@@ -184,7 +184,7 @@ fn broken(what: &'static str) -> Unavailable {
     Unavailable::Broken(anyhow::Error::msg(what))
 }
 
-/// The directory of Cargo's output that this very program is in.
+/// Returns Cargo's target directory that contains the running program.
 pub fn target_dir() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
     let tagged = program
@@ -196,7 +196,7 @@ pub fn target_dir() -> PathBuf {
     )
 }
 
-/// The program's file, built if it is not there or its source has changed.
+/// Returns the path of the program. Builds it if it is missing or its source has changed.
 fn built(program: &Program, version: &str, bin: &Path) -> Result<PathBuf, Unavailable> {
     if !in_path("go") && !bin.join(program.name).is_file() {
         return Err(Unavailable::Missing(format!(
@@ -221,7 +221,7 @@ fn built(program: &Program, version: &str, bin: &Path) -> Result<PathBuf, Unavai
             return Ok(file);
         }
         std::fs::create_dir_all(&bin).with_context(|| format!("create `{}`", bin.display()))?;
-        // Test programs may start at the same time: one builds, the others wait for it.
+        // Test programs may start concurrently: one builds and the others wait.
         let lock = File::create(bin.join("lock"))?;
         lock.lock().context("lock of the directory of binaries")?;
         if !fresh() {
@@ -236,7 +236,7 @@ fn built(program: &Program, version: &str, bin: &Path) -> Result<PathBuf, Unavai
 fn go_build(program: &Program, version: &str, module: &Path, file: &Path) -> Result<()> {
     eprintln!("building {} from {} ...", program.name, program.package);
     let begun = Instant::now();
-    // Without a version `kubectl version` and others fail to parse their own.
+    // Without a version, `kubectl version` and others fail to parse their own.
     let flags = format!(
         "-s -w -X k8s.io/component-base/version.gitVersion=v{version} \
          -X k8s.io/client-go/pkg/version.gitVersion=v{version}"
@@ -261,8 +261,7 @@ fn go_build(program: &Program, version: &str, module: &Path, file: &Path) -> Res
     Ok(())
 }
 
-/// A digest of what a program is built from: the versions of the modules, and the source if it is
-/// in ours.
+/// Returns a digest of the module versions, and of the source if it is in this repository.
 fn fingerprint(program: &Program, module: &Path) -> Result<String> {
     let mut sources = vec![module.join("go.mod")];
     if let Some(folder) = program.package.strip_prefix("./") {

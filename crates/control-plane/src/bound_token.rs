@@ -1,5 +1,5 @@
-//! A token of csr-warden's ServiceAccount that can be taken from it: it is bound to a Secret, as those
-//! of Pods are to their Pod, and void without.
+//! A token of csr-warden's ServiceAccount that can be revoked. It is bound to a Secret, as a Pod's
+//! token is to its Pod, and invalid without it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,10 +9,10 @@ use anyhow::Result;
 use super::cluster::Cluster;
 
 const NAMESPACE: &str = "kube-system";
-/// The API server remembers for ten seconds that a token was good.
+/// The API server caches a successful token review for ten seconds.
 const TOKEN_CACHE_TTL: Duration = Duration::from_secs(30);
 
-/// A token in a file, which can be renewed.
+/// A token in a file, which can be renewed and revoked.
 pub struct BoundToken {
     file: PathBuf,
     secret: String,
@@ -21,7 +21,7 @@ pub struct BoundToken {
 }
 
 impl BoundToken {
-    /// A first token, in a file of the cluster's directory.
+    /// Creates the first token, in a file of the cluster's directory.
     pub async fn create(cluster: &Cluster) -> Result<Self> {
         let mut token = Self {
             file: cluster.dir().join("csr-warden.token"),
@@ -33,12 +33,12 @@ impl BoundToken {
         Ok(token)
     }
 
-    /// The file that always has the last one.
+    /// Returns the file with the latest token.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Puts another one into the file; the one before stays good until it is revoked.
+    /// Writes a new token to the file. The previous one stays valid until it is revoked.
     pub async fn renew(&mut self, cluster: &Cluster) -> Result<()> {
         self.renewed += 1;
         self.secret = format!("csr-warden-token-{}", self.renewed);
@@ -61,7 +61,7 @@ impl BoundToken {
         Ok(())
     }
 
-    /// Makes the last one void, and waits until the API server refuses it.
+    /// Revokes the latest token, and waits until the API server rejects it.
     pub async fn revoke(&self, cluster: &Cluster) -> Result<()> {
         let secret = ["delete", "secret", &self.secret, "--namespace", NAMESPACE];
         cluster.kubectl(&secret).await?;

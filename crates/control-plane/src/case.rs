@@ -1,4 +1,4 @@
-//! Asynchronous test cases of programs without the standard test harness (`harness = false`).
+//! Asynchronous test cases for test programs without the standard harness (`harness = false`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -12,15 +12,15 @@ use super::process::take_log_tails;
 
 type Run<C> = Box<dyn FnOnce(C) -> Pin<Box<dyn Future<Output = Result<()>>>> + Send>;
 
-/// A named test of a context, such as the programs of a control plane.
+/// A named test that gets a context, such as the programs of a control plane.
 pub struct Case<C> {
-    /// The name that the command line selects the case by.
+    /// The name by which the command line selects the case.
     pub name: &'static str,
     run: Run<C>,
 }
 
 impl<C: Send + 'static> Case<C> {
-    /// A case that passes if `run` returns `Ok`.
+    /// Creates a case that passes if `run` returns `Ok`.
     pub fn new<F>(name: &'static str, run: impl FnOnce(C) -> F + Send + 'static) -> Self
     where
         F: Future<Output = Result<()>> + 'static,
@@ -31,8 +31,8 @@ impl<C: Send + 'static> Case<C> {
         }
     }
 
-    /// The trial of this case in its context, or in none for the reason given. Without a context the
-    /// case is ignored; in continuous integration (`CI` is set) it fails.
+    /// Returns the trial of this case. Without a context the case is ignored with the reason. In
+    /// continuous integration (`CI` is set) it fails.
     pub fn trial(self, context: Result<C, String>) -> Trial {
         let Self { name, run } = self;
         match context {
@@ -45,7 +45,7 @@ impl<C: Send + 'static> Case<C> {
     }
 }
 
-/// Runs a case on a runtime of its own. A failure shows the ends of the logs of its processes.
+/// Runs a case on a runtime of its own. A failure includes the log tails of its processes.
 fn execute<C>(run: Run<C>, context: C) -> Result<(), Failed> {
     let runtime = Runtime::new()?;
     let _ = take_log_tails();

@@ -1,4 +1,4 @@
-//! The smallest control plane in which a kubelet's request is judged, approved and signed.
+//! The smallest control plane that judges, approves and signs the request of a kubelet.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -23,14 +23,13 @@ use super::{components, metrics, ports, signer_readiness};
 
 pub use super::options::Options;
 
-/// How long a component may take to become ready; it takes about 3 s.
+/// The deadline for a component to become ready, which takes about 3 s.
 pub const START_DEADLINE: Duration = Duration::from_secs(60);
 
-/// A running control plane. Dropping it ends its processes and removes its files.
+/// A running control plane. Its processes are stopped and its files are removed when it is dropped.
 ///
-/// Each component can be stopped, killed, paused and started again by itself: it keeps its ports and
-/// its data, as killing leaves what it has written to the kernel. After a start, [`Cluster::ready`]
-/// waits until the API server serves again.
+/// Each component can be stopped, killed, paused and restarted on its own. It keeps its ports and
+/// its data. After a restart, [`Cluster::ready`] waits until the API server serves again.
 pub struct Cluster {
     // In the order of dropping: clients of a component before the component, the files last.
     /// kube-controller-manager.
@@ -51,7 +50,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts all and waits until requests are served, and signed.
+    /// Starts all components and waits until requests are served and signed.
     pub async fn start(assets: &Assets, options: Options) -> Result<Self> {
         let dir = ClusterDir::create()?;
         let authority = Authority::create(dir.path())?;
@@ -112,14 +111,14 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Waits until the API server says `/readyz`, so that etcd answers too.
+    /// Waits for a successful `/readyz` of the API server, which includes etcd.
     pub async fn ready(&mut self, deadline: Duration) -> Result<()> {
         let begun = Instant::now();
         loop {
             self.etcd.must_run()?;
             self.api_server.must_run()?;
             let request = http::Request::get("/readyz").body(Vec::new())?;
-            // A paused API server accepts connections and never answers.
+            // A paused API server accepts connections and never responds.
             let answer = self.admin.request_text(request);
             let error = match tokio::time::timeout(Duration::from_secs(2), answer).await {
                 Ok(Ok(_)) => return Ok(()),
@@ -139,64 +138,64 @@ impl Cluster {
         &self.server
     }
 
-    /// The API server, believed by the cluster's authority.
+    /// Returns an HTTPS client for the API server that trusts the cluster's CA.
     pub fn https(&self) -> Result<Https> {
         let address = self.server.trim_start_matches("https://").parse()?;
         Https::new(address, &self.authority.pair().cert)
     }
 
-    /// The cluster's directory; logs, certificates and kubeconfig files are in it.
+    /// Returns the directory with logs, certificates and kubeconfig files.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// The certificate authority.
+    /// Returns the certificate authority.
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// A client that may do everything.
+    /// Returns a client with all permissions.
     pub fn admin(&self) -> Client {
         self.admin.clone()
     }
 
-    /// The kubeconfig file of that client.
+    /// Returns the kubeconfig file of [`Cluster::admin`].
     pub fn admin_kubeconfig(&self) -> &Path {
         &self.admin_kubeconfig
     }
 
-    /// A client with a client certificate of this user and at most two groups.
+    /// Returns a client with a client certificate of this user in at most two groups.
     pub async fn client_for(&self, user: &str, groups: &[&str]) -> Result<Client> {
         client(&self.kubeconfig_for(user, groups)?).await
     }
 
-    /// An administrator's client that sends these headers, such as those of impersonation.
+    /// Returns an administrator's client that sends these headers, such as those of impersonation.
     pub async fn client_with(&self, headers: Vec<(HeaderName, HeaderValue)>) -> Result<Client> {
         let mut config = config(&self.admin_kubeconfig).await?;
         config.headers = headers;
         Ok(Client::try_from(config)?)
     }
 
-    /// A kubeconfig file with a client certificate of this user and at most two groups.
+    /// Writes a kubeconfig file with a client certificate of this user in at most two groups.
     pub fn kubeconfig_for(&self, user: &str, groups: &[&str]) -> Result<PathBuf> {
         let name = self.fresh_name();
         let pair = self.authority.client(&name, user, groups)?;
         self.authority.kubeconfig(&name, &self.server, &pair)
     }
 
-    /// A kubeconfig file with a bearer token.
+    /// Writes a kubeconfig file with a bearer token.
     pub fn kubeconfig_for_token(&self, token: &str) -> Result<PathBuf> {
         self.authority
             .kubeconfig_for_token(&self.fresh_name(), &self.server, token)
     }
 
-    /// A token of this ServiceAccount, which must be there.
+    /// Requests a token of an existing ServiceAccount.
     pub async fn token(&self, namespace: &str, account: &str) -> Result<String> {
         let token = ["create", "token", account, "-n", namespace];
         Ok(self.kubectl(&token).await?.trim().to_owned())
     }
 
-    /// What a ConfigMap, which must be there, has under this key.
+    /// Returns the value of a key in an existing ConfigMap.
     pub async fn config_map(&self, namespace: &str, name: &str, key: &str) -> Result<String> {
         let path = format!("jsonpath={{.data.{}}}", key.replace('.', "\\."));
         let args = ["get", "configmap", name, "-n", namespace, "-o", &path];
@@ -207,30 +206,31 @@ impl Cluster {
         format!("client-{}", self.clients.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The sum of all series of the API server whose name and labels begin so; 0 if there is none.
+    /// Returns the sum of the API server's metrics whose name and labels have this prefix. 0 if
+    /// there is none.
     pub async fn metric(&self, series: &str) -> Result<u64> {
         let request = http::Request::get("/metrics").body(Vec::new())?;
         let text = self.admin.request_text(request).await?;
         Ok(metrics::total(&text, series))
     }
 
-    /// Gives the API server another serving certificate, of the same authority and for the same names.
-    /// It reads the files when they change: until then it shows the one before.
+    /// Replaces the API server's serving certificate by another one of the same CA and names. The
+    /// API server reloads the file when it notices the change.
     pub fn rotate_certificate(&self) -> Result<Pair> {
         self.names.certificate(&self.authority)
     }
 
-    /// The store below the API server.
+    /// Returns the etcd of the API server.
     pub fn etcd_store(&self) -> Store {
         Store::at(self.etcd_address)
     }
 
-    /// Where kubectl is.
+    /// Returns the path of kubectl.
     pub fn kubectl_path(&self) -> &Path {
         &self.kubectl
     }
 
-    /// Runs kubectl as administrator and gives its stdout; an error if it fails.
+    /// Runs kubectl as administrator and returns its stdout. A nonzero exit code is an error.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
         self.succeeds(args, "").await
     }
@@ -252,15 +252,16 @@ impl Cluster {
         Ok(())
     }
 
-    /// Deletes what manifests have.
+    /// Deletes the objects in manifests.
     pub async fn delete(&self, manifests: &str) -> Result<()> {
         self.succeeds(&["delete", "-f", "-"], manifests).await?;
         Ok(())
     }
 
-    /// Runs kubectl as administrator with this text on stdin, whatever comes of it.
+    /// Runs kubectl as administrator with this text on stdin, and returns its output with any exit
+    /// code.
     pub async fn kubectl_output(&self, args: &[&str], stdin: &str) -> Result<Output> {
-        // A file, not a pipe: nobody has to feed it while the output is read.
+        // A file needs no writer while the output is read, unlike a pipe.
         let input = self.dir().join(format!("stdin-{}", self.fresh_name()));
         std::fs::write(&input, stdin)?;
         let mut command = Command::new(&self.kubectl);
@@ -275,7 +276,7 @@ impl Cluster {
     }
 }
 
-/// A client for a kubeconfig file.
+/// Connects with a kubeconfig file.
 pub async fn client(kubeconfig: &Path) -> Result<Client> {
     Ok(Client::try_from(config(kubeconfig).await?)?)
 }

@@ -1,20 +1,20 @@
-//! Where the files of a cluster are.
+//! The directory of a cluster's files.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use tempfile::TempDir;
 
-/// A directory that is removed in the end, unless `CSR_WARDEN_TEST_KEEP` is set.
+/// A directory that is removed when dropped, unless `CSR_WARDEN_TEST_KEEP` is set.
 pub enum ClusterDir {
-    /// Removed in the end.
+    /// Removed when dropped.
     Temporary(TempDir),
-    /// To be looked at.
+    /// Kept for inspection.
     Kept(PathBuf),
 }
 
 impl ClusterDir {
-    /// A new one, empty.
+    /// Creates an empty directory.
     pub fn create() -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("control-plane-")
@@ -27,7 +27,7 @@ impl ClusterDir {
         Ok(Self::Kept(kept))
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         match self {
             Self::Temporary(dir) => dir.path(),

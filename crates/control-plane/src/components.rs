@@ -1,4 +1,4 @@
-//! How the components of a control plane are started, and under which names its API server is known.
+//! The processes of a control plane with their flags, and the names of its API server.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -12,14 +12,14 @@ use super::pki::{Authority, Pair};
 use super::process::Launch;
 use super::workload_flags;
 
-/// What is in the API server's serving certificate.
+/// The names in the API server's serving certificate.
 pub(super) struct ServingNames {
     dns: Vec<String>,
     ips: Vec<IpAddr>,
 }
 
 impl ServingNames {
-    /// Those of a cluster of this kind.
+    /// Returns the names for these options.
     pub(super) fn of(options: &Options) -> Result<Self> {
         let services: IpNet = options.service_cidr.parse().context("service_cidr")?;
         let service_ip = services
@@ -45,13 +45,13 @@ impl ServingNames {
         Ok(Self { dns, ips })
     }
 
-    /// A certificate with them, in the files that the API server is started with.
+    /// Signs a certificate with these names, in the files that the API server reads.
     pub(super) fn certificate(&self, authority: &Authority) -> Result<Pair> {
         authority.serving("apiserver", &self.dns, &self.ips)
     }
 }
 
-/// etcd, which serves clients at this URL.
+/// Returns the launch of etcd, with clients at this URL.
 pub(super) fn etcd(assets: &Assets, dir: &Path, url: &str, peer_port: u16) -> Launch {
     let peer = format!("http://127.0.0.1:{peer_port}");
     Launch::new("etcd", &assets.etcd, dir).args([
@@ -66,7 +66,7 @@ pub(super) fn etcd(assets: &Assets, dir: &Path, url: &str, peer_port: u16) -> La
     ])
 }
 
-/// kube-apiserver, at this port.
+/// Returns the launch of kube-apiserver on this port.
 pub(super) fn api_server(
     assets: &Assets,
     dir: &Path,
@@ -123,7 +123,7 @@ pub(super) fn api_server(
     Ok(launch.args(options.api_server_args.iter().map(String::as_str)))
 }
 
-/// kube-controller-manager, which signs.
+/// Returns the launch of kube-controller-manager with the signer.
 pub(super) fn controller_manager(
     assets: &Assets,
     dir: &Path,
@@ -133,14 +133,15 @@ pub(super) fn controller_manager(
 ) -> Launch {
     let ca = authority.pair();
     let launch = Launch::new("kube-controller-manager", &assets.controller_manager, dir).args([
-        // An administrator's: the controller-manager's own identity may not write a request's status.
+        // An administrator's kubeconfig. The controller-manager's own user may not write a
+        // request's status.
         format!("--kubeconfig={}", kubeconfig.display()),
         "--leader-elect=false".into(),
         "--secure-port=0".into(),
         format!("--cluster-signing-cert-file={}", ca.cert.display()),
         format!("--cluster-signing-key-file={}", ca.key.display()),
         workload_flags::controllers(options.workloads),
-        // With the default it signs 20 requests a second, and a test would measure that.
+        // The default limits the signer to 20 requests a second, which tests would then measure.
         "--kube-api-qps=2000".into(),
         "--kube-api-burst=2000".into(),
     ]);

@@ -1,17 +1,17 @@
-//! What an administrator mounts into the Pod.
+//! A ConfigMap volume, as mounted into a Pod.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// A folder as the kubelet mounts a ConfigMap: each file is a link into a folder that is swapped.
+/// A directory in the layout of the kubelet: each file is a link into a directory that is swapped.
 pub struct ConfigMapVolume {
     folder: PathBuf,
     swaps: u32,
 }
 
 impl ConfigMapVolume {
-    /// A new one, in which this file has this text.
+    /// Creates a volume with one file.
     pub fn new(folder: PathBuf, file: &str, text: &str) -> Result<Self> {
         std::fs::create_dir(&folder)?;
         std::os::unix::fs::symlink(Path::new("..data").join(file), folder.join(file))?;
@@ -20,7 +20,7 @@ impl ConfigMapVolume {
         Ok(volume)
     }
 
-    /// Gives the file another text, as `AtomicWriter` of the kubelet does it: a new folder, a new
+    /// Replaces the text of the file as the kubelet's `AtomicWriter` does: a new directory, a new
     /// link, and a rename.
     pub fn swap(&mut self, file: &str, text: &str) -> Result<()> {
         self.swaps += 1;
@@ -37,7 +37,7 @@ impl ConfigMapVolume {
         Ok(())
     }
 
-    /// Where that file is.
+    /// Returns the path of the file.
     pub fn path(&self, file: &str) -> Result<String> {
         let path = self.folder.join(file);
         Ok(path.to_str().context("a path that is no text")?.to_owned())

@@ -1,4 +1,4 @@
-//! csr-warden itself as a process: its output, its HTTP answers, its memory.
+//! The csr-warden process: its output, HTTP server and memory.
 
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
@@ -13,14 +13,14 @@ use super::output::Output;
 use super::process::{Launch, Process};
 use super::{POLL_INTERVAL, metrics};
 
-/// A running daemon. Dropping it kills it.
+/// A running daemon. It is killed when dropped.
 pub struct Daemon {
-    /// The process, to stop, kill, pause and start it again.
+    /// The process, which can be stopped, killed, paused and restarted.
     pub process: Process,
     address: SocketAddr,
 }
 
-/// An answer over HTTP.
+/// An HTTP response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status code.
@@ -30,10 +30,10 @@ pub struct Answer {
 }
 
 impl Daemon {
-    /// Starts `binary` with these arguments and variables; the log is `dir/NAME.log`.
+    /// Starts `binary` with these arguments and environment variables. The log is `dir/NAME.log`.
     ///
-    /// `address` is where it will answer over HTTP: the caller takes a port of
-    /// [`super::ports::free`] and names it in `args`.
+    /// `address` is the address of its HTTP server. The caller takes a port from
+    /// [`super::ports::free`] and also passes it in `args`.
     pub fn start(
         binary: &Path,
         name: &str,
@@ -49,7 +49,7 @@ impl Daemon {
         Self::launch(launch, address)
     }
 
-    /// Starts what ends up as a daemon, which talks, and answers over HTTP at this address.
+    /// Starts a process that becomes a daemon with an HTTP server at this address.
     pub fn launch(launch: Launch, address: SocketAddr) -> Result<Self> {
         Ok(Self {
             process: Process::spawn(launch)?,
@@ -57,27 +57,27 @@ impl Daemon {
         })
     }
 
-    /// Where it answers over HTTP.
+    /// Returns the address of its HTTP server.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What it wrote to stdout.
+    /// Returns its stdout.
     pub fn stdout(&self) -> &Output {
         &self.process.stdout
     }
 
-    /// What it wrote to stderr.
+    /// Returns its stderr.
     pub fn stderr(&self) -> &Output {
         &self.process.stderr
     }
 
-    /// Asks its HTTP server.
+    /// Sends a GET to its HTTP server.
     pub async fn http_get(&self, path: &str) -> Result<Answer> {
         http_get(self.address, path).await
     }
 
-    /// Waits until `/readyz` is answered with 200.
+    /// Waits until `/readyz` returns 200.
     pub async fn wait_ready(&mut self, deadline: Duration) -> Result<()> {
         let begun = Instant::now();
         loop {
@@ -94,7 +94,7 @@ impl Daemon {
         }
     }
 
-    /// Waits until `/readyz` is answered with 503 and this text in it.
+    /// Waits until `/readyz` returns 503 with this text in the body.
     pub async fn wait_unready(&mut self, why: &str, deadline: Duration) -> Result<()> {
         let begun = Instant::now();
         loop {
@@ -111,7 +111,7 @@ impl Daemon {
         }
     }
 
-    /// Waits for a line on stderr with this text.
+    /// Waits for a line with this text on stderr.
     pub async fn wait_for_log(&self, text: &str, deadline: Duration) -> Result<String> {
         let line = |line: &str| line.contains(text).then(|| line.to_owned());
         self.stderr()
@@ -120,29 +120,29 @@ impl Daemon {
             .with_context(|| format!("nothing says `{text}`\n{}", self.process.log_tail()))
     }
 
-    /// The sum of all series whose name and labels begin so; 0 if there is none.
+    /// Returns the sum of the metrics whose name and labels have this prefix. 0 if there is none.
     pub async fn metric(&self, series: &str) -> Result<u64> {
         let text = self.http_get("/metrics").await?.body;
         Ok(metrics::total(&text, series))
     }
 
-    /// Whether it says that it leads.
+    /// Returns true if its metrics report leadership.
     pub async fn is_leader(&self) -> Result<bool> {
         Ok(self.metric("csr_warden_leader ").await? == 1)
     }
 
-    /// Conditions that it has written.
+    /// Returns the number of conditions that it has written.
     pub async fn written(&self) -> Result<u64> {
         self.metric("csr_warden_writes_total{result=\"written\"}")
             .await
     }
 
-    /// Resident memory in KiB.
+    /// Returns the resident memory in KiB.
     pub fn resident_kib(&self) -> Result<u64> {
         self.status()?.vmrss.context("no VmRSS")
     }
 
-    /// The most resident memory that it ever had, in KiB.
+    /// Returns the peak resident memory in KiB.
     pub fn peak_resident_kib(&self) -> Result<u64> {
         self.status()?.vmhwm.context("no VmHWM")
     }
@@ -151,7 +151,7 @@ impl Daemon {
         Ok(self.proc_dir()?.status()?)
     }
 
-    /// Processor time that it has used, user and system together.
+    /// Returns its CPU time, user and system together.
     pub fn cpu_time(&self) -> Result<Duration> {
         let stat = self.proc_dir()?.stat()?;
         let ticks = stat.utime + stat.stime;
@@ -165,7 +165,7 @@ impl Daemon {
         Ok(procfs::process::Process::new(i32::try_from(id)?)?)
     }
 
-    /// Sends SIGTERM and waits until it has ended.
+    /// Sends SIGTERM and waits until the process has exited.
     pub async fn sigterm(&mut self, deadline: Duration) -> Result<ExitStatus> {
         self.process.stop(deadline).await
     }
@@ -186,13 +186,13 @@ impl Daemon {
     }
 }
 
-/// One GET over HTTP/1.1, with 5 s for each step.
+/// Sends a GET over HTTP/1.1, with a timeout of 5 s for each step.
 pub async fn http_get(address: SocketAddr, path: &str) -> Result<Answer> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     tokio::task::spawn_blocking(move || exchange(address, request.as_bytes())).await?
 }
 
-/// One POST of JSON over HTTP/1.1, with 5 s for each step.
+/// Sends a POST of JSON over HTTP/1.1, with a timeout of 5 s for each step.
 pub async fn http_post(address: SocketAddr, path: &str, body: &str) -> Result<Answer> {
     let length = body.len();
     let request = format!(
@@ -213,7 +213,7 @@ fn exchange(address: SocketAddr, request: &[u8]) -> Result<Answer> {
     read_answer(answer)
 }
 
-/// Reads an answer that ended with the connection.
+/// Parses a response that ended with the connection.
 pub fn read_answer(answer: Vec<u8>) -> Result<Answer> {
     let answer = String::from_utf8(answer)?;
     let (head, body) = answer
@@ -231,7 +231,7 @@ pub fn read_answer(answer: Vec<u8>) -> Result<Answer> {
     Ok(Answer { status, body })
 }
 
-/// RFC 9112, 7.1, without trailers.
+/// Decodes chunked transfer coding (RFC 9112, 7.1) without trailers.
 fn unchunk(mut rest: &str) -> Result<String> {
     let mut body = String::new();
     loop {

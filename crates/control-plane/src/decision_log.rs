@@ -1,4 +1,4 @@
-//! What csr-warden says of its decisions: the lines of its audit log.
+//! The decision log of csr-warden: one JSON line for each decision.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use super::output::Output;
 
-/// How long a decision may take that nothing has to be waited for.
+/// The deadline for a decision that depends on no other event.
 const SOON: Duration = Duration::from_secs(30);
 
-/// One line.
+/// One decision.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Decision {
     /// Approve, Deny, Wait or Ignore.
@@ -23,17 +23,17 @@ pub struct Decision {
     pub codes: Vec<String>,
 }
 
-/// Reads a line; `None` if it is about something else.
+/// Parses a line. Returns `None` for other log lines.
 pub fn parse(line: &str) -> Option<Decision> {
     serde_json::from_str(line).ok()
 }
 
-/// All decisions so far.
+/// Returns all decisions so far.
 pub fn all(output: &Output) -> Vec<Decision> {
     output.lines().iter().filter_map(|l| parse(l)).collect()
 }
 
-/// All decisions so far on one request.
+/// Returns all decisions so far on one request.
 pub fn of(output: &Output, request: &str) -> Vec<Decision> {
     let mut decisions = all(output);
     decisions.retain(|decision| decision.request == request);
@@ -50,7 +50,7 @@ pub async fn expect(
     expect_within(SOON, output, request, verdict, codes).await
 }
 
-/// The same with a deadline of one's own.
+/// Waits for this verdict as [`expect`] does, with another deadline.
 pub async fn expect_within(
     deadline: Duration,
     output: &Output,

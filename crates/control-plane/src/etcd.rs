@@ -1,4 +1,4 @@
-//! What is below the API server: etcd, over its JSON gateway.
+//! Direct access to etcd, over its JSON gateway.
 
 use std::net::SocketAddr;
 
@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 
 use super::daemon::http_post;
 
-/// An etcd.
+/// A client of etcd.
 #[derive(Clone, Copy, Debug)]
 pub struct Store(SocketAddr);
 
 impl Store {
-    /// The etcd that serves clients here.
+    /// Connects to the etcd at this address.
     pub fn at(address: SocketAddr) -> Self {
         Self(address)
     }
 
-    /// Has it forget everything but the present.
+    /// Compacts all old revisions.
     pub async fn compact(&self) -> Result<()> {
         let present = self.call("range", &json!({"key": text("\0")})).await?;
         let revision = present.pointer("/header/revision").context("revision")?;
@@ -27,14 +27,14 @@ impl Store {
             .map(|_| ())
     }
 
-    /// Writes a Node as it stands, with the times and marks that the API server would not take from
-    /// anybody. JSON is one of the forms in which it keeps objects (`--storage-media-type`).
+    /// Writes a Node, including metadata that the API server does not accept from clients. The API
+    /// server can read JSON (`--storage-media-type`).
     pub async fn put_node(&self, name: &str, node: &Value) -> Result<()> {
         let order = json!({"key": text(&node_key(name)), "value": text(&node.to_string())});
         self.call("put", &order).await.map(|_| ())
     }
 
-    /// Removes a Node, whatever holds it.
+    /// Removes a Node, even with finalizers.
     pub async fn remove_node(&self, name: &str) -> Result<()> {
         let order = json!({"key": text(&node_key(name))});
         self.call("deleterange", &order).await.map(|_| ())
@@ -47,7 +47,8 @@ impl Store {
     }
 }
 
-/// Nodes have had another name once (kubernetes `pkg/registry/core/rest/storage_core.go`).
+/// Returns the key of a Node. The prefix is historical (kubernetes
+/// `pkg/registry/core/rest/storage_core.go`).
 fn node_key(name: &str) -> String {
     format!("/registry/minions/{name}")
 }

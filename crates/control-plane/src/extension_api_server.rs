@@ -1,5 +1,5 @@
-//! An API server that the cluster's own is extended by, as a process with the arguments and the
-//! ServiceAccount of its Deployment.
+//! An extension API server (aggregated API), as a process with the arguments and the ServiceAccount
+//! of its Deployment.
 
 use std::path::Path;
 
@@ -12,24 +12,25 @@ use super::cluster::Cluster;
 use super::ports;
 use super::process::{Launch, Process};
 
-/// Where a Pod finds the cluster's CA.
+/// The path of the cluster's CA in a Pod.
 const CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
-/// One that is to be started. Deployment, ServiceAccount and Service have its name.
+/// An extension API server. Deployment, ServiceAccount and Service have its name.
 pub struct ExtensionApiServer<'a> {
     pub name: &'a str,
     pub namespace: &'a str,
     pub program: &'a Path,
-    /// The group that it serves, of version `v1beta1`.
+    /// The group that it serves in version `v1beta1`.
     pub group: &'a str,
-    /// The flag for the kubeconfig that it reads the cluster with.
+    /// The flag for the kubeconfig with which it reads the cluster.
     pub kubeconfig: &'a str,
-    /// What the Deployment's arguments name, and where that is on this machine.
+    /// Paths in the Deployment's arguments, with their paths on this machine.
     pub places: &'a [(&'a str, String)],
 }
 
 impl ExtensionApiServer<'_> {
-    /// Starts it as the Deployment that is there says, and lets the API server find it.
+    /// Starts it with the arguments of the existing Deployment, and registers it with the API
+    /// server.
     pub async fn start(&self, cluster: &Cluster) -> Result<Process> {
         let Self {
             name,
@@ -56,7 +57,7 @@ impl ExtensionApiServer<'_> {
             ]);
         let process = Process::spawn(launch)?;
         let manifests = [
-            // The API server goes to a Service only by an address, or by a name as this one.
+            // The API server reaches a Service only by an address, or by a name like this one.
             json!({
                 "apiVersion": "v1", "kind": "Service",
                 "metadata": {"name": name, "namespace": namespace},

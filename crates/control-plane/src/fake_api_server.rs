@@ -1,4 +1,4 @@
-//! What looks like one more API server from outside: it shows a serving certificate, and that is all.
+//! A fake API server, which only presents a serving certificate.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use tokio_rustls::TlsAcceptor;
 
 use super::pki::Authority;
 
-/// A running one. Dropping it ends it.
+/// A running fake. It stops when dropped.
 pub struct FakeApiServer {
     address: SocketAddr,
     serving: JoinHandle<()>,
 }
 
 impl FakeApiServer {
-    /// Listens at this address, with a certificate of the authority's for these names.
+    /// Listens at this address, with a certificate of this CA for these names.
     pub async fn start(
         authority: &Authority,
         ip: IpAddr,
@@ -44,7 +44,7 @@ impl FakeApiServer {
         Ok(Self { address, serving })
     }
 
-    /// Where it listens.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -1,4 +1,4 @@
-//! Many nodes that ask with the kubelet's own code: the program in `go/fleet`, and what it says.
+//! A fleet of nodes that request certificates with the kubelet's own code (`go/fleet`).
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -12,20 +12,21 @@ use super::assets::Assets;
 use super::cluster::Cluster;
 use super::process::{Launch, Process};
 
-/// What kind of fleet. The default is one node.
+/// Options of a fleet. The default is one node.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many nodes.
+    /// The number of nodes.
     pub nodes: usize,
-    /// The number of the first node; names and addresses come from it, see `go/fleet/main.go`.
+    /// The index of the first node. Names and addresses are derived from it, see
+    /// `go/fleet/main.go`.
     pub first_index: usize,
-    /// The first part of each node's name: node 1 is `PREFIX-1`.
+    /// The prefix of node names: node 1 is `PREFIX-1`.
     pub prefix: String,
-    /// Whether each node has an IPv6 InternalIP too.
+    /// Adds an IPv6 InternalIP to each node.
     pub dual_stack: bool,
-    /// The domain of the nodes' InternalDNS names, if they have any.
+    /// The domain of the nodes' InternalDNS names. `None` for no such names.
     pub dns_suffix: Option<String>,
-    /// Over how long the starts are spread.
+    /// The time over which the starts are spread.
     pub start_spread: Duration,
 }
 
@@ -43,7 +44,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// So many nodes, `node-1` and on.
+    /// Returns options for this number of nodes, from `node-1`.
     pub fn nodes(nodes: usize) -> Self {
         Self {
             nodes,
@@ -52,7 +53,7 @@ impl Options {
     }
 }
 
-/// A certificate that a node got.
+/// An issued certificate.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Issued {
     /// The node's name.
@@ -61,10 +62,10 @@ pub struct Issued {
     pub serial: String,
     /// DNS names, then IPs.
     pub sans: Vec<String>,
-    /// When it ends, RFC 3339.
+    /// The end of its validity, RFC 3339.
     #[serde(rename = "notAfter")]
     pub not_after: String,
-    /// Milliseconds since the node's certificate manager started.
+    /// Milliseconds since the start of the node's certificate manager.
     pub millis: f64,
 }
 
@@ -80,16 +81,16 @@ enum Event {
     },
 }
 
-/// A running fleet. Dropping it ends its process.
+/// A running fleet. Its process is stopped when it is dropped.
 pub struct Fleet {
     process: Process,
     names: Vec<String>,
-    /// How many certificates each node must have had before nobody waits.
+    /// The number of certificates that each node must have had before none is waited for.
     due: BTreeMap<String, usize>,
 }
 
 impl Fleet {
-    /// Starts the fleet; nodes appear and ask at once.
+    /// Starts the fleet. The nodes register and request certificates at once.
     pub fn start(assets: &Assets, cluster: &Cluster, options: &Options) -> Result<Self> {
         let name = format!("fleet-{}-{}", options.prefix, options.first_index);
         let ca = cluster.authority().pair();
@@ -119,17 +120,17 @@ impl Fleet {
         })
     }
 
-    /// The nodes' names.
+    /// Returns the names of the nodes.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// The process, to pause or to measure it.
+    /// Returns the process, to pause or measure it.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
 
-    /// Every certificate so far, in the order of issue.
+    /// Returns all certificates so far, in the order of issue.
     pub fn issued(&self) -> Vec<Issued> {
         let lines = self.process.stdout.lines();
         lines
@@ -139,7 +140,7 @@ impl Fleet {
             .collect()
     }
 
-    /// Each node's latest certificate.
+    /// Returns the latest certificate of each node.
     pub fn latest(&self) -> BTreeMap<String, Issued> {
         self.issued()
             .into_iter()
@@ -147,7 +148,7 @@ impl Fleet {
             .collect()
     }
 
-    /// What went wrong so far: a Node that could not be made, a wrong command.
+    /// Returns all errors so far, such as a Node that could not be created.
     pub fn errors(&self) -> Vec<String> {
         let lines = self.process.stdout.lines();
         lines
@@ -161,20 +162,21 @@ impl Fleet {
             .collect()
     }
 
-    /// Lets a node forget its certificate and ask anew, as a kubelet that lost its disk.
+    /// Discards a node's certificate, so that it requests a new one, like a kubelet that lost its
+    /// disk.
     pub fn rotate(&mut self, node: &str) -> Result<()> {
         self.expect(&[node.to_owned()])?;
         self.command(&format!("rotate {node}"))
     }
 
-    /// The same for all nodes.
+    /// Discards the certificates of all nodes.
     pub fn rotate_all(&mut self) -> Result<()> {
         let names = self.names.clone();
         self.expect(&names)?;
         self.command("rotate all")
     }
 
-    /// Gives a node other InternalIPs: it reports them and asks for a certificate with them.
+    /// Replaces a node's InternalIPs. It reports them and requests a certificate with them.
     pub fn set_addresses(&mut self, node: &str, ips: &[&str]) -> Result<()> {
         self.expect(&[node.to_owned()])?;
         self.command(&format!("address {node} {}", ips.join(",")))
@@ -206,7 +208,7 @@ impl Fleet {
         Ok(stdin.flush()?)
     }
 
-    /// The nodes that wait for their first certificate, or for one that was asked for since.
+    /// Returns the nodes that wait for their first certificate, or for a renewal.
     pub fn waiting(&self) -> Vec<String> {
         let had = self.counts();
         let waits = |(node, due): &(&String, &usize)| had.get(*node).is_none_or(|n| n < *due);
@@ -223,7 +225,7 @@ impl Fleet {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         let mut missing = self.due.len();
         let due = &self.due;
-        // Counted while the lines come: 2,000 nodes write thousands of them.
+        // Counted line by line: 2,000 nodes write thousands of lines.
         let all = self.process.stdout.find(deadline, |line| {
             if let Some(issued) = parse(line).and_then(issue) {
                 let count = counts.entry(issued.node.clone()).or_default();
@@ -250,8 +252,8 @@ impl Fleet {
         )
     }
 
-    /// Waits until this node has a certificate that it had not when [`Fleet::rotate`] or
-    /// [`Fleet::readdress`] was called last, or its first one.
+    /// Waits until this node has a certificate that it had not at the last [`Fleet::rotate`] or
+    /// [`Fleet::set_addresses`], or its first one.
     pub async fn wait_issued(&mut self, node: &str, deadline: Duration) -> Result<Issued> {
         ensure!(
             self.due.contains_key(node),

@@ -1,5 +1,8 @@
-//! A node: a whole kubelet (`go/hollow`) at an address of its own, with the folders that kubeadm gives it,
-//! in a mount namespace. Whoever comes by [`HollowNodes::ssh`] finds the same folders.
+//! Hollow nodes: each runs a complete kubelet without real containers (`go/hollow`), at an address
+//! of its own.
+//!
+//! A mount namespace gives it the directories of kubeadm. A command over [`HollowNodes::ssh`] sees
+//! the same directories.
 
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +15,7 @@ use super::cluster::Cluster;
 use super::netns;
 use super::process::{Launch, Process};
 
-/// Puts the machine's folders where kubelets have them, and goes on as the rest of the arguments.
+/// Mounts the node's directories at the kubelet's paths, and executes the remaining arguments.
 const ENTER: &str = r#"
 set -e
 machine=$1; shift
@@ -25,8 +28,7 @@ mount --bind "$machine/kubelet" /var/lib/kubelet
 exec "$@"
 "#;
 
-/// The programs of an administrator, as far as they are asked for: a way onto a machine, and there
-/// the rights, the service and the program that writes the kubelet's configuration.
+/// Stubs of an administrator's programs: `ssh`, `sudo`, `systemctl` and `kubeadm`.
 const PROGRAMS: [(&str, &str); 4] = [
     (
         "ssh",
@@ -47,21 +49,21 @@ exec kubectl get configmap kubelet-config -n kube-system -o jsonpath={.data.kube
     ),
 ];
 
-/// All machines of a cluster.
+/// All hollow nodes of a cluster.
 pub struct HollowNodes {
     folder: PathBuf,
 }
 
-/// One, with its kubelet. Dropping it ends that.
+/// A hollow node with its kubelet, which is stopped when dropped.
 pub struct HollowNode {
-    /// The kubelet; it starts anew on SIGHUP.
+    /// The kubelet, which restarts on SIGHUP.
     pub kubelet: Process,
     name: String,
     folder: PathBuf,
 }
 
 impl HollowNodes {
-    /// None yet.
+    /// Creates an empty set of nodes.
     pub fn new(cluster: &Cluster) -> Result<Self> {
         let folder = cluster.dir().join("machines");
         std::fs::create_dir(&folder)?;
@@ -69,7 +71,7 @@ impl HollowNodes {
         Ok(Self { folder })
     }
 
-    /// Writes the administrator's programs into this folder.
+    /// Writes the administrator's programs into this directory.
     pub fn ssh(&self, programs: &Path) -> Result<()> {
         for (name, text) in PROGRAMS {
             let text = text.replace("MACHINES", &self.folder.to_string_lossy());
@@ -80,8 +82,8 @@ impl HollowNodes {
         Ok(())
     }
 
-    /// A machine of this name and address, whose kubelet runs with this configuration. Its containers'
-    /// logs are those of the processes of the same names.
+    /// Starts a node with this name and address, whose kubelet has this configuration. Its
+    /// containers' logs are those of the processes with the same names.
     pub fn start(
         &self,
         assets: &Assets,
@@ -121,12 +123,12 @@ impl HollowNodes {
 }
 
 impl HollowNode {
-    /// Its name, and its Node's.
+    /// Returns the name of the node.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The manifest of the API server there, if it has one.
+    /// Returns the path of the API server's manifest on this node.
     pub fn manifest(&self) -> PathBuf {
         self.folder.join("kubernetes/manifests/kube-apiserver.yaml")
     }

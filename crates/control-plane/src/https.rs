@@ -1,4 +1,4 @@
-//! HTTPS by hand, with a token or without; and the certificate that is shown.
+//! A minimal HTTPS client that returns the server's certificate.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,24 +19,24 @@ use tokio_rustls::client::TlsStream;
 use super::POLL_INTERVAL;
 use super::daemon::{Answer, read_answer};
 
-/// How long one exchange may take.
+/// The timeout of one exchange.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A server, and whom it is believed to be by.
+/// A server and the CA that is trusted for it.
 pub struct Https {
     address: SocketAddr,
     connector: TlsConnector,
 }
 
 impl Https {
-    /// Believes what this authority has signed, for the server's IP address.
+    /// Creates a client that trusts this CA for the server's IP address.
     pub fn new(address: SocketAddr, authority: &Path) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(authority)?)?;
         let mut config = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        // A resumed session shows no certificate, and the old one would be taken for it.
+        // A resumed session presents no certificate, so the old one would be returned.
         config.resumption = Resumption::disabled();
         Ok(Self {
             address,
@@ -44,13 +44,13 @@ impl Https {
         })
     }
 
-    /// One GET: the answer and the certificate in DER.
+    /// Sends a GET. Returns the response and the certificate in DER.
     pub async fn get(&self, path: &str, token: Option<&str>) -> Result<(Answer, Vec<u8>)> {
         timeout(PATIENCE, self.exchange(path, token)).await?
     }
 
-    /// Begins a POST whose body never comes, and gives its connection once the server waits for it for
-    /// so long; nothing if it answers.
+    /// Starts a POST without a body. Returns its connection if the server waits for the body for
+    /// this time, `None` if it responds.
     pub async fn unfinished_post(
         &self,
         path: &str,
@@ -91,7 +91,7 @@ impl Https {
         Ok((read_answer(answer)?, shown))
     }
 
-    /// Waits for an answer with this status.
+    /// Waits for a response with this status.
     pub async fn wait(
         &self,
         path: &str,

@@ -1,5 +1,5 @@
-//! csr-warden as the manifests install it: the rights of its ServiceAccount and no others. It
-//! runs as a process beside the cluster, since there are no Pods here.
+//! An installation of csr-warden with the manifests. Its ServiceAccount has only the rights of the
+//! manifests. The daemon runs as a process next to the cluster, which has no Pods.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::cluster::Cluster;
 use super::daemon::Daemon;
 use super::ports;
 
-/// The manifests that every installation has.
+/// The manifests of every installation.
 const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/base");
 
 /// An installation, from which any number of replicas can be started.
@@ -22,7 +22,7 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Applies the manifests and takes a token of the ServiceAccount.
+    /// Applies the manifests and requests a token of the ServiceAccount.
     pub async fn apply(cluster: &Cluster, binary: &Path) -> Result<Self> {
         cluster
             .kubectl(&["apply", "--server-side", "-k", BASE])
@@ -35,7 +35,8 @@ impl Installation {
         })
     }
 
-    /// The same, but replicas reach the API server at this URL, with a token that can be taken from them.
+    /// Returns an installation whose replicas use this URL of the API server, and a token that can
+    /// be revoked.
     pub fn through(&self, cluster: &Cluster, server: &str, token: &BoundToken) -> Result<Self> {
         let authority = cluster.authority();
         Ok(Self {
@@ -45,18 +46,18 @@ impl Installation {
         })
     }
 
-    /// The kubeconfig with the ServiceAccount's token.
+    /// Returns the kubeconfig with the ServiceAccount's token.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// Starts a replica; `name` is for its log.
+    /// Starts a replica. `name` is the name of its log.
     pub fn start(&self, name: &str, args: &[&str]) -> Result<Daemon> {
         let [port] = ports::free::<1>()?;
         self.start_at(name, SocketAddr::from(([127, 0, 0, 1], port)), args)
     }
 
-    /// The same with its HTTP server at this address.
+    /// Starts a replica with its HTTP server at this address.
     pub fn start_at(&self, name: &str, address: SocketAddr, args: &[&str]) -> Result<Daemon> {
         let kubeconfig = self.kubeconfig.to_str().context("a path that is no text")?;
         let bind = address.to_string();

@@ -1,4 +1,4 @@
-//! Talks with a program that answers each line with a line, both JSON.
+//! Exchange of JSON lines with a program that answers each line with a line.
 
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Asks a fresh process of the program all of these, and returns its answers in the same order.
+/// Sends all questions to a new process of the program, and returns its answers in the same order.
 pub fn ask<Q, A>(program: &Path, questions: &[Q]) -> Result<Vec<A>>
 where
     Q: Serialize + Sync,
@@ -23,7 +23,7 @@ where
     let stdin = process.stdin.take().context("stdin")?;
     let stdout = process.stdout.take().context("stdout")?;
     let answers = std::thread::scope(|scope| {
-        // Both at once: neither pipe holds everything.
+        // Written and read concurrently: a pipe does not hold everything.
         let writer = scope.spawn(move || -> Result<()> {
             let mut stdin = BufWriter::with_capacity(1 << 16, stdin);
             for question in questions {

@@ -1,5 +1,5 @@
-//! A kubelet's port: shows one certificate to whoever comes, and says with what configuration the
-//! kubelet runs, or what a test wants it to. And what a kubelet asks to be signed.
+//! A fake kubelet port: it presents a certificate and serves the kubelet's configuration, or given
+//! responses.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// The record with which Go refuses a connection if it has no certificate: alert, TLS 1.2, two
+/// The TLS record with which Go rejects a connection without a certificate: alert, TLS 1.2, two
 /// bytes, fatal, internal_error.
 const INTERNAL_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
-/// A listening port. Dropping it closes it.
+/// A listening port. It is closed when dropped.
 pub struct KubeletPort(AbortHandle);
 
 impl Drop for KubeletPort {
@@ -26,7 +26,7 @@ impl Drop for KubeletPort {
 }
 
 impl KubeletPort {
-    /// Shows this chain, and says in `/configz` whether `serverTLSBootstrap` is on.
+    /// Presents this chain, and reports `serverTLSBootstrap` in `/configz`.
     pub async fn start(
         at: SocketAddr,
         chain_pem: &[u8],
@@ -36,7 +36,7 @@ impl KubeletPort {
         Self::answering(at, chain_pem, key_pem, move |_| configz(bootstrap)).await
     }
 
-    /// Shows this chain, and answers each path, with its query, with a body.
+    /// Presents this chain, and responds to each path and query with a body.
     pub async fn answering(
         at: SocketAddr,
         chain_pem: &[u8],
@@ -69,13 +69,13 @@ impl KubeletPort {
         Ok(Self(task.abort_handle()))
     }
 
-    /// Has no certificate.
+    /// Rejects connections because it has no certificate.
     pub async fn without_certificate(at: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(at).await?;
         let task = tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 tokio::spawn(async move {
-                    // Closing before the greeting is read would reset the connection.
+                    // Closing before the ClientHello is read would reset the connection.
                     let _ = stream.read(&mut [0; 4096]).await?;
                     stream.write_all(&INTERNAL_ERROR).await?;
                     stream.shutdown().await
@@ -86,7 +86,7 @@ impl KubeletPort {
     }
 }
 
-/// The answer of a kubelet, which leaves out what is false.
+/// Renders `/configz` as a kubelet does, which omits false values.
 fn configz(bootstrap: bool) -> String {
     let field = if bootstrap {
         r#","serverTLSBootstrap":true"#
@@ -96,7 +96,7 @@ fn configz(bootstrap: bool) -> String {
     format!(r#"{{"kubeletconfig":{{"enableServer":true{field}}}}}"#)
 }
 
-/// An answer with this body. Its type matters to nobody who asks here.
+/// Renders a response with this body. No client checks its content type.
 fn whole(body: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
@@ -105,7 +105,7 @@ fn whole(body: &str) -> String {
     )
 }
 
-/// A key, and a request of a node for these names with it.
+/// Creates a key and a node's request for these names.
 pub fn request(node: &str, dns: &[&str], ips: &[Ipv4Addr]) -> Result<(String, String)> {
     use rcgen::{DnType, DnValue, SanType};
     let key = rcgen::KeyPair::generate()?;

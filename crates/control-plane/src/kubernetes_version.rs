@@ -1,5 +1,5 @@
-//! Which Kubernetes is built: the one that `go/go.mod` pins, or another by `CSR_WARDEN_KUBERNETES`, of
-//! which a module is made beside its programs.
+//! The Kubernetes version under test: the one pinned in `go/go.mod`, or `CSR_WARDEN_KUBERNETES`.
+//! For another version a Go module is written next to its programs.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// What `go/go.mod` pins.
+/// The version pinned in `go/go.mod`.
 const PINNED: &str = "1.36.2";
 const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go");
 
-/// The version that is run, as `1.36.2`.
+/// Returns the version under test, as `1.36.2`.
 pub fn version() -> String {
     let named = std::env::var("CSR_WARDEN_KUBERNETES").ok();
     named
@@ -19,8 +19,8 @@ pub fn version() -> String {
         .unwrap_or(PINNED.into())
 }
 
-/// The Go module of this version and the folder of what is built from it. `built` is where all programs
-/// of the pinned one are.
+/// Returns the Go module of this version and the directory of its programs. `built` is the
+/// directory of the pinned version.
 pub fn module(version: &str, built: &Path) -> Result<(PathBuf, PathBuf)> {
     if version == PINNED {
         return Ok((MODULE.into(), built.into()));
@@ -53,7 +53,8 @@ pub fn module(version: &str, built: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((module, bin))
 }
 
-/// What is pinned, of another version: all but Kubernetes and its parts is what Kubernetes itself takes.
+/// Returns `go.mod` for another version. All versions except those of Kubernetes and its parts come
+/// from Kubernetes itself.
 fn go_mod(pinned: &str, version: &str) -> String {
     let mut text = String::new();
     let mut in_require = false;
@@ -68,13 +69,13 @@ fn go_mod(pinned: &str, version: &str) -> String {
             }
         }
     }
-    // Staging modules have the same numbers but for the first.
+    // Staging modules have the same minor and patch numbers, and major 0.
     let part = |version: &str| format!(" v0{}", version.trim_start_matches('1'));
     let text = text.replace(&part(PINNED), &part(version));
     format!("{text}\nrequire k8s.io/kubernetes v{version}\n")
 }
 
-/// Our own programs, as they are now.
+/// Copies the Go programs of this repository.
 fn sources(module: &Path) -> Result<()> {
     for folder in std::fs::read_dir(MODULE)? {
         let folder = folder?;

@@ -1,7 +1,8 @@
-//! A real control plane on this machine, and what is tested against it.
+//! A real control plane on this machine, for tests.
 //!
-//! etcd, kube-apiserver and kube-controller-manager run as plain processes on loopback addresses;
-//! the [`fleet`] asks for certificates with the kubelet's own code; the [`daemon`] is csr-warden.
+//! etcd, kube-apiserver and kube-controller-manager run as plain processes on loopback addresses.
+//! The [`fleet`] requests certificates with the kubelet's own code. The [`daemon`] is csr-warden.
+//!
 //! Imports point downward only: cluster, fleet, daemon -> pki, process -> output, ports.
 
 #![allow(
@@ -55,10 +56,10 @@ use anyhow::{Result, anyhow};
 use assets::Assets;
 use tokio::runtime::Runtime;
 
-/// How often a condition is looked at that cannot be waited for.
+/// The interval of polling, for conditions without a notification.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What a program has before it starts a cluster: the binaries, the one TLS library, and a runtime.
+/// Returns the prerequisites of a cluster: its programs and a runtime. Installs the TLS provider.
 pub fn prepare() -> Result<(Assets, Runtime)> {
     let assets = Assets::find().map_err(|missing| anyhow!("{missing}"))?;
     rustls::crypto::ring::default_provider()

@@ -1,4 +1,4 @@
-//! What Helm and kustomize make of `deploy/`: the objects, by kind, namespace and name.
+//! Manifests that Helm and kustomize render from `deploy/`, by kind, namespace and name.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -18,9 +18,9 @@ pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/helm/
 /// Objects by `Kind namespace/name`.
 pub type Objects = BTreeMap<String, Value>;
 
-/// Runs Helm, as one who has never run it before, whatever comes of it.
+/// Runs Helm without any configuration of the user, and returns its output with any exit code.
 ///
-/// `kubeconfig` is where the cluster is, if it needs one.
+/// `kubeconfig` is the file of the cluster, if one is needed.
 pub fn helm(
     assets: &Assets,
     kubeconfig: Option<&Path>,
@@ -33,12 +33,12 @@ pub fn helm(
         .env_clear()
         .env("HOME", home.path())
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        // Without one it must not find that of a developer.
+        // Without this, Helm would use a developer's kubeconfig.
         .env("KUBECONFIG", kubeconfig.unwrap_or(Path::new("/dev/null")));
     command.output().context("run helm")
 }
 
-/// The text of what `helm template` renders into `kube-system` with these more arguments.
+/// Runs `helm template` for `kube-system` with these additional arguments.
 pub fn chart(assets: &Assets, args: &[&str]) -> Result<String> {
     let template = ["template", "csr-warden", CHART, "--namespace=kube-system"];
     let output = helm(assets, None, [&template, args].concat())?;
@@ -47,7 +47,7 @@ pub fn chart(assets: &Assets, args: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The text of what `kubectl kustomize` makes of this directory.
+/// Runs `kubectl kustomize` on this directory.
 pub fn kustomize(assets: &Assets, directory: &Path) -> Result<String> {
     let output = Command::new(&assets.kubectl)
         .arg("kustomize")
@@ -59,14 +59,14 @@ pub fn kustomize(assets: &Assets, directory: &Path) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// A directory with a kustomization of these resources and components of `deploy/`, and more of its
-/// fields; dropping it removes it.
+/// A directory with a kustomization of resources and components of `deploy/`. It is removed when
+/// dropped.
 pub struct Kustomization {
     directory: tempfile::TempDir,
 }
 
 impl Kustomization {
-    /// The directory holds a copy of `deploy`, since kustomize reads nothing above its own root.
+    /// Creates the directory with a copy of `deploy`, since kustomize reads nothing above its root.
     pub fn new(text: &str) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let copied = Command::new("cp")
@@ -78,13 +78,13 @@ impl Kustomization {
         Ok(Self { directory })
     }
 
-    /// Where it is.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 }
 
-/// The objects in YAML with any number of documents.
+/// Parses the objects of a YAML stream.
 pub fn objects(text: &str) -> Result<Objects> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text)?;
     let mut objects = Objects::new();

@@ -1,6 +1,6 @@
-//! What a program says of itself in Prometheus' text.
+//! Parsing of the Prometheus text format.
 
-/// The sum of all series whose name and labels begin so; 0 if there is none.
+/// Returns the sum of the series whose name and labels have this prefix. 0 if there is none.
 pub fn total(exposition: &str, series: &str) -> u64 {
     let values = exposition
         .lines()

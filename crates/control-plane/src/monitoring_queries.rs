@@ -1,22 +1,23 @@
-//! The queries of `deploy/monitoring`: of the alerts, and of the dashboard as Grafana sends them.
+//! The PromQL queries in `deploy/monitoring`: those of the alerts, and those of the dashboard as
+//! Grafana sends them.
 
 use serde_json::Value;
 
 const RULES: &str = include_str!("../../../deploy/monitoring/rules.yaml");
 const DASHBOARD: &str = include_str!("../../../deploy/monitoring/dashboard.json");
 
-/// A query and where it stands.
+/// A query and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     /// The alert's name, or the panel's title.
     pub of: String,
-    /// PromQL, with the variables of Grafana.
+    /// PromQL with Grafana's variables.
     pub expr: String,
-    /// How Grafana names a series, if it does.
+    /// The legend of a series in Grafana. Empty if it has none.
     pub legend: String,
 }
 
-/// The alerts, each with all that stands in the rules file.
+/// Returns the alerts with all their fields.
 pub fn alerts() -> Vec<Value> {
     let file: Value = serde_saphyr::from_str(RULES).expect("rules.yaml");
     let groups = file["groups"].as_array().expect("groups").clone();
@@ -24,12 +25,12 @@ pub fn alerts() -> Vec<Value> {
     rules.flatten().cloned().collect()
 }
 
-/// The dashboard.
+/// Returns the dashboard.
 pub fn dashboard() -> Value {
     serde_json::from_str(DASHBOARD).expect("dashboard.json")
 }
 
-/// Every query of the alerts.
+/// Returns the queries of all alerts.
 pub fn of_alerts() -> Vec<Query> {
     let query = |rule: &Value| Query {
         of: text(&rule["alert"]),
@@ -39,7 +40,7 @@ pub fn of_alerts() -> Vec<Query> {
     alerts().iter().map(query).collect()
 }
 
-/// Every query of the dashboard's panels.
+/// Returns the queries of all panels.
 pub fn of_dashboard() -> Vec<Query> {
     let dashboard = dashboard();
     let mut queries = Vec::new();
@@ -55,7 +56,7 @@ pub fn of_dashboard() -> Vec<Query> {
     queries
 }
 
-/// The query with Grafana's variables replaced, as it does before it sends one.
+/// Replaces Grafana's variables in a query, as Grafana does.
 pub fn rendered(expr: &str, window: &str) -> String {
     let expr = expr
         .replace("$__rate_interval", window)

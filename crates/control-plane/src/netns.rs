@@ -1,7 +1,7 @@
-//! A network namespace for the tests alone.
+//! A network namespace for the tests.
 //!
-//! EndpointSlices refuse loopback addresses, so an API server whose `kubernetes` endpoints are real
-//! must have another address; inside a namespace it can have one and still nothing leaves the machine.
+//! EndpointSlices reject loopback addresses. So an API server that publishes its endpoints needs
+//! another address. In a namespace it has one, and no packet leaves the machine.
 
 use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt as _;
@@ -11,21 +11,21 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::process::in_path;
 
-/// The address that the API server advertises, from the block that RFC 5737 keeps for documentation.
+/// The address that the API server advertises, reserved for documentation by RFC 5737.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 
 const INSIDE: &str = "CSR_WARDEN_TEST_NETNS";
 
-/// Where the tests run.
+/// The network namespace of the tests.
 pub enum Network {
-    /// In a namespace that has loopback and [`ADDRESS`] only.
+    /// A namespace with loopback and [`ADDRESS`] only.
     Own,
-    /// In the machine's own, with the reason.
+    /// The namespace of the machine, with the reason.
     Shared(String),
 }
 
-/// Executes this program again inside a namespace of its own: on success this does not return, and
-/// the program that starts anew gets `Network::Own`. Must come before any thread is started.
+/// Executes this program again in a new namespace. On success this does not return, and the new
+/// process gets `Network::Own`. Must be called before any thread is started.
 pub fn enter() -> Network {
     if std::env::var_os(INSIDE).is_some() {
         return Network::Own;
@@ -37,7 +37,7 @@ pub fn enter() -> Network {
             ));
         }
     }
-    // Tried first with nothing to lose: after `exec` there is no way back.
+    // Tested first, because a failure after `exec` cannot be handled.
     match unshare("true").output() {
         Ok(tried) if tried.status.success() => {}
         Ok(tried) => return Network::Shared(String::from_utf8_lossy(&tried.stderr).trim().into()),
@@ -55,7 +55,7 @@ pub fn enter() -> Network {
     Network::Shared(format!("unshare: {error}"))
 }
 
-/// Gives the namespace that the tests run in one more address; nothing if it has that already.
+/// Adds an address to the namespace of the tests, if it is missing.
 pub fn add(address: Ipv4Addr) -> Result<()> {
     let address = format!("{address}/32");
     let output = Command::new("ip")
@@ -70,7 +70,7 @@ pub fn add(address: Ipv4Addr) -> Result<()> {
     Ok(())
 }
 
-/// A shell in a fresh namespace, which brings loopback up and then does `then`.
+/// Returns a shell in a new namespace that sets loopback up and then runs `then`.
 fn unshare(then: &str) -> Command {
     let mut command = Command::new("unshare");
     if !nix::unistd::geteuid().is_root() {

@@ -1,5 +1,5 @@
-//! One node's credential in somebody's hands: its Node and its requests, written by hand with the
-//! rights that a kubelet has.
+//! A node user (`system:node:NAME`) that writes its Node and its requests directly, with the rights
+//! of a kubelet.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::POLL_INTERVAL;
 use super::cluster::Cluster;
 
-/// How long anything may take that the control plane and csr-warden do at once.
+/// The deadline for everything that the control plane and csr-warden do at once.
 const SOON: Duration = Duration::from_secs(30);
 
 /// A user `system:node:NAME` with a client certificate.
@@ -25,7 +25,7 @@ pub struct NodeUser {
     client: Client,
 }
 
-/// What stands around the encoded request.
+/// A request to be created.
 #[derive(Clone, Debug)]
 pub struct NewRequest {
     /// `metadata`.
@@ -41,7 +41,7 @@ pub struct NewRequest {
 }
 
 impl NewRequest {
-    /// As a kubelet asks.
+    /// Creates a request as a kubelet does.
     pub fn new(name: &str, pem: String) -> Self {
         Self {
             metadata: json!({"name": name}),
@@ -52,7 +52,7 @@ impl NewRequest {
         }
     }
 
-    /// Posts it.
+    /// Posts the request.
     pub async fn post(&self, client: &Client) -> kube::Result<CertificateSigningRequest> {
         let request = serde_json::from_value(json!({
             "metadata": self.metadata,
@@ -71,7 +71,7 @@ impl NewRequest {
 }
 
 impl NodeUser {
-    /// The credential; there is no Node yet.
+    /// Creates the credential. The Node does not exist yet.
     pub async fn new(cluster: &Cluster, name: &str) -> Result<Self> {
         let user = format!("system:node:{name}");
         Ok(Self {
@@ -80,7 +80,7 @@ impl NodeUser {
         })
     }
 
-    /// A client with this credential.
+    /// Returns a client with this credential.
     pub fn client(&self) -> &Client {
         &self.client
     }
@@ -89,19 +89,19 @@ impl NodeUser {
         Api::all(self.client.clone())
     }
 
-    /// Creates the Node, as a kubelet does. Gives the time that the API server wrote on it.
+    /// Creates the Node as a kubelet does. Returns its creation time.
     pub async fn register(&self) -> Result<Timestamp> {
         let node = serde_json::from_value(json!({"metadata": {"name": self.name}}))?;
         let node = self.nodes().create(&PostParams::default(), &node).await?;
         Ok(node.metadata.creation_timestamp.context("creation")?.0)
     }
 
-    /// Writes the whole list of addresses into the Node's status, see [`report`].
+    /// Replaces all addresses in the Node's status, see [`report`].
     pub async fn report(&self, addresses: &[impl AsRef<str>]) -> Result<()> {
         report(&self.client, &self.name, addresses).await
     }
 
-    /// Posts a request; the API server must take it.
+    /// Posts a request, which the API server must accept.
     pub async fn post(&self, ask: &NewRequest) -> Result<CertificateSigningRequest> {
         ask.post(&self.client)
             .await
@@ -109,7 +109,7 @@ impl NodeUser {
     }
 }
 
-/// Writes the whole list of addresses, each as `InternalIP 10.0.0.1`, into a Node's status.
+/// Replaces all addresses in a Node's status. Each has the form `InternalIP 10.0.0.1`.
 pub async fn report(client: &Client, node: &str, addresses: &[impl AsRef<str>]) -> Result<()> {
     let entry = |text: &str| {
         let (kind, address) = text.split_once(' ').context("`TYPE ADDRESS`")?;
@@ -117,7 +117,7 @@ pub async fn report(client: &Client, node: &str, addresses: &[impl AsRef<str>]) 
     };
     let list = addresses.iter().map(|text| entry(text.as_ref()));
     let list: Vec<Value> = list.collect::<Result<_>>()?;
-    // With the kubelet's port, as a kubelet writes both.
+    // With the kubelet's port, as a kubelet reports both.
     let port = json!({"kubeletEndpoint": {"Port": 10250}});
     let patch = Patch::Merge(json!({"status": {"addresses": list, "daemonEndpoints": port}}));
     Api::<Node>::all(client.clone())
@@ -127,9 +127,9 @@ pub async fn report(client: &Client, node: &str, addresses: &[impl AsRef<str>]) 
     Ok(())
 }
 
-/// Waits until the API server would date something later than this, to the second.
+/// Waits until new objects get a later creation time than this one, to the second.
 ///
-/// What is created after that is younger for everybody.
+/// An object that is created afterwards is younger for every reader.
 pub async fn wait_until_later_than(admin: &Client, time: Timestamp) -> Result<()> {
     let dry_run = PostParams {
         dry_run: true,
@@ -146,7 +146,7 @@ pub async fn wait_until_later_than(admin: &Client, time: Timestamp) -> Result<()
     }
 }
 
-/// The condition of this type, if the request has it.
+/// Returns the condition of this type.
 pub fn condition<'a>(
     request: &'a CertificateSigningRequest,
     condition_type: &str,
@@ -155,14 +155,14 @@ pub fn condition<'a>(
     conditions.iter().find(|one| one.type_ == condition_type)
 }
 
-/// Whether nobody has written anything to the request.
+/// Returns true if the request has no condition.
 pub fn has_no_conditions(request: &CertificateSigningRequest) -> bool {
     request.status.as_ref().is_none_or(|status| {
         status.certificate.is_none() && status.conditions.as_ref().is_none_or(Vec::is_empty)
     })
 }
 
-/// Waits until the request has a condition of this type; any other is an error.
+/// Waits until the request has a condition of this type. Any other condition is an error.
 pub async fn settled(
     admin: &Client,
     name: &str,
@@ -182,7 +182,7 @@ pub async fn settled(
     Ok(request)
 }
 
-/// Waits until the request has a certificate, and gives its PEM.
+/// Waits until the request has a certificate, and returns its PEM.
 pub async fn issued(admin: &Client, name: &str) -> Result<Vec<u8>> {
     let certificate = |request: &CertificateSigningRequest| {
         request.status.as_ref().and_then(|s| s.certificate.clone())

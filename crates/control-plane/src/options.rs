@@ -1,33 +1,36 @@
-//! What kind of cluster is started.
+//! Options of a cluster.
 
 use std::net::Ipv4Addr;
 
-/// What kind of cluster.
+/// Options of a cluster.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Whether a kubelet may write only to its own Node and ask only for its own name.
+    /// Enables `NodeRestriction`: a kubelet may write only its own Node and request only its own
+    /// name.
     pub node_restriction: bool,
-    /// An address of this machine that is not loopback: the API server listens on all and keeps the
-    /// EndpointSlice `kubernetes` with this one. Else it listens on 127.0.0.1 and keeps none.
+    /// A non-loopback address of this machine. The API server listens on all addresses and
+    /// publishes this one in the EndpointSlice `kubernetes`. `None`: it listens on 127.0.0.1 and
+    /// publishes none.
     pub advertise: Option<Ipv4Addr>,
     /// The controller-manager's `--cluster-signing-duration`, such as `3m`.
     pub signing_duration: Option<String>,
-    /// Whether the API server is reached at 127.0.0.1 and has that and localhost in its serving
-    /// certificate. Else it is reached at the address that it advertises.
+    /// The API server is reached at 127.0.0.1, and its certificate has this address and localhost.
+    /// If false, it is reached at the advertised address.
     pub loopback: bool,
-    /// More DNS names and IPs in the API server's serving certificate.
+    /// Additional DNS names and IPs in the API server's serving certificate.
     pub extra_sans: Vec<String>,
-    /// The network of Services; its first address is that of the Service `kubernetes`.
+    /// The network of Services. Its first address is that of the Service `kubernetes`.
     pub service_cidr: String,
     /// The domain of Services.
     pub cluster_domain: String,
-    /// More flags for the API server.
+    /// Additional flags of the API server.
     pub api_server_args: Vec<String>,
-    /// Whether the API server verifies kubelets with the cluster's CA.
+    /// The API server verifies kubelets with the cluster's CA.
     pub verify_kubelets: bool,
-    /// Whether Deployments, autoscalers and extensions of the API are served too, see `workload_flags.rs`.
+    /// Runs the controllers for Deployments and autoscalers, and the aggregation layer, see
+    /// `workload_flags.rs`.
     pub workloads: bool,
-    /// Whether the signer and the cleaner run. Without, approved requests stay without certificate.
+    /// Runs the signer and the cleaner. If false, approved requests get no certificate.
     pub signer: bool,
 }
 

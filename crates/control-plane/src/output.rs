@@ -1,4 +1,4 @@
-//! The lines that a child process writes, kept while they come, with a way to wait for one.
+//! The output of a child process, kept line by line. Tests can wait for a line.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
@@ -20,7 +20,7 @@ struct Shared {
 }
 
 impl Output {
-    /// Reads `from` to its end on a thread of its own; a copy of each line goes to the end of `file`.
+    /// Reads `from` to its end on a thread of its own, and appends a copy of each line to `file`.
     pub fn read(&self, from: impl Read + Send + 'static, file: &Path) -> Result<()> {
         let mut copy = open_log(file)?;
         let output = self.clone();
@@ -29,7 +29,7 @@ impl Output {
             .spawn(move || {
                 let mut from = BufReader::new(from);
                 let mut line = Vec::new();
-                // Bytes, not `lines()`: a line that is not UTF-8 must not end the reading.
+                // Bytes, not `lines()`: a line that is not UTF-8 must not end the loop.
                 while from.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
                     let _ = copy.write_all(&line);
                     let text = String::from_utf8_lossy(&line).trim_end().to_owned();
@@ -41,12 +41,12 @@ impl Output {
         Ok(())
     }
 
-    /// All lines so far.
+    /// Returns all lines so far.
     pub fn lines(&self) -> Vec<String> {
         self.lock().clone()
     }
 
-    /// All lines so far that contain `text`.
+    /// Returns all lines so far that contain `text`.
     pub fn containing(&self, text: &str) -> Vec<String> {
         self.lock()
             .iter()
@@ -55,12 +55,13 @@ impl Output {
             .collect()
     }
 
-    /// How many lines there are so far.
+    /// Returns the number of lines so far.
     pub fn count(&self) -> usize {
         self.lock().len()
     }
 
-    /// The first line, past or to come, for which `found` gives something; none after `deadline`.
+    /// Waits for the first line, past or future, for which `found` returns a value. Returns `None`
+    /// after `deadline`.
     pub async fn find<T>(
         &self,
         deadline: Duration,
@@ -69,7 +70,7 @@ impl Output {
         self.find_after(0, deadline, found).await
     }
 
-    /// The same, but the first `read` lines are not looked at.
+    /// Waits as [`Output::find`] does, but skips the first `read` lines.
     pub async fn find_after<T>(
         &self,
         mut read: usize,
@@ -80,7 +81,7 @@ impl Output {
             loop {
                 let grown = self.0.grown.notified();
                 tokio::pin!(grown);
-                // Registered before looking, so that no line falls between.
+                // Registered before the check, so that no line is missed.
                 grown.as_mut().enable();
                 let fresh = self.lock().get(read..).unwrap_or_default().to_vec();
                 read += fresh.len();
@@ -107,7 +108,7 @@ pub fn open_log(file: &Path) -> Result<File> {
         .with_context(|| format!("log file `{}`", file.display()))
 }
 
-/// The last lines of a log file.
+/// Returns the last lines of a log file.
 pub fn tail(file: &Path, lines: usize) -> String {
     let bytes = std::fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);

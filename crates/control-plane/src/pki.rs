@@ -1,4 +1,4 @@
-//! The certificates and kubeconfig files of a cluster, as kubeadm would make them.
+//! Certificates and kubeconfig files of a cluster, as kubeadm creates them.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -9,23 +9,23 @@ pub use apiserver_sim::request;
 use rcgen::KeyPair;
 use serde_json::json;
 
-/// The certificate authority of a cluster, and the directory that it writes to.
+/// The certificate authority of a cluster, with its output directory.
 pub struct Authority {
     authority: api::Authority,
     dir: PathBuf,
 }
 
-/// A certificate and its key, as files.
+/// Paths of a certificate and its key.
 #[derive(Clone, Debug)]
 pub struct Pair {
-    /// PEM of the certificate.
+    /// The certificate, in PEM.
     pub cert: PathBuf,
-    /// PEM of the key, PKCS#8.
+    /// The key, PKCS#8 in PEM.
     pub key: PathBuf,
 }
 
 impl Authority {
-    /// A new authority: `ca.crt` and `ca.key` in `dir`.
+    /// Creates an authority: `ca.crt` and `ca.key` in `dir`.
     pub fn create(dir: &Path) -> Result<Self> {
         let authority = Self {
             authority: api::Authority::new()?,
@@ -38,7 +38,7 @@ impl Authority {
         Ok(authority)
     }
 
-    /// The authority's own files.
+    /// Returns the authority's own files.
     pub fn pair(&self) -> Pair {
         Pair {
             cert: self.dir.join("ca.crt"),
@@ -46,17 +46,17 @@ impl Authority {
         }
     }
 
-    /// The authority's certificate in PEM.
+    /// Returns the authority's certificate in PEM.
     pub fn pem(&self) -> String {
         self.authority.pem()
     }
 
-    /// A serving certificate, `NAME.crt` and `NAME.key`.
+    /// Signs a serving certificate, `NAME.crt` and `NAME.key`.
     pub fn serving(&self, name: &str, dns: &[String], ips: &[IpAddr]) -> Result<Pair> {
         self.write(name, &self.authority.serving(name, dns, ips)?)
     }
 
-    /// A client certificate, `NAME.crt` and `NAME.key`, of a user in at most two groups.
+    /// Signs a client certificate, `NAME.crt` and `NAME.key`, of a user in at most two groups.
     pub fn client(&self, name: &str, user: &str, groups: &[&str]) -> Result<Pair> {
         self.write(name, &self.authority.client(user, groups)?)
     }
@@ -71,18 +71,18 @@ impl Authority {
         Ok(pair)
     }
 
-    /// A kubeconfig file `NAME.conf` for a client certificate.
+    /// Writes a kubeconfig file `NAME.conf` with a client certificate.
     pub fn kubeconfig(&self, name: &str, server: &str, client: &Pair) -> Result<PathBuf> {
         let user = json!({"client-certificate": client.cert, "client-key": client.key});
         self.kubeconfig_file(name, server, &user)
     }
 
-    /// A kubeconfig file `NAME.conf` for a bearer token.
+    /// Writes a kubeconfig file `NAME.conf` with a bearer token.
     pub fn kubeconfig_for_token(&self, name: &str, server: &str, token: &str) -> Result<PathBuf> {
         self.kubeconfig_file(name, server, &json!({"token": token}))
     }
 
-    /// The same for a token that is read from a file again and again.
+    /// Writes a kubeconfig file with the path of a token, which clients re-read.
     pub fn kubeconfig_for_token_file(
         &self,
         name: &str,
@@ -112,7 +112,7 @@ impl Authority {
         Ok(file)
     }
 
-    /// The key that signs service account tokens. Verification takes `NAME.pub`: the API server reads
+    /// Creates the key for service account tokens. Verifiers need `NAME.pub`: the API server reads
     /// a PKCS#8 key for signing only.
     pub fn service_account_key(&self, name: &str) -> Result<Pair> {
         let key = KeyPair::generate()?;

@@ -1,6 +1,8 @@
-//! The Pod of a rendered Deployment as a process: its arguments and variables, its ServiceAccount's
-//! token, its ConfigMaps and its Secrets at the very paths that the kubelet would mount them at, in a mount namespace
-//! of its own. Needs the network namespace of [`super::netns`] too, since its ports are the Pod's.
+//! The Pod of a rendered Deployment, run as a process in a mount namespace.
+//!
+//! It has the arguments and environment of the Pod, its ServiceAccount's token, and its ConfigMaps
+//! and Secrets at their mount paths. It needs the network namespace of [`super::netns`] too, since
+//! its ports are those of the Pod.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,12 +17,12 @@ use super::daemon::Daemon;
 use super::manifests::Objects;
 use super::process::Launch;
 
-/// What Kubernetes says where the API server is, if the Pod does not.
+/// The environment variables that hold the address of the API server.
 const HOST: &str = "KUBERNETES_SERVICE_HOST";
 const PORT: &str = "KUBERNETES_SERVICE_PORT";
-/// Replaces folders by empty ones of its own and fills them: `run` leads to what the kubelet mounts
-/// for the ServiceAccount, below `etc` are the volumes, each a folder and its path, until `--`. The rest
-/// of the arguments is the program.
+/// Mounts empty directories and fills them. `run` leads to the ServiceAccount's volume. The
+/// arguments up to `--` are the volumes, each a directory and its mount path. The remaining
+/// arguments are the program.
 const ENTER: &str = r#"
 set -e
 account=$1; shift
@@ -37,9 +39,9 @@ shift
 exec "$@"
 "#;
 
-/// Starts `binary` as the Deployment's only container, on a node that has this address.
+/// Starts `binary` as the only container of the Deployment, on a node with this address.
 ///
-/// `name` is for its log and is the Pod's name.
+/// `name` is the name of the Pod and of its log.
 pub async fn start(
     cluster: &Cluster,
     binary: &Path,
@@ -73,7 +75,7 @@ pub async fn start(
     }
     let args = container["args"].as_array().context("args")?;
     let args: Vec<&str> = args.iter().filter_map(Value::as_str).collect();
-    // Where the probes, and so the test, ask.
+    // The port of the probes, which the test uses too.
     let port = container["ports"][0]["containerPort"]
         .as_u64()
         .context("a port")?;
@@ -92,7 +94,7 @@ pub async fn start(
     Daemon::launch(launch, address)
 }
 
-/// What the kubelet mounts for the Pod's ServiceAccount, if the Pod wants it.
+/// Creates the volume of the Pod's ServiceAccount, if the Pod mounts it.
 async fn account(cluster: &Cluster, pod: &Value, name: &str) -> Result<PathBuf> {
     ensure!(pod["automountServiceAccountToken"] == true, "no token");
     let account = pod["serviceAccountName"].as_str().context("an account")?;
@@ -105,7 +107,7 @@ async fn account(cluster: &Cluster, pod: &Value, name: &str) -> Result<PathBuf> 
     Ok(folder)
 }
 
-/// What the Pod mounts, each as a folder with the path of the mount.
+/// Creates the volumes of the Pod. Returns each directory with its mount path.
 async fn volumes(
     cluster: &Cluster,
     pod: &Value,

@@ -4,11 +4,12 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Context as _, Result};
 
-/// `N` different TCP ports that were free on 127.0.0.1 a moment ago.
+/// Returns `N` different TCP ports that are free on 127.0.0.1.
 ///
-/// Another process could take one before it is used; in a network namespace of its own there is none.
+/// Another process could take one before it is used. In a network namespace there is no other
+/// process.
 pub fn free<const N: usize>() -> Result<[u16; N]> {
-    // All are held until the last is found, so that none is given twice.
+    // All are held until the last is found, so that none is returned twice.
     let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {

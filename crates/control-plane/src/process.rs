@@ -1,4 +1,4 @@
-//! A child process with a name and a log, which can be started again, and never outlives the test.
+//! A child process with a name and a log. It can be restarted, and never outlives the test.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -14,10 +14,10 @@ use nix::unistd::Pid;
 use super::POLL_INTERVAL;
 use super::output::{Output, open_log, tail};
 
-/// Everything needed to start a process, once or again.
+/// The configuration of a process, for any number of starts.
 #[derive(Clone)]
 pub struct Launch {
-    /// What messages call it.
+    /// The name in messages.
     pub name: String,
     /// The program's file.
     pub program: PathBuf,
@@ -25,14 +25,14 @@ pub struct Launch {
     pub args: Vec<OsString>,
     /// Variables added to the environment of the test.
     pub envs: Vec<(OsString, OsString)>,
-    /// The file that its stdout and stderr are appended to.
+    /// The log file of its stdout and stderr.
     pub log: PathBuf,
     /// Keeps stdin open, and stdout and stderr in memory too.
-    pub talks: bool,
+    pub piped: bool,
 }
 
 impl Launch {
-    /// A process that only writes a log, `dir/NAME.log`.
+    /// Creates the configuration of a process that only writes a log, `dir/NAME.log`.
     pub fn new(name: &str, program: &Path, dir: &Path) -> Self {
         Self {
             name: name.to_owned(),
@@ -40,7 +40,7 @@ impl Launch {
             args: Vec::new(),
             envs: Vec::new(),
             log: dir.join(format!("{name}.log")),
-            talks: false,
+            piped: false,
         }
     }
 
@@ -58,12 +58,12 @@ impl Launch {
 
     /// Keeps stdin open, and stdout and stderr in memory too.
     pub fn with_stdin(mut self) -> Self {
-        self.talks = true;
+        self.piped = true;
         self
     }
 
     fn command(&self) -> Result<Command> {
-        // The child gets SIGKILL when the test process ends, however that ends.
+        // The child gets SIGKILL when the test process ends for any reason.
         let mut command = if in_path("setpriv") {
             let mut setpriv = Command::new("setpriv");
             setpriv
@@ -74,7 +74,7 @@ impl Launch {
             Command::new(&self.program)
         };
         command.args(&self.args);
-        // Nothing may leave the machine, and no cluster of the developer's may be found.
+        // No request may leave the machine, and no cluster of the developer may be used.
         for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "KUBECONFIG"] {
             command.env_remove(name).env_remove(name.to_lowercase());
         }
@@ -82,7 +82,7 @@ impl Launch {
             command.env_remove(name);
         }
         command.envs(self.envs.iter().map(|(n, v)| (n, v)));
-        if self.talks {
+        if self.piped {
             command
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
@@ -98,18 +98,18 @@ impl Launch {
     }
 }
 
-/// A process, running or ended. Dropping it kills it.
+/// A process, running or exited. It is killed when dropped.
 pub struct Process {
     launch: Launch,
     child: Option<Child>,
-    /// What it wrote to stdout, if it talks.
+    /// Its stdout, if it is kept in memory.
     pub stdout: Output,
-    /// What it wrote to stderr, if it talks.
+    /// Its stderr, if it is kept in memory.
     pub stderr: Output,
 }
 
 impl Process {
-    /// Starts it for the first time.
+    /// Starts the process for the first time.
     pub fn spawn(launch: Launch) -> Result<Self> {
         let (stdout, stderr) = (Output::default(), Output::default());
         let mut process = Self {
@@ -122,7 +122,7 @@ impl Process {
         Ok(process)
     }
 
-    /// Starts it again, with the same arguments; no-one may have started it already.
+    /// Restarts the process with the same arguments. It must not be running.
     pub fn start(&mut self) -> Result<()> {
         if self.is_running() {
             bail!("{} is running already", self.launch.name);
@@ -140,37 +140,37 @@ impl Process {
         Ok(())
     }
 
-    /// What messages call it.
+    /// Returns the name in messages.
     pub fn name(&self) -> &str {
         &self.launch.name
     }
 
-    /// The log file.
+    /// Returns the path of the log file.
     pub fn log(&self) -> &Path {
         &self.launch.log
     }
 
-    /// The arguments for the next start.
+    /// Returns the configuration of the next start.
     pub fn launch_mut(&mut self) -> &mut Launch {
         &mut self.launch
     }
 
-    /// The process id, while it runs.
+    /// Returns the process ID while it runs.
     pub fn id(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// The pipe to its stdin, if it talks.
+    /// Returns the pipe to its stdin, if it is open.
     pub fn stdin(&mut self) -> Option<&mut ChildStdin> {
         self.child.as_mut()?.stdin.as_mut()
     }
 
-    /// Whether it has been started and has not ended.
+    /// Returns true if it was started and has not exited.
     pub fn is_running(&mut self) -> bool {
         matches!(self.exited(), Ok(None)) && self.child.is_some()
     }
 
-    /// The exit status, once it has ended by itself.
+    /// Returns the exit status once it has exited.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         match &mut self.child {
             Some(child) => Ok(child.try_wait()?),
@@ -178,7 +178,7 @@ impl Process {
         }
     }
 
-    /// An error with the end of its log, if it has ended.
+    /// Returns an error with the end of its log, if it has exited.
     pub fn must_run(&mut self) -> Result<()> {
         match self.exited()? {
             None if self.child.is_some() => Ok(()),
@@ -187,7 +187,7 @@ impl Process {
         }
     }
 
-    /// Waits for its end.
+    /// Waits for its exit.
     pub async fn wait(&mut self, deadline: Duration) -> Result<ExitStatus> {
         let begun = Instant::now();
         loop {
@@ -209,15 +209,16 @@ impl Process {
         }
     }
 
-    /// Asks it to end (SIGTERM) and waits until it has.
+    /// Sends SIGTERM and waits until it has exited.
     ///
-    /// etcd takes 7 s with the API server connected, an API server a minute with clients that watch.
+    /// etcd takes 7 s with the API server connected. An API server takes a minute with clients that
+    /// watch.
     pub async fn stop(&mut self, deadline: Duration) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
         self.wait(deadline).await
     }
 
-    /// Ends it at once (SIGKILL). Does nothing if it does not run.
+    /// Sends SIGKILL. Does nothing if it is not running.
     pub fn kill(&mut self) -> Result<()> {
         if let Some(mut child) = self.child.take() {
             child
@@ -228,12 +229,12 @@ impl Process {
         Ok(())
     }
 
-    /// Holds it (SIGSTOP), as a frozen machine would.
+    /// Sends SIGSTOP, which freezes it.
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::SIGSTOP)
     }
 
-    /// Lets it go on (SIGCONT).
+    /// Sends SIGCONT, which resumes it.
     pub fn resume(&self) -> Result<()> {
         self.signal(Signal::SIGCONT)
     }
@@ -247,7 +248,7 @@ impl Process {
             .with_context(|| format!("{signal} to {}", self.name()))
     }
 
-    /// The end of its log.
+    /// Returns the end of its log.
     pub fn log_tail(&self) -> String {
         format!("--- {}:\n{}", self.name(), tail(&self.launch.log, 12))
     }
@@ -265,13 +266,13 @@ thread_local! {
     static LOG_TAILS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The ends of the logs of all processes that this thread has dropped since its last call: cases that
-/// run at the same time have a thread each.
+/// Returns the log tails of all processes that this thread has dropped since the last call.
+/// Concurrent cases have a thread each.
 pub(crate) fn take_log_tails() -> String {
     LOG_TAILS.take().join("\n")
 }
 
-/// Whether a program is found in the search path.
+/// Returns true if a program is in the search path.
 pub fn in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
@@ -279,10 +280,10 @@ pub fn in_path(program: &str) -> bool {
 
 type SpawnOrder = (Command, mpsc::Sender<std::io::Result<Child>>);
 
-/// Starts a child from a thread that lives as long as this process does.
+/// Starts a child from a thread that lives as long as this process.
 ///
-/// The death signal comes when the *thread* that started the child ends, and the threads of a runtime
-/// come and go.
+/// The death signal comes when the *thread* that started the child ends, and threads of a runtime
+/// can end at any time.
 fn spawn_from_permanent_thread(command: Command) -> Result<Child> {
     static ORDERS: OnceLock<mpsc::Sender<SpawnOrder>> = OnceLock::new();
     let orders = ORDERS.get_or_init(|| {

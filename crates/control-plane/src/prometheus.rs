@@ -1,4 +1,4 @@
-//! A Prometheus that scrapes csr-warden and others every half second, with the rules that are shipped.
+//! A Prometheus with the shipped rules, which scrapes csr-warden and other jobs every half second.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,15 +16,15 @@ const RULES: &str = concat!(
     "/../../deploy/monitoring/rules.yaml"
 );
 
-/// A running Prometheus. Dropping it ends it.
+/// A running Prometheus. It stops when dropped.
 pub struct Prometheus {
     process: Process,
     address: SocketAddr,
 }
 
 impl Prometheus {
-    /// Starts it; `scrape` is what its configuration says of the job beside name and targets, `others`
-    /// are the other jobs.
+    /// Starts it. `scrape` is the configuration of csr-warden's job besides name and targets.
+    /// `others` are the other jobs.
     pub fn start(
         dir: &Path,
         target: SocketAddr,
@@ -64,12 +64,12 @@ impl Prometheus {
         })
     }
 
-    /// Where it answers.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The end of its log.
+    /// Returns the end of its log.
     pub fn log_tail(&self) -> String {
         self.process.log_tail()
     }
@@ -81,7 +81,7 @@ impl Prometheus {
         Ok(at(&body, "/data").clone())
     }
 
-    /// The values of a query now, without those that are no number.
+    /// Returns the current values of a query, without NaN.
     pub async fn query(&self, expr: &str) -> Result<Vec<(Value, f64)>> {
         let data = self
             .get(&format!("/api/v1/query?query={}", encoded(expr)))
@@ -112,7 +112,7 @@ impl Prometheus {
         }
     }
 
-    /// The alerts that fire, each with its annotations.
+    /// Returns the firing alerts with their annotations.
     pub async fn firing(&self) -> Result<Vec<Value>> {
         let data = self.get("/api/v1/alerts").await?;
         let alerts = at(&data, "/alerts").as_array().context("alerts")?.iter();
@@ -122,7 +122,7 @@ impl Prometheus {
             .collect())
     }
 
-    /// Rules whose evaluation fails, each with the error.
+    /// Returns the rules whose evaluation fails, each with the error.
     pub async fn broken_rules(&self) -> Result<Vec<String>> {
         let data = self.get("/api/v1/rules").await?;
         let mut broken = Vec::new();
@@ -136,7 +136,7 @@ impl Prometheus {
         Ok(broken)
     }
 
-    /// Health and last error of the target.
+    /// Returns health and last error of the target.
     pub async fn target(&self) -> Result<(String, String)> {
         let data = self.get("/api/v1/targets").await?;
         let target = at(&data, "/activeTargets/0");
@@ -151,12 +151,12 @@ impl Prometheus {
     }
 }
 
-/// What stands there; null if nothing does.
+/// Returns the value at a JSON pointer, null if it is missing.
 fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
     value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
-/// RFC 3986, 2.1: all but what is never reserved.
+/// Percent-encodes all but unreserved characters (RFC 3986, 2.1).
 fn encoded(text: &str) -> String {
     let mut url = String::new();
     for byte in text.bytes() {

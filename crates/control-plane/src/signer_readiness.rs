@@ -1,4 +1,4 @@
-//! Waiting for the controller-manager: it has no readiness of its own when it serves no port.
+//! A readiness check of the signer. The controller-manager has none if it serves no port.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{POLL_INTERVAL, pki};
 
-/// Has one request signed, of another signer than the one under test, and removes it.
+/// Waits until a request of another signer is signed, and deletes it.
 pub async fn ready(admin: &Client, deadline: Duration) -> Result<()> {
     const NAME: &str = "is-the-signer-ready";
     let api: Api<CertificateSigningRequest> = Api::all(admin.clone());
@@ -52,7 +52,7 @@ pub async fn ready(admin: &Client, deadline: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Bytes as Kubernetes objects carry them.
+/// Encodes bytes as Kubernetes objects do, in base64.
 fn base64_of(text: &str) -> Result<serde_json::Value> {
     Ok(serde_json::to_value(k8s_openapi::ByteString(
         text.as_bytes().to_vec(),

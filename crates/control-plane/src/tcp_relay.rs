@@ -1,4 +1,4 @@
-//! A network link that can break: a TCP relay on a port of its own before the API server.
+//! A TCP relay in front of the API server that can be cut, silenced and delayed.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,28 +13,28 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-/// How the link is.
+/// The state of the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// It carries.
+    /// Data is forwarded.
     Up,
-    /// Connections are closed as soon as they come.
+    /// Connections are closed as soon as they are opened.
     Cut,
-    /// Connections stay and carry nothing, as behind a dead firewall.
+    /// Connections stay open but transfer no data, as behind a dead firewall.
     Silent,
 }
 
-/// What the link does to its connections.
+/// The state that all connections follow.
 #[derive(Clone, Copy, Debug)]
 struct Conditions {
     state: State,
-    /// How long what the server sends is on its way.
+    /// The delay of data from the server.
     delay: Duration,
-    /// How often all connections that there were have been closed.
+    /// The number of times that all connections have been closed.
     reset: u64,
 }
 
-/// A link. Dropping it cuts it for ever.
+/// A TCP relay. Dropping it closes all connections.
 pub struct TcpRelay {
     address: SocketAddr,
     conditions: watch::Sender<Conditions>,
@@ -43,7 +43,7 @@ pub struct TcpRelay {
 }
 
 impl TcpRelay {
-    /// A link to this `https://` URL.
+    /// Starts a relay to this `https://` URL.
     pub async fn to(server: &str) -> Result<Self> {
         let target = server.strip_prefix("https://").context("https://")?;
         let target: SocketAddr = target.parse().context("an address and a port")?;
@@ -70,17 +70,17 @@ impl TcpRelay {
         })
     }
 
-    /// The URL of the near end.
+    /// Returns the URL of the relay.
     pub fn server(&self) -> String {
         format!("https://{}", self.address)
     }
 
-    /// The near end.
+    /// Returns the address of the relay.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many connections were opened so far.
+    /// Returns the number of connections opened so far.
     pub fn opened(&self) -> usize {
         self.opened.load(Ordering::Relaxed)
     }
@@ -90,12 +90,12 @@ impl TcpRelay {
         self.set_state(State::Cut);
     }
 
-    /// Keeps every connection, and each new one, without carrying anything.
+    /// Keeps every connection and each new one open without transferring data.
     pub fn silence(&self) {
         self.set_state(State::Silent);
     }
 
-    /// Carries new connections again; those from before stay as they are.
+    /// Forwards new connections again. Older ones stay as they are.
     pub fn restore(&self) {
         self.set_state(State::Up);
     }
@@ -104,12 +104,12 @@ impl TcpRelay {
         self.conditions.send_modify(|now| now.state = state);
     }
 
-    /// Closes every connection; new ones come about.
+    /// Closes every connection. New ones are forwarded.
     pub fn reset(&self) {
         self.conditions.send_modify(|now| now.reset += 1);
     }
 
-    /// From now on all that the server sends comes so much later.
+    /// Delays all data from the server by this time.
     pub fn delay(&self, delay: Duration) {
         self.conditions.send_modify(|now| now.delay = delay);
     }
@@ -140,7 +140,7 @@ async fn relay(
             _ = seen.wait_for(|now| now.state != State::Up || reset(now)) => {}
         }
     }
-    // A silent connection outlives the mending of the link: its other end knows nothing of it.
+    // A silent connection stays silent after `restore`: its other end does not know about it.
     let closed = |now: &Conditions| now.state == State::Cut || reset(now);
     let _ = conditions.wait_for(closed).await;
 }
@@ -153,7 +153,7 @@ async fn forward(
     to.shutdown().await
 }
 
-/// Late is each byte by itself: a long answer takes no longer than a short one.
+/// Forwards data with a delay for each byte: a long response takes no longer than a short one.
 async fn forward_delayed(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

@@ -1,5 +1,5 @@
-//! What a control plane needs more so that Deployments have Pods, autoscalers read metrics, and the API
-//! server reaches kubelets and extensions.
+//! Additional flags for workloads: Deployments with Pods, autoscalers that read metrics, and an API
+//! server that reaches kubelets and extension API servers.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ const WORKLOAD_CONTROLLERS: [&str; 5] = [
 
 const PROXY: &str = "front-proxy-client";
 
-/// The flag that names the controllers: those that sign, and the others if workloads are wanted.
+/// Returns the flag for the controllers: those that sign, and with `wanted` those of workloads.
 pub fn controllers(wanted: bool) -> String {
     let more: &[_] = if wanted { &WORKLOAD_CONTROLLERS } else { &[] };
     format!(
@@ -30,7 +30,8 @@ pub fn controllers(wanted: bool) -> String {
     )
 }
 
-/// Flags for the API server: its certificates for kubelets and for extensions, as kubeadm has them.
+/// Returns flags for the API server: its client certificates for kubelets and extension API
+/// servers, as in kubeadm.
 pub fn api_server(wanted: bool, authority: &Authority, dir: &Path) -> Result<Vec<String>> {
     if !wanted {
         return Ok(Vec::new());
@@ -61,7 +62,7 @@ pub fn api_server(wanted: bool, authority: &Authority, dir: &Path) -> Result<Vec
     ])
 }
 
-/// More flags for the controller-manager.
+/// Returns additional flags for the controller-manager.
 pub fn controller_manager(wanted: bool, authority: &Authority) -> Vec<String> {
     if !wanted {
         return Vec::new();

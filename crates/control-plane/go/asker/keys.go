@@ -9,10 +9,10 @@ import (
 	"fmt"
 )
 
-// kubeletsKey is the kind of key that the kubelet makes by itself.
+// kubeletsKey is the kind of key that a kubelet generates.
 const kubeletsKey = "P-256"
 
-// ring has a key of each kind that was asked for: a large RSA key takes a second to make.
+// ring holds a key of each requested kind, because a large RSA key takes a second to generate.
 type ring map[string]any
 
 func (r *ring) of(kind string) (any, error) {

@@ -10,8 +10,8 @@ import (
 	certificatesclient "k8s.io/client-go/kubernetes/typed/certificates/v1"
 )
 
-// listener is an API server's client that notes what is asked for and refuses it, so that nobody waits
-// for a certificate. All that a kubelet does not do to ask panics.
+// listener is an API client that records a request and rejects it, so that the caller does not wait
+// for a certificate. It panics on any call that a kubelet does not need to request one.
 type listener struct {
 	kubernetes.Interface
 	heard *certificates.CertificateSigningRequest

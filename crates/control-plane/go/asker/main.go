@@ -1,12 +1,12 @@
-// Command asker says what the kubelet of a node with given addresses asks for: its own certificate
-// manager makes the request, and nothing of it reaches an API server.
+// Command asker prints the certificate request of a kubelet with given node addresses. The
+// kubelet's own certificate manager makes the request, and no API server is involved.
 //
-// Each line of stdin is a JSON object {"node", "addresses": [{"type", "address"}], "key"}, each line of
-// stdout says what was asked for, in the same order: {"pem", "usages", "signer"}, or {} if the kubelet
-// makes no request.
+// Each line of stdin is a JSON object {"node", "addresses": [{"type", "address"}], "key"}. Each
+// line of stdout is the request, in the same order: {"pem", "usages", "signer"}, or {} if the
+// kubelet makes no request.
 //
-// A kubelet's key is P-256. For the other kinds that Kubernetes signs for, the names and the subject of
-// its request are signed again, as client-go does it for a key of that kind.
+// A kubelet's key is P-256. For any other kind of key that Kubernetes signs, the request is signed
+// again with a key of that kind, as client-go does.
 package main
 
 import (
@@ -42,7 +42,7 @@ type answer struct {
 	Signer string                  `json:"signer,omitempty"`
 }
 
-// ask lets the kubelet's certificate manager try once for a certificate. dir is empty and stays so.
+// ask runs one attempt of the kubelet's certificate manager. dir is empty and stays empty.
 func ask(q question, dir string) (*certificates.CertificateSigningRequest, error) {
 	var ears listener
 	manager, err := kubeletcertificate.NewKubeletServerCertificateManager(
@@ -62,7 +62,7 @@ func ask(q question, dir string) (*certificates.CertificateSigningRequest, error
 	return ears.heard, nil
 }
 
-// again is the same request with another key.
+// again signs the same request with another key.
 func again(request *certificates.CertificateSigningRequest, key any) (answer, error) {
 	block, _ := pem.Decode(request.Spec.Request)
 	if block == nil {
@@ -107,7 +107,7 @@ func reply(q question, dir string, keys *ring) (answer, error) {
 }
 
 func run() error {
-	// Each manager registers metrics of the same names, and each is refused what it asks for.
+	// Each manager registers metrics with the same names, and the request of each is rejected.
 	legacyregistry.MustRegister = func(...metrics.Registerable) {}
 	legacyregistry.RawMustRegister = func(...prometheus.Collector) {}
 	utilruntime.ErrorHandlers = nil

@@ -19,7 +19,8 @@ import (
 	"k8s.io/client-go/util/keyutil"
 )
 
-// authority is the cluster's certificate authority, which here also signs the nodes' client certificates.
+// authority is the cluster's certificate authority, which also signs the nodes' client
+// certificates.
 type authority struct {
 	certPEM []byte
 	cert    *x509.Certificate
@@ -46,7 +47,7 @@ func loadAuthority(certFile, keyFile string) (*authority, error) {
 	return &authority{certPEM: certPEM, cert: certs[0], key: signer}, nil
 }
 
-// nodeClient is a client of the API server that is the node's own, without a limit of its own.
+// nodeClient returns an API client with the node's own credential and no rate limit.
 func (a *authority) nodeClient(server, name string, key *ecdsa.PrivateKey) (kubernetes.Interface, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {

@@ -18,8 +18,8 @@
 //	{"event":"all-issued","nodes":5}
 //	{"event":"error","node":"node-1","message":".."}
 //
-// "millis" is the time since that node's certificate manager started (its latest start). "all-issued"
-// comes whenever no node waits any more: after the start, and after every rotation that was asked for.
+// "millis" is the time since the latest start of that node's certificate manager. "all-issued" is
+// printed when no node waits any more: after the start, and after every rotation.
 //
 // Commands, one on each line of stdin:
 //
@@ -27,7 +27,7 @@
 //	address NODE IP,...  replace the node's InternalIPs: its kubelet reports them and asks again
 //	quit
 //
-// It ends with its stdin.
+// The program exits at the end of stdin.
 package main
 
 import (
@@ -81,7 +81,7 @@ func main() {
 }
 
 func run(o options) error {
-	// Each manager registers metrics of the same names; a second one would panic.
+	// Each manager registers metrics with the same names. A second registration would panic.
 	legacyregistry.MustRegister = func(...metrics.Registerable) {}
 	legacyregistry.RawMustRegister = func(...prometheus.Collector) {}
 
@@ -89,7 +89,7 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	// A kubelet keeps its client key; one key for all nodes saves time and changes nothing.
+	// A kubelet keeps its client key. One key for all nodes saves time and changes nothing.
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -121,7 +121,7 @@ func run(o options) error {
 	return nil
 }
 
-// obey carries out the commands until stdin ends or says quit.
+// obey executes commands until stdin ends or the command is quit.
 func (f *fleet) obey(ctx context.Context, lines *bufio.Scanner) {
 	for lines.Scan() {
 		words := strings.Fields(lines.Text())
@@ -154,7 +154,7 @@ type event struct {
 	Message  string   `json:"message,omitempty"`
 }
 
-// fleet is all nodes, and the one writer of stdout.
+// fleet holds all nodes, and the only writer of stdout.
 type fleet struct {
 	nodes  []*node
 	byName map[string]*node

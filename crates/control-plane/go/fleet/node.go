@@ -22,7 +22,7 @@ import (
 	kubeletcertificate "k8s.io/kubernetes/pkg/kubelet/certificate"
 )
 
-// node is what one kubelet would hold of its own.
+// node is the state of one kubelet.
 type node struct {
 	name, dir string
 	client    kubernetes.Interface
@@ -104,7 +104,7 @@ func (n *node) register(ctx context.Context) error {
 	return n.report(ctx, created)
 }
 
-// report writes the status with the call that the kubelet uses, which replaces the list of addresses.
+// report writes the status with the kubelet's own call, which replaces the list of addresses.
 func (n *node) report(ctx context.Context, seen *v1.Node) error {
 	now := metav1.Now()
 	want := seen.DeepCopy()
@@ -125,7 +125,7 @@ func (n *node) report(ctx context.Context, seen *v1.Node) error {
 func (n *node) startManager() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	// A directory for each start: a request of the manager before may still end and be written.
+	// A directory for each start, because the previous manager may still write its certificate.
 	n.starts++
 	dir := filepath.Join(n.dir, fmt.Sprintf("start-%d", n.starts))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -142,7 +142,7 @@ func (n *node) startManager() error {
 	return nil
 }
 
-// rotate lets each node forget its certificate and ask for a new one.
+// rotate discards the certificate of each node and requests a new one.
 func (f *fleet) rotate(nodes []*node) {
 	for _, n := range nodes {
 		n.mu.Lock()
@@ -163,7 +163,7 @@ func (f *fleet) rotate(nodes []*node) {
 	}
 }
 
-// readdress reports new InternalIPs; the manager itself sees that its certificate lacks them.
+// readdress reports new InternalIPs. The manager itself detects that its certificate lacks them.
 func (f *fleet) readdress(ctx context.Context, n *node, ips []string) {
 	var addresses []v1.NodeAddress
 	for _, a := range *n.addresses.Load() {
@@ -181,7 +181,7 @@ func (f *fleet) readdress(ctx context.Context, n *node, ips []string) {
 	}
 }
 
-// expect notes that a certificate is due, for the next "all-issued".
+// expect records that a certificate is due, for the next "all-issued".
 func (f *fleet) expect(n *node) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -193,8 +193,8 @@ func (f *fleet) expect(n *node) {
 	}
 }
 
-// watchCertificates says when a node holds another certificate than before. The managers have no way
-// to tell, so it looks: every millisecond for a few nodes, every 5 ms for many, to stay cheap.
+// watchCertificates reports when a node holds a new certificate. The managers send no notification,
+// so it polls: every millisecond for a few nodes, every 5 ms for many, to limit the cost.
 func (f *fleet) watchCertificates(ctx context.Context) {
 	every := time.Millisecond
 	if len(f.nodes) > 200 {

@@ -12,7 +12,7 @@ import (
 	fakecri "k8s.io/cri-client/pkg/fake"
 )
 
-// containers gives those of the fake runtime figures and logs.
+// containers sets figures and logs of the containers in the fake runtime.
 type containers struct {
 	runtime       *fakecri.RemoteRuntime
 	logs, written string
@@ -42,7 +42,7 @@ func (c containers) look() {
 	service := c.runtime.RuntimeService
 	service.Lock()
 	defer service.Unlock()
-	// The fake remembers every call, and nobody asks it to forget.
+	// The fake records every call and never forgets one.
 	service.Called = nil
 	for id, container := range service.Containers {
 		service.FakeContainerStats[id] = c.figures(container)
@@ -71,7 +71,8 @@ func (c containers) figures(container *critest.FakeContainer) *runtimeapi.Contai
 	}
 }
 
-// log writes what a container has said in the format of container runtimes, a time before each line.
+// log writes the output of a container in the format of container runtimes, with a time before each
+// line.
 func (c containers) log(container *critest.FakeContainer) error {
 	name := container.Metadata.Name
 	said, err := os.ReadFile(filepath.Join(c.logs, name+".log"))

@@ -11,11 +11,12 @@ import (
 
 const (
 	gibibyte = 1 << 30
-	// What the whole machine uses of its one core.
+	// machineMillicores is the CPU use of the machine, which has one core.
 	machineMillicores = 250
 )
 
-// machine is what the kubelet measures: one core, a quarter of it in use, and disks that are half empty.
+// machine is the machine that the kubelet measures: one core, a quarter of it in use, and
+// half-empty disks.
 type machine struct {
 	*cadvisortest.Fake
 	begun time.Time
@@ -38,7 +39,7 @@ func (m machine) ContainerInfoV2(name string, _ cadvisorv2.RequestOptions) (map[
 	return map[string]cadvisorv2.ContainerInfo{name: {Spec: spec, Stats: []*cadvisorv2.ContainerStats{stats}}}, nil
 }
 
-// used is processor time in nanoseconds. Everybody rounds it up, so it is half a millicore less than asked for.
+// used returns CPU time in nanoseconds. Every reader rounds it up, so it is half a millicore lower.
 func used(millicores uint64, since, now time.Time) uint64 {
 	return uint64(now.Sub(since).Milliseconds()) * (millicores*1000 - 500)
 }

@@ -1,13 +1,13 @@
-// Command hollow runs one whole kubelet, of which only the container runtime and the figures are made up.
+// Command hollow runs one complete kubelet with a fake container runtime and fake measurements.
 //
-// It reads the configuration file as the kubelet does and has the kubelet's own folders, so it wants
-// a mount namespace in which /var/lib/kubelet and /etc/kubernetes are its own. It serves its API at
+// It reads the configuration file as the kubelet does and uses the kubelet's directories. So it
+// needs a mount namespace with its own /var/lib/kubelet and /etc/kubernetes. It serves its API at
 // --node-ip, on the port of the configuration.
 //
-// Its containers run nothing. Each uses --millicores of processor time, and its log is the file NAME.log
-// in --logs, if there is one: whatever process plays the container NAME writes it.
+// Its containers run nothing. Each uses --millicores of CPU time. Its log is the file NAME.log in
+// --logs, if it exists, which another process writes.
 //
-// On SIGHUP it starts anew, as "systemctl restart kubelet" would have it; /var/lib/kubelet/pid has its id.
+// On SIGHUP it restarts, like "systemctl restart kubelet". /var/lib/kubelet/pid has its process ID.
 package main
 
 import (
@@ -60,7 +60,7 @@ func main() {
 	}
 }
 
-// restart keeps the process and its id, and nothing else.
+// restart executes the program again in the same process.
 func restart(hangups <-chan os.Signal) {
 	<-hangups
 	fmt.Fprintln(os.Stderr, "hollow: restart:", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
@@ -120,7 +120,7 @@ func run(ctx context.Context, s settings) error {
 	return errors.New("the kubelet has ended")
 }
 
-// configuration is that of the file, but for what needs a machine of its own.
+// configuration reads the file, and replaces the settings that need a machine of their own.
 func configuration(ctx context.Context, s settings) (*kubeletconfig.KubeletConfiguration, error) {
 	loader, err := configfiles.NewFsLoader(&utilfs.DefaultFs{}, s.config)
 	if err != nil {
@@ -142,7 +142,7 @@ func configuration(ctx context.Context, s settings) (*kubeletconfig.KubeletConfi
 	return config, nil
 }
 
-// publish lets /configz say how the kubelet is configured.
+// publish registers the configuration for /configz.
 func publish(config *kubeletconfig.KubeletConfiguration) error {
 	published, err := configz.New("kubeletconfig")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// What Kubernetes 1.36 declares otherwise than those before it.
+// Declarations that differ between Kubernetes 1.36 and older versions.
 
 func runtimeService(ctx context.Context, endpoint string) (internalapi.RuntimeService, error) {
 	const patience = 15 * time.Second

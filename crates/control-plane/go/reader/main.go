@@ -1,8 +1,8 @@
-// Command reader says what Kubernetes reads in certification requests: with the parser, the signature
-// check and the validation that the API server and the signer use.
+// Command reader prints how Kubernetes parses certificate requests, with the parser, signature
+// check and validation of the API server and the signer.
 //
-// Each line of stdin is a JSON object {"pem", "usages"}, each line of stdout says what was read, in
-// the same order.
+// Each line of stdin is a JSON object {"pem", "usages"}. Each line of stdout is the result, in the
+// same order.
 package main
 
 import (
@@ -21,7 +21,7 @@ type question struct {
 }
 
 type answer struct {
-	// Refused says why the signer would not sign it, if it would not.
+	// Refused is the reason why the signer would reject the request. Empty if it would sign it.
 	Refused    string   `json:"refused,omitempty"`
 	CommonName string   `json:"commonName"`
 	Groups     []string `json:"groups"`
