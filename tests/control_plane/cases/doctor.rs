@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::node_user_cluster::{SOON, TestCluster};
+use super::test_cluster::{SOON, TestCluster};
 use crate::{BINARY, Case, Needs};
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};

@@ -9,7 +9,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 
-use super::node_user_cluster::{SOON, TestCluster};
+use super::test_cluster::{SOON, TestCluster};
 use crate::{Case, Needs};
 use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::node_user_cluster::{SOON, TestCluster};
+use super::test_cluster::{SOON, TestCluster};
 use crate::{Case, Needs};
 use control_plane::assets::Assets;
 use control_plane::kubelet_port::{KubeletPort, request};

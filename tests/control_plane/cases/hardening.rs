@@ -13,7 +13,7 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Error};
 use serde_json::{Value, json};
 
-use super::node_user_cluster::SOON;
+use super::test_cluster::SOON;
 use crate::{BINARY, Case, Needs};
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};

@@ -8,7 +8,7 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams,
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
-use super::node_user_cluster::{SOON, TestCluster};
+use super::test_cluster::{SOON, TestCluster};
 use crate::{Case, Needs};
 use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;

@@ -18,7 +18,6 @@ mod machines;
 mod manifests;
 mod messages;
 mod monitoring;
-mod node_user_cluster;
 mod operator_commands;
 mod pages;
 mod permissions;
@@ -28,6 +27,7 @@ mod rendered;
 mod self_test;
 mod serving;
 mod story;
+mod test_cluster;
 mod vectors;
 mod writes;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::node_user_cluster::{SOON, TestCluster};
+use super::test_cluster::{SOON, TestCluster};
 use crate::{Case, Needs};
 use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::node_user_cluster::SOON;
+use super::test_cluster::SOON;
 use crate::{BINARY, Case, Needs};
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use super::node_user_cluster::{SOON, TestCluster};
+use super::test_cluster::{SOON, TestCluster};
 use crate::{Case, Needs};
 use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;

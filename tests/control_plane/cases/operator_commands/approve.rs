@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::command::{APPROVE, DENY, Ran, WAIT, admin, ask_for};
 use crate::BINARY;
-use crate::cases::node_user_cluster::TestCluster;
+use crate::cases::test_cluster::TestCluster;
 use control_plane::assets::Assets;
 use control_plane::kubelet_port::request;
 use control_plane::node_user::{NewRequest, condition, has_no_conditions, issued};

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::command::{APPROVE, DENY, admin, codes};
-use crate::cases::node_user_cluster::TestCluster;
+use crate::cases::test_cluster::TestCluster;
 use control_plane::assets::Assets;
 use control_plane::kubelet_port::{KubeletPort, request};
 use control_plane::netns;

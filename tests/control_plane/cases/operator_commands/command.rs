@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::BINARY;
-use crate::cases::node_user_cluster::TestCluster;
+use crate::cases::test_cluster::TestCluster;
 use control_plane::node_user::{NewRequest, NodeUser};
 use testkit::forge::Recipe;
 use testkit::forge::octets::{IpOctets, Octets};

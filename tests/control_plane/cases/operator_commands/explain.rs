@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::command::{APPROVE, DENY, WAIT, admin, ask_for, codes, ran};
 use crate::BINARY;
 use crate::cases::external_sources::DnsServer;
-use crate::cases::node_user_cluster::{SOON, TestCluster};
+use crate::cases::test_cluster::{SOON, TestCluster};
 use control_plane::assets::Assets;
 use control_plane::node_user::issued;
 use control_plane::ports;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 
 use super::command::{WAIT, admin, ask_for, codes, run};
-use crate::cases::node_user_cluster::TestCluster;
+use crate::cases::test_cluster::TestCluster;
 use control_plane::assets::Assets;
 use control_plane::node_user::has_no_conditions;
 
@@ -147,7 +147,7 @@ async fn forbidden(test_cluster: &TestCluster, kubeconfig: &Path) -> Result<()> 
             break;
         }
         ensure!(
-            begun.elapsed() < crate::cases::node_user_cluster::SOON,
+            begun.elapsed() < crate::cases::test_cluster::SOON,
             "{ran:#?}"
         );
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::command::{APPROVE, admin, ask_for, codes};
 use crate::BINARY;
-use crate::cases::node_user_cluster::{SOON, TestCluster};
+use crate::cases::test_cluster::{SOON, TestCluster};
 use control_plane::assets::Assets;
 use control_plane::node_user::issued;
 use control_plane::process::{Launch, Process};

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::roles::Role;
 use super::{END, SOON, USER};
 use crate::cases::machines::{KINDS, MachineOf, Machines};
-use crate::cases::node_user_cluster::TestCluster;
+use crate::cases::test_cluster::TestCluster;
 use control_plane::assets::Assets;
 use control_plane::daemon::Daemon;
 use control_plane::https::Https;

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::task::AbortHandle;
 
 use crate::BINARY;
-use crate::cases::node_user_cluster::SOON;
+use crate::cases::test_cluster::SOON;
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options, START_DEADLINE};
 use control_plane::daemon::Daemon;
