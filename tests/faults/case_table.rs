@@ -1,4 +1,5 @@
-//! The table of cases: `docs/faults.md` names each with its fault, `target/faults.md` has the figures.
+//! The table of fault cases. `docs/faults.md` lists each case with its fault, `target/faults.md`
+//! also has the figures.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -15,19 +16,19 @@ const HEAD_WITH_FIGURES: &str = "\
 |--|--|--|--|--|--|--|
 ";
 
-/// The last result of a case, so that one can be run again alone.
+/// Returns the file with the last result of a case, so that a single case can be repeated.
 fn record(case: &str) -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     dir.join(format!("faults-{case}.json"))
 }
 
-/// Records the result of a case; `None` if it failed.
+/// Records the result of a case, `None` if it failed.
 pub fn note(case: &str, seen: Option<&Measured>) -> Result<()> {
     std::fs::write(record(case), serde_json::to_vec(&seen)?)?;
     Ok(())
 }
 
-/// Writes the last result of every case to `faults.md` in the target directory, and returns its path.
+/// Writes the last result of every case to `faults.md` in the target directory. Returns its path.
 pub fn write(cases: &[Case]) -> Result<PathBuf> {
     let mut text = HEAD_WITH_FIGURES.to_owned();
     for case in cases {
@@ -65,14 +66,14 @@ fn row(case: &Case, seen: &Measured) -> String {
     )
 }
 
-/// The table of the page is that of the cases. `UPDATE_DOCS=1` writes it.
+/// Checks that the table in `docs/faults.md` has exactly these cases. `UPDATE_DOCS=1` writes it.
 pub fn names_every_case(cases: &[Case]) -> Result<()> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md");
     let page = std::fs::read_to_string(&path)?;
     let (before, rest) = page
         .split_once(HEAD)
         .context("docs/faults.md has no table")?;
-    // The table ends with the first line that is no row.
+    // The table ends before the first line that is no row.
     let after = rest
         .split_inclusive('\n')
         .skip_while(|line| line.starts_with('|'));

@@ -1,22 +1,22 @@
-//! The clock of a daemon, moved while it runs: libfaketime answers for the kernel. Time that has passed
-//! stays right, as when somebody sets a machine's clock.
+//! A wall clock for the daemon that tests can set while it runs, by libfaketime. The monotonic
+//! clock stays right, as when an administrator sets a machine's clock.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use jiff::SignedDuration;
 
-/// Below the directory of the system's libraries, with or without one for the architecture.
+/// The path below the directory of system libraries, with or without that of the architecture.
 const LIBRARY: &str = "faketime/libfaketime.so.1";
 
-/// A clock that is told by a file.
+/// A clock whose offset is in a file.
 pub struct DaemonClock {
     library: PathBuf,
     told: PathBuf,
 }
 
 impl DaemonClock {
-    /// One that is right, with a file in this directory.
+    /// Creates a clock without offset, with its file in this directory.
     pub fn right(dir: &Path) -> Result<Self> {
         let clock = Self {
             library: library().context("no libfaketime")?,
@@ -26,16 +26,16 @@ impl DaemonClock {
         Ok(clock)
     }
 
-    /// Sets it ahead, or behind.
+    /// Sets the offset. Negative for a clock that is behind.
     pub fn set(&self, ahead: SignedDuration) -> Result<()> {
-        // Whole, or not at all: it is read at every look at the clock.
+        // Renamed into place, because the file is read at every access to the clock.
         let fresh = self.told.with_extension("new");
         std::fs::write(&fresh, format!("{:+}", ahead.as_secs()))?;
         std::fs::rename(fresh, &self.told)?;
         Ok(())
     }
 
-    /// The shell script that starts `"$0" "$@"` with it.
+    /// Returns the shell script that starts `"$0" "$@"` with this clock.
     pub fn script(&self) -> String {
         format!(
             "LD_PRELOAD='{}' FAKETIME_TIMESTAMP_FILE='{}' FAKETIME_NO_CACHE=1 \
@@ -46,7 +46,7 @@ impl DaemonClock {
     }
 }
 
-/// Why no clock can be moved here.
+/// Returns the reason why the clock cannot be set on this machine, if there is one.
 pub fn missing() -> Option<String> {
     let missing = "no libfaketime to load: Debian's package faketime has it";
     library().is_none().then(|| missing.to_owned())

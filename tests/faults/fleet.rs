@@ -1,4 +1,4 @@
-//! Who asks: kubelets that have a right to what they ask for, and attackers that have none.
+//! The requestors: genuine kubelets, and attackers with forged requests.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
@@ -21,18 +21,19 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::test_cluster::{ATTACKER_PREFIX, TestCluster};
 
-/// A kubelet that has not got its certificate by then asks anew. Real ones wait longer; what they have
-/// asked for before must be decided too.
+/// The time after which a kubelet without a certificate makes a new request. Real kubelets wait
+/// longer. The older request must be decided too.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Real ones pause for 2 to 32 seconds: then their pauses would be measured.
+/// Real kubelets back off for 2 to 32 seconds, which would dominate the measurement.
 const MIN_BACKOFF: Duration = Duration::from_millis(250);
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
-/// Kubelets that hold a connection at the same time.
+/// The maximum number of kubelets with an open connection.
 const AT_ONCE: usize = 200;
-/// The first kubelets may be attacked. Once somebody claims the address of one, it waits by design
-/// until an administrator has removed the impostor: so these ask before anybody does, and then no more.
+/// The number of kubelets that may be attacked. Once their address is claimed, they wait by design
+/// until an administrator removes the impostor. So they request their certificate before the
+/// attack, and not again.
 pub const VICTIM_COUNT: usize = 3;
-/// The address of the Service `kubernetes`, in the embedded cluster and the real one.
+/// The address of the Service `kubernetes`, on the embedded and on the real API server.
 const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
 /// The kubelets of a cluster.
@@ -46,11 +47,11 @@ struct Resident {
     registered: AtomicBool,
 }
 
-/// Kubelets that have asked and wait.
+/// Kubelets that wait for a certificate.
 pub struct PendingKubelets(JoinSet<()>);
 
 impl Kubelets {
-    /// So many, that have not come yet.
+    /// Creates `count` kubelets, which do not register yet.
     pub async fn new(test_cluster: &TestCluster, count: usize) -> Result<Self> {
         let mut all = Vec::with_capacity(count);
         for index in 1..=count {
@@ -72,12 +73,12 @@ impl Kubelets {
         })
     }
 
-    /// How many there are.
+    /// Returns the number of kubelets.
     pub fn count(&self) -> usize {
         self.all.len()
     }
 
-    /// Lets these ask, one after the other in this time.
+    /// Lets these kubelets request certificates, spread over this time.
     pub fn ask(&self, which: Range<usize>, over: Duration) -> PendingKubelets {
         let mut pending = JoinSet::new();
         let count = u32::try_from(which.len().max(1)).unwrap_or(u32::MAX);
@@ -91,8 +92,8 @@ impl Kubelets {
         PendingKubelets(pending)
     }
 
-    /// Lets all ask again and again until this moment: each has its certificate for 70 to 90 % of its
-    /// life. The number of certificates, once all are served.
+    /// Lets all kubelets renew until this instant, each at 70 to 90 % of its certificate's life.
+    /// Returns the number of certificates once all are served.
     pub async fn rotate(&self, life: Duration, until: Instant, seed: u64) -> Result<usize> {
         let mut rotations = JoinSet::new();
         for (index, resident) in (0..).zip(self.all.iter().skip(VICTIM_COUNT)) {
@@ -100,7 +101,7 @@ impl Kubelets {
             let mut choices = SeededRng::new(seed ^ index);
             rotations.spawn(async move {
                 let mut served = 0;
-                // Those of a grown cluster are of any age.
+                // In an established cluster, certificates have any age.
                 sleep(life.mul_f64(choices.share())).await;
                 loop {
                     resident.until_served(&slots).await;
@@ -163,11 +164,11 @@ impl Resident {
     }
 }
 
-/// Attackers that have come, and what becomes of each.
+/// Running attacks, each with its kind and outcome.
 pub struct Attacks(JoinSet<Result<(ForgeryKind, AttackOutcome)>>);
 
 impl Attacks {
-    /// So many strike, one after the other in this time.
+    /// Starts this number of attacks, spread over this time.
     pub async fn begin(
         test_cluster: &TestCluster,
         count: usize,
@@ -199,7 +200,7 @@ impl Attacks {
                         attacker::wait_for_victim(&admin, &forgery).await?;
                         attacker::attack(&client, &forgery).await
                     };
-                    // What the API server could not take, for a fault, comes again.
+                    // A request that failed because of the fault is repeated.
                     match struck.await {
                         Ok(AttackOutcome::Pending) | Err(_) => sleep(backoff.pause()).await,
                         Ok(fate) => return Ok((kind, fate)),
@@ -210,7 +211,8 @@ impl Attacks {
         Ok(Self(attacks))
     }
 
-    /// Waits until each is denied or refused, and counts them; one that is approved is an error.
+    /// Waits until each attack is denied or rejected, and returns their number. An approved one is
+    /// an error.
     pub async fn denied(&mut self, patience: Duration) -> Result<usize> {
         let mut denied = 0;
         let all = async {
@@ -232,7 +234,7 @@ impl Attacks {
     }
 }
 
-/// 10.66.0.1 and on.
+/// Returns an attacker's own address, from 10.66.0.1.
 fn own(index: u32) -> IpAddr {
     let first = Ipv4Addr::new(10, 66, 0, 1).to_bits();
     Ipv4Addr::from_bits(first.wrapping_add(index)).into()

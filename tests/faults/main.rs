@@ -1,6 +1,7 @@
-//! csr-warden under every fault that a cluster can have: on the embedded API server in every test run,
-//! with few kubelets. With `CSR_WARDEN_FAULTS=all` there are many, a real control plane too, and the
-//! results are written to `target/faults.md`.
+//! csr-warden under every fault that a cluster can have.
+//!
+//! Each test run uses the embedded API server with few kubelets. With `CSR_WARDEN_FAULTS=all` there
+//! are many kubelets and also a real control plane. The results are written to `target/faults.md`.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,21 +31,21 @@ use libtest_mimic::{Arguments, Trial};
 use scale::Scale;
 use scenario::Measured;
 
-/// Cases of the embedded API server that run at the same time: they wait most of the time.
+/// The number of concurrent cases on the embedded API server. They mostly wait.
 const AT_ONCE: usize = 10;
-/// The same with many kubelets, and of the real control plane.
+/// The number of concurrent cases with many kubelets, and of those on the real control plane.
 const AT_ONCE_WITH_MANY: usize = 6;
 const HEAVY_AT_ONCE: usize = 1;
 const REAL_AT_ONCE: usize = 2;
 
-/// One fault on one kind of cluster, which is the first word of its name.
+/// A fault on one kind of cluster, which is the prefix of its name.
 pub struct Case {
     case: case::Case<Scale>,
-    /// The fault in words, for the table in `docs/faults.md`.
+    /// A description of the fault, for the table in `docs/faults.md`.
     pub fault: &'static str,
-    /// It takes the whole machine.
+    /// The case needs the whole machine.
     pub heavy: bool,
-    /// The reason why it cannot run on this machine, if there is one.
+    /// Returns the reason why the case cannot run on this machine, if there is one.
     missing: fn() -> Option<String>,
 }
 
@@ -71,7 +72,7 @@ impl Case {
         self
     }
 
-    /// It runs unless something is missing.
+    /// Ignores the case if something is missing.
     pub fn unless(mut self, missing: fn() -> Option<String>) -> Self {
         self.missing = missing;
         self
@@ -99,7 +100,7 @@ fn main() -> ExitCode {
         .expect("the only provider");
     let everything = scale::everything();
 
-    // Each group after the one before, by how many of its cases run at the same time.
+    // The groups run one after the other. Each has its number of concurrent cases.
     let group = |at_once: usize, belongs: fn(&Case) -> bool| {
         let threads = arguments.test_threads.unwrap_or(at_once);
         let arguments = Arguments {
@@ -138,7 +139,7 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(failed))
 }
 
-/// Runs a case and records its result for the matrix, as a failure until it has ended.
+/// Runs a case and records its result for the table. It counts as failed until it has ended.
 async fn recorded(name: &str, run: impl Future<Output = Result<Measured>>) -> Result<()> {
     if scale::everything() {
         case_table::note(name, None)?;

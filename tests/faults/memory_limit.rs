@@ -1,16 +1,16 @@
-//! A memory limit as the kubelet sets one: a control group, where this machine lets us make one.
+//! A memory limit as set by the kubelet: a control group, if this machine permits one.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// A group of one process. Dropping it removes it, once the process has ended.
+/// A control group with one process. It is removed when dropped, after the process has exited.
 pub struct MemoryLimit {
     group: PathBuf,
     names: Names,
 }
 
-/// What the two versions of control groups call it.
+/// File names in a version of control groups.
 struct Names {
     limit: &'static str,
     peak: &'static str,
@@ -26,7 +26,8 @@ const SECOND: Names = Names {
 };
 
 impl MemoryLimit {
-    /// A group below that of this process, with this limit; none without the right or the means.
+    /// Creates a group with this limit below that of this process. Returns `None` without
+    /// permission or support.
     pub fn new(name: &str, kib: u64) -> Option<Self> {
         let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
         let of = |controller: &str| {
@@ -47,12 +48,12 @@ impl MemoryLimit {
         Some(made)
     }
 
-    /// The file that a process writes its number into to belong to it.
+    /// Returns the file to which a process writes its ID to join the group.
     pub fn members(&self) -> PathBuf {
         self.group.join("cgroup.procs")
     }
 
-    /// The most that it ever had, with what the kernel keeps for it.
+    /// Returns the peak memory of the group in KiB, including kernel memory.
     pub fn peak_kib(&self) -> Result<u64> {
         let bytes = std::fs::read_to_string(self.group.join(self.names.peak))?;
         let bytes: u64 = bytes.trim().parse().context("a number of bytes")?;

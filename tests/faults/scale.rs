@@ -1,35 +1,35 @@
-//! Sizes and times of a run: small ones for every test run, large ones for the results of all cases.
+//! The sizes and times of a run: small for every test run, large for the published results.
 
 use std::time::Duration;
 
-/// The variable that selects all cases with the large scale, and writes the results.
+/// The environment variable that selects all cases with large sizes, and writes the results.
 pub const VARIABLE: &str = "CSR_WARDEN_FAULTS";
 
 /// The sizes and times of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
-    /// Kubelets of most cases.
+    /// The number of kubelets in most cases.
     pub kubelets: usize,
-    /// Forgeries of each case.
+    /// The number of forged requests in each case.
     pub forgeries: usize,
-    /// How long most faults last.
+    /// The duration of most faults.
     pub fault: Duration,
-    /// How long the API server is paused.
+    /// The duration of a pause of the API server.
     pub pause: Duration,
-    /// Longer than a Lease holds.
+    /// A time longer than the duration of a Lease.
     pub beyond_the_lease: Duration,
-    /// How long after the end of a fault all may take to be well again.
+    /// The deadline for recovery, from the end of the fault.
     pub patience: Duration,
-    /// Requests at once, against the memory limit of the Deployment.
+    /// The number of concurrent requests in the case of the Deployment's memory limit.
     pub requests: usize,
-    /// Kubelets of the rotation.
+    /// The number of kubelets in the case of rotation.
     pub rotating: usize,
-    /// How long the day of the rotation is.
+    /// The duration of the case of rotation.
     pub day: Duration,
 }
 
 impl Scale {
-    /// Those of this run.
+    /// Returns the sizes and times of this run.
     pub fn of_this_run() -> Self {
         if everything() {
             Self::EVERYTHING
@@ -63,7 +63,7 @@ impl Scale {
     };
 }
 
-/// Whether everything is to be run.
+/// Returns true if all cases are to be run.
 pub fn everything() -> bool {
     std::env::var(VARIABLE).is_ok_and(|value| value == "all")
 }

@@ -1,4 +1,4 @@
-//! One fault from its beginning to the last trace of it, and what must hold afterwards.
+//! The scenario of a case: kubelets and attackers before, during and after a fault, and all checks.
 
 use std::time::Duration;
 
@@ -10,44 +10,44 @@ use crate::fleet::{Attacks, Kubelets, VICTIM_COUNT};
 use crate::scale::Scale;
 use crate::test_cluster::{TestCluster, is_forgery, is_served};
 
-/// How much more resident memory there may be afterwards, in KiB: the new kubelets and what the
-/// allocator keeps.
+/// The maximum growth of resident memory in KiB, for new kubelets and for memory that the allocator
+/// keeps.
 const MAX_GROWTH_KIB: u64 = 8 * 1024;
-/// How long it may take until memory is given back.
+/// The deadline for memory to be returned.
 const MEMORY_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often the API server is asked whether everybody is served.
+/// The interval of polling the API server.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long a process may take to end.
+/// The deadline for a process to exit.
 const END: Duration = Duration::from_secs(10);
 const SEED: u64 = 8;
 
-/// What was seen.
+/// The measurements of a case.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Measured {
-    /// How long the fault lasted.
+    /// The duration of the fault.
     pub lasted: Duration,
-    /// Genuine requests that have their certificate: all there are.
+    /// The number of genuine requests, all of which have their certificate.
     pub served: usize,
-    /// Forgeries, all of which were denied.
+    /// The number of forged requests, all of which were denied.
     pub denied: usize,
-    /// From the end of the fault until everybody was served.
+    /// The time from the end of the fault until all kubelets were served.
     pub recovered: Duration,
-    /// Resident memory of one replica before the fault and after it, in KiB.
+    /// Resident memory of one replica before and after the fault, in KiB.
     pub memory: (u64, u64),
-    /// What else there is to say.
+    /// A remark for the table.
     pub note: String,
 }
 
-/// Whose memory is looked at, and which writes are right.
+/// The expectations of a case that differ from the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Expectations {
-    /// The number of the replica whose memory is compared; the leader's if there is none.
+    /// The index of the replica whose memory is compared. `None` for the leader.
     pub measured: Option<usize>,
-    /// Somebody else edits the Lease, so that one may write that does not hold it any more.
+    /// The Lease is edited by the test, so a replica may write that has lost it.
     pub lease_is_edited: bool,
 }
 
-/// What one replica, started with no more than it needs, goes through.
+/// Runs the scenario with one replica and default flags.
 pub async fn run_one_replica<F>(
     mut test_cluster: TestCluster,
     scale: &Scale,
@@ -68,10 +68,11 @@ where
     .await
 }
 
-/// Kubelets are served; then, while the fault is in force, all of them ask anew, new ones come and
-/// attackers strike. `during` begins the fault, lets it last and ends it. Afterwards every genuine
-/// request must have its certificate and no forgery, by the same processes, of which only the leader
-/// has written and none has grown.
+/// Runs a scenario. First, kubelets are served. `during` starts the fault, waits and ends it.
+/// Meanwhile these kubelets renew, new ones register and attackers post forged requests.
+///
+/// Afterwards every genuine request must have its certificate, and no forgery may have one. The
+/// same processes must still run, only the leader may have written, and no memory may have grown.
 pub async fn run_scenario<F>(
     test_cluster: &mut TestCluster,
     scale: &Scale,
@@ -83,7 +84,7 @@ where
     F: AsyncFnOnce(&mut TestCluster, Duration) -> Result<()>,
 {
     let kubelets = Kubelets::new(test_cluster, scale.kubelets).await?;
-    // The last tenth comes during the fault.
+    // The last tenth registers during the fault.
     let present = kubelets.count() - kubelets.count().div_ceil(10);
     let soon = Duration::from_secs(1);
     let mut first = kubelets.ask(0..present, soon);
@@ -132,7 +133,7 @@ where
     })
 }
 
-/// Waits until every genuine request has its certificate, and counts them.
+/// Waits until every genuine request has its certificate, and returns their number.
 pub async fn all_served(test_cluster: &TestCluster, patience: Duration) -> Result<usize> {
     let begun = Instant::now();
     loop {
@@ -155,7 +156,7 @@ pub async fn all_served(test_cluster: &TestCluster, patience: Duration) -> Resul
     }
 }
 
-/// What the API server has, however it came about, has the last word.
+/// Checks that no forged request on the API server has been approved.
 pub async fn no_forgery_was_approved(test_cluster: &TestCluster) -> Result<()> {
     for request in test_cluster.requests().await? {
         let status = request.status.clone().unwrap_or_default();
@@ -169,7 +170,7 @@ pub async fn no_forgery_was_approved(test_cluster: &TestCluster) -> Result<()> {
     Ok(())
 }
 
-/// Resident memory of a replica, in KiB.
+/// Returns the resident memory of a replica in KiB.
 pub fn memory(test_cluster: &TestCluster, replica: usize) -> Result<u64> {
     let replica = test_cluster
         .replicas
@@ -178,7 +179,7 @@ pub fn memory(test_cluster: &TestCluster, replica: usize) -> Result<u64> {
     replica.resident_kib()
 }
 
-/// The same, once it is back where it was.
+/// Returns the resident memory of a replica in KiB, once it is back near `before`.
 pub async fn settled_memory(
     test_cluster: &TestCluster,
     replica: usize,
@@ -198,11 +199,11 @@ pub async fn settled_memory(
     }
 }
 
-/// All replicas still run, and end in order.
+/// Checks that all replicas still run and exit cleanly.
 pub async fn end(test_cluster: &mut TestCluster) -> Result<()> {
     for replica in &mut test_cluster.replicas {
         if replica.process.id().is_none() {
-            // Killed by the case itself.
+            // Killed by the case.
             continue;
         }
         replica.process.must_run()?;

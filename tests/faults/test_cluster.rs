@@ -1,5 +1,4 @@
-//! A cluster, embedded or real, and the replicas of csr-warden that work for it with the rights that
-//! they are shipped with.
+//! A cluster, embedded or real, with replicas of csr-warden that have only the shipped rights.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -33,25 +32,24 @@ const RBAC_MANIFESTS: [&str; 3] = [
     include_str!("../../deploy/base/cluster-role.yaml"),
     include_str!("../../deploy/base/roles.yaml"),
 ];
-/// What the API server knows of a token that is bound to a Pod.
+/// The extra user information of a token that is bound to a Pod.
 const POD: &str = "authentication.kubernetes.io/pod-name";
-/// Names of attackers' nodes begin so.
+/// The prefix of attackers' node names.
 pub const ATTACKER_PREFIX: &str = "rogue-";
 const SOON: Duration = Duration::from_secs(60);
-/// How long an administrator's or the signer's connection may be silent.
+/// The time after which a silent connection of the administrator or the signer is closed.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// No client takes these ports for itself (`ip_local_port_range`), so one that was given up for a
-/// while is still free afterwards.
+/// Ports outside of `ip_local_port_range`: no client takes one while its server is stopped.
 const PORTS: std::ops::Range<u16> = 10_000..30_000;
 
-/// What the daemon works for.
+/// The cluster that the daemon works for.
 pub enum Backend {
-    /// The embedded API server, and its signer.
+    /// The embedded API server with its signer.
     Embedded {
         server: Server,
         signing: JoinHandle<()>,
     },
-    /// The real control plane; replicas reach it over the relay.
+    /// The real control plane. Replicas reach it through the relay.
     Real {
         cluster: Box<Cluster>,
         relay: TcpRelay,
@@ -60,9 +58,9 @@ pub enum Backend {
     },
 }
 
-/// All of it. Dropping it ends it.
+/// A cluster with its replicas. All are stopped when dropped.
 pub struct TestCluster {
-    // Dropped in this order: clients before what they talk to.
+    // In the order of dropping: clients before their servers.
     /// The replicas, in the order of their start.
     pub replicas: Vec<Daemon>,
     /// The cluster.
@@ -82,12 +80,12 @@ impl Drop for TestCluster {
 }
 
 impl TestCluster {
-    /// An embedded API server, without replicas.
+    /// Starts an embedded API server, without replicas.
     pub async fn embedded() -> Result<Self> {
         let server = Server::start(api::Options {
             port: Some(port()?),
             write_log: true,
-            // Thousands of objects change between two looks of a watch that is held up.
+            // Thousands of objects change while a watch is held up.
             history: 65_536,
             ..api::Options::default()
         })
@@ -112,7 +110,7 @@ impl TestCluster {
         })
     }
 
-    /// A real control plane, without replicas.
+    /// Starts a real control plane, without replicas.
     pub async fn real(assets: &Assets, options: cluster::Options) -> Result<Self> {
         let cluster = Cluster::start(assets, options).await?;
         let relay = TcpRelay::to(cluster.server()).await?;
@@ -135,7 +133,7 @@ impl TestCluster {
         })
     }
 
-    /// The embedded API server.
+    /// Returns the embedded API server.
     pub fn server(&mut self) -> Result<&mut Server> {
         match &mut self.backend {
             Backend::Embedded { server, .. } => Ok(server),
@@ -143,7 +141,7 @@ impl TestCluster {
         }
     }
 
-    /// The real control plane.
+    /// Returns the real control plane.
     pub fn cluster(&mut self) -> Result<&mut Cluster> {
         match &mut self.backend {
             Backend::Real { cluster, .. } => Ok(cluster),
@@ -151,7 +149,7 @@ impl TestCluster {
         }
     }
 
-    /// The relay between the replicas and the real control plane.
+    /// Returns the relay between the replicas and the real control plane.
     pub fn relay(&self) -> Result<&TcpRelay> {
         match &self.backend {
             Backend::Real { relay, .. } => Ok(relay),
@@ -159,17 +157,17 @@ impl TestCluster {
         }
     }
 
-    /// Replicas are started by this shell script, to which `"$0" "$@"` is the daemon.
+    /// Starts replicas by this shell script, to which `"$0" "$@"` is the daemon.
     pub fn start_by(&mut self, script: String) {
         self.shell = Some(script);
     }
 
-    /// A directory for files.
+    /// Returns a directory for files.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Starts replicas of these names, and waits until they are ready and one leads.
+    /// Starts replicas with these names, and waits until they are ready and one leads.
     pub async fn start(&mut self, names: &[&str], args: &[&str]) -> Result<()> {
         for name in names {
             let daemon = self.launch(name, args).await?;
@@ -209,8 +207,9 @@ impl TestCluster {
         Daemon::start(Path::new(BINARY), name, self.dir(), address, all, host)
     }
 
-    /// Writes a new token into the file of this replica's Pod, or on a real control plane of all; there
-    /// the one that it had is taken until it is revoked, elsewhere no more.
+    /// Writes a new token into the file of this replica's Pod. The embedded API server rejects the
+    /// previous one at once. On a real control plane all replicas share the token, and the previous
+    /// one is valid until it is revoked.
     pub async fn renew_token(&mut self, name: &str) -> Result<PathBuf> {
         let server = match &mut self.backend {
             Backend::Embedded { server, .. } => server,
@@ -232,7 +231,7 @@ impl TestCluster {
         Ok(file)
     }
 
-    /// Makes the token on a real control plane void.
+    /// Revokes the token on a real control plane.
     pub async fn revoke_token(&self) -> Result<()> {
         match &self.backend {
             Backend::Real { cluster, token, .. } => token.revoke(cluster).await,
@@ -240,12 +239,12 @@ impl TestCluster {
         }
     }
 
-    /// The number of the replica that leads.
+    /// Returns the index of the leader.
     pub async fn leader(&self) -> Result<usize> {
         let begun = Instant::now();
         loop {
             for (number, replica) in self.replicas.iter().enumerate() {
-                // One that is killed or frozen does not say.
+                // A replica that is killed or frozen does not respond.
                 if replica.is_leader().await.unwrap_or(false) {
                     return Ok(number);
                 }
@@ -255,12 +254,12 @@ impl TestCluster {
         }
     }
 
-    /// An administrator.
+    /// Returns an administrator's client.
     pub fn admin(&self) -> Result<Client> {
         Ok(Client::try_from(self.admin.clone())?)
     }
 
-    /// How this user reaches the API server.
+    /// Returns the client configuration of a user.
     pub async fn config_for(&self, user: &str, groups: &[&str]) -> Result<Config> {
         let kubeconfig = match &self.backend {
             Backend::Embedded { server, .. } => server.kubeconfig(user, groups)?,
@@ -271,7 +270,7 @@ impl TestCluster {
         config(kubeconfig).await
     }
 
-    /// All requests, once the API server shows them.
+    /// Returns all requests, as soon as the API server responds.
     pub async fn requests(&self) -> Result<Vec<CertificateSigningRequest>> {
         let api: Api<CertificateSigningRequest> = Api::all(self.admin()?);
         let begun = Instant::now();
@@ -284,8 +283,8 @@ impl TestCluster {
         }
     }
 
-    /// Who wrote, as the embedded API server saw it: each request once, and at that moment the Lease
-    /// was the writer's.
+    /// Checks the write log of the embedded API server: each request was written once, by the
+    /// holder of the Lease at that time.
     pub fn only_leaders_wrote(&self) -> Result<()> {
         for (name, writer, holder) in self.writes()? {
             ensure!(
@@ -296,8 +295,8 @@ impl TestCluster {
         Ok(())
     }
 
-    /// Each request that was approved or denied, by whom, and who held the Lease at that moment. None
-    /// is there twice. The real API server is not asked.
+    /// Returns each written request, its writer, and the holder of the Lease at that time. A
+    /// request that was written twice is an error. A real API server has no write log.
     pub fn writes(&self) -> Result<Vec<(String, String, String)>> {
         let Backend::Embedded { server, .. } = &self.backend else {
             return Ok(Vec::new());
@@ -323,14 +322,14 @@ impl TestCluster {
     }
 }
 
-/// Whether an attacker sent it.
+/// Returns true if an attacker sent the request.
 pub fn is_forgery(request: &CertificateSigningRequest) -> bool {
     let by = request.spec.username.as_deref().unwrap_or_default();
     let node = by.strip_prefix("system:node:").unwrap_or_default();
     node.starts_with(ATTACKER_PREFIX)
 }
 
-/// Whether it is approved and has its certificate.
+/// Returns true if the request is approved and has its certificate.
 pub fn is_served(request: &CertificateSigningRequest) -> bool {
     let status = request.status.as_ref();
     let issued = status.is_some_and(|status| status.certificate.is_some());
@@ -374,11 +373,11 @@ async fn apply(client: &Client, manifest: &str) -> Result<()> {
     Ok(())
 }
 
-/// A port of 127.0.0.1 that nobody has.
+/// Returns a free port of 127.0.0.1.
 fn port() -> Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let many = PORTS.end - PORTS.start;
-    // Of two runs at the same time each begins elsewhere.
+    // Concurrent runs start at different ports.
     let begin = u16::try_from(std::process::id() % u32::from(many))?;
     for _ in 0..many {
         let next = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,4 @@
-//! Clocks that disagree. To the daemon the API server's clock jumps when its own does, and the other
-//! way round.
+//! Clock skew of the API server. To the daemon it looks the same as a jump of its own clock.
 
 use std::time::Duration;
 
@@ -31,21 +30,21 @@ pub fn cases() -> Vec<Case> {
             |scale| jump(scale, SignedDuration::from_mins(-10)),
         ),
         Case::new(
-            "embedded_lease_of_tomorrow",
+            "embedded_lease_in_the_future",
             "the daemon finds a Lease that a dead replica has renewed tomorrow, by a wrong clock",
             lease_in_the_future,
         ),
     ]
 }
 
-/// Kubelets that register while the clock is wrong and ask for the first time when it is right
-/// again: by creationTimestamps their Nodes are younger than their requests for as long as the clock
-/// was ahead.
+/// The number of kubelets that register while the clock is ahead, and make their first request
+/// after it is right again. By creationTimestamp, their Nodes are younger than their requests for
+/// that time.
 const LATE: usize = 3;
 
 async fn jump(scale: Scale, ahead: SignedDuration) -> Result<Measured> {
     let mut test_cluster = TestCluster::embedded().await?;
-    // Nodes that stand for an hour: one that is younger than its request is waited for.
+    // Nodes that are an hour old, because a Node younger than its request is waited for.
     test_cluster
         .server()?
         .set_clock(SignedDuration::from_hours(-1));
@@ -78,7 +77,8 @@ async fn jump(scale: Scale, ahead: SignedDuration) -> Result<Measured> {
     .await
 }
 
-/// What counts is when the Lease was seen to change, not what is written in it.
+/// A Lease whose renewTime is in the future expires by the time at which it was last seen to
+/// change.
 async fn lease_in_the_future(scale: Scale) -> Result<Measured> {
     const HELD: Duration = Duration::from_secs(15);
     let mut test_cluster = TestCluster::embedded().await?;

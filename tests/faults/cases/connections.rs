@@ -1,4 +1,4 @@
-//! An API server that is gone or stands still, and connections that break.
+//! An API server that is stopped or paused, and broken connections.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::scale::Scale;
 use crate::scenario::{Measured, run_one_replica};
 use crate::test_cluster::TestCluster;
 
-/// How often connections are reset.
+/// The interval of connection resets.
 const EVERY: Duration = Duration::from_millis(500);
 
 pub fn cases() -> Vec<Case> {
@@ -62,7 +62,7 @@ async fn token_rotated(scale: Scale) -> Result<Measured> {
     let test_cluster = TestCluster::embedded().await?;
     let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
         test_cluster.renew_token("one").await?;
-        // As an API server that ends a connection whose credential is gone.
+        // As an API server that closes a connection with a revoked credential.
         test_cluster.server()?.drop_watches();
         sleep(lasts).await;
         Ok(())

@@ -1,4 +1,4 @@
-//! What the two sides of a real connection show each other is replaced while they talk.
+//! Rotation of credentials on a real control plane: serving certificate and token.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use crate::test_cluster::TestCluster;
 use control_plane::POLL_INTERVAL;
 use control_plane::cluster::{Cluster, Options};
 
-/// How long it may take until the API server has read its files anew, or the daemon meets a refusal.
+/// The deadline for the API server to re-read its files, or for the daemon to meet a rejection.
 const SOON: Duration = Duration::from_secs(20);
-/// How often there is another certificate.
+/// The interval of certificate rotation.
 const EVERY: Duration = Duration::from_secs(1);
 
 pub fn cases() -> Vec<Case> {
@@ -64,7 +64,7 @@ async fn certificate_rotated(scale: Scale) -> Result<Measured> {
     })
 }
 
-/// Waits until new connections see it.
+/// Rotates the serving certificate, and waits until new connections get it.
 async fn show_another(cluster: &Cluster) -> Result<()> {
     let https = cluster.https()?;
     let (_, before) = https.get("/version", None).await?;
@@ -86,7 +86,7 @@ async fn token_rotated(scale: Scale) -> Result<Measured> {
     let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
         let begun = Instant::now();
         test_cluster.revoke_token().await?;
-        // The API server ends no connection whose credential is gone.
+        // A real API server does not close connections with a revoked credential.
         test_cluster.relay()?.reset();
         test_cluster.replicas[0]
             .wait_for_log("401 Unauthorized", SOON)

@@ -1,4 +1,4 @@
-//! The daemon's own clock jumps, while that of everybody else is right.
+//! Jumps of the daemon's own clock, while all other clocks are right.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::scenario::{Measured, run_one_replica};
 use crate::test_cluster::TestCluster;
 use control_plane::POLL_INTERVAL;
 
-/// The Lease is renewed every two seconds.
+/// The deadline for the daemon to use the new clock. It renews its Lease every two seconds.
 const SOON: Duration = Duration::from_secs(20);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
@@ -40,7 +40,7 @@ pub fn cases() -> Vec<Case> {
     cases.into_iter().map(|case| case.unless(missing)).collect()
 }
 
-/// A test_cluster on which the daemon has a clock of its own.
+/// Starts a cluster whose daemon has a clock of its own.
 async fn test_cluster() -> Result<(TestCluster, DaemonClock)> {
     let mut test_cluster = TestCluster::embedded().await?;
     let clock = DaemonClock::right(test_cluster.dir())?;
@@ -58,7 +58,7 @@ async fn jump(scale: Scale, ahead: SignedDuration) -> Result<Measured> {
     run_one_replica(test_cluster, &scale, scale.fault, during).await
 }
 
-/// What was read by the wrong clock must not be taken for fresh by the right one.
+/// A token read under the wrong clock must not count as fresh under the right one.
 async fn token_after_jump(scale: Scale) -> Result<Measured> {
     let (test_cluster, clock) = test_cluster().await?;
     let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
@@ -72,7 +72,7 @@ async fn token_after_jump(scale: Scale) -> Result<Measured> {
     run_one_replica(test_cluster, &scale, scale.fault, during).await
 }
 
-/// Sets the daemon's clock, and waits until it goes by it.
+/// Sets the daemon's clock, and waits until the daemon uses it.
 async fn set(test_cluster: &TestCluster, clock: &DaemonClock, ahead: SignedDuration) -> Result<()> {
     clock.set(ahead)?;
     let leases: Api<Lease> = Api::namespaced(test_cluster.admin()?, "kube-system");

@@ -1,4 +1,4 @@
-//! What the daemon reads and writes on its own disk.
+//! Files that the daemon reads and writes.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Two replicas, of which one writes.
+//! Two replicas with leader election.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use crate::scale::Scale;
 use crate::scenario::{Expectations, Measured, run_scenario};
 use crate::test_cluster::TestCluster;
 
-/// How often the Lease is deleted: the other replica takes it within a second, and the leader finds
-/// out within two.
+/// The interval of deleting the Lease. The other replica acquires it within a second, and the
+/// leader notices within two.
 const EVERY: Duration = Duration::from_secs(3);
 
-/// Writes that may be on their way when the leader is stopped.
+/// The maximum number of writes in flight when the leader is stopped.
 const SENT_BEFORE: u64 = 3;
 
 pub fn cases() -> Vec<Case> {
@@ -40,7 +40,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// The leader first.
+/// Starts two replicas. The leader is the first.
 pub async fn two(test_cluster: &mut TestCluster) -> Result<()> {
     test_cluster.start(&["one", "two"], &[]).await?;
     let leader = test_cluster.leader().await?;
@@ -66,9 +66,10 @@ pub async fn paused(mut test_cluster: TestCluster, scale: Scale) -> Result<Measu
             "the standby does not lead"
         );
         test_cluster.replicas[0].resume()?;
-        // What it would write it writes now.
+        // Pending writes are sent now.
         sleep(Duration::from_secs(1)).await;
-        // It is told now of what it had sent before. The embedded API server knows who wrote.
+        // Its metrics now count writes that it had sent before. The write log has the writer of
+        // each.
         let now = test_cluster.replicas[0].written().await?;
         ensure!(
             now <= written + SENT_BEFORE,

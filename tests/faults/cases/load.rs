@@ -1,4 +1,4 @@
-//! Many at once, and a day of rotation with something going wrong all the time.
+//! Many concurrent requests, and a period of certificate rotation with continuous faults.
 
 use std::time::Duration;
 
@@ -24,12 +24,12 @@ use crate::test_cluster::TestCluster;
 use control_plane::manifests;
 
 const DEPLOYMENT: &str = include_str!("../../../deploy/base/deployment.yaml");
-/// What a connection takes of the daemon's memory, in KiB. After an outage there is one for each write
-/// that may be on its way; before the day there were few.
+/// The daemon's memory for one connection, in KiB. After an outage there is one for each concurrent
+/// write.
 const CONNECTION: u64 = 44;
-/// Requests that are posted at the same time.
+/// The maximum number of concurrent requests.
 const CONCURRENCY: usize = 16;
-/// How often each kubelet renews its certificate in the day.
+/// The number of renewals of each kubelet in the case.
 const RENEWALS: f64 = 5.0;
 const SEED: u64 = 24;
 
@@ -50,7 +50,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// The Deployment's, in KiB.
+/// Returns the Deployment's memory limit in KiB.
 fn limit() -> Result<u64> {
     let objects = manifests::objects(DEPLOYMENT)?;
     let deployment = objects.values().next().context("a Deployment")?;
@@ -60,11 +60,12 @@ fn limit() -> Result<u64> {
     Ok(mib * 1024)
 }
 
-/// All ask while the daemon stands still, as a fleet does whose approver was away. There are no
-/// connections of theirs: an administrator sends each request in the kubelet's name.
+/// All kubelets make requests while the daemon is paused, like a fleet whose approver was down. An
+/// administrator posts each request on the kubelet's behalf, so there are no connections of
+/// kubelets.
 async fn memory_limit(scale: Scale) -> Result<Measured> {
     let limit = limit()?;
-    // Before the test_cluster, so that it is dropped after it.
+    // Before the cluster, so that it is dropped after it.
     let group = MemoryLimit::new("csr-warden", limit);
     let mut test_cluster = TestCluster::embedded().await?;
     if let Some(group) = &group {
@@ -94,7 +95,8 @@ async fn memory_limit(scale: Scale) -> Result<Measured> {
     no_forgery_was_approved(&test_cluster).await?;
     test_cluster.only_leaders_wrote()?;
     let after = memory(&test_cluster, 0)?;
-    // In the group it was killed if it had needed more. Without one only what it had is known.
+    // A process over the limit of its group is killed. Without a group only its peak memory is
+    // known.
     let peak = match &group {
         Some(group) => group.peak_kib()?,
         None => test_cluster.replicas[0].peak_resident_kib()?,
@@ -130,7 +132,7 @@ async fn post(admin: &Client, index: usize) -> Result<()> {
     ask(admin, index).await
 }
 
-/// Posts a request of this kubelet, and waits for nothing.
+/// Posts a request of this kubelet without waiting for a decision.
 pub(super) async fn ask(admin: &Client, index: usize) -> Result<()> {
     let (name, address) = (fleet::name(index), fleet::address(index));
     let template = Template::genuine(&name, std::slice::from_ref(&name), &[address]);
@@ -148,7 +150,7 @@ pub(super) async fn ask(admin: &Client, index: usize) -> Result<()> {
     as_kubelet(admin, &name, requests, &request).await
 }
 
-/// Makes the Node of this kubelet.
+/// Creates the Node of this kubelet.
 pub(super) async fn register(admin: &Client, index: usize) -> Result<()> {
     let (name, address) = (fleet::name(index), fleet::address(index));
     let node = json!({
@@ -182,7 +184,7 @@ async fn rotation(scale: Scale) -> Result<Measured> {
     let kubelets = Kubelets::new(&test_cluster, scale.rotating).await?;
     let mut grown = kubelets.ask(0..kubelets.count(), scale.day / 10);
     grown.served(scale.patience).await?;
-    // Both: whoever leads at the end.
+    // Of both replicas, because either can lead at the end.
     let before = [memory(&test_cluster, 0)?, memory(&test_cluster, 1)?];
 
     let until = Instant::now() + scale.day;
@@ -214,7 +216,8 @@ async fn rotation(scale: Scale) -> Result<Measured> {
     })
 }
 
-/// One fault after the other, each for a moment, until then. How many, and when the last has ended.
+/// Injects one random fault after the other until this instant. Returns their number, and the time
+/// when the last one ended.
 async fn random_faults(test_cluster: &mut TestCluster, until: Instant) -> Result<(usize, Instant)> {
     let mut choices = SeededRng::new(SEED);
     let mut count = 0;
@@ -252,7 +255,7 @@ async fn random_faults(test_cluster: &mut TestCluster, until: Instant) -> Result
             }
         }
         count += 1;
-        // As long as it was bad, it is well.
+        // Then no fault for the same time.
         sleep(lasts).await;
     }
     Ok((count, Instant::now()))

@@ -1,4 +1,4 @@
-//! The faults, by where they are. Those that take longest come first, as they run side by side.
+//! The fault cases by component. The longest come first, as cases run concurrently.
 
 mod clocks;
 mod connections;
@@ -14,7 +14,7 @@ mod watches;
 
 use crate::Case;
 
-/// Every case there is.
+/// Returns all cases.
 pub fn all() -> Vec<Case> {
     [
         connections::cases(),

@@ -1,4 +1,4 @@
-//! The faults that a real control plane can be given, too.
+//! Faults that also apply to a real control plane.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use control_plane::https::Https;
 use control_plane::process::Process;
 use control_plane::tcp_relay::TcpRelay;
 
-/// How often connections are reset, or etcd is compacted.
+/// The interval of connection resets, or of compactions of etcd.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long a watch lasts (`cluster::watch::TIMEOUT_SECONDS`), with the time to take it up again.
+/// The timeout of a watch (`cluster::watch::LASTS`), plus the time to restart it.
 const WATCH: Duration = Duration::from_secs(65);
-/// How late each answer of a slow API server is.
+/// The delay of each response of a slow API server.
 const LATE: Duration = Duration::from_secs(1);
 
 pub fn cases() -> Vec<Case> {
@@ -78,7 +78,7 @@ pub async fn test_cluster(options: Options) -> Result<TestCluster> {
     TestCluster::real(&assets, options).await
 }
 
-/// How a component does not work.
+/// A failure mode of a component.
 #[derive(Clone, Copy)]
 enum Ill {
     Killed,
@@ -140,7 +140,7 @@ async fn relay(scale: Scale, breaks: fn(&TcpRelay)) -> Result<Measured> {
     run_one_replica(test_cluster, &scale, scale.fault, during).await
 }
 
-/// Late is not ill: the daemon must go on with its work.
+/// A slow API server is not a failure: the daemon must keep working.
 async fn slow(scale: Scale) -> Result<Measured> {
     let test_cluster = test_cluster(Options::default()).await?;
     let during = async |test_cluster: &mut TestCluster, lasts: Duration| {

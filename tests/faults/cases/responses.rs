@@ -1,4 +1,4 @@
-//! An API server that answers late, or with an error.
+//! An API server with slow responses or errors.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ async fn run(scale: Scale, faults: Faults) -> Result<Measured> {
     let test_cluster = TestCluster::embedded().await?;
     let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
         let server = test_cluster.server()?;
-        // So that watches meet it too.
+        // So that watches are affected too.
         server.set_faults(faults);
         server.drop_watches();
         sleep(lasts).await;

@@ -1,4 +1,4 @@
-//! A real API server that refuses, by its own means.
+//! Errors that a real API server produces itself: 429, 500 and 503.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::scenario::{Measured, run_one_replica};
 use crate::test_cluster::TestCluster;
 use control_plane::cluster::{Cluster, Options, START_DEADLINE};
 
-/// How long it may take until the daemon meets it: its Lease is renewed every two seconds.
+/// The deadline for the daemon to meet the error. It renews its Lease every two seconds.
 const SOON: Duration = Duration::from_secs(20);
 
 pub fn cases() -> Vec<Case> {
@@ -57,7 +57,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// The daemon's requests share a priority level without seats with one that never ends.
+/// The daemon's requests share a priority level without seats with a request that never ends.
 async fn too_many(scale: Scale) -> Result<Measured> {
     const LEVEL: &str = include_str!("server_rejections/too_many.yaml");
     const REJECTED: &str =
@@ -110,7 +110,7 @@ async fn etcd_paused(scale: Scale) -> Result<Measured> {
     refuses(scale, options, (504, answered), begin, end).await
 }
 
-/// The API server answers with this code, which this metric of its own counts.
+/// Makes the API server respond with this code, which this metric of the API server counts.
 async fn refuses(
     scale: Scale,
     options: Options,
@@ -125,7 +125,7 @@ async fn refuses(
         begin(test_cluster.cluster()?).await?;
         let told = format!("the API server answered {code}");
         test_cluster.replicas[0].wait_for_log(&told, SOON).await?;
-        // So that watches meet it too.
+        // So that watches are affected too.
         test_cluster.relay()?.reset();
         let written = test_cluster.replicas[0].written().await?;
         sleep(lasts).await;

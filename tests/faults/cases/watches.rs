@@ -1,4 +1,4 @@
-//! Watches that end, and events that come late, twice, in another order or not at all.
+//! Watches that end, and events that are late, duplicated, reordered or missing.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::scale::Scale;
 use crate::scenario::{Measured, run_one_replica};
 use crate::test_cluster::TestCluster;
 
-/// How often watches are closed, or what has happened is forgotten.
+/// The interval of closing watches, or of compactions.
 const EVERY: Duration = Duration::from_millis(300);
 
 pub fn cases() -> Vec<Case> {
