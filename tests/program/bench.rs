@@ -1,4 +1,4 @@
-//! `csr-warden bench`, as a person or a program runs it: its JSON output has every measurement.
+//! `csr-warden bench`: its JSON output has every measurement.
 
 use std::process::{Command, Output};
 
@@ -10,7 +10,7 @@ fn bench(args: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// The output of `bench -o json`.
+/// Returns the output of `bench -o json`.
 fn measured(args: &[&str]) -> Value {
     let output = bench(&[args, &["-o", "json"]].concat());
     let told = String::from_utf8_lossy(&output.stderr);
@@ -63,7 +63,7 @@ fn the_whole_way_on_the_embedded_api_server() {
     }
 }
 
-/// Nobody is asked where nobody can answer, and nothing is made.
+/// Without a terminal there is no prompt, and nothing is created.
 #[test]
 fn a_cluster_is_not_touched_unasked() {
     let kubeconfig = tempfile::NamedTempFile::new().unwrap();

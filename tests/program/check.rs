@@ -1,4 +1,4 @@
-//! `csr-warden check` as a user meets it: files in, verdict and exit code out.
+//! `csr-warden check`: files in, verdict and exit code out.
 
 #[allow(unreachable_pub)]
 mod case;
@@ -126,7 +126,7 @@ fn bare_pem_says_nothing_of_who_asks() {
         .assert(APPROVE, &["Approve"]);
 }
 
-/// Whatever is in the request, the terminal gets printable text of bounded width.
+/// The terminal gets printable text of bounded width, for any content of the request.
 #[test]
 fn the_readme_shows_what_is_printed() {
     let case = Case::new();

@@ -1,4 +1,4 @@
-//! Every vector that files can hold, judged by `csr-warden check` as a reviewer would run it.
+//! All vectors that files can express, judged by `csr-warden check`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,12 +11,15 @@ use testkit::now;
 use testkit::policies::BasePolicy;
 use testkit::vector::Vector;
 
-/// Vectors that no file can hold, of a hundred.
+/// The maximum percentage of vectors that no file can express.
 const MOST_SKIPPED: usize = 14;
 
-/// Whether the vector rests on what no object of the API says: how long addresses have stood, how a
-/// source is, what somebody has answered, which keys were seen before, what was protected once, that
-/// somebody has set the clock, in which order a watch showed the objects.
+/// Returns true if the vector depends on state that is in no API object:
+///
+/// - the age of addresses,
+/// - the state or an answer of a source,
+/// - recently protected names and known keys,
+/// - a change of the clock, or the order of watch events.
 fn is_beyond_files(vector: &Vector) -> bool {
     let nodes = || vector.nodes.iter().chain(&vector.others);
     let protected = || vector.protected.iter().chain(&vector.also_protected);
@@ -26,12 +29,13 @@ fn is_beyond_files(vector: &Vector) -> bool {
         || !vector.keys.is_empty()
         || !vector.clock_skew.is_zero()
         || vector.has_seen_order()
-        // An object without a request's text, or dated by a fraction, is none of the API's.
-        || protected().any(|part| part.kind != ProtectedKind::Service && !part.networks.is_empty())
+        // The API has no object without the text of a request, or with a fraction in its creation
+        // time.
+        || protected().any(|part| part.kind != Kind::Service && !part.networks.is_empty())
         || protected().any(|part| part.until.is_some())
 }
 
-/// Addresses that files say stand for ever.
+/// Addresses in files have been reported forever.
 fn is_young(vector: &Vector, base: BasePolicy) -> bool {
     let stable_for = base
         .with(vector.policy.as_ref())
@@ -42,7 +46,7 @@ fn is_young(vector: &Vector, base: BasePolicy) -> bool {
     nodes.any(|node| node.age < stable_for)
 }
 
-/// Writes what the vector holds, and gives the arguments of `check`.
+/// Writes the vector to files, and returns the arguments of `check`.
 fn write(dir: &Path, vector: &Vector, base: BasePolicy) -> Vec<String> {
     let nodes = vector.nodes.iter().chain(&vector.others);
     let mut items: Vec<Value> = nodes
@@ -86,7 +90,7 @@ fn write(dir: &Path, vector: &Vector, base: BasePolicy) -> Vec<String> {
     args
 }
 
-/// A certificate with these names, in PEM; most vectors have the same.
+/// Returns a certificate with these names, in PEM. Most vectors have the same names.
 fn certificate(names: &[String]) -> String {
     static MADE: Mutex<BTreeMap<Vec<String>, String>> = Mutex::new(BTreeMap::new());
     let mut made = MADE.lock().unwrap();

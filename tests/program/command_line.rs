@@ -1,5 +1,5 @@
-//! The command line itself: help that fits a terminal, completions that a real shell takes, manual
-//! pages that a real `man` shows, and the plugin's manifest.
+//! The command line: help that fits a terminal, completions in a real shell, manual pages in a real
+//! `man`, and the plugin's manifest.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -17,7 +17,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Every command, as its words: those that help lists, and so on below them.
+/// Returns every command as its words, from the help of each level.
 fn commands() -> Vec<Vec<String>> {
     let mut all = vec![Vec::new()];
     let mut at = 0;
@@ -58,7 +58,7 @@ fn help_fits_a_terminal_and_has_no_colours_in_a_pipe() {
     }
 }
 
-/// What can only be a slip is refused before a cluster is asked.
+/// Flags without effect are rejected before the cluster is contacted.
 #[test]
 fn what_says_nothing_is_refused() {
     for args in [
@@ -75,8 +75,7 @@ fn what_says_nothing_is_refused() {
     }
 }
 
-/// A bash that has read the script is asked as it asks itself when Tab is pressed.
-/// Of several clusters people want to know which one it was.
+/// An error names the cluster, because a user may have several.
 #[test]
 fn a_cluster_that_cannot_be_reached_is_named() {
     let server = "https://127.0.0.1:1";
@@ -103,6 +102,7 @@ fn a_cluster_that_cannot_be_reached_is_named() {
     }
 }
 
+/// Runs bash with the completion script, as when Tab is pressed.
 #[test]
 fn bash_completes_commands_and_flags() {
     let script = stdout(&csr_warden(&["completion", "bash"]));
@@ -173,7 +173,7 @@ fn every_command_has_a_page_that_man_shows() {
     assert_eq!(page, same);
 }
 
-/// As `man` shows it; `None` if it is not installed.
+/// Renders the page with `man`. Returns `None` if it is not installed.
 fn shown(page: &Path) -> Option<String> {
     let output = Command::new("man")
         .args(["--warnings=w", "-P", "cat", "-l"])
@@ -183,7 +183,7 @@ fn shown(page: &Path) -> Option<String> {
         .output()
         .ok()?;
     let complaints = String::from_utf8_lossy(&output.stderr);
-    // A container's `man` may be a script that says that there are no pages.
+    // In a container, `man` may be a script that reports that there are no pages.
     if complaints.contains("minimized") || !output.status.success() {
         return None;
     }
@@ -206,7 +206,7 @@ fn the_plugins_manifest_names_what_a_release_has() {
     let spec = &manifest["spec"];
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(spec["version"], format!("v{version}"));
-    // krew's own limit.
+    // The limit of krew.
     assert!(spec["shortDescription"].as_str().unwrap().len() <= 50);
     let platforms = spec["platforms"].as_array().unwrap();
     assert!(!platforms.is_empty());

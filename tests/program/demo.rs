@@ -1,4 +1,4 @@
-//! The demonstration as somebody without a terminal sees it, and what it leaves running.
+//! `csr-warden demo` without a terminal, and with `--keep`.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -98,7 +98,7 @@ fn the_same_seed_gives_the_same_forgeries() {
     assert_eq!(once, forgeries());
 }
 
-/// Ended whatever happens, by its own id.
+/// A child process that is killed by its ID when dropped.
 struct Kept(Child);
 
 impl Drop for Kept {
@@ -133,7 +133,7 @@ fn what_is_kept_can_be_used_until_it_is_interrupted() {
         let line = format!("\n  csr-warden {command}\n");
         assert!(invitation.contains(&line), "no `{command}` in {invitation}");
     }
-    // Without a Lease of its own it would stand by and show nothing.
+    // Without a Lease of its own it would stand by and print nothing.
     assert!(invitation.contains("run --enforcement DryRun --lease-name look"));
     let no_port = "its Node names no port of a kubelet";
     for (command, says) in [
@@ -184,7 +184,7 @@ fn what_is_kept_can_be_used_until_it_is_interrupted() {
         assert_eq!(listed.matches("Approved,Issued").count(), 3, "{listed}");
         assert_eq!(listed.matches("Denied").count(), 2, "{listed}");
         assert!(kubectl(&["get", "nodes", "-o", "wide"]).contains("10.128.0.2"));
-        // By hand, of another signer, which csr-warden leaves alone.
+        // A request of another signer, which csr-warden ignores.
         let directory = kubeconfig.parent().unwrap();
         let request = directory.join("request.json");
         std::fs::write(&request, client_request().to_string()).unwrap();

@@ -1,4 +1,4 @@
-//! What stands in `deploy/` and somewhere else too is the same in both places.
+//! Values in `deploy/` that are repeated elsewhere are the same in both places.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,7 +42,7 @@ fn the_charts_page_lists_every_value_with_its_default() {
     assert_eq!(listed, values);
 }
 
-/// A policy and an inventory in the values are held against the schemas that ship.
+/// The chart's schema contains those of policies and inventories.
 #[test]
 fn the_charts_schema_has_those_of_policies_and_inventories() {
     let chart = yaml("deploy/helm/csr-warden/values.schema.json");
@@ -65,14 +65,14 @@ fn versions_are_the_packages() {
     assert!(read("deploy/base/deployment.yaml").contains(&image));
 }
 
-/// The chart's copy of the alerts; Helm reads nothing outside of a chart.
+/// The chart's copy of the alerts, because Helm reads no file outside of a chart.
 #[test]
 fn rules_of_the_chart_are_those_of_monitoring() {
     let copy = read("deploy/helm/csr-warden/files/rules.yaml");
     assert_eq!(copy, read("deploy/monitoring/rules.yaml"));
 }
 
-/// The policy's networks are of those that the judge keeps for no node.
+/// The policy's networks are among those that the judge reserves.
 #[test]
 fn hardening_knows_reserved_addresses_of_the_judge() {
     let policy = read("deploy/hardening/reserved-addresses.yaml");

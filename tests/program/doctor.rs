@@ -13,7 +13,7 @@ fn word(severity: Severity) -> &'static str {
     }
 }
 
-/// Each has a heading with how bad it is, and under it what it means and how it is mended.
+/// Each code has a heading with its severity, and under it the meaning and the fix.
 #[test]
 fn every_code_is_told_of() {
     let sections: Vec<(&str, &str)> = PAGE

@@ -1,5 +1,5 @@
-//! `deploy/enable` says what its pages say it does. That it works is shown where there is something
-//! to run it: `tests/control_plane/cases/enabling`.
+//! `deploy/enable` agrees with its pages. `tests/control_plane/cases/enabling` runs it on a
+//! cluster.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -46,7 +46,7 @@ fn those_who_ask_kubelets_verify_them() {
     assert_eq!(monitor["insecureSkipVerify"], false);
 }
 
-/// Every variable has a default and a description; those that the page names are among them.
+/// Every variable has a default and a description. Those on the page are among them.
 #[test]
 fn the_variables_of_the_role_are_known() {
     let defaults = yaml(&read(&format!("{ROLE}/defaults/main.yml")));
@@ -69,7 +69,7 @@ fn the_variables_of_the_role_are_known() {
     assert!(named.is_subset(&defaults), "{named:?}");
 }
 
-/// The values of a row in the page's table are the defaults.
+/// The table on the page has the default values.
 #[test]
 fn the_page_says_the_defaults() {
     let defaults = yaml(&read(&format!("{ROLE}/defaults/main.yml")));

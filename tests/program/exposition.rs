@@ -1,4 +1,4 @@
-//! What `/metrics` shows: every family there is, and how to read the text.
+//! The metric families of `/metrics`, and a parser of the text format.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use judge::evidence::{Evidence, Fact, Source};
 use judge::finding::Code;
 use judge::policy::default_policy;
 
-/// Every family that the daemon has, each with a sample: one without is not exposed.
+/// Renders every family of the daemon with a sample. A family without a sample is not exposed.
 pub(crate) fn exposed() -> String {
     let policy = default_policy().unwrap();
     let metrics = Metrics::new(&policy, Timestamp::UNIX_EPOCH);
@@ -40,7 +40,7 @@ pub(crate) fn exposed() -> String {
     metrics.encode()
 }
 
-/// Name as in a query, type and labels of each family.
+/// Returns the name as in a query, the type and the labels of each family.
 pub(crate) fn families(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
     let mut families = BTreeMap::new();
     let mut current = String::new();

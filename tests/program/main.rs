@@ -1,5 +1,5 @@
-//! The program and what is shipped with it: commands, pages, manifests, schemas. Needs neither Go nor
-//! root.
+//! Tests of the program and of everything that is shipped with it: commands, pages, manifests,
+//! schemas. They need neither Go nor root.
 
 #![allow(
     clippy::expect_used,

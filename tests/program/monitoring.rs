@@ -1,5 +1,5 @@
-//! Alerts, dashboard and runbooks: `promtool` runs the alerts' own tests, whatever they and the
-//! dashboard ask for is exposed, and each alert has a section that says what to do.
+//! Alerts, dashboard and runbooks. `promtool` runs the tests of the alerts. Every queried metric is
+//! exposed, and each alert has a section with the action to take.
 
 #![allow(clippy::panic, clippy::print_stderr, missing_docs, unreachable_pub)]
 
@@ -17,7 +17,7 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring");
 const RUNBOOKS: &str = include_str!("../../docs/runbooks.md");
 /// Labels that a scrape adds.
 const OF_THE_SCRAPE: [&str; 4] = ["namespace", "job", "instance", "pod"];
-/// What is not exposed by csr-warden: the kubelet's own, and Prometheus' own of alerts.
+/// Metrics of other programs: the kubelet, and the alerts of Prometheus.
 const OF_OTHERS: [(&str, &[&str]); 2] = [
     ("kubelet_certificate_manager_server_ttl_seconds", &[]),
     ("ALERTS", &["alertname", "alertstate"]),
@@ -27,7 +27,7 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(Path::new(FOLDER).join(name)).unwrap_or_default()
 }
 
-/// Debian's package `prometheus` has it.
+/// Runs `promtool`, from Debian's package `prometheus`.
 fn promtool(args: &[&str]) {
     let output = match Command::new("promtool")
         .args(args)
@@ -56,7 +56,7 @@ fn alerts_fire_when_they_should_and_only_then() {
     promtool(&["test", "rules", "rules.test.yaml"]);
 }
 
-/// `UPDATE_DOCS=1 cargo test --test program` writes it anew.
+/// `UPDATE_DOCS=1 cargo test --test program` regenerates it.
 #[test]
 fn the_prometheus_rule_holds_the_same_groups() {
     let rules = read("rules.yaml");
@@ -93,7 +93,7 @@ fn every_alert_is_tested_both_ways() {
     for test in file["tests"].as_array().unwrap() {
         for one in test["alert_rule_test"].as_array().unwrap() {
             let fires = !one["exp_alerts"].as_array().unwrap().is_empty();
-            // That nothing fires where there is nothing shows nothing.
+            // Without any input, a test that no alert fires proves nothing.
             assert!(fires || !test["input_series"].as_array().unwrap().is_empty());
             let name = one["alertname"].as_str().unwrap().to_owned();
             tested.entry(name).or_default().insert(fires);
@@ -124,7 +124,7 @@ fn every_alert_says_what_it_is_and_where_to_read_on() {
         };
         assert!(annotation("summary").len() <= 72, "{name}");
         assert!(annotation("description").ends_with('.'), "{name}");
-        // As GitHub makes anchors of headings.
+        // Anchors of headings on GitHub.
         let anchor = format!("docs/runbooks.md#{}", name.to_lowercase());
         assert_eq!(annotation("runbook"), anchor);
         let section = sections.remove(name).unwrap_or_else(|| panic!("{name}"));
@@ -140,15 +140,15 @@ fn every_alert_says_what_it_is_and_where_to_read_on() {
     assert!(sections.is_empty(), "no alert: {:?}", sections.keys());
 }
 
-/// A metric in a query, with the labels that it is selected by.
+/// A metric in a query, with the labels in its selector.
 #[derive(Debug, Default)]
 struct Selected {
     metrics: Vec<(String, Vec<String>)>,
-    /// What is grouped by.
+    /// The labels in `by (…)`.
     grouped: Vec<String>,
 }
 
-/// Reads just enough of PromQL: names, what stands in braces behind them, and `by (…)`.
+/// Parses the parts of PromQL that are needed: names, selectors in braces, and `by (…)`.
 fn selected(expr: &str) -> Selected {
     let mut found = Selected::default();
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
@@ -189,7 +189,7 @@ fn selected(expr: &str) -> Selected {
 fn without_text(expr: &str) -> String {
     let parts = expr.split('"').enumerate();
     let code = parts.filter(|(at, _)| at % 2 == 0).map(|(_, part)| part);
-    // A window is no name.
+    // The unit of a window is not a name.
     let code: String = code.collect();
     let mut kept = String::new();
     for (at, part) in code.split(['[', ']']).enumerate() {
@@ -246,7 +246,7 @@ fn all_that_is_asked_for_is_exposed() {
             assert!(kept && all.contains(&label), "{of}: no `{label}` is left");
         }
     }
-    // What nobody looks at need not be exposed.
+    // A metric that no query uses need not be exposed.
     for name in exposed.keys() {
         let is_used = seen.iter().any(|metric| metric.starts_with(name.as_str()));
         assert!(is_used || name == "process_start_time_seconds", "{name}");
@@ -267,7 +267,7 @@ fn queries_are_read_rightly() {
     assert_eq!(found.grouped, ["code", "job"]);
 }
 
-/// As much of Grafana's model as a panel needs to be drawn.
+/// Checks the parts of Grafana's model that a panel needs to be drawn.
 #[test]
 fn every_panel_can_be_drawn() {
     let dashboard = dashboard();
@@ -303,7 +303,7 @@ fn every_panel_can_be_drawn() {
                 references.insert(target["refId"].as_str().unwrap()),
                 "{title}"
             );
-            // Once, or over time: one of both.
+            // Either instant or over time.
             assert_ne!(target["instant"], target["range"], "{title}");
         }
         assert!(!references.is_empty(), "{title}");

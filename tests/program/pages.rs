@@ -1,4 +1,4 @@
-//! `docs/metrics.md` and `docs/policy.md` list all there is, and nothing else.
+//! `docs/metrics.md` and `docs/policy.md` are complete, and list nothing else.
 
 #![allow(missing_docs, unreachable_pub)]
 
@@ -13,7 +13,7 @@ const POLICY: &str = include_str!("../../docs/policy.md");
 const DEFAULT: &str = include_str!("../../policies/default.yaml");
 const STRICT: &str = include_str!("../../policies/strict.yaml");
 
-/// The rows of the first table, each cell without its backticks.
+/// Returns the rows of the first table, each cell without its backticks.
 fn table(page: &str) -> Vec<Vec<String>> {
     page.lines()
         .skip_while(|line| !line.starts_with("|--"))
@@ -38,7 +38,8 @@ fn every_metric_is_listed() {
     assert_eq!(listed, families(&exposed()));
 }
 
-/// Paths and values of all that is not a section. A list is a value, and so is what has no fields.
+/// Returns paths and values of all fields that are not a section. A list or an empty section is a
+/// value.
 fn leaves(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(fields) => {
@@ -70,7 +71,7 @@ fn fields(policy: &str) -> BTreeMap<String, String> {
 #[test]
 fn every_field_of_a_policy_is_listed_with_its_value() {
     let default = fields(DEFAULT);
-    // What strict leaves out is as in the default.
+    // A field that strict omits has its default.
     let mut strict = default.clone();
     strict.extend(fields(STRICT));
     let column = |at: usize| -> BTreeMap<String, String> {
@@ -81,7 +82,7 @@ fn every_field_of_a_policy_is_listed_with_its_value() {
     assert_eq!(column(3), strict);
 }
 
-/// The default policy has every field that there is, so none can be missing from the page.
+/// The default policy has every field, so none can be missing on the page.
 #[test]
 fn the_default_policy_has_every_field() {
     let policy = serde_json::to_value(default_policy().unwrap()).unwrap();
@@ -91,7 +92,7 @@ fn the_default_policy_has_every_field() {
     assert_eq!(names(&fields(DEFAULT)), names(&all));
 }
 
-/// The examples of the page are policies.
+/// The examples on the page are valid policies.
 #[test]
 fn the_example_is_a_policy() {
     let example = POLICY.split("```yaml\n").nth(1).unwrap();

@@ -1,4 +1,4 @@
-//! The policies that ship, their JSON Schema, and what is said of one's own that is wrong.
+//! The shipped policies, their JSON Schema, and errors in a policy.
 
 use std::path::Path;
 
@@ -40,7 +40,7 @@ fn every_file_ships_under_its_name() {
     }
 }
 
-/// Whoever chooses one reads its head first.
+/// The head of a policy says for whom it is.
 #[test]
 fn every_head_says_for_whom_it_is_and_what_it_holds_against() {
     for (name, text) in SHIPPED {
@@ -56,7 +56,7 @@ fn every_head_says_for_whom_it_is_and_what_it_holds_against() {
     }
 }
 
-/// `UPDATE_DOCS=1 cargo test --test program` writes them anew.
+/// `UPDATE_DOCS=1 cargo test --test program` regenerates them.
 #[test]
 fn the_schemas_are_up_to_date() {
     for (kind, path, schema) in schemas_of_files() {
@@ -208,8 +208,8 @@ fn a_wrong_file_is_told_where_and_what_was_expected() {
     }
 }
 
-/// A section that is left out is as in the default policy. The whole must be there, if only as `{}`: what is
-/// left of a file that was cut off must not be laxer than the file.
+/// A missing section has the values of the default policy. `spec` must be present, if only as `{}`:
+/// a truncated file must not be laxer than the whole file.
 #[test]
 fn a_policy_without_a_spec_is_none() {
     let head = "apiVersion: csr-warden.dev/v1beta1\nkind: Policy\nmetadata: {name: mine}\n";

@@ -1,17 +1,17 @@
-//! Every command in the README is one that is run: by `.ci/run`, or by a test.
+//! Every command in the README is run by `.ci/run` or by a test.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Who runs a command of the README.
+/// The place where a command of the README is run.
 enum By {
-    /// `.ci/run`, in these very words; more may follow.
+    /// `.ci/run`, word for word. More words may follow.
     Ci,
-    /// This file does what the command does: it holds this text.
+    /// A test in this file, which contains this text.
     Test(&'static str, &'static str),
 }
 
-/// Commands that these cases on a real control plane take from the README itself.
+/// These cases on a real control plane read their commands from the README.
 const MANIFESTS: &str = "tests/control_plane/cases/manifests.rs";
 
 const COMMANDS: [(&str, By); 12] = [
@@ -75,7 +75,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The lines of the code blocks that are for a shell.
+/// Returns the lines of the shell code blocks.
 fn commands(markdown: &str) -> Vec<String> {
     let mut commands = Vec::new();
     let mut inside = None;
@@ -137,7 +137,7 @@ fn the_first_two_commands_show_and_test_it() {
     assert_eq!(first, ["cargo run --release -- demo", "cargo test"]);
 }
 
-/// The README names the versions of Kubernetes that `tests/versions` runs, and no others.
+/// The README names exactly the Kubernetes versions that `tests/versions` runs.
 #[test]
 fn the_readme_names_the_supported_versions() {
     let script = read("tests/versions");
@@ -156,14 +156,14 @@ fn the_readme_names_the_supported_versions() {
     assert_eq!(named.split(", ").collect::<Vec<_>>(), supported);
 }
 
-/// How GitHub calls a heading in a link.
+/// Returns the anchor of a heading on GitHub.
 fn anchor(heading: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
     let name: String = heading.trim().chars().filter(kept).collect();
     name.to_lowercase().replace(' ', "-")
 }
 
-/// Links into the repository lead somewhere, and to a heading if they name one.
+/// Links into the repository lead to an existing file and heading.
 #[test]
 fn links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

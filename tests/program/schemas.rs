@@ -1,14 +1,14 @@
-//! The published JSON Schemas of outputs: those of the program. That real output
-//! keeps to them is seen on a real control plane.
+//! The published JSON Schemas of outputs are those of the program. Cases on a real control plane
+//! validate real output.
 
 use std::collections::BTreeSet;
 
 use csr_warden::cli::schemas;
 
-/// Other schemas may lie beside them.
+/// The directory, which may hold other schemas too.
 const FOLDER: &str = "docs/schemas";
 
-/// `UPDATE_DOCS=1 cargo test --test program` writes them anew.
+/// `UPDATE_DOCS=1 cargo test --test program` regenerates them.
 #[test]
 fn the_published_schemas_are_up_to_date() {
     let mut expected = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Files in a folder, the command in it, and what it leaves behind.
+//! A directory with files in which the command is run, and its result.
 
 use std::path::PathBuf;
 
@@ -14,15 +14,15 @@ pub const DENY: i32 = 1;
 pub const ERROR: i32 = 2;
 pub const WAIT: i32 = 3;
 
-/// The time at which all is judged, a second after the requests were made.
+/// The time of judging, a second after the requests were created.
 pub const NOW: &str = "2026-07-24T12:00:01Z";
 
-/// A directory with files, and the command in it.
+/// A directory with files in which the command is run.
 pub struct Case {
     pub dir: TempDir,
 }
 
-/// What the command left behind.
+/// The result of a command.
 pub struct Ran {
     pub code: i32,
     pub stdout: String,
@@ -30,7 +30,7 @@ pub struct Ran {
 }
 
 impl Case {
-    /// With `csr.yaml`, a kubelet's request, and `nodes.yaml`, its Node.
+    /// Creates a case with `csr.yaml`, a kubelet's request, and `nodes.yaml`, its Node.
     pub fn new() -> Self {
         let case = Self {
             dir: tempfile::tempdir().unwrap(),
@@ -72,13 +72,13 @@ impl Case {
         ran(self.command(args).write_stdin(stdin))
     }
 
-    /// The verdict of `csr.yaml` with `nodes.yaml` and one more file.
+    /// Returns the verdict of `csr.yaml` with `nodes.yaml` and one more file.
     pub fn with_evidence(&self, object: &Value) -> Ran {
         self.yaml("evidence.yaml", object);
         self.check(&["csr.yaml", "nodes.yaml", "evidence.yaml"])
     }
 
-    /// A file with this text beside a good request: an error that names the file, in one sentence.
+    /// Checks that a file with this text causes an error in one sentence that names the file.
     pub fn assert_bad_file(&self, name: &str, text: &str, expected: &[&str]) {
         self.file(name, text);
         self.check(&["csr.yaml", name])
@@ -144,7 +144,7 @@ pub fn asking(dns: &[&str], ips: &[&str]) -> Recipe {
     Recipe::genuine("node-1", dns, &ips)
 }
 
-/// As `kubectl get csr -o yaml` prints it.
+/// Renders a request as `kubectl get csr -o yaml` does.
 pub fn csr(recipe: &Recipe) -> Value {
     json!({
         "apiVersion": "certificates.k8s.io/v1",
@@ -170,7 +170,7 @@ pub fn csr(recipe: &Recipe) -> Value {
     })
 }
 
-/// As `kubectl get node -o yaml` prints it, with much that does not matter.
+/// Renders a Node as `kubectl get node -o yaml` does, with many fields that have no effect.
 pub fn node(name: &str, ip: &str) -> Value {
     json!({
         "apiVersion": "v1",
@@ -202,7 +202,7 @@ pub fn items(list: Value) -> Vec<Value> {
     list["items"].as_array().unwrap().clone()
 }
 
-/// The objects that say where the API server is, as `kubectl get` prints them.
+/// Renders the objects with the API server's addresses, as `kubectl get` does.
 pub fn api_server(service_ip: &str) -> Value {
     let in_default = json!({"name": "kubernetes", "namespace": "default"});
     let kubeconfig = json!({
@@ -235,7 +235,7 @@ pub fn api_server(service_ip: &str) -> Value {
     ])
 }
 
-/// A self-signed certificate with these names, in PEM.
+/// Creates a self-signed certificate with these names, in PEM.
 pub fn certificate(dns: &[&str], ips: &[&str]) -> String {
     let mut params = rcgen::CertificateParams::default();
     let dns = dns
@@ -250,7 +250,8 @@ pub fn certificate(dns: &[&str], ips: &[&str]) -> String {
 }
 
 impl Ran {
-    /// Clap's own errors are longer, but name the flag and the exit code is the same.
+    /// Checks a usage error. Clap's own errors are longer, but name the flag and have the same exit
+    /// code.
     pub fn assert_usage(&self, part: &str) {
         assert_eq!(self.code, ERROR);
         assert!(self.stderr.contains(part), "{}", self.stderr);

@@ -1,4 +1,4 @@
-//! What files hold besides the request, and what they do not hold.
+//! Evidence in files, and evidence that is missing.
 
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ fn the_clusters_own_objects_are_evidence() {
         "data": {"kubeconfig": kubeconfig.to_string()},
     }))
     .assert(DENY, &["SanApiServerIdentity", "cluster-info"]);
-    // Another Service's address is in a ServiceCIDR or is no Service's.
+    // The address of another Service is in a ServiceCIDR, or it is not that of a Service.
     case.with_evidence(&json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"name": "web", "namespace": "default"}, "spec": {"clusterIP": "10.96.0.1"},
@@ -131,7 +131,7 @@ fn the_certificate_of_an_api_server_protects_its_names() {
     );
     let unwrapped = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(unwrapped.contains(origin), "{unwrapped}");
-    // Every one of several.
+    // Each certificate in the file.
     let two = certificate(&["a.example"], &[]) + &certificate(&["api.example"], &["10.0.0.9"]);
     case.file("apiserver.crt", &two);
     case.check(&files).assert(DENY, &["DNS:api.example"]);

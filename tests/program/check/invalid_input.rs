@@ -1,4 +1,4 @@
-//! What is said of input that is wrong.
+//! Error messages for invalid input.
 
 use assert_cmd::Command;
 
