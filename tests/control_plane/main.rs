@@ -1,7 +1,8 @@
 //! Tests of csr-warden on a real control plane.
 //!
-//! Without the programs of one the cases are ignored, and say why; in continuous integration (`CI` is
-//! set) that is a failure. See `crates/control-plane/src/assets.rs` for where the programs come from.
+//! Without the programs of a control plane, the cases are ignored with the reason. In continuous
+//! integration (`CI` is set) they fail. `crates/control-plane/src/assets.rs` finds or builds the
+//! programs.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,24 +30,24 @@ use libtest_mimic::{Arguments, Trial};
 /// The program under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_csr-warden");
 
-/// Requirements of a case beside the programs.
+/// Requirements of a case besides the programs of a control plane.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
     Nothing,
     /// The address [`netns::ADDRESS`], for an API server that publishes its endpoint.
     OwnNetwork,
-    /// The same, and `ansible-playbook`.
+    /// `OwnNetwork`, and `ansible-playbook`.
     Ansible,
-    /// A Prometheus, as Debian's package has it.
+    /// Prometheus, from Debian's package.
     Prometheus,
-    /// An address of its own, and the programs that pages for administrators take for granted.
+    /// `OwnNetwork`, and the programs that pages for administrators presuppose.
     Tools,
-    /// The same, and a Prometheus.
+    /// `Tools`, and Prometheus.
     Story,
 }
 
 impl Needs {
-    /// Checks that this machine has it; the error is what is missing.
+    /// Checks that this machine meets the requirement. The error names what is missing.
     fn check(self, network: &Network) -> Result<(), String> {
         match network {
             Network::Shared(why) if self.own_network() => Err(why.clone()),
@@ -83,7 +84,7 @@ impl Needs {
     }
 }
 
-/// A case of a control plane, and what else it needs.
+/// A case with its requirements.
 pub struct Case {
     needs: Needs,
     case: case::Case<Arc<Assets>>,
@@ -101,7 +102,7 @@ impl Case {
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // A control plane takes both cores of a small machine.
+    // A control plane uses both cores of a small machine.
     arguments.test_threads.get_or_insert(1);
     if arguments.list {
         let listed = cases::all()
@@ -110,7 +111,7 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, listed.collect()).exit_code();
     }
 
-    // Building fetches modules, so it comes before the network is left.
+    // A build downloads modules, so it comes before the network namespace.
     let assets = Assets::find()
         .map(Arc::new)
         .map_err(|missing| missing.to_string());

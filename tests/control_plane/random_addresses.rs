@@ -1,5 +1,5 @@
-//! Addresses of Nodes at random, as far as Kubernetes lets them be: it looks at nothing in
-//! `status.addresses` but whether an entry stands there twice.
+//! Random addresses of Nodes, as far as Kubernetes permits them. It validates only that no entry of
+//! `status.addresses` is repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,11 +16,11 @@ const DOMAINS: [&str; 6] = [
     "xn--bcher-kva.example",
 ];
 const TOPS: [&str; 3] = ["example", "internal", "net"];
-/// Longest label and longest name (RFC 1035, 2.3.4).
+/// Maximum lengths of a label and of a name (RFC 1035, 2.3.4).
 const LONGEST_LABEL: usize = 63;
 const LONGEST: usize = 253;
 
-/// A node's name and its addresses.
+/// Returns a node name and its addresses.
 pub fn node(random: &mut Random) -> (String, Vec<Address>) {
     let name = node_name(random);
     let mut made = Made::default();
@@ -33,7 +33,7 @@ pub fn node(random: &mut Random) -> (String, Vec<Address>) {
     if !random.once_in(16) {
         made.add("Hostname", hostname);
     }
-    // Mostly few, as real nodes have; one in eight has dozens.
+    // Mostly few addresses, as of real nodes. One in eight has dozens.
     let (ips, names) = if random.once_in(8) {
         (random.below(32), random.below(24))
     } else {
@@ -77,7 +77,7 @@ impl Made {
         }
     }
 
-    /// What the kubelet does not ask for.
+    /// Adds an address of a type that the kubelet does not request.
     fn ignored(&mut self, random: &mut Random) {
         match random.below(12) {
             0 => self.add("InternalIP", "not-an-address".into()),
@@ -88,7 +88,7 @@ impl Made {
         }
     }
 
-    /// The same text under another type, which is asked for once.
+    /// Adds an existing address under another type. The kubelet requests it once.
     fn again(&mut self, random: &mut Random) {
         let before = self.addresses.clone();
         for (kind, text) in before.iter().flatten() {
@@ -104,7 +104,7 @@ impl Made {
     }
 }
 
-/// A DNS-1123 subdomain, as a Node's name must be.
+/// Returns a DNS-1123 subdomain, as required for the name of a Node.
 fn node_name(random: &mut Random) -> String {
     match random.below(8) {
         0 => ipv4(random).to_string().replace('.', "-"),
@@ -119,7 +119,7 @@ fn node_name(random: &mut Random) -> String {
     }
 }
 
-/// A host name that no cluster keeps for itself.
+/// Returns a host name outside of the cluster's domains.
 fn dns_name(random: &mut Random) -> String {
     let mut text = String::new();
     for _ in 0..=random.below(4) {
@@ -130,7 +130,7 @@ fn dns_name(random: &mut Random) -> String {
     respelt(&text, random)
 }
 
-/// As many and as long labels as a name can have.
+/// Returns a name with as many and as long labels as possible.
 fn longest(random: &mut Random) -> String {
     let mut text = label(LONGEST - 3 * (LONGEST_LABEL + 1), random);
     for _ in 0..3 {
@@ -140,7 +140,7 @@ fn longest(random: &mut Random) -> String {
     text
 }
 
-/// Letters, digits and inner hyphens, and a letter among them.
+/// Returns a label of letters, digits and inner hyphens, with at least one letter.
 fn label(length: usize, random: &mut Random) -> String {
     const INNER: &[u8; 37] = b"-abcdefghijklmnopqrstuvwxyz0123456789";
     let letter = |from: usize, random: &mut Random| {
@@ -157,7 +157,7 @@ fn label(length: usize, random: &mut Random) -> String {
     text
 }
 
-/// The same name with capitals or with a dot at its end.
+/// Returns the same name with capitals or with a trailing dot.
 fn respelt(name: &str, random: &mut Random) -> String {
     let mut text = match random.below(4) {
         0 => name.to_uppercase(),
@@ -174,7 +174,7 @@ fn respelt(name: &str, random: &mut Random) -> String {
     text
 }
 
-/// An address that is no more than a node's, as text.
+/// Returns an IP address that a node may have, as text.
 fn ip_text(spelt: &mut BTreeMap<IpAddr, String>, random: &mut Random) -> String {
     let ip = match random.below(3) {
         0 => IpAddr::V6(ipv6(random)),
@@ -193,7 +193,7 @@ fn ip_text(spelt: &mut BTreeMap<IpAddr, String>, random: &mut Random) -> String 
         }
         (ip, _) => ip.to_string(),
     };
-    // In two spellings the kubelet asks for it twice, and a name twice is refused.
+    // The kubelet requests an address in two spellings twice, and a repeated name is rejected.
     spelt.entry(ip).or_insert(text).clone()
 }
 
@@ -210,7 +210,7 @@ fn ipv4(random: &mut Random) -> Ipv4Addr {
 
 fn ipv6(random: &mut Random) -> Ipv6Addr {
     let first = [0xfd12, 0x2001, 0x2a01][random.below(3)];
-    // Zeros too, which are left out of the text.
+    // Zeros too, which the text omits.
     let rest = [(); 7].map(|()| match random.below(3) {
         0 => 0,
         _ => random.number() as u16,

@@ -1,5 +1,5 @@
-//! The embedded API server is compared with the original: the same requests go to both, and what clients
-//! see of the answers must be equal, except for the differences that `known_differences.rs` lists.
+//! Conformance of the embedded API server. The same requests are sent to it and to kube-apiserver.
+//! The responses must be equal for clients, except for the differences in `known_differences.rs`.
 
 mod authorization;
 mod daemon;
@@ -56,7 +56,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// Everybody who asks, with a credential each.
+/// All users, each with a credential.
 const USERS: [(&str, &str, &[&str]); 4] = [
     ("admin", "kubernetes-admin", &["system:masters"]),
     ("node", "system:node:conf-1", &["system:nodes"]),
@@ -64,7 +64,7 @@ const USERS: [(&str, &str, &[&str]); 4] = [
     ("jane", "jane", &[]),
 ];
 
-/// Fewer would hold the stand-in to too little.
+/// The minimum number of facts to compare.
 const LEAST: usize = 240;
 
 async fn same_answers(assets: Arc<Assets>) -> Result<()> {
@@ -98,7 +98,7 @@ async fn client(server: &Server, user: &str, groups: &[&str]) -> Result<Client> 
     Ok(Client::try_from(config)?)
 }
 
-/// All cases, one after the other, as each rests on what those before have left.
+/// Runs all cases in order. Each depends on the state that the previous ones have left.
 async fn observe(users: &Users, encoded: &[Encoded]) -> Result<BTreeMap<String, Value>> {
     let mut recorder = Recorder::new(users);
     objects::observe(&mut recorder).await.context("objects")?;
@@ -120,8 +120,8 @@ async fn observe(users: &Users, encoded: &[Encoded]) -> Result<BTreeMap<String, 
     Ok(recorder.facts)
 }
 
-/// Prints the table; an error with every difference that is not known, and with every known one that does
-/// not exist.
+/// Prints the table of results. Any unknown difference is an error, and any known one that has
+/// disappeared.
 fn compare(
     real: &BTreeMap<String, Value>,
     embedded: &BTreeMap<String, Value>,
@@ -156,7 +156,7 @@ fn compare(
     Ok(())
 }
 
-/// A kubeconfig file for a client of the embedded server.
+/// Writes a kubeconfig file for a client of the embedded API server.
 fn write_kubeconfig(server: &Server, user: &str, groups: &[&str], file: &Path) -> Result<()> {
     let kubeconfig = serde_json::to_string(&server.kubeconfig(user, groups)?)?;
     std::fs::write(file, kubeconfig).context("write a kubeconfig")

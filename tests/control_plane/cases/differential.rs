@@ -1,8 +1,8 @@
-//! What the judge approves, held against what Kubernetes itself reads in the same bytes.
+//! Differential test of the judge against Kubernetes' own parser.
 //!
-//! Whatever is approved, Go's parser must read the same names, subject and key in it, and the signer
-//! must be willing to sign it. The vectors, and mutants of their requests that are signed anew:
-//! `CSR_WARDEN_MUTANTS` says how many.
+//! For each approved request, Go's parser must read the same names, subject and key, and the signer
+//! must accept it. Requests are those of the vectors, and mutants of them that are signed again.
+//! `CSR_WARDEN_MUTANTS` sets their number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -30,11 +30,11 @@ use testkit::policies::BasePolicy;
 use testkit::random::Random;
 use testkit::vector::{Vector, request_pem};
 
-/// Mutants if nobody says how many: some seconds of a debug build.
+/// The default number of mutants, which takes some seconds with a debug build.
 const MUTANTS: usize = 5_000;
-/// Most questions that are asked at a time, so that a million need no memory.
+/// The maximum number of requests in a batch, to limit memory.
 const AT_A_TIME: usize = 10_000;
-/// One in so many mutants has a key that takes long to sign with.
+/// One in this many mutants has a key with slow signatures.
 const SLOW_ONES: usize = 64;
 
 pub fn cases() -> Vec<Case> {
@@ -50,7 +50,7 @@ struct Question<'a> {
     usages: &'a [String],
 }
 
-/// What Kubernetes reads; see `go/reader`.
+/// The request as Kubernetes parses it, see `go/reader`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
@@ -63,12 +63,12 @@ struct Answer {
     key: Option<ByteString>,
 }
 
-/// How many came to which end.
+/// The number of requests for each result.
 type Counts = BTreeMap<&'static str, usize>;
 
 const WOULD_SIGN: &str = "Kubernetes would sign";
 
-/// A vector with all that does not depend on the bytes of its request, made once.
+/// A vector with everything that does not depend on the bytes of its request, created once.
 struct SignedVector {
     vector: Vector,
     object: CsrObject,
@@ -107,7 +107,7 @@ async fn mutants(assets: Arc<Assets>) -> Result<()> {
     let (slow, fast): (Vec<_>, Vec<_>) = Vector::all()
         .into_iter()
         .filter(|vector| vector.expect.default.verdict == Decision::Approve)
-        // A signed has no order of events.
+        // There is no order of events here.
         .filter(|vector| !vector.has_seen_order())
         .filter_map(|vector| Some((Parent::of(&vector)?, SignedVector::new(vector))))
         .partition(|(parent, _)| !parent.is_fast);
@@ -128,7 +128,7 @@ async fn mutants(assets: Arc<Assets>) -> Result<()> {
     })?;
     let each_second = wanted as f64 / begun.elapsed().as_secs_f64();
     eprintln!("differential, {wanted} mutants, {each_second:.0}/s: {counts:?}");
-    // What is asked of the judge is only asked if much of it is near to right.
+    // The test is meaningful only if enough mutants are nearly valid.
     for (end, percent) in [("Approve", 2), ("Wait", 2), ("Deny", 20), (WOULD_SIGN, 20)] {
         let count = counts.get(end).copied().unwrap_or_default();
         ensure!(
@@ -139,13 +139,13 @@ async fn mutants(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// Lets every core do batches until there are `wanted` in all. A batch has its own numbers at
-/// random, so that the mutants are the same on any machine.
+/// Runs batches on all cores until there are `wanted` results. A batch has a seed of its own, so
+/// the mutants are the same on any machine.
 fn in_batches(
     wanted: usize,
     batch: impl Fn(&mut Random, usize) -> Result<Counts> + Sync,
 ) -> Result<Counts> {
-    // A few at least, so that each core has its share of a small number.
+    // At least a few, so that each core has its share of a small number.
     let size = wanted.div_ceil(4).clamp(1, AT_A_TIME);
     let next = AtomicUsize::new(0);
     let work = || -> Result<Counts> {
@@ -157,7 +157,7 @@ fn in_batches(
                 return Ok(counts);
             }
             let found = batch(&mut Random::new(index as u64), size.min(left));
-            // The others need not go on.
+            // The other threads stop.
             let found = found.inspect_err(|_| next.store(wanted, Ordering::Relaxed))?;
             add(&mut counts, found);
         }
@@ -182,7 +182,7 @@ fn add(counts: &mut Counts, more: Counts) {
     }
 }
 
-/// Judges each request, asks Kubernetes what it reads, and compares the approved ones.
+/// Judges each request, parses it with Kubernetes, and compares the approved ones.
 fn compare(reader: &Path, asked: &[(&SignedVector, String)]) -> Result<Counts> {
     let questions: Vec<Question<'_>> = asked
         .iter()
@@ -210,7 +210,7 @@ fn compare(reader: &Path, asked: &[(&SignedVector, String)]) -> Result<Counts> {
     Ok(counts)
 }
 
-/// Whether Kubernetes reads what was judged.
+/// Returns true if Kubernetes parses the request as it was judged.
 fn same(judged: Request, answer: &Answer) -> Result<()> {
     ensure!(
         answer.refused.is_empty(),

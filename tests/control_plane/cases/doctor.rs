@@ -1,5 +1,5 @@
-//! `csr-warden doctor` on clusters that are well and on some that are not; what it says mends them is
-//! done as it says it.
+//! `csr-warden doctor` on healthy and on misconfigured clusters. The printed commands are run to
+//! fix each finding.
 
 mod environment;
 
@@ -32,7 +32,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// What `doctor` report.
+/// The report of `doctor`.
 struct DoctorReport {
     code: i32,
     report: Value,
@@ -55,8 +55,8 @@ impl DoctorReport {
         found.with_context(|| format!("{code} among {:?}", self.codes()))
     }
 
-    /// The commands that mend a finding, without those that go on a node.
-    fn restore(&self, code: &str) -> Result<String> {
+    /// Returns the commands that fix a finding, without those to run on a node.
+    fn fix(&self, code: &str) -> Result<String> {
         let blocks = self.finding(code)?["mend"].as_array().context("mend")?;
         let block = blocks.iter().map(text).find(|one| one.contains("kubectl"));
         Ok(block.context("a command")?.to_owned())
@@ -87,7 +87,7 @@ async fn run(kubeconfig: &Path, args: &[&str]) -> Result<Output> {
     Ok(tokio::task::spawn_blocking(move || command.output()).await??)
 }
 
-/// What it says as JSON, held against the schema; and its text against the width of a terminal.
+/// Runs `doctor`. Its JSON must match the schema, and its text must fit a terminal.
 async fn doctor(kubeconfig: &Path) -> Result<DoctorReport> {
     let output = run(kubeconfig, &[]).await?;
     let shown = String::from_utf8(output.stdout)?;
@@ -110,14 +110,14 @@ async fn doctor(kubeconfig: &Path) -> Result<DoctorReport> {
     })
 }
 
-/// Does what the finding says, as a person who pastes it into a shell.
-async fn restore(cluster: &Cluster, report: &DoctorReport, code: &str) -> Result<()> {
-    environment::shell(cluster, &report.restore(code)?).await?;
+/// Fixes a finding by running its commands in a shell.
+async fn fix(cluster: &Cluster, report: &DoctorReport, code: &str) -> Result<()> {
+    environment::shell(cluster, &report.fix(code)?).await?;
     let after = doctor(cluster.admin_kubeconfig()).await?;
     ensure!(
         !after.codes().contains(&code),
         "{code} after\n{}",
-        report.restore(code)?
+        report.fix(code)?
     );
     Ok(())
 }
@@ -135,7 +135,7 @@ fn options() -> Options {
         netns::add(address).expect("an address");
     }
     Options {
-        // As kubeadm has it: names of nodes are in no DNS here.
+        // As in kubeadm, because names of nodes are in no DNS here.
         api_server_args: vec!["--kubelet-preferred-address-types=InternalIP".into()],
         ..Options::default()
     }
@@ -168,13 +168,13 @@ async fn healthy(assets: Arc<Assets>) -> Result<()> {
     report.expect(0, &[])?;
     ensure!(report.report["severity"] == "ok", "{:#}", report.report);
 
-    // A port that is closed is no problem of the cluster; what is behind it is not known.
+    // A closed port is no problem of the cluster. The service behind it is unknown.
     drop(ports.pop());
     let report = doctor(test_cluster.cluster.admin_kubeconfig()).await?;
     report.expect(0, &["KubeletConfigUnseen", "KubeletUnreachable"])?;
     ensure!(report.finding("KubeletUnreachable")?["objects"] == serde_json::json!(["n2"]));
 
-    // Whoever may read nothing is told which right is missing, and nothing is report to be wrong.
+    // Without any permission, the report names the missing ones and has no finding.
     let stranger = test_cluster.cluster.kubeconfig_for("stranger", &[])?;
     let report = doctor(&stranger).await?;
     ensure!(report.code == 0, "{:#}", report.report);
@@ -188,7 +188,7 @@ async fn healthy(assets: Arc<Assets>) -> Result<()> {
         .filter(|one| one["code"] == "RightMissing");
     ensure!(rights.count() >= 8, "{:?}", report.codes());
     ensure!(report.codes().contains(&"NodeRestrictionUnknown"));
-    // Nodes cannot be listed, and the commands that are shown give the right to.
+    // Nodes cannot be listed, and the printed commands grant the permission.
     let nodes = report
         .findings()
         .find(|one| text(&one["what"]).contains("list nodes"))
@@ -230,7 +230,7 @@ async fn fresh(assets: Arc<Assets>) -> Result<()> {
     let with = |code: &'static str| [&[code], others.as_slice()].concat();
     let report = doctor(cluster.admin_kubeconfig()).await?;
     report.expect(1, &with("BootstrapOff"))?;
-    restore(&cluster, &report, "BootstrapOff").await?;
+    fix(&cluster, &report, "BootstrapOff").await?;
 
     for wrong in [
         "serverTLSBoostrap",
@@ -240,12 +240,12 @@ async fn fresh(assets: Arc<Assets>) -> Result<()> {
         given.kubelet_config(&format!("{wrong}: true\n")).await?;
         let report = doctor(cluster.admin_kubeconfig()).await?;
         report.expect(1, &with("BootstrapMisspelled"))?;
-        restore(&cluster, &report, "BootstrapMisspelled").await?;
+        fix(&cluster, &report, "BootstrapMisspelled").await?;
     }
     given.kubelet_config("serverTLSBootstrap: false\n").await?;
     let report = doctor(cluster.admin_kubeconfig()).await?;
     report.expect(1, &with("BootstrapOff"))?;
-    restore(&cluster, &report, "BootstrapOff").await?;
+    fix(&cluster, &report, "BootstrapOff").await?;
     given
         .kubelet_config("serverTLSBootstrap: \"true\"\n")
         .await?;
@@ -263,7 +263,7 @@ async fn blind(assets: Arc<Assets>) -> Result<()> {
     let given = Environment::new(&cluster);
     given.blind_approver().await?;
     given.insecure_metrics_server().await?;
-    // One got what it asked for, one got an address that is not its own, one has nothing yet.
+    // One node has the requested certificate, one has a foreign address in it, one has none yet.
     let mut ports = Vec::new();
     let right = Kubelet::join(&cluster, "n1", ADDRESSES[0]).await?;
     ports.push(right.serve(&cluster, &[ADDRESSES[0]], true).await?);
@@ -291,10 +291,10 @@ async fn blind(assets: Arc<Assets>) -> Result<()> {
     ensure!(wrong["objects"] == serde_json::json!(["n2"]), "{wrong}");
     ensure!(text(&wrong["what"]).contains("10.96.0.1"), "{wrong}");
     for code in ["OtherApprover", "MayApprove", "MetricsServerInsecure"] {
-        restore(&cluster, &report, code).await?;
+        fix(&cluster, &report, code).await?;
     }
 
-    // Nothing is written, also not by the dry run.
+    // Nothing is written, not even by the dry run.
     let labels = cluster.kubectl(&["get", "nodes", "-o", "yaml"]).await?;
     ensure!(!labels.contains("csr-warden"), "{labels}");
     let without = run(
@@ -305,7 +305,7 @@ async fn blind(assets: Arc<Assets>) -> Result<()> {
     let unknown = report.to_string().contains("NodeRestrictionUnknown");
     ensure!(unknown, "{report:#}");
 
-    // A server that does not answer is an error, and is told in one sentence.
+    // A server that does not respond is an error in one sentence.
     let mut cluster = cluster;
     cluster.api_server.kill()?;
     let output = run(cluster.admin_kubeconfig(), &[]).await?;
@@ -318,7 +318,7 @@ async fn blind(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// kubectl finds the program on the PATH under the name of a plugin.
+/// kubectl finds the program in the PATH by the name of a plugin.
 async fn plugin(assets: Arc<Assets>) -> Result<()> {
     let dir = tempfile::tempdir()?;
     std::os::unix::fs::symlink(BINARY, dir.path().join("kubectl-csr_warden"))?;

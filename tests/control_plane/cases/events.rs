@@ -1,5 +1,5 @@
-//! Events for denials: one for each request, one that counts for each Node, as `kubectl describe`
-//! shows them.
+//! Events for denials: one for each request, and a counted one for each Node, as shown by `kubectl
+//! describe`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use control_plane::assets::Assets;
 
 const SERVICE: &str = "10.96.0.77";
 const FORGERIES: i32 = 20;
-/// No Event is written to again before this.
+/// The minimum interval between two writes of an Event.
 const EACH_SERIES: Duration = Duration::from_secs(10);
 
 pub fn cases() -> Vec<Case> {
@@ -67,7 +67,7 @@ async fn report_denials(assets: Arc<Assets>) -> Result<()> {
     let line = described(&test_cluster, "node", "thief").await?;
     ensure!(line.contains(&format!("(x{FORGERIES} over ")), "{line}");
     ensure!(line.contains("first in request forged-1: csr-"), "{line}");
-    // As docs/runbooks.md looks for them.
+    // As docs/runbooks.md searches for them.
     let selector = "--field-selector=involvedObject.kind=Node,source=csr-warden";
     let listed = ["get", "events", "-n", "default", "--no-headers", selector];
     let listed = test_cluster.cluster.kubectl(&listed).await?;
@@ -81,7 +81,7 @@ async fn report_denials(assets: Arc<Assets>) -> Result<()> {
     let honest = honest.await?;
     ensure!(!honest.contains("SanServiceAddress"), "{honest}");
 
-    // An Event that is gone is followed by another, which counts anew.
+    // An expired Event is followed by a new one, whose count starts again.
     let api: Api<Event> = Api::default_namespaced(test_cluster.admin.clone());
     let first = nodes.first().and_then(|event| event.metadata.name.clone());
     let first = first.context("name")?;
@@ -103,7 +103,7 @@ fn regarding(event: &Event) -> String {
     regarding.name.unwrap_or_default()
 }
 
-/// How many denials the Events tell of together.
+/// Returns the number of denials in all Events.
 fn counts(events: &[Event]) -> i32 {
     let count = |event: &Event| event.series.as_ref().map_or(1, |series| series.count);
     events.iter().map(count).sum()
@@ -132,7 +132,7 @@ async fn wait(
     }
 }
 
-/// How often Events were patched, as the API server has counted.
+/// Returns the number of patches of Events, from the metrics of the API server.
 async fn patches(test_cluster: &TestCluster) -> Result<u64> {
     let metrics = test_cluster
         .cluster
@@ -156,7 +156,7 @@ async fn patches(test_cluster: &TestCluster) -> Result<u64> {
     Ok(found.iter().sum())
 }
 
-/// The line of the denials in what `kubectl describe` prints.
+/// Returns the line of the denials in the output of `kubectl describe`.
 async fn described(test_cluster: &TestCluster, kind: &str, name: &str) -> Result<String> {
     let text = test_cluster
         .cluster

@@ -1,5 +1,5 @@
-//! Those who are asked only when a request depends on them: a real DNS server, and kubelets that
-//! show certificates which the real signer has issued.
+//! External sources that are queried only when a request depends on them: a real DNS server, and
+//! kubelet ports with certificates from the real signer.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// dnsmasq, which knows what is in its hosts file and nothing else.
+/// A dnsmasq server with the names in its hosts file.
 pub struct DnsServer {
     process: Process,
     hosts: PathBuf,
@@ -57,7 +57,7 @@ impl DnsServer {
             "--local-ttl=5",
             "--listen-address=127.0.0.1",
             "--bind-interfaces",
-            // So that an answer of many addresses comes by TCP.
+            // So that a response with many addresses comes by TCP.
             "--edns-packet-max=512",
             &hosts_flag,
             &port_flag,
@@ -69,7 +69,7 @@ impl DnsServer {
         })
     }
 
-    /// Makes this what it knows, each line `ADDRESS NAME`.
+    /// Replaces the names. Each line is `ADDRESS NAME`.
     pub fn knows(&self, lines: &str) -> Result<()> {
         std::fs::write(&self.hosts, lines)?;
         self.process.signal(Signal::SIGHUP)
@@ -111,7 +111,7 @@ async fn dns(assets: Arc<Assets>) -> Result<()> {
         .start("csr-warden", &["--policy", path])?;
     daemon.wait_ready(SOON).await?;
 
-    // Late, and there.
+    // First missing, then present.
     let user = test_cluster.node("n1", &["10.0.0.1"]).await?;
     test_cluster.ask(&user, "late", &["10.0.0.1"]).await?;
     test_cluster
@@ -120,7 +120,7 @@ async fn dns(assets: Arc<Assets>) -> Result<()> {
     server.knows("10.0.0.1 n1.nodes.example\n")?;
     test_cluster.is_approved("late").await?;
 
-    // The attack that beats the default policy: an address that nobody claims.
+    // The attack that succeeds under the default policy: an address that no node claims.
     let thief = test_cluster.node("n2", &["10.0.0.2", "10.0.0.77"]).await?;
     server.knows("10.0.0.1 n1.nodes.example\n10.0.0.2 n2.nodes.example\n")?;
     let asked = ["10.0.0.2", "10.0.0.77"];
@@ -139,7 +139,7 @@ async fn dns(assets: Arc<Assets>) -> Result<()> {
         .is_denied(&daemon, "contradicted", &["SanContradicted"])
         .await?;
 
-    // Frozen, then back: a request waits with the reason, and none is denied.
+    // Frozen, then resumed: a request waits with the reason, and none is denied.
     let patient = test_cluster.node("n4", &["10.0.0.4"]).await?;
     server.process.pause()?;
     test_cluster.ask(&patient, "frozen", &["10.0.0.4"]).await?;
@@ -157,7 +157,7 @@ async fn dns(assets: Arc<Assets>) -> Result<()> {
     server.process.resume()?;
     test_cluster.is_approved("frozen").await?;
 
-    // Gone, and back.
+    // Stopped, then restarted.
     let gone = test_cluster.node("n6", &["10.0.0.6"]).await?;
     server.knows("10.0.0.6 n6.nodes.example\n10.0.0.7 n7.nodes.example\n")?;
     server.process.kill()?;
@@ -168,14 +168,14 @@ async fn dns(assets: Arc<Assets>) -> Result<()> {
     server.process.start()?;
     test_cluster.is_approved("gone").await?;
 
-    // And back from the address to the name.
+    // Reverse lookup: from the address to the name.
     std::fs::write(&file, policy(server.address, "Required"))?;
     daemon.wait_for_log("policy read anew", SOON).await?;
     let both = test_cluster.node("n7", &["10.0.0.7"]).await?;
     test_cluster.ask(&both, "reverse", &["10.0.0.7"]).await?;
     test_cluster.is_approved("reverse").await?;
-    // More addresses than a datagram holds. Last, since dnsmasq keeps a process for it that has its
-    // port too.
+    // More addresses than a datagram holds. This is last, since dnsmasq keeps a process for it that
+    // also has its port.
     let many = test_cluster.node("n5", &["10.0.5.40"]).await?;
     let lines: String = (1..60)
         .map(|last| format!("10.0.5.{last} n5.nodes.example\n"))
@@ -217,7 +217,7 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
     let mut daemon = test_cluster.installation.start("csr-warden", &args)?;
     daemon.wait_ready(SOON).await?;
 
-    // Nothing to renew yet: a person approves, and the signer signs.
+    // The first certificate: an administrator approves, and the signer signs.
     let user = test_cluster
         .node("n1", &[&one.to_string(), &two.to_string()])
         .await?;
@@ -241,7 +241,7 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
         .await?;
     let chain = issued(&test_cluster.admin, "first").await?;
 
-    // A renewal of what is shown, and of one name more.
+    // A renewal of the presented certificate, and one with an additional name.
     let kubelet = KubeletPort::start((one, port).into(), &chain, &key, true).await?;
     let (pem, _) = request("n1", &names, &[one, two])?;
     user.post(&NewRequest::new("renewal", pem)).await?;
@@ -262,7 +262,7 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
         .await?;
     drop(kubelet);
 
-    // The address has become another node's, and the first one still answers there.
+    // The address now belongs to another node, and the first node still responds there.
     let other = test_cluster.node("n2", &[&two.to_string()]).await?;
     let name = "InternalDNS n2.other.example".to_owned();
     other
@@ -276,7 +276,7 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
         .await?;
     drop(still);
 
-    // A certificate that nobody has signed says nothing.
+    // A certificate that is not signed by the cluster's CA proves nothing.
     let third = test_cluster.node("n3", &[&one.to_string()]).await?;
     user.report(&["Hostname n1"]).await?;
     let name = "InternalDNS n3.other.example".to_owned();

@@ -1,5 +1,5 @@
-//! What breaks around the daemon while kubelets ask. It must live through all of it, lose nothing
-//! and write nothing twice.
+//! Faults of the control plane while kubelets make requests. The daemon must survive them, lose no
+//! request and write none twice.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,11 +22,11 @@ use control_plane::install::Installation;
 use control_plane::tcp_relay::TcpRelay;
 
 const SOON: Duration = Duration::from_secs(60);
-/// Kubelets that could not even ask come back later and later.
+/// Kubelets that could not post a request back off for a long time.
 const LATER: Duration = Duration::from_secs(180);
-/// How long the API server is frozen.
+/// The time for which the API server is frozen.
 const FROZEN: Duration = Duration::from_secs(10);
-/// How long a watch lasts (`cluster::watch::TIMEOUT_SECONDS`), with the time to take it up again.
+/// The timeout of a watch (`cluster::watch::LASTS`), plus the time to restart it.
 const WATCH: Duration = Duration::from_secs(65);
 
 pub fn cases() -> Vec<Case> {
@@ -65,9 +65,9 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// A cluster, a daemon that is ready, and kubelets of which some have been served.
+/// A cluster, a ready daemon, and kubelets of which some have been served.
 struct FaultCluster {
-    // Dropped in this order: clients before what they talk to.
+    // In the order of dropping: clients before their servers.
     fleet: Fleet,
     daemon: Daemon,
     cluster: Cluster,
@@ -96,7 +96,7 @@ impl FaultCluster {
         })
     }
 
-    /// Everybody is served, by the same process, which says and counts what it did.
+    /// Checks that all kubelets are served, by the same process, with the right logs and metrics.
     async fn recovers(&mut self) -> Result<()> {
         self.fleet.wait_all_issued(LATER).await?;
         self.daemon.wait_ready(SOON).await?;
@@ -113,8 +113,8 @@ impl FaultCluster {
     }
 }
 
-/// Each request is approved exactly once and said so exactly once. A write whose answer was lost
-/// may have arrived: then it counts as failed, and the request is approved all the same.
+/// Checks that each request is approved once and logged once. A write whose response was lost may
+/// have succeeded. Then it counts as failed, although the request is approved.
 async fn consistent(cluster: &Cluster, daemon: &Daemon) -> Result<()> {
     let api: Api<CertificateSigningRequest> = Api::all(cluster.admin());
     let ours = ListParams::default().fields("spec.signerName=kubernetes.io/kubelet-serving");
@@ -186,8 +186,7 @@ async fn etcd_killed(assets: Arc<Assets>) -> Result<()> {
     cluster.recovers().await
 }
 
-/// An API server that refuses streaming lists, as that of Kubernetes 1.33 does, is listed page by
-/// page.
+/// An API server that rejects streaming lists, as in Kubernetes 1.33, is listed page by page.
 async fn no_streaming_lists(assets: Arc<Assets>) -> Result<()> {
     let options = Options {
         api_server_args: vec!["--feature-gates=WatchList=false".into()],
@@ -212,8 +211,8 @@ async fn no_streaming_lists(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// Without the watch cache there are no streaming lists, and a watch that is taken up again after a
-/// compaction is answered with 410.
+/// Without the watch cache there are no streaming lists, and a watch that restarts after a
+/// compaction gets 410.
 async fn history_compacted(assets: Arc<Assets>) -> Result<()> {
     let options = Options {
         api_server_args: vec!["--watch-cache=false".into()],
@@ -229,7 +228,7 @@ async fn history_compacted(assets: Arc<Assets>) -> Result<()> {
     cluster.etcd_store().compact().await?;
     tokio::time::sleep(WATCH.saturating_sub(begun.elapsed())).await;
 
-    // The code in the answer's head is 200: the 410 comes inside of the watch.
+    // The HTTP status is 200: the 410 is inside of the watch.
     let log = std::fs::read_to_string(cluster.api_server.log())?;
     let compacted = "required revision has been compacted";
     ensure!(log.contains(compacted), "no watch met the compaction");
@@ -245,7 +244,7 @@ async fn history_compacted(assets: Arc<Assets>) -> Result<()> {
     consistent(&cluster, &daemon).await
 }
 
-/// The API server lives all the time, so watches could be taken up where they broke.
+/// The API server runs all the time, so watches could resume after the interruption.
 async fn link_cut_and_silent(assets: Arc<Assets>) -> Result<()> {
     let cluster = Cluster::start(&assets, Options::default()).await?;
     let link = TcpRelay::to(cluster.server()).await?;
@@ -264,7 +263,7 @@ async fn link_cut_and_silent(assets: Arc<Assets>) -> Result<()> {
     fleet.rotate_all()?;
     fleet.wait_all_issued(SOON).await?;
 
-    // Half-open: neither end is told. The watches find out when they are overdue.
+    // Half-open: neither end is notified. The watches time out.
     let before = daemon.resident_kib()?;
     link.silence();
     daemon.wait_for_log("did not answer in time", SOON).await?;
@@ -277,7 +276,7 @@ async fn link_cut_and_silent(assets: Arc<Assets>) -> Result<()> {
     consistent(&cluster, &daemon).await
 }
 
-/// Waits until every source works, not only until the last state is still good enough.
+/// Waits until every source works, not only until the last state is sufficient.
 async fn wait_sources(daemon: &Daemon) -> Result<()> {
     let begun = Instant::now();
     loop {
@@ -304,7 +303,7 @@ async fn unreachable_at_start(assets: Arc<Assets>) -> Result<()> {
     }
     ensure!(daemon.http_get("/livez").await?.status == 200, "not alive");
 
-    // Neither a hot loop nor a storm of connections nor the same sentence for ever.
+    // No hot loop, no excess of connections, and no endless repetition of the same log line.
     const LOOK: Duration = Duration::from_secs(5);
     let (cpu, opened) = (daemon.cpu_time()?, link.opened());
     let lines = daemon.stderr().lines().len();
@@ -332,7 +331,7 @@ async fn unreachable_at_start(assets: Arc<Assets>) -> Result<()> {
         cpu < LOOK / 10,
         "{cpu:?} of processor time in {LOOK:?} of idling"
     );
-    // Without an election there is nobody to wake it, and nothing that may spin.
+    // Without leader election nothing wakes it, and nothing may spin.
     let alone = installation.start("alone", &["--leader-elect=false"])?;
     alone.wait_for_log("nodes synced", SOON).await?;
     let cpu = alone.cpu_time()?;

@@ -1,4 +1,4 @@
-//! Stolen node credentials against an installation that serves a fleet at the same time.
+//! Forged requests with stolen node credentials, against an installation that serves a fleet.
 //!
 //! The table is `forgeries.yaml`.
 
@@ -35,9 +35,9 @@ use testkit::forge::Recipe;
 use testkit::forge::octets::IpOctets;
 
 const SOON: Duration = Duration::from_secs(60);
-/// Forgeries that are on their way at a time.
+/// The maximum number of concurrent forgeries.
 const AT_ONCE: usize = 8;
-/// Requests of the one node that floods.
+/// The number of requests of the flooding node.
 const FLOOD: usize = 200;
 
 pub fn cases() -> Vec<Case> {
@@ -49,14 +49,14 @@ pub fn cases() -> Vec<Case> {
 }
 
 impl Attacker {
-    /// Takes all claims back out of its Node.
+    /// Removes all claimed addresses from its Node.
     async fn withdraw(&self) -> Result<()> {
         let addresses = own_addresses(&self.name, &self.address);
         report(&self.client, &self.name, &addresses).await
     }
 }
 
-/// What all forgeries have in common.
+/// The state that all forgeries share.
 struct ForgeryTest<'a> {
     cluster: &'a Cluster,
     admin: Client,
@@ -101,7 +101,7 @@ async fn forgeries_are_refused(assets: Arc<Assets>) -> Result<()> {
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
-        // One after the other: a claim is a finding in everybody else's request.
+        // One after the other: a claimed address is a finding in the requests of other nodes.
         for (index, forgery) in entries().filter(|(_, forgery)| !forgery.claims.is_empty()) {
             failures.push(test.forge(index, forgery).await);
         }
@@ -128,10 +128,10 @@ async fn forgeries_are_refused(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// Kubelets that ask, and ask again, while the attack lasts.
+/// The number of kubelets that continuously renew during the attack.
 const KUBELETS: usize = 200;
 
-/// So that requests get past the API server whose requestors it would not let ask.
+/// A role for requestors that may not create requests by default.
 pub(super) const ANYONE_MAY_ASK: &str = r"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -147,7 +147,7 @@ subjects:
 - {apiGroup: rbac.authorization.k8s.io, kind: Group, name: system:authenticated}
 ";
 
-/// Lets the fleet ask anew and be served, again and again.
+/// Renews all certificates of the fleet continuously.
 async fn serve(fleet: &mut Fleet, over: &AtomicBool) -> Result<usize> {
     fleet.wait_all_issued(SOON).await?;
     let mut rounds = 0;
@@ -170,7 +170,7 @@ fn recipe_for(name: &str, address: &str, key_seed: &str) -> Result<String> {
 }
 
 impl ForgeryTest<'_> {
-    /// The node that others pose as.
+    /// Creates the node that the attackers pose as.
     async fn victim(&self) -> Result<()> {
         let victim = NodeUser::new(self.cluster, "victim").await?;
         let created = victim.register().await?;
@@ -188,12 +188,13 @@ impl ForgeryTest<'_> {
         wait_until_later_than(&self.admin, created).await
     }
 
-    /// The node that the ready-made requests are for.
+    /// Creates the node of the prepared requests.
     async fn shared_attacker(&self) -> Result<()> {
         self.attacker("node-1", "10.0.0.1", &[]).await.map(|_| ())
     }
 
-    /// A node with these addresses, which csr-warden has seen: it has a certificate for its own.
+    /// Creates a node with these addresses that csr-warden has seen: it has a certificate for its
+    /// own address.
     async fn attacker(&self, name: &str, address: &str, claims: &[String]) -> Result<Attacker> {
         let user = NodeUser::new(self.cluster, name).await?;
         user.register().await?;
@@ -211,7 +212,7 @@ impl ForgeryTest<'_> {
         })
     }
 
-    /// Posts one forgery and waits for what becomes of it. Gives what was not as expected.
+    /// Posts a forgery and waits for its outcome. Returns the difference from the expected one.
     async fn forge(&self, index: usize, forgery: &Forgery) -> Option<String> {
         let outcome = self.try_forge(index, forgery).await;
         let error = outcome.err()?;
@@ -279,7 +280,7 @@ impl ForgeryTest<'_> {
         }
     }
 
-    /// One node asks for the API server again and again while the fleet is served.
+    /// One node continuously requests the API server's address while the fleet is served.
     async fn flood(&self) -> Result<()> {
         let attacker = self.attacker("flood", "10.66.1.1", &[]).await?;
         let post = |index: usize| {
@@ -300,7 +301,7 @@ impl ForgeryTest<'_> {
         if let Some(newest) = dates.map(|date| date.0).max() {
             wait_until_later_than(&self.admin, newest).await?;
         }
-        // The newest has its turn; those that had to make room for newer ones may stay pending.
+        // The newest request is judged. Older ones that were displaced may stay pending.
         post(FLOOD - 1).await?;
         let last = format!("flood-{}", FLOOD - 1);
         let codes = ["SanServiceAddress", "SanNotOfNode"];
@@ -308,7 +309,7 @@ impl ForgeryTest<'_> {
         last_is_denied.await
     }
 
-    /// What was refused is still refused, after everything else has happened.
+    /// Checks that every rejected request is still rejected at the end.
     async fn nothing_changed_since(&self, table: &[Forgery]) -> Result<()> {
         let api: Api<CertificateSigningRequest> = Api::all(self.admin.clone());
         let all = api.list(&ListParams::default()).await?.items;
@@ -351,8 +352,8 @@ impl ForgeryTest<'_> {
         Ok(())
     }
 
-    /// What each node may have in its certificates: for the fleet what its Nodes say, for all
-    /// others what they were given, whatever they wrote into their Nodes.
+    /// Returns the permitted names of each node: those in its Node for the fleet, and the original
+    /// ones for other nodes.
     async fn served(&self) -> Result<BTreeMap<String, Served>> {
         let nodes: Api<Node> = Api::all(self.admin.clone());
         let nodes = nodes.list(&ListParams::default()).await?.items;

@@ -1,4 +1,4 @@
-//! One entry of `forgeries.yaml`, and the request that it describes.
+//! An entry of `forgeries.yaml`, and the request that it describes.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use control_plane::node_user::NewRequest;
 use testkit::forge::Recipe;
 use testkit::forge::octets::{IpOctets, Octets};
 
-/// One entry of the table.
+/// An entry of the table.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Forgery {
@@ -42,7 +42,7 @@ pub enum Expect {
     Refused(u16),
 }
 
-/// Who posts a forgery.
+/// The node that posts a forgery.
 pub struct Attacker {
     pub name: String,
     pub address: String,
@@ -50,7 +50,7 @@ pub struct Attacker {
 }
 
 impl Forgery {
-    /// The request, made for this attacker.
+    /// Creates the request for this attacker.
     pub fn ask(&self, name: &str, attacker: &Attacker) -> Result<NewRequest> {
         let text = serde_json::to_string(&self.recipe)?
             .replace("NODE", &attacker.name)

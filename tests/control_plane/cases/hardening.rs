@@ -1,5 +1,5 @@
-//! `deploy/hardening` on a real API server: what kubelets and would-be approvers are refused, and that
-//! kubelets, the control plane and csr-warden go on as before.
+//! `deploy/hardening` on a real API server. It rejects writes of kubelets and unauthorized
+//! approvers. Kubelets, the control plane and csr-warden keep working.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -40,7 +40,7 @@ async fn hardened(assets: &Assets, options: Options) -> Result<Cluster> {
     Ok(cluster)
 }
 
-/// What the API server says to a write that it refuses; `None` if it takes it.
+/// Returns the message of a rejected write, `None` if it was accepted.
 fn refusal<T>(answer: kube::Result<T>) -> Result<Option<String>> {
     match answer {
         Ok(_) => Ok(None),
@@ -49,7 +49,7 @@ fn refusal<T>(answer: kube::Result<T>) -> Result<Option<String>> {
     }
 }
 
-/// Waits until the API server, which learns of policies a moment later, refuses what it should.
+/// Waits until the API server, which loads policies with a delay, rejects the write.
 async fn in_force<T, F>(mut tried: impl FnMut() -> F, said: &str) -> Result<()>
 where
     F: Future<Output = kube::Result<T>>,
@@ -65,7 +65,7 @@ where
     }
 }
 
-/// A kubelet's write of these addresses beside its own: the whole list, as kubelets write it.
+/// Writes these addresses next to the kubelet's own: the whole list, as kubelets do.
 async fn write(user: &NodeUser, more: &[&str], dry_run: bool) -> kube::Result<Node> {
     let name = &user.name;
     let entries = ["Hostname n", "InternalIP 10.0.0.1"].iter().chain(more);
@@ -88,7 +88,7 @@ const MALFORMED: &str =
 const SERVICE: &str = "may not give its Node an address of Services: `";
 const SERVER: &str = "may not give its Node the address of an API server: `";
 
-/// What a kubelet writes beside good addresses, and what it is told.
+/// Addresses that a kubelet adds to good ones, with the message of the rejection.
 const REFUSED: [(&str, &str); 22] = [
     ("InternalIP 127.0.0.1", RESERVED),
     ("Hostname 127.0.0.53", RESERVED),
@@ -114,7 +114,7 @@ const REFUSED: [(&str, &str); 22] = [
     ("InternalIP 192.0.2.10", SERVER),
 ];
 
-/// What kubelets do every day.
+/// Addresses that kubelets report in normal operation.
 const TAKEN: [&[&str]; 5] = [
     &[],
     &["ExternalIP 203.0.113.5", "InternalDNS n.example.org"],
@@ -153,7 +153,7 @@ async fn nodes(assets: Arc<Assets>) -> Result<()> {
         ensure!(why.is_none(), "{addresses:?}: {why:?}");
     }
 
-    // Nor with the Node that it creates.
+    // The Node that it creates may not have it either.
     let thief = NodeUser::new(&cluster, "thief").await?;
     let own: Api<Node> = Api::all(thief.client().clone());
     for (address, said) in [REFUSED[0], REFUSED[20], REFUSED[21]] {
@@ -172,7 +172,7 @@ async fn nodes(assets: Arc<Assets>) -> Result<()> {
     kubelets_are_served(&assets, &cluster).await
 }
 
-/// A Node that had such an address before stays alive, may drop it, and gets no other one.
+/// A Node with such an address stays ready, may remove the address, and may not add another one.
 async fn what_stands_already_goes_on(cluster: &Cluster, user: &NodeUser) -> Result<()> {
     let old = ["InternalIP 127.0.0.1", "InternalIP 10.96.0.9"];
     control_plane::node_user::report(&cluster.admin(), "n", &old).await?;
@@ -214,7 +214,7 @@ async fn the_control_plane_has_its_own(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// The whole way, with the policies on.
+/// Serves kubelets end to end, with the policies enabled.
 async fn kubelets_are_served(assets: &Assets, cluster: &Cluster) -> Result<()> {
     let installation = Installation::apply(cluster, Path::new(BINARY)).await?;
     let mut daemon = installation.start("csr-warden", &[])?;
@@ -238,7 +238,7 @@ async fn kubelets_are_served(assets: &Assets, cluster: &Cluster) -> Result<()> {
 
 const MAY_NOT: &str = "`eve` may not approve the serving certificate of a kubelet";
 
-/// Eve has all rights that RBAC can give to approve.
+/// A user with all permissions that RBAC can grant for approval.
 const EVE: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -308,7 +308,7 @@ async fn approvals(assets: Arc<Assets>) -> Result<()> {
     let api: Api<CertificateSigningRequest> = Api::all(admin.clone());
     ensure!(condition(&api.get("by-eve").await?, "Approved").is_none());
 
-    // Whom the policy leaves alone: who denies, who approves for another signer, administrators.
+    // The policy ignores denials, approvals for other signers, and administrators.
     ensure!(refusal(decide(&eve, "denied", "Denied", false).await)?.is_none());
     let mut other = NewRequest::new("another-signer", Recipe::genuine("n", &["n"], &[]).pem());
     other.signer = "example.org/other".into();
@@ -318,7 +318,7 @@ async fn approvals(assets: Arc<Assets>) -> Result<()> {
     let why = refusal(decide(&admin, "by-admin", "Approved", false).await)?;
     ensure!(why.is_none(), "{why:?}");
 
-    // csr-warden approves what nobody else could.
+    // csr-warden may approve, and no other user may.
     let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
     let mut daemon = installation.start("csr-warden", &[])?;
     for name in ["by-eve", "by-warden", "by-group"] {
@@ -326,7 +326,7 @@ async fn approvals(assets: Arc<Assets>) -> Result<()> {
     }
     daemon.sigterm(Duration::from_secs(5)).await?;
 
-    // A group that is named may, and without the list nobody may.
+    // A listed group may approve. Without the list, no group may.
     post("late").await?;
     let maps: Api<ConfigMap> = Api::namespaced(admin.clone(), "kube-system");
     let patch = Patch::Merge(json!({"data": {"groups": "system:masters\napprovers\n"}}));

@@ -1,4 +1,4 @@
-//! What was issued in the end, read from the certificates themselves.
+//! Checks of all issued certificates, decoded from the certificates themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,12 +9,12 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use x509_parser::prelude::{GeneralName, X509Certificate, parse_x509_pem};
 
-/// What one requestor may have.
+/// The names that a requestor may have.
 pub struct Served {
     pub may_have: BTreeSet<String>,
 }
 
-/// Names and addresses that no certificate may hold, whoever has it.
+/// Names and addresses that no certificate may contain.
 const PROTECTED_NAMES: [&str; 3] = ["kubernetes", "localhost", "api.example.com"];
 const PROTECTED_DOMAINS: [&str; 3] = [".svc", ".cluster.local", ".k8s.example"];
 const PROTECTED_NETWORKS: [&str; 7] = [
@@ -27,7 +27,7 @@ const PROTECTED_NETWORKS: [&str; 7] = [
     "::1/128",
 ];
 
-/// Checks every certificate of every request there is. Gives how many there are, of how many nodes.
+/// Checks the certificate of every request. Returns the numbers of certificates and of nodes.
 pub async fn check(admin: &Client, served: &BTreeMap<String, Served>) -> Result<(usize, usize)> {
     let api: Api<CertificateSigningRequest> = Api::all(admin.clone());
     let (mut certificates, mut holders) = (0, BTreeSet::new());
@@ -49,7 +49,7 @@ pub async fn check(admin: &Client, served: &BTreeMap<String, Served>) -> Result<
     Ok((certificates, holders.len()))
 }
 
-/// An error unless it is a serving certificate of this node, and nothing else.
+/// Checks that the certificate is a serving certificate of this node.
 pub fn is_serving(certificate: &X509Certificate<'_>, requestor: &str) -> Result<()> {
     let expected = format!("O=system:nodes, CN={requestor}");
     let subject = certificate.subject().to_string();
@@ -102,7 +102,7 @@ fn is_protected_name(name: &str) -> bool {
         || name.contains('*')
 }
 
-/// The IP address in a SAN.
+/// Decodes the IP address in a SAN.
 pub fn address(bytes: &[u8]) -> Option<IpAddr> {
     match <[u8; 4]>::try_from(bytes) {
         Ok(four) => Some(four.into()),

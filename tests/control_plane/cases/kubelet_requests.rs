@@ -1,5 +1,6 @@
-//! Whatever the kubelet's own code asks for because of its Node's addresses is approved, with a key
-//! of any kind that Kubernetes signs for. `CSR_WARDEN_KUBELETS` says for how many Nodes.
+//! Requests that the kubelet's own code makes for random addresses of its Node. All must be
+//! approved, with every kind of key that Kubernetes signs. `CSR_WARDEN_KUBELETS` sets the number of
+//! Nodes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,9 +20,9 @@ use testkit::random::Random;
 use testkit::strategies::Address;
 use testkit::vector::{Outcome, Vector};
 
-/// Nodes if nobody says how many: a few seconds of a debug build.
+/// The default number of Nodes, which takes a few seconds with a debug build.
 const KUBELETS: usize = 420;
-/// The kubelet's own, and what else Kubernetes signs for.
+/// The kubelet's own kind of key, and the others that Kubernetes signs.
 const KEYS: [&str; 7] = [
     "P-256", "P-384", "P-521", "Ed25519", "RSA-2048", "RSA-3072", "RSA-4096",
 ];
@@ -34,7 +35,7 @@ pub fn cases() -> Vec<Case> {
     )]
 }
 
-/// A kubelet to be; see `go/asker`.
+/// A simulated kubelet, see `go/asker`.
 #[derive(Clone, Debug, Serialize)]
 struct Kubelet {
     node: String,
@@ -50,7 +51,7 @@ struct Entry {
     address: String,
 }
 
-/// What it asks for; nothing if there is no text.
+/// Its request. Empty if it makes none.
 #[derive(Deserialize)]
 struct Answer {
     pem: Option<String>,
@@ -106,8 +107,8 @@ fn kubelet(key: &'static str, random: &mut Random) -> Kubelet {
     }
 }
 
-/// By the default and by the strict policy, where this takes the Node's word; `None` if there is
-/// no request, as there should be none.
+/// Returns the verdicts by the default policy, and by the strict policy without independent proof.
+/// `None` if there is no request and none is expected.
 fn judged(kubelet: &Kubelet, answer: &Answer) -> Result<Option<[Outcome; 2]>> {
     let mut vector = Vector::genuine();
     vector.requestor.username = format!("system:node:{}", kubelet.node);
@@ -133,7 +134,7 @@ fn judged(kubelet: &Kubelet, answer: &Answer) -> Result<Option<[Outcome; 2]>> {
     }))
 }
 
-/// The fewest addresses of this kubelet for which it is not approved, and why.
+/// Returns the smallest set of this kubelet's addresses that is not approved, with the reason.
 fn least(asker: &Path, kubelet: &Kubelet) -> Result<String> {
     let outcomes = |kubelet: &Kubelet| -> Result<Option<[Outcome; 2]>> {
         let answers: Vec<Answer> = ask(asker, std::slice::from_ref(kubelet))?;

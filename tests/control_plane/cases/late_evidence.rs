@@ -1,4 +1,5 @@
-//! Evidence that comes after the request: waited for, never held against it, and not for ever.
+//! Evidence that arrives after the request. The request waits and is not denied, until it is too
+//! old.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use control_plane::node_user::{
 use testkit::forge::Recipe;
 
 const SOON: Duration = Duration::from_secs(60);
-/// From the evidence to the approval.
+/// The deadline from the evidence to the approval.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 pub fn cases() -> Vec<Case> {
@@ -86,7 +87,7 @@ impl LateEvidenceTest<'_> {
         Api::all(self.admin.clone())
     }
 
-    /// A node with a Node, which has these addresses.
+    /// Creates a node whose Node has these addresses.
     async fn node(&self, name: &str, addresses: &[&str]) -> Result<NodeUser> {
         let user = NodeUser::new(self.cluster, name).await?;
         let created = user.register().await?;
@@ -97,13 +98,13 @@ impl LateEvidenceTest<'_> {
         Ok(user)
     }
 
-    /// Posts what the kubelet would post, and waits until csr-warden waits because of these.
+    /// Posts the kubelet's request, and waits until csr-warden waits because of these codes.
     async fn waits(&self, user: &NodeUser, ips: &[&str], codes: &[&str]) -> Result<()> {
         user.post(&genuine(&user.name, ips)?).await?;
         decision_log::expect(self.daemon.stdout(), &user.name, "Wait", codes).await
     }
 
-    /// Posts a request of this name, and waits for what csr-warden says of it first.
+    /// Posts a request with this name, and waits for csr-warden's first decision.
     async fn first_decision(&self, user: &NodeUser, request: &str, ip: &str) -> Result<Decision> {
         let mut ask = genuine(&user.name, &[ip])?;
         ask.metadata = json!({"name": request});
@@ -113,7 +114,7 @@ impl LateEvidenceTest<'_> {
         found.with_context(|| format!("{request}: nothing was decided"))
     }
 
-    /// Waits for the approval, which must come at once.
+    /// Waits for the approval, which must follow at once.
     async fn is_approved_at_once(&self, request: &str, evidence: Instant) -> Result<()> {
         settled(&self.admin, request, "Approved").await?;
         let after = evidence.elapsed();
@@ -133,7 +134,7 @@ impl LateEvidenceTest<'_> {
     }
 }
 
-/// A request with the name of its node.
+/// Creates a request with the name of its node.
 fn genuine(node: &str, ips: &[&str]) -> Result<NewRequest> {
     let ips = ips
         .iter()
@@ -185,7 +186,7 @@ async fn the_cloud_provider_is_late(test: &LateEvidenceTest<'_>) -> Result<()> {
     test.is_approved_at_once("cloud", now).await
 }
 
-/// The address of a Node that is being deleted goes to a new one, as when a machine is replaced.
+/// The address of a deleted Node passes to a new one, as when a machine is replaced.
 async fn another_node_goes_away(test: &LateEvidenceTest<'_>) -> Result<()> {
     test.node("old", &["Hostname old", "InternalIP 10.1.0.4"])
         .await?;
@@ -220,7 +221,7 @@ async fn a_lost_node_is_removed(test: &LateEvidenceTest<'_>) -> Result<()> {
     test.is_approved_at_once("heir", now).await
 }
 
-/// A younger Node that claims the address holds the older one up, and no longer than it claims.
+/// A younger Node that claims the address delays the older one, but only while it claims it.
 async fn a_younger_node_withdraws(test: &LateEvidenceTest<'_>) -> Result<()> {
     let user = test
         .node("older", &["Hostname older", "InternalIP 10.1.0.6"])
@@ -232,8 +233,8 @@ async fn a_younger_node_withdraws(test: &LateEvidenceTest<'_>) -> Result<()> {
     test.is_approved_at_once("older", now).await
 }
 
-/// Requests and Nodes come over two watches. While the daemon is held still, requests and evidence
-/// pile up in both; whichever it then reads first, it approves.
+/// Requests and Nodes arrive over two watches. While the daemon is paused, both accumulate. It must
+/// approve in any order of reading.
 async fn the_watches_are_late(test: &LateEvidenceTest<'_>) -> Result<()> {
     const NODES: usize = 10;
     let mut users = Vec::new();
@@ -261,7 +262,7 @@ async fn the_watches_are_late(test: &LateEvidenceTest<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Rows 57 and 59: nothing is written, and after the policy's maxAge the request is left alone.
+/// Rows 57 and 59: nothing is written, and the request is ignored after the policy's maxAge.
 async fn a_request_without_its_node_is_dropped(assets: Arc<Assets>) -> Result<()> {
     let cluster = Cluster::start(&assets, Options::default()).await?;
     let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
@@ -278,11 +279,11 @@ async fn a_request_without_its_node_is_dropped(assets: Arc<Assets>) -> Result<()
     let admin = cluster.admin();
     let nodes: Api<Node> = Api::all(admin.clone());
 
-    // Never a Node.
+    // A user without a Node.
     let nobody = NodeUser::new(&cluster, "nobody").await?;
     // A Node that is younger than the request.
     let early = NodeUser::new(&cluster, "early").await?;
-    // A Node of the same name that was there before: the request is not of the new machine.
+    // An earlier Node with the same name: the request is not from the new machine.
     let again = NodeUser::new(&cluster, "again").await?;
     again.register().await?;
 
@@ -322,7 +323,7 @@ async fn a_request_without_its_node_is_dropped(assets: Arc<Assets>) -> Result<()
     let requests: Api<CertificateSigningRequest> = Api::all(admin.clone());
     for before in &posted {
         let name = before.metadata.name.as_deref().context("name")?;
-        // What else is found is found before: a dropped request is not looked at any further.
+        // Other findings come first: a dropped request is not evaluated further.
         decision_log::expect_within(old, output, name, "Ignore", &["RequestStale"]).await?;
         let verdicts = decision_log::of(output, name);
         let wrong = verdicts
@@ -338,7 +339,7 @@ async fn a_request_without_its_node_is_dropped(assets: Arc<Assets>) -> Result<()
         );
     }
 
-    // The kubelet asks again, and then it is served.
+    // The kubelet makes a new request, which is approved.
     let mut ask = genuine("early", &["10.2.0.2"])?;
     ask.metadata = json!({"name": "early-again"});
     early.post(&ask).await?;
@@ -347,14 +348,14 @@ async fn a_request_without_its_node_is_dropped(assets: Arc<Assets>) -> Result<()
     Ok(())
 }
 
-/// An API server that is restarted is in no EndpointSlice for a while. Its address is denied while it
-/// is there, and after that it is nobody's yet.
+/// An API server that restarts is in no EndpointSlice for a while. Its address is denied while it
+/// is there, and unassigned for some time afterwards.
 async fn recently_protected_name_is_not_free(assets: Arc<Assets>) -> Result<()> {
     const STAYS: &str = "10.3.0.1";
     const LEAVES: &str = "10.3.0.2";
     let cluster = Cluster::start(&assets, Options::default()).await?;
     let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
-    // Before csr-warden begins: it judges nothing before it has listed this.
+    // Before the start of csr-warden, which judges nothing before it has listed this.
     cluster.apply(&other_api_servers(&[STAYS, LEAVES])).await?;
     let mut daemon = installation.start("csr-warden", &[])?;
     daemon.wait_ready(SOON).await?;
@@ -371,7 +372,7 @@ async fn recently_protected_name_is_not_free(assets: Arc<Assets>) -> Result<()> 
     cluster.apply(&other_api_servers(&[STAYS])).await?;
     let begun = Instant::now();
     let mut asked = 0;
-    // Requests and EndpointSlices come over two watches.
+    // Requests and EndpointSlices arrive over two watches.
     let decision = loop {
         asked += 1;
         let name = format!("while-away-{asked}");
@@ -395,8 +396,8 @@ fn is_denied_as_endpoint(decision: &Decision) -> bool {
     decision.verdict == "Deny" && decision.codes == ["SanApiServerEndpoint"]
 }
 
-/// The EndpointSlice of API servers that this cluster does not start. Without a port none has to show
-/// its certificate.
+/// Renders the EndpointSlice of API servers outside of this cluster. Without a port, none must
+/// present its certificate.
 fn other_api_servers(addresses: &[&str]) -> String {
     endpoint_slice("others", "IPv4", &json!(addresses), &json!([])).to_string()
 }

@@ -1,4 +1,4 @@
-//! Several replicas, one that writes.
+//! Several replicas with leader election, of which only the leader writes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use control_plane::fleet::{self, Fleet};
 use control_plane::install::Installation;
 
 const SOON: Duration = Duration::from_secs(60);
-/// How long a process may take to end.
+/// The deadline for a process to exit.
 const END: Duration = Duration::from_secs(5);
-/// Longer than the Lease holds.
+/// A time longer than the duration of the Lease.
 const FROZEN: Duration = Duration::from_secs(20);
-/// How long the replicas are watched for a second leader.
+/// The time for which the replicas are checked for a second leader.
 const WATCHED: Duration = Duration::from_secs(5);
 
 pub fn cases() -> Vec<Case> {
@@ -92,7 +92,7 @@ impl TwoReplicas {
         Ok(())
     }
 
-    /// Looks at both for a while.
+    /// Checks for a while that at most one replica leads.
     async fn never_both(&self) -> Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < WATCHED {
@@ -165,7 +165,7 @@ async fn ends_in_a_freeze(assets: Arc<Assets>) -> Result<()> {
     let others = replicas.standby.written().await?;
     ensure!(others == 20, "the new leader has written {others}");
 
-    // It is no worse for it: when the other ends, it leads again.
+    // It still works: when the other replica stops, it leads again.
     replicas.standby.sigterm(END).await?;
     replicas.fleet.rotate("node-1")?;
     replicas.fleet.wait_issued("node-1", SOON).await?;
@@ -185,7 +185,7 @@ async fn ends_with_the_lease(assets: Arc<Assets>) -> Result<()> {
         replicas.standby.written().await?,
     );
     replicas.fleet.rotate_all()?;
-    // Until the Lease has run out nobody writes; then one does.
+    // No replica writes until the Lease has expired. Then one does.
     let begun = Instant::now();
     loop {
         ensure!(begun.elapsed() < SOON, "nobody leads again");

@@ -1,4 +1,4 @@
-//! Machines: absent, late, incomplete, contradicting, and of every kind that has a policy.
+//! Machines: missing, late, incomplete, contradictory, and of every kind with a policy.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// A CustomResourceDefinition that takes any object, as the real one takes a good one.
+/// Renders a CustomResourceDefinition that accepts any object.
 pub fn definition(group: &str, version: &str, kind: &str) -> Value {
     let plural = format!("{}s", kind.to_lowercase());
     json!({
@@ -73,7 +73,7 @@ impl Machines {
             .await?;
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         let api = Api::namespaced_with(test_cluster.admin.clone(), namespace, &resource);
-        // Its storage comes after it is established.
+        // Its storage is ready later than the condition Established.
         let begun = Instant::now();
         while let Err(error) = api.list(&ListParams::default()).await {
             ensure!(begun.elapsed() < SOON, "{name}: {error}");
@@ -82,7 +82,7 @@ impl Machines {
         Ok(Machines { api, resource })
     }
 
-    /// Creates one, with its spec and status.
+    /// Creates a Machine with its spec and status.
     async fn create(&self, name: &str, object: Value) -> Result<()> {
         let mut fresh = DynamicObject::new(name, &self.resource);
         fresh.data = json!({"spec": object["spec"]});
@@ -101,7 +101,7 @@ impl Machines {
     }
 }
 
-/// The shape of a Machine of Cluster API.
+/// Renders a Machine of Cluster API.
 fn machine(node: &str, provider_id: &str, ips: &[&str]) -> Value {
     let addresses: Vec<Value> = ips
         .iter()
@@ -150,7 +150,7 @@ async fn machines(assets: Arc<Assets>) -> Result<()> {
     machines.status("m1", late["status"].clone()).await?;
     test_cluster.is_approved("early").await?;
 
-    // The attack that beats the default policy: an address that nobody claims.
+    // The attack that succeeds under the default policy: an address that no node claims.
     user.report(&["Hostname n1", "InternalIP 10.0.0.1", "InternalIP 10.0.0.77"])
         .await?;
     test_cluster
@@ -190,7 +190,7 @@ async fn machines(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// One that the policies name, as its controller fills it for a node.
+/// A kind of Machine that the policies name, as its controller fills it for a node.
 pub struct MachineOf {
     pub policy: &'static str,
     pub group: &'static str,
@@ -258,7 +258,7 @@ pub const KINDS: [MachineOf; 4] = [
     },
 ];
 
-/// Each kind with the policy that ships for it; the Machines are in another cluster than the nodes.
+/// Each kind with its shipped policy. The Machines are in another cluster than the nodes.
 async fn machines_of_every_kind(assets: Arc<Assets>) -> Result<()> {
     let test_cluster = TestCluster::new(&assets).await?;
     let management = TestCluster::new(&assets).await?;

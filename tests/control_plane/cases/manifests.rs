@@ -1,4 +1,4 @@
-//! What the README says of manifests and of `check`, done on a real cluster in its very words.
+//! The README's commands for manifests and for `check`, run word for word on a real cluster.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -44,7 +44,8 @@ async fn apply(cluster: &Cluster, directory: &Path) -> Result<Value> {
     deployment(cluster).await
 }
 
-/// On the control plane, unless the overlay says otherwise; with the image that one names.
+/// The Pod is scheduled to the control plane unless the overlay changes it, with the image of the
+/// overlay.
 async fn place_the_pod(assets: Arc<Assets>) -> Result<()> {
     const LABEL: &str = "node-role.kubernetes.io/control-plane";
     let at = |deployment: &Value, field: &str| {
@@ -64,7 +65,7 @@ async fn place_the_pod(assets: Arc<Assets>) -> Result<()> {
     ensure!(terms == expected, "{terms}");
     ensure!(at(&base, "tolerations/0/key") == LABEL);
 
-    // As the README says it: a kustomization beside it, which names the image.
+    // As in the README: a kustomization next to it, which names the image.
     let example = README
         .split_once("```yaml\n")
         .and_then(|(_, rest)| rest.split_once("```"))
@@ -84,7 +85,7 @@ async fn place_the_pod(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// A Service's address is denied by what the README's commands collect.
+/// A Service's address is denied from the files that the README's commands collect.
 async fn recipe_of_check(assets: Arc<Assets>) -> Result<()> {
     let cluster = Cluster::start(&assets, Options::default()).await?;
     let service = [

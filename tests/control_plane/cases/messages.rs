@@ -1,4 +1,4 @@
-//! What people read when something is wrong, and how the daemon ends.
+//! Error messages of the daemon, and its exit.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use control_plane::install::Installation;
 use control_plane::ports;
 
 const SOON: Duration = Duration::from_secs(60);
-/// How long a process may take to end.
+/// The deadline for a process to exit.
 const END: Duration = Duration::from_secs(5);
 
 pub fn cases() -> Vec<Case> {
@@ -39,12 +39,13 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// `run` with these flags must end with 2, and say all of this in its first sentence.
+/// Checks that `run` with these flags exits with 2, and that its first sentence contains all of
+/// this.
 fn refuses(args: &[&str], says: &[&str]) -> Result<()> {
     refuses_with("", args, says)
 }
 
-/// The same with this `KUBECONFIG`.
+/// Checks the same with this `KUBECONFIG`.
 fn refuses_with(kubeconfig: &str, args: &[&str], says: &[&str]) -> Result<()> {
     let output = Command::new(BINARY)
         .arg("run")
@@ -81,7 +82,7 @@ fn refuses_with(kubeconfig: &str, args: &[&str], says: &[&str]) -> Result<()> {
             "{args:?} says `{noise}`:\n{stderr}"
         );
     }
-    // clap adds a hint below; everything else is one line.
+    // clap adds a hint below. Every other error is one line.
     let lines = stderr.lines().count();
     let ours = stderr.starts_with("csr-warden: ");
     ensure!(
@@ -107,7 +108,7 @@ async fn wrong_flags(_: Arc<Assets>) -> Result<()> {
     )
 }
 
-/// `KUBECONFIG` is a list: files that are not there are passed over, unless none is.
+/// `KUBECONFIG` is a list. Missing files are ignored, unless all are missing.
 async fn kubeconfigs(_: Arc<Assets>) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let file = |name: &str, text: &Value| -> Result<String> {
@@ -127,7 +128,7 @@ async fn kubeconfigs(_: Arc<Assets>) -> Result<()> {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = taken.local_addr()?.to_string();
     let bind = ["--bind-address", &address];
-    // So far only with a kubeconfig that can be used.
+    // Reached only with a usable kubeconfig.
     let far = ["cannot listen on"];
     let list = |parts: &[&str]| parts.join(":");
     refuses_with(&list(&[absent, "", &contexts, &clusters]), &bind, &far)?;

@@ -1,4 +1,4 @@
-//! The cases, by what they are about.
+//! All cases by subject.
 
 mod conformance;
 mod differential;
@@ -33,7 +33,7 @@ mod writes;
 
 use crate::Case;
 
-/// Every case there is.
+/// Returns all cases.
 pub fn all() -> Vec<Case> {
     [
         self_test::cases(),

@@ -1,4 +1,4 @@
-//! A real Prometheus with the rules that are shipped, while kubelets and forgers ask.
+//! A real Prometheus with the shipped rules, while kubelets and attackers make requests.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,7 +21,7 @@ use control_plane::node_user::{NodeUser, settled};
 use control_plane::pki::Pair;
 use control_plane::prometheus::Prometheus;
 
-/// An address of the network of Services.
+/// An address in the network of Services.
 const SERVICE: &str = "10.96.0.77";
 
 pub fn cases() -> Vec<Case> {
@@ -49,7 +49,7 @@ async fn by_a_real_prometheus(assets: Arc<Assets>) -> Result<()> {
         .wait_value("csr_warden_leader == 1", SOON)
         .await?;
 
-    // Kubelets alone are no reason for an alert.
+    // Kubelets alone must not cause an alert.
     let mut fleet = Fleet::start(&assets, &test_cluster.cluster, &fleet::Options::nodes(5))?;
     fleet.wait_all_issued(SOON).await?;
     fleet.rotate_all()?;
@@ -89,14 +89,14 @@ async fn by_a_real_prometheus(assets: Arc<Assets>) -> Result<()> {
 
     check_lines(&daemon)?;
 
-    // Without the daemon nothing is shown: the alert is on its way.
+    // Without the daemon there are no metrics, and the alert becomes pending.
     daemon.sigterm(Duration::from_secs(5)).await?;
     let pending = r#"ALERTS{alertname="CsrWardenAbsent",alertstate="pending"}"#;
     prometheus.wait_value(pending, SOON).await?;
     Ok(())
 }
 
-/// Every decision that was logged is as the schema says, and has no field that it does not name.
+/// Checks that every logged decision matches the schema, without additional fields.
 fn check_lines(daemon: &Daemon) -> Result<()> {
     const SCHEMA: &str = include_str!("../../../docs/decision.schema.json");
     let mut schema: Value = serde_json::from_str(SCHEMA)?;
@@ -139,7 +139,7 @@ async fn wait_firing(prometheus: &Prometheus, name: &str) -> Result<Value> {
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Puts a certificate where the daemon reads it, in one step for each file.
+/// Writes a certificate to the daemon's files, atomically for each file.
 fn put(pair: &Pair, folder: &Path) -> Result<()> {
     for (from, name) in [(&pair.cert, "tls.crt"), (&pair.key, "tls.key")] {
         let fresh = folder.join("fresh");
@@ -207,7 +207,7 @@ async fn for_those_who_may(assets: Arc<Assets>) -> Result<()> {
         .wait_value("csr_warden_leader == 1", SOON)
         .await?;
 
-    // Another certificate is shown without a restart; one that cannot be used is not.
+    // A new certificate is used without a restart. An unusable one is not.
     let before = https.get("/livez", None).await?.1;
     put(&authority.serving("metrics-2", &[], &[HERE])?, &folder)?;
     let begun = Instant::now();
@@ -223,7 +223,7 @@ async fn for_those_who_may(assets: Arc<Assets>) -> Result<()> {
     daemon.wait_for_log("the last one stays", SOON).await?;
     ensure!(https.get("/livez", None).await?.1 == shown);
 
-    // An error is neither yes nor no.
+    // An error is neither an approval nor a rejection of the token.
     kubectl("delete clusterrolebinding csr-warden-metrics-auth").await?;
     let other = test_cluster.cluster.token("default", "scraper").await?;
     https.wait("/metrics", Some(&other), 503, SOON).await?;

@@ -1,4 +1,4 @@
-//! The commands of an operator, on a cluster without the daemon: `explain`, `status`, `approve` and
+//! The operator's commands on a cluster without the daemon: `explain`, `status`, `approve` and
 //! `audit`.
 
 mod approve;

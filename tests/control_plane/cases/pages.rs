@@ -1,7 +1,7 @@
-//! The commands of `docs/`, run as they stand there: each `sh` block of each page is a script.
+//! The commands of `docs/`, run word for word. Each `sh` block of each page is a script.
 //!
-//! They meet a real API server and the programs that they name. What a Deployment would run runs as a
-//! process beside it, and a stand-in for a kubelet hands its log to `kubectl logs`.
+//! They use a real API server and real programs. The program of a Deployment runs as a process, and
+//! a fake kubelet returns its log to `kubectl logs`.
 
 mod cluster;
 mod script;
@@ -23,7 +23,7 @@ pub fn cases() -> Vec<Case> {
     vec![Case::new("pages_have_commands_that_run", Needs::Tools, run)]
 }
 
-/// In this order: what changes the API server's rules and what removes csr-warden comes last.
+/// The order of the pages. Those that change the API server's rules or remove csr-warden are last.
 const ORDER: [&str; 11] = [
     "install",
     "commands",
@@ -38,7 +38,7 @@ const ORDER: [&str; 11] = [
     "upgrade",
 ];
 
-/// This one wants a cluster of its own: `cases/story` runs it.
+/// A page that needs a cluster of its own: `cases/story` runs it.
 const ELSEWHERE: &str = "story";
 
 async fn run(assets: Arc<Assets>) -> Result<()> {
@@ -87,10 +87,10 @@ fn pages() -> Result<BTreeSet<String>> {
 }
 
 impl PagesCluster {
-    /// Runs one block; every command in it must succeed.
+    /// Runs a block. Every command in it must succeed.
     async fn run(&self, page: &str, block: &Block, script: &str) -> Result<()> {
         let mut command = Command::new("bash");
-        // As a person's shell, but it stops at the first failure.
+        // A user's shell, which stops at the first failure.
         command.args(["-e", "-u", "-o", "pipefail", "-c", script]);
         self.set_environment(&mut command);
         let output = tokio::task::spawn_blocking(move || command.output()).await??;

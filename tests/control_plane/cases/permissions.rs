@@ -1,4 +1,5 @@
-//! Each right that the manifests grant is needed, and its absence is report; all of them are enough.
+//! The permissions in the manifests. Each is needed, a missing one is reported, and all together
+//! are sufficient.
 
 mod components;
 mod roles;
@@ -30,7 +31,7 @@ use control_plane::{POLL_INTERVAL, pki};
 const SOON: Duration = Duration::from_secs(60);
 const END: Duration = Duration::from_secs(5);
 const USER: &str = "system:serviceaccount:kube-system:csr-warden";
-/// Namespace and name of what the manifests grant.
+/// Namespace and name of each role in the manifests.
 const ROLES: [(Option<&str>, &str); 4] = [
     (None, "csr-warden"),
     (Some("kube-system"), "csr-warden-lease"),
@@ -54,15 +55,15 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// What tells that a right is missing.
+/// The report of a missing permission.
 enum Report {
-    /// The source of this name.
+    /// By the source with this name.
     Source(&'static str),
-    /// The write of a condition.
+    /// By the write of a condition.
     Write(&'static str),
-    /// The Lease; `true` if it must not be there yet.
+    /// By the Lease. `true` if the Lease must not exist yet.
     Lease(bool),
-    /// The Event of a denial, by this verb.
+    /// By the Event of a denial, with this verb.
     Event(String),
 }
 
@@ -86,7 +87,7 @@ fn report_of(rule: &PolicyRule) -> Result<Report> {
     })
 }
 
-/// The same rights, with a rule of its own for each verb of which the absence is report one_verb_each.
+/// Splits rules, so that each verb whose absence is reported separately has a rule of its own.
 fn one_verb_each(rules: Vec<PolicyRule>) -> Vec<PolicyRule> {
     let mut one_verb_each = Vec::new();
     for rule in rules {
@@ -162,7 +163,7 @@ impl PermissionTest {
         }
     }
 
-    /// Waits for the Node's Event that begins with this request and tells of so many.
+    /// Waits for the Node's Event that starts with this request and has this count.
     async fn wait_reported(&self, first: &str, count: i32) -> Result<()> {
         let api: Api<Event> = Api::default_namespaced(self.cluster.admin());
         let begun = Instant::now();
@@ -216,7 +217,7 @@ async fn are_missed(assets: Arc<Assets>) -> Result<()> {
             let missed = missed(&test, &mut daemon, report_of(rule)?).await;
             missed.with_context(what)?;
 
-            // The same process goes on once it may.
+            // The same process recovers once it has the permission.
             role.set(&rules).await?;
             role.wait_allowed(USER, rule, true).await?;
             daemon.wait_ready(SOON).await.with_context(what)?;

@@ -1,5 +1,5 @@
-//! The Pods that the chart renders, run with what it renders for them and nothing else: arguments,
-//! variables, ServiceAccount and ConfigMap.
+//! The Pods of the chart, run with exactly what it renders: arguments, environment, ServiceAccount
+//! and ConfigMap.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -49,7 +49,7 @@ async fn ask(user: &NodeUser, request: &str, ip: &str) -> Result<()> {
     user.post(&NewRequest::new(request, pem)).await.map(drop)
 }
 
-/// A policy and an inventory from the values are what is judged by.
+/// Requests are judged by a policy and an inventory from the values.
 async fn of_the_chart(assets: Arc<Assets>) -> Result<()> {
     let cluster = cluster(&assets).await?;
     let dir = tempfile::tempdir()?;
@@ -86,7 +86,7 @@ async fn of_the_chart(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// There are no Services yet: the API server is reached at the node's own address.
+/// Without Services, the API server is reached at the node's own address.
 async fn bootstrapping(assets: Arc<Assets>) -> Result<()> {
     let cluster = cluster(&assets).await?;
     let (_, port) = cluster.server().rsplit_once(':').unwrap_or_default();
@@ -106,7 +106,8 @@ async fn bootstrapping(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// The certificate is where the flags say, beside the policy; probes need no token, metrics do.
+/// The certificate is at the path in the flags, next to the policy. Probes need no token, metrics
+/// do.
 async fn over_https(assets: Arc<Assets>) -> Result<()> {
     let cluster = cluster(&assets).await?;
     let authority = cluster.authority();

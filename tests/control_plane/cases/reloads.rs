@@ -1,4 +1,4 @@
-//! The administrator's files, read anew when Kubernetes swaps them: the inventory and the policy.
+//! Reload of inventory and policy when Kubernetes swaps the files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ async fn inventory(assets: Arc<Assets>) -> Result<()> {
         .waits(&daemon, "unlisted", &["SanUncorroborated"])
         .await?;
 
-    // The attack that beats the default policy: an address that nobody claims.
+    // The attack that succeeds under the default policy: an address that no node claims.
     let thief = test_cluster.node("n3", &["10.0.0.3", "10.0.0.77"]).await?;
     let second = json!([
         {"name": "n1", "addresses": ["10.0.0.1"]},
@@ -62,7 +62,7 @@ async fn inventory(assets: Arc<Assets>) -> Result<()> {
         .is_denied(&daemon, "stolen", &["SanContradicted"])
         .await?;
 
-    // What cannot be read does not take away what was read.
+    // An invalid file does not replace the last valid one.
     volume.swap(file, "nodes: [")?;
     daemon
         .wait_for_log("inventory cannot be read", SOON)

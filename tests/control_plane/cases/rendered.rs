@@ -1,5 +1,5 @@
-//! The chart and the kustomizations: they render the same objects, a real API server takes them, and
-//! the chart refuses values that cannot be meant.
+//! The chart and the kustomizations. They render the same objects, a real API server accepts them,
+//! and the chart rejects contradictory values.
 
 use std::sync::Arc;
 
@@ -21,14 +21,14 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// One way of installing, for both.
+/// An installation method in both forms.
 struct Variant {
     name: &'static str,
     kustomization: &'static str,
     values: &'static [&'static str],
 }
 
-/// Every overlay, every component, and some together.
+/// Every overlay, every component, and some combinations.
 const VARIANTS: [Variant; 14] = [
     Variant {
         name: "base",
@@ -163,8 +163,8 @@ impl Variant {
     }
 }
 
-/// Labels that only Helm's users look for are left out, and files in a ConfigMap are read, since one
-/// of them has comments.
+/// Normalizes objects: labels for Helm users are removed, and YAML files in a ConfigMap are parsed,
+/// as one has comments.
 fn comparable(text: &str) -> Result<Objects> {
     const HELMS: [&str; 4] = [
         "helm.sh/chart",
@@ -187,7 +187,7 @@ fn comparable(text: &str) -> Result<Objects> {
     Ok(objects)
 }
 
-/// Each variant is the same both ways, object by object, and is taken as a trial and for good.
+/// Each variant renders the same objects in both forms, and is accepted with and without dry run.
 async fn same(assets: Arc<Assets>) -> Result<()> {
     let cluster = Cluster::start(&assets, Options::default()).await?;
     operator(&cluster).await?;
@@ -215,7 +215,7 @@ async fn same(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// The kinds of the Prometheus Operator.
+/// Creates the kinds of the Prometheus Operator.
 async fn operator(cluster: &Cluster) -> Result<()> {
     for kind in ["ServiceMonitor", "PodMonitor", "PrometheusRule"] {
         let definition = definition("monitoring.coreos.com", "v1", kind);
@@ -230,7 +230,7 @@ async fn operator(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// As a trial and for good; a warning is a failure too.
+/// Applies manifests with and without dry run. A warning is an error.
 async fn apply(cluster: &Cluster, name: &str, manifests: &str) -> Result<()> {
     for dry_run in ["server", "none"] {
         let dry_run = format!("--dry-run={dry_run}");
@@ -243,7 +243,7 @@ async fn apply(cluster: &Cluster, name: &str, manifests: &str) -> Result<()> {
     Ok(())
 }
 
-/// Values that cannot be meant, and what is said of them.
+/// Contradictory values, with the error message.
 const WRONG: [(&[&str], &str); 16] = [
     (
         &["--set=replica=2"],
@@ -327,7 +327,7 @@ async fn refused(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// Helm's own client against a real API server: what it makes is all gone afterwards.
+/// Helm's own client installs the chart on a real API server. After removal, no object is left.
 async fn installed(assets: Arc<Assets>) -> Result<()> {
     let cluster = Cluster::start(&assets, Options::default()).await?;
     let helm = |args: &[&str]| -> Result<String> {
@@ -367,7 +367,7 @@ async fn installed(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// Every value of the chart, none as it is by default.
+/// Returns values of the chart that all differ from the default.
 fn other_values() -> Value {
     let monitor = json!({
         "enabled": true,
@@ -422,12 +422,12 @@ fn other_values() -> Value {
     })
 }
 
-/// The pointers to all values: what has fields in `values.yaml` has values below it.
+/// Collects the pointers to all values. A value with fields in `values.yaml` has values below it.
 fn pointers(path: &str, value: &Value, into: &mut Vec<String>) {
     match value.as_object().filter(|fields| !fields.is_empty()) {
         Some(fields) => {
             for (name, value) in fields {
-                // People replace these as a whole.
+                // Users replace these as a whole.
                 if name == "resources" {
                     into.push(format!("{path}/{name}"));
                 } else {
@@ -439,15 +439,16 @@ fn pointers(path: &str, value: &Value, into: &mut Vec<String>) {
     }
 }
 
-/// Taking any one value back to its default changes what is rendered, and a real API server takes
-/// all that is rendered.
+/// A change of any single value to its default changes the rendered objects. A real API server
+/// accepts everything that is rendered.
 async fn every_value(assets: Arc<Assets>) -> Result<()> {
     const DEFAULTS: &str = include_str!("../../../deploy/helm/csr-warden/values.yaml");
     let cluster = Cluster::start(&assets, Options::default()).await?;
     operator(&cluster).await?;
     let defaults: Value = serde_saphyr::from_str(DEFAULTS)?;
     let all = other_values();
-    // Some exclude each other: what a value does is seen in at least one of these surroundings.
+    // Some values exclude each other, so the effect must be visible in at least one of these
+    // combinations.
     let mut on_pods = all.clone();
     on_pods["bootstrap"]["enabled"] = json!(false);
     on_pods["service"]["enabled"] = json!(true);
@@ -484,7 +485,7 @@ async fn every_value(assets: Arc<Assets>) -> Result<()> {
                 .pointer_mut(&path)
                 .with_context(|| format!("{path} has no other value here"))?;
             *value = default.clone();
-            // Refused is heeded too: some values want another one beside them.
+            // A rejection counts as an effect: some values require another one.
             seen |= render(&values).map_or(true, |other| other != *text);
         }
         ensure!(seen, "{path} does nothing");

@@ -1,4 +1,4 @@
-//! The harness itself: without csr-warden, a blind approver must do.
+//! A self-test of the harness, with a blind approver instead of csr-warden.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -132,7 +132,7 @@ async fn components_restart(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// Without an advertised address too there are the Service and its network, but no endpoint.
+/// Without an advertised address, the Service and its network exist, but no endpoint.
 async fn endpoint_is_published(assets: Arc<Assets>) -> Result<()> {
     for advertise in [Some(netns::ADDRESS), None] {
         let cluster = Cluster::start(
@@ -170,7 +170,7 @@ async fn endpoint_is_published(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// The facts that csr-warden's write rests on.
+/// The API behavior on which csr-warden's write depends.
 async fn approval_write_is_conditional(assets: Arc<Assets>) -> Result<()> {
     let cluster = Cluster::start(&assets, Options::default()).await?;
     let mut fleet = Fleet::start(&assets, &cluster, &fleet::Options::nodes(1))?;
@@ -207,7 +207,7 @@ async fn approval_write_is_conditional(assets: Arc<Assets>) -> Result<()> {
         error.is_some_and(|status| status.code == 404),
         "of a name that is not there"
     );
-    // A patch says 422 of another uid, but leaves the rest of the metadata as it is.
+    // A patch with another UID gets 422, but keeps the other metadata.
     let dry = PatchParams {
         dry_run: true,
         ..PatchParams::default()
@@ -237,7 +237,8 @@ async fn approval_write_is_conditional(assets: Arc<Assets>) -> Result<()> {
         written.spec.username.as_deref() == Some("system:node:node-1"),
         "the write took the spec away"
     );
-    // Only the spec is safe: metadata is replaced, so a write must carry the labels it has seen.
+    // Only the spec is safe: metadata is replaced, so a write must contain the labels that it has
+    // read.
     let meta = written.metadata;
     ensure!(
         meta.labels.is_none() && meta.annotations.is_none(),
@@ -246,7 +247,7 @@ async fn approval_write_is_conditional(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// Approves with nothing but what the write needs: no spec.
+/// Approves with the minimal object: no spec.
 async fn put(client: &Client, name: &str, uid: &str, version: &str) -> Result<(), Status> {
     let kind = ApiResource::erase::<CertificateSigningRequest>(&());
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
@@ -267,7 +268,7 @@ async fn put(client: &Client, name: &str, uid: &str, version: &str) -> Result<()
     }
 }
 
-/// Approves whatever there is, for ever.
+/// Approves every request, forever.
 async fn approve_blindly(client: Client) {
     let api: Api<CertificateSigningRequest> = Api::all(client.clone());
     loop {

@@ -1,4 +1,4 @@
-//! The main job: kubelets ask, csr-warden judges, the controller-manager signs.
+//! The main task: kubelets make requests, csr-warden approves, the controller-manager signs.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A cluster with csr-warden's rights on it, and nodes that write what they like into their Nodes.
+//! A cluster with csr-warden's permissions, and node users that control their own Nodes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use control_plane::install::Installation;
 use control_plane::node_user::{NewRequest, NodeUser, settled, wait_until_later_than};
 use testkit::forge::Recipe;
 
-/// How long anything may take.
+/// The deadline for any step.
 pub const SOON: Duration = Duration::from_secs(60);
 const COMPONENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/components");
 
-/// A cluster, the daemon on it, and an administrator.
+/// A cluster with an installation and an administrator.
 pub struct TestCluster {
     pub cluster: Cluster,
     pub installation: Installation,
@@ -37,7 +37,7 @@ impl TestCluster {
         })
     }
 
-    /// A node whose kubelet has written these addresses into its own Node.
+    /// Creates a node whose kubelet has reported these addresses.
     pub async fn node(&self, name: &str, ips: &[&str]) -> Result<NodeUser> {
         let user = NodeUser::new(&self.cluster, name).await?;
         let created = user.register().await?;
@@ -48,7 +48,7 @@ impl TestCluster {
         Ok(user)
     }
 
-    /// Posts what the kubelet of a node with these addresses would post.
+    /// Posts the request of a kubelet with these addresses.
     pub async fn ask(&self, user: &NodeUser, request: &str, ips: &[&str]) -> Result<()> {
         let ips: Vec<_> = ips.iter().map(|ip| ip.parse()).collect::<Result<_, _>>()?;
         let recipe = Recipe::genuine(&user.name, &[&user.name], &ips);

@@ -1,8 +1,8 @@
-//! Every vector of `tests/vectors` that a real cluster can show, posted as the user that it names.
+//! The vectors of `tests/vectors` on a real cluster, each posted as its user.
 //!
-//! The judge is held to the vectors elsewhere (`crates/judge/tests`); here the API server reads and
-//! records them, csr-warden watches and writes, and the signer signs. What cannot be posted is
-//! skipped for a named reason.
+//! `crates/judge/tests` checks the judge alone. Here the API server records the requests,
+//! csr-warden watches and writes, and the signer signs. A vector that cannot be posted is skipped
+//! with a reason.
 
 mod cluster;
 pub mod environment;
@@ -30,7 +30,7 @@ use plan::Plan;
 use testkit::policies::BasePolicy;
 use testkit::vector::Vector;
 
-/// Vectors that may be skipped, of a hundred that no other case is about.
+/// The maximum percentage of skipped vectors that no other case covers.
 const MOST_SKIPPED: usize = 2;
 
 pub fn cases() -> Vec<Case> {

@@ -1,4 +1,4 @@
-//! What is written to a request, and what is not.
+//! The content of csr-warden's writes to a request.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ async fn enforcement(assets: Arc<Assets>) -> Result<()> {
         if approves {
             issued(&admin, &good).await?;
         }
-        // Its last write has ended when it has: what is not there now will never be.
+        // The daemon has made its last write when it exits.
         daemon.sigterm(Duration::from_secs(5)).await?;
         for before in posted.iter().skip(usize::from(approves)) {
             let name = before.metadata.name.as_deref().context("name")?;
@@ -166,7 +166,7 @@ async fn metadata_is_kept(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// What nobody but its owner may change.
+/// Returns the fields that only the owner may change.
 fn kept(request: &CertificateSigningRequest) -> Result<Value> {
     let meta = &request.metadata;
     Ok(json!({
@@ -180,7 +180,7 @@ fn kept(request: &CertificateSigningRequest) -> Result<Value> {
     }))
 }
 
-/// There is an Event with the reason and what the condition says.
+/// Checks for an Event with the reason and the message of the condition.
 async fn is_told(
     admin: &Client,
     request: &CertificateSigningRequest,
@@ -206,8 +206,8 @@ async fn is_told(
     }
 }
 
-/// Somebody labels requests while they are judged: every label survives, and each request ends as
-/// it would have.
+/// A client labels requests while they are judged. Every label survives, and the decisions are the
+/// same.
 async fn changed_while_judged(admin: &Client, user: &NodeUser) -> Result<()> {
     let api: Api<CertificateSigningRequest> = Api::all(admin.clone());
     for index in 0..20 {
@@ -233,7 +233,7 @@ async fn changed_while_judged(admin: &Client, user: &NodeUser) -> Result<()> {
     Ok(())
 }
 
-/// Row 24, also when both ask at the same moment.
+/// Row 24, also for two concurrent requests.
 async fn a_key_is_approved_for_one_node_only(assets: Arc<Assets>) -> Result<()> {
     let cluster = Cluster::start(&assets, Options::default()).await?;
     let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
@@ -253,7 +253,7 @@ async fn a_key_is_approved_for_one_node_only(assets: Arc<Assets>) -> Result<()> 
             ))
         };
         let (ask_one, ask_two) = (ask(&one, "10.3.0.1")?, ask(&two, "10.3.0.2")?);
-        // Both are there when the daemon looks.
+        // Both exist when the daemon resumes.
         daemon.pause()?;
         tokio::try_join!(one.post(&ask_one), two.post(&ask_two))?;
         daemon.resume()?;

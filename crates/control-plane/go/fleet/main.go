@@ -23,7 +23,7 @@
 //
 // Commands, one on each line of stdin:
 //
-//	rotate NODE|all      forget the certificate and start anew, as a kubelet that lost its disk
+//	rotate NODE|all      discard the certificate and start again, as a kubelet that lost its disk
 //	address NODE IP,...  replace the node's InternalIPs: its kubelet reports them and asks again
 //	quit
 //
@@ -172,7 +172,7 @@ func (f *fleet) say(e event) {
 
 func (f *fleet) sayLocked(e event) {
 	if err := f.out.Encode(e); err != nil {
-		os.Exit(1) // nobody listens any more
+		os.Exit(1) // there is no reader any more
 	}
 }
 

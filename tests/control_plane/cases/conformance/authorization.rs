@@ -1,4 +1,4 @@
-//! Who may do what, and how a refusal is worded.
+//! Authorization, and the messages of rejections.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -203,7 +203,7 @@ async fn roles(recorder: &mut Recorder<'_>) -> Result<()> {
     recorder.note("role: what it does not allow", answer.refusal())
 }
 
-/// The original hears of roles by a watch of its own.
+/// kube-apiserver learns about roles by a watch of its own.
 async fn granted(recorder: &Recorder<'_>, user: &str, path: &str) -> Result<()> {
     for _ in 0..200 {
         if recorder.get(user, path).await?.code == 200 {
@@ -278,7 +278,7 @@ async fn rules(recorder: &mut Recorder<'_>) -> Result<()> {
     ] {
         let review = json!({"spec": {"namespace": namespace}});
         let answer = recorder.post(user, &path, &review).await?;
-        // The original gives them in any order.
+        // kube-apiserver returns them in any order.
         let rules = |path: &str| {
             let rules = answer.at(path);
             let mut rules = rules.as_array().cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The real daemon on the embedded API server.
+//! The csr-warden daemon on the embedded API server.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Deletion, with preconditions and finalizers, of one object and of many.
+//! Deletion of one object and of a collection, with preconditions and finalizers.
 
 use anyhow::Result;
 use serde_json::json;

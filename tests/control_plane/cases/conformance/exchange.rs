@@ -1,4 +1,4 @@
-//! Requests as they go over the wire, and what is kept of the answers.
+//! Raw HTTP requests, and the recorded facts of their responses.
 
 use std::collections::BTreeMap;
 
@@ -21,19 +21,19 @@ pub const MERGE: &str = "application/merge-patch+json";
 pub const STRATEGIC: &str = "application/strategic-merge-patch+json";
 pub const JSON_PATCH: &str = "application/json-patch+json";
 
-/// What has been seen.
+/// The facts recorded from one API server.
 pub struct Recorder<'a> {
     users: &'a Users,
     pub facts: BTreeMap<String, Value>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub code: u16,
     pub text: String,
     pub body: Value,
-    /// What the headers warn of.
+    /// The texts of `Warning` headers.
     pub warnings: Vec<String>,
 }
 
@@ -50,10 +50,11 @@ impl Answer {
         self.str("/metadata/resourceVersion")
     }
 
-    /// Status code, and of a refusal who, what and why; numbers and UIDs differ by nature.
+    /// Returns the status code, and the stable fields of a rejection. Numbers and UIDs always
+    /// differ.
     pub fn refusal(&self) -> Value {
         let message = self.str("/message");
-        // The value that is refused is shown in more than one way.
+        // The rejected value is printed in more than one format.
         let (message, _) = message
             .split_once("Invalid value: ")
             .unwrap_or((&message, ""));
@@ -75,13 +76,13 @@ impl Answer {
         causes.iter().map(shown).collect()
     }
 
-    /// Status code and these places of the body.
+    /// Returns the status code and these fields of the body.
     pub fn parts(&self, paths: &[&str]) -> Value {
         let parts: Vec<Value> = paths.iter().map(|path| self.at(path)).collect();
         json!({"code": self.code, "parts": parts, "reason": self.at("/reason")})
     }
 
-    /// The names in a list.
+    /// Returns the names in a list.
     pub fn names(&self) -> Vec<String> {
         let items = self.at("/items");
         let items = items.as_array().cloned().unwrap_or_default();
@@ -90,7 +91,7 @@ impl Answer {
     }
 }
 
-/// Numbers and UIDs, which are never the same.
+/// Replaces numbers and UIDs, which always differ.
 pub fn mask(text: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let mut masked = String::new();
@@ -123,7 +124,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Keeps a fact; each has a name of its own.
+    /// Records a fact under a unique name.
     pub fn note(&mut self, name: &str, fact: Value) -> Result<()> {
         let before = self.facts.insert(name.to_owned(), fact);
         ensure!(before.is_none(), "two cases are called `{name}`");
@@ -135,7 +136,7 @@ impl<'a> Recorder<'a> {
         Ok(client.with_context(|| format!("no user {user}"))?.clone())
     }
 
-    /// One request with these headers.
+    /// Sends a request with these headers.
     pub async fn send(
         &self,
         user: &str,

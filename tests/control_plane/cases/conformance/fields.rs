@@ -1,4 +1,4 @@
-//! Fields that a type does not have, or that are given twice.
+//! Unknown and duplicate fields.
 
 use anyhow::Result;
 use serde_json::json;
@@ -56,7 +56,7 @@ async fn creating(recorder: &mut Recorder<'_>) -> Result<()> {
     recorder.note("fields: unknown ones in YAML", answer.refusal())
 }
 
-/// The order of what is unknown is left to chance by the original.
+/// kube-apiserver returns unknown fields in random order.
 fn sorted(warnings: &[String]) -> Vec<String> {
     let mut warnings = warnings.to_vec();
     warnings.sort();

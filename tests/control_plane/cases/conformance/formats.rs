@@ -1,4 +1,4 @@
-//! What bodies and answers may be, and addresses that lead nowhere.
+//! Formats of bodies and responses, and unknown paths.
 
 use anyhow::Result;
 use serde_json::json;

@@ -1,27 +1,27 @@
-//! KnownDifference differences between the embedded API server and kube-apiserver. Each is accepted for its reason
-//! and tested to be exactly as listed here: one that has disappeared must be removed.
+//! Known differences between the embedded API server and kube-apiserver. Each has a reason and must
+//! be exactly as listed. One that has disappeared must be removed.
 
 use serde_json::Value;
 
-/// A fact that is a number, and differs.
+/// A recorded number that differs.
 pub struct KnownDifference {
     /// The name of the fact.
     pub fact: &'static str,
-    /// The HTTP status or exit code of the original.
+    /// The HTTP status or exit code of kube-apiserver.
     pub original: i32,
-    /// The HTTP status or exit code of the embedded server.
+    /// The HTTP status or exit code of the embedded API server.
     pub embedded: i32,
-    /// Why the difference is accepted.
+    /// The reason to accept the difference.
     pub reason: &'static str,
 }
 
 impl KnownDifference {
-    /// The entry for a fact.
+    /// Returns the entry of a fact.
     pub fn find<'a>(known: &'a [KnownDifference], fact: &str) -> Option<&'a KnownDifference> {
         known.iter().find(|one| one.fact == fact)
     }
 
-    /// Checks that the difference is the one that is listed.
+    /// Checks that the difference is the listed one.
     pub fn is(&self, original: &Value, embedded: &Value) -> bool {
         *original == self.original && *embedded == self.embedded
     }
@@ -34,7 +34,7 @@ const LENIENT: &str = "x509-parser does not check it";
 const STRICT: &str = "x509-parser is stricter than Go";
 const SHORT_KEY: &str = "ring verifies no RSA key of less than 2048 bits with SHA-256";
 
-/// Differences in answers.
+/// Differences in responses.
 pub const ANSWERS: &[KnownDifference] = &[
     KnownDifference {
         fact: "protobuf: v1 ConfigMap",
@@ -82,7 +82,7 @@ pub const KUBECTL: &[KnownDifference] = &[
     ),
 ];
 
-/// A request that the original refuses at creation and the embedded server stores.
+/// A request that kube-apiserver rejects at creation and the embedded API server stores.
 const fn accepts(fact: &'static str, reason: &'static str) -> KnownDifference {
     KnownDifference {
         fact,
@@ -92,7 +92,7 @@ const fn accepts(fact: &'static str, reason: &'static str) -> KnownDifference {
     }
 }
 
-/// A request that the embedded server refuses at creation and the original stores.
+/// A request that the embedded API server rejects at creation and kube-apiserver stores.
 const fn refused(fact: &'static str, reason: &'static str) -> KnownDifference {
     KnownDifference {
         fact,
@@ -102,7 +102,7 @@ const fn refused(fact: &'static str, reason: &'static str) -> KnownDifference {
     }
 }
 
-/// A command that succeeds with the original and fails with the embedded server.
+/// A command that succeeds with kube-apiserver and fails with the embedded API server.
 const fn fails(fact: &'static str, reason: &'static str) -> KnownDifference {
     KnownDifference {
         fact,

@@ -1,4 +1,5 @@
-//! The real kubectl: what it says of the embedded API server must be what it says of the original.
+//! The real kubectl. Its output must be the same for the embedded API server and for
+//! kube-apiserver.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use control_plane::cluster::{Cluster, Options};
 use control_plane::node_user::NewRequest;
 use testkit::forge::Recipe;
 
-/// Fewer commands would compare too little.
+/// The minimum number of commands to compare.
 const LEAST: usize = 80;
 
 pub async fn same_output(assets: Arc<Assets>) -> Result<()> {
@@ -282,8 +283,8 @@ impl Session {
         Ok(())
     }
 
-    /// Objects that kubectl builds itself and sends in protobuf. The embedded server reads few kinds in
-    /// it, so these are known to differ; the same objects from a file work.
+    /// Objects that kubectl builds itself and sends in protobuf. The embedded API server supports
+    /// few kinds in protobuf, so these differ. The same objects from a file work.
     async fn make(&mut self) -> Result<()> {
         self.record(0, &["create", "-f", "account.json"]).await?;
         let (code, token, _) = self.run(&["create", "token", "made"]).await?;
@@ -328,7 +329,7 @@ impl Session {
         self.record(1, &["delete", "csr", "csr-2"]).await
     }
 
-    /// What has no equal, as the versions differ.
+    /// Commands without an equal output, as the versions differ.
     async fn look_around(&self) -> Result<()> {
         for (args, expected) in [
             (&["version"][..], "Server Version: v1.36"),
@@ -345,7 +346,7 @@ impl Session {
     }
 }
 
-/// A Node with one address, and a request as its kubelet makes it.
+/// Creates a Node with one address, and the request of its kubelet.
 pub async fn node_asks(client: &Client, node: &str, name: &str) -> Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
     let made = serde_json::from_value(json!({"metadata": {"name": node}}))?;

@@ -1,4 +1,4 @@
-//! What kubectl is given in files.
+//! Input files for kubectl.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use control_plane::pki;
 
-/// What files hold, by their names.
+/// Writes the files.
 pub fn write(dir: &Path) -> Result<()> {
     let map = |data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "map"}, "data": data});
     let mut wrong = map(json!({"a": "1"}));

@@ -1,4 +1,4 @@
-//! What kubectl says of one server, without what differs by nature.
+//! A session of kubectl with one server, whose output is recorded without volatile parts.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::exchange::mask;
 use control_plane::assets::Assets;
 
-/// What kubectl has said of one server.
+/// A session with one server.
 pub struct Session {
     program: PathBuf,
     dir: PathBuf,
@@ -28,7 +28,8 @@ impl Session {
         }
     }
 
-    /// Runs it as administrator in the directory of the files: exit code, stdout, stderr.
+    /// Runs kubectl as administrator in the directory of the files. Returns exit code, stdout and
+    /// stderr.
     pub async fn run(&self, args: &[&str]) -> Result<(i32, String, String)> {
         let mut command = Command::new(&self.program);
         command
@@ -46,8 +47,8 @@ impl Session {
         Ok((code, stdout, stderr))
     }
 
-    /// One more thing that it says. If it fails on both servers nothing is learned, so the code is
-    /// given.
+    /// Records a command. The expected exit code is given, because a failure on both servers would
+    /// prove nothing.
     pub async fn record(&mut self, code: i32, args: &[&str]) -> Result<()> {
         let (found, stdout, stderr) = self.run(args).await?;
         ensure!(
@@ -55,7 +56,7 @@ impl Session {
             "kubectl {args:?}: expected {code}, found {found}\n{stderr}"
         );
         let name = format!("{:02} kubectl {}", self.said.len(), args.join(" "));
-        // The original gives rules and warnings in any order.
+        // kube-apiserver returns rules and warnings in any order.
         let (mut stdout, mut stderr) = (lines(&stdout), lines(&stderr));
         if args.contains(&"--list") {
             stdout.sort();
@@ -74,8 +75,8 @@ impl Session {
     }
 }
 
-/// Lines without what differs by nature: numbers, times, ages, the width of columns, and how Go shows a
-/// value that is refused.
+/// Returns the lines without volatile parts: numbers, times, ages, column widths, and Go's format
+/// of rejected values.
 fn lines(text: &str) -> Vec<String> {
     let is_age = |word: &str| {
         let ends = |c: char| ['s', 'm', 'h', 'd'].contains(&c);

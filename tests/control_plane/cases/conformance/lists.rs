@@ -1,4 +1,4 @@
-//! Lists, their selection and pages, and tables.
+//! Lists with selectors and pages, and tables.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ pub async fn observe(recorder: &mut Recorder<'_>) -> Result<()> {
             !unselected.str("/metadata/continue").is_empty(),
         ]),
     )?;
-    // What changes between two pages is not seen by the second.
+    // A change between two pages is not visible in the second.
     let first = recorder.get("admin", &format!("{of_set}&limit=2")).await?;
     recorder.delete("admin", &format!("{NODES}/conf-c")).await?;
     recorder.post("admin", NODES, &node("conf-cc")).await?;
@@ -103,7 +103,7 @@ pub async fn observe(recorder: &mut Recorder<'_>) -> Result<()> {
     )
 }
 
-/// The cells of all rows, but not how old things are.
+/// Returns the cells of all rows without the ages.
 pub fn without_ages(rows: &Value, age: usize) -> Vec<Value> {
     let rows = rows.as_array().cloned().unwrap_or_default();
     let cells = |row: &Value| {

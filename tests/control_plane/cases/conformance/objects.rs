@@ -1,4 +1,4 @@
-//! What holds for any object that is made or changed: Nodes, Leases and ConfigMaps stand for all.
+//! Create and update of any object, tested with Nodes, Leases and ConfigMaps.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ pub async fn observe(recorder: &mut Recorder<'_>) -> Result<()> {
     updating(recorder).await
 }
 
-/// A Node that a selector of labels finds.
+/// Renders a Node that a label selector finds.
 pub fn node(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"set": "conf"}}})
 }

@@ -1,4 +1,4 @@
-//! All kinds of patches.
+//! All patch types.
 
 use anyhow::Result;
 use serde_json::{Value, json};

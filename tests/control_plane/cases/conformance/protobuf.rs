@@ -1,5 +1,5 @@
-//! Bodies in protobuf. The original writes them: an object in JSON with everything in it that its type
-//! has goes there, comes back as protobuf, and goes to both.
+//! Protobuf bodies. kube-apiserver encodes a JSON object with every field of its type, and the
+//! result is sent to both.
 
 use anyhow::{Context as _, Result, ensure};
 use http::Request;
@@ -11,15 +11,15 @@ use super::samples;
 
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 
-/// An object as the original writes it.
+/// An object as kube-apiserver encodes it.
 pub struct Encoded {
     path: String,
-    /// What was given; servers add more.
+    /// The given fields. Servers add others.
     given: Value,
     bytes: Vec<u8>,
 }
 
-/// Has the original write all of them.
+/// Lets kube-apiserver encode all samples.
 pub async fn encode(original: &Users) -> Result<Vec<Encoded>> {
     let admin = original.get("admin").context("no administrator")?;
     let mut encoded = Vec::new();
@@ -61,7 +61,7 @@ async fn send(recorder: &Recorder<'_>, method: &str, path: &str, body: Vec<u8>) 
     recorder.send("admin", method, path, &headers, body).await
 }
 
-/// Of an answer what was given, wherever it is.
+/// Returns the given fields of a response, at any path.
 fn part(given: &Value, answer: &Value) -> Value {
     match (given, answer) {
         (Value::Object(given), Value::Object(answer)) => {
@@ -119,7 +119,7 @@ async fn wrong(recorder: &mut Recorder<'_>, encoded: &[Encoded]) -> Result<()> {
             json!([answer.code, answer.at("/reason")]),
         )?;
     }
-    // Unknown fields are skipped; an envelope may leave out the kind. Without a spec it is refused.
+    // Unknown fields are skipped, and an envelope may omit the kind. A missing spec is rejected.
     let content = [text(1, "conf-pb"), text(99, "surprise")].concat();
     let unnamed = [message(1, &content), text(98, "surprise")].concat();
     let body = [b"k8s\0".to_vec(), message(2, &unnamed)].concat();
@@ -173,7 +173,7 @@ fn text(field: u32, content: &str) -> Vec<u8> {
     message(field, content.as_bytes())
 }
 
-/// A field with a length, whose number and length may have two bytes.
+/// Encodes a length-delimited field, whose number and length can have two bytes.
 fn message(field: u32, content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let length = u32::try_from(content.len()).unwrap_or(u32::MAX);

@@ -1,4 +1,4 @@
-//! Certificate signing requests: what may be asked, who decides, and what never changes.
+//! CertificateSigningRequests: validation, approval, and immutable fields.
 
 use anyhow::Result;
 use k8s_openapi::ByteString;
@@ -137,7 +137,7 @@ async fn asking(recorder: &mut Recorder<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Requests with keys and signatures of every kind that openssl can make.
+/// Requests with keys and signatures of every kind that openssl supports.
 async fn keys(recorder: &mut Recorder<'_>) -> Result<()> {
     for fixture in Fixture::ALL {
         let answer = recorder
@@ -152,7 +152,8 @@ async fn keys(recorder: &mut Recorder<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The requests of `forgeries.yaml`, posted by an administrator, so that only the reading of them counts.
+/// The requests of `forgeries.yaml`, posted by an administrator, so that only their validation
+/// matters.
 async fn forgeries(recorder: &mut Recorder<'_>) -> Result<()> {
     let table: Vec<Forgery> = serde_saphyr::from_str(include_str!("../forgeries.yaml"))?;
     let attacker = Attacker {

@@ -1,5 +1,5 @@
-//! One object of each kind that is read in protobuf, with every field of its type that the original
-//! lets through, and one of a kind that is not read.
+//! A sample of each kind that is supported in protobuf, with every field that kube-apiserver
+//! accepts, and of one kind that is not.
 
 use anyhow::Result;
 use k8s_openapi::ByteString;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::exchange::{CSRS, MAPS};
 use control_plane::pki;
 
-/// Where each is created without being kept.
+/// Returns each sample with the path at which a dry run creates it.
 pub fn all() -> Result<Vec<(String, Value)>> {
     let group = |group: &str| format!("/apis/{group}/v1");
     let rights = group("authorization.k8s.io");
@@ -69,7 +69,7 @@ fn request() -> Result<Value> {
     }))
 }
 
-/// The kind among the samples that the embedded server does not read in protobuf.
+/// The kind that the embedded API server does not support in protobuf.
 pub const NOT_READ: &str = "ConfigMap";
 
 fn config_map() -> Value {

@@ -1,4 +1,4 @@
-//! Watches: where they begin, what they say and how they end.
+//! Watches: start, events and end.
 
 use std::time::Duration;
 
@@ -24,13 +24,13 @@ fn node(name: &str, set: &str) -> Value {
     json!({"metadata": {"name": name, "labels": {"set": set}}})
 }
 
-/// The lines of a watch.
+/// Returns the lines of a watch.
 fn events(answer: &Answer) -> Result<Vec<Value>> {
     let line = |line: &str| serde_json::from_str(line).context("a line of a watch");
     answer.text.lines().map(line).collect()
 }
 
-/// Types and names in their order; of a bookmark whether it ends the initial events.
+/// Returns types and names in order. For a bookmark, also true if it ends the initial events.
 fn shown(answer: &Answer) -> Result<Value> {
     let shown = |event: &Value| {
         let metadata = &event["object"]["metadata"];
@@ -97,7 +97,7 @@ async fn beginnings(recorder: &mut Recorder<'_>) -> Result<()> {
     )
 }
 
-/// A watch from now on, and what is done while it runs.
+/// Starts a watch from now, and changes objects while it runs.
 async fn changes(recorder: &mut Recorder<'_>) -> Result<()> {
     let now = recorder.get("admin", NODES).await?.version();
     recorder.post("admin", NODES, &node("watch-c", "w")).await?;
@@ -131,7 +131,7 @@ async fn changes(recorder: &mut Recorder<'_>) -> Result<()> {
             versions.last() > last.parse().ok().as_ref(),
         ]),
     )?;
-    // And live: the watch runs while things are done.
+    // Also live: the watch runs during the changes.
     let now = recorder.get("admin", NODES).await?.version();
     let query = path(&format!("resourceVersion={now}&timeoutSeconds=3"));
     let doing = async {

@@ -1,5 +1,5 @@
-//! What `doctor` finds in a cluster: kubelets, kubeadm's ConfigMap, the API server's Pod, other
-//! approvers, metrics-server and an autoscaler.
+//! The environment that `doctor` examines: kubelets, kubeadm's ConfigMap, the API server's Pod,
+//! other approvers, metrics-server and an autoscaler.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -11,18 +11,18 @@ use control_plane::cluster::Cluster;
 use control_plane::kubelet_port::{KubeletPort, request};
 use control_plane::node_user::{NewRequest, NodeUser, issued, wait_until_later_than};
 
-/// The kubelet's own port, so that addresses tell the nodes apart.
+/// The port of all kubelets, so that nodes differ by their address.
 const PORT: u16 = 10250;
 
-/// A node that has joined.
+/// A node that has joined the cluster.
 pub struct Kubelet {
     user: NodeUser,
-    /// Where it listens.
+    /// The address of its port.
     pub port: SocketAddr,
 }
 
 impl Kubelet {
-    /// Its Node, as a kubelet writes it.
+    /// Creates its Node as a kubelet does.
     pub async fn join(cluster: &Cluster, name: &str, ip: Ipv4Addr) -> Result<Kubelet> {
         let user = NodeUser::new(cluster, name).await?;
         let created = user.register().await?;
@@ -35,8 +35,8 @@ impl Kubelet {
         })
     }
 
-    /// Asks for a certificate, and shows it once the signer has signed it. If `by_hand`, a person
-    /// approves whatever it is; else it is csr-warden's to do.
+    /// Requests a certificate, and presents it once it is signed. With `by_hand`, an administrator
+    /// approves it. Otherwise csr-warden must.
     pub async fn serve(
         &self,
         cluster: &Cluster,
@@ -55,14 +55,14 @@ impl Kubelet {
     }
 }
 
-/// What a kubelet shows without serverTLSBootstrap.
+/// Creates the certificate that a kubelet presents without serverTLSBootstrap.
 pub async fn self_signed(ip: Ipv4Addr) -> Result<KubeletPort> {
     let own = rcgen::generate_simple_self_signed([ip.to_string()])?;
     let key = own.signing_key.serialize_pem();
     KubeletPort::start((ip, PORT).into(), own.cert.pem().as_bytes(), &key, false).await
 }
 
-/// Makes things be there.
+/// The environment of a cluster.
 pub struct Environment<'a>(&'a Cluster);
 
 impl<'a> Environment<'a> {
@@ -70,7 +70,7 @@ impl<'a> Environment<'a> {
         Environment(cluster)
     }
 
-    /// As kubeadm writes it, with one line more.
+    /// Writes kubeadm's kubelet configuration with an additional line.
     pub async fn kubelet_config(&self, line: &str) -> Result<()> {
         let text = format!(
             "apiVersion: kubelet.config.k8s.io/v1beta1\nauthentication:\n  x509:\n    \
@@ -86,7 +86,7 @@ impl<'a> Environment<'a> {
         self.apply(&map).await
     }
 
-    /// The static Pod that kubeadm makes for an API server, with these flags.
+    /// Creates kubeadm's static Pod of an API server, with these flags.
     pub async fn api_server_pod(&self, flags: &[&str]) -> Result<()> {
         let mut command = vec!["kube-apiserver"];
         command.extend(flags);
@@ -110,7 +110,7 @@ impl<'a> Environment<'a> {
         .await
     }
 
-    /// An approver that looks at nothing, with its rights.
+    /// Creates an approver that approves every request, with its permissions.
     pub async fn blind_approver(&self) -> Result<()> {
         let image = "registry.example/kubelet-serving-cert-approver:1";
         self.apply(&deployment("approver", image, &[])).await?;
@@ -150,7 +150,7 @@ impl<'a> Environment<'a> {
         .await
     }
 
-    /// metrics-server as many install it, and an autoscaler that gets nothing from it.
+    /// Creates a metrics-server with `--kubelet-insecure-tls`, and an autoscaler without metrics.
     pub async fn insecure_metrics_server(&self) -> Result<()> {
         let image = "registry.example/metrics-server:v0.9.0";
         let args = ["--secure-port=10250", "--kubelet-insecure-tls", "--v=2"];
@@ -207,7 +207,7 @@ fn deployment(name: &str, image: &str, args: &[&str]) -> Value {
     })
 }
 
-/// Pastes commands into a shell of an administrator who has kubectl.
+/// Runs commands in a shell of an administrator with kubectl.
 pub async fn shell(cluster: &Cluster, script: &str) -> Result<()> {
     let kubectl = cluster.kubectl_path();
     let folder = kubectl.parent().context("kubectl's folder")?;

@@ -1,5 +1,5 @@
-//! What the Ansible role has to do with on a node: a configuration that is read when the kubelet is
-//! restarted, and a port that shows the certificate which the kubelet has then.
+//! A fake kubelet for the Ansible role. It reads its configuration at a restart, and presents its
+//! current certificate on a port.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -21,12 +21,12 @@ use control_plane::kubelet_port::request;
 use control_plane::netns;
 use control_plane::node_user::{NewRequest, NodeUser, issued, wait_until_later_than};
 
-/// A kubelet as far as its serving certificate goes.
+/// The serving-certificate part of a kubelet.
 pub struct Kubelet {
     pub name: &'static str,
     pub config: PathBuf,
     pub address: SocketAddr,
-    /// Where its restart is asked for: whoever connects gets a line when it has been done.
+    /// The address at which a restart is requested. The client gets a line when it is done.
     pub restarter: SocketAddr,
     state: Arc<State>,
     tasks: Vec<AbortHandle>,
@@ -39,7 +39,7 @@ struct State {
 }
 
 impl ResolvesServerCert for State {
-    /// None while the certificate is not there: the handshake fails, as it does with a kubelet.
+    /// `None` without a certificate: the handshake fails, as with a kubelet.
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         lock(&self.shown).clone()
     }
@@ -65,7 +65,7 @@ impl Drop for Kubelet {
 }
 
 impl Kubelet {
-    /// A Node with this address, its kubelet configured like this and running.
+    /// Starts a node with this address and kubelet configuration.
     pub async fn start(
         cluster: &Cluster,
         name: &'static str,
@@ -116,18 +116,18 @@ impl Kubelet {
         Ok(kubelet)
     }
 
-    /// How often it was restarted.
+    /// Returns the number of restarts.
     pub fn restarts(&self) -> u32 {
         *lock(&self.state.restarts)
     }
 
-    /// The configuration as it stands.
+    /// Returns the current configuration.
     pub fn read(&self) -> Result<String> {
         Ok(std::fs::read_to_string(&self.config)?)
     }
 }
 
-/// All that a restart needs.
+/// The state that a restart needs.
 struct Restarting {
     cluster: kube::Client,
     user: NodeUser,
@@ -137,8 +137,8 @@ struct Restarting {
 }
 
 impl Restarting {
-    /// Reads the configuration. Either asks the cluster for a certificate, and has none until it
-    /// comes; or signs one for itself.
+    /// Reads the configuration. Then it requests a certificate from the cluster, and has none until
+    /// it is issued, or it signs its own.
     fn now(&self) -> Result<()> {
         let text = std::fs::read_to_string(&self.config)?;
         let config: Value = serde_saphyr::from_str(&text).map_err(|e| anyhow!("{e}"))?;
@@ -171,7 +171,7 @@ impl Restarting {
     }
 }
 
-/// The kubelet's port, which tells strangers nothing but its certificate.
+/// Serves the kubelet's port, which only presents its certificate.
 async fn serve(address: SocketAddr, state: Arc<State>) -> Result<AbortHandle> {
     let config = rustls::ServerConfig::builder()
         .with_no_client_auth()

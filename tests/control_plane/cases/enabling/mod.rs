@@ -1,4 +1,4 @@
-//! `deploy/enable/ansible` on a real API server, with csr-warden on it: forward, again, and back.
+//! `deploy/enable/ansible` on a real API server with csr-warden: enabled, repeated, and disabled.
 
 mod kubelet;
 
@@ -23,7 +23,7 @@ const PLAYBOOK: &str = concat!(
     "/deploy/enable/ansible/playbook.yml"
 );
 
-/// As kubeadm writes it, with somebody's comment.
+/// The configuration that kubeadm writes, with an administrator's comment.
 const CONFIG: &str = "\
 apiVersion: kubelet.config.k8s.io/v1beta1
 authentication:
@@ -49,7 +49,7 @@ struct Playbook {
     inventory: PathBuf,
 }
 
-/// What one run did.
+/// The result of a run.
 #[derive(Debug)]
 struct Run {
     succeeded: bool,
@@ -57,7 +57,7 @@ struct Run {
 }
 
 impl Run {
-    /// How many tasks changed something on a node; none if it was not reached.
+    /// Returns the number of changed tasks on a node. `None` if it was not reached.
     fn changed(&self, node: &str) -> Option<u32> {
         let recap = self.output.split_once("PLAY RECAP")?.1;
         let line = recap.lines().find(|line| line.starts_with(node))?;
@@ -81,7 +81,7 @@ impl Playbook {
         let hosts: serde_json::Map<String, Value> = kubelets
             .iter()
             .map(|kubelet| {
-                // A program that speaks to no service manager says when it is done.
+                // Without a service manager, the program reports when it is done.
                 let restart = format!(
                     "exec 3<>/dev/tcp/127.0.0.1/{} && read -r done <&3 && {{ echo \"$done\"; [ \"$done\" = done ]; }}",
                     kubelet.restarter.port()
@@ -148,7 +148,7 @@ async fn in_the_cluster(cluster: &Cluster) -> Result<String> {
         .await
 }
 
-/// The Deployment as it stands once its Pod is ready: there are no Pods here.
+/// Marks the Deployment as rolled out, because there are no Pods here.
 async fn rolled_out(cluster: &Cluster) -> Result<()> {
     let status = json!({"status": {
         "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1,
@@ -178,7 +178,7 @@ async fn enabling_by_ansible(assets: Arc<Assets>) -> Result<()> {
     let playbook = Playbook::new(cluster, &assets, &[&one, &two])?;
     let restarts = || [one.restarts(), two.restarts()];
 
-    // Nothing that approves: nothing changes.
+    // Without an approver, nothing changes.
     let absent = json!(["deployment/nobody", "-n", "kube-system"]);
     let run = playbook
         .run(json!({"kubelet_serving_certificates_approver": absent}))
@@ -188,7 +188,7 @@ async fn enabling_by_ansible(assets: Arc<Assets>) -> Result<()> {
     ensure!(in_the_cluster(cluster).await? == misspelled);
     ensure!(one.read()? == misspelled);
 
-    // It does not answer: the first node gets no certificate, and the second stays as it is.
+    // The approver is down: the first node gets no certificate, and the second is not changed.
     let run = playbook
         .run(json!({"kubelet_serving_certificates_timeout": 2}))
         .await?;
@@ -205,7 +205,7 @@ async fn enabling_by_ansible(assets: Arc<Assets>) -> Result<()> {
     ensure!(two.read()? == CONFIG);
     ensure!(restarts() == [1, 0], "{:?}", restarts());
 
-    // It answers. What is done already is not done again.
+    // The approver is up. Completed steps are not repeated.
     let mut daemon = test_cluster.installation.start("csr-warden", &[])?;
     daemon.wait_ready(SOON).await?;
     playbook
@@ -221,7 +221,7 @@ async fn enabling_by_ansible(assets: Arc<Assets>) -> Result<()> {
         .expect([Some(0), Some(0)])?;
     ensure!(restarts() == [1, 1], "{:?}", restarts());
 
-    // And back.
+    // Disabled again.
     let back = json!({"kubelet_serving_certificates_state": "absent"});
     playbook
         .succeeds(back.clone())
@@ -235,7 +235,7 @@ async fn enabling_by_ansible(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// The component adds its flag to metrics-server and leaves the others.
+/// The component adds its flag to metrics-server and keeps the others.
 async fn metrics_server(assets: Arc<Assets>) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let component = concat!(
@@ -244,7 +244,7 @@ async fn metrics_server(assets: Arc<Assets>) -> Result<()> {
     );
     std::fs::create_dir(dir.path().join("verified"))?;
     std::fs::copy(component, dir.path().join("verified/kustomization.yaml"))?;
-    // What matters of components.yaml in a release of metrics-server.
+    // The relevant part of components.yaml in a release of metrics-server.
     let container = json!({"name": "metrics-server", "args": ["--secure-port=10250"]});
     let deployment = json!({
         "apiVersion": "apps/v1",

@@ -1,4 +1,4 @@
-//! One pass over what is pending.
+//! `approve`: one pass over the pending requests.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -71,7 +71,7 @@ pub async fn approve(assets: Arc<Assets>) -> Result<()> {
         .fails(&["there is no request `nowhere`"])?;
     untouched(&test_cluster, &all).await?;
 
-    // By name only that one, and by the whole pass only what is proven.
+    // By name only this request, and without a name only the proven ones.
     let ran = admin(&test_cluster, &["approve", "--yes", "early", "-o", "json"]).await?;
     let output = ran.exits(WAIT)?.json("approve")?;
     ensure!(written(&output, "early").is_none(), "{output}");
@@ -93,7 +93,7 @@ pub async fn approve(assets: Arc<Assets>) -> Result<()> {
     admin(&test_cluster, &["approve", "--yes", "proven"])
         .await?
         .fails(&["request `proven` is issued already"])?;
-    // What was decided meanwhile keeps nobody from the rest.
+    // A request that was decided meanwhile does not stop the others.
     ask_for(&one, "also", "10.0.0.1", &[], &[]).await?;
     admin(
         &test_cluster,
@@ -104,7 +104,7 @@ pub async fn approve(assets: Arc<Assets>) -> Result<()> {
     .says(&["leave proven", "RequestSettled", "Approved also"])?;
     issued(&test_cluster.admin, "also").await?;
 
-    // A denial is written if it is asked for.
+    // A denial is written only if requested.
     admin(&test_cluster, &["approve", "--yes", "--deny"])
         .await?
         .exits(DENY)?
@@ -120,7 +120,7 @@ pub async fn approve(assets: Arc<Assets>) -> Result<()> {
         .exits(APPROVE)?
         .says(&["worker-3 forged Denied", "SanClusterName"])?;
 
-    // Addresses that must have stood for a moment are looked at again after that.
+    // Addresses that must have been reported for some time are checked again after that.
     let patient = test_cluster.cluster.dir().join("patient.yaml");
     let policy = include_str!("../../../../policies/default.yaml");
     let policy = policy.replace("addressesStableFor: 0s", "addressesStableFor: 1s");
@@ -142,7 +142,7 @@ pub async fn approve(assets: Arc<Assets>) -> Result<()> {
     ensure!(ran.stderr.contains("have stood for 1s"), "{ran:#?}");
     ran.exits(APPROVE)?.says(&["Approved patient"])?;
 
-    // Two nodes with one key in one pass: the first gets it.
+    // Two nodes with the same key in one pass: the first gets the certificate.
     let (pem, key) = request("worker-1", &["worker-1"], &["10.0.0.1".parse()?])?;
     one.post(&NewRequest::new("a-first", pem)).await?;
     let pem = same_key(&key)?;
@@ -155,7 +155,7 @@ pub async fn approve(assets: Arc<Assets>) -> Result<()> {
     untouched(&test_cluster, &["b-second"]).await
 }
 
-/// A request of worker-2 with a key that another has.
+/// Creates a request of worker-2 with the key of another node.
 fn same_key(key: &str) -> Result<String> {
     use rcgen::{DnType, DnValue, SanType};
     let key = rcgen::KeyPair::from_pem(key)?;
@@ -175,7 +175,7 @@ fn same_key(key: &str) -> Result<String> {
     Ok(params.serialize_request(&key)?.pem()?)
 }
 
-/// On a terminal a person is asked, and what is typed counts.
+/// On a terminal there is a prompt, and the typed answer counts.
 pub async fn asks(assets: Arc<Assets>) -> Result<()> {
     let test_cluster = TestCluster::new(&assets).await?;
     let one = test_cluster.node("worker-1", &["10.0.0.1"]).await?;
@@ -199,7 +199,7 @@ pub async fn asks(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// Runs `approve` on a terminal of its own, in which this is typed.
+/// Runs `approve` on a terminal of its own, with this text as input.
 async fn answer_prompt(test_cluster: &TestCluster, text: &str) -> Result<Ran> {
     let kubeconfig = test_cluster.cluster.admin_kubeconfig().display();
     let command = format!("'{BINARY}' approve --kubeconfig '{kubeconfig}'");

@@ -1,4 +1,4 @@
-//! What was approved blindly, judged anew, and what kubelets show.
+//! `audit`: approved requests are judged again, and the certificates on kubelet ports are checked.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ pub async fn audit(assets: Arc<Assets>) -> Result<()> {
         "{audited}"
     );
 
-    // The requests are gone, what they led to is in use.
+    // The requests are deleted, and their certificates are in use.
     test_cluster
         .cluster
         .kubectl(&["delete", "csr", "--all"])
@@ -64,7 +64,7 @@ pub async fn audit(assets: Arc<Assets>) -> Result<()> {
     let port = |ip: Ipv4Addr| (ip, PORT).into();
     let _good = KubeletPort::start(port(one), &good.0, &good.1, true).await?;
     let _forged = KubeletPort::start(port(two), &forged.0, &forged.1, true).await?;
-    // Another's certificate, and one that nobody has signed.
+    // The certificate of another node, and one that is not signed by the cluster.
     let _moved = KubeletPort::start(port(three), &good.0, &good.1, true).await?;
     let own = rcgen::generate_simple_self_signed(["worker-4".to_owned()])?;
     let own_key = own.signing_key.serialize_pem();
@@ -104,7 +104,7 @@ pub async fn audit(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// Has a request approved by somebody who doesn't look, and gives the certificate and its key.
+/// Lets a blind approver approve a request. Returns the certificate and its key.
 async fn certificate(
     test_cluster: &TestCluster,
     user: &NodeUser,

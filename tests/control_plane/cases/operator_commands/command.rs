@@ -1,4 +1,4 @@
-//! A command as a person runs it, and what it leaves behind.
+//! A csr-warden command as a user runs it, and its result.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +17,7 @@ pub const DENY: i32 = 1;
 pub const ERROR: i32 = 2;
 pub const WAIT: i32 = 3;
 
-/// What a command left behind.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Ran {
     pub code: i32,
@@ -26,7 +26,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// The exit code, and text that is no wider than a terminal.
+    /// Checks the exit code, and that the text fits a terminal.
     pub fn exits(self, code: i32) -> Result<Self> {
         ensure!(self.code == code, "expected exit code {code}: {self:#?}");
         let widest = self.stdout.lines().map(|line| line.chars().count()).max();
@@ -35,9 +35,9 @@ impl Ran {
         Ok(self)
     }
 
-    /// Each of these is in the output.
+    /// Checks that the output contains each of these.
     pub fn says(self, texts: &[&str]) -> Result<Self> {
-        // As a person reads it, who does not care where lines break.
+        // Compared without line breaks.
         let words: Vec<&str> = self.stdout.split_whitespace().collect();
         let words = words.join(" ");
         for text in texts {
@@ -46,7 +46,7 @@ impl Ran {
         Ok(self)
     }
 
-    /// One line on standard error with each of these in it, and exit code 2.
+    /// Checks for one line on standard error with each of these, and exit code 2.
     pub fn fails(self, texts: &[&str]) -> Result<()> {
         ensure!(self.code == ERROR, "expected an error: {self:#?}");
         ensure!(self.stderr.lines().count() == 1, "{self:#?}");
@@ -57,7 +57,7 @@ impl Ran {
         Ok(())
     }
 
-    /// The output as JSON that its published schema takes.
+    /// Parses the output as JSON, which must match its published schema.
     pub fn json(&self, schema: &str) -> Result<Value> {
         let value: Value =
             serde_json::from_str(&self.stdout).with_context(|| format!("{schema}: {self:#?}"))?;
@@ -71,19 +71,19 @@ impl Ran {
     }
 }
 
-/// Runs csr-warden with this kubeconfig, which no environment changes.
+/// Runs csr-warden with this kubeconfig, independent of the environment.
 pub async fn run(kubeconfig: &Path, args: &[&str]) -> Result<Ran> {
     let mut command = Command::new(BINARY);
     command.args(args).arg("--kubeconfig").arg(kubeconfig);
     ran(command).await
 }
 
-/// The same as administrator.
+/// Runs csr-warden as administrator.
 pub async fn admin(test_cluster: &TestCluster, args: &[&str]) -> Result<Ran> {
     run(test_cluster.cluster.admin_kubeconfig(), args).await
 }
 
-/// Runs any command to its end.
+/// Runs a command to its end.
 pub async fn ran(mut command: Command) -> Result<Ran> {
     for variable in ["CSR_WARDEN_POLICY", "CSR_WARDEN_INVENTORY", "KUBECONFIG"] {
         command.env_remove(variable);
@@ -97,7 +97,7 @@ pub async fn ran(mut command: Command) -> Result<Ran> {
     })
 }
 
-/// Codes of an output's findings.
+/// Returns the codes of the findings in an output.
 pub fn codes(item: &Value) -> Vec<&str> {
     let findings = item["findings"].as_array().into_iter().flatten();
     findings
@@ -105,7 +105,7 @@ pub fn codes(item: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// Posts a request for the node's own name and address, and more.
+/// Posts a request for the node's own name and address, and additional names.
 pub async fn ask_for(
     user: &NodeUser,
     request: &str,

@@ -1,4 +1,4 @@
-//! Why a request gets its verdict, and the same verdict from files.
+//! `explain`: the reason of a verdict, and the same verdict from saved files.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -100,7 +100,7 @@ pub async fn explain(assets: Arc<Assets>) -> Result<()> {
             ensure!(!flags.is_empty() || explained.0 == code, "{explained:?}");
         }
     }
-    // Nothing of what is there is lost.
+    // Existing files are kept.
     let dir = test_cluster.cluster.dir().join("saved-proven");
     let dir = dir.to_str().context("path")?;
     admin(&test_cluster, &["explain", "proven", "--save", dir])
@@ -108,7 +108,8 @@ pub async fn explain(assets: Arc<Assets>) -> Result<()> {
         .fails(&["expected a folder that is empty or not there yet"])
 }
 
-/// Policies that ask others, who answer, are silent or do not exist: the answers are saved too.
+/// Policies with external sources that respond, are silent or are missing. Their answers are saved
+/// too.
 pub async fn sources(assets: Arc<Assets>) -> Result<()> {
     let test_cluster = TestCluster::new(&assets).await?;
     let dir = test_cluster.cluster.dir();
@@ -139,7 +140,7 @@ pub async fn sources(assets: Arc<Assets>) -> Result<()> {
     };
     let by_nobody = (Ipv4Addr::LOCALHOST, nobody).into();
     let by_dns = file("dns.yaml", dns(by_nobody))?;
-    // From the name to the address and back: the second question comes of the first answer.
+    // From the name to the address and back: the second query depends on the first answer.
     let server = DnsServer::start(dir)?;
     let by_real_dns = file("real-dns.yaml", dns(server.address))?;
     beyond(&test_cluster, &by_real_dns, "SourceUnready").await?;
@@ -212,7 +213,7 @@ pub async fn sources(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// Waits until what DNS says no longer leads to this.
+/// Waits until DNS no longer leads to this code.
 async fn beyond(test_cluster: &TestCluster, policy: &str, code: &str) -> Result<()> {
     let begun = std::time::Instant::now();
     loop {
@@ -224,8 +225,8 @@ async fn beyond(test_cluster: &TestCluster, policy: &str, code: &str) -> Result<
     }
 }
 
-/// Explains and saves; the command in the saved README gives the same. Returns the exit code and the
-/// explanation.
+/// Explains and saves. The command in the saved README must give the same verdict. Returns the exit
+/// code and the explanation.
 async fn repeats(
     test_cluster: &TestCluster,
     request: &str,
@@ -263,7 +264,7 @@ async fn repeats(
         findings
     };
     ensure!(findings(&again) == findings(&value), "{again}\n{value}");
-    // What was not there is told as that: an inventory that the policy asks and nobody has.
+    // A missing file is reported: an inventory that the policy needs and that was not given.
     let absent = again["notGiven"] == json!(["inventory"]) && !flags.contains(&"--inventory");
     ensure!(absent || again["notGiven"] == json!([]), "{again}");
     let observed = std::fs::read_to_string(dir.join("observations.yaml"))?;
@@ -278,7 +279,7 @@ async fn repeats(
     Ok((explained.code, value))
 }
 
-/// Runs the command that the README in this folder names.
+/// Runs the command in the README of this directory.
 async fn check(dir: &Path) -> Result<super::command::Ran> {
     let readme = std::fs::read_to_string(dir.join("README.md"))?;
     let line = readme

@@ -1,4 +1,4 @@
-//! A permission that is missing is told in one sentence, and no verdict is made without it.
+//! A missing permission is reported in one sentence, and no verdict is made without it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::cases::test_cluster::TestCluster;
 use control_plane::assets::Assets;
 use control_plane::node_user::has_no_conditions;
 
-/// Who may see requests and nothing else.
+/// A user who may only read requests.
 const READER: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -47,7 +47,7 @@ pub async fn rights(assets: Arc<Assets>) -> Result<()> {
         run(&stranger, args).await?.fails(&missing)?;
     }
 
-    // What is not known makes verdicts wait, but not what needs no evidence.
+    // Unknown evidence makes verdicts wait, except those that need no evidence.
     test_cluster.cluster.apply(READER).await?;
     let reader = test_cluster.cluster.kubeconfig_for("reader", &[])?;
     let ran = run(&reader, &["explain", "proven", "-o", "json"]).await?;
@@ -80,7 +80,7 @@ pub async fn rights(assets: Arc<Assets>) -> Result<()> {
         status.code == 0 && status.stderr.contains(told),
         "{status:#?}"
     );
-    // Nor is a Node called missing that nobody could see.
+    // A Node that cannot be read is not reported as missing.
     ensure!(
         status.stdout.contains("worker-1") && !status.stdout.contains("no Node"),
         "{status:#?}"
@@ -89,7 +89,7 @@ pub async fn rights(assets: Arc<Assets>) -> Result<()> {
     let status = status.json("status")?;
     ensure!(status["items"][0]["nodeExists"].is_null(), "{status}");
 
-    // Everything may be read, nothing written.
+    // Permission to read everything and write nothing.
     let rights = [
         "create",
         "clusterrolebinding",
@@ -122,7 +122,7 @@ pub async fn rights(assets: Arc<Assets>) -> Result<()> {
     test_cluster.cluster.kubectl(&patch).await?;
     forbidden(&test_cluster, daemon).await?;
 
-    // Nobody there.
+    // No server is listening.
     let gone = std::fs::read_to_string(test_cluster.cluster.admin_kubeconfig())?;
     let gone = gone.replace(test_cluster.cluster.server(), "https://127.0.0.1:1");
     let file = test_cluster.cluster.dir().join("gone.conf");
@@ -136,12 +136,12 @@ pub async fn rights(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// Without the right to write there is an error, and nothing is written.
+/// Without the permission to write there is an error, and nothing is written.
 async fn forbidden(test_cluster: &TestCluster, kubeconfig: &Path) -> Result<()> {
     let begun = std::time::Instant::now();
     loop {
         let ran = run(kubeconfig, &["approve", "--yes", "proven"]).await?;
-        // Until the API server's own view of the role has come after.
+        // Until the API server's cache of roles is up to date.
         if ran.code == 2 {
             ran.fails(&["cannot write a condition: proven: a permission is missing"])?;
             break;

@@ -1,4 +1,4 @@
-//! Nodes and requests, what needs attention first.
+//! `status`: nodes and requests, sorted by the need for attention.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use control_plane::assets::Assets;
 use control_plane::node_user::issued;
 use control_plane::process::{Launch, Process};
 
-/// Node, request and state of each line.
+/// Returns node, request and state of each line.
 fn lines(status: &Value) -> Vec<(&str, &str, &str)> {
     let items = status["items"].as_array().into_iter().flatten();
     items
@@ -59,7 +59,7 @@ pub async fn status(assets: Arc<Assets>) -> Result<()> {
     yaml["time"] = before["time"].clone();
     ensure!(yaml == before, "{yaml}");
 
-    // While somebody watches without a terminal, only news are written.
+    // With `--watch` and without a terminal, only changes are written.
     let kubeconfig = test_cluster
         .cluster
         .admin_kubeconfig()
@@ -97,7 +97,7 @@ pub async fn status(assets: Arc<Assets>) -> Result<()> {
     ensure!(headers <= 3, "{:#?}", watching.stdout.lines());
     drop(watching);
 
-    // On a terminal it is drawn anew.
+    // On a terminal the table is redrawn.
     let command = format!("'{BINARY}' {}", args.join(" "));
     let script = Launch::new(
         "terminal",

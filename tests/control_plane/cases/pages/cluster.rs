@@ -1,5 +1,5 @@
-//! A cluster on which the pages hold: a node at the address that they name, requests by the names that
-//! they use, csr-warden with a Pod that has its log.
+//! The cluster that the pages describe: a node with their address, requests with their names, and
+//! csr-warden with a Pod that has its log.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -27,24 +27,24 @@ use control_plane::node_user::{NewRequest, NodeUser, settled, wait_until_later_t
 use control_plane::{POLL_INTERVAL, decision_log};
 use testkit::forge::Recipe;
 
-/// Where the kubelet is that the pages dial.
+/// The node whose kubelet the pages contact.
 const NODE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
 const KUBELET: u16 = 10250;
-/// The node that the Pods are on, and where the daemon listens.
+/// The node of the Pods, and the address of the daemon.
 const CONTROL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
 const METRICS: u16 = 8080;
-/// An address of the network of Services.
+/// An address in the network of Services.
 const SERVICE: &str = "10.96.0.77";
 const README: &str = include_str!("../../../../README.md");
 const POLICY: &str = include_str!("../../../../policies/strict.yaml");
 const INVENTORY: &str = include_str!("../../../../examples/inventory.yaml");
-/// What a person does in the editor, as docs/enable.md says it.
+/// The edit that docs/enable.md describes.
 const EDITOR: &str = r#"#!/bin/sh
 sed -i 's/^\( *\)kubelet: |$/&\n\1  serverTLSBootstrap: true/' "$1"
 "#;
 
 pub struct PagesCluster {
-    // Dropped in this order: whoever asks the cluster goes before it.
+    // In the order of dropping: clients of the cluster before the cluster.
     rollouts: AbortHandle,
     _kubelets: Vec<KubeletPort>,
     daemon: Option<Daemon>,
@@ -90,7 +90,7 @@ impl PagesCluster {
         self.home.path()
     }
 
-    /// The files that pages name, and the programs.
+    /// Writes the files that pages name, and the programs.
     fn write_files(&self) -> Result<()> {
         let home = self.home();
         let put = |name: &str, text: &str| std::fs::write(home.join(name), text);
@@ -115,7 +115,7 @@ impl PagesCluster {
         Ok(())
     }
 
-    /// The surroundings of a shell.
+    /// Sets the environment of a shell.
     pub fn set_environment(&self, command: &mut Command) {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut paths = vec![self.home().join("bin")];
@@ -130,13 +130,13 @@ impl PagesCluster {
             .env("KUBE_EDITOR", self.home().join("editor"));
     }
 
-    /// Before the first block of a page.
+    /// Prepares the cluster for the first block of a page.
     pub async fn begin(&mut self, page: &str, text: &str) -> Result<()> {
         // The page's own kustomization, or that of the README.
         let kustomization = example(text).or_else(|| example(README));
         let kustomization = kustomization.context("no kustomization in the README")?;
         std::fs::write(self.home().join("kustomization.yaml"), kustomization)?;
-        // docs/install.md begins and ends without csr-warden.
+        // docs/install.md starts and ends without csr-warden.
         if page != "install" && self.daemon.is_none() {
             self.create_nodes().await?;
         }
@@ -195,7 +195,7 @@ impl PagesCluster {
         Ok(())
     }
 
-    /// What a block before may have removed or settled is there anew.
+    /// Re-creates everything that a previous block may have removed or decided.
     pub async fn refresh(&self) -> Result<()> {
         let Some(daemon) = &self.daemon else {
             return Ok(());
@@ -227,7 +227,7 @@ impl PagesCluster {
         Ok(self.cluster.kubectl(&get).await?.is_empty())
     }
 
-    /// A node whose kubelet is where the pages look for one.
+    /// Creates the node with the kubelet that the pages contact.
     async fn node(&self, name: &str, ip: &str) -> Result<NodeUser> {
         let user = NodeUser::new(&self.cluster, name).await?;
         if self.is_missing("node", name).await? {
@@ -240,7 +240,7 @@ impl PagesCluster {
     }
 }
 
-/// The first kustomization among the blocks of a page.
+/// Returns the first kustomization among the blocks of a page.
 fn example(text: &str) -> Option<&str> {
     let blocks = text.split("```yaml\n").skip(1);
     let mut blocks = blocks.filter_map(|rest| rest.split("```").next());
@@ -255,7 +255,7 @@ fn config_map(name: &str, key: &str, text: &str) -> serde_json::Value {
     })
 }
 
-/// Both nodes' kubelets. A container's log is that of the process of this name.
+/// Starts the kubelets of both nodes. A container's log is that of the process with its name.
 async fn kubelets(cluster: &Cluster) -> Result<Vec<KubeletPort>> {
     let logs = cluster.dir().to_owned();
     let answer = move |path: &str| {
@@ -291,7 +291,7 @@ async fn kubelets(cluster: &Cluster) -> Result<Vec<KubeletPort>> {
     Ok(kubelets)
 }
 
-/// The part of the Deployment's controller: every Deployment is rolled out as soon as it is there.
+/// Acts as the Deployment controller: every Deployment is rolled out as soon as it exists.
 async fn roll_out(api: Api<Deployment>) {
     let params = PatchParams::default();
     loop {
@@ -314,7 +314,7 @@ async fn roll_out(api: Api<Deployment>) {
                 namespace.as_deref().unwrap_or_default(),
             );
             let name = name.as_deref().unwrap_or_default();
-            // Gone or changed meanwhile: the next look sees.
+            // It may be deleted or changed meanwhile. The next iteration sees it.
             let _ = api.patch_status(name, &params, &patch).await;
         }
         tokio::time::sleep(POLL_INTERVAL.max(Duration::from_millis(100))).await;

@@ -1,8 +1,8 @@
-//! What of a block is run, and how.
+//! The `sh` blocks of a page, and the commands that are handled specially.
 
 use std::collections::BTreeSet;
 
-/// Commands that do not simply run and succeed here, by how they begin.
+/// Commands that cannot simply run and succeed here, by their prefix.
 pub const EXCEPTIONS: &[(&str, Exception)] = &[
     (
         "sudo ",
@@ -80,15 +80,15 @@ pub const EXCEPTIONS: &[(&str, Exception)] = &[
     ),
 ];
 
-/// What of a command is different here.
+/// The exception for a command.
 pub enum Exception {
-    /// It cannot run here, and why.
+    /// It cannot run here, for this reason.
     Elsewhere(&'static str),
-    /// It may end with these codes too, and why.
+    /// It may exit with these codes too, for this reason.
     Exits(&'static [i32], &'static str),
 }
 
-/// What people put their own values for.
+/// Placeholders in the pages, with their values.
 const PLACEHOLDERS: [(&str, &str); 4] = [
     ("NODE", "node-1"),
     ("NAME", "csr-x7k2p"),
@@ -96,15 +96,15 @@ const PLACEHOLDERS: [(&str, &str); 4] = [
     ("/etc/kubernetes/pki/ca.crt", "ca.crt"),
 ];
 
-/// The commands between two fences.
+/// A code block.
 pub struct Block {
-    /// Where it begins.
+    /// The number of its first line.
     pub line: usize,
-    /// Each with the lines that it goes on over.
+    /// Its commands, each with its continuation lines.
     pub commands: Vec<String>,
 }
 
-/// The blocks of a page that are for a shell.
+/// Returns the `sh` blocks of a page.
 pub fn blocks(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut inside: Option<Option<Block>> = None;
@@ -134,7 +134,7 @@ pub fn blocks(page: &str) -> Vec<Block> {
 }
 
 impl Block {
-    /// What is run of it. Notes the exceptions that were met.
+    /// Returns the script to run. Records the exceptions that were used.
     pub fn script(&self, used: &mut BTreeSet<usize>) -> String {
         let mut script = String::new();
         for command in &self.commands {
@@ -157,7 +157,7 @@ impl Block {
     }
 }
 
-/// The command with values in the pages_cluster of what stands for them.
+/// Returns the command with values instead of placeholders.
 fn filled(command: &str) -> String {
     let mut filled = command.to_owned();
     for (stands, value) in PLACEHOLDERS {
@@ -166,7 +166,7 @@ fn filled(command: &str) -> String {
     filled
 }
 
-/// `NAME` alone, not in `NAMES` or in the heading `NAME:`.
+/// Matches `NAME` alone, not in `NAMES` or in the heading `NAME:`.
 fn by_words(text: &str, word: &str, value: &str) -> String {
     let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut parts = text.split(word).peekable();

@@ -1,4 +1,4 @@
-//! The same for what the components of `deploy/` grant: each with what uses it.
+//! The permissions of the components in `deploy/`, each tested with its feature.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -22,9 +22,9 @@ const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const SCRAPER: &str = "system:serviceaccount:default:scraper";
 const MISSING: &str = "a permission is missing";
 
-/// What uses the rights of a component.
+/// The feature that uses the permissions of a component.
 enum Use {
-    /// The policy that ships for this kind of Machine.
+    /// Machines, with the shipped policy for this kind.
     Machines(&'static MachineOf),
     /// `--metrics-auth`.
     Metrics,
@@ -42,7 +42,7 @@ impl Use {
     }
 }
 
-/// The ClusterRoles of every component that has rights. No other kind of role is among them.
+/// Returns the ClusterRoles of every component with permissions. There is no other kind of role.
 fn granted() -> Result<BTreeMap<String, Vec<String>>> {
     let mut granted = BTreeMap::new();
     for component in std::fs::read_dir(Path::new(ROOT).join("deploy/components"))? {
@@ -69,7 +69,7 @@ fn granted() -> Result<BTreeMap<String, Vec<String>>> {
     Ok(granted)
 }
 
-/// A policy that reads Machines of all kinds.
+/// Returns a policy that reads Machines of all kinds.
 fn all_kinds() -> Result<Value> {
     let mut kinds = Vec::new();
     for kind in &KINDS {
@@ -91,7 +91,7 @@ fn all_kinds() -> Result<Value> {
 
 struct PermissionTest {
     test_cluster: TestCluster,
-    /// How the daemon is told to ask who may read the metrics.
+    /// The flags that enable authorization of metrics.
     flags: Vec<String>,
 }
 
@@ -138,12 +138,12 @@ impl PermissionTest {
         Https::new(daemon.address(), &authority.cert)
     }
 
-    /// A token that no daemon has been shown yet.
+    /// Returns a token that no daemon has seen yet.
     async fn token(&self) -> Result<String> {
         self.test_cluster.cluster.token("default", "scraper").await
     }
 
-    /// Everything at once: nothing is forbidden.
+    /// Checks that with all permissions, nothing is forbidden.
     async fn is_enough(&self) -> Result<()> {
         let policy = self.test_cluster.cluster.dir().join("all-kinds.yaml");
         std::fs::write(&policy, all_kinds()?.to_string())?;
@@ -164,7 +164,8 @@ impl PermissionTest {
         Ok(())
     }
 
-    /// Without this rule the daemon names the permission; once it may, the same process goes on.
+    /// Checks that without this rule the daemon names the permission. Once it is granted, the same
+    /// process recovers.
     async fn is_missed(&self, used: &Use, role: &Role<'_>, without: usize) -> Result<()> {
         let rules = role.rules().await?;
         let rule = rules.get(without).context("rule")?;
@@ -233,7 +234,7 @@ impl PermissionTest {
     }
 }
 
-/// How the API server calls the first resource of a rule.
+/// Returns the API server's name of the first resource of a rule.
 fn resource(rule: &PolicyRule) -> Result<String> {
     let first = |list: &Option<Vec<String>>| list.as_ref().and_then(|l| l.first().cloned());
     let resource = first(&rule.resources).context("resources")?;

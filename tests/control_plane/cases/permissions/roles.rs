@@ -1,4 +1,4 @@
-//! A role of the manifests on a cluster, with all of its rules or fewer.
+//! A role of the manifests on a cluster, with all or fewer rules.
 
 use std::time::Instant;
 
@@ -51,8 +51,8 @@ impl<'a> Role<'a> {
         Ok(())
     }
 
-    /// Waits until the API server's own view of the roles has come after: what the rule allows is
-    /// allowed to this user or not.
+    /// Waits until the API server's cache of roles is up to date: the action of the rule is allowed
+    /// to this user, or not.
     pub async fn wait_allowed(&self, user: &str, rule: &PolicyRule, allowed: bool) -> Result<()> {
         let first = |list: &Option<Vec<String>>| list.as_ref().and_then(|l| l.first().cloned());
         let mut spec = json!({

@@ -1,4 +1,4 @@
-//! The cluster of the story, and what happens in it by itself.
+//! The cluster of docs/story.md, with the parts of Kubernetes that run on their own.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::symlink;
@@ -25,21 +25,21 @@ use control_plane::process::Process;
 use control_plane::prometheus::Prometheus;
 use control_plane::{POLL_INTERVAL, netns, pod};
 
-/// For how long certificates are issued, so that they rotate while one looks: a kubelet asks anew when
-/// 70 to 90 % of the time are over, and the signer dates 5 minutes back.
+/// The lifetime of certificates, short enough to see a rotation. A kubelet renews at 70 to 90 % of
+/// the lifetime, and the signer backdates by 5 minutes.
 pub const CERTIFICATE: &str = "80s";
 
-/// The API server is on this one.
+/// The node of the API server.
 const CONTROL: (&str, Ipv4Addr) = ("control-1", netns::ADDRESS);
 const WORKER: (&str, Ipv4Addr) = ("node-1", Ipv4Addr::new(192, 0, 2, 11));
 const MANIFESTS: &str = include_str!("cluster.yaml");
 const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-/// What matters here of the manifest that kubeadm writes.
+/// The relevant part of kubeadm's manifest.
 const API_SERVER: &str = include_str!("kube-apiserver.yaml");
 const VERIFY: &str = "--kubelet-certificate-authority=";
 
 pub struct StoryCluster {
-    // Dropped in this order: whoever asks the cluster goes before it.
+    // In the order of dropping: clients of the cluster before the cluster.
     scheduler: AbortHandle,
     daemon: Option<Daemon>,
     extensions: [Process; 2],
@@ -137,7 +137,7 @@ impl StoryCluster {
         })
     }
 
-    /// Runs a script as a person would, and gives whether it succeeded and all that it said.
+    /// Runs a script as a user does. Returns true for success, and all output.
     pub async fn shell(&self, script: &str) -> Result<(bool, String)> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut paths = vec![self.home.path().join("bin")];
@@ -161,8 +161,8 @@ impl StoryCluster {
         Ok((output.status.success(), said))
     }
 
-    /// What a cluster does by itself after a step: a Pod runs its program, and a control-plane node
-    /// starts its API server anew.
+    /// Does what a cluster does after a step: a Pod runs its program, and a control-plane node
+    /// restarts its API server.
     pub async fn follow(&mut self, script: &str) -> Result<()> {
         if script.contains("helm install csr-warden") {
             let (_, text) = self
@@ -192,7 +192,7 @@ impl StoryCluster {
         Ok(())
     }
 
-    /// All that belongs to the story has come to pass, and csr-warden ends as it should.
+    /// Checks that all events of the story have happened, and that csr-warden exits cleanly.
     pub async fn end(mut self) -> Result<()> {
         ensure!(self.verifies, "the API server verifies nobody in the end");
         let daemon = self.daemon.as_mut().context("nobody has installed it")?;
@@ -200,7 +200,7 @@ impl StoryCluster {
         Ok(())
     }
 
-    /// What everybody said last.
+    /// Returns the log tails of all processes.
     pub fn logs(&self) -> String {
         let [one, two] = &self.machines;
         let mut logs = vec![one.kubelet.log_tail(), two.kubelet.log_tail()];
@@ -210,8 +210,8 @@ impl StoryCluster {
     }
 }
 
-/// A Prometheus that reads kubelets beside csr-warden, and verifies them by the cluster's CA. Debian's
-/// has no discovery of Nodes.
+/// Starts a Prometheus that scrapes kubelets and csr-warden, and verifies kubelets with the
+/// cluster's CA. Debian's package has no discovery of Nodes.
 async fn prometheus(cluster: &Cluster) -> Result<Prometheus> {
     let target = |(name, address): (&str, Ipv4Addr)| json!({"targets": [format!("{address}:10250")], "labels": {"instance": name}});
     let kubelets = json!({
@@ -225,7 +225,7 @@ async fn prometheus(cluster: &Cluster) -> Result<Prometheus> {
     Prometheus::start(cluster.dir(), METRICS, &json!({}), vec![kubelets])
 }
 
-/// Waits until a machine's Node is ready.
+/// Waits until the Node is ready.
 async fn joined(admin: &Client, machine: &mut HollowNode) -> Result<()> {
     let nodes = Api::<Node>::all(admin.clone());
     let begun = Instant::now();
@@ -246,8 +246,8 @@ async fn joined(admin: &Client, machine: &mut HollowNode) -> Result<()> {
     }
 }
 
-/// The part of kube-scheduler: the cluster's own Pods go to the node of the control plane, others to
-/// the other one.
+/// Acts as kube-scheduler: Pods of the cluster go to the control-plane node, and others to the
+/// worker.
 async fn schedule(admin: Client) {
     let all = Api::<Pod>::all(admin.clone());
     let waiting = ListParams::default().fields("spec.nodeName=");
@@ -267,7 +267,7 @@ async fn schedule(admin: Client) {
             });
             let pods = Api::<Pod>::namespaced(admin.clone(), &namespace);
             let params = PostParams::default();
-            // Gone or bound meanwhile: the next look sees.
+            // It may be deleted or bound meanwhile. The next iteration sees it.
             let _: kube::Result<serde_json::Value> = pods
                 .create_subresource("binding", &name, &params, &binding)
                 .await;

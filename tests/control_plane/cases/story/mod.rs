@@ -1,8 +1,8 @@
-//! `docs/story.md` from its first line to its last: its commands are run as they stand there, and each
-//! message that it quotes must be seen.
+//! `docs/story.md`, run end to end. Its commands are run word for word, and each quoted message
+//! must appear.
 //!
-//! All programs are the real ones: the control plane, two whole kubelets with made-up containers,
-//! metrics-server, Prometheus, Helm, and csr-warden as its chart installs it.
+//! All programs are real: the control plane, two hollow nodes, metrics-server, Prometheus, Helm,
+//! and csr-warden as installed by its chart.
 
 mod cluster;
 mod page;
@@ -17,10 +17,10 @@ use page::{PAGE, Step, steps};
 use crate::{Case, Needs};
 use control_plane::assets::Assets;
 
-/// How long a message may take. metrics-server wants two looks at a kubelet, 10 s apart; a certificate
-/// of [`cluster::CERTIFICATE`] is renewed within a minute.
+/// The deadline for a message. metrics-server needs two samples of a kubelet, 10 s apart. A
+/// certificate of [`cluster::CERTIFICATE`] is renewed within a minute.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How often a command is tried anew until it says what the page says.
+/// The interval at which a command is repeated until its output matches the page.
 const AGAIN: Duration = Duration::from_millis(500);
 
 pub fn cases() -> Vec<Case> {
@@ -52,7 +52,7 @@ fn seconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64()
 }
 
-/// Runs a step: once if the page quotes nothing of it, else until it says that.
+/// Runs a step: once if the page quotes no output, otherwise until the output matches.
 async fn until_said(story_cluster: &StoryCluster, step: &Step) -> Result<String> {
     let begun = Instant::now();
     loop {

@@ -1,20 +1,21 @@
-//! The page as steps: a block of `sh` is run, and the block of `text` right after it is what it says.
+//! The page as steps. A block of `sh` is run, and a block of `text` right after it is its expected
+//! output.
 
 use anyhow::{Result, bail};
 
 pub const PAGE: &str = include_str!("../../../../docs/story.md");
 
-/// What stands for what differs from time to time.
+/// The placeholder for volatile text.
 const ANYTHING: &str = "…";
 
 pub struct Step {
-    /// Where it begins.
+    /// The number of its first line.
     pub line: usize,
     pub script: String,
     pub quoted: Option<Quoted>,
 }
 
-/// Lines that must be among those that are said, in whatever order.
+/// Lines that must be in the output, in any order.
 pub struct Quoted(Vec<String>);
 
 pub fn steps(page: &str) -> Result<Vec<Step>> {
@@ -46,7 +47,7 @@ pub fn steps(page: &str) -> Result<Vec<Step>> {
 }
 
 impl Quoted {
-    /// The lines that are not there. Each stands for one line of its own.
+    /// Returns the missing lines. Each must match a line of its own.
     pub fn missing_in(&self, said: &str) -> Vec<&str> {
         let mut said: Vec<String> = said.lines().map(words).collect();
         let mut missing = Vec::new();
@@ -60,12 +61,12 @@ impl Quoted {
     }
 }
 
-/// The line with one space wherever a table has many.
+/// Returns the line with single spaces.
 fn words(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Whether a line is the quoted one, of which some may be left out.
+/// Returns true if a line matches the quoted one, parts of which may be omitted.
 fn is_like(line: &str, quoted: &str) -> bool {
     let mut parts = quoted.split(ANYTHING);
     let Some(mut rest) = line.strip_prefix(parts.next().unwrap_or_default()) else {

@@ -1,4 +1,4 @@
-//! One cluster and one csr-warden, which runs once for each policy and protected_objects.
+//! A cluster whose csr-warden is started once for each policy and set of protected objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -29,9 +29,9 @@ use control_plane::node_user::NewRequest;
 use testkit::policies::BasePolicy;
 
 const SOON: Duration = Duration::from_secs(30);
-/// Less than csr-warden keeps open of one requestor.
+/// Fewer requests than csr-warden keeps open for one requestor.
 const AT_A_TIME: usize = 24;
-/// Posts that are on their way at the same moment.
+/// The maximum number of concurrent posts.
 const AT_ONCE: usize = 8;
 
 /// A cluster with its daemon.
@@ -44,13 +44,13 @@ pub struct VectorCluster {
     nodes: Nodes,
     barrier: WatchBarrier,
     issued: Issued,
-    /// For the default policy and for the strict one.
+    /// The counts for the default policy and for the strict one.
     pub counts: [OutcomeCounts; 2],
     pub differences: Vec<String>,
 }
 
 impl VectorCluster {
-    /// Starts the cluster; csr-warden does not run yet.
+    /// Starts the cluster without csr-warden.
     pub async fn start(assets: &Assets, options: Options) -> Result<Self> {
         let cluster = Cluster::start(assets, options).await?;
         cluster.apply(ANYONE_MAY_ASK).await?;
@@ -76,7 +76,7 @@ impl VectorCluster {
         })
     }
 
-    /// Does all that is planned.
+    /// Runs the whole plan.
     pub async fn run(&mut self, plan: &Plan<'_>) -> Result<()> {
         for run in &plan.runs {
             self.execute(run).await?;
@@ -168,12 +168,8 @@ impl VectorCluster {
         Ok(())
     }
 
-    /// Posts all. Gives those that the API server has taken.
-    async fn post<'a>(
-        &mut self,
-        base: BasePolicy,
-        posts: &'a [Post<'a>],
-    ) -> Result<Vec<&'a Post<'a>>> {
+    /// Posts all requests. Returns those that the API server has accepted.
+    async fn post<'a>(&mut self, base: BasePolicy, posts: &'a [Post<'a>]) -> Result<Vec<&'a Post<'a>>> {
         let mut asks = Vec::new();
         for post in posts {
             let object = &post.vector.object;
@@ -269,7 +265,7 @@ impl VectorCluster {
         Ok(())
     }
 
-    /// Waits for the decision on each of these. On requests for another signer there is none.
+    /// Waits for the decision on each of these. There is none for another signer.
     async fn decisions(
         &self,
         read: usize,
@@ -293,7 +289,7 @@ impl VectorCluster {
         Ok(said)
     }
 
-    /// Waits until what was decided is written, and signed.
+    /// Waits until the decisions are written and the certificates are signed.
     async fn settled(
         &self,
         posts: &[&Post<'_>],
@@ -314,7 +310,7 @@ impl VectorCluster {
                 let request = stored.get(name);
                 request.is_some_and(|request| outcome::is_done(&decision.verdict, request))
             };
-            // What is not done in time is a difference, and is shown as one.
+            // An outcome that is not complete in time is reported as a difference.
             if said.iter().all(is_done) || begun.elapsed() > SOON {
                 return Ok(stored);
             }
@@ -333,7 +329,8 @@ impl VectorCluster {
         ));
     }
 
-    /// One that waits may be judged anew by the next Nodes, before csr-warden sees that it is gone.
+    /// A waiting request may be judged again with the next Nodes, before csr-warden sees its
+    /// deletion.
     fn nothing_was_said_after_a_verdict(&self) -> Result<()> {
         let mut over = BTreeSet::new();
         for decision in decision_log::all(self.daemon.stdout()) {

@@ -1,4 +1,5 @@
-//! What the vectors' cluster protects: that of kubeadm with a virtual IP before its API server.
+//! The protected objects of the vectors' cluster: those of kubeadm with a virtual IP in front of
+//! its API server.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,11 +10,11 @@ use control_plane::cluster::{Cluster, Options};
 use control_plane::fake_api_server::FakeApiServer;
 use testkit::cluster::{ProtectedKind, ProtectedSpec};
 
-/// Where the API server listens.
+/// The address of the API server.
 pub const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 const LOAD_BALANCER: &str = "https://api.cluster.example:6443";
 
-/// A cluster that protects what `judge::cluster::kubeadm` says, and nothing else.
+/// Returns options for a cluster that protects exactly what `judge::cluster::kubeadm` lists.
 pub fn options(node_restriction: bool) -> Options {
     Options {
         node_restriction,
@@ -40,16 +41,16 @@ pub async fn publish_cluster_info(cluster: &Cluster) -> Result<()> {
     cluster.apply(&published.to_string()).await
 }
 
-/// What is protected besides, for a while. csr-warden must not run when it comes: it would learn of
-/// it at any time.
+/// Additional protected objects. They must be created while csr-warden is stopped: otherwise it
+/// would learn about them at an unknown time.
 pub struct ProtectedObjects {
     objects: Vec<Value>,
-    /// Another API server, with the certificate that is wanted.
+    /// Another API server with the requested certificate.
     facade: Option<FakeApiServer>,
 }
 
 impl ProtectedObjects {
-    /// Adds these.
+    /// Creates these objects.
     pub async fn add(cluster: &Cluster, parts: &[ProtectedSpec]) -> Result<Self> {
         let mut added = Self {
             objects: Vec::new(),
@@ -100,7 +101,7 @@ impl ProtectedObjects {
                 let ips: Vec<IpAddr> = parsed(&part.sans);
                 let is_name = |san: &&String| san.parse::<IpAddr>().is_err();
                 let mut dns: Vec<String> = part.sans.iter().filter(is_name).cloned().collect();
-                // By which csr-warden knows an API server.
+                // The name by which csr-warden recognizes an API server.
                 dns.push("kubernetes.default.svc".into());
                 let facade = FakeApiServer::start(cluster.authority(), ENDPOINT.into(), &dns, &ips);
                 let facade = facade.await?;
@@ -113,7 +114,7 @@ impl ProtectedObjects {
         Ok(())
     }
 
-    /// Takes them away again.
+    /// Removes the objects.
     pub async fn remove(self, cluster: &Cluster) -> Result<()> {
         for object in &self.objects {
             let args = ["delete", "--wait=false", "-f", "-"];
@@ -125,7 +126,7 @@ impl ProtectedObjects {
     }
 }
 
-/// An EndpointSlice of the Service `kubernetes`.
+/// Renders an EndpointSlice of the Service `kubernetes`.
 pub fn endpoint_slice(name: &str, kind: &str, addresses: &Value, ports: &Value) -> Value {
     json!({
         "apiVersion": "discovery.k8s.io/v1",

@@ -1,4 +1,4 @@
-//! All certificates of a run, each held against the Node of its vector.
+//! Checks of all certificates of a run, each against the Node of its vector.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,7 +17,7 @@ use super::plan::requestors_node;
 use crate::cases::issued_certificates;
 use testkit::vector::Vector;
 
-/// Addresses of these types are a kubelet's to ask for (kubernetes
+/// The types of addresses that a kubelet may request (kubernetes
 /// `pkg/kubelet/certificate/kubelet.go`, `addressesToHostnamesAndIPs`).
 const ASKED_FOR: [&str; 5] = [
     "Hostname",
@@ -31,14 +31,14 @@ const SOON: Duration = Duration::from_secs(30);
 
 type Certificates = BTreeMap<String, Vec<u8>>;
 
-/// The certificates of all requests that there have been, by the names of the requests.
+/// The certificates of all requests, by request name, including deleted ones.
 pub struct Issued {
     seen: watch::Receiver<Certificates>,
     collecting: JoinHandle<()>,
 }
 
 impl Issued {
-    /// Collects from now on. A watch misses none, also of requests that were removed at once.
+    /// Collects from now on. A watch misses none, not even of requests that are deleted at once.
     pub fn collect(admin: Client) -> Self {
         let (all, seen) = watch::channel(Certificates::new());
         let api: Api<CertificateSigningRequest> = Api::all(admin);
@@ -58,7 +58,7 @@ impl Issued {
         Self { seen, collecting }
     }
 
-    /// Waits until there are so many of vectors; `None` if they do not come.
+    /// Waits until there are this many for vectors. Returns `None` after the deadline.
     pub async fn at_least(&mut self, least: usize) -> Option<Certificates> {
         let of_vectors = |all: &Certificates| {
             let names = all.keys().filter(|name| name.starts_with("vector-"));
@@ -69,7 +69,7 @@ impl Issued {
         Some(seen.ok()?.ok()?.clone())
     }
 
-    /// Those so far.
+    /// Returns all certificates so far.
     pub fn so_far(&self) -> Certificates {
         self.seen.borrow().clone()
     }
@@ -81,15 +81,15 @@ impl Drop for Issued {
     }
 }
 
-/// A name or an address, however it is written. Without the code under test.
+/// A DNS name or an address in any spelling, parsed without the code under test.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Name {
     Dns(String),
     Ip(IpAddr),
 }
 
-/// An error unless the certificate is the requestor's and all its names are among the addresses of
-/// the requestor's Node. Gives the number of names.
+/// Checks that the certificate belongs to the requestor, and that all its names are among the
+/// addresses of the requestor's Node. Returns the number of names.
 pub fn check(pem: &[u8], vector: &Vector) -> Result<usize> {
     let (_, pem) = parse_x509_pem(pem)?;
     let certificate = pem.parse_x509()?;
@@ -130,7 +130,7 @@ fn read(address: &str) -> Name {
     }
 }
 
-/// An IPv4 address with zeros before its numbers, which Kubernetes takes (`ParseIPSloppy`).
+/// Parses an IPv4 address with leading zeros, which Kubernetes accepts (`ParseIPSloppy`).
 fn with_zeros(address: &str) -> Option<IpAddr> {
     let numbers: Vec<u8> = address
         .split('.')

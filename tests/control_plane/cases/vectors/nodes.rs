@@ -1,4 +1,5 @@
-//! The Nodes of a vector on a real cluster, and knowing that csr-warden has seen them.
+//! The Nodes of a vector on a real cluster, and a barrier that waits until csr-warden has seen
+//! them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,10 +18,10 @@ use testkit::forge::Recipe;
 use testkit::vector::Vector;
 
 const SOON: Duration = Duration::from_secs(30);
-/// What is younger than a request must be so when the last one is posted, too.
+/// A Node that is younger than a request must also be younger than the last one posted.
 const LONGER_THAN_A_RUN: SignedDuration = SignedDuration::from_hours(2);
 
-/// A vector's Nodes as the API has them, by their names.
+/// Renders a vector's Nodes as API objects, by name.
 pub fn nodes(vector: &Vector, begun: Timestamp) -> Result<BTreeMap<String, Value>> {
     let all = vector.nodes.iter().chain(&vector.others);
     all.map(|node| {
@@ -42,7 +43,7 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// None yet.
+    /// Creates an empty set.
     pub fn none(cluster: &Cluster) -> Self {
         Self {
             store: cluster.etcd_store(),
@@ -50,7 +51,7 @@ impl Nodes {
         }
     }
 
-    /// Makes the Nodes these.
+    /// Replaces all Nodes by these.
     pub async fn replace_with(&mut self, wanted: &BTreeMap<String, Value>) -> Result<()> {
         for name in self
             .present
@@ -69,8 +70,8 @@ impl Nodes {
     }
 }
 
-/// A node of no vector, whose Node is changed after all others: when csr-warden has looked at its
-/// request anew because of that, it has seen the others.
+/// A node outside of the vectors, whose Node is changed after all others. When csr-warden has
+/// judged its request again because of this change, it has seen the others.
 pub struct WatchBarrier {
     store: Store,
     user: NodeUser,
@@ -80,7 +81,7 @@ pub struct WatchBarrier {
 }
 
 impl WatchBarrier {
-    /// Its Node has no address, and it has asked for nothing.
+    /// Creates the node without an address and without a request.
     pub async fn new(cluster: &Cluster) -> Result<Self> {
         let mut barrier = Self {
             store: cluster.etcd_store(),
@@ -93,12 +94,12 @@ impl WatchBarrier {
         Ok(barrier)
     }
 
-    /// The name of its request.
+    /// Returns the name of its request.
     pub fn request(&self) -> &str {
         &self.request
     }
 
-    /// Asks for something that it will never have.
+    /// Posts a request that is never approved.
     pub async fn open(&mut self) -> Result<()> {
         self.opened += 1;
         self.request = format!("gate-{}", self.opened);
@@ -107,7 +108,7 @@ impl WatchBarrier {
         self.user.post(&ask).await.map(|_| ())
     }
 
-    /// Waits until csr-warden knows all that has been written.
+    /// Waits until csr-warden has seen all previous writes.
     pub async fn wait(&mut self, output: &Output) -> Result<()> {
         let read = output.count();
         self.toggle_address().await?;

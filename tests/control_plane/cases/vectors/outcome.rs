@@ -1,4 +1,4 @@
-//! Whether what became of a request is what its vector says.
+//! Comparison of a request's outcome with that of its vector.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::plan::Post;
 use control_plane::decision_log::Decision;
 use control_plane::node_user::{condition, has_no_conditions};
 
-/// Whether what was decided has been written, and signed.
+/// Returns true if the decision has been written and an approved request has its certificate.
 pub fn is_done(verdict: &str, request: &CertificateSigningRequest) -> bool {
     match verdict {
         "Approve" => has_certificate(request) || condition(request, "Failed").is_some(),
@@ -19,8 +19,8 @@ pub fn is_done(verdict: &str, request: &CertificateSigningRequest) -> bool {
     }
 }
 
-/// An error unless csr-warden has said what the vector expects, and the request shows that. On a
-/// request for another signer it says nothing.
+/// Checks that csr-warden's decision is that of the vector, and that the request has it. There is
+/// none for another signer.
 pub fn compare(
     post: &Post<'_>,
     decision: Option<&Decision>,

@@ -1,4 +1,4 @@
-//! What became of all that was posted, counted.
+//! Counts of the outcomes of all posted requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -9,9 +9,9 @@ use judge::Decision;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Counted {
     Posted,
-    /// By an administrator in the requestor's place.
+    /// Posted by an administrator who impersonates the requestor.
     PostedByImpersonation,
-    /// By the API server, with the HTTP status and the reason.
+    /// Rejected by the API server, with the HTTP status and the reason.
     Refused(u16, String),
     Verdict(&'static str),
     Certificates,
@@ -26,17 +26,17 @@ pub enum Counted {
 pub struct OutcomeCounts(BTreeMap<Counted, usize>);
 
 impl OutcomeCounts {
-    /// Counts so many more.
+    /// Adds to a count.
     pub fn add(&mut self, line: Counted, more: usize) {
         *self.0.entry(line).or_default() += more;
     }
 
-    /// How many.
+    /// Returns a count.
     pub fn get(&self, line: &Counted) -> usize {
         self.0.get(line).copied().unwrap_or_default()
     }
 
-    /// Counts a verdict, and whether it is one that must never be.
+    /// Counts a verdict, and whether it is one that must never occur.
     pub fn verdict(&mut self, verdict: &str, expected: Decision) {
         if let Some(known) = Decision::ALL.into_iter().find(|d| d.as_str() == verdict) {
             self.add(Counted::Verdict(known.as_str()), 1);
@@ -50,7 +50,7 @@ impl OutcomeCounts {
     }
 }
 
-/// A table with a column for each counts.
+/// Renders a table with a column for each set of counts.
 pub fn table(columns: &[(String, &OutcomeCounts)]) -> String {
     let lines: BTreeSet<&Counted> = columns
         .iter()

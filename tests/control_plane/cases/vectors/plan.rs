@@ -1,4 +1,4 @@
-//! Which vectors can be posted, in what protected_objects, and in what order.
+//! The plan of a run: the vectors that can be posted, their protected objects, and their order.
 
 use std::collections::BTreeMap;
 
@@ -12,35 +12,37 @@ use testkit::cluster::{KeySpec, NodeSpec, ProtectedSpec, kubeadm};
 use testkit::policies::{BasePolicy, merge};
 use testkit::vector::{Outcome, Vector, request_pem};
 
-/// Why a vector cannot be posted, or would not be what it says.
+/// The reason why a vector is not posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Skip {
-    /// The verdict rests on a source that no kubelet can write: `cases/reloads.rs`,
-    /// `cases/machines.rs` and `cases/external_sources.rs` are about those.
+    /// The verdict depends on a source that no kubelet can write. It is covered by
+    /// `cases/reloads.rs`, `cases/machines.rs` and `cases/external_sources.rs`.
     IndependentSource,
-    /// A source of evidence is down or has not been read: `cases/faults.rs` is about those.
+    /// A source of evidence is down or not synced. It is covered by `cases/faults.rs`.
     SourceDown,
-    /// The request is older than the policy allows, or of the future: the API server dates it.
+    /// The request is older than the policy permits, or in the future. The API server sets its
+    /// time.
     RequestDated,
-    /// The Node is of the very second of the request.
+    /// The Node was created in the same second as the request.
     SameSecond,
-    /// The Node is younger than the request: on this cluster it is there first, dated in the future,
-    /// and the order decides. `cases/late_evidence.rs` creates such Nodes.
+    /// The Node is younger than the request. On this cluster it would exist first with a future
+    /// date, and the order decides. `cases/late_evidence.rs` creates such Nodes.
     NodeYounger,
-    /// An API server's clock was ahead, or a watch has shown an order: `tests/faults/cases/clocks.rs`.
+    /// The clock of the API server was ahead, or a watch has shown the order:
+    /// `tests/faults/cases/clocks.rs`.
     SeenOrder,
-    /// Somebody has set the clock of csr-warden's machine: `tests/faults/cases/daemon_clocks.rs`.
+    /// The clock of csr-warden's machine was set: `tests/faults/cases/daemon_clocks.rs`.
     ClockSet,
-    /// The requestor is not in `system:authenticated`: the API server puts everybody there.
+    /// The requestor is not in `system:authenticated`. The API server adds every user to it.
     AlwaysAuthenticated,
-    /// Less is protected than on this cluster, and the verdict depends on it.
+    /// Fewer names are protected than on this cluster, and the verdict depends on it.
     LessProtected,
-    /// Something was protected until lately, which csr-warden must have seen: `cases/late_evidence.rs`.
+    /// A name was protected recently, which csr-warden must have seen: `cases/late_evidence.rs`.
     RecentlyProtected,
 }
 
 impl Skip {
-    /// Whether other cases show on a cluster what these vectors are about.
+    /// Returns true if other cases cover these vectors on a cluster.
     pub fn has_other_cases(self) -> bool {
         match self {
             Self::IndependentSource
@@ -57,7 +59,7 @@ impl Skip {
     }
 }
 
-/// One request to be posted.
+/// A request to be posted.
 pub struct Post<'a> {
     /// Its name.
     pub name: String,
@@ -66,26 +68,26 @@ pub struct Post<'a> {
     pub expected: &'a Outcome,
 }
 
-/// Requests that have the same Nodes around them.
+/// Requests with the same set of Nodes.
 pub struct NodeSet<'a> {
     pub nodes: BTreeMap<String, Value>,
     pub posts: Vec<Post<'a>>,
 }
 
-/// What csr-warden is started with, and what is posted while it runs.
+/// A run of csr-warden with its configuration and the requests posted meanwhile.
 pub struct DaemonRun<'a> {
     pub base: BasePolicy,
     pub policy: Value,
-    /// What is protected besides what this cluster always protects.
+    /// Protected objects in addition to those of this cluster.
     pub also_protected: Vec<ProtectedSpec>,
     /// Keys that were approved before.
     pub keys: &'a [KeySpec],
-    /// Whether the requests are settled, or on their way out, before csr-warden sees them.
+    /// The requests are already decided or being deleted before csr-warden starts.
     pub settled: bool,
     pub node_sets: Vec<NodeSet<'a>>,
 }
 
-/// All that is to be done on one cluster.
+/// The plan for one cluster.
 pub struct Plan<'a> {
     pub vectors: usize,
     pub skipped: BTreeMap<Skip, usize>,
@@ -93,7 +95,7 @@ pub struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Sorts the vectors. Their Nodes get the ages that they have before `begun`.
+    /// Sorts the vectors. The ages of their Nodes are relative to `begun`.
     pub fn new(vectors: &'a [Vector], begun: Timestamp) -> Result<Self> {
         let mut skipped = BTreeMap::new();
         let mut runs: BTreeMap<String, Unsorted<'a>> = BTreeMap::new();
@@ -127,7 +129,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// All posts, each with what csr-warden is started with.
+    /// Returns all posts, each with its run of csr-warden.
     pub fn posts(&self) -> impl Iterator<Item = (&DaemonRun<'a>, &Post<'a>)> {
         self.runs.iter().flat_map(|run| {
             let posts = run.node_sets.iter().flat_map(|node_set| &node_set.posts);
@@ -174,14 +176,14 @@ impl<'a> Unsorted<'a> {
     }
 }
 
-/// Whoever asks with a key of another node comes first: once that node has a certificate for the
-/// key, there is one finding more.
+/// Returns true if the requestor is not the node in the request's CN. Such requests come first: once
+/// the node has a certificate for the key, there is one more finding.
 fn is_by_another_user(vector: &Vector) -> bool {
     vector.requestor.username != format!("system:node:{}", vector.request.node)
 }
 
-/// The policy, but it does not ask for addresses that have stood for long where the vector's Node
-/// has such: on the cluster every Node has come a moment ago.
+/// Returns the policy, without a minimum age of addresses if the vector's addresses are old. On the
+/// cluster every Node is new.
 fn policy_for(vector: &Vector, base: BasePolicy) -> Value {
     let mut written = base.written(vector.policy.as_ref());
     let demanded = base.with(vector.policy.as_ref()).spec.proof;
@@ -194,7 +196,7 @@ fn policy_for(vector: &Vector, base: BasePolicy) -> Value {
     written
 }
 
-/// The Node of the one who asks.
+/// Returns the Node of the requestor.
 pub fn requestors_node(vector: &Vector) -> Option<&NodeSpec> {
     let name = vector.requestor.username.strip_prefix("system:node:")?;
     let mut nodes = vector.nodes.iter().chain(&vector.others);
@@ -239,7 +241,7 @@ fn skip(vector: &Vector) -> Option<Skip> {
     }
 }
 
-/// Whether `whole` protects all that `part` does, in the same way.
+/// Returns true if `whole` protects everything in `part`, in the same way.
 fn covers(whole: &[ProtectedSpec], part: &ProtectedSpec) -> bool {
     whole.iter().any(|whole| {
         whole.kind == part.kind
@@ -248,21 +250,21 @@ fn covers(whole: &[ProtectedSpec], part: &ProtectedSpec) -> bool {
     })
 }
 
-/// What the vector protects and this cluster does not of itself.
+/// Returns the vector's protected objects that this cluster lacks.
 fn besides(vector: &Vector) -> Vec<ProtectedSpec> {
     let here = kubeadm();
     let parts = vector.protected.iter().chain(&vector.also_protected);
     parts
         .filter(|part| !covers(&here, part))
         .map(|part| ProtectedSpec {
-            // It comes beside what has this origin here.
+            // It is added to the object with this origin here.
             origin: format!("also {}", part.origin),
             ..part.clone()
         })
         .collect()
 }
 
-/// Whether this cluster protects nothing more than the vector, or the verdict is the same with that.
+/// Returns true if this cluster protects no more than the vector, or the verdict is the same.
 fn is_same_here(vector: &Vector) -> bool {
     let here = Vector {
         protected: kubeadm(),

@@ -1,4 +1,4 @@
-//! What has happened to requests before csr-warden starts.
+//! State of requests from before csr-warden starts.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::certificates::v1::{
@@ -15,17 +15,17 @@ use testkit::cluster::KeySpec;
 use testkit::forge::Recipe;
 use testkit::vector::{ObjectSpec, SettledSpec};
 
-/// Holds requests that are being deleted.
+/// A finalizer that keeps deleted requests.
 pub const FINALIZER: &str = "example.com/held";
-/// The reason that an administrator gives, and csr-warden never.
+/// An administrator's reason, which csr-warden never uses.
 const BY_HAND: &str = "ByHand";
 
-/// Has each key approved for its node, in this order.
+/// Approves each key for its node, in this order.
 pub async fn approve_keys(cluster: &Cluster, keys: &[KeySpec]) -> Result<()> {
     for (index, key) in keys.iter().enumerate() {
         let mut recipe = Recipe::genuine(&key.node, &[&key.node], &["10.0.0.1".parse()?]);
         recipe.key_seed = Some(key.seed.clone());
-        // The daemon learns them from a list, which is in the order of names.
+        // The daemon learns them from a list, which is sorted by name.
         let name = format!("known-{index}");
         let user = NodeUser::new(cluster, &key.node).await?;
         user.post(&NewRequest::new(&name, recipe.pem())).await?;
@@ -35,12 +35,12 @@ pub async fn approve_keys(cluster: &Cluster, keys: &[KeySpec]) -> Result<()> {
     Ok(())
 }
 
-/// Whether the signer must be held, or it would go on.
+/// Returns true if the signer must be stopped, because it would proceed.
 pub fn needs_no_signer(object: &ObjectSpec) -> bool {
     matches!(object.settled, Some(SettledSpec::Approved))
 }
 
-/// Brings a request into the state that its vector has.
+/// Sets the conditions and the deletion that the vector has.
 pub async fn settle(admin: &Client, name: &str, object: &ObjectSpec) -> Result<()> {
     match object.settled {
         None => {}
@@ -66,7 +66,7 @@ async fn write(admin: &Client, name: &str, kind: &str) -> Result<()> {
         "type": kind, "status": "True", "reason": BY_HAND,
     }))?;
     request.status.get_or_insert_default().conditions = Some(vec![condition]);
-    // Failed is a signer's to write.
+    // Only a signer may write Failed.
     let part = if kind == "Failed" {
         "status"
     } else {
@@ -78,7 +78,7 @@ async fn write(admin: &Client, name: &str, kind: &str) -> Result<()> {
     Ok(())
 }
 
-/// An error if csr-warden has said or written anything.
+/// Checks that csr-warden has logged and written nothing.
 pub fn is_left_alone(request: &CertificateSigningRequest, said: &[Decision]) -> Result<()> {
     let status = request.status.clone().unwrap_or_default();
     let conditions = status.conditions.unwrap_or_default();
@@ -97,7 +97,7 @@ pub fn is_left_alone(request: &CertificateSigningRequest, said: &[Decision]) -> 
     Ok(())
 }
 
-/// Lets go of what is being deleted.
+/// Removes the finalizer from all deleted requests.
 pub async fn release(admin: &Client) -> Result<()> {
     let api: Api<CertificateSigningRequest> = Api::all(admin.clone());
     let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));

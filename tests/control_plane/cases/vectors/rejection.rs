@@ -1,6 +1,6 @@
-//! Why the API server does not take a request, in a few words.
+//! Short reasons for the API server's rejections.
 
-/// What is said by the parts of messages. The first that fits counts.
+/// Reasons by a part of the message. The first match counts.
 const REASONS: [(&str, &str); 19] = [
     ("system:anonymous", "a requestor without a name"),
     ("could not determine node", "a requestor without a name"),
@@ -23,7 +23,7 @@ const REASONS: [(&str, &str); 19] = [
     ("spec.usages", "usages that there cannot be"),
 ];
 
-/// The reason that a message gives; the message itself if it is an unknown one.
+/// Returns the reason of a message, or the message if it is unknown.
 pub fn reason(message: &str) -> String {
     let known = REASONS.iter().find(|(part, _)| message.contains(part));
     known.map_or(message, |(_, reason)| reason).to_owned()

@@ -1,4 +1,4 @@
-//! The users that vectors name.
+//! The users of the vectors.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use kube::Client;
 use control_plane::cluster::Cluster;
 use testkit::vector::RequestorSpec;
 
-/// The group of everybody with a credential.
+/// The group of all authenticated users.
 pub const AUTHENTICATED: &str = "system:authenticated";
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 const OF_CERTIFICATE: &str = "X509SHA256=";
@@ -22,8 +22,9 @@ pub struct Requestors {
 }
 
 impl Requestors {
-    /// A client with a client certificate of this user. What no certificate can say is said by an
-    /// administrator who impersonates it: a UID, other credential IDs, more than two groups.
+    /// Returns a client with a client certificate of this user. If a certificate cannot express the
+    /// user, an administrator impersonates it: with a UID, other credential IDs, or more than two
+    /// groups.
     pub async fn client(&mut self, cluster: &Cluster, user: &RequestorSpec) -> Result<Client> {
         let key = format!("{user:?}");
         if let Some(client) = self.clients.get(&key) {
@@ -38,13 +39,13 @@ impl Requestors {
     }
 }
 
-/// Whether a client certificate can say who this is.
+/// Returns true if a client certificate can express the user.
 pub fn has_certificate(user: &RequestorSpec) -> bool {
     organizations(user).is_some()
 }
 
-/// The organizations of the user's certificate. The API server adds the group of everybody, if it
-/// is not there.
+/// Returns the organizations of the user's certificate. The API server adds the group of
+/// authenticated users.
 fn organizations(user: &RequestorSpec) -> Option<Vec<&str>> {
     let mut groups: Vec<&str> = user.groups.iter().map(String::as_str).collect();
     groups.pop_if(|last| *last == AUTHENTICATED);
@@ -65,13 +66,13 @@ fn impersonation(user: &RequestorSpec) -> Result<Vec<(HeaderName, HeaderValue)>>
     headers.into_iter().map(header).collect()
 }
 
-/// An error unless the API server has recorded the user that was meant.
+/// Checks that the API server has recorded the intended user.
 pub fn is_recorded(user: &RequestorSpec, request: &CertificateSigningRequest) -> Result<()> {
     let spec = &request.spec;
     let extra = spec.extra.clone().unwrap_or_default();
     let ids = extra.get(CREDENTIAL_ID).cloned().unwrap_or_default();
     let is_id = match (has_certificate(user), ids.as_slice()) {
-        // The fingerprint is another in every run.
+        // The fingerprint differs in every run.
         (true, [id]) => id.starts_with(OF_CERTIFICATE),
         (true, _) => false,
         (false, ids) => ids == user.credential_ids,
