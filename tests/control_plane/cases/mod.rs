@@ -1,5 +1,6 @@
 //! All cases by subject.
 
+mod chart;
 mod conformance;
 mod differential;
 mod doctor;
@@ -23,7 +24,7 @@ mod pages;
 mod permissions;
 mod pod;
 mod reloads;
-mod rendered;
+
 mod self_test;
 mod serving;
 mod story;
@@ -59,7 +60,7 @@ pub fn all() -> Vec<Case> {
         monitoring::cases(),
         pages::cases(),
         enabling::cases(),
-        rendered::cases(),
+        chart::cases(),
         pod::cases(),
         hardening::cases(),
         story::cases(),
