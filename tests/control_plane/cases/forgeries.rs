@@ -2,23 +2,23 @@
 //!
 //! The table is `forgeries.yaml`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod final_checks;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
-use judge::finding::{Code, Effect};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 
 use super::forgery::{Attacker, Expect, Forgery};
-use super::issued_certificates::{self, Served};
+use super::issued_certificates;
 use crate::{BINARY, Case, Needs};
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
@@ -28,9 +28,9 @@ use control_plane::fleet::{self, Fleet};
 use control_plane::install::Installation;
 use control_plane::netns;
 use control_plane::node_user::{
-    NewRequest, NodeUser, condition, has_no_conditions, issued, report, settled,
-    wait_until_later_than,
+    NewRequest, NodeUser, issued, report, settled, wait_until_later_than,
 };
+use final_checks::is_denied;
 use testkit::forge::Recipe;
 use testkit::forge::octets::IpOctets;
 
@@ -308,100 +308,8 @@ impl ForgeryTest<'_> {
         let last_is_denied = decision_log::expect(self.daemon.stdout(), &last, "Deny", &codes);
         last_is_denied.await
     }
-
-    /// Checks that every rejected request is still rejected at the end.
-    async fn nothing_changed_since(&self, table: &[Forgery]) -> Result<()> {
-        let api: Api<CertificateSigningRequest> = Api::all(self.admin.clone());
-        let all = api.list(&ListParams::default()).await?.items;
-        let all: BTreeMap<String, CertificateSigningRequest> = all
-            .into_iter()
-            .filter_map(|request| Some((request.metadata.name.clone()?, request)))
-            .collect();
-        for (index, forgery) in table.iter().enumerate() {
-            let name = request_name(index);
-            let stored = all.get(&name);
-            match &forgery.expect {
-                Expect::Refused(_) => ensure!(stored.is_none(), "{name} is stored"),
-                Expect::Denied(codes) => is_denied(stored.context(name)?, codes)?,
-                Expect::Waits(_) | Expect::Ignored(_) | Expect::Unseen => {
-                    let stored = stored.with_context(|| name.clone())?;
-                    ensure!(has_no_conditions(stored), "{name}: {:?}", stored.status);
-                }
-            }
-        }
-        for index in 0..FLOOD {
-            let name = format!("flood-{index}");
-            let flood = all.get(&name).with_context(|| name.clone())?;
-            let refused = condition(flood, "Denied").is_some() || has_no_conditions(flood);
-            ensure!(
-                refused && condition(flood, "Approved").is_none(),
-                "{name}: {:?}",
-                flood.status
-            );
-        }
-        Ok(())
-    }
-
-    fn only_forgeries_were_refused(&self) -> Result<()> {
-        for decision in decision_log::all(self.daemon.stdout()) {
-            let name = decision.request.as_str();
-            let is_forged = name.starts_with("forged-") || name.starts_with("flood-");
-            let wrong = if is_forged { "Approve" } else { "Deny" };
-            ensure!(decision.verdict != wrong, "{decision:?}");
-        }
-        Ok(())
-    }
-
-    /// Returns the permitted names of each node: those in its Node for the fleet, and the original
-    /// ones for other nodes.
-    async fn served(&self) -> Result<BTreeMap<String, Served>> {
-        let nodes: Api<Node> = Api::all(self.admin.clone());
-        let nodes = nodes.list(&ListParams::default()).await?.items;
-        let mut served = BTreeMap::new();
-        for node in nodes {
-            let name = node.metadata.name.clone().context("name")?;
-            let addresses = node.status.and_then(|status| status.addresses);
-            let addresses = addresses.unwrap_or_default().into_iter().map(|a| a.address);
-            let may_have: BTreeSet<String> = if name.starts_with("genuine-") {
-                addresses.collect()
-            } else {
-                // Its own name and address are the first two.
-                addresses.take(2).collect()
-            };
-            served.insert(format!("system:node:{name}"), Served { may_have });
-        }
-        Ok(served)
-    }
 }
 
 fn request_name(index: usize) -> String {
     format!("forged-{index}")
-}
-
-fn is_denied(request: &CertificateSigningRequest, codes: &[String]) -> Result<()> {
-    let name = &request.metadata.name;
-    let denied = condition(request, "Denied").with_context(|| format!("{name:?}: not denied"))?;
-    let denies = |code: &&Code| code.effect() == Effect::Deny;
-    let known = codes
-        .iter()
-        .map(|text| Code::ALL.iter().find(|code| code.as_str() == text));
-    let known: Vec<&Code> = known.collect::<Option<_>>().context("an unknown code")?;
-    let first = known.into_iter().find(denies).map(|code| code.as_str());
-    ensure!(
-        denied.reason.as_deref() == first,
-        "{name:?}: reason {:?}",
-        denied.reason
-    );
-    let message = denied.message.as_deref().unwrap_or_default();
-    ensure!(
-        message.starts_with("csr-warden, policy default ("),
-        "{name:?}: {message}"
-    );
-    let status = request.status.as_ref().context("status")?;
-    ensure!(status.certificate.is_none(), "{name:?} has a certificate");
-    ensure!(
-        condition(request, "Approved").is_none(),
-        "{name:?} is approved"
-    );
-    Ok(())
 }

@@ -24,7 +24,6 @@ mod pages;
 mod permissions;
 mod pod;
 mod reloads;
-
 mod self_test;
 mod serving;
 mod story;
