@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The rooms from bottom to top, each with those that it must not import.
-const ROOMS: [(&str, &[&str]); 6] = [
+/// The modules from bottom to top, each with those that it must not import.
+const MODULES: [(&str, &[&str]); 6] = [
     (
         "cluster",
         &["sources", "telemetry", "controller", "doctor", "cli"],
@@ -21,16 +21,16 @@ const ROOMS: [(&str, &[&str]); 6] = [
 fn every_import_points_downward() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut breaches = Vec::new();
-    for (room, above) in ROOMS {
-        let files = rust_files(&src.join(room));
-        assert!(!files.is_empty(), "no room {room}");
+    for (module, above) in MODULES {
+        let files = rust_files(&src.join(module));
+        assert!(!files.is_empty(), "no module {module}");
         for file in files {
             let text = std::fs::read_to_string(&file).unwrap();
             for (line, number) in text.lines().zip(1..) {
                 let imports = |other: &&&str| line.contains(&format!("crate::{other}::"));
                 if let Some(other) = above.iter().find(imports) {
                     breaches.push(format!(
-                        "{}:{number}: `{room}` imports `{other}`",
+                        "{}:{number}: `{module}` imports `{other}`",
                         file.display()
                     ));
                 }
@@ -41,14 +41,14 @@ fn every_import_points_downward() {
 }
 
 #[test]
-fn every_room_has_its_place() {
+fn every_module_is_listed() {
     let lib = include_str!("../../src/lib.rs");
     let modules = lib.lines().filter_map(|line| line.strip_prefix("pub mod "));
     let mut modules: Vec<&str> = modules.map(|name| name.trim_end_matches(';')).collect();
-    let mut rooms: Vec<&str> = ROOMS.iter().map(|(room, _)| *room).collect();
+    let mut listed: Vec<&str> = MODULES.iter().map(|(module, _)| *module).collect();
     modules.sort_unstable();
-    rooms.sort_unstable();
-    assert_eq!(modules, rooms);
+    listed.sort_unstable();
+    assert_eq!(modules, listed);
 }
 
 /// A test can run the whole program in virtual time only if nothing else asks the system.

@@ -38,7 +38,7 @@ fn the_judge_alone() {
 }
 
 #[test]
-fn the_whole_way_on_the_embedded_api_server() {
+fn end_to_end_on_the_embedded_api_server() {
     let few = ["--rounds=1", "--rate=20", "--seconds=1", "--flood=20"];
     let args = [
         &["sim", "--nodes=5,60", "--connections=1,4"],

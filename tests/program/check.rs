@@ -103,7 +103,7 @@ fn of_several_requests_the_worst_counts() {
 }
 
 #[test]
-fn bare_pem_says_nothing_of_who_asks() {
+fn bare_pem_has_no_requestor() {
     let case = Case::new();
     case.file("node-1.pem", &genuine().pem());
     let files = ["node-1.pem", "nodes.yaml"];
@@ -146,7 +146,7 @@ fn the_readme_shows_what_is_printed() {
 }
 
 #[test]
-fn what_openssl_makes_is_told_by_its_string_type() {
+fn a_request_of_openssl_is_denied_by_its_string_type() {
     let case = Case::new();
     let utf8 = |name, value| NameAttribute {
         string: StringType::Utf8,

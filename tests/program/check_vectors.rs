@@ -111,7 +111,7 @@ fn sign(names: &[String]) -> String {
 }
 
 #[test]
-fn check_says_what_every_vector_says() {
+fn check_gives_the_verdict_of_every_vector() {
     let dir = tempfile::tempdir().unwrap();
     let vectors = Vector::all();
     let (mut skipped, mut wrong) = (0, Vec::new());

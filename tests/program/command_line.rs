@@ -60,7 +60,7 @@ fn help_fits_a_terminal_and_has_no_colours_in_a_pipe() {
 
 /// Flags without effect are rejected before the cluster is contacted.
 #[test]
-fn what_says_nothing_is_refused() {
+fn flags_without_effect_are_rejected() {
     for args in [
         ["doctor", "--nodes", "0"].as_slice(),
         &["explain", ""],

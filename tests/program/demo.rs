@@ -52,7 +52,7 @@ fn every_kubelet_is_served_and_every_forgery_denied() {
 }
 
 #[test]
-fn one_is_one_and_none_is_not_told_of() {
+fn counts_are_singular_or_plural_and_zero_is_omitted() {
     let said = |attackers: &str| {
         let output = demo(&["--nodes", "1", "--attackers", attackers])
             .output()
@@ -109,7 +109,7 @@ impl Drop for Kept {
 }
 
 #[test]
-fn what_is_kept_can_be_used_until_it_is_interrupted() {
+fn a_kept_demo_can_be_used_until_it_is_interrupted() {
     let mut command = demo(&["--nodes", "3", "--attackers", "2", "--keep"]);
     let mut kept = Kept(command.stdout(Stdio::piped()).spawn().unwrap());
     let lines = BufReader::new(kept.0.stdout.take().unwrap()).lines();

@@ -15,7 +15,7 @@ fn word(severity: Severity) -> &'static str {
 
 /// Each code has a heading with its severity, and under it the meaning and the fix.
 #[test]
-fn every_code_is_told_of() {
+fn every_code_is_documented() {
     let sections: Vec<(&str, &str)> = PAGE
         .split("\n### ")
         .skip(1)

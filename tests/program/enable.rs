@@ -37,7 +37,7 @@ fn kubeadm_gets_both_halves() {
 }
 
 #[test]
-fn those_who_ask_kubelets_verify_them() {
+fn clients_of_kubelets_verify_their_certificates() {
     let metrics_server = yaml(&read("deploy/enable/metrics-server/values.yaml"));
     assert_eq!(metrics_server["args"], serde_json::json!([CA]));
     let prometheus = yaml(&read("deploy/enable/prometheus/kube-prometheus-stack.yaml"));
@@ -71,7 +71,7 @@ fn the_variables_of_the_role_are_known() {
 
 /// The table on the page has the default values.
 #[test]
-fn the_page_says_the_defaults() {
+fn the_page_has_the_default_values() {
     let defaults = yaml(&read(&format!("{ROLE}/defaults/main.yml")));
     for (name, shown) in [
         ("state", "`present`"),

@@ -108,7 +108,7 @@ fn every_alert_is_tested_both_ways() {
 }
 
 #[test]
-fn every_alert_says_what_it_is_and_where_to_read_on() {
+fn every_alert_has_a_summary_and_a_runbook() {
     let mut sections = BTreeMap::new();
     for section in RUNBOOKS.split("\n## ").skip(1) {
         let (title, body) = section.split_once('\n').unwrap();
@@ -199,7 +199,7 @@ fn without_text(expr: &str) -> String {
 }
 
 #[test]
-fn all_that_is_asked_for_is_exposed() {
+fn every_queried_metric_is_exposed() {
     let exposed = families(&exposed());
     let known = |metric: &str| -> BTreeSet<String> {
         if let Some((_, labels)) = OF_OTHERS.iter().find(|(name, _)| *name == metric) {
@@ -254,7 +254,7 @@ fn all_that_is_asked_for_is_exposed() {
 }
 
 #[test]
-fn queries_are_read_rightly() {
+fn queries_are_parsed_correctly() {
     let found = selected(
         "sum by (code, job) (rate(a_total{x=\"y{}\", z!~\"b|c\"}[5m] offset 10m)) > 0 unless b_c",
     );

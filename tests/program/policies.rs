@@ -40,9 +40,9 @@ fn every_file_ships_under_its_name() {
     }
 }
 
-/// The head of a policy says for whom it is.
+/// The head of a policy names its audience, what it approves, and what it protects against.
 #[test]
-fn every_head_says_for_whom_it_is_and_what_it_holds_against() {
+fn every_policy_head_names_its_audience_and_protection() {
     for (name, text) in SHIPPED {
         let head: Vec<&str> = text
             .lines()
@@ -99,7 +99,7 @@ fn the_schemas_take_what_ships_and_refuse_what_is_misspelt() {
 }
 
 #[test]
-fn a_wrong_file_is_told_where_and_what_was_expected() {
+fn errors_name_the_line_and_the_expected_value() {
     let folder = tempfile::tempdir().unwrap();
     let head = "apiVersion: csr-warden.dev/v1beta1\nkind: Policy\nmetadata: {name: mine}\n";
     for (text, expected) in [
@@ -211,7 +211,7 @@ fn a_wrong_file_is_told_where_and_what_was_expected() {
 /// A missing section has the values of the default policy. `spec` must be present, if only as `{}`:
 /// a truncated file must not be laxer than the whole file.
 #[test]
-fn a_policy_without_a_spec_is_none() {
+fn a_policy_without_a_spec_is_rejected() {
     let head = "apiVersion: csr-warden.dev/v1beta1\nkind: Policy\nmetadata: {name: mine}\n";
     let default = policy::default_policy().unwrap().spec;
     for spec in ["spec: {}\n", "spec: {proof: {}}\n"] {
@@ -266,7 +266,7 @@ fn standard_input_is_validated_as_a_file_is() {
 }
 
 #[test]
-fn one_file_given_as_another_is_told_what_it_is() {
+fn a_file_of_another_kind_is_identified_in_the_error() {
     let inventory = std::fs::read_to_string("examples/inventory.yaml").unwrap();
     for (name, text) in SHIPPED {
         let why = Inventory::parse(text).unwrap_err().to_string();
@@ -277,7 +277,7 @@ fn one_file_given_as_another_is_told_what_it_is() {
 }
 
 #[test]
-fn what_ships_can_be_listed_shown_and_validated() {
+fn shipped_policies_can_be_listed_shown_and_validated() {
     let (code, listed, _) = csr_warden(&["policy", "show"]);
     assert_eq!(code, 0);
     for (name, text) in SHIPPED {

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_and_back_is_the_same() {
+    fn conversion_both_ways_is_lossless() {
         let event = json!({"involvedObject": {"name": "x"}, "message": "m", "count": 2});
         let event = event.as_object().unwrap().clone();
         let new = to_events_v1(event.clone());

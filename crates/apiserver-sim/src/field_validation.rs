@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_unknown_is_named_by_its_place() {
+    fn unknown_fields_are_named_by_path() {
         let given = json!({"a": {"x": 1, "y": null}, "list": [{"b": 1}, {"c": 2}], "z": 1});
         let kept = json!({"a": {}, "list": [{"b": 1}, {}]});
         assert_eq!(
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_twice_is_named_by_its_place() {
+    fn duplicate_fields_are_named_by_path() {
         let json =
             br#"{"a": {"b": 1, "b": [], "b": {}}, "c": [0, {"d": "", "d": null}], "a": 1.5}"#;
         assert_eq!(duplicates(json), ["a", "a.b", "c[1].d"]);

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_read_after_text_that_is_none() {
+    fn text_before_the_request_is_skipped() {
         let pem = request();
         let subject = read(format!("some words\n{pem}\nmore").as_bytes()).unwrap();
         assert_eq!(subject.common_name, "system:node:node-1");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_original_refuses_is_refused() {
+    fn requests_that_kube_apiserver_rejects_are_rejected() {
         let pem = request();
         for wrong in [
             String::new(),

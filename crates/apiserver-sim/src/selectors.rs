@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_of_one_name_says_so() {
+    fn a_selector_of_one_name_returns_the_name() {
         let selector = Selector::parse("", "metadata.name=x,spec.signerName!=y").unwrap();
         assert_eq!(selector.name(), Some("x"));
         assert_eq!(

@@ -42,7 +42,7 @@ async fn a_frozen_server_answers_after_the_thaw() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_lost_connection_carries_nothing() -> Result<()> {
+async fn a_stalled_connection_transfers_nothing() -> Result<()> {
     let server = start().await?;
     let old = admin(&server).await?;
     ensure!(answers(&old, SOON).await);
@@ -53,7 +53,7 @@ async fn a_lost_connection_carries_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_killed_server_answers_after_its_revival() -> Result<()> {
+async fn a_killed_server_answers_after_its_restart() -> Result<()> {
     let mut server = start().await?;
     ensure!(answers(&admin(&server).await?, SOON).await);
     server.kill().await;

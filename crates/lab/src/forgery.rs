@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kubelet_sends_is_approved() {
+    fn a_genuine_request_is_approved() {
         let template = Template::genuine("node-1", &["node-1".into()], &[fleet::address(1)]);
         let judgment = judged(&template, &["digital signature", "server auth"], &[]);
         let codes = judgment.codes();
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn each_trick_comes_once_before_any_comes_again() {
+    fn each_kind_is_used_before_any_is_repeated() {
         let some = ForgeryKind::some(ForgeryKind::ALL.len(), &mut SeededRng::new(9));
         assert!(ForgeryKind::ALL.iter().all(|kind| some.contains(kind)));
         assert_eq!(

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_of_those_there_are() {
+    fn a_percentile_is_one_of_the_durations() {
         assert_eq!(Latencies::default().percentile(99), Duration::ZERO);
         let mut all: Latencies = (1..=100).rev().map(Duration::from_millis).collect();
         assert_eq!(all.percentile(50), Duration::from_millis(50));
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_short() {
+    fn durations_have_a_suitable_unit() {
         let micros = |micros| shown(Duration::from_micros(micros));
         assert_eq!(micros(80), "80 µs");
         assert_eq!(micros(1_234), "1.2 ms");

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_says_it_all() {
+    fn the_same_seed_gives_the_same_numbers() {
         let shuffled = |seed| {
             let mut list: Vec<u32> = (0..20).collect();
             SeededRng::new(seed).shuffle(&mut list);
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_shares() {
+    fn shares_are_between_0_and_1() {
         let mut rng = SeededRng::new(3);
         assert!((0..1000).all(|_| (0.0..=1.0).contains(&rng.share())));
         assert_eq!(rng.below(0), 0);

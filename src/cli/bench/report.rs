@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_out_has_no_line() {
+    fn skipped_measurements_have_no_line() {
         let steady = Steady {
             rate: 50,
             bare_put: times(1_000, 2_000),

@@ -167,13 +167,13 @@ async fn nodes(assets: Arc<Assets>) -> Result<()> {
         ensure!(why.contains(said), "{address}: {why}");
     }
 
-    what_stands_already_goes_on(&cluster, &user).await?;
+    existing_addresses_stay_valid(&cluster, &user).await?;
     the_control_plane_has_its_own(&cluster).await?;
     kubelets_are_served(&assets, &cluster).await
 }
 
 /// A Node with such an address stays ready, may remove the address, and may not add another one.
-async fn what_stands_already_goes_on(cluster: &Cluster, user: &NodeUser) -> Result<()> {
+async fn existing_addresses_stay_valid(cluster: &Cluster, user: &NodeUser) -> Result<()> {
     let old = ["InternalIP 127.0.0.1", "InternalIP 10.96.0.9"];
     control_plane::node_user::report(&cluster.admin(), "n", &old).await?;
     let own: Api<Node> = Api::all(user.client().clone());

@@ -63,7 +63,7 @@ fn the_clusters_own_objects_are_evidence() {
 }
 
 #[test]
-fn what_was_not_given_is_named() {
+fn missing_evidence_is_named() {
     let case = Case::new();
     let all = [
         "kubernetes-service",
@@ -172,7 +172,7 @@ fn the_inventory_is_a_file_among_others_or_named() {
 }
 
 #[test]
-fn as_new_judges_what_was_decided_long_ago() {
+fn as_new_judges_old_and_decided_requests() {
     let case = Case::new();
     let mut old = csr(&genuine());
     old["metadata"]["creationTimestamp"] = "2026-07-23T12:00:00Z".into();

@@ -12,7 +12,7 @@ fn a_time_is_that_of_rfc_3339() {
 }
 
 #[test]
-fn a_bad_policy_is_one_sentence() {
+fn invalid_policies_are_reported_in_one_sentence() {
     let case = Case::new();
     let with = |policy: &str| case.check(&["csr.yaml", "nodes.yaml", "--policy", policy]);
     with("absent.yaml").assert_error(&["absent.yaml", "expected a file, or one of"]);
@@ -59,7 +59,7 @@ fn a_bad_policy_is_one_sentence() {
 }
 
 #[test]
-fn a_bad_file_is_one_sentence() {
+fn invalid_files_are_reported_in_one_sentence() {
     let case = Case::new();
     case.check(&["absent.yaml"])
         .assert_error(&["absent.yaml", "cannot be read"]);

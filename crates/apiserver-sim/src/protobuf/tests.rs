@@ -115,7 +115,7 @@ fn a_part_of_a_body_is_refused_or_read() {
 
 proptest! {
     #[test]
-    fn no_bytes_are_more_than_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_decoded_or_rejected(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = read(&bytes, REQUEST);
         let _ = read(&[PREFIX, &bytes].concat(), REQUEST);
         for resource in &RESOURCES {
@@ -126,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn no_change_of_a_body_is_more_than_refused(at in 0_usize..200, to in any::<u8>()) {
+    fn any_changed_body_is_decoded_or_rejected(at in 0_usize..200, to in any::<u8>()) {
         let mut body = approval();
         let length = body.len();
         if let Some(byte) = body.get_mut(at % length) {

@@ -15,7 +15,7 @@ fn names(page: &Page) -> Vec<String> {
 }
 
 #[test]
-fn a_list_goes_on_as_it_began() {
+fn all_pages_of_a_list_have_one_version() {
     let store = Arc::new(Store::new(100));
     for key in ["a", "b", "c", "d"] {
         store
@@ -60,7 +60,7 @@ fn a_list_goes_on_as_it_began() {
 }
 
 #[test]
-fn a_write_that_changes_nothing_is_none() {
+fn a_write_without_a_change_keeps_the_version() {
     let store = Arc::new(Store::new(100));
     let first = store
         .put("nodes", "a", Expected::Absent, object("1"))
@@ -78,7 +78,7 @@ fn a_write_that_changes_nothing_is_none() {
 }
 
 #[test]
-fn a_watch_of_one_name_hears_of_that_alone_and_leaves_nothing() {
+fn a_watch_of_one_name_gets_only_its_events_and_is_removed() {
     let store = Arc::new(Store::new(100));
     let scope = Scope {
         selector: Selector::parse("", "metadata.name=b").unwrap(),
