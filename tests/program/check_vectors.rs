@@ -31,7 +31,7 @@ fn is_beyond_files(vector: &Vector) -> bool {
         || vector.has_seen_order()
         // The API has no object without the text of a request, or with a fraction in its creation
         // time.
-        || protected().any(|part| part.kind != Kind::Service && !part.networks.is_empty())
+        || protected().any(|part| part.kind != ProtectedKind::Service && !part.networks.is_empty())
         || protected().any(|part| part.until.is_some())
 }
 

@@ -26,7 +26,7 @@ const SOON: Duration = Duration::from_secs(60);
 const LATER: Duration = Duration::from_secs(180);
 /// The time for which the API server is frozen.
 const FROZEN: Duration = Duration::from_secs(10);
-/// The timeout of a watch (`cluster::watch::LASTS`), plus the time to restart it.
+/// The timeout of a watch (`cluster::watch::TIMEOUT_SECONDS`), plus the time to restart it.
 const WATCH: Duration = Duration::from_secs(65);
 
 pub fn cases() -> Vec<Case> {

@@ -18,7 +18,7 @@ use control_plane::tcp_relay::TcpRelay;
 
 /// The interval of connection resets, or of compactions of etcd.
 const EVERY: Duration = Duration::from_secs(1);
-/// The timeout of a watch (`cluster::watch::LASTS`), plus the time to restart it.
+/// The timeout of a watch (`cluster::watch::TIMEOUT_SECONDS`), plus the time to restart it.
 const WATCH: Duration = Duration::from_secs(65);
 /// The delay of each response of a slow API server.
 const LATE: Duration = Duration::from_secs(1);

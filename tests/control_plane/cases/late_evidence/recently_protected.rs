@@ -52,7 +52,7 @@ pub async fn recently_protected_name_is_not_free(assets: Arc<Assets>) -> Result<
         }
     };
     ensure!(
-        decision.verdict == "Wait" && decision.codes == ["SanProtectedLately"],
+        decision.verdict == "Wait" && decision.codes == ["SanRecentlyProtected"],
         "{decision:?}"
     );
     let requests: Api<CertificateSigningRequest> = Api::all(cluster.admin());
