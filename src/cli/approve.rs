@@ -13,13 +13,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::check::exit_code;
+use super::cluster_args::block_on;
 use super::format::TextFormat;
 use super::live::{Known, LiveArgs, Look, Lookout};
-use super::observations::Unread;
 use super::render::{ShownFinding, note, print, wrap};
 use super::request_name::request_name;
+use super::snapshot::Unread;
 use super::table::{age, table};
-use super::target::block_on;
 use crate::cluster::approval::{self, Outcome};
 use judge::csr::Request;
 use judge::evidence::Fact;

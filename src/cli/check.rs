@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::format::TextFormat;
 use super::offline::{self, Terms};
-use super::{judging, policy, render};
+use super::{judging_args, policy, render};
 use judge::csr::{NODE_USER_PREFIX, Requestor};
 use judge::{Decision, judge};
 
@@ -71,7 +71,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
     };
     let mut offline = offline::read(&args.files, &terms, &policy.spec)?;
     if let Some(path) = &args.inventory {
-        offline.give_inventory(judging::inventory(path.clone())?.inventory);
+        offline.give_inventory(judging_args::inventory(path.clone())?.inventory);
     }
     let requests = offline.requests();
     if requests.is_empty() {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use kube::api::Api;
 use tokio::sync::watch;
 
-use super::serving::ServingArgs;
+use super::serving_args::ServingArgs;
 use crate::cluster::clock::Clock;
 use crate::cluster::connection::Connection;
 use crate::cluster::events::EventRecorder;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
+use super::cluster_args::{ClusterArgs, block_on};
 use super::colour::Paint;
 use super::format::TextFormat;
-use super::target::{ClusterArgs, block_on};
 use crate::cluster::clock::Clock;
 use crate::doctor::{Options, Progress, Report, Severity, examine};
 use crate::sources::{kubelet_ca, watched_file};

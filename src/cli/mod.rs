@@ -4,32 +4,32 @@ mod approve;
 mod audit;
 #[cfg(feature = "lab")]
 mod bench;
-mod change;
 mod check;
+mod cluster_args;
 mod colour;
 mod completion;
 mod daemon;
 #[cfg(feature = "lab")]
 mod demo;
 mod doctor;
+mod evidence_builder;
 mod explain;
 mod format;
-mod intake;
-mod judging;
+mod judging_args;
 mod live;
 mod logging;
 mod man;
-mod observations;
 mod offline;
 mod policy;
+mod remedy;
 mod render;
 mod request_name;
 mod run;
 mod schemas;
-mod serving;
+mod serving_args;
+mod snapshot;
 mod status;
 mod table;
-mod target;
 
 use std::io::IsTerminal;
 use std::path::Path;

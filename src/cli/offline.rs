@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
 
-use super::intake::{Intake, Taken};
+use super::evidence_builder::{Intake, Taken};
 use crate::cluster::x509::sans_of_pem;
 use judge::csr::{CsrObject, KUBELET_SERVING_SIGNER, PreservedMetadata, Request, Requestor};
 use judge::evidence::{Evidence, Fact, IdentityKind, Inventory, Protection, Source};

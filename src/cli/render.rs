@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::WIDTH;
-use super::change::change;
+use super::remedy::change;
 use judge::Judgment;
 use judge::csr::CsrObject;
 use judge::evidence::Source;

@@ -10,13 +10,13 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::cluster_args::{ClusterArgs, block_on_one_thread};
 use super::colour;
 use super::daemon::{Daemon, Plan};
-use super::judging::JudgingArgs;
+use super::judging_args::JudgingArgs;
 use super::logging::messages;
 use super::policy::PolicyFile;
-use super::serving::ServingArgs;
-use super::target::{ClusterArgs, block_on_one_thread};
+use super::serving_args::ServingArgs;
 use crate::controller::{Setup, WRITES_AT_ONCE};
 use crate::telemetry::decision_log;
 use judge::policy::{Enforcement, Policy};

@@ -11,13 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::cluster_args::block_on;
 use super::explain::state;
 use super::format::TableFormat;
 use super::live::{Decided, Issued, Known, LiveArgs, Look, Lookout};
-use super::observations::Unread;
 use super::render::{ShownFinding, note, print};
+use super::snapshot::Unread;
 use super::table::{age, span, table};
-use super::target::block_on;
 use judge::csr::names::NodeName;
 use judge::csr::{Request, Settled};
 use judge::evidence::Source;

@@ -14,12 +14,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::check::exit_code;
+use super::cluster_args::block_on;
 use super::format::TableFormat;
 use super::live::{Decided, Issued, Known, LiveArgs};
-use super::observations::Unread;
 use super::render::{ShownFinding, note, print, wrap};
+use super::snapshot::Unread;
 use super::table::{age, table};
-use super::target::block_on;
 use judge::csr::Request;
 use judge::finding::escaped;
 use judge::{Decision, Judgment};

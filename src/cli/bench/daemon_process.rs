@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use kube::{Client, Config};
 use tokio::time::sleep;
 
-use super::super::target::ClusterArgs;
+use super::super::cluster_args::ClusterArgs;
 use crate::telemetry::process;
 
 /// The interval of readiness checks.

@@ -23,10 +23,10 @@ use self::daemon_process::Launch;
 use self::end_to_end::{EndToEnd, Plan};
 use self::report::{Benchmark, Report};
 use super::approve::ask;
+use super::cluster_args::{ClusterArgs, INTERRUPTED, block_on};
 use super::demo::KubeconfigFile;
 use super::format::TextFormat;
 use super::render::print;
-use super::target::{ClusterArgs, INTERRUPTED, block_on};
 use crate::controller::WRITES_AT_ONCE;
 use apiserver_sim::{Options, Server};
 

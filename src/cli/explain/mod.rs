@@ -1,6 +1,6 @@
 //! `csr-warden explain`: why a request gets its verdict, and what would change it.
 
-mod history;
+mod daemon_only;
 mod save;
 
 use std::fmt::Write as _;
@@ -20,16 +20,16 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::check::exit_code;
+use super::cluster_args::block_on;
 use super::format::TextFormat;
 use super::live::{Decided, Issued, Known, LiveArgs, Look, Lookout, Story};
-use super::observations::Unread;
 use super::render::{Shown, print, wrap};
 use super::request_name::request_name;
+use super::snapshot::Unread;
 use super::table::age;
-use super::target::block_on;
 use crate::cluster::connection::WRITE_DEADLINE;
 use crate::cluster::error::describe;
-use history::{DaemonOnly, daemon_only};
+use daemon_only::{DaemonOnly, daemon_only};
 use judge::csr::{Request, Settled};
 use judge::{Decision, Judgment};
 

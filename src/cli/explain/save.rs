@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::cli::live::{Known, Look, Lookout};
-use crate::cli::observations::Observations;
+use crate::cli::snapshot::Observations;
 use judge::policy::SHIPPED;
 
 /// A folder that may be written into: one that is empty, or not there yet.

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 
 use super::{Look, Lookout};
-use crate::cli::observations::Unread;
+use crate::cli::snapshot::Unread;
 use crate::sources::dns::{Dns, DnsError};
 use crate::sources::resolve::resolve;
 use crate::sources::serving_certificate::ServingCertificates;

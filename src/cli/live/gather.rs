@@ -14,11 +14,11 @@ use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use super::history::Story;
 use super::lists::{Listed, list, pruned};
-use super::story::Story;
 use super::{Known, Look, Lookout};
-use crate::cli::intake::{Intake, Taken, typed};
-use crate::cli::observations::Unread;
+use crate::cli::evidence_builder::{Intake, Taken, typed};
+use crate::cli::snapshot::Unread;
 use crate::cluster::apiserver_certificates::{ApiServer, CertificateReader};
 use crate::cluster::objects::SlimRequest;
 use crate::cluster::protected_objects::{

@@ -3,8 +3,8 @@
 
 mod answers;
 mod gather;
+mod history;
 mod lists;
-mod story;
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
@@ -18,13 +18,13 @@ use kube::Client;
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
-pub(super) use story::{Decided, Issued, Story};
+pub(super) use history::{Decided, Issued, Story};
 
-use super::intake::Taken;
-use super::judging::JudgingArgs;
-use super::observations::{Seen, Unread};
+use super::cluster_args::ClusterArgs;
+use super::evidence_builder::Taken;
+use super::judging_args::JudgingArgs;
 use super::policy::PolicyFile;
-use super::target::ClusterArgs;
+use super::snapshot::{Seen, Unread};
 use crate::cluster::apiserver_certificates::ApiServer;
 use crate::cluster::connection::Connection;
 use crate::controller::InventoryFile;

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::intake::Intake;
+use super::evidence_builder::Intake;
 use crate::cluster::apiserver_certificates::ApiServer;
 use judge::csr::Fingerprint;
 use judge::csr::names::{NodeName, San};

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde_json::Value;
 
-use super::observations::Observations;
+use super::snapshot::Observations;
 use crate::cluster::apiserver_certificates::ApiServer;
 use crate::cluster::objects::{SlimNode, SlimRequest};
 use crate::cluster::protected_objects::{self, CLUSTER_INFO, KUBERNETES_SERVICE, ProtectedObject};
