@@ -54,7 +54,7 @@ impl Taken {
 }
 
 /// All that has been taken in.
-pub(super) struct Intake {
+pub(super) struct EvidenceBuilder {
     /// The requests, in the order in which they came.
     pub(super) requests: Vec<Taken>,
     /// All else.
@@ -68,11 +68,11 @@ pub(super) struct Intake {
     machines: Vec<MachineKind>,
 }
 
-impl Intake {
+impl EvidenceBuilder {
     /// Nothing yet.
-    pub(super) fn new(policy: &Spec) -> Intake {
+    pub(super) fn new(policy: &Spec) -> EvidenceBuilder {
         let machines = policy.sources.machines.clone();
-        Intake {
+        EvidenceBuilder {
             requests: Vec::new(),
             evidence: Evidence::new(policy),
             given: BTreeSet::new(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
 
-use super::evidence_builder::{Intake, Taken};
+use super::evidence_builder::{EvidenceBuilder, Taken};
 use crate::cluster::x509::sans_of_pem;
 use judge::csr::{CsrObject, KUBELET_SERVING_SIGNER, PreservedMetadata, Request, Requestor};
 use judge::evidence::{Evidence, Fact, IdentityKind, Inventory, Protection, Source};
@@ -14,7 +14,7 @@ use judge::yaml;
 
 /// What the files held.
 pub(super) struct Offline {
-    intake: Intake,
+    intake: EvidenceBuilder,
     /// The sources beside those that every judgment needs, as far as the policy names them.
     named: Vec<Source>,
     /// If set, every request was made at this time, and nobody has decided on it.
@@ -36,7 +36,7 @@ pub(super) struct Terms {
 /// [`Offline::not_given`] names it.
 pub(super) fn read(files: &[impl AsRef<Path>], terms: &Terms, policy: &Spec) -> Result<Offline> {
     let mut offline = Offline {
-        intake: Intake::new(policy),
+        intake: EvidenceBuilder::new(policy),
         named: named(policy),
         as_new: terms.as_new.then_some(terms.now),
     };

@@ -15,8 +15,8 @@ const BY_POLICY: [Code; 5] = [
     Code::SanTooMany,
 ];
 
-/// The sentence.
-pub(super) fn change(finding: &Finding, now: Timestamp) -> String {
+/// The sentence that says what would change the finding.
+pub(super) fn remedy(finding: &Finding, now: Timestamp) -> String {
     match finding.effect {
         Effect::Ignore => ignored(finding.code).to_owned(),
         Effect::Deny if BY_POLICY.contains(&finding.code) => {

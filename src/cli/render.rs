@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::WIDTH;
-use super::remedy::change;
+use super::remedy::remedy;
 use judge::Judgment;
 use judge::csr::CsrObject;
 use judge::evidence::Source;
@@ -104,7 +104,7 @@ impl ShownFinding {
     /// The findings of a judgment, each with what would change it.
     pub(super) fn explained(judgment: &Judgment, now: Timestamp) -> Vec<ShownFinding> {
         let with_change = |finding| ShownFinding {
-            change: Some(change(finding, now)),
+            change: Some(remedy(finding, now)),
             ..ShownFinding::new(finding)
         };
         judgment.findings.iter().map(with_change).collect()

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::evidence_builder::Intake;
+use super::evidence_builder::EvidenceBuilder;
 use crate::cluster::apiserver_certificates::ApiServer;
 use judge::csr::Fingerprint;
 use judge::csr::names::{NodeName, San};
@@ -190,7 +190,7 @@ impl Observations {
     }
 
     /// Makes it evidence.
-    pub(super) fn give(self, to: &mut Intake) -> Result<()> {
+    pub(super) fn give(self, to: &mut EvidenceBuilder) -> Result<()> {
         to.nodes_since = self.nodes_since;
         let mut known: Vec<_> = to.evidence.nodes().iter().cloned().collect();
         for node in &mut known {

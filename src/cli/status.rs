@@ -227,7 +227,7 @@ fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
             requestor: Some(escaped(username.as_bytes())),
             state,
             decided: matches!(state, "Denied" | "Failed")
-                .then(|| known.story.condition(state).cloned())
+                .then(|| known.history.condition(state).cloned())
                 .flatten(),
             created: Some(object.created),
             findings: findings
@@ -264,7 +264,7 @@ fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
 fn newest_certificate(newest_first: &[&Known]) -> Option<Issued> {
     let issued = |known: &&Known| known.taken.object.settled == Some(Settled::Issued);
     let newest = newest_first.iter().find(|known| issued(known))?;
-    newest.story.issued.clone()
+    newest.history.issued.clone()
 }
 
 impl Status {

@@ -153,9 +153,9 @@ impl Subject {
                 verdict: None,
                 note: None,
                 findings: Vec::new(),
-                approved: known.story.condition("Approved").cloned(),
+                approved: known.history.condition("Approved").cloned(),
                 created: Some(object.created),
-                certificate: known.story.issued.clone(),
+                certificate: known.history.issued.clone(),
             },
             request: Some(known.taken.read_as_new(now)),
         }

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use super::check::exit_code;
 use super::cluster_args::block_on;
 use super::format::TextFormat;
-use super::live::{Decided, Issued, Known, LiveArgs, Look, Lookout, Story};
+use super::live::{Decided, History, Issued, Known, LiveArgs, Look, Lookout};
 use super::render::{Shown, print, wrap};
 use super::request_name::request_name;
 use super::snapshot::Unread;
@@ -127,8 +127,8 @@ async fn explain_now(args: &ExplainArgs) -> Result<ExitCode> {
         judged,
         created: known.taken.object.created,
         state: state(known.taken.object.settled),
-        decided: known.story.decided.clone(),
-        issued: known.story.issued.clone(),
+        decided: known.history.decided.clone(),
+        issued: known.history.issued.clone(),
         as_new: also_as_new,
         unread: look.unread.clone(),
         daemon_only: daemon_only(&policy),
@@ -216,11 +216,11 @@ impl Explanation {
         text.push_str(&self.judged.text());
         // Writing to a String does not fail.
         let _ = writeln!(text, "  made {} ago", age(self.created, self.time));
-        let story = Story {
+        let history = History {
             decided: self.decided.clone(),
             issued: self.issued.clone(),
         };
-        for line in told(&story, self.time) {
+        for line in told(&history, self.time) {
             let _ = writeln!(text, "{}", wrap(&line, "  "));
         }
         let Counts {
@@ -260,9 +260,9 @@ impl Explanation {
 }
 
 /// What has become of a request, a line for each thing.
-fn told(story: &Story, now: Timestamp) -> Vec<String> {
+fn told(history: &History, now: Timestamp) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for decided in &story.decided {
+    for decided in &history.decided {
         let mut line = decided.condition.clone();
         if let Some(at) = decided.at {
             let _ = write!(line, " {} ago", age(at, now));
@@ -278,7 +278,7 @@ fn told(story: &Story, now: Timestamp) -> Vec<String> {
         }
         lines.push(line);
     }
-    if let Some(issued) = &story.issued {
+    if let Some(issued) = &history.issued {
         let (until, sans) = (issued.not_after, issued.sans.join(", "));
         lines.push(format!("certificate until {until} for {sans}"));
     }

@@ -14,10 +14,10 @@ use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::history::Story;
+use super::history::History;
 use super::lists::{Listed, list, pruned};
 use super::{Known, Look, Lookout};
-use crate::cli::evidence_builder::{Intake, Taken, typed};
+use crate::cli::evidence_builder::{EvidenceBuilder, Taken, typed};
 use crate::cli::snapshot::Unread;
 use crate::cluster::apiserver_certificates::{ApiServer, CertificateReader};
 use crate::cluster::objects::SlimRequest;
@@ -47,7 +47,7 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
     // The first node that had a key stays its owner.
     requests.sort_unstable_by(|one, other| age_and_name(one).cmp(&age_and_name(other)));
 
-    let mut intake = Intake::new(&spec);
+    let mut intake = EvidenceBuilder::new(&spec);
     intake.nodes_since = now;
     let mut look = Unfinished {
         now,
@@ -71,15 +71,15 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
     let servers = certificates(lookout, required, &mut look, &mut intake).await;
     remember_addresses(lookout, &mut intake);
 
-    let (known, stories): (Vec<Taken>, Vec<Story>) = requests.into_iter().unzip();
+    let (known, histories): (Vec<Taken>, Vec<History>) = requests.into_iter().unzip();
     for taken in known {
         intake.take_request(taken);
     }
-    let requests = intake.requests.into_iter().zip(stories);
+    let requests = intake.requests.into_iter().zip(histories);
     Ok(Look {
         now,
         requests: requests
-            .map(|(taken, story)| Known { taken, story })
+            .map(|(taken, history)| Known { taken, history })
             .collect(),
         evidence: intake.evidence,
         read: look.read,
@@ -102,7 +102,7 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    fn take(&mut self, (source, read): Read, intake: &mut Intake) {
+    fn take(&mut self, (source, read): Read, intake: &mut EvidenceBuilder) {
         let objects = match read {
             Ok(objects) => objects,
             Err(why) => return self.failed(source, &why, intake),
@@ -126,12 +126,12 @@ impl Unfinished {
         self.synced(source, intake);
     }
 
-    fn synced(&mut self, source: Source, intake: &mut Intake) {
+    fn synced(&mut self, source: Source, intake: &mut EvidenceBuilder) {
         intake.evidence.apply(Fact::Synced(source), self.now);
         self.read.push(source);
     }
 
-    fn failed(&mut self, source: Source, why: &str, intake: &mut Intake) {
+    fn failed(&mut self, source: Source, why: &str, intake: &mut EvidenceBuilder) {
         intake
             .evidence
             .apply(Fact::Failed(source, why.to_owned()), self.now);
@@ -139,11 +139,11 @@ impl Unfinished {
     }
 }
 
-fn age_and_name(request: &(Taken, Story)) -> (Timestamp, &str) {
+fn age_and_name(request: &(Taken, History)) -> (Timestamp, &str) {
     (request.0.object.created, &request.0.object.name)
 }
 
-async fn requests(client: &Client) -> Result<Vec<(Taken, Story)>, String> {
+async fn requests(client: &Client) -> Result<Vec<(Taken, History)>, String> {
     let ours = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
     let params = ListParams::default().fields(&ours);
     let listed = Listed::of::<CertificateSigningRequest>(None);
@@ -154,10 +154,10 @@ async fn requests(client: &Client) -> Result<Vec<(Taken, Story)>, String> {
 }
 
 /// A request with what has become of it.
-pub(super) fn taken(object: Value) -> Result<(Taken, Story)> {
-    let story = Story::of(&object);
+pub(super) fn taken(object: Value) -> Result<(Taken, History)> {
+    let history = History::of(&object);
     let (object, encoded) = typed::<SlimRequest>(object)?.split();
-    Ok((Taken { object, encoded }, story))
+    Ok((Taken { object, encoded }, history))
 }
 
 async fn built_in(client: &Client) -> [Read; 5] {
@@ -223,7 +223,7 @@ async fn certificates(
     lookout: &Lookout,
     required: bool,
     look: &mut Unfinished,
-    intake: &mut Intake,
+    intake: &mut EvidenceBuilder,
 ) -> Vec<(ApiServer, CertificateDer<'static>)> {
     let source = Source::ApiServerCertificates;
     let reader = match CertificateReader::new(&lookout.connection.config) {
@@ -283,7 +283,7 @@ async fn certificates(
 }
 
 /// A Node that had these addresses in an earlier look has had them since then.
-fn remember_addresses(lookout: &mut Lookout, intake: &mut Intake) {
+fn remember_addresses(lookout: &mut Lookout, intake: &mut EvidenceBuilder) {
     let mut nodes: Vec<_> = intake.evidence.nodes().iter().cloned().collect();
     for node in &mut nodes {
         let earlier = lookout.since.get(&node.name);

@@ -1,4 +1,4 @@
-//! What has become of a request: who decided what, and the certificate that came of it.
+//! The history of a request: who decided what, and the certificate that came of it.
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -40,16 +40,17 @@ pub(in crate::cli) struct Issued {
     pub(in crate::cli) sans: Vec<String>,
 }
 
-/// All of it.
+/// All decisions on a request, and its certificate.
 #[derive(Clone, Debug, Default)]
-pub(in crate::cli) struct Story {
+pub(in crate::cli) struct History {
     /// The decisions, the decisive one first.
     pub(in crate::cli) decided: Vec<Decided>,
     pub(in crate::cli) issued: Option<Issued>,
 }
 
-impl Story {
-    pub(super) fn of(object: &Value) -> Story {
+impl History {
+    /// Reads the history off the object.
+    pub(super) fn of(object: &Value) -> History {
         let conditions = object.pointer("/status/conditions");
         let mut decided: Vec<Decided> = conditions
             .and_then(Value::as_array)
@@ -63,7 +64,7 @@ impl Story {
             "Failed" => 1,
             _ => 2,
         });
-        Story {
+        History {
             decided,
             issued: issued(object),
         }

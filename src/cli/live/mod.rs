@@ -18,7 +18,7 @@ use kube::Client;
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
-pub(super) use history::{Decided, Issued, Story};
+pub(super) use history::{Decided, History, Issued};
 
 use super::cluster_args::ClusterArgs;
 use super::evidence_builder::Taken;
@@ -64,7 +64,7 @@ pub(super) struct Lookout {
 /// A request on the cluster.
 pub(super) struct Known {
     pub(super) taken: Taken,
-    pub(super) story: Story,
+    pub(super) history: History,
 }
 
 /// What one look has shown.
@@ -129,8 +129,8 @@ impl Lookout {
 impl Known {
     /// The request that this object is.
     pub(super) fn of(object: Value) -> Result<Known> {
-        let (taken, story) = gather::taken(object)?;
-        Ok(Known { taken, story })
+        let (taken, history) = gather::taken(object)?;
+        Ok(Known { taken, history })
     }
 }
 
