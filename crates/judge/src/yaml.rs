@@ -178,9 +178,12 @@ mod tests {
     }
 
     #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
     enum Level {
         Low,
         High,
+        Exact { value: u16 },
+        Named(String),
     }
 
     fn outer(rest: &str) -> Result<Outer, String> {
@@ -237,12 +240,39 @@ mod tests {
             ),
             (
                 "level: low\n",
-                "level: unknown variant `low`, expected one of Low, High at line 3, column 8; did \
-                 you mean `Low`?",
+                "level: unknown variant `low`, expected one of Low, High, Exact, Named at line 3, \
+                 column 8; did you mean `Low`?",
             ),
             (
                 "level: {Low: ~}\n",
-                "level: expected a string, found a mapping at line 3, column 8",
+                "level.Low: expected a string, found a mapping at line 3, column 14",
+            ),
+            (
+                "level: {Exakt: {value: 7}}\n",
+                "level: unknown variant `Exakt`, expected one of Low, High, Exact, Named at line 3, \
+                 column 8; did you mean `Exact`?",
+            ),
+            (
+                "level: {Exact: {valu: 7}}\n",
+                "level.Exact.valu: unknown field `valu`, expected value at line 3, column 17; did \
+                 you mean `value`?",
+            ),
+            (
+                "level: {Exact: [7]}\n",
+                "level.Exact: expected a mapping, found a list at line 3, column 16",
+            ),
+            (
+                "level: {Named: 7}\n",
+                "level.Named: expected a string, found integer `7` at line 3, column 16; quote it \
+                 to make it a string",
+            ),
+            (
+                "level: Exact\n",
+                "level.Exact: expected a mapping, found a string at line 3, column 8",
+            ),
+            (
+                "level: {Low: ~, High: ~}\n",
+                "level: expected one field, found 2 at line 3, column 8",
             ),
             (
                 "many: [&a {max: 1}, *a, {names: *a}]\n",
@@ -281,7 +311,7 @@ mod tests {
     fn every_type_of_value_is_parsed() {
         let read = outer(
             "inner:\n  max: 0x1F\n  port: 65535\n  names:\n  - '7'\n  - \"no\"\n  - !!str 1\n  - |-\n    a\n\
-             level: High\nmany: [&a {names: [x]}, *a]\n",
+             level: {Exact: {value: 7}}\nmany: [&a {names: [x]}, *a]\n",
         );
         let inner = |names: &[&str]| Inner {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
@@ -296,7 +326,7 @@ mod tests {
                     ..inner(&["7", "no", "1", "a"])
                 },
                 vec![inner(&["x"]), inner(&["x"])],
-                Some(Level::High)
+                Some(Level::Exact { value: 7 })
             ))
         );
     }

@@ -4,9 +4,12 @@
 use std::fmt;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{Deserializer, Error, Expected, IntoDeserializer, Unexpected, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error, Expected, IntoDeserializer, Unexpected,
+    VariantAccess, Visitor,
+};
 use serde::forward_to_deserialize_any;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::suggestion;
 
@@ -69,11 +72,18 @@ impl<'de> Deserializer<'de> for Node {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Mismatch> {
-        if let Value::String(variant) = self.0 {
-            return visitor.visit_enum(variant.into_deserializer());
+        match self.0 {
+            Value::String(variant) => visitor.visit_enum(variant.into_deserializer()),
+            Value::Object(fields) if fields.len() == 1 => visitor.visit_enum(Variant(fields)),
+            Value::Object(fields) => {
+                let why = format!("expected one field, found {}", fields.len());
+                Err(Mismatch::new(why, String::new()))
+            }
+            // An enum's visitor accepts nothing else.
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_)) => {
+                Node(other).deserialize_any(visitor)
+            }
         }
-        // An enum's visitor rejects all other values.
-        self.deserialize_any(visitor)
     }
 
     forward_to_deserialize_any! {
@@ -87,6 +97,44 @@ impl<'de> IntoDeserializer<'de, Mismatch> for Node {
 
     fn into_deserializer(self) -> Node {
         self
+    }
+}
+
+/// Variant of an enum with fields: a mapping with its name as the only key.
+struct Variant(Map<String, Value>);
+
+impl<'de> EnumAccess<'de> for Variant {
+    type Error = Mismatch;
+    type Variant = Node;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Node), Mismatch> {
+        let (name, fields) = self.0.into_iter().next().unwrap_or_default();
+        let variant = seed.deserialize(name.into_deserializer())?;
+        Ok((variant, Node(fields)))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Node {
+    type Error = Mismatch;
+
+    fn unit_variant(self) -> Result<(), Mismatch> {
+        Err(Mismatch::invalid_type(Unexpected::Map, &"a string"))
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Mismatch> {
+        seed.deserialize(self)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Mismatch> {
+        self.deserialize_any(visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        self.deserialize_struct("", fields, visitor)
     }
 }
 
@@ -178,6 +226,7 @@ fn noun(expected: &str) -> &str {
         "usize" => "a whole number",
         "u16" => "a whole number up to 65535",
         "a sequence" => "a list",
+        "struct variant" | "newtype variant" => "a mapping",
         _ if expected.starts_with("struct ") => "a mapping",
         _ if expected.starts_with("enum ") => "a string",
         _ => expected,
@@ -188,6 +237,8 @@ fn noun(expected: &str) -> &str {
 fn kind(found: Unexpected<'_>) -> String {
     if found == Unexpected::Unit {
         "null".to_owned()
+    } else if found == Unexpected::UnitVariant {
+        "a string".to_owned()
     } else if found == Unexpected::Seq {
         "a list".to_owned()
     } else if found == Unexpected::Map {
