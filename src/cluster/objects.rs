@@ -11,8 +11,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use judge::csr::names::NodeName;
-use judge::csr::{CsrObject, MAX_REQUEST_BYTES, PreservedMetadata, Requestor, Settled};
-use judge::evidence;
+use judge::csr::{CsrObject, MAX_REQUEST_BYTES, PreservedMetadata, Request, Requestor, Settled};
+use judge::evidence::{self, Fact};
 
 const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
 const UNINITIALIZED_TAINT: &str = "node.cloudprovider.kubernetes.io/uninitialized";
@@ -293,6 +293,15 @@ impl SlimNode {
                 .map(Into::into),
         })
     }
+}
+
+/// Fact from an approved request of a node: its key is in use by that node. `None` for other requests.
+pub fn key_in_use(object: &CsrObject, encoded: &[u8]) -> Option<Fact> {
+    if !object.is_approved() {
+        return None;
+    }
+    let node = object.requestor.node()?;
+    Some(Fact::Key(Request::key_of(encoded)?, node))
 }
 
 /// The creation time. An object without one, such as from a file, counts as created in 1970.

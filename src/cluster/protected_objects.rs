@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicResourceScope;
 use kube::{Resource, ResourceExt};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::cluster::objects::slim_meta;
 use judge::evidence::Source;
@@ -20,6 +21,9 @@ use judge::evidence::Source;
 pub const KUBERNETES_SERVICE: (&str, &str) = ("default", "kubernetes");
 /// Namespace and name of the ConfigMap that joining nodes read the API server's address from.
 pub const CLUSTER_INFO: (&str, &str) = ("kube-public", "cluster-info");
+
+/// The label of an EndpointSlice with the name of its Service.
+const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// The kind of an object with protected identities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +38,50 @@ pub enum Kind {
     ConfigMap,
 }
 
+/// Objects of one kind that protect something, as a list of the API server selects them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The only namespace that they are in, if they are in one.
+    pub namespace: Option<&'static str>,
+    /// The only name that they have, if they have one.
+    pub name: Option<&'static str>,
+    /// The label that they have, and its value.
+    pub label: Option<(&'static str, &'static str)>,
+}
+
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 4] = [
+        Kind::Service,
+        Kind::EndpointSlice,
+        Kind::ServiceCidr,
+        Kind::ConfigMap,
+    ];
+
+    /// Selection of the objects of this kind that protect something.
+    pub fn selection(self) -> Selection {
+        let named = |(namespace, name)| Selection {
+            namespace: Some(namespace),
+            name: Some(name),
+            label: None,
+        };
+        match self {
+            Kind::Service => named(KUBERNETES_SERVICE),
+            Kind::EndpointSlice => Selection {
+                namespace: Some(KUBERNETES_SERVICE.0),
+                name: None,
+                label: Some((SERVICE_NAME_LABEL, KUBERNETES_SERVICE.1)),
+            },
+            Kind::ServiceCidr => Selection::default(),
+            Kind::ConfigMap => named(CLUSTER_INFO),
+        }
+    }
+
+    /// The kind of this name in the API.
+    pub fn of_name(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.names().kind == name)
+    }
+
     /// The source of evidence that all objects of this kind form.
     pub fn source(self) -> Source {
         match self {
@@ -73,6 +120,22 @@ pub fn required_object_missing(source: Source) -> Option<String> {
         | Source::ServingCertificates => return None,
     };
     Some(format!("there is no {object}, which every cluster has"))
+}
+
+impl Selection {
+    /// Returns true if the API server would select this object.
+    pub fn has(&self, object: &Value) -> bool {
+        let meta = |field: &str| object.get("metadata")?.get(field);
+        let is = |field: &str, wanted: Option<&str>| {
+            wanted.is_none_or(|wanted| meta(field).is_some_and(|found| found == wanted))
+        };
+        is("namespace", self.namespace)
+            && is("name", self.name)
+            && self.label.is_none_or(|(label, wanted)| {
+                let found = meta("labels").and_then(|labels| labels.get(label));
+                found.is_some_and(|found| found == wanted)
+            })
+    }
 }
 
 /// Group, version, kind and plural of an API resource.

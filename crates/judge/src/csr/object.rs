@@ -101,6 +101,11 @@ impl CsrObject {
     pub fn is_open(&self) -> bool {
         *self.signer == *KUBELET_SERVING_SIGNER && self.settled.is_none() && !self.terminating
     }
+
+    /// Returns true if an approver, or a person, has approved the request.
+    pub fn is_approved(&self) -> bool {
+        matches!(self.settled, Some(Settled::Approved | Settled::Issued))
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::policy::{Requirement, Spec};
 
 /// One fact about the cluster. API objects, certificates, files and answers are converted to facts.
 /// Nothing else becomes evidence.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Fact {
     /// A Node exists, in this state.
     Node(Box<Node>),
