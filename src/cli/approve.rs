@@ -15,10 +15,9 @@ use serde::Serialize;
 use super::check::exit_code;
 use super::cluster_args::block_on;
 use super::format::TextFormat;
-use super::live::{Known, LiveArgs, Look, Lookout};
+use super::live::{Known, LiveArgs, Look, Lookout, Unread};
 use super::render::{ShownFinding, note, print, wrap};
 use super::request_name::request_name;
-use super::snapshot::Unread;
 use super::table::{age, table};
 use crate::cluster::approval::{self, Outcome};
 use judge::csr::Request;
@@ -128,7 +127,7 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
         time: look.now,
         dry_run: args.dry_run,
         items: judged.iter().map(|one| item(one, &look, args)).collect(),
-        unread: look.unread.clone(),
+        unread: look.unread(),
         policy: lookout.policy.metadata.name.clone(),
         policy_digest: lookout.policy.digest.clone(),
     };

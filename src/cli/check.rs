@@ -9,7 +9,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::format::TextFormat;
-use super::offline::{self, Terms};
+use super::offline::{self, Offline, Terms};
 use super::{judging_args, policy, render};
 use judge::csr::{NODE_USER_PREFIX, Requestor};
 use judge::{Decision, judge};
@@ -60,6 +60,7 @@ pub(super) struct CheckArgs {
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let (policy, _) = policy::load(args.policy.as_deref())?;
     let now = args.now.unwrap_or_else(Timestamp::now);
+    let inventory = args.inventory.clone().map(judging_args::inventory);
     let terms = Terms {
         requestor: args
             .requestor
@@ -68,20 +69,20 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
         usages: or_default(&args.usages, &["digital signature", "server auth"]),
         now,
         as_new: args.as_new,
+        inventory: inventory.transpose()?.map(|file| file.inventory),
     };
-    let mut offline = offline::read(&args.files, &terms, &policy.spec)?;
-    if let Some(path) = &args.inventory {
-        offline.give_inventory(judging_args::inventory(path.clone())?.inventory);
-    }
-    let requests = offline.requests();
+    let Offline {
+        requests,
+        evidence,
+        not_given,
+    } = offline::read(&args.files, terms, &policy.spec)?;
     if requests.is_empty() {
         bail!("there is no CertificateSigningRequest in the files");
     }
-    let not_given = offline.not_given();
     let mut decisions = Vec::new();
     let mut shown = Vec::new();
     for request in &requests {
-        let judgment = judge(request, &policy, offline.evidence(), now);
+        let judgment = judge(request, &policy, &evidence, now);
         decisions.push(judgment.verdict.decision());
         shown.push(render::Shown::new(
             &request.object,

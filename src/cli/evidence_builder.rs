@@ -1,4 +1,5 @@
-//! Objects as kubectl prints them, taken as requests and as evidence, wherever they come from.
+//! Evidence of a command: objects as kubectl prints them, turned into facts by the conversions of the
+//! daemon, and applied once, in an order that does not depend on that of the files.
 
 use std::collections::BTreeSet;
 
@@ -11,16 +12,18 @@ use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde_json::Value;
 
-use super::snapshot::Observations;
 use crate::cluster::apiserver_certificates::ApiServer;
-use crate::cluster::objects::{SlimNode, SlimRequest};
-use crate::cluster::protected_objects::{self, CLUSTER_INFO, KUBERNETES_SERVICE, ProtectedObject};
+use crate::cluster::objects::{SlimNode, SlimRequest, key_in_use};
+use crate::cluster::protected_objects::{Kind, ProtectedObject};
 use crate::sources::machines::machine;
-use judge::csr::{CsrObject, Request, Settled};
-use judge::evidence::{Evidence, Fact, Inventory, Source};
+use judge::csr::{CsrObject, Request};
+use judge::evidence::{Evidence, Fact, Node, Source};
 use judge::policy::{MachineKind, Spec};
 
-/// A request that has been taken in.
+/// A fact, and the time at which it was found out.
+pub(super) type Dated = (Fact, Timestamp);
+
+/// A request that has been read.
 pub(super) struct Taken {
     pub(super) object: CsrObject,
     /// `spec.request`.
@@ -33,7 +36,7 @@ impl Taken {
         Request::read(self.object.clone(), &self.encoded)
     }
 
-    /// The request as if it had just been made, and nobody had decided on it.
+    /// The request as if it had just been made, and no one had decided on it.
     pub(super) fn read_as_new(&self, now: Timestamp) -> Request {
         let object = CsrObject {
             created: now,
@@ -44,166 +47,189 @@ impl Taken {
         Request::read(object, &self.encoded)
     }
 
-    /// Whether somebody has approved it.
-    pub(super) fn is_approved(&self) -> bool {
-        matches!(
-            self.object.settled,
-            Some(Settled::Approved | Settled::Issued)
-        )
+    /// The key that is in use because of the request, if it is approved. It is so since the request
+    /// was made: of two nodes with one key, the first to ask owns it.
+    pub(super) fn key_in_use(&self) -> Option<Dated> {
+        let fact = key_in_use(&self.object, &self.encoded)?;
+        Some((fact, self.object.created))
     }
 }
 
-/// All that has been taken in.
+/// Facts and requests, collected from objects and files.
 pub(super) struct EvidenceBuilder {
     /// The requests, in the order in which they came.
     pub(super) requests: Vec<Taken>,
-    /// All else.
-    pub(super) evidence: Evidence,
-    /// The sources of which something came.
+    /// The sources of which something was read, or is stated.
     pub(super) given: BTreeSet<Source>,
-    /// API servers whose certificates say more.
+    /// API servers whose certificates protect more.
     pub(super) servers: BTreeSet<ApiServer>,
-    /// Since when the addresses of Nodes are taken to be what they are.
-    pub(super) nodes_since: Timestamp,
-    machines: Vec<MachineKind>,
+    machine_kinds: Vec<MachineKind>,
+    /// The Nodes; since when they have their addresses is decided at the end.
+    nodes: Vec<Node>,
+    /// What the other objects show.
+    shown: Vec<Fact>,
+    /// What no object shows.
+    stated: Vec<Dated>,
 }
 
 impl EvidenceBuilder {
-    /// Nothing yet.
+    /// A builder without any facts. Machines are of the kinds that the policy names.
     pub(super) fn new(policy: &Spec) -> EvidenceBuilder {
-        let machines = policy.sources.machines.clone();
         EvidenceBuilder {
             requests: Vec::new(),
-            evidence: Evidence::new(policy),
             given: BTreeSet::new(),
             servers: BTreeSet::new(),
-            nodes_since: Timestamp::UNIX_EPOCH,
-            machines,
+            machine_kinds: policy.sources.machines.clone(),
+            nodes: Vec::new(),
+            shown: Vec::new(),
+            stated: Vec::new(),
         }
     }
 
-    /// Takes in an object, or each of a List.
-    pub(super) fn take(&mut self, object: Value) -> Result<()> {
+    /// Adds what an object of the API shows.
+    pub(super) fn add_object(&mut self, object: Value) -> Result<()> {
         let kind = text_at(&object, "/kind");
-        let place = (
-            text_at(&object, "/metadata/namespace"),
-            text_at(&object, "/metadata/name"),
-        );
-        let is = |(namespace, name): (&str, &str)| place.0 == namespace && place.1 == name;
-        match kind.as_str() {
-            "List" => {
-                let Some(Value::Array(items)) = object.get("items").cloned() else {
-                    bail!("expected `items` in a List");
-                };
-                items.into_iter().try_for_each(|item| self.take(item))
-            }
-            "CertificateSigningRequest" => {
-                let encoded = object.pointer("/spec/request").and_then(Value::as_str);
-                if encoded.is_some_and(|text| !is_base64(text)) {
-                    bail!("{kind} `{}`: spec.request is no base64", place.1);
-                }
-                let (object, encoded) = typed::<SlimRequest>(object)?.split();
-                self.take_request(Taken { object, encoded });
-                Ok(())
-            }
-            "Node" => {
-                let node = typed::<SlimNode>(object)?.into_evidence(self.nodes_since);
-                let node = node.ok_or_else(|| anyhow!("Node `{}`: no name of a Node", place.1))?;
-                self.apply(Fact::Node(Box::new(node)));
-                self.given.insert(Source::Nodes);
-                Ok(())
-            }
-            "Service" if is(KUBERNETES_SERVICE) => {
-                self.protect(object, protected_objects::Kind::Service)
-            }
-            "EndpointSlice" if place.0 == KUBERNETES_SERVICE.0 => {
-                let of = text_at(&object, "/metadata/labels/kubernetes.io~1service-name");
-                if of == KUBERNETES_SERVICE.1 {
-                    return self.protect(object, protected_objects::Kind::EndpointSlice);
-                }
-                Ok(())
-            }
-            "ServiceCIDR" => self.protect(object, protected_objects::Kind::ServiceCidr),
-            "ConfigMap" if is(CLUSTER_INFO) => {
-                self.protect(object, protected_objects::Kind::ConfigMap)
-            }
-            "Service" | "EndpointSlice" | "ConfigMap" => Ok(()),
-            "Inventory" => {
-                // JSON is YAML.
-                self.take_inventory(Inventory::parse(&object.to_string())?);
-                Ok(())
-            }
-            "Policy" if text_at(&object, "/apiVersion").starts_with("csr-warden.dev/") => {
-                bail!("expected a request or evidence, found a Policy: name it with --policy")
-            }
-            "Observations" => Observations::read(object)?.give(self),
-            other => self.take_machine(other, object),
+        if let Some(kind) = Kind::of_name(&kind) {
+            // Others of these kinds protect nothing.
+            return match kind.selection().has(&object) {
+                true => self.add_protecting(object, kind),
+                false => Ok(()),
+            };
         }
-    }
-
-    fn take_machine(&mut self, kind: &str, object: Value) -> Result<()> {
-        let group = text_at(&object, "/apiVersion");
-        let group = group.split_once('/').map_or("", |(group, _)| group);
-        let of = |known: &&MachineKind| known.group == group && known.kind == kind;
-        let Some(kind) = self.machines.iter().find(of) else {
-            bail!(
-                "expected a CertificateSigningRequest, Node, Service, EndpointSlice, ServiceCIDR, \
-                 ConfigMap, Inventory, Observations, a Machine that the policy names, or a List of \
-                 these, found kind `{kind}`"
-            );
-        };
-        let machine = machine(kind, &typed::<DynamicObject>(object)?);
-        self.apply(Fact::Machine(Box::new(machine)));
-        self.given.insert(Source::Machines);
+        match kind.as_str() {
+            "CertificateSigningRequest" => self.add_request(read_request(object)?),
+            "Node" => {
+                let name = text_at(&object, "/metadata/name");
+                let node = typed::<SlimNode>(object)?.into_evidence(Timestamp::UNIX_EPOCH);
+                let node = node.ok_or_else(|| anyhow!("Node `{name}`: no name of a Node"))?;
+                self.nodes.push(node);
+                self.given.insert(Source::Nodes);
+            }
+            other => self.add_machine(other, object)?,
+        }
         Ok(())
     }
 
-    /// The administrator's inventory is this.
-    pub(super) fn take_inventory(&mut self, inventory: Inventory) {
-        self.apply(Fact::Inventory(Box::new(inventory)));
-        self.given.insert(Source::Inventory);
+    /// Adds a request. The key of one that is approved is in use by its node.
+    pub(super) fn add_request(&mut self, request: Taken) {
+        self.requests.push(request);
     }
 
-    /// Takes in a request. The key of one that is approved is in use by its node.
-    pub(super) fn take_request(&mut self, taken: Taken) {
-        if taken.is_approved()
-            && let Some(node) = taken.object.requestor.node()
-            && let Some(key) = Request::key_of(&taken.encoded)
+    /// Adds what a file of this source shows.
+    pub(super) fn add_shown(&mut self, source: Source, fact: Fact) {
+        self.given.insert(source);
+        self.shown.push(fact);
+    }
+
+    /// Adds a fact that no object shows. A state of a source says that the source was looked at.
+    pub(super) fn add_stated(&mut self, fact: Fact, at: Timestamp) {
+        if let Fact::Synced(source) | Fact::Failed(source, _) | Fact::Incomplete(source, _) = &fact
         {
-            self.apply(Fact::Key(key, node));
+            self.given.insert(*source);
         }
-        self.requests.push(taken);
+        self.stated.push((fact, at));
     }
 
-    fn apply(&mut self, fact: Fact) {
-        self.evidence.apply(fact, self.nodes_since);
+    /// Returns true if a fact states how this source is.
+    pub(super) fn states(&self, source: Source) -> bool {
+        self.stated.iter().any(|(fact, _)| {
+            matches!(fact, Fact::Synced(of) | Fact::Failed(of, _) | Fact::Incomplete(of, _)
+                if *of == source)
+        })
     }
 
-    fn protect(&mut self, object: Value, kind: protected_objects::Kind) -> Result<()> {
+    fn add_protecting(&mut self, object: Value, kind: Kind) -> Result<()> {
         let object: ProtectedObject = typed(object)?;
         self.given.insert(kind.source());
         let identities = object.protected_identities(kind);
         if let Some(why) = identities.unreadable {
             bail!("{why}");
         }
-        for part in identities.protections {
-            self.apply(Fact::Protected(part));
-        }
+        let protections = identities.protections.into_iter();
+        self.shown.extend(protections.map(Fact::Protected));
         self.servers.extend(identities.servers);
         Ok(())
     }
+
+    fn add_machine(&mut self, kind: &str, object: Value) -> Result<()> {
+        let group = text_at(&object, "/apiVersion");
+        let group = group.split_once('/').map_or("", |(group, _)| group);
+        let of = |known: &&MachineKind| known.group == group && known.kind == kind;
+        let Some(kind) = self.machine_kinds.iter().find(of) else {
+            bail!(
+                "expected a CertificateSigningRequest, Node, Service, EndpointSlice, ServiceCIDR, \
+                 ConfigMap, Inventory, Facts, a Machine that the policy names, or a List of these, \
+                 found kind `{kind}`"
+            );
+        };
+        let machine = machine(kind, &typed::<DynamicObject>(object)?);
+        self.add_shown(Source::Machines, Fact::Machine(Box::new(machine)));
+        Ok(())
+    }
+
+    /// Applies all facts: by what they are about, then by their dates, then those that are stated
+    /// before those that objects show. `at` is the date of what objects show.
+    pub(super) fn build(
+        self,
+        policy: &Spec,
+        at: Timestamp,
+        addresses_since: impl Fn(&Node) -> Timestamp,
+    ) -> (Vec<Taken>, Evidence) {
+        let nodes = self.nodes.into_iter().map(|mut node| {
+            node.addresses_since = addresses_since(&node);
+            Fact::Node(Box::new(node))
+        });
+        let shown = nodes.chain(self.shown).map(|fact| (fact, at));
+        let keys = self.requests.iter().filter_map(Taken::key_in_use);
+        let facts = self.stated.into_iter().chain(shown).chain(keys);
+        let mut facts: Vec<Dated> = facts.collect();
+        facts.sort_by_key(|(fact, at)| (turn(fact), *at));
+        let mut evidence = Evidence::new(policy);
+        for (fact, at) in facts {
+            evidence.apply(fact, at);
+        }
+        (self.requests, evidence)
+    }
+}
+
+/// The turn in which a fact is applied. Nodes come before the keys that are kept for each of them,
+/// and the state of a source after all that it has shown.
+fn turn(fact: &Fact) -> u8 {
+    match fact {
+        Fact::Node(_) | Fact::NodeGone(_) => 0,
+        Fact::Machine(_) | Fact::MachineGone(_) => 1,
+        Fact::Inventory(_) => 2,
+        Fact::Protected(_) | Fact::Unprotected(_) => 3,
+        Fact::Key(..) => 4,
+        Fact::Answer(..) => 5,
+        Fact::Synced(_) | Fact::Failed(..) | Fact::Incomplete(..) => 6,
+    }
+}
+
+/// Reads a CertificateSigningRequest.
+pub(super) fn read_request(object: Value) -> Result<Taken> {
+    let encoded = object.pointer("/spec/request").and_then(Value::as_str);
+    if encoded.is_some_and(|text| !is_base64(text)) {
+        let (kind, name) = (
+            text_at(&object, "/kind"),
+            text_at(&object, "/metadata/name"),
+        );
+        bail!("{kind} `{name}`: spec.request is no base64");
+    }
+    let (object, encoded) = typed::<SlimRequest>(object)?.split();
+    Ok(Taken { object, encoded })
 }
 
 /// The object as this type; the error names it. Through its text, since what reads the API server's
 /// answers reads texts.
-pub(super) fn typed<T: DeserializeOwned>(object: Value) -> Result<T> {
+fn typed<T: DeserializeOwned>(object: Value) -> Result<T> {
     let (kind, name) = (
         text_at(&object, "/kind"),
         text_at(&object, "/metadata/name"),
     );
     serde_json::from_str(&object.to_string()).map_err(|error| {
         let error = error.to_string();
-        // Nobody has seen that text.
+        // No one has seen that text.
         let (why, _) = error.rsplit_once(" at line ").unwrap_or((&error, ""));
         anyhow!("{kind} `{name}`: {why}")
     })

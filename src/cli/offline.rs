@@ -4,106 +4,151 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
+use serde_json::Value;
 
-use super::evidence_builder::{EvidenceBuilder, Taken};
+use super::evidence_builder::{EvidenceBuilder, Taken, text_at};
+use super::snapshot::{self, Snapshot};
 use crate::cluster::x509::sans_of_pem;
 use judge::csr::{CsrObject, KUBELET_SERVING_SIGNER, PreservedMetadata, Request, Requestor};
-use judge::evidence::{Evidence, Fact, IdentityKind, Inventory, Protection, Source};
+use judge::evidence::{
+    Evidence, Fact, INVENTORY_KIND, IdentityKind, Inventory, Protection, Source,
+};
 use judge::policy::{IndependentSource, Spec};
 use judge::yaml;
 
-/// What the files held.
+/// The contents of the files.
 pub(super) struct Offline {
-    intake: EvidenceBuilder,
-    /// The sources beside those that every judgment needs, as far as the policy names them.
-    named: Vec<Source>,
-    /// If set, every request was made at this time, and nobody has decided on it.
-    as_new: Option<Timestamp>,
+    /// The requests, in the order of the files.
+    pub(super) requests: Vec<Request>,
+    /// All else. What is not in the files is taken as not in the cluster either.
+    pub(super) evidence: Evidence,
+    /// The sources that the daemon looks at and of which no file holds anything.
+    pub(super) not_given: Vec<Source>,
 }
 
-/// What the command line says of the requests.
+/// What the command line says beside the files.
 pub(super) struct Terms {
     /// Who asks, where a file is nothing but PEM.
     pub(super) requestor: Option<Requestor>,
     /// And what for.
     pub(super) usages: Vec<String>,
     pub(super) now: Timestamp,
-    /// Whether requests are taken as made now and decided by nobody.
+    /// Whether requests are taken as made now and decided by no one.
     pub(super) as_new: bool,
+    /// The administrator's inventory, if it is named.
+    pub(super) inventory: Option<Inventory>,
 }
 
-/// Reads all files. What is not there is taken as not there in the cluster either, and
-/// [`Offline::not_given`] names it.
-pub(super) fn read(files: &[impl AsRef<Path>], terms: &Terms, policy: &Spec) -> Result<Offline> {
-    let mut offline = Offline {
-        intake: EvidenceBuilder::new(policy),
-        named: named(policy),
-        as_new: terms.as_new.then_some(terms.now),
+/// Reads all files.
+pub(super) fn read(files: &[impl AsRef<Path>], terms: Terms, policy: &Spec) -> Result<Offline> {
+    let mut reader = Reader {
+        builder: EvidenceBuilder::new(policy),
+        nodes_since: Timestamp::UNIX_EPOCH,
+        terms,
     };
-    for source in Source::ALL {
-        let synced = Fact::Synced(source);
-        offline.intake.evidence.apply(synced, terms.now);
-    }
     for file in files {
         let file = file.as_ref();
-        offline
-            .read_file(file, terms)
+        reader
+            .read_file(file)
             .with_context(|| format!("{}", file.display()))?;
     }
-    Ok(offline)
+    Ok(reader.finish(policy))
 }
 
-impl Offline {
-    /// The administrator's inventory is this.
-    pub(super) fn give_inventory(&mut self, inventory: Inventory) {
-        self.intake.take_inventory(inventory);
+/// The files that have been read.
+struct Reader {
+    builder: EvidenceBuilder,
+    /// Since when the addresses of Nodes count as what they are.
+    nodes_since: Timestamp,
+    terms: Terms,
+}
+
+impl Reader {
+    fn finish(mut self, policy: &Spec) -> Offline {
+        let Terms { now, as_new, .. } = self.terms;
+        if let Some(inventory) = self.terms.inventory.take() {
+            self.add_inventory(inventory);
+        }
+        let not_given = not_given(&self.builder, policy);
+        for source in Source::ALL {
+            if !self.builder.states(source) {
+                self.builder.add_stated(Fact::Synced(source), now);
+            }
+        }
+        let since = self.nodes_since;
+        let (requests, evidence) = self.builder.build(policy, since, |_| since);
+        let read = |taken: &Taken| match as_new {
+            true => taken.read_as_new(now),
+            false => taken.read(),
+        };
+        Offline {
+            requests: requests.iter().map(read).collect(),
+            evidence,
+            not_given,
+        }
     }
 
-    /// The requests, in the order of the files.
-    pub(super) fn requests(&self) -> Vec<Request> {
-        let taken = self.intake.requests.iter();
-        taken
-            .map(|taken| match self.as_new {
-                Some(now) => taken.read_as_new(now),
-                None => taken.read(),
-            })
-            .collect()
-    }
-
-    /// All else.
-    pub(super) fn evidence(&self) -> &Evidence {
-        &self.intake.evidence
-    }
-
-    /// The sources that the daemon looks at and of which no file holds anything.
-    pub(super) fn not_given(&self) -> Vec<Source> {
-        Source::REQUIRED
-            .into_iter()
-            .chain(self.named.iter().copied())
-            .filter(|source| !self.intake.given.contains(source))
-            // The request itself says nothing of the keys that others have.
-            .filter(|source| *source != Source::Requests || self.intake.requests.len() < 2)
-            .collect()
-    }
-
-    fn read_file(&mut self, file: &Path, terms: &Terms) -> Result<()> {
+    fn read_file(&mut self, file: &Path) -> Result<()> {
         let text = if file == Path::new("-") {
             std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?
         } else {
             std::fs::read_to_string(file).context("cannot be read")?
         };
         if text.trim_start().starts_with("-----BEGIN ") {
-            return self.read_pem(file, &text, terms);
+            return self.read_pem(file, &text);
         }
         let documents = yaml::documents(&text)
             .map_err(|error| anyhow!("expected YAML, JSON or PEM: {error}"))?;
-        for document in documents {
-            self.intake.take(document)?;
+        if let [document] = documents.as_slice()
+            && text_at(document, "/kind") == snapshot::KIND
+        {
+            // From the text, for the places of what is wrong.
+            self.add_snapshot(Snapshot::read(&text)?);
+            return Ok(());
+        }
+        let mut documents = documents.into_iter();
+        documents.try_for_each(|document| self.read_document(document))
+    }
+
+    /// Reads an object or a file of ours, or each of a List.
+    fn read_document(&mut self, document: Value) -> Result<()> {
+        match text_at(&document, "/kind").as_str() {
+            "List" => {
+                let Some(Value::Array(items)) = document.get("items").cloned() else {
+                    bail!("expected `items` in a List");
+                };
+                let mut items = items.into_iter();
+                return items.try_for_each(|item| self.read_document(item));
+            }
+            // JSON is YAML.
+            INVENTORY_KIND => self.add_inventory(Inventory::parse(&document.to_string())?),
+            snapshot::KIND => self.add_snapshot(Snapshot::read_document(&document)?),
+            snapshot::FORMER_KIND => bail!(
+                "expected `{}`, found `{}`, which is not read any more: run `explain --save` again",
+                snapshot::KIND,
+                snapshot::FORMER_KIND,
+            ),
+            "Policy" if text_at(&document, "/apiVersion").starts_with("csr-warden.dev/") => {
+                bail!("expected a request or evidence, found a Policy: name it with --policy")
+            }
+            _ => self.builder.add_object(document)?,
         }
         Ok(())
     }
 
-    fn read_pem(&mut self, file: &Path, text: &str, terms: &Terms) -> Result<()> {
+    fn add_inventory(&mut self, inventory: Inventory) {
+        let fact = Fact::Inventory(Box::new(inventory));
+        self.builder.add_shown(Source::Inventory, fact);
+    }
+
+    fn add_snapshot(&mut self, snapshot: Snapshot) {
+        self.nodes_since = snapshot.nodes_since;
+        for (fact, at) in snapshot.facts {
+            self.builder.add_stated(fact, at);
+        }
+    }
+
+    fn read_pem(&mut self, file: &Path, text: &str) -> Result<()> {
         match pem_label(text) {
             "CERTIFICATE" => return self.read_certificates(file, text),
             label if label.ends_with("PRIVATE KEY") => bail!(
@@ -112,7 +157,7 @@ impl Offline {
             ),
             _ => {}
         }
-        let Some(requestor) = terms.requestor.clone() else {
+        let Some(requestor) = self.terms.requestor.clone() else {
             bail!("a bare certification request says nothing of who asks: give --requestor");
         };
         let name = file
@@ -122,16 +167,16 @@ impl Offline {
             name: name.unwrap_or_default(),
             uid: "".into(),
             resource_version: String::new(),
-            created: terms.now,
+            created: self.terms.now,
             terminating: false,
             signer: KUBELET_SERVING_SIGNER.into(),
             requestor,
-            usages: terms.usages.clone().into(),
+            usages: self.terms.usages.clone().into(),
             expiration_seconds: None,
             settled: None,
             preserved: PreservedMetadata::default(),
         };
-        self.intake.take_request(Taken {
+        self.builder.add_request(Taken {
             object,
             encoded: text.as_bytes().to_vec(),
         });
@@ -152,10 +197,20 @@ impl Offline {
             sans,
             networks: Vec::new(),
         });
-        self.intake.evidence.apply(fact, Timestamp::UNIX_EPOCH);
-        self.intake.given.insert(Source::ApiServerCertificates);
+        self.builder.add_shown(Source::ApiServerCertificates, fact);
         Ok(())
     }
+}
+
+/// The sources that the daemon looks at and of which the builder has nothing.
+fn not_given(builder: &EvidenceBuilder, policy: &Spec) -> Vec<Source> {
+    Source::REQUIRED
+        .into_iter()
+        .chain(named(policy))
+        .filter(|source| !builder.given.contains(source))
+        // The request itself says nothing of the keys that others have.
+        .filter(|source| *source != Source::Requests || builder.requests.len() < 2)
+        .collect()
 }
 
 /// The sources that a policy names beside those that every judgment needs.

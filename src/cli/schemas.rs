@@ -6,7 +6,7 @@ use super::approve::Approved;
 use super::audit::Audited;
 use super::explain::Explanation;
 use super::render::Shown;
-use super::snapshot::Observations;
+use super::snapshot::FactsFile;
 use super::status::Statuses;
 use crate::doctor::Report;
 use crate::telemetry::decision_log;
@@ -40,7 +40,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("approve", schema_for!(Approved)),
         ("audit", schema_for!(Audited)),
         ("doctor", schema_for!(Report)),
-        ("observations", schema_for!(Observations)),
+        ("facts", schema_for!(FactsFile)),
     ];
     all.map(|(name, schema)| (name, identified(name, schema)))
         .into()

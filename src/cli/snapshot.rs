@@ -1,311 +1,467 @@
-//! What one look at a cluster has shown that is in no object of the API, as a file: it lets a verdict
-//! be repeated where there is no cluster.
+//! The file `facts.yaml`: dated facts that no object of the API holds. With the objects it repeats a
+//! verdict where there is no cluster.
+
+mod text;
 
 use std::net::IpAddr;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
+use ipnet::IpNet;
 use jiff::Timestamp;
-use pem_rfc7468::LineEnding;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::evidence_builder::EvidenceBuilder;
-use crate::cluster::apiserver_certificates::ApiServer;
+use super::evidence_builder::Dated;
+use judge::API_VERSION;
 use judge::csr::Fingerprint;
 use judge::csr::names::{NodeName, San};
-use judge::evidence::{Answer, Fact, Source};
+use judge::evidence::{Answer, Fact, IdentityKind, Protection, Source};
 use judge::finding::Question;
+use judge::yaml;
+use text::Text;
 
-const API_VERSION: &str = "csr-warden/v1";
-const KIND: &str = "Observations";
+/// The `kind` of the file.
+pub(super) const KIND: &str = "Facts";
+/// The `kind` of the file that earlier versions wrote.
+pub(super) const FORMER_KIND: &str = "Observations";
+/// Largest file that is read, in bytes: a certificate of each of many API servers, and some answers.
+const LARGEST: usize = 4 * 1024 * 1024;
 
-/// What was observed at one time.
+/// Facts that no object holds.
+pub(super) struct Snapshot {
+    /// Since when the addresses of Nodes count as what they are: no one looked before.
+    pub(super) nodes_since: Timestamp,
+    /// The facts.
+    pub(super) facts: Vec<Dated>,
+}
+
+/// A file of facts.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Observations {
-    /// Always `csr-warden/v1`.
+pub(super) struct FactsFile {
+    /// Always `csr-warden.dev/v1beta1`.
     #[schemars(extend("const" = API_VERSION))]
     api_version: String,
-    /// Always `Observations`.
+    /// Always `Facts`.
     #[schemars(extend("const" = KIND))]
     kind: String,
-    /// Since when the addresses of Nodes are taken to be what they are: nobody looked before.
-    #[schemars(with = "String")]
-    nodes_since: Timestamp,
-    /// The sources that were read, whether they held anything or not.
-    read: Vec<String>,
-    /// The sources that could not be read.
-    unread: Vec<Unread>,
-    /// What API servers have shown.
-    api_servers: Vec<SeenServer>,
-    /// Keys in use that are asked for again.
-    keys: Vec<SeenKey>,
-    /// What was asked of others, and what they answered.
-    answers: Vec<SeenAnswer>,
+    /// The time since when the addresses of Nodes count as what they are: no one looked before.
+    nodes_since: Text<Timestamp>,
+    /// The facts. Those about one thing are applied in the order of their dates.
+    #[serde(default)]
+    facts: Vec<FileFact>,
 }
 
-/// A source that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Unread {
-    /// Its name, as in metrics.
-    pub(super) source: String,
-    /// Since when.
-    #[schemars(with = "String")]
-    since: Timestamp,
-    /// Why, for a person.
-    pub(super) why: String,
-}
-
-/// The certificate of an API server.
+/// One fact.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct SeenServer {
-    host: String,
-    port: u16,
-    /// In PEM.
-    certificate: String,
-}
-
-/// Whose a key is.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct SeenKey {
-    /// Of the SubjectPublicKeyInfo, in hexadecimal.
-    sha256: String,
-    node: String,
-}
-
-/// A question and its answer.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct SeenAnswer {
-    question: SeenQuestion,
-    answer: SeenReply,
-    /// How long it holds.
-    #[schemars(with = "String")]
-    until: Timestamp,
-}
-
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-enum SeenQuestion {
-    /// Which addresses DNS has for this name.
-    Addresses(String),
-    /// Which names DNS has for this address.
-    Names(IpAddr),
-    /// Which certificate the kubelet shows.
-    Certificate {
-        /// Of this Node.
-        node: String,
-        /// At this address.
-        address: IpAddr,
+enum FileFact {
+    /// A source is complete: what was read of it is all there is.
+    Synced {
+        /// Its name, as in metrics.
+        source: Text<Source>,
+        /// The time of reading.
+        at: Text<Timestamp>,
+    },
+    /// A source fails. What it said before counts for a while.
+    Failed {
+        /// Its name, as in metrics.
+        source: Text<Source>,
+        /// The reason.
+        why: String,
+        /// The time since when it fails.
+        at: Text<Timestamp>,
+    },
+    /// A source fails, and what it said before is not enough.
+    Incomplete {
+        /// Its name, as in metrics.
+        source: Text<Source>,
+        /// The reason.
+        why: String,
+        /// The time since when it fails.
+        at: Text<Timestamp>,
+    },
+    /// An origin protects these names, addresses and networks, and nothing else.
+    Protected {
+        /// The object or certificate that names them.
+        origin: String,
+        /// `Service`, `ApiServerEndpoint` or `ApiServerIdentity`.
+        kind: Text<IdentityKind>,
+        /// Names and addresses, each as `DNS:name` or `IP:address`.
+        #[serde(default)]
+        sans: Vec<Text<San>>,
+        /// Networks.
+        #[serde(default)]
+        networks: Vec<Text<IpNet>>,
+        /// The time since when.
+        at: Text<Timestamp>,
+    },
+    /// An origin protects nothing any more. What it protected is recently protected for an hour.
+    Unprotected {
+        /// The object or certificate.
+        origin: String,
+        /// The time since when.
+        at: Text<Timestamp>,
+    },
+    /// A key is in use by a node.
+    Key {
+        /// SHA-256 of the SubjectPublicKeyInfo, in hexadecimal.
+        sha256: Text<Fingerprint>,
+        /// The Node's name.
+        node: Text<NodeName>,
+        /// The time since when.
+        at: Text<Timestamp>,
+    },
+    /// A question was answered.
+    Answer {
+        /// The question.
+        question: FileQuestion,
+        /// The answer.
+        answer: FileAnswer,
+        /// The time until which it counts.
+        until: Text<Timestamp>,
+        /// The time of the answer.
+        at: Text<Timestamp>,
     },
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-enum SeenReply {
+enum FileQuestion {
+    /// The addresses that DNS has for this name.
+    Addresses(String),
+    /// The names that DNS has for this address.
+    Names(Text<IpAddr>),
+    /// The certificate that a kubelet shows.
+    Certificate {
+        /// The Node's name.
+        node: String,
+        /// The address at which it is asked.
+        address: Text<IpAddr>,
+    },
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+enum FileAnswer {
     /// These, each as `DNS:name` or `IP:address`.
-    Sans(Vec<String>),
-    /// Nothing, and why.
-    Nothing(String),
-    /// It is this other node's.
-    OfAnother(String),
-    /// Nobody could be asked, and why.
+    Sans(Vec<Text<San>>),
+    /// Nothing, and the reason.
+    Empty(String),
+    /// The certificate of this other node.
+    OtherNode(Text<NodeName>),
+    /// No answer, and the reason.
     Failed(String),
 }
 
-/// What goes into the file.
-pub(super) struct Seen<'a> {
-    pub(super) at: Timestamp,
-    pub(super) read: Vec<Source>,
-    pub(super) unread: &'a [Unread],
-    pub(super) servers: &'a [(ApiServer, CertificateDer<'static>)],
-    pub(super) keys: Vec<(Fingerprint, NodeName)>,
-    pub(super) answers: &'a [(Question, Answer, Timestamp)],
-}
-
-impl Unread {
-    pub(super) fn new(source: Source, since: Timestamp, why: &str) -> Unread {
-        Unread {
-            source: source.as_str().to_owned(),
-            since,
-            why: why.to_owned(),
-        }
+impl Snapshot {
+    /// Reads a file that holds nothing else.
+    pub(super) fn read(text: &str) -> Result<Snapshot, yaml::Error> {
+        yaml::kind_of(text, API_VERSION, &[KIND])?;
+        let file: FactsFile = yaml::read(text, LARGEST, (API_VERSION, KIND))?;
+        Ok(Snapshot {
+            nodes_since: file.nodes_since.0,
+            facts: file.facts.into_iter().map(Dated::from).collect(),
+        })
     }
-}
 
-impl Observations {
-    /// All of this as a file.
-    pub(super) fn write(seen: &Seen<'_>) -> Result<String> {
-        let servers = seen.servers.iter().map(|(server, certificate)| {
-            let pem = pem_rfc7468::encode_string("CERTIFICATE", LineEnding::LF, certificate)
-                .map_err(|error| anyhow!("{}: {error}", server.url()))?;
-            Ok(SeenServer {
-                host: server.host.clone(),
-                port: server.port,
-                certificate: pem,
-            })
-        });
-        let keys = seen.keys.iter().map(|(key, node)| SeenKey {
-            sha256: key.to_string(),
-            node: node.to_string(),
-        });
-        let answers = seen.answers.iter().map(|(question, answer, until)| {
-            let (question, answer) = (question.into(), answer.into());
-            SeenAnswer {
-                question,
-                answer,
-                until: *until,
-            }
-        });
-        let observations = Observations {
+    /// Reads a document of a file that holds others too.
+    pub(super) fn read_document(document: &Value) -> Result<Snapshot, yaml::Error> {
+        // JSON is YAML. No one has seen that text, so that places in it help no one.
+        Snapshot::read(&document.to_string()).map_err(|error| {
+            let yaml::Error::Field(error) = error else {
+                return error;
+            };
+            yaml::FieldError { at: None, ..error }.into()
+        })
+    }
+
+    /// The file.
+    pub(super) fn write(&self) -> Result<String> {
+        let file = FactsFile {
             api_version: API_VERSION.to_owned(),
             kind: KIND.to_owned(),
-            nodes_since: seen.at,
-            read: seen.read.iter().map(|s| s.as_str().to_owned()).collect(),
-            unread: seen.unread.to_vec(),
-            api_servers: servers.collect::<Result<_>>()?,
-            keys: keys.collect(),
-            answers: answers.collect(),
+            nodes_since: Text(self.nodes_since),
+            facts: self.facts.iter().filter_map(FileFact::of).collect(),
         };
         // Through JSON, so that it is read back as it was written.
-        let value = serde_json::to_value(&observations)?;
-        serde_saphyr::to_string(&value).context("cannot write what was observed")
-    }
-
-    /// Reads an object of this kind.
-    pub(super) fn read(object: Value) -> Result<Observations> {
-        let read: Observations =
-            serde_json::from_value(object).map_err(|error| anyhow!("{KIND}: {error}"))?;
-        if read.api_version != API_VERSION {
-            let found = &read.api_version;
-            bail!("{KIND}: expected apiVersion `{API_VERSION}`, found `{found}`");
-        }
-        Ok(read)
-    }
-
-    /// Makes it evidence.
-    pub(super) fn give(self, to: &mut EvidenceBuilder) -> Result<()> {
-        to.nodes_since = self.nodes_since;
-        let mut known: Vec<_> = to.evidence.nodes().iter().cloned().collect();
-        for node in &mut known {
-            node.addresses_since = self.nodes_since;
-        }
-        for node in known {
-            let gone = Fact::NodeGone(node.name.clone());
-            to.evidence.apply(gone, self.nodes_since);
-            to.evidence
-                .apply(Fact::Node(Box::new(node)), self.nodes_since);
-        }
-        for name in &self.read {
-            to.given.insert(source(name)?);
-        }
-        for unread in &self.unread {
-            let source = source(&unread.source)?;
-            to.given.insert(source);
-            let unread_since = unread.since;
-            let fact = Fact::Incomplete(source, unread.why.clone());
-            to.evidence.apply(fact, unread_since);
-        }
-        for seen in self.api_servers {
-            let certificate = CertificateDer::from_pem_slice(seen.certificate.as_bytes())
-                .map_err(|error| anyhow!("{KIND}: certificate of {}: {error}", seen.host))?;
-            let server = ApiServer {
-                host: seen.host,
-                port: seen.port,
-            };
-            let sans = server
-                .identities(&certificate)
-                .map_err(|why| anyhow!(why))?;
-            let fact = Fact::Protected(server.protection(sans));
-            to.evidence.apply(fact, self.nodes_since);
-        }
-        for seen in &self.keys {
-            let key = Fingerprint::parse(&seen.sha256)
-                .ok_or_else(|| wrong("keys.sha256", "64 hexadecimal digits", &seen.sha256))?;
-            let fact = Fact::Key(key, node_name(&seen.node)?);
-            to.evidence.apply(fact, self.nodes_since);
-        }
-        for seen in self.answers {
-            let (question, answer) = (seen.question.read(), seen.answer.read()?);
-            let fact = Fact::Answer(question, answer, seen.until);
-            to.evidence.apply(fact, self.nodes_since);
-        }
-        Ok(())
+        let value = serde_json::to_value(&file)?;
+        serde_saphyr::to_string(&value).context("cannot write the facts")
     }
 }
 
-impl From<&Question> for SeenQuestion {
-    fn from(question: &Question) -> SeenQuestion {
+impl From<FileFact> for Dated {
+    fn from(fact: FileFact) -> Dated {
+        match fact {
+            FileFact::Synced { source, at } => (Fact::Synced(source.0), at.0),
+            FileFact::Failed { source, why, at } => (Fact::Failed(source.0, why), at.0),
+            FileFact::Incomplete { source, why, at } => (Fact::Incomplete(source.0, why), at.0),
+            FileFact::Protected {
+                origin,
+                kind: Text(kind),
+                sans,
+                networks,
+                at,
+            } => {
+                let protection = Protection {
+                    origin,
+                    kind,
+                    sans: sans.into_iter().map(|san| san.0).collect(),
+                    networks: networks.into_iter().map(|network| network.0).collect(),
+                };
+                (Fact::Protected(protection), at.0)
+            }
+            FileFact::Unprotected { origin, at } => (Fact::Unprotected(origin), at.0),
+            FileFact::Key { sha256, node, at } => (Fact::Key(sha256.0, node.0), at.0),
+            FileFact::Answer {
+                question,
+                answer,
+                until,
+                at,
+            } => {
+                let fact = Fact::Answer(question.into(), answer.into(), until.0);
+                (fact, at.0)
+            }
+        }
+    }
+}
+
+impl FileFact {
+    /// The fact as the file has it; `None` for one that an object holds.
+    fn of((fact, at): &Dated) -> Option<FileFact> {
+        let at = Text(*at);
+        Some(match fact {
+            Fact::Synced(source) => FileFact::Synced {
+                source: Text(*source),
+                at,
+            },
+            Fact::Failed(source, why) => FileFact::Failed {
+                source: Text(*source),
+                why: why.clone(),
+                at,
+            },
+            Fact::Incomplete(source, why) => FileFact::Incomplete {
+                source: Text(*source),
+                why: why.clone(),
+                at,
+            },
+            Fact::Protected(protection) => FileFact::Protected {
+                origin: protection.origin.clone(),
+                kind: Text(protection.kind),
+                sans: protection.sans.iter().cloned().map(Text).collect(),
+                networks: protection.networks.iter().copied().map(Text).collect(),
+                at,
+            },
+            Fact::Unprotected(origin) => FileFact::Unprotected {
+                origin: origin.clone(),
+                at,
+            },
+            Fact::Key(key, node) => FileFact::Key {
+                sha256: Text(*key),
+                node: Text(node.clone()),
+                at,
+            },
+            Fact::Answer(question, answer, until) => FileFact::Answer {
+                question: question.into(),
+                answer: answer.into(),
+                until: Text(*until),
+                at,
+            },
+            Fact::Node(_)
+            | Fact::NodeGone(_)
+            | Fact::Inventory(_)
+            | Fact::Machine(_)
+            | Fact::MachineGone(_) => return None,
+        })
+    }
+}
+
+impl From<&Question> for FileQuestion {
+    fn from(question: &Question) -> FileQuestion {
         match question {
-            Question::Addresses(name) => SeenQuestion::Addresses(name.to_string()),
-            Question::Names(ip) => SeenQuestion::Names(*ip),
-            Question::Certificate(node, ip) => SeenQuestion::Certificate {
+            Question::Addresses(name) => FileQuestion::Addresses(name.to_string()),
+            Question::Names(ip) => FileQuestion::Names(Text(*ip)),
+            Question::Certificate(node, ip) => FileQuestion::Certificate {
                 node: node.to_string(),
-                address: *ip,
+                address: Text(*ip),
             },
         }
     }
 }
 
-impl SeenQuestion {
-    fn read(self) -> Question {
-        match self {
-            SeenQuestion::Addresses(name) => Question::Addresses(name.into()),
-            SeenQuestion::Names(ip) => Question::Names(ip),
-            SeenQuestion::Certificate { node, address } => {
-                Question::Certificate(node.into(), address)
+impl From<FileQuestion> for Question {
+    fn from(question: FileQuestion) -> Question {
+        match question {
+            FileQuestion::Addresses(name) => Question::Addresses(name.into()),
+            FileQuestion::Names(ip) => Question::Names(ip.0),
+            FileQuestion::Certificate { node, address } => {
+                Question::Certificate(node.into(), address.0)
             }
         }
     }
 }
 
-impl From<&Answer> for SeenReply {
-    fn from(answer: &Answer) -> SeenReply {
+impl From<&Answer> for FileAnswer {
+    fn from(answer: &Answer) -> FileAnswer {
         match answer {
-            Answer::Sans(sans) => SeenReply::Sans(sans.iter().map(San::to_string).collect()),
-            Answer::Empty(why) => SeenReply::Nothing(why.clone()),
-            Answer::OtherNode(node) => SeenReply::OfAnother(node.to_string()),
-            Answer::Failed(why) => SeenReply::Failed(why.clone()),
+            Answer::Sans(sans) => FileAnswer::Sans(sans.iter().cloned().map(Text).collect()),
+            Answer::Empty(why) => FileAnswer::Empty(why.clone()),
+            Answer::OtherNode(node) => FileAnswer::OtherNode(Text(node.clone())),
+            Answer::Failed(why) => FileAnswer::Failed(why.clone()),
         }
     }
 }
 
-impl SeenReply {
-    fn read(self) -> Result<Answer> {
-        Ok(match self {
-            SeenReply::Sans(sans) => {
-                let sans = sans.iter().map(|text| san(text));
-                Answer::Sans(sans.collect::<Result<_>>()?)
-            }
-            SeenReply::Nothing(why) => Answer::Empty(why),
-            SeenReply::OfAnother(node) => Answer::OtherNode(node_name(&node)?),
-            SeenReply::Failed(why) => Answer::Failed(why),
-        })
+impl From<FileAnswer> for Answer {
+    fn from(answer: FileAnswer) -> Answer {
+        match answer {
+            FileAnswer::Sans(sans) => Answer::Sans(sans.into_iter().map(|san| san.0).collect()),
+            FileAnswer::Empty(why) => Answer::Empty(why),
+            FileAnswer::OtherNode(node) => Answer::OtherNode(node.0),
+            FileAnswer::Failed(why) => Answer::Failed(why),
+        }
     }
 }
 
-fn san(text: &str) -> Result<San> {
-    let dns = text.strip_prefix("DNS:").and_then(San::from_dns_text);
-    let ip = text.strip_prefix("IP:").and_then(San::from_ip_text);
-    dns.or(ip)
-        .ok_or_else(|| wrong("answers.sans", "`DNS:name` or `IP:address`", text))
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
 
-fn node_name(text: &str) -> Result<NodeName> {
-    NodeName::parse(text).ok_or_else(|| wrong("node", "a Node's name", text))
-}
+    const TIMES: &str = "at: 2026-07-24T12:00:00Z";
 
-fn source(name: &str) -> Result<Source> {
-    let known = Source::ALL.into_iter().find(|known| known.as_str() == name);
-    known.ok_or_else(|| wrong("source", "the name of a source", name))
-}
+    fn head() -> String {
+        format!(
+            "apiVersion: {API_VERSION}\nkind: {KIND}\nnodesSince: 2026-07-24T11:00:00Z\nfacts:\n"
+        )
+    }
 
-fn wrong(field: &str, expected: &str, found: &str) -> anyhow::Error {
-    anyhow!("{KIND}: {field}: expected {expected}, found `{found}`")
+    fn facts() -> String {
+        let sha256 = "3f".repeat(32);
+        let facts = [
+            format!("synced: {{source: nodes, {TIMES}}}"),
+            format!("failed: {{source: dns, why: \"no\\nreply\", {TIMES}}}"),
+            format!("incomplete: {{source: servicecidrs, why: forbidden, {TIMES}}}"),
+            format!(
+                "protected: {{origin: certificate of https://10.0.0.100:6443, kind: \
+                 ApiServerIdentity, sans: ['DNS:api.example', 'IP:fd00::1'], networks: \
+                 [10.96.0.0/12], {TIMES}}}"
+            ),
+            format!("unprotected: {{origin: EndpointSlice default/kubernetes, {TIMES}}}"),
+            format!("key: {{sha256: {sha256}, node: node-1, {TIMES}}}"),
+        ];
+        let question = "{certificate: {node: node-1, address: 10.0.0.1}}";
+        let answers = [
+            ("{addresses: node-1.example}", "{sans: ['IP:10.0.0.1']}"),
+            ("{names: 10.0.0.1}", "{nothing: no such name}"),
+            (question, "{ofAnother: node-2}"),
+            (question, "{failed: refused}"),
+        ];
+        let answers = answers.map(|(question, answer)| {
+            let until = "until: 2026-07-24T12:01:00Z";
+            format!("answer: {{question: {question}, answer: {answer}, {until}, {TIMES}}}")
+        });
+        let all = facts.into_iter().chain(answers);
+        all.map(|fact| format!("- {fact}\n")).collect()
+    }
+
+    #[test]
+    fn every_kind_of_fact_is_written_as_it_was_read() {
+        let text = head() + &facts();
+        let read = Snapshot::read(&text).unwrap();
+        assert_eq!(read.facts.len(), 10);
+        let written = read.write().unwrap();
+        let again = Snapshot::read(&written).unwrap();
+        assert_eq!(again.nodes_since, read.nodes_since);
+        let shown = |of: &Snapshot| format!("{:?}", of.facts);
+        assert_eq!(shown(&again), shown(&read));
+        let document: Value = serde_saphyr::from_str(&text).unwrap();
+        let schema = serde_json::to_value(schemars::schema_for!(FactsFile)).unwrap();
+        jsonschema::validate(&schema, &document).unwrap();
+        assert_eq!(
+            shown(&Snapshot::read_document(&document).unwrap()),
+            shown(&read)
+        );
+    }
+
+    #[test]
+    fn what_an_object_holds_is_not_written() {
+        let snapshot = Snapshot {
+            nodes_since: Timestamp::UNIX_EPOCH,
+            facts: vec![(Fact::MachineGone("a".into()), Timestamp::UNIX_EPOCH)],
+        };
+        assert!(snapshot.write().unwrap().contains("facts: []"));
+    }
+
+    #[test]
+    fn a_wrong_fact_is_named_with_its_place() {
+        for (fact, expected) in [
+            (
+                "synced: {source: node, at: 2026-07-24T12:00:00Z}",
+                "facts[0].synced.source: expected a source (nodes, certificatesigningrequests, \
+                 kubernetes-service, apiserver-endpoints, servicecidrs, cluster-info, \
+                 apiserver-certificates, inventory, machines, dns, serving-certificates), found \
+                 `node` at line 5, column 20",
+            ),
+            (
+                "synced: {source: nodes, at: noon}",
+                "facts[0].synced.at: expected a time such as `2026-07-24T12:00:00Z`, found `noon` \
+                 at line 5, column 31",
+            ),
+            (
+                "sinced: {source: nodes}",
+                "facts[0]: unknown variant `sinced`, expected one of synced, failed, incomplete, \
+                 protected, unprotected, key, answer at line 5, column 3; did you mean `synced`?",
+            ),
+            (
+                "failed: {source: nodes, reason: down}",
+                "facts[0].failed.reason: unknown field `reason`, expected one of source, why, at at \
+                 line 5, column 27",
+            ),
+            (
+                "unprotected: {origin: a}",
+                "facts[0].unprotected: missing field `at` at line 5, column 16",
+            ),
+            (
+                "protected: {origin: a, kind: Pod}",
+                "facts[0].protected.kind: expected one of Service, ApiServerEndpoint, \
+                 ApiServerIdentity, found `Pod` at line 5, column 32",
+            ),
+            (
+                "protected: {sans: [api.example]}",
+                "facts[0].protected.sans[0]: expected `DNS:name` or `IP:address`, found \
+                 `api.example` at line 5, column 22",
+            ),
+            (
+                "protected: {networks: [10.0.0.1]}",
+                "facts[0].protected.networks[0]: expected a network such as `10.96.0.0/12`, found \
+                 `10.0.0.1` at line 5, column 26",
+            ),
+            (
+                "key: {sha256: 3f, node: a}",
+                "facts[0].key.sha256: expected 64 hexadecimal digits, found `3f` at line 5, column \
+                 17",
+            ),
+            (
+                "answer: {question: {names: host}}",
+                "facts[0].answer.question.names: expected an IP address, found `host` at line 5, \
+                 column 30",
+            ),
+        ] {
+            let text = format!("{}- {fact}\n", head());
+            let why = Snapshot::read(&text).err().unwrap().to_string();
+            assert_eq!(why, expected);
+            let document = serde_saphyr::from_str(&text).unwrap();
+            let why = Snapshot::read_document(&document)
+                .err()
+                .unwrap()
+                .to_string();
+            assert!(!why.contains(" at line "), "{why}");
+        }
+        let other = head().replace(API_VERSION, "csr-warden.dev/v2") + &facts();
+        let why = Snapshot::read(&other).err().unwrap().to_string();
+        let expected = "apiVersion: expected `csr-warden.dev/v1beta1`, found `csr-warden.dev/v2`";
+        assert_eq!(why, expected);
+    }
 }

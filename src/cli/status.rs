@@ -14,9 +14,8 @@ use serde::Serialize;
 use super::cluster_args::block_on;
 use super::explain::state;
 use super::format::TableFormat;
-use super::live::{Decided, Issued, Known, LiveArgs, Look, Lookout};
+use super::live::{Decided, Issued, Known, LiveArgs, Look, Lookout, Unread};
 use super::render::{ShownFinding, note, print};
-use super::snapshot::Unread;
 use super::table::{age, span, table};
 use judge::csr::names::NodeName;
 use judge::csr::{Request, Settled};
@@ -167,7 +166,7 @@ async fn look(lookout: &mut Lookout) -> Result<Statuses> {
     Ok(Statuses {
         time: look.now,
         items,
-        unread: look.unread,
+        unread: look.unread(),
         policy: lookout.policy.metadata.name.clone(),
         policy_digest: lookout.policy.digest.clone(),
     })
@@ -202,7 +201,8 @@ fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
     let by_requestor = by_requestor(look);
     let mut with_request: BTreeSet<NodeName> = BTreeSet::new();
     let mut items = Vec::new();
-    let nodes_read = look.read.contains(&Source::Nodes);
+    let nodes = look.evidence.sources().state(Source::Nodes);
+    let nodes_read = nodes.synced.is_some();
     for known in chosen(look) {
         let object = &known.taken.object;
         let node = object.requestor.node();

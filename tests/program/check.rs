@@ -3,6 +3,7 @@
 #[allow(unreachable_pub)]
 mod case;
 mod evidence;
+mod facts;
 mod invalid_input;
 
 use case::*;

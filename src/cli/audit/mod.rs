@@ -16,9 +16,8 @@ use serde::Serialize;
 use super::check::exit_code;
 use super::cluster_args::block_on;
 use super::format::TableFormat;
-use super::live::{Decided, Issued, Known, LiveArgs};
+use super::live::{AddressAges, Decided, Issued, Known, LiveArgs, Unread};
 use super::render::{ShownFinding, note, print, wrap};
-use super::snapshot::Unread;
 use super::table::{age, table};
 use judge::csr::Request;
 use judge::finding::escaped;
@@ -97,13 +96,13 @@ pub(super) fn audit(args: &AuditArgs) -> Result<ExitCode> {
 
 async fn audit_now(args: &AuditArgs) -> Result<ExitCode> {
     let mut lookout = args.live.lookout(false).await?;
+    // No one has looked before, and this writes nothing.
+    lookout.addresses = AddressAges::Unlimited;
     let mut look = lookout.look().await?;
-    // Nobody has looked before, and this writes nothing: addresses count as those that they are.
-    look.addresses_stand();
     let mut subjects: Vec<Subject> = look
         .requests
         .iter()
-        .filter(|known| known.taken.is_approved())
+        .filter(|known| known.taken.object.is_approved())
         .map(|known| Subject::of_request(known, look.now))
         .collect();
     if args.dial {
@@ -123,7 +122,7 @@ async fn audit_now(args: &AuditArgs) -> Result<ExitCode> {
     let audited = Audited {
         time: look.now,
         items,
-        unread: look.unread.clone(),
+        unread: look.unread(),
         policy: lookout.policy.metadata.name.clone(),
         policy_digest: lookout.policy.digest.clone(),
     };

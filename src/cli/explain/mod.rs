@@ -22,10 +22,9 @@ use tokio::time::timeout;
 use super::check::exit_code;
 use super::cluster_args::block_on;
 use super::format::TextFormat;
-use super::live::{Decided, History, Issued, Known, LiveArgs, Look, Lookout};
+use super::live::{Decided, History, Issued, Known, LiveArgs, Look, Lookout, Unread};
 use super::render::{Shown, print, wrap};
 use super::request_name::request_name;
-use super::snapshot::Unread;
 use super::table::age;
 use crate::cluster::connection::WRITE_DEADLINE;
 use crate::cluster::error::describe;
@@ -130,7 +129,7 @@ async fn explain_now(args: &ExplainArgs) -> Result<ExitCode> {
         decided: known.history.decided.clone(),
         issued: known.history.issued.clone(),
         as_new: also_as_new,
-        unread: look.unread.clone(),
+        unread: look.unread(),
         daemon_only: daemon_only(&policy),
         evidence: Counts {
             nodes: look.evidence.nodes().len(),

@@ -6,7 +6,6 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::cli::live::{Known, Look, Lookout};
-use crate::cli::snapshot::Observations;
 use judge::policy::SHIPPED;
 
 /// A folder that may be written into: one that is empty, or not there yet.
@@ -40,13 +39,9 @@ pub(super) fn save(
     let cluster = json!({"apiVersion": "v1", "kind": "List", "items": look.objects});
     write("csr.yaml", &yaml(object)?)?;
     write("cluster.yaml", &yaml(&cluster)?)?;
-    write(
-        "observations.yaml",
-        &Observations::write(&look.seen(&known.taken))?,
-    )?;
+    write("facts.yaml", &look.snapshot(&known.taken).write()?)?;
     write("policy.yaml", policy(lookout)?)?;
-    // First what was observed: it says whose a key is.
-    let mut files = vec!["observations.yaml", "cluster.yaml", "csr.yaml"];
+    let mut files = vec!["facts.yaml", "cluster.yaml", "csr.yaml"];
     if let Some(inventory) = &lookout.inventory {
         write("inventory.yaml", &inventory.text)?;
         files.push("inventory.yaml");
@@ -111,7 +106,8 @@ fn readme(known: &Known, look: &Look, command: &str) -> String {
          ```sh\n{command}\n```\n{also}\n\
          - `csr.yaml`: the request\n\
          - `cluster.yaml`: Nodes and the objects that say what is protected\n\
-         - `observations.yaml`: certificates of API servers, answers, keys in use\n\
+         - `facts.yaml`: what no object holds: states of sources, names in certificates of API \
+         servers, answers, keys in use\n\
          - `policy.yaml`, and `inventory.yaml` if there is one\n\n\
          It holds names and addresses of the cluster, and no private key.\n",
         object.name, look.now

@@ -8,13 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 
 use super::{Look, Lookout};
-use crate::cli::snapshot::Unread;
 use crate::sources::dns::{Dns, DnsError};
 use crate::sources::resolve::resolve;
 use crate::sources::serving_certificate::ServingCertificates;
 use judge::Verdict;
 use judge::csr::Request;
-use judge::evidence::{Answer, Fact, Source};
+use judge::evidence::{Answer, Fact};
 use judge::finding::{Awaited, Question};
 
 /// Questions at the same time.
@@ -69,25 +68,17 @@ impl Look {
     fn answered(&mut self, question: Question, answer: Answer, holds: Duration) {
         let source = question.source();
         if let Answer::Failed(why) = &answer {
-            self.source_failed(source, why);
-        } else if !self.read.contains(&source) {
-            self.read.push(source);
+            let failed = Fact::Failed(source, why.clone());
+            self.evidence.apply(failed, self.now);
+        } else if !self.evidence.sources().is_known(source) {
+            self.evidence.apply(Fact::Synced(source), self.now);
         }
         let now = Timestamp::now();
         let holds = SignedDuration::try_from(holds).unwrap_or_default();
         let until = now.checked_add(holds).unwrap_or(now);
-        self.answers.push((question.clone(), answer.clone(), until));
-        self.evidence
-            .apply(Fact::Answer(question, answer, until), now);
-    }
-
-    fn source_failed(&mut self, source: Source, why: &str) {
-        let is_known = |unread: &Unread| unread.source == source.as_str();
-        self.evidence
-            .apply(Fact::Failed(source, why.to_owned()), self.now);
-        if !self.unread.iter().any(is_known) {
-            self.unread.push(Unread::new(source, self.now, why));
-        }
+        let fact = Fact::Answer(question, answer, until);
+        self.answers.push((fact.clone(), now));
+        self.evidence.apply(fact, now);
     }
 }
 

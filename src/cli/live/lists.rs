@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::cluster::error::{describe, describe_absent};
+use crate::cluster::protected_objects::{Kind, ProtectedObject};
 
 /// How long a whole list may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -33,6 +34,24 @@ impl Listed {
             api_version: K::api_version(&()).into_owned(),
             kind: K::kind(&()).into_owned(),
         }
+    }
+
+    /// The objects of a kind that protect something.
+    pub(super) fn protecting(kind: Kind) -> (Listed, ListParams) {
+        let selection = kind.selection();
+        let listed = Listed {
+            path: ProtectedObject::url_path(&kind, selection.namespace),
+            api_version: ProtectedObject::api_version(&kind).into_owned(),
+            kind: ProtectedObject::kind(&kind).into_owned(),
+        };
+        let mut params = ListParams::default();
+        if let Some(name) = selection.name {
+            params = params.fields(&format!("metadata.name={name}"));
+        }
+        if let Some((label, value)) = selection.label {
+            params = params.labels(&format!("{label}={value}"));
+        }
+        (listed, params)
     }
 }
 

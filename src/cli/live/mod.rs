@@ -1,6 +1,7 @@
 //! One look at a live cluster: all that the daemon watches, read once, by the same conversions. What
 //! cannot be read is named and leaves its source unready, so that verdicts wait.
 
+mod addresses;
 mod answers;
 mod gather;
 mod history;
@@ -15,23 +16,23 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 use jiff::Timestamp;
 use kube::Client;
-use rustls::pki_types::CertificateDer;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
 
+pub(super) use addresses::AddressAges;
 pub(super) use history::{Decided, History, Issued};
 
 use super::cluster_args::ClusterArgs;
-use super::evidence_builder::Taken;
+use super::evidence_builder::{Dated, Taken, read_request};
 use super::judging_args::JudgingArgs;
 use super::policy::PolicyFile;
-use super::snapshot::{Seen, Unread};
-use crate::cluster::apiserver_certificates::ApiServer;
+use super::snapshot::Snapshot;
 use crate::cluster::connection::Connection;
 use crate::controller::InventoryFile;
 use judge::csr::Request;
 use judge::csr::names::NodeName;
-use judge::evidence::{Answer, Evidence, Fact, NodeAddress, Source};
-use judge::finding::Question;
+use judge::evidence::{Evidence, Fact, Protection, Source};
 use judge::policy::Policy;
 use judge::{Judgment, judge};
 
@@ -57,8 +58,8 @@ pub(super) struct Lookout {
     machines: Client,
     /// Whether objects are kept as they came.
     keep: bool,
-    /// What each Node had when it was seen first with these addresses.
-    since: HashMap<NodeName, (Box<str>, Vec<NodeAddress>, Timestamp)>,
+    /// Since when Nodes have their addresses.
+    pub(super) addresses: AddressAges,
 }
 
 /// A request on the cluster.
@@ -74,15 +75,27 @@ pub(super) struct Look {
     /// The requests for kubelets' serving certificates, the oldest first.
     pub(super) requests: Vec<Known>,
     pub(super) evidence: Evidence,
-    /// The sources that were read, and those that could not be.
-    pub(super) read: Vec<Source>,
-    pub(super) unread: Vec<Unread>,
     /// The port of each Node's kubelet, where the Node says one.
     pub(super) kubelet_ports: HashMap<NodeName, u16>,
     /// The objects, if they are kept.
     pub(super) objects: Vec<Value>,
-    servers: Vec<(ApiServer, CertificateDer<'static>)>,
-    answers: Vec<(Question, Answer, Timestamp)>,
+    /// What the certificates of API servers protect.
+    certificates: Vec<Protection>,
+    answers: Vec<Dated>,
+}
+
+/// A source that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Unread {
+    /// Its name, as in metrics.
+    pub(super) source: String,
+    /// Since when.
+    #[schemars(with = "String")]
+    since: Timestamp,
+    /// Why, for a person.
+    pub(super) why: String,
 }
 
 impl LiveArgs {
@@ -99,7 +112,7 @@ impl LiveArgs {
             policy_file,
             inventory,
             keep,
-            since: HashMap::new(),
+            addresses: AddressAges::default(),
         })
     }
 }
@@ -129,7 +142,8 @@ impl Lookout {
 impl Known {
     /// The request that this object is.
     pub(super) fn of(object: Value) -> Result<Known> {
-        let (taken, history) = gather::taken(object)?;
+        let history = History::of(&object);
+        let taken = read_request(object)?;
         Ok(Known { taken, history })
     }
 }
@@ -140,37 +154,66 @@ impl Look {
         judge(request, policy, &self.evidence, self.now)
     }
 
-    /// What could not be read, in one line each, for people.
+    /// The sources that could not be read.
+    pub(super) fn unread(&self) -> Vec<Unread> {
+        let unread = |source: Source| {
+            let (since, why) = self.evidence.sources().state(source).failing?;
+            let source = source.as_str().to_owned();
+            Some(Unread { source, since, why })
+        };
+        Source::ALL.into_iter().filter_map(unread).collect()
+    }
+
+    /// The sources that could not be read, in one line each, for people.
     pub(super) fn told(&self) -> Vec<String> {
-        let unread = self.unread.iter();
+        let unread = self.unread().into_iter();
         unread
             .map(|unread| format!("{} cannot be read: {}", unread.source, unread.why))
             .collect()
     }
 
-    /// Takes the addresses of all Nodes as what they have always been, as offline evidence is taken:
-    /// for what writes nothing.
-    pub(super) fn addresses_stand(&mut self) {
-        let nodes: Vec<_> = self.evidence.nodes().iter().cloned().collect();
-        for mut node in nodes {
-            node.addresses_since = Timestamp::UNIX_EPOCH;
-            self.evidence
-                .apply(Fact::NodeGone(node.name.clone()), self.now);
-            self.evidence.apply(Fact::Node(Box::new(node)), self.now);
+    /// All that a verdict on this request rests on and no saved object holds.
+    pub(super) fn snapshot(&self, request: &Taken) -> Snapshot {
+        let mut facts: Vec<Dated> = Source::ALL
+            .into_iter()
+            .flat_map(|source| self.facts_of_source(source))
+            .collect();
+        let certificates = self.certificates.iter().cloned();
+        facts.extend(certificates.map(|protection| (Fact::Protected(protection), self.now)));
+        facts.extend(self.owner_of_key(request));
+        facts.extend(self.answers.iter().cloned());
+        Snapshot {
+            nodes_since: self.now,
+            facts,
         }
     }
 
-    /// All that is in no object, for a file.
-    pub(super) fn seen(&self, request: &Taken) -> Seen<'_> {
-        let key = Request::key_of(&request.encoded);
-        let owner = key.and_then(|key| Some((key, self.evidence.keys().owner(&key)?.clone())));
-        Seen {
-            at: self.now,
-            read: self.read.clone(),
-            unread: &self.unread,
-            servers: &self.servers,
-            keys: owner.into_iter().collect(),
-            answers: &self.answers,
-        }
+    fn facts_of_source(&self, source: Source) -> Vec<Dated> {
+        let state = self.evidence.sources().state(source);
+        let fact = match (state.synced, state.failing) {
+            (synced, None) => {
+                return synced
+                    .map(|at| (Fact::Synced(source), at))
+                    .into_iter()
+                    .collect();
+            }
+            (None, Some((at, why))) => (Fact::Incomplete(source, why), at),
+            (Some(synced), Some((at, why))) => {
+                return vec![
+                    (Fact::Synced(source), synced),
+                    (Fact::Failed(source, why), at),
+                ];
+            }
+        };
+        vec![fact]
+    }
+
+    /// The fact that the request's key is in use, if it is. Other requests are not saved.
+    fn owner_of_key(&self, request: &Taken) -> Option<Dated> {
+        let key = Request::key_of(&request.encoded)?;
+        self.evidence.keys().owner(&key)?;
+        let known = self.requests.iter();
+        let mut in_use = known.filter_map(|known| known.taken.key_in_use());
+        in_use.find(|(fact, _)| matches!(fact, Fact::Key(other, _) if *other == key))
     }
 }

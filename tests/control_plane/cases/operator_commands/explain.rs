@@ -267,15 +267,12 @@ async fn repeats(
     // A missing file is reported: an inventory that the policy needs and that was not given.
     let absent = again["notGiven"] == json!(["inventory"]) && !flags.contains(&"--inventory");
     ensure!(absent || again["notGiven"] == json!([]), "{again}");
-    let observed = std::fs::read_to_string(dir.join("observations.yaml"))?;
-    let observed: Value = serde_saphyr::from_str(&observed)?;
-    let schema = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/docs/schemas/observations.json"
-    );
+    let facts = std::fs::read_to_string(dir.join("facts.yaml"))?;
+    let facts: Value = serde_saphyr::from_str(&facts)?;
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schemas/facts.json");
     let schema: Value = serde_json::from_str(&std::fs::read_to_string(schema)?)?;
     let validator = jsonschema::validator_for(&schema)?;
-    ensure!(validator.is_valid(&observed), "{observed}");
+    ensure!(validator.is_valid(&facts), "{facts}");
     Ok((explained.code, value))
 }
 
