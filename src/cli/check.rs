@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::format::TextFormat;
 use super::offline::{self, Offline, Terms};
 use super::{judging_args, policy, render};
+use crate::cluster::clock::Clock;
 use judge::csr::{NODE_USER_PREFIX, Requestor};
 use judge::{Decision, judge};
 
@@ -59,7 +60,7 @@ pub(super) struct CheckArgs {
 /// Judges every request in the files.
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let (policy, _) = policy::load(args.policy.as_deref())?;
-    let now = args.now.unwrap_or_else(Timestamp::now);
+    let now = args.now.unwrap_or_else(|| Clock::of_machine().wall());
     let inventory = args.inventory.clone().map(judging_args::inventory);
     let terms = Terms {
         requestor: args

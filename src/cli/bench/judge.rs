@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 
 use super::report::{JudgeBenchmark, Judged};
+use crate::cluster::clock::Clock;
 use judge::csr::Request;
 use judge::evidence::Evidence;
 use judge::policy::{Policy, default_policy};
@@ -33,7 +34,7 @@ struct Shape {
 
 /// Measures each shape with each number of Nodes.
 pub(super) fn measure(nodes: &[usize]) -> Result<JudgeBenchmark> {
-    let now = Timestamp::now();
+    let now = Clock::of_machine().wall();
     let policy = default_policy()?;
     let mut all = Vec::new();
     for &nodes in nodes {

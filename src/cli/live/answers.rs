@@ -59,13 +59,14 @@ impl Look {
                 }
             });
             let answers: Vec<_> = answers.buffer_unordered(AT_ONCE).collect().await;
+            let now = lookout.clock.wall();
             for (question, (answer, holds)) in answers {
-                self.answered(question, answer, holds);
+                self.answered(question, answer, holds, now);
             }
         }
     }
 
-    fn answered(&mut self, question: Question, answer: Answer, holds: Duration) {
+    fn answered(&mut self, question: Question, answer: Answer, holds: Duration, now: Timestamp) {
         let source = question.source();
         if let Answer::Failed(why) = &answer {
             let failed = Fact::Failed(source, why.clone());
@@ -73,7 +74,6 @@ impl Look {
         } else if !self.evidence.sources().is_known(source) {
             self.evidence.apply(Fact::Synced(source), self.now);
         }
-        let now = Timestamp::now();
         let holds = SignedDuration::try_from(holds).unwrap_or_default();
         let until = now.checked_add(holds).unwrap_or(now);
         let fact = Fact::Answer(question, answer, until);

@@ -28,7 +28,7 @@ use judge::policy::{Requirement, MachineKind};
 type Read = (Source, Result<Vec<Value>, String>);
 
 pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
-    let now = Timestamp::now();
+    let now = lookout.clock.wall();
     let spec = lookout.policy.spec.clone();
     let client = lookout.connection.watches.clone();
     let mut requests = match requests(&client).await {

@@ -28,6 +28,7 @@ use super::evidence_builder::{Dated, Taken, read_request};
 use super::judging_args::JudgingArgs;
 use super::policy::PolicyFile;
 use super::snapshot::Snapshot;
+use crate::cluster::clock::Clock;
 use crate::cluster::connection::Connection;
 use crate::controller::InventoryFile;
 use judge::csr::Request;
@@ -56,6 +57,7 @@ pub(super) struct Lookout {
     pub(super) inventory: Option<InventoryFile>,
     pub(super) authorities: Vec<Vec<u8>>,
     machines: Client,
+    clock: Clock,
     /// Whether objects are kept as they came.
     keep: bool,
     /// Since when Nodes have their addresses.
@@ -111,6 +113,7 @@ impl LiveArgs {
             policy: Arc::new(policy),
             policy_file,
             inventory,
+            clock: Clock::of_machine(),
             keep,
             addresses: AddressAges::default(),
         })
