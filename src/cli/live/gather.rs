@@ -22,7 +22,7 @@ use crate::sources::machine_watch::discover;
 use judge::csr::KUBELET_SERVING_SIGNER;
 use judge::csr::names::NodeName;
 use judge::evidence::{Fact, Protection, Source};
-use judge::policy::{Requirement, MachineKind};
+use judge::policy::{MachineKind, Requirement};
 
 /// One source's objects, or why they cannot be read.
 type Read = (Source, Result<Vec<Value>, String>);

@@ -169,7 +169,11 @@ impl VectorCluster {
     }
 
     /// Posts all requests. Returns those that the API server has accepted.
-    async fn post<'a>(&mut self, base: BasePolicy, posts: &'a [Post<'a>]) -> Result<Vec<&'a Post<'a>>> {
+    async fn post<'a>(
+        &mut self,
+        base: BasePolicy,
+        posts: &'a [Post<'a>],
+    ) -> Result<Vec<&'a Post<'a>>> {
         let mut asks = Vec::new();
         for post in posts {
             let object = &post.vector.object;
