@@ -68,7 +68,7 @@ pub(super) struct Approved {
     /// The requests that are pending or were named, the oldest first.
     items: Vec<Item>,
     /// Sources that could not be read.
-    unread: Vec<Unread>,
+    unavailable_sources: Vec<Unread>,
     /// The name of the policy.
     policy: String,
     /// The first 12 hexadecimal digits of the SHA-256 of its file.
@@ -97,7 +97,7 @@ pub(super) struct Item {
     /// Why it was not, although it was to be.
     failure: Option<String>,
     /// Why it was not and need not be: somebody else was faster.
-    overtaken: Option<String>,
+    superseded: Option<String>,
     /// The names and addresses that it asks for.
     sans: Vec<String>,
     /// What was found, each with what would change it.
@@ -127,7 +127,7 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
         time: look.now,
         dry_run: args.dry_run,
         items: judged.iter().map(|one| item(one, &look, args)).collect(),
-        unread: look.unread(),
+        unavailable_sources: look.unread(),
         policy: lookout.policy.metadata.name.clone(),
         policy_digest: lookout.policy.digest.clone(),
     };
@@ -156,7 +156,7 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
                 Some(one) if one.request.object.is_open() => {
                     write(item, one, &look, &lookout).await;
                 }
-                Some(_) | None => item.overtaken = Some("it is decided or gone by now".into()),
+                Some(_) | None => item.superseded = Some("it is decided or gone by now".into()),
             }
             if for_person {
                 print(&item.told())?;
@@ -264,7 +264,7 @@ fn item(one: &Judged, look: &Look, args: &ApproveArgs) -> Item {
         },
         written: None,
         failure: None,
-        overtaken: None,
+        superseded: None,
         sans: content
             .map(|content| content.sans.iter().map(ToString::to_string).collect())
             .unwrap_or_default(),
@@ -289,7 +289,7 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
             }
             _ => {
                 let now = verdict.decision();
-                item.overtaken = Some(format!("it has changed, and the verdict is {now} now"));
+                item.superseded = Some(format!("it has changed, and the verdict is {now} now"));
                 return;
             }
         };
@@ -300,12 +300,12 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
             }
             Outcome::Changed(Some(fresh)) => fresh,
             Outcome::Changed(None) => {
-                item.overtaken = Some("it is gone".into());
+                item.superseded = Some("it is gone".into());
                 return;
             }
             Outcome::NotLeading => return,
             Outcome::Gone(why) => {
-                item.overtaken = Some(why);
+                item.superseded = Some(why);
                 return;
             }
             Outcome::Forbidden(why) | Outcome::Failed { why, .. } => {
@@ -315,7 +315,7 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
         };
         let (object, encoded) = *fresh;
         if object.uid != item.uid {
-            item.overtaken = Some("it is gone, and another has its name".into());
+            item.superseded = Some("it is gone, and another has its name".into());
             return;
         }
         let request = Request::read(object, &encoded);
@@ -368,7 +368,7 @@ impl Item {
 
     fn told(&self) -> String {
         let (name, requestor) = (&self.request, &self.requestor);
-        match (self.written, &self.failure, &self.overtaken) {
+        match (self.written, &self.failure, &self.superseded) {
             (Some(written), ..) => format!("{written}  {name}  {requestor}\n"),
             (None, Some(_), _) => format!("Failed  {name}  {requestor}\n"),
             (None, None, Some(why)) => {

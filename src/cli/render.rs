@@ -34,7 +34,7 @@ pub(super) struct Shown {
     /// The first 12 hexadecimal digits of the SHA-256 of its file.
     policy_digest: String,
     /// Sources of evidence of which the files hold nothing.
-    not_given: Vec<&'static str>,
+    missing_sources: Vec<&'static str>,
 }
 
 /// One thing that was found.
@@ -51,7 +51,7 @@ pub(super) struct ShownFinding {
     pub(super) detail: String,
     /// What would change it, if that is told.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) change: Option<String>,
+    pub(super) remedy: Option<String>,
 }
 
 /// A name or address, and who says that it is the node's.
@@ -75,7 +75,7 @@ impl ShownFinding {
                 Effect::Ignore => "Ignore",
             },
             detail: finding.detail.clone(),
-            change: None,
+            remedy: None,
         }
     }
 
@@ -98,13 +98,13 @@ impl ShownFinding {
 
     /// Whether it says the same of something else.
     fn is_like(&self, other: &ShownFinding) -> bool {
-        (self.code, self.effect, &self.change) == (other.code, other.effect, &other.change)
+        (self.code, self.effect, &self.remedy) == (other.code, other.effect, &other.remedy)
     }
 
     /// The findings of a judgment, each with what would change it.
     pub(super) fn explained(judgment: &Judgment, now: Timestamp) -> Vec<ShownFinding> {
         let with_change = |finding| ShownFinding {
-            change: Some(remedy(finding, now)),
+            remedy: Some(remedy(finding, now)),
             ..ShownFinding::new(finding)
         };
         judgment.findings.iter().map(with_change).collect()
@@ -133,7 +133,7 @@ impl Shown {
                 .collect(),
             policy: policy.metadata.name.clone(),
             policy_digest: policy.digest.clone(),
-            not_given: not_given.iter().map(|source| source.as_str()).collect(),
+            missing_sources: not_given.iter().map(|source| source.as_str()).collect(),
         }
     }
 
@@ -162,7 +162,7 @@ impl Shown {
         for alike in self.findings.chunk_by(ShownFinding::is_like) {
             let Some(first) = alike.first() else { continue };
             let _ = write!(text, "\n  {}: {}", first.code, first.effect);
-            if first.change.is_some() {
+            if first.remedy.is_some() {
                 let _ = write!(text, " (row {})", first.row);
             }
             let details: Vec<&str> = alike.iter().map(|one| one.detail.as_str()).collect();
@@ -170,7 +170,7 @@ impl Shown {
             for detail in together(&details) {
                 let _ = writeln!(text, "{}", wrap(&detail, "    "));
             }
-            if let Some(change) = &first.change {
+            if let Some(change) = &first.remedy {
                 let _ = writeln!(text, "{}", wrap(change, "    "));
             }
         }

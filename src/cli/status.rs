@@ -60,7 +60,7 @@ pub(super) struct Statuses {
     /// What needs attention first.
     items: Vec<Status>,
     /// Sources that could not be read.
-    unread: Vec<Unread>,
+    unavailable_sources: Vec<Unread>,
     /// The name of the policy.
     policy: String,
     /// The first 12 hexadecimal digits of the SHA-256 of its file.
@@ -119,9 +119,9 @@ async fn show(args: &StatusArgs) -> Result<()> {
         };
         first = false;
         let mut text = args.output.write(&statuses, |wide| statuses.table(wide))?;
-        let unread = statuses.unread.iter();
+        let unread = statuses.unavailable_sources.iter();
         let notes: Vec<String> = unread
-            .map(|unread| format!("{} cannot be read: {}", unread.source, unread.why))
+            .map(|unread| format!("{} cannot be read: {}", unread.source, unread.reason))
             .collect();
         if !args.watch {
             print(&text)?;
@@ -166,7 +166,7 @@ async fn look(lookout: &mut Lookout) -> Result<Statuses> {
     Ok(Statuses {
         time: look.now,
         items,
-        unread: look.unread(),
+        unavailable_sources: look.unread(),
         policy: lookout.policy.metadata.name.clone(),
         policy_digest: lookout.policy.digest.clone(),
     })
@@ -341,7 +341,7 @@ impl Status {
         match ShownFinding::decisive(&self.findings, self.state) {
             None => String::new(),
             Some((first, _)) if wide => {
-                let change = first.change.as_deref().unwrap_or_default();
+                let change = first.remedy.as_deref().unwrap_or_default();
                 format!("{}: {}. {change}", first.code, first.detail)
             }
             Some((first, more)) => first.counted(more),
@@ -376,7 +376,10 @@ impl Statuses {
                 item.node, item.request, item.state
             )
         });
-        let unread = self.unread.iter().map(|unread| unread.why.clone());
+        let unread = self
+            .unavailable_sources
+            .iter()
+            .map(|unread| unread.reason.clone());
         items.chain(unread).collect::<Vec<_>>().join("\n")
     }
 }

@@ -32,7 +32,7 @@ pub struct Checked {
     /// The worst severity of its findings.
     pub severity: Severity,
     /// Summary of what is in order, if anything is.
-    pub seen: Option<String>,
+    pub observed: Option<String>,
     /// Problems, warnings and facts that could not be read.
     pub findings: Vec<Finding>,
 }
@@ -46,14 +46,13 @@ pub struct Finding {
     /// Severity of the finding.
     pub severity: Severity,
     /// Description of what was found.
-    pub what: String,
+    pub summary: String,
     /// Affected nodes, requests, workloads or subjects.
     pub objects: Vec<String>,
     /// The reason that it matters.
-    pub why: String,
+    pub reason: String,
     /// Shell commands that fix it or show more. Lines that start with `#` say where to run them.
-    #[serde(rename = "mend")]
-    pub fix: Vec<String>,
+    pub remedy: Vec<String>,
 }
 
 impl Finding {
@@ -61,10 +60,10 @@ impl Finding {
         Finding {
             code,
             severity: code.severity(),
-            what: what.into(),
+            summary: what.into(),
             objects: Vec::new(),
-            why: code.why().to_owned(),
-            fix: Vec::new(),
+            reason: code.why().to_owned(),
+            remedy: Vec::new(),
         }
     }
 
@@ -74,7 +73,7 @@ impl Finding {
     }
 
     pub(super) fn fix(mut self, command: impl Into<String>) -> Finding {
-        self.fix.push(command.into());
+        self.remedy.push(command.into());
         self
     }
 }
@@ -131,12 +130,12 @@ impl Check {
 
 impl Checked {
     /// The result of a check, with the worst severity of its findings.
-    pub(super) fn new(check: Check, seen: Option<String>, findings: Vec<Finding>) -> Checked {
+    pub(super) fn new(check: Check, observed: Option<String>, findings: Vec<Finding>) -> Checked {
         let worst = findings.iter().map(|finding| finding.severity).max();
         Checked {
             check,
             severity: worst.unwrap_or(Severity::Ok),
-            seen,
+            observed,
             findings,
         }
     }

@@ -57,7 +57,7 @@ pub(super) struct Audited {
     /// What would be denied first.
     items: Vec<Item>,
     /// Sources that could not be read.
-    unread: Vec<Unread>,
+    unavailable_sources: Vec<Unread>,
     /// The name of the policy.
     policy: String,
     /// The first 12 hexadecimal digits of the SHA-256 of its file.
@@ -122,7 +122,7 @@ async fn audit_now(args: &AuditArgs) -> Result<ExitCode> {
     let audited = Audited {
         time: look.now,
         items,
-        unread: look.unread(),
+        unavailable_sources: look.unread(),
         policy: lookout.policy.metadata.name.clone(),
         policy_digest: lookout.policy.digest.clone(),
     };

@@ -63,7 +63,7 @@ fn line(checked: &Checked, paint: Paint) -> String {
     if !codes.is_empty() {
         about.push(codes.join(", "));
     }
-    about.extend(checked.seen.clone());
+    about.extend(checked.observed.clone());
     let indent = " ".repeat(WORD + TITLE);
     let options = textwrap::Options::new(WIDTH)
         .initial_indent(&indent)
@@ -109,21 +109,21 @@ fn finding(finding: &Finding, paint: Paint) -> String {
     let severity = colour(finding.severity, word(finding.severity), paint);
     let code = paint.bold(finding.code.as_str());
     let _ = writeln!(text, "\n{severity}  {code}");
-    let _ = writeln!(text, "{}", wrap(&sentence(&finding.what), "  "));
+    let _ = writeln!(text, "{}", wrap(&sentence(&finding.summary), "  "));
     // A single one is most often named in the sentence.
     let alone = finding.objects.len() == 1
         && finding
             .objects
             .iter()
-            .all(|one| finding.what.contains(one.as_str()));
+            .all(|one| finding.summary.contains(one.as_str()));
     if !finding.objects.is_empty() && !alone {
         let _ = writeln!(text, "{}", wrap(&named(&finding.objects), "    "));
     }
-    let _ = writeln!(text, "{}", wrap(&finding.why, "  "));
-    if !finding.fix.is_empty() {
+    let _ = writeln!(text, "{}", wrap(&finding.reason, "  "));
+    if !finding.remedy.is_empty() {
         let _ = writeln!(text);
     }
-    for line in finding.fix.iter().flat_map(|mend| mend.lines()) {
+    for line in finding.remedy.iter().flat_map(|mend| mend.lines()) {
         let _ = writeln!(text, "    {line}");
     }
     text
@@ -139,8 +139,8 @@ fn rights<'a>(missing: impl Iterator<Item = &'a Finding>, paint: Paint) -> Strin
             let code = paint.bold(finding.code.as_str());
             let _ = writeln!(text, "\n{severity}  {code}");
         }
-        let _ = writeln!(text, "{}", wrap(&sentence(&finding.what), "  "));
-        for block in &finding.fix {
+        let _ = writeln!(text, "{}", wrap(&sentence(&finding.summary), "  "));
+        for block in &finding.remedy {
             if !mend.contains(&block.as_str()) {
                 mend.push(block);
             }

@@ -80,7 +80,7 @@ pub(super) struct Explanation {
     /// what was asked for anyway.
     as_new: Option<Shown>,
     /// Sources that could not be read.
-    unread: Vec<Unread>,
+    unavailable_sources: Vec<Unread>,
     /// History that the verdict of a running daemon can rest on, and this one does not.
     daemon_only: Vec<DaemonOnly>,
     /// How much it was held against.
@@ -129,7 +129,7 @@ async fn explain_now(args: &ExplainArgs) -> Result<ExitCode> {
         decided: known.history.decided.clone(),
         issued: known.history.issued.clone(),
         as_new: also_as_new,
-        unread: look.unread(),
+        unavailable_sources: look.unread(),
         daemon_only: daemon_only(&policy),
         evidence: Counts {
             nodes: look.evidence.nodes().len(),

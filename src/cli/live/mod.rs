@@ -97,7 +97,7 @@ pub(super) struct Unread {
     #[schemars(with = "String")]
     since: Timestamp,
     /// Why, for a person.
-    pub(super) why: String,
+    pub(super) reason: String,
 }
 
 impl LiveArgs {
@@ -162,7 +162,11 @@ impl Look {
         let unread = |source: Source| {
             let (since, why) = self.evidence.sources().state(source).failing?;
             let source = source.as_str().to_owned();
-            Some(Unread { source, since, why })
+            Some(Unread {
+                source,
+                since,
+                reason: why,
+            })
         };
         Source::ALL.into_iter().filter_map(unread).collect()
     }
@@ -171,7 +175,7 @@ impl Look {
     pub(super) fn told(&self) -> Vec<String> {
         let unread = self.unread().into_iter();
         unread
-            .map(|unread| format!("{} cannot be read: {}", unread.source, unread.why))
+            .map(|unread| format!("{} cannot be read: {}", unread.source, unread.reason))
             .collect()
     }
 

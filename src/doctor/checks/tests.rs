@@ -151,7 +151,7 @@ fn a_healthy_cluster_has_no_findings() {
     assert_eq!(report.severity, Severity::Ok);
     for checked in report.checks {
         assert!(
-            checked.seen.is_some(),
+            checked.observed.is_some(),
             "{:?} says what it saw",
             checked.check
         );
@@ -189,7 +189,7 @@ fn without_permissions_everything_is_unknown() {
     let report = report(&facts);
     for checked in &report.checks {
         assert_eq!(checked.severity, Severity::Unknown, "{:?}", checked.check);
-        assert_eq!(checked.seen, None, "{:?}", checked.check);
+        assert_eq!(checked.observed, None, "{:?}", checked.check);
     }
     assert_eq!(
         report.codes(),

@@ -57,7 +57,7 @@ impl DoctorReport {
 
     /// Returns the commands that fix a finding, without those to run on a node.
     fn fix(&self, code: &str) -> Result<String> {
-        let blocks = self.finding(code)?["mend"].as_array().context("mend")?;
+        let blocks = self.finding(code)?["remedy"].as_array().context("remedy")?;
         let block = blocks.iter().map(text).find(|one| one.contains("kubectl"));
         Ok(block.context("a command")?.to_owned())
     }
@@ -191,9 +191,9 @@ async fn healthy(assets: Arc<Assets>) -> Result<()> {
     // Nodes cannot be listed, and the printed commands grant the permission.
     let nodes = report
         .findings()
-        .find(|one| text(&one["what"]).contains("list nodes"))
+        .find(|one| text(&one["summary"]).contains("list nodes"))
         .context("nodes")?;
-    for block in nodes["mend"].as_array().into_iter().flatten() {
+    for block in nodes["remedy"].as_array().into_iter().flatten() {
         let block = text(block).replace("NAME", "stranger");
         environment::shell(&test_cluster.cluster, &block).await?;
     }
@@ -289,7 +289,7 @@ async fn blind(assets: Arc<Assets>) -> Result<()> {
     report.expect(1, &expected)?;
     let wrong = report.finding("KubeletWrongNames")?;
     ensure!(wrong["objects"] == serde_json::json!(["n2"]), "{wrong}");
-    ensure!(text(&wrong["what"]).contains("10.96.0.1"), "{wrong}");
+    ensure!(text(&wrong["summary"]).contains("10.96.0.1"), "{wrong}");
     for code in ["OtherApprover", "MayApprove", "MetricsServerInsecure"] {
         fix(&cluster, &report, code).await?;
     }

@@ -40,7 +40,7 @@ fn facts_are_evidence_in_any_order_of_files() {
         (
             vec![unprotected, protected],
             WAIT,
-            vec!["SanProtectedLately", "certificate of"],
+            vec!["SanRecentlyProtected", "certificate of"],
         ),
         (
             vec![json!({"key": {"sha256": sha256, "node": "node-2", "at": at}})],

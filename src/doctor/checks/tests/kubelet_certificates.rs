@@ -157,5 +157,5 @@ fn a_key_with_a_quote_is_not_in_a_command() {
     let report = report(&facts);
     assert_eq!(report.codes(), [Code::BootstrapMisspelled]);
     let mut findings = report.checks.iter().flat_map(|checked| &checked.findings);
-    assert!(findings.all(|finding| !finding.fix.concat().contains("';")));
+    assert!(findings.all(|finding| !finding.remedy.concat().contains("';")));
 }

@@ -31,7 +31,7 @@ fn requests_and_the_signer() {
     let mut findings = told.checks.iter().flat_map(|checked| &checked.findings);
     let finding = findings.next().unwrap();
     assert_eq!(finding.objects, ["csr-old", "csr-new"]);
-    assert_eq!(finding.fix[1], "csr-warden explain csr-old");
+    assert_eq!(finding.remedy[1], "csr-warden explain csr-old");
     let approved = |since| State::Approved {
         since,
         by: ApprovedBy::Warden,
@@ -128,7 +128,7 @@ fn other_approvers() {
     facts.approvers = Ok(Vec::new());
     let told = report(&facts);
     assert_eq!(told.codes(), []);
-    assert!(told.checks.iter().all(|checked| checked.seen.is_some()));
+    assert!(told.checks.iter().all(|checked| checked.observed.is_some()));
     // The name alone proves nothing: anyone who can create a ServiceAccount in a namespace can take
     // it.
     assert_eq!(

@@ -259,14 +259,14 @@ async fn repeats(
         for finding in findings.as_array_mut().into_iter().flatten() {
             finding
                 .as_object_mut()
-                .map(|fields| fields.remove("change"));
+                .map(|fields| fields.remove("remedy"));
         }
         findings
     };
     ensure!(findings(&again) == findings(&value), "{again}\n{value}");
     // A missing file is reported: an inventory that the policy needs and that was not given.
-    let absent = again["notGiven"] == json!(["inventory"]) && !flags.contains(&"--inventory");
-    ensure!(absent || again["notGiven"] == json!([]), "{again}");
+    let absent = again["missingSources"] == json!(["inventory"]) && !flags.contains(&"--inventory");
+    ensure!(absent || again["missingSources"] == json!([]), "{again}");
     let facts = std::fs::read_to_string(dir.join("facts.yaml"))?;
     let facts: Value = serde_saphyr::from_str(&facts)?;
     let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schemas/facts.json");

@@ -58,9 +58,9 @@ pub async fn rights(assets: Arc<Assets>) -> Result<()> {
             .all(|code| *code == "SourceUnready"),
         "{explained}"
     );
-    let unread: Vec<&str> = explained["unread"]
+    let unread: Vec<&str> = explained["unavailableSources"]
         .as_array()
-        .context("unread")?
+        .context("unavailableSources")?
         .iter()
         .filter_map(|one| one["source"].as_str())
         .collect();

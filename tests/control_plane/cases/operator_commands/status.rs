@@ -49,7 +49,7 @@ pub async fn status(assets: Arc<Assets>) -> Result<()> {
     ];
     ensure!(lines(&before) == expected, "{before}");
     ensure!(codes(&before["items"][1]) == ["SanNotOfNode"], "{before}");
-    let change = before["items"][1]["findings"][0]["change"].as_str();
+    let change = before["items"][1]["findings"][0]["remedy"].as_str();
     ensure!(
         change == Some("Changes when Node worker-2 gets it among its addresses."),
         "{before}"
