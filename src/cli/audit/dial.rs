@@ -1,4 +1,4 @@
-//! The certificates that kubelets show now, one handshake with each.
+//! Serving certificates that kubelets present now, from one TLS handshake with each.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -16,12 +16,12 @@ use judge::csr::{
 };
 use judge::evidence::{Node, reserved_kind};
 
-/// How long one handshake may take.
+/// Time limit for one handshake.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Handshakes at the same time.
+/// Maximum number of concurrent handshakes.
 const AT_ONCE: usize = 32;
 
-/// Every Node's kubelet.
+/// Dials the kubelet of every Node. A failure becomes the note of that node's item.
 pub(super) async fn dial(look: &Look, authorities: &[Vec<u8>]) -> Vec<Subject> {
     let ports = CertificateProbe::new(authorities.iter().map(Vec::as_slice), DEADLINE);
     let nodes = look.evidence.nodes().iter();
@@ -30,7 +30,7 @@ pub(super) async fn dial(look: &Look, authorities: &[Vec<u8>]) -> Vec<Subject> {
         async move {
             let at = address(node).and_then(|ip| {
                 let port = look.kubelet_ports.get(&node.name).copied();
-                // Every kubelet writes one, but simulated ones that listen nowhere.
+                // Every kubelet publishes its port, except simulated ones that do not listen.
                 let port = port.ok_or("not dialled: its Node names no port of a kubelet")?;
                 Ok(SocketAddr::new(ip, port))
             });
@@ -59,8 +59,8 @@ pub(super) async fn dial(look: &Look, authorities: &[Vec<u8>]) -> Vec<Subject> {
     dialled.buffer_unordered(AT_ONCE).collect().await
 }
 
-/// An address of the Node at which a kubelet can be: its own, and of no use to an attacker who wants
-/// us to dial this machine or a cloud's metadata service.
+/// First IP address of the Node that can be dialed; the error is the reason for none. Reserved
+/// addresses are rejected: an attacker could use them to reach this machine or a metadata service.
 fn address(node: &Node) -> Result<IpAddr, String> {
     let mut why = "its Node has no IP address".to_owned();
     for address in &node.addresses {
@@ -97,7 +97,8 @@ fn note(node: &Node, at: Option<SocketAddr>, why: String) -> Subject {
     }
 }
 
-/// The certificate as if this node's kubelet asked for it now, with a credential as it should be.
+/// Subject for a presented certificate, as if this node's kubelet requested it now with a valid
+/// credential.
 fn of_certificate(look: &Look, node: &Node, at: SocketAddr, certificate: &[u8]) -> Subject {
     let object = CsrObject {
         name: at.to_string(),

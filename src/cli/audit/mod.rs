@@ -1,5 +1,5 @@
-//! `csr-warden audit`: what has been approved already, by whomever, judged by today's policy as if it
-//! were asked for now.
+//! `csr-warden audit`: re-evaluates approved requests under the current policy, as if they were
+//! created now.
 
 mod dial;
 
@@ -23,7 +23,7 @@ use judge::csr::Request;
 use judge::finding::escaped;
 use judge::{Decision, Judgment};
 
-/// Nodes that are named in one sentence; the machine-readable forms name all.
+/// Maximum number of nodes named in one sentence. The JSON and YAML output names all of them.
 const MOST_NAMED: usize = 5;
 
 /// Flags of `audit`.
@@ -89,14 +89,14 @@ pub(super) struct Item {
     certificate: Option<Issued>,
 }
 
-/// Judges everything anew.
+/// Runs `audit`: judges every approved request again, and with `--dial` each kubelet's certificate.
 pub(super) fn audit(args: &AuditArgs) -> Result<ExitCode> {
     block_on(audit_now(args))
 }
 
 async fn audit_now(args: &AuditArgs) -> Result<ExitCode> {
     let mut lookout = args.live.lookout(false).await?;
-    // No one has looked before, and this writes nothing.
+    // No earlier observation exists, and `audit` does not write.
     lookout.addresses = AddressAges::Unlimited;
     let mut look = lookout.look().await?;
     let mut subjects: Vec<Subject> = look
@@ -132,9 +132,9 @@ async fn audit_now(args: &AuditArgs) -> Result<ExitCode> {
     Ok(exit_code(&decisions))
 }
 
-/// What is to be judged, with what is known of it.
+/// Subject of one judgment: its output item, and the request to judge if there is one.
 struct Subject {
-    /// What the item says that no judgment is needed for.
+    /// Output item without the verdict and its findings.
     item: Item,
     request: Option<Request>,
 }
@@ -173,7 +173,7 @@ impl Subject {
 }
 
 impl Item {
-    /// What would be denied comes first, then what would wait, and at last what is good.
+    /// Sort key by verdict: `Deny`, `Wait`, `Ignore`, items without a verdict, then `Approve`.
     fn order(&self) -> (usize, &str, Option<Timestamp>) {
         let order = [
             Decision::Deny,
@@ -184,7 +184,7 @@ impl Item {
         let place = order
             .iter()
             .position(|decision| Some(decision.as_str()) == self.verdict);
-        // What could not be judged is of more interest than what is good.
+        // Items without a verdict come before approved ones.
         let place = place.map_or(5, |place| place * 2);
         (place, &self.node, self.created)
     }
@@ -226,7 +226,7 @@ impl Item {
 impl Audited {
     fn text(&self, wide: bool, dialled: bool) -> String {
         let mut text = String::new();
-        // Why something cannot be judged is a sentence, for which a narrow table has no room.
+        // The reason for a missing verdict is a sentence, too long for a narrow table.
         let is_row = |item: &&Item| wide || item.note.is_none();
         if self.items.iter().any(|item| is_row(&item)) {
             let mut header = vec!["VERDICT", "NODE", "REQUEST", "APPROVED BY", "AGE"];
@@ -247,12 +247,12 @@ impl Audited {
                 let _ = writeln!(text, "{}\n", wrap(&format!("{nodes}: {note}"), ""));
             }
         }
-        // Writing to a String does not fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(text, "{}", wrap(&self.summary(dialled), ""));
         text
     }
 
-    /// Why some cannot be judged, and at which nodes.
+    /// Reasons for missing verdicts, each with the nodes concerned.
     fn noted(&self) -> BTreeMap<&str, String> {
         let mut noted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for item in &self.items {
