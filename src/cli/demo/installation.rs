@@ -1,5 +1,5 @@
-//! The ServiceAccount that csr-warden has where it is installed, with the rights that `deploy/base`
-//! gives it, and no others.
+//! ServiceAccount of an installed csr-warden, with exactly the permissions that `deploy/base`
+//! grants.
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::authentication::v1::TokenRequest;
@@ -19,7 +19,7 @@ const MANIFESTS: [&str; 3] = [
     include_str!("../../../deploy/base/roles.yaml"),
 ];
 
-/// Makes it, and gives the configuration of a client that is it and nobody else.
+/// Applies the manifests, and returns a client configuration with the ServiceAccount's token.
 pub(super) async fn install(admin: &Config) -> Result<Config> {
     let client = Client::try_from(admin.clone())?;
     for manifest in MANIFESTS {

@@ -1,4 +1,4 @@
-//! What is left running: a kubeconfig for others, and what to try with it.
+//! Support for `demo --keep`: a kubeconfig file for other programs, and commands to try with it.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
@@ -8,18 +8,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use kube::config::Kubeconfig;
 
-/// A kubeconfig in a directory of its own, which nobody else may read. Dropping it removes both.
+/// Kubeconfig file in a new directory that only its owner can read. Dropping it removes both.
 pub(in crate::cli) struct KubeconfigFile {
     directory: PathBuf,
     path: PathBuf,
 }
 
 impl KubeconfigFile {
-    /// Writes it into a new directory where temporary files are; `what` is in its name.
+    /// Writes the file into a new temporary directory whose name contains `what`. Fails if the
+    /// directory exists.
     pub(in crate::cli) fn create(what: &str, kubeconfig: &Kubeconfig) -> Result<KubeconfigFile> {
         let name = format!("csr-warden-{what}-{}", std::process::id());
         let directory = std::env::temp_dir().join(name);
-        // Fails if it is there: whoever made it could read what is put into it.
+        // Fails if it exists: anyone who created it could read the kubeconfig.
         DirBuilder::new()
             .mode(0o700)
             .create(&directory)
@@ -39,7 +40,7 @@ impl KubeconfigFile {
         Ok(file)
     }
 
-    /// Where it is.
+    /// Path of the kubeconfig file.
     pub(in crate::cli) fn path(&self) -> &Path {
         &self.path
     }
@@ -47,12 +48,12 @@ impl KubeconfigFile {
 
 impl Drop for KubeconfigFile {
     fn drop(&mut self) {
-        // A file that is left behind opens nothing: its API server is gone.
+        // A leftover file grants no access: its API server has stopped.
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
-/// What to try. Paths are not broken, so that they can be copied.
+/// Commands to try, as text. Paths are not wrapped, so that they can be copied.
 pub(super) fn invitation(kubeconfig: &Path, program: &Path, metrics: &str) -> String {
     let file = program.file_name().unwrap_or("csr-warden".as_ref());
     let name = file.display();

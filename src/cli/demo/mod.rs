@@ -1,5 +1,5 @@
-//! `csr-warden demo`: a cluster in this process, with kubelets, attackers, and the daemon as `run`
-//! has it, to be looked at.
+//! `csr-warden demo`: a simulated cluster in this process, with kubelets, attackers and the daemon
+//! of `run`.
 
 mod installation;
 mod keep;
@@ -48,20 +48,21 @@ use lab::latency::shown;
 use lab::random::SeededRng;
 use lab::signer;
 
-/// Over how long the kubelets and attackers come, at most: so that a person can follow.
+/// Longest period over which kubelets and attackers arrive, so that a person can follow.
 const LONGEST_ARRIVAL: Duration = Duration::from_secs(5);
-/// The time between two of them, if there are few.
+/// Interval between two arrivals, if there are few.
 const BETWEEN: Duration = Duration::from_millis(150);
-/// The last moment for everybody, and what each kubelet adds to it.
+/// Time limit of the demo, and the time that each kubelet adds to it.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_EACH: Duration = Duration::from_millis(50);
-/// Without a terminal each node has a line if there are at most so many, else each tenth part.
+/// Maximum number of nodes with a line each, without a terminal. Above it, each tenth of them
+/// has a line.
 const MOST_LINES: usize = 100;
-/// How often the lower lines are drawn.
+/// Interval at which the status lines are redrawn.
 const REDRAW: Duration = Duration::from_millis(100);
-/// Nodes that may be attacked.
+/// Maximum number of nodes that can be attacked.
 const VICTIMS: usize = 8;
-/// Names of attackers' nodes begin so.
+/// Name prefix of the attackers' nodes.
 const ROGUE: &str = "rogue-";
 
 /// Flags of `demo`.
@@ -83,7 +84,7 @@ pub(super) struct DemoArgs {
     keep: bool,
 }
 
-/// Plays it. The exit code is 0 only if every kubelet was served and no forgery approved.
+/// Runs the demo. The exit code is 0 only if every kubelet was served and no forgery approved.
 pub(super) fn demo(args: &DemoArgs) -> Result<ExitCode> {
     let screen = Screen::new();
     start_logging(&screen)?;
@@ -96,7 +97,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<ExitCode> {
                 _ = interrupt.recv() => {}
             }
         };
-        // Whatever ends it, nothing but one directory has been written, and it goes with it.
+        // The demo writes only one directory, which is removed however the demo ends.
         play(args, &screen, told_to_end).await
     })
 }
@@ -118,7 +119,7 @@ async fn play(
         metrics: daemon.address()?,
         health: daemon.health(),
     };
-    // Nobody sends: it runs until all of this is dropped.
+    // Never sent to: the daemon runs until this scope is dropped.
     let (_stop, stopped) = watch::channel(false);
     let (come, comes) = oneshot::channel();
     let (tell, told) = mpsc::unbounded_channel();
@@ -128,7 +129,7 @@ async fn play(
         }
         std::future::pending::<()>().await;
     };
-    // `None` as long as it is not known how it ends.
+    // `None` until the result is known.
     let good = Cell::new(None);
     tokio::select! {
         ended = cast.story(args, come, told, &good) => ended?,
@@ -144,11 +145,11 @@ async fn play(
     }))
 }
 
-/// Who plays, besides the kubelets and the attackers.
+/// Parts of the demo other than the kubelets and the attackers.
 struct Cast<'a> {
     screen: &'a Screen,
     server: &'a Server,
-    /// An administrator's.
+    /// Client of an administrator.
     client: Client,
     metrics: SocketAddr,
     health: Arc<Health>,
@@ -194,13 +195,13 @@ impl Cast<'_> {
             let metrics = self.metrics.to_string();
             let program = std::env::current_exe().context("cannot tell where this program is")?;
             screen.line(&keep::invitation(file.path(), &program, &metrics));
-            // Whoever ends it drops this, and the file with it.
+            // The end of the demo drops this future, and the file with it.
             std::future::pending::<()>().await;
         }
         Ok(())
     }
 
-    /// Each with a client certificate of its own, one after the other.
+    /// Creates the kubelets one after the other, each with its own client certificate.
     async fn kubelets(&self, args: &DemoArgs, choices: &mut SeededRng) -> Result<Kubelets> {
         let nodes = usize::from(args.nodes);
         let mut kubelets = Vec::with_capacity(nodes);
@@ -256,14 +257,14 @@ impl Cast<'_> {
                 .parse()
                 .context("the address of the Service kubernetes")?,
             api_server: Ipv4Addr::LOCALHOST.into(),
-            // Those who come first, so that nobody waits long for one.
+            // The first nodes to arrive, so that attackers do not wait long for a victim.
             victims: (1..=nodes.min(VICTIMS))
                 .map(|index| (fleet::name(index), fleet::address(index)))
                 .collect(),
         })
     }
 
-    /// Tells what happens until nothing more can, or time is up.
+    /// Records and prints events until every outcome is known, or the time limit is reached.
     async fn follow(
         &self,
         tally: &mut Tally,
@@ -320,7 +321,7 @@ impl Cast<'_> {
     }
 }
 
-/// The daemon as `run` has it, with the default policy and an elected leader.
+/// Starts the daemon of `run`, with the default policy and leader election.
 async fn start_daemon(connection: Connection) -> Result<Daemon> {
     let (policy, policy_file) = policy::load(None)?;
     Daemon::start(Plan {
@@ -347,7 +348,8 @@ async fn config(server: &Server, user: &str, groups: &[&str]) -> Result<Config> 
     Ok(Config::from_custom_kubeconfig(kubeconfig, &options).await?)
 }
 
-/// When number `index` of so many comes: one after the other, not quite evenly.
+/// Arrival time of number `index` of `count`, from the start. Arrivals are in order, at slightly
+/// random intervals.
 fn arrival(index: usize, count: usize, choices: &mut SeededRng) -> Duration {
     let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
     let before = f64::from(u32::try_from(index.saturating_sub(1)).unwrap_or(u32::MAX));
@@ -355,14 +357,14 @@ fn arrival(index: usize, count: usize, choices: &mut SeededRng) -> Duration {
     span.mul_f64((before + choices.share()) / f64::from(count))
 }
 
-/// 10.66.0.1 and on.
+/// Address of the attacker with this index, from 10.66.0.1 on.
 fn rogue_address(index: usize) -> IpAddr {
     let first = Ipv4Addr::new(10, 66, 0, 0).to_bits();
     let index = u32::try_from(index).unwrap_or_default();
     Ipv4Addr::from_bits(first.wrapping_add(index)).into()
 }
 
-/// What the API server has, however it came about, has the last word.
+/// Counts approved forgeries on the API server, whose state is authoritative.
 async fn approved_forgeries(client: &Client) -> Result<usize> {
     let requests: Api<CertificateSigningRequest> = Api::all(client.clone());
     let all = requests.list(&ListParams::default()).await?.items;
@@ -374,7 +376,7 @@ async fn approved_forgeries(client: &Client) -> Result<usize> {
     Ok(all.iter().filter(is_approved_forgery).count())
 }
 
-/// The daemon's warnings go where everything else goes.
+/// Sends the daemon's warnings to the same screen as all other output.
 fn start_logging(screen: &Screen) -> Result<()> {
     let screen = screen.clone();
     tracing_subscriber::fmt()

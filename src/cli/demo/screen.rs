@@ -1,5 +1,5 @@
-//! What the person at the terminal sees: lines that stay, and below them a few that are drawn
-//! anew in place. Where there is no terminal, only the lines that stay.
+//! Terminal output: permanent lines, and below them a few status lines that are redrawn in place.
+//! Without a terminal only the permanent lines are written.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex};
@@ -7,29 +7,29 @@ use std::time::Instant;
 
 use super::super::WIDTH;
 
-/// Where the text begins that follows the time.
+/// Indentation of text below the time of an event.
 const INDENT: &str = "           ";
 
-/// How a word stands out, where colours are wanted.
+/// Emphasis of a word, where colors are enabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
-    /// As it should be.
+    /// Expected result.
     Good,
-    /// As it must never be.
+    /// Result that must never occur.
     Bad,
-    /// Who or what it is about.
+    /// Subject of a line.
     Bold,
-    /// Beside the point.
+    /// Secondary information.
     Dim,
 }
 
-/// The terminal. Copies are the same one.
+/// Handle to the terminal. Clones share it.
 #[derive(Clone)]
 pub(super) struct Screen {
     is_terminal: bool,
     colours: bool,
     begun: Instant,
-    /// How many lines of the part that is drawn anew are there now, and what they are.
+    /// Status lines that are on the terminal now.
     drawn: Arc<Mutex<Vec<String>>>,
 }
 
@@ -46,13 +46,13 @@ impl Screen {
         }
     }
 
-    /// Whether anything is drawn anew.
+    /// Returns true if status lines are redrawn, which needs a terminal.
     pub(super) fn is_terminal(&self) -> bool {
         self.is_terminal
     }
 
-    /// The text in this style. Apply it to whole words after lines have been broken: it has bytes
-    /// that take no place.
+    /// Returns the text in this style. Apply it to whole words after wrapping: its escape codes
+    /// have no width.
     pub(super) fn styled(&self, style: Style, text: &str) -> String {
         if !self.colours {
             return text.to_owned();
@@ -66,12 +66,12 @@ impl Screen {
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 
-    /// Text that stays, as it is.
+    /// Writes permanent text without changes.
     pub(super) fn line(&self, text: &str) {
         self.write(text, None);
     }
 
-    /// Something that has just happened, and what there is to say of it.
+    /// Writes a permanent event: its time, its first part, and details below.
     pub(super) fn event(&self, parts: &[&str]) {
         let time = format!("{:>7.2} s  ", self.begun.elapsed().as_secs_f64());
         let deeper = format!("{INDENT}  ");
@@ -84,7 +84,7 @@ impl Screen {
             lines.push(wrap(part, first, rest));
         }
         let shown = lines.join("\n");
-        // After it has been broken into lines: a style has bytes that take no place.
+        // Applied after wrapping: the escape codes of a style have no width.
         let shown = match shown.split_once(&time) {
             Some(("", rest)) => self.styled(Style::Dim, &time) + rest,
             _ => shown,
@@ -92,7 +92,7 @@ impl Screen {
         self.write(&self.emphasized(shown), None);
     }
 
-    /// What came of a forgery stands out.
+    /// Emphasizes the outcome of a forgery.
     fn emphasized(&self, text: String) -> String {
         if !self.colours {
             return text;
@@ -105,7 +105,7 @@ impl Screen {
         .replacen("APPROVED", &self.styled(Style::Bad, "APPROVED"), 1)
     }
 
-    /// Draws these lines below all that stays, in the place of those before.
+    /// Draws the status lines below the permanent ones, instead of the previous status lines.
     pub(super) fn draw(&self, lines: Vec<String>) {
         if self.is_terminal {
             self.write("", Some(lines));
@@ -118,7 +118,7 @@ impl Screen {
         };
         let mut out = String::new();
         if !drawn.is_empty() {
-            // Up to the first of them, and all below is gone.
+            // Move up to the first status line, and clear everything below.
             out.push_str(&format!("\x1b[{}A\r\x1b[J", drawn.len()));
         }
         if draw.is_none() {
@@ -133,13 +133,13 @@ impl Screen {
             out.push('\n');
         }
         let mut stdout = std::io::stdout().lock();
-        // Nobody can be told when nobody reads.
+        // A write error has no reader to report it to.
         let _ = stdout.write_all(out.as_bytes());
         let _ = stdout.flush();
     }
 }
 
-/// For messages of the daemon, which come one at a time.
+/// Log writer for the daemon, which writes one message at a time.
 impl Write for Screen {
     fn write(&mut self, message: &[u8]) -> std::io::Result<usize> {
         self.line(String::from_utf8_lossy(message).trim_end());
@@ -151,7 +151,7 @@ impl Write for Screen {
     }
 }
 
-/// Text in lines that fit, with names and addresses whole.
+/// Wraps text to the width of a terminal, without breaking names and addresses.
 pub(super) fn wrap(text: &str, first: &str, rest: &str) -> String {
     let options = textwrap::Options::new(WIDTH)
         .initial_indent(first)

@@ -1,4 +1,4 @@
-//! What has come of it so far, as people read it.
+//! Running totals of the demo, and their text for people.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,22 +8,22 @@ use judge::finding::Code;
 use lab::attacker::AttackOutcome;
 use lab::latency::{Latencies, shown};
 
-/// Cells of the bar.
+/// Width of the progress bar, in cells.
 const BAR: usize = 30;
 
-/// What has come of it so far.
+/// Running totals: kubelets served, and outcomes of forgeries.
 pub(super) struct Tally {
     nodes: usize,
     attackers: usize,
     served: BTreeSet<String>,
     latencies: Latencies,
     fates: Vec<AttackOutcome>,
-    /// Forgeries that are approved or issued, by what the API server says.
+    /// Forgeries that are approved or issued, according to the API server.
     approved: usize,
 }
 
 impl Tally {
-    /// Nothing yet, of so many.
+    /// Empty totals for this number of kubelets and attackers.
     pub(super) fn new(nodes: usize, attackers: usize) -> Tally {
         Tally {
             nodes,
@@ -35,12 +35,13 @@ impl Tally {
         }
     }
 
-    /// How many kubelets there are.
+    /// Number of kubelets.
     pub(super) fn nodes(&self) -> usize {
         self.nodes
     }
 
-    /// A node has its certificate. Returns how many have, if that is news.
+    /// Records that a node has its certificate. Returns the number of nodes served, or `None` if
+    /// this node was recorded before.
     pub(super) fn served(&mut self, node: &str, after: Duration) -> Option<usize> {
         let is_news = self.served.insert(node.to_owned());
         if is_news {
@@ -49,23 +50,24 @@ impl Tally {
         is_news.then_some(self.served.len())
     }
 
-    /// A forgery has come to its end.
+    /// Records the outcome of a forgery.
     pub(super) fn struck(&mut self, fate: AttackOutcome) {
         self.approved += usize::from(fate == AttackOutcome::Approved);
         self.fates.push(fate);
     }
 
-    /// What the API server says in the end of how many forgeries are approved or issued.
+    /// Corrects the count of approved or issued forgeries from the API server's final state. The
+    /// count never decreases.
     pub(super) fn correct(&mut self, approved: usize) {
         self.approved = self.approved.max(approved);
     }
 
-    /// Whether nothing more can come.
+    /// Returns true if every kubelet and every forgery has its outcome.
     pub(super) fn is_complete(&self) -> bool {
         self.served.len() == self.nodes && self.fates.len() == self.attackers
     }
 
-    /// Whether all is as it should be.
+    /// Returns true if the demo succeeded: every kubelet is served, and no forgery is approved.
     pub(super) fn is_good(&self) -> bool {
         self.is_complete() && self.approved == 0
     }
@@ -75,7 +77,7 @@ impl Tally {
         self.fates.iter().filter(denied).count()
     }
 
-    /// The lines that are drawn anew.
+    /// Status lines for the terminal.
     pub(super) fn status(&self, screen: &Screen) -> Vec<String> {
         let served = self.served.len();
         let full = (served * BAR).checked_div(self.nodes).unwrap_or(BAR);
@@ -108,7 +110,7 @@ impl Tally {
         lines
     }
 
-    /// How it went.
+    /// Final summary, for people.
     pub(super) fn summary(&self, screen: &Screen) -> String {
         let mut lines = vec![String::new()];
         let (served, nodes) = (self.served.len(), self.nodes);
@@ -141,7 +143,7 @@ impl Tally {
         lines.join("\n")
     }
 
-    /// How many were denied, and how many approved.
+    /// Counts of denied and approved forgeries, as text.
     fn forgeries(&self, screen: &Screen) -> String {
         let (denied, attackers) = (self.denied(), self.attackers);
         let style = if self.approved == 0 {
@@ -197,7 +199,7 @@ impl Tally {
             };
             let cell = format!("{:<26}", code.as_str());
             let rest = format!("{count:>5}{:>5}  {}", code.row(), code.meaning());
-            // Broken as if the cell were there, which has no place for its style.
+            // Wrapped with the plain cell in place: the escape codes of its style have no width.
             let indent = " ".repeat(26 + 12);
             let broken = wrap(&format!("{cell}{rest}"), "", &indent);
             let after = broken.strip_prefix(&cell).unwrap_or(&rest);
@@ -212,7 +214,7 @@ impl Tally {
     }
 }
 
-/// Who asks for what.
+/// Introduction: the requestors and their requests.
 pub(super) fn cast(kubelets: u16, attackers: u16) -> String {
     let kubelets = match kubelets {
         1 => "1 kubelet asks for its serving certificate".to_owned(),
@@ -226,7 +228,7 @@ pub(super) fn cast(kubelets: u16, attackers: u16) -> String {
     format!("{kubelets}, and {attackers} for what is not theirs")
 }
 
-/// What came of one forgery, a sentence for each line.
+/// Outcome of one forgery, one sentence a line.
 pub(super) fn told(fate: &AttackOutcome) -> Vec<String> {
     match fate {
         AttackOutcome::Denied {
