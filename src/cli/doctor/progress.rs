@@ -1,4 +1,4 @@
-//! How far it is, on a terminal, once a person might wonder.
+//! Progress line on a terminal, for work that takes longer than a second.
 
 use std::future::Future;
 use std::io::{IsTerminal as _, Write as _};
@@ -8,11 +8,11 @@ use tokio::time::{Instant, interval_at};
 
 use crate::doctor::Progress;
 
-/// Before that nobody wonders.
+/// Time before progress is shown.
 const PATIENCE: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_millis(200);
 
-/// Does the work, and shows how far it is while it takes longer than a second.
+/// Runs the work, and shows its progress on a terminal after [`PATIENCE`].
 pub(super) async fn shown<T>(progress: &Progress, work: impl Future<Output = T>) -> T {
     if !std::io::stderr().is_terminal() {
         return work.await;
@@ -30,7 +30,7 @@ pub(super) async fn shown<T>(progress: &Progress, work: impl Future<Output = T>)
         }
     };
     if written {
-        // Back to the start, and clear the line.
+        // Return to the start of the line, and clear it.
         write("\r\x1b[K");
     }
     done
@@ -43,7 +43,7 @@ fn line(progress: &Progress) -> String {
     }
 }
 
-/// If it cannot be shown, the work goes on.
+/// Writes to standard error. Errors are ignored, since the work does not depend on them.
 fn write(text: &str) {
     let mut stderr = std::io::stderr();
     let _ = stderr.write_all(text.as_bytes());

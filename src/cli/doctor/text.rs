@@ -1,4 +1,4 @@
-//! The report for people: one line for each check, then each finding with what mends it.
+//! Text report for people: one line for each check, then each finding with its fix.
 
 use std::fmt::Write as _;
 
@@ -8,14 +8,14 @@ use super::super::WIDTH;
 use super::super::colour::Paint;
 use crate::doctor::{Checked, Code, Finding, Report, Severity};
 
-/// Objects of one finding that are named; the machine-readable forms name all.
+/// Maximum number of objects named for one finding. The machine-readable formats name all of them.
 const NAMED: usize = 5;
 const WORD: usize = 9;
 const TITLE: usize = 22;
 
 pub(super) fn text(report: &Report, paint: Paint) -> String {
     let mut text = String::new();
-    // Writing to a String does not fail.
+    // Writing to a `String` cannot fail.
     let _ = writeln!(text, "{}", head(report));
     let _ = writeln!(text);
     for checked in &report.checks {
@@ -110,7 +110,7 @@ fn finding(finding: &Finding, paint: Paint) -> String {
     let code = paint.bold(finding.code.as_str());
     let _ = writeln!(text, "\n{severity}  {code}");
     let _ = writeln!(text, "{}", wrap(&sentence(&finding.summary), "  "));
-    // A single one is most often named in the sentence.
+    // The sentence usually names a single object.
     let alone = finding.objects.len() == 1
         && finding
             .objects
@@ -129,7 +129,7 @@ fn finding(finding: &Finding, paint: Paint) -> String {
     text
 }
 
-/// Missing rights, together: one is often missed by several checks.
+/// Renders missing permissions together, since several checks often need the same one.
 fn rights<'a>(missing: impl Iterator<Item = &'a Finding>, paint: Paint) -> String {
     let mut text = String::new();
     let mut mend: Vec<&str> = Vec::new();
@@ -155,7 +155,7 @@ fn rights<'a>(missing: impl Iterator<Item = &'a Finding>, paint: Paint) -> Strin
     text
 }
 
-/// With a capital, unless it begins with a name.
+/// Sentence with a capital letter and a full stop. A name at its start stays unchanged.
 fn sentence(what: &str) -> String {
     let first = what.split(' ').next().unwrap_or(what);
     if !first.chars().all(char::is_alphabetic) {
