@@ -1,5 +1,5 @@
-//! History that only a running daemon has: what can make its verdict differ from that of a command,
-//! which has seen one moment of the cluster.
+//! History that only a running daemon has. A command reads the cluster once, so its verdict can
+//! differ from the daemon's.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -17,7 +17,7 @@ pub(super) struct DaemonOnly {
     pub(super) detail: &'static str,
 }
 
-/// The kinds of history that matter under this policy.
+/// Kinds of history that can change a verdict under this policy.
 pub(super) fn daemon_only(policy: &Policy) -> Vec<DaemonOnly> {
     let entry = |code: Code, detail| DaemonOnly {
         code: code.as_str(),

@@ -1,4 +1,4 @@
-//! `csr-warden explain`: why a request gets its verdict, and what would change it.
+//! `csr-warden explain`: the reasons for a request's verdict, and their remedies.
 
 mod daemon_only;
 mod save;
@@ -97,7 +97,7 @@ struct Counts {
     protected: usize,
 }
 
-/// Explains one request.
+/// Runs `explain` for one request.
 pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     block_on(explain_now(args))
 }
@@ -145,7 +145,7 @@ async fn explain_now(args: &ExplainArgs) -> Result<ExitCode> {
             TextFormat::Text => {
                 let _ = write!(text, "\n{told}");
             }
-            // Not broken into lines that would have to be joined again.
+            // Not wrapped, so that the command can be copied.
             TextFormat::Json | TextFormat::Yaml => {
                 let _ = std::io::stderr().write_all(told.as_bytes());
             }
@@ -155,7 +155,7 @@ async fn explain_now(args: &ExplainArgs) -> Result<ExitCode> {
     Ok(exit_code(&[judgment.verdict.decision()]))
 }
 
-/// The request of this name, and the object that it is.
+/// Request with this name, and its API object.
 async fn find(look: &Look, lookout: &Lookout, name: &str) -> Result<(Known, Value)> {
     let resource = ApiResource::erase::<CertificateSigningRequest>(&());
     let api: Api<DynamicObject> = Api::all_with(lookout.connection.writes.clone(), &resource);
@@ -178,7 +178,8 @@ async fn find(look: &Look, lookout: &Lookout, name: &str) -> Result<(Known, Valu
     Ok((Known::of(object.clone())?, object))
 }
 
-/// Whether nothing more can come of the request, so that people want to know what would have.
+/// Returns true if the request is settled, stale or terminating, so that its own verdict is
+/// `Ignore`.
 fn is_over(judgment: &Judgment) -> bool {
     use judge::finding::Code;
     let over = [
@@ -190,7 +191,7 @@ fn is_over(judgment: &Judgment) -> bool {
         && judgment.codes().iter().any(|code| over.contains(code))
 }
 
-/// What has become of a request, in one word.
+/// State of a request, in one word.
 pub(super) fn state(settled: Option<Settled>) -> &'static str {
     match settled {
         None => "Pending",
@@ -203,7 +204,7 @@ pub(super) fn state(settled: Option<Settled>) -> &'static str {
 
 impl Explanation {
     fn text(&self) -> String {
-        // A request that is pending although it would be approved: the reason is most likely there.
+        // Pending although the verdict is `Approve`: the daemon's history is the likely reason.
         let is_stuck = self.state == "Pending" && self.judged.verdict == "Approve";
         let mut text = String::new();
         if is_stuck {
@@ -213,7 +214,7 @@ impl Explanation {
             text.push('\n');
         }
         text.push_str(&self.judged.text());
-        // Writing to a String does not fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(text, "  made {} ago", age(self.created, self.time));
         let history = History {
             decided: self.decided.clone(),
@@ -247,7 +248,7 @@ impl Explanation {
 }
 
 impl Explanation {
-    /// The history that only a daemon has, a line for each kind, below this sentence.
+    /// Renders history that only a daemon has, one line for each kind, below the lead sentence.
     fn daemon_only_text(&self, lead: &str) -> String {
         let mut text = format!("{}\n", wrap(lead, ""));
         for kind in &self.daemon_only {
@@ -258,7 +259,7 @@ impl Explanation {
     }
 }
 
-/// What has become of a request, a line for each thing.
+/// Renders a request's conditions and certificate, one line for each.
 fn told(history: &History, now: Timestamp) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for decided in &history.decided {

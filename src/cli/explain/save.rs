@@ -1,4 +1,4 @@
-//! Everything that a verdict rests on, written into a folder from which `check` repeats it.
+//! Support for `explain --save`: writes all evidence of a verdict, so that `check` can repeat it.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::live::{Known, Look, Lookout};
 use judge::policy::SHIPPED;
 
-/// A folder that may be written into: one that is empty, or not there yet.
+/// Returns an error if the folder is not empty. A folder that does not exist is accepted.
 pub(super) fn check_folder(dir: &Path) -> Result<()> {
     let Ok(mut entries) = std::fs::read_dir(dir) else {
         return Ok(());
@@ -22,7 +22,8 @@ pub(super) fn check_folder(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes it. Returns the command that repeats the verdict, in two parts.
+/// Writes the request and all evidence. Returns the command that repeats the verdict, in two parts:
+/// the files, and the flags.
 pub(super) fn save(
     dir: &Path,
     look: &Look,
@@ -56,7 +57,7 @@ pub(super) fn save(
     Ok(command)
 }
 
-/// Where it is, and what to paste into a shell, on lines that no terminal breaks.
+/// Message with the folder and the shell command. Its lines are short, so that they can be copied.
 pub(super) fn told(dir: &Path, command: &[String; 2]) -> String {
     let dir = dir.display().to_string();
     let [check, flags] = command;
@@ -66,7 +67,7 @@ pub(super) fn told(dir: &Path, command: &[String; 2]) -> String {
     )
 }
 
-/// As a shell takes it for one word that is no flag.
+/// Quotes a path for a shell as one word, and not as a flag.
 fn quoted(path: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@".contains(c);
     let path = if path.starts_with('-') {
