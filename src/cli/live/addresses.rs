@@ -1,4 +1,4 @@
-//! The age of Nodes' addresses, for a command that looks at the cluster more than once.
+//! Age of Nodes' addresses, for a command that reads the cluster more than once.
 
 use std::collections::HashMap;
 
@@ -7,15 +7,15 @@ use jiff::Timestamp;
 use judge::csr::names::NodeName;
 use judge::evidence::{Node, NodeAddress, Nodes};
 
-/// Since when Nodes have their addresses.
+/// Age of each Node's addresses.
 pub(in crate::cli) enum AddressAges {
-    /// For ever, as in files: for commands that write nothing.
+    /// Unlimited, as for files. For commands that do not write.
     Unlimited,
-    /// Since the first look that showed them.
+    /// Counted from the first read that had these addresses.
     Seen(HashMap<NodeName, Seen>),
 }
 
-/// The addresses of one Node.
+/// Observed addresses of one Node.
 pub(in crate::cli) struct Seen {
     uid: Box<str>,
     addresses: Vec<NodeAddress>,
@@ -29,7 +29,7 @@ impl Default for AddressAges {
 }
 
 impl AddressAges {
-    /// The time since when a Node that is looked at now has its addresses.
+    /// Time from which this Node has its current addresses; `now` if they are new.
     pub(super) fn since(&self, node: &Node, now: Timestamp) -> Timestamp {
         match self {
             AddressAges::Unlimited => Timestamp::UNIX_EPOCH,
@@ -40,7 +40,7 @@ impl AddressAges {
         }
     }
 
-    /// Remembers the Nodes of this look, and no others.
+    /// Stores the Nodes of this read, and drops all others.
     pub(super) fn remember(&mut self, nodes: &Nodes) {
         let AddressAges::Seen(seen) = self else {
             return;

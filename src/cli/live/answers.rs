@@ -1,4 +1,4 @@
-//! Questions to those outside of the cluster, asked until the judge has none left.
+//! Lookups outside of the API server (DNS, kubelets), repeated until no verdict waits for another.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -16,18 +16,19 @@ use judge::csr::Request;
 use judge::evidence::{Answer, Fact};
 use judge::finding::{Awaited, Question};
 
-/// Questions at the same time.
+/// Maximum number of concurrent lookups.
 const AT_ONCE: usize = 32;
-/// How often answers may lead to new questions: from a name to addresses, back, and to a kubelet.
+/// Maximum rounds of lookups. An answer can lead to new ones: from a name to addresses, back, and
+/// to a kubelet.
 const ROUNDS: usize = 8;
-/// How long all of it may take.
+/// Time limit for all lookups together.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 impl Look {
-    /// Asks whatever a verdict on these requests waits for. What is not answered in time stays a
-    /// question, and the verdict waits.
+    /// Runs the lookups that verdicts on these requests wait for. A lookup without an answer in
+    /// time stays open, and its verdict waits.
     pub(in crate::cli) async fn ask(&mut self, lookout: &Lookout, requests: &[Request]) {
-        // What is unanswered by then is what the verdict says.
+        // On timeout, the verdict names the lookups without an answer.
         let _ = timeout(DEADLINE, self.ask_all(lookout, requests)).await;
     }
 

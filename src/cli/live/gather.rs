@@ -1,4 +1,4 @@
-//! Everything that is read in one look.
+//! One complete read of the cluster.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -24,7 +24,7 @@ use judge::csr::names::NodeName;
 use judge::evidence::{Fact, Protection, Source};
 use judge::policy::{MachineKind, Requirement};
 
-/// One source's objects, or why they cannot be read.
+/// Objects of one source, or the reason why they cannot be read.
 type Read = (Source, Result<Vec<Value>, String>);
 
 pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
@@ -38,7 +38,7 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
             lookout.connection.server()
         ),
     };
-    // The first node that had a key stays its owner.
+    // Oldest first: the first node with a key stays its owner.
     requests.sort_unstable_by(|one, other| age_and_name(one).cmp(&age_and_name(other)));
 
     let mut gathered = Gathered {
@@ -87,7 +87,7 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
     })
 }
 
-/// What is collected while the cluster is read.
+/// Evidence and objects collected while the cluster is read.
 struct Gathered {
     builder: EvidenceBuilder,
     now: Timestamp,
@@ -144,7 +144,7 @@ async fn requests(client: &Client) -> Result<Vec<Known>, String> {
         .map_err(|why| format!("{why:#}"))
 }
 
-/// The Nodes, and the objects that protect something.
+/// Lists Nodes and the protecting objects.
 async fn built_in(client: &Client) -> Vec<Read> {
     let nodes = async {
         let everything = ListParams::default();
@@ -159,7 +159,7 @@ async fn built_in(client: &Client) -> Vec<Read> {
     nodes.into_iter().chain(protecting).collect()
 }
 
-/// The Machines of all kinds that the policy names, if it names any.
+/// Lists Machines of all kinds that the policy names; `None` if it names none.
 async fn machines(client: Client, kinds: Vec<MachineKind>) -> Option<Read> {
     if kinds.is_empty() {
         return None;
@@ -191,7 +191,7 @@ async fn machines_of(client: &Client, kind: &MachineKind) -> Result<Vec<Value>, 
     list(client, &listed, &params, pruned).await
 }
 
-/// Reads the certificate of every API server, as the daemon does. Returns what they protect.
+/// Reads the certificate of every API server, as the daemon does. Returns their protections.
 async fn certificates(
     lookout: &Lookout,
     required: bool,

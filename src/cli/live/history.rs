@@ -1,4 +1,4 @@
-//! The history of a request: who decided what, and the certificate that came of it.
+//! History of a request: its conditions, the programs that wrote them, and the issued certificate.
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -40,16 +40,16 @@ pub(in crate::cli) struct Issued {
     pub(in crate::cli) sans: Vec<String>,
 }
 
-/// All decisions on a request, and its certificate.
+/// Conditions of a request, and its certificate.
 #[derive(Clone, Debug, Default)]
 pub(in crate::cli) struct History {
-    /// The decisions, the decisive one first.
+    /// Conditions, the decisive one first.
     pub(in crate::cli) decided: Vec<Decided>,
     pub(in crate::cli) issued: Option<Issued>,
 }
 
 impl History {
-    /// Reads the history off the object.
+    /// Reads the history from the API object.
     pub(super) fn of(object: &Value) -> History {
         let conditions = object.pointer("/status/conditions");
         let mut decided: Vec<Decided> = conditions
@@ -58,7 +58,7 @@ impl History {
             .flatten()
             .map(|condition| decided(condition, object))
             .collect();
-        // As the judge takes them: what was denied or has failed counts before what was approved.
+        // Same precedence as in the judge: `Denied` and `Failed` count before `Approved`.
         decided.sort_by_key(|one| match one.condition.as_str() {
             "Denied" => 0,
             "Failed" => 1,
@@ -70,7 +70,7 @@ impl History {
         }
     }
 
-    /// The condition of this type.
+    /// First condition of this type.
     pub(in crate::cli) fn condition(&self, of_type: &str) -> Option<&Decided> {
         self.decided.iter().find(|one| one.condition == of_type)
     }
@@ -82,7 +82,7 @@ fn decided(condition: &Value, object: &Value) -> Decided {
         shown_whole(text.unwrap_or_default())
     };
     let condition_type = text("type");
-    // The signer writes Failed with the status, approvers write the others.
+    // The signer writes `Failed` through `status`; approvers write the others through `approval`.
     let subresource = if condition_type == "Failed" {
         "status"
     } else {
@@ -106,7 +106,7 @@ fn decided(condition: &Value, object: &Value) -> Decided {
     }
 }
 
-/// Text that anyone could have written, as it may be shown, however long it is.
+/// Escapes untrusted text for output, without a length limit.
 fn shown_whole(text: &str) -> String {
     let pieces = text.as_bytes().chunks(64);
     pieces.map(escaped).collect()
@@ -120,7 +120,7 @@ fn issued(object: &Value) -> Option<Issued> {
 }
 
 impl Issued {
-    /// What people want to know of a certificate; `None` if it cannot be read.
+    /// Reads the expiry and SANs of a certificate; `None` if it cannot be parsed.
     pub(in crate::cli) fn of(certificate: &CertificateDer<'_>) -> Option<Issued> {
         let sans = sans(certificate).ok()?;
         Some(Issued {

@@ -1,4 +1,4 @@
-//! Lists of one kind, page by page, with a deadline.
+//! Paginated lists of one kind of object, with a time limit.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use tokio::time::timeout;
 use crate::cluster::error::{describe, describe_absent};
 use crate::cluster::protected_objects::{Kind, ProtectedObject};
 
-/// How long a whole list may take.
+/// Time limit for a whole list.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Objects in one page.
+/// Maximum number of objects in one page.
 const PAGE: u32 = 500;
-/// How often a list begins anew because the server has forgotten where it was.
+/// Maximum number of restarts of a list whose continue token has expired (410 Gone).
 const TRIES: usize = 3;
 
-/// Where objects of one kind are listed, and what each of them is.
+/// List endpoint of one kind, with the API version and kind of its items.
 #[derive(Clone, Debug)]
 pub(super) struct Listed {
     pub(super) path: String,
@@ -27,7 +27,7 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    /// A kind that is built in, in one namespace or everywhere.
+    /// Endpoint of a built-in kind, in one namespace or in all of them.
     pub(super) fn of<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> Listed {
         Listed {
             path: K::url_path(&(), namespace),
@@ -36,7 +36,7 @@ impl Listed {
         }
     }
 
-    /// The objects of a kind that protect something.
+    /// Endpoint and selection of a kind's protecting objects.
     pub(super) fn protecting(kind: Kind) -> (Listed, ListParams) {
         let selection = kind.selection();
         let listed = Listed {
@@ -55,7 +55,7 @@ impl Listed {
     }
 }
 
-/// All objects, each as `keep` leaves it. The error is a sentence for a person.
+/// Lists all objects, each mapped by `keep`. The error is a sentence for a person.
 pub(super) async fn list<T>(
     client: &Client,
     listed: &Listed,
@@ -106,7 +106,7 @@ async fn pages<T>(
     }
 }
 
-/// The items of a list do not say what they are.
+/// Adds `apiVersion` and `kind`, which the items of a list lack.
 fn whole(mut item: Value, listed: &Listed) -> Value {
     if let Some(fields) = item.as_object_mut() {
         fields.insert("apiVersion".into(), listed.api_version.clone().into());
@@ -115,8 +115,8 @@ fn whole(mut item: Value, listed: &Listed) -> Value {
     item
 }
 
-/// The object without what nobody judges by: who wrote which field and, of a Node, all that is
-/// large or of no concern.
+/// Object without `managedFields` and, for a Node, without annotations and large status fields. No
+/// verdict depends on them.
 pub(super) fn pruned(mut object: Value) -> Value {
     let is_node = object.get("kind").is_some_and(|kind| kind == "Node");
     let mut remove = |parent: &str, fields: &[&str]| {

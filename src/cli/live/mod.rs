@@ -1,5 +1,5 @@
-//! One look at a live cluster: all that the daemon watches, read once, by the same conversions. What
-//! cannot be read is named and leaves its source unready, so that verdicts wait.
+//! One read of a live cluster: the daemon's sources, with the same conversions. A source that
+//! cannot be read is reported and stays unready, so that verdicts wait.
 
 mod addresses;
 mod answers;
@@ -37,7 +37,7 @@ use judge::evidence::{Evidence, Fact, Protection, Source};
 use judge::policy::Policy;
 use judge::{Judgment, judge};
 
-/// How long nobody is told that it takes long.
+/// Time before a slow read is reported on the terminal.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Flags of every command that judges what is on a cluster.
@@ -49,7 +49,7 @@ pub(super) struct LiveArgs {
     judging: JudgingArgs,
 }
 
-/// Looks at one cluster, again and again.
+/// Reader of one cluster, for one or more passes.
 pub(super) struct Lookout {
     pub(super) connection: Connection,
     pub(super) policy: Arc<Policy>,
@@ -58,30 +58,30 @@ pub(super) struct Lookout {
     pub(super) authorities: Vec<Vec<u8>>,
     machines: Client,
     clock: Clock,
-    /// Whether objects are kept as they came.
+    /// True to keep the API objects, for `explain --save`.
     keep: bool,
-    /// Since when Nodes have their addresses.
+    /// First observation of each Node's addresses.
     pub(super) addresses: AddressAges,
 }
 
-/// A request on the cluster.
+/// Request on the cluster, with its history.
 pub(super) struct Known {
     pub(super) taken: Taken,
     pub(super) history: History,
 }
 
-/// What one look has shown.
+/// Requests and evidence from one read of the cluster.
 pub(super) struct Look {
-    /// When it began. All is judged as of this time.
+    /// Start of the read. Requests are judged as of this time.
     pub(super) now: Timestamp,
-    /// The requests for kubelets' serving certificates, the oldest first.
+    /// Requests for kubelet serving certificates, the oldest first.
     pub(super) requests: Vec<Known>,
     pub(super) evidence: Evidence,
-    /// The port of each Node's kubelet, where the Node says one.
+    /// Kubelet port of each Node that publishes one.
     pub(super) kubelet_ports: HashMap<NodeName, u16>,
-    /// The objects, if they are kept.
+    /// API objects, if they are kept.
     pub(super) objects: Vec<Value>,
-    /// What the certificates of API servers protect.
+    /// Protections from the certificates of API servers.
     certificates: Vec<Protection>,
     answers: Vec<Dated>,
 }
@@ -101,7 +101,7 @@ pub(super) struct Unread {
 }
 
 impl LiveArgs {
-    /// Reads the policy, the inventory and the kubeconfig; nothing is sent yet.
+    /// Reads the policy, the inventory and the kubeconfig. No request is sent yet.
     pub(super) async fn lookout(&self, keep: bool) -> Result<Lookout> {
         let (policy, policy_file) = self.judging.policy()?;
         let inventory = self.judging.inventory()?;
@@ -121,7 +121,7 @@ impl LiveArgs {
 }
 
 impl Lookout {
-    /// Reads everything. An error only if the requests themselves cannot be read.
+    /// Reads the cluster. Fails only if CertificateSigningRequests cannot be read.
     pub(super) async fn look(&mut self) -> Result<Look> {
         let quiet = async {
             tokio::time::sleep(QUIET).await;
@@ -135,7 +135,7 @@ impl Lookout {
             () = quiet => Err(anyhow!("interrupted")),
         };
         if std::io::stderr().is_terminal() {
-            // Takes the line back, if it was written.
+            // Clear the progress line, if it was written.
             let _ = std::io::stderr().write_all(b"\x1b[2K\r");
         }
         look
@@ -143,7 +143,7 @@ impl Lookout {
 }
 
 impl Known {
-    /// The request that this object is.
+    /// Decodes a CertificateSigningRequest and its history.
     pub(super) fn of(object: Value) -> Result<Known> {
         let history = History::of(&object);
         let taken = read_request(object)?;
@@ -152,12 +152,12 @@ impl Known {
 }
 
 impl Look {
-    /// Judges by what is known now.
+    /// Judges a request by the evidence collected so far.
     pub(super) fn judge(&self, request: &Request, policy: &Policy) -> Judgment {
         judge(request, policy, &self.evidence, self.now)
     }
 
-    /// The sources that could not be read.
+    /// Sources that could not be read.
     pub(super) fn unread(&self) -> Vec<Unread> {
         let unread = |source: Source| {
             let (since, why) = self.evidence.sources().state(source).failing?;
@@ -171,7 +171,7 @@ impl Look {
         Source::ALL.into_iter().filter_map(unread).collect()
     }
 
-    /// The sources that could not be read, in one line each, for people.
+    /// Sources that could not be read, one line each, for people.
     pub(super) fn told(&self) -> Vec<String> {
         let unread = self.unread().into_iter();
         unread
@@ -179,7 +179,7 @@ impl Look {
             .collect()
     }
 
-    /// All that a verdict on this request rests on and no saved object holds.
+    /// Facts for a verdict on this request that no saved API object contains.
     pub(super) fn snapshot(&self, request: &Taken) -> Snapshot {
         let mut facts: Vec<Dated> = Source::ALL
             .into_iter()
@@ -215,7 +215,7 @@ impl Look {
         vec![fact]
     }
 
-    /// The fact that the request's key is in use, if it is. Other requests are not saved.
+    /// Fact that the request's key is in use, if it is. Other requests are not saved.
     fn owner_of_key(&self, request: &Taken) -> Option<Dated> {
         let key = Request::key_of(&request.encoded)?;
         self.evidence.keys().owner(&key)?;
