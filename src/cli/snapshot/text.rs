@@ -1,4 +1,4 @@
-//! Values that a file has as strings, with errors that say what was expected.
+//! Typed values that a file stores as strings, with errors that name the expected format.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -12,17 +12,17 @@ use judge::csr::Fingerprint;
 use judge::csr::names::{NodeName, San};
 use judge::evidence::{IdentityKind, Source};
 
-/// A value that the file has as a string.
+/// Typed value that the file stores as a string.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Text<T>(pub(super) T);
 
-/// A type whose values have a form as text.
+/// Type whose values can be written as text.
 pub(super) trait AsText: Sized {
-    /// The form, for a person.
+    /// Description of the text format, for error messages.
     fn expected() -> String;
-    /// Reads the form.
+    /// Parses the text; `None` if it is invalid.
     fn read(text: &str) -> Option<Self>;
-    /// Writes the form.
+    /// Writes the value as text.
     fn written(&self) -> String;
 }
 
@@ -176,7 +176,7 @@ impl AsText for IdentityKind {
     }
 }
 
-/// The kinds of protected names, with their names in the file.
+/// Kinds of protected identities, with their names in the file.
 const KINDS: [(IdentityKind, &str); 3] = [
     (IdentityKind::Service, "Service"),
     (IdentityKind::ApiServerEndpoint, "ApiServerEndpoint"),
