@@ -1,5 +1,5 @@
-//! `csr-warden approve`: one pass over what is pending. Only what the policy approves is approved,
-//! and only a denial that was asked for is written.
+//! `csr-warden approve`: one pass over pending requests. Approvals follow the policy; denials are
+//! written only with `--deny`.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
@@ -25,7 +25,8 @@ use judge::evidence::Fact;
 use judge::finding::escaped;
 use judge::{Decision, Judgment, Verdict};
 
-/// Conflicts in a row after which somebody is in a loop with us.
+/// Maximum number of write attempts for one request. More conflicts suggest a loop with another
+/// writer.
 const TRIES: usize = 3;
 
 /// Flags of `approve`.
@@ -104,7 +105,7 @@ pub(super) struct Item {
     findings: Vec<ShownFinding>,
 }
 
-/// One pass.
+/// Runs `approve`: one pass.
 pub(super) fn approve(args: &ApproveArgs) -> Result<ExitCode> {
     block_on(pass(args))
 }
@@ -146,7 +147,7 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
             if !ask(&approved.question())? {
                 bail!("nothing was written");
             }
-            // A person takes time to answer, and the cluster does not wait.
+            // The cluster can change before a person answers, so read and judge it again.
             (look, judged) = judge_pending(&mut lookout, &planned).await?;
         }
         let planned = approved.items.iter_mut().filter(|item| item.plan.is_some());
@@ -163,7 +164,7 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
             }
         }
     }
-    // People were told as it went.
+    // Each result was already printed for people.
     print(&args.output.write(&approved, String::new)?)?;
     let failed = approved.items.iter().filter_map(|item| {
         let why = item.failure.as_ref()?;
@@ -191,14 +192,14 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
     Ok(exit_code(&decisions))
 }
 
-/// A request with its verdict.
+/// Request and its judgment.
 struct Judged {
     request: Request,
     judgment: Judgment,
 }
 
-/// Judges what is pending, or named, the oldest first. A key that is approved is in use from then on: of two
-/// nodes that ask with the same one only the first gets it.
+/// Judges pending or named requests, the oldest first. An approved key is in use from then on: of
+/// two nodes that request the same key, only the first is approved.
 async fn judge_pending(lookout: &mut Lookout, names: &[String]) -> Result<(Look, Vec<Judged>)> {
     let mut look = lookout.look().await?;
     let is_named = |known: &&Known| names.contains(&known.taken.object.name);
@@ -226,8 +227,8 @@ async fn judge_pending(lookout: &mut Lookout, names: &[String]) -> Result<(Look,
     Ok((look, judged))
 }
 
-/// An error if somebody has asked for a request that is not there, or for none that can be approved
-/// still. One that was decided meanwhile keeps nobody from the others.
+/// Returns an error if a named request does not exist, or if only decided requests are named. A
+/// decided request among pending ones is not an error.
 fn check_names(look: &Look, names: &[String]) -> Result<()> {
     let mut decided = None;
     let mut pending = false;
@@ -272,8 +273,8 @@ fn item(one: &Judged, look: &Look, args: &ApproveArgs) -> Item {
     }
 }
 
-/// Writes what was planned, if that is still the verdict. A request that has changed meanwhile is
-/// read and judged anew.
+/// Writes the planned condition if the verdict still requires it. After a conflict the request is
+/// re-read and judged again.
 async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
     let client = &lookout.connection.writes;
     let mut preserved = one.request.object.preserved.clone();
@@ -325,7 +326,7 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
     item.failure = Some("somebody changes it all the time".into());
 }
 
-/// Asks a person. Without one, that is an error.
+/// Asks for confirmation. Returns an error if standard input is not a terminal.
 pub(super) fn ask(question: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         bail!("expected --yes or --dry-run, since there is nobody to ask on standard input");

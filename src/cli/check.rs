@@ -1,4 +1,4 @@
-//! `csr-warden check`: files in, verdict out.
+//! `csr-warden check`: judges requests from files, without a cluster.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ pub(super) struct CheckArgs {
     output: TextFormat,
 }
 
-/// Judges every request in the files.
+/// Runs `check`: judges every request in the files.
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let (policy, _) = policy::load(args.policy.as_deref())?;
     let now = args.now.unwrap_or_else(|| Clock::of_machine().wall());
@@ -129,7 +129,7 @@ fn or_default(given: &[String], default: &[&str]) -> Vec<String> {
     }
 }
 
-/// Of several requests the worst counts: any denied, else any not approved.
+/// Exit code for the worst of several decisions: any denial, else any that is not an approval.
 pub(super) fn exit_code(decisions: &[Decision]) -> ExitCode {
     let any = |decision| decisions.contains(&decision);
     if any(Decision::Deny) {

@@ -1,4 +1,4 @@
-//! Which cluster a command is about: flags that every command on a cluster has, and the way there.
+//! Flags that select a cluster, and the connection to it, shared by all commands on a cluster.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 
 use crate::cluster::connection::{Connection, Target};
 
-/// The exit code of a program that was interrupted.
+/// Exit code of an interrupted program.
 #[cfg(feature = "lab")]
 pub(super) const INTERRUPTED: u8 = 130;
 
@@ -25,7 +25,7 @@ pub(super) struct ClusterArgs {
 }
 
 impl ClusterArgs {
-    /// The cluster of this kubeconfig's current context.
+    /// Flags for the current context of this kubeconfig.
     #[cfg(feature = "lab")]
     pub(super) fn of_file(kubeconfig: &std::path::Path) -> ClusterArgs {
         ClusterArgs {
@@ -34,7 +34,7 @@ impl ClusterArgs {
         }
     }
 
-    /// The flags that name the same cluster to another process; the environment is its own too.
+    /// Flags that select the same cluster in a child process, which inherits the environment.
     #[cfg(feature = "lab")]
     pub(super) fn words(&self) -> Vec<std::ffi::OsString> {
         let kubeconfig = self.kubeconfig.iter();
@@ -44,12 +44,12 @@ impl ClusterArgs {
         kubeconfig.chain(context).collect()
     }
 
-    /// Whether a kubeconfig is named, so that a Pod's own surroundings say nothing.
+    /// Returns true if a kubeconfig is named, which overrides the in-cluster configuration.
     pub(super) fn names_a_file(&self) -> bool {
         !self.kubeconfigs().is_empty()
     }
 
-    /// Reads the configuration; nothing is sent yet.
+    /// Reads the configuration. No request is sent yet.
     pub(super) async fn connect(&self) -> Result<Connection> {
         let target = Target {
             kubeconfigs: self.kubeconfigs(),
@@ -58,7 +58,7 @@ impl ClusterArgs {
         Ok(Connection::new(&target).await?)
     }
 
-    /// The flag names one file; `KUBECONFIG` is a list, in which empty names count for nothing.
+    /// Kubeconfig files: the one of the flag, or else the list in `KUBECONFIG` without empty names.
     fn kubeconfigs(&self) -> Vec<PathBuf> {
         match (&self.kubeconfig, std::env::var_os("KUBECONFIG")) {
             (Some(path), _) => vec![path.clone()],
@@ -70,13 +70,13 @@ impl ClusterArgs {
     }
 }
 
-/// Runs what talks to a cluster, on a runtime of two threads, with the one TLS library set up.
+/// Runs a future that uses a cluster, on a runtime with two threads. Sets up the TLS library.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     run_on(Builder::new_multi_thread().worker_threads(2), work)
 }
 
-/// The same on this thread alone: what one thread makes and frees lies close together, and an API
-/// server keeps less than half of one busy.
+/// Same as [`block_on`], on the current thread. Memory that one thread allocates stays close
+/// together, and an API server keeps less than half of a thread busy.
 pub(super) fn block_on_one_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     run_on(&mut Builder::new_current_thread(), work)
 }
@@ -87,7 +87,7 @@ fn run_on<T>(builder: &mut Builder, work: impl Future<Output = Result<T>>) -> Re
         .map_err(|_| anyhow!("the TLS library has been set up already"))?;
     let runtime = builder.enable_all().build().context("cannot start")?;
     let done = runtime.block_on(work);
-    // A name that a resolver does not answer for must not hold up the end.
+    // A DNS lookup without an answer must not delay the exit.
     runtime.shutdown_background();
     done
 }

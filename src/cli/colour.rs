@@ -1,11 +1,11 @@
-//! Colours: on a terminal only, and not if `NO_COLOR` is set (<https://no-color.org>).
+//! Terminal colors, unless `NO_COLOR` is set (<https://no-color.org>).
 
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 
 use clap::builder::styling::{AnsiColor, Style};
 
-/// Whether this stream takes colours, and the person wants them.
+/// Returns true if the stream is a terminal with colors, and the environment does not disable them.
 pub(super) fn wanted(stream: &impl IsTerminal) -> bool {
     let variable = std::env::var_os;
     stream.is_terminal() && allowed(variable("NO_COLOR").as_deref(), variable("TERM").as_deref())
@@ -15,7 +15,7 @@ fn allowed(no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
     no_color.is_none_or(OsStr::is_empty) && term != Some(OsStr::new("dumb"))
 }
 
-/// Paints words, or leaves them as they are.
+/// Painter of words. Without colors, it leaves them unchanged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Paint(bool);
 

@@ -1,4 +1,4 @@
-//! `csr-warden completion`: what a shell needs to complete commands and flags.
+//! `csr-warden completion`: the script with which a shell completes commands and flags.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -19,7 +19,7 @@ pub(super) struct CompletionArgs {
     shell: Shell,
 }
 
-/// Prints the script.
+/// Runs `completion`: prints the script.
 pub(super) fn completion(args: &CompletionArgs) -> Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut script);
@@ -30,8 +30,8 @@ pub(super) fn completion(args: &CompletionArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// clap_complete 4.6.11 spells the name of a program with a hyphen in two ways in a script for bash, so
-/// that only the commands at the top are completed.
+/// Fixes the bash script of clap_complete 4.6.11. It spells a program name with a hyphen in two
+/// ways, so that only top-level commands are completed.
 fn mended(script: String) -> String {
     script.replace("csr__subcmd__warden", "csr__warden")
 }

@@ -1,4 +1,4 @@
-//! The daemon put together from its parts, the same way for every command that runs it.
+//! Assembly of the daemon, shared by all commands that run it.
 
 #[cfg(feature = "lab")]
 use std::net::SocketAddr;
@@ -21,27 +21,27 @@ use crate::telemetry::http_server::Server;
 use crate::telemetry::metrics::Metrics;
 use judge::policy::{Enforcement, Policy};
 
-/// What a daemon is made of.
+/// Configuration of a daemon.
 pub(super) struct Plan {
-    /// The cluster.
+    /// Connection to the cluster.
     pub(super) connection: Connection,
-    /// The policy that it begins with.
+    /// Policy at startup.
     pub(super) policy: Policy,
-    /// What is written, if somebody says otherwise than the policy.
+    /// Enforcement that overrides the policy's.
     pub(super) enforcement: Option<Enforcement>,
-    /// The policy's file, and sources besides the cluster.
+    /// Policy file, and sources besides the cluster.
     pub(super) setup: Setup,
-    /// Namespace and name of the Lease; without one it writes unelected.
+    /// Namespace and name of the Lease; `None` to write without leader election.
     pub(super) lease: Option<(String, String)>,
-    /// Where and for whom the HTTP server is.
+    /// Flags of the HTTP server.
     pub(super) serving: ServingArgs,
-    /// How decisions are logged; `None` if something else tells of them.
+    /// Format of the decision log; `None` to disable it.
     pub(super) decision_log: Option<decision_log::Format>,
-    /// Writes at the same time.
+    /// Maximum number of concurrent writes.
     pub(super) concurrency: usize,
 }
 
-/// A daemon that watches, and writes nothing before [`Daemon::run`].
+/// Daemon whose watches have started. It does not write before [`Daemon::run`].
 pub(super) struct Daemon {
     controller: Controller,
     candidate: Option<Candidate>,
@@ -51,7 +51,7 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Takes the port and starts the watches.
+    /// Binds the HTTP port and starts the watches.
     pub(super) async fn start(plan: Plan) -> Result<Daemon> {
         let (clock, random) = (Clock::of_machine(), Random::from_os());
         let policy = Arc::new(plan.policy);
@@ -114,19 +114,19 @@ impl Daemon {
         })
     }
 
-    /// Where `/metrics`, `/livez` and `/readyz` are.
+    /// Address of `/metrics`, `/livez` and `/readyz`.
     #[cfg(feature = "lab")]
     pub(super) fn address(&self) -> Result<SocketAddr> {
         Ok(self.server.address()?)
     }
 
-    /// Whether it is ready, for others to ask while it runs.
+    /// Shared health state, to query readiness while the daemon runs.
     #[cfg(feature = "lab")]
     pub(super) fn health(&self) -> Arc<Health> {
         self.health.clone()
     }
 
-    /// Works until told to stop, and then until the last write has ended.
+    /// Runs until `stopped` is signaled and the last write has ended.
     pub(super) async fn run(self, stopped: watch::Receiver<bool>) -> Result<()> {
         let Daemon {
             mut controller,
@@ -145,7 +145,7 @@ impl Daemon {
                         ended = controller.run(stopped) => ended,
                         () = candidate.run() => false,
                     };
-                    // Only when no write is on its way any more may another start at once.
+                    // Only after the last write, since the next leader starts at once.
                     if ended {
                         candidate.release().await;
                     }
@@ -162,7 +162,7 @@ impl Daemon {
     }
 }
 
-/// The Pod's name, so that people find it, and something that no other process has.
+/// Identity of this replica: the Pod's name, so that people can find it, and a random suffix.
 fn identity(random: &Random) -> String {
     let host = std::env::var("HOSTNAME")
         .or_else(|_| std::fs::read_to_string("/etc/hostname"))

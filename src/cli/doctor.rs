@@ -1,4 +1,4 @@
-//! `csr-warden doctor`: is this cluster set up for kubelets that can be verified?
+//! `csr-warden doctor`: checks the cluster setup for verifiable kubelet serving certificates.
 
 mod progress;
 mod text;
@@ -49,7 +49,7 @@ pub(super) struct DoctorArgs {
     output: TextFormat,
 }
 
-/// Looks at the cluster, and says what is wrong.
+/// Runs `doctor`: checks the cluster and reports findings.
 pub(super) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
     let kubelet_authorities = match &args.kubelet_certificate_authority {
         None => Vec::new(),

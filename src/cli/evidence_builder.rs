@@ -1,5 +1,5 @@
-//! Evidence of a command: objects as kubectl prints them, turned into facts by the conversions of the
-//! daemon, and applied once, in an order that does not depend on that of the files.
+//! Evidence of a command: API objects, converted to facts as in the daemon, and applied once. The
+//! order of application does not depend on the order of the files.
 
 use std::collections::BTreeSet;
 
@@ -20,10 +20,10 @@ use judge::csr::{CsrObject, Request};
 use judge::evidence::{Evidence, Fact, Node, Source};
 use judge::policy::{MachineKind, Spec};
 
-/// A fact, and the time at which it was found out.
+/// Fact, and the time of its observation.
 pub(super) type Dated = (Fact, Timestamp);
 
-/// A request that has been read.
+/// Request decoded from an API object.
 pub(super) struct Taken {
     pub(super) object: CsrObject,
     /// `spec.request`.
@@ -31,12 +31,12 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// The request as it is.
+    /// Parses the request.
     pub(super) fn read(&self) -> Request {
         Request::read(self.object.clone(), &self.encoded)
     }
 
-    /// The request as if it had just been made, and no one had decided on it.
+    /// Parses the request as if it were created at `now` and undecided.
     pub(super) fn read_as_new(&self, now: Timestamp) -> Request {
         let object = CsrObject {
             created: now,
@@ -47,33 +47,33 @@ impl Taken {
         Request::read(object, &self.encoded)
     }
 
-    /// The key that is in use because of the request, if it is approved. It is so since the request
-    /// was made: of two nodes with one key, the first to ask owns it.
+    /// Fact that the request's key is in use, if the request is approved. It is dated to the
+    /// request's creation: of two nodes with one key, the first requestor owns it.
     pub(super) fn key_in_use(&self) -> Option<Dated> {
         let fact = key_in_use(&self.object, &self.encoded)?;
         Some((fact, self.object.created))
     }
 }
 
-/// Facts and requests, collected from objects and files.
+/// Builder of evidence from API objects and files.
 pub(super) struct EvidenceBuilder {
-    /// The requests, in the order in which they came.
+    /// Requests, in the order of addition.
     pub(super) requests: Vec<Taken>,
-    /// The sources of which something was read, or is stated.
+    /// Sources with an object, a file or a stated state.
     pub(super) given: BTreeSet<Source>,
-    /// API servers whose certificates protect more.
+    /// API servers whose certificates name further protected identities.
     pub(super) servers: BTreeSet<ApiServer>,
     machine_kinds: Vec<MachineKind>,
-    /// The Nodes; since when they have their addresses is decided at the end.
+    /// Nodes. [`EvidenceBuilder::build`] sets the age of their addresses.
     nodes: Vec<Node>,
-    /// What the other objects show.
+    /// Facts from all other objects and files.
     shown: Vec<Fact>,
-    /// What no object shows.
+    /// Dated facts that no object contains.
     stated: Vec<Dated>,
 }
 
 impl EvidenceBuilder {
-    /// A builder without any facts. Machines are of the kinds that the policy names.
+    /// Empty builder. The policy names the accepted Machine kinds.
     pub(super) fn new(policy: &Spec) -> EvidenceBuilder {
         EvidenceBuilder {
             requests: Vec::new(),
@@ -86,11 +86,11 @@ impl EvidenceBuilder {
         }
     }
 
-    /// Adds what an object of the API shows.
+    /// Adds an API object. Returns an error for an unknown kind, or if decoding fails.
     pub(super) fn add_object(&mut self, object: Value) -> Result<()> {
         let kind = text_at(&object, "/kind");
         if let Some(kind) = Kind::of_name(&kind) {
-            // Others of these kinds protect nothing.
+            // Other objects of these kinds do not protect anything.
             return match kind.selection().has(&object) {
                 true => self.add_protecting(object, kind),
                 false => Ok(()),
@@ -110,18 +110,18 @@ impl EvidenceBuilder {
         Ok(())
     }
 
-    /// Adds a request. The key of one that is approved is in use by its node.
+    /// Adds a request. The key of an approved request is in use by its node.
     pub(super) fn add_request(&mut self, request: Taken) {
         self.requests.push(request);
     }
 
-    /// Adds what a file of this source shows.
+    /// Adds a fact from a file of this source.
     pub(super) fn add_shown(&mut self, source: Source, fact: Fact) {
         self.given.insert(source);
         self.shown.push(fact);
     }
 
-    /// Adds a fact that no object shows. A state of a source says that the source was looked at.
+    /// Adds a dated fact that no object contains. The state of a source marks it as given.
     pub(super) fn add_stated(&mut self, fact: Fact, at: Timestamp) {
         if let Fact::Synced(source) | Fact::Failed(source, _) | Fact::Incomplete(source, _) = &fact
         {
@@ -130,7 +130,7 @@ impl EvidenceBuilder {
         self.stated.push((fact, at));
     }
 
-    /// Returns true if a fact states how this source is.
+    /// Returns true if a fact states the state of this source.
     pub(super) fn states(&self, source: Source) -> bool {
         self.stated.iter().any(|(fact, _)| {
             matches!(fact, Fact::Synced(of) | Fact::Failed(of, _) | Fact::Incomplete(of, _)
@@ -167,8 +167,8 @@ impl EvidenceBuilder {
         Ok(())
     }
 
-    /// Applies all facts: by what they are about, then by their dates, then those that are stated
-    /// before those that objects show. `at` is the date of what objects show.
+    /// Applies all facts, sorted by [`turn`] and then by date. At the same date, stated facts come
+    /// before those from objects. `at` is the date of facts from objects.
     pub(super) fn build(
         self,
         policy: &Spec,
@@ -192,8 +192,8 @@ impl EvidenceBuilder {
     }
 }
 
-/// The turn in which a fact is applied. Nodes come before the keys that are kept for each of them,
-/// and the state of a source after all that it has shown.
+/// Position of a fact in the order of application. Nodes come before their keys, and the state of
+/// a source after its facts.
 fn turn(fact: &Fact) -> u8 {
     match fact {
         Fact::Node(_) | Fact::NodeGone(_) => 0,
@@ -206,7 +206,7 @@ fn turn(fact: &Fact) -> u8 {
     }
 }
 
-/// Reads a CertificateSigningRequest.
+/// Decodes a CertificateSigningRequest. Returns an error if `spec.request` is not base64.
 pub(super) fn read_request(object: Value) -> Result<Taken> {
     let encoded = object.pointer("/spec/request").and_then(Value::as_str);
     if encoded.is_some_and(|text| !is_base64(text)) {
@@ -220,8 +220,8 @@ pub(super) fn read_request(object: Value) -> Result<Taken> {
     Ok(Taken { object, encoded })
 }
 
-/// The object as this type; the error names it. Through its text, since what reads the API server's
-/// answers reads texts.
+/// Decodes an object as this type; the error names the object. It goes through JSON text, which
+/// the decoders of API responses expect.
 fn typed<T: DeserializeOwned>(object: Value) -> Result<T> {
     let (kind, name) = (
         text_at(&object, "/kind"),
@@ -229,18 +229,18 @@ fn typed<T: DeserializeOwned>(object: Value) -> Result<T> {
     );
     serde_json::from_str(&object.to_string()).map_err(|error| {
         let error = error.to_string();
-        // No one has seen that text.
+        // Users did not write this text, so its line numbers do not help.
         let (why, _) = error.rsplit_once(" at line ").unwrap_or((&error, ""));
         anyhow!("{kind} `{name}`: {why}")
     })
 }
 
-/// The decoder's own error does not say what was expected.
+/// Returns true for valid base64. The decoder's own error does not name the expected format.
 fn is_base64(text: &str) -> bool {
     ByteString::deserialize(StrDeserializer::<ValueError>::new(text)).is_ok()
 }
 
-/// The text at this place; empty if there is none.
+/// String at this JSON pointer; empty if it is missing or not a string.
 pub(super) fn text_at(object: &Value, pointer: &str) -> String {
     let text = object.pointer(pointer).and_then(Value::as_str);
     text.unwrap_or_default().to_owned()

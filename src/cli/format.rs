@@ -1,4 +1,4 @@
-//! How an answer is written: for people, or for programs.
+//! Output formats, for people and for programs.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::render::{Whole, whole};
 
-/// The forms of an answer that is a text.
+/// Formats of output whose default is text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum TextFormat {
     Text,
@@ -14,7 +14,7 @@ pub(super) enum TextFormat {
     Yaml,
 }
 
-/// The forms of an answer that is a table.
+/// Formats of output whose default is a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum TableFormat {
     Table,
@@ -24,7 +24,7 @@ pub(super) enum TableFormat {
 }
 
 impl TextFormat {
-    /// The answer in this form.
+    /// Renders the output in this format.
     pub(super) fn write(
         self,
         answer: &impl Serialize,
@@ -39,7 +39,7 @@ impl TextFormat {
 }
 
 impl TableFormat {
-    /// The answer in this form; the table is asked whether it may be wide.
+    /// Renders the output in this format. `table` is called with true for the wide table.
     pub(super) fn write(
         self,
         answer: &impl Serialize,

@@ -1,4 +1,4 @@
-//! Flags that say what requests on a cluster are judged by.
+//! Flags for the policy and the evidence sources of requests on a cluster.
 
 use std::path::PathBuf;
 
@@ -35,17 +35,17 @@ pub(super) struct JudgingArgs {
 }
 
 impl JudgingArgs {
-    /// The policy, and its file if it is in one.
+    /// Policy, and its file if it is not a shipped one.
     pub(super) fn policy(&self) -> Result<(Policy, Option<PolicyFile>)> {
         policy::load(self.policy.as_deref())
     }
 
-    /// The inventory, if there is one.
+    /// Inventory, if the flag names one.
     pub(super) fn inventory(&self) -> Result<Option<InventoryFile>> {
         self.inventory.clone().map(inventory).transpose()
     }
 
-    /// The API server that has the Machines.
+    /// Client of the API server that has the Machines.
     pub(super) async fn machines(&self, connection: &Connection) -> Result<Client> {
         let Some(kubeconfig) = &self.machines_kubeconfig else {
             return Ok(connection.watches.clone());
@@ -57,7 +57,7 @@ impl JudgingArgs {
         Ok(Connection::new(&target).await?.watches)
     }
 
-    /// The CA certificates that kubelets' certificates are verified with, in DER.
+    /// CA certificates that verify kubelets' serving certificates, in DER.
     pub(super) fn kubelet_authorities(&self, connection: &Connection) -> Result<Vec<Vec<u8>>> {
         let Some(path) = &self.kubelet_certificate_authority else {
             return Ok(connection.config.root_cert.clone().unwrap_or_default());

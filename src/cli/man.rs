@@ -1,4 +1,4 @@
-//! `csr-warden man`: manual pages, made from the definition of the command line.
+//! `csr-warden man`: manual pages, generated from the command-line definition.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,9 @@ pub(super) struct ManArgs {
     directory: Option<PathBuf>,
 }
 
-/// Writes the page, or all of them.
+/// Runs `man`: prints one page, or writes the pages of all commands into a directory.
 pub(super) fn man(args: &ManArgs) -> Result<ExitCode> {
-    // Else there would be a page for each command's help.
+    // Otherwise each `help` subcommand would have a page.
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     match &args.directory {
@@ -34,7 +34,7 @@ pub(super) fn man(args: &ManArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The page of this command, and those of all below it.
+/// Writes the pages of this command and of all its subcommands.
 fn write_all(command: &Command, directory: &Path) -> std::io::Result<()> {
     for below in command
         .get_subcommands()
@@ -46,7 +46,8 @@ fn write_all(command: &Command, directory: &Path) -> std::io::Result<()> {
     std::fs::write(directory.join(man.get_filename()), page(&man)?)
 }
 
-/// Exit codes and examples stand in what follows the options, which the maker of pages calls EXTRA.
+/// Renders a page. clap_mangen titles the section with exit codes and examples `EXTRA`; it
+/// becomes `NOTES`.
 fn page(man: &Man) -> std::io::Result<Vec<u8>> {
     let mut page = Vec::new();
     man.render(&mut page)?;

@@ -39,11 +39,11 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use schemas::{schemas, schemas_of_files};
 
-/// The width of a terminal that everybody has.
+/// Output width, in columns, that every terminal has.
 const WIDTH: usize = 80;
 /// The program's name.
 const NAME: &str = "csr-warden";
-/// Its name as a plugin of kubectl, which takes `_` in a file's name for `-`, and how it is called.
+/// File name as a kubectl plugin, and its command. kubectl reads `_` in the file name as `-`.
 const PLUGIN: (&str, &str) = ("kubectl-csr_warden", "kubectl csr-warden");
 
 /// Approves the serving certificates of kubelets on proof, and denies forged requests.
@@ -89,12 +89,12 @@ enum Command {
     Man(man::ManArgs),
 }
 
-/// Definition of the command line.
+/// Command-line definition.
 pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Reads the command line, does what it says, and tells of errors in one sentence.
+/// Parses the command line and runs the command. An error is reported in one sentence.
 pub fn main() -> ExitCode {
     let cli = parse();
     let result = match cli.command {
@@ -116,19 +116,19 @@ pub fn main() -> ExitCode {
     result.unwrap_or_else(|error| complain(&error))
 }
 
-/// Tells of an error; the exit code that says so too.
+/// Reports an error on standard error. Returns its exit code, 2.
 fn complain(error: &anyhow::Error) -> ExitCode {
     let for_person = std::io::stderr().is_terminal();
     let line = told(&format!("csr-warden: {error:#}"), for_person);
-    // If nothing can be written, the exit code still says it.
+    // If the write fails, the exit code still reports the error.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
     ExitCode::from(2)
 }
 
-/// The command line; help shows the way in which we were called.
+/// Parses the command line. Help shows the name by which the program was called.
 fn parse() -> Cli {
     let called = std::env::args_os().next();
-    // Help names the variables, and not what they hold.
+    // Help shows the names of environment variables, not their values.
     let mut command =
         Cli::command().mut_subcommands(|one| one.mut_args(|arg| arg.hide_env_values(true)));
     if called.is_some_and(|path| Path::new(&path).file_name() == Some(PLUGIN.0.as_ref())) {
@@ -137,7 +137,7 @@ fn parse() -> Cli {
     Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
-/// One line for programs; for a person no wider than a terminal, with paths and names whole.
+/// Formats an error: one line for programs, wrapped for a person. Paths and names are not broken.
 fn told(line: &str, for_person: bool) -> String {
     if !for_person {
         return format!("{line}\n");

@@ -1,4 +1,4 @@
-//! A cluster in files: requests, and the objects that are evidence.
+//! Cluster state from files: requests, and the objects used as evidence.
 
 use std::path::Path;
 
@@ -16,30 +16,30 @@ use judge::evidence::{
 use judge::policy::{IndependentSource, Spec};
 use judge::yaml;
 
-/// The contents of the files.
+/// Requests and evidence from files.
 pub(super) struct Offline {
-    /// The requests, in the order of the files.
+    /// Requests, in the order of the files.
     pub(super) requests: Vec<Request>,
-    /// All else. What is not in the files is taken as not in the cluster either.
+    /// Evidence. An object missing from the files counts as missing from the cluster.
     pub(super) evidence: Evidence,
-    /// The sources that the daemon looks at and of which no file holds anything.
+    /// Sources that the daemon uses and that no file provides.
     pub(super) not_given: Vec<Source>,
 }
 
-/// What the command line says beside the files.
+/// Command-line options for reading the files.
 pub(super) struct Terms {
-    /// Who asks, where a file is nothing but PEM.
+    /// Requestor, for a bare PEM request.
     pub(super) requestor: Option<Requestor>,
-    /// And what for.
+    /// Requested usages, for a bare PEM request.
     pub(super) usages: Vec<String>,
     pub(super) now: Timestamp,
-    /// Whether requests are taken as made now and decided by no one.
+    /// True to treat requests as created now and undecided.
     pub(super) as_new: bool,
-    /// The administrator's inventory, if it is named.
+    /// Inventory, if a flag names one.
     pub(super) inventory: Option<Inventory>,
 }
 
-/// Reads all files.
+/// Reads all files. The error names the file.
 pub(super) fn read(files: &[impl AsRef<Path>], terms: Terms, policy: &Spec) -> Result<Offline> {
     let mut reader = Reader {
         builder: EvidenceBuilder::new(policy),
@@ -55,10 +55,10 @@ pub(super) fn read(files: &[impl AsRef<Path>], terms: Terms, policy: &Spec) -> R
     Ok(reader.finish(policy))
 }
 
-/// The files that have been read.
+/// Reader that collects requests and evidence from files.
 struct Reader {
     builder: EvidenceBuilder,
-    /// Since when the addresses of Nodes count as what they are.
+    /// Time from which the addresses of Nodes count as unchanged.
     nodes_since: Timestamp,
     terms: Terms,
 }
@@ -102,7 +102,7 @@ impl Reader {
         if let [document] = documents.as_slice()
             && text_at(document, "/kind") == snapshot::KIND
         {
-            // From the text, for the places of what is wrong.
+            // Parsed from the text, so that errors name their position.
             self.add_snapshot(Snapshot::read(&text)?);
             return Ok(());
         }
@@ -110,7 +110,7 @@ impl Reader {
         documents.try_for_each(|document| self.read_document(document))
     }
 
-    /// Reads an object or a file of ours, or each of a List.
+    /// Reads an API object, an Inventory or a Facts file, or each item of a List.
     fn read_document(&mut self, document: Value) -> Result<()> {
         match text_at(&document, "/kind").as_str() {
             "List" => {
@@ -183,8 +183,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Serving certificates of API servers: what they name is the API server's. Nobody verifies
-    /// here that they are; the daemon does.
+    /// Reads API servers' serving certificates: their SANs are protected. They are not verified
+    /// here; the daemon verifies them.
     fn read_certificates(&mut self, file: &Path, text: &str) -> Result<()> {
         let sans = sans_of_pem(text).map_err(|error| anyhow!(error))?;
         if sans.is_empty() {
@@ -202,18 +202,18 @@ impl Reader {
     }
 }
 
-/// The sources that the daemon looks at and of which the builder has nothing.
+/// Sources that the daemon uses and that the builder lacks.
 fn not_given(builder: &EvidenceBuilder, policy: &Spec) -> Vec<Source> {
     Source::REQUIRED
         .into_iter()
         .chain(named(policy))
         .filter(|source| !builder.given.contains(source))
-        // The request itself says nothing of the keys that others have.
+        // A single request is no evidence of the keys of other nodes.
         .filter(|source| *source != Source::Requests || builder.requests.len() < 2)
         .collect()
 }
 
-/// The sources that a policy names beside those that every judgment needs.
+/// Optional sources that the policy uses.
 fn named(policy: &Spec) -> Vec<Source> {
     let proof = &policy.proof;
     let asked = [&proof.ip_addresses, &proof.node_name, &proof.dns_names];
@@ -235,7 +235,7 @@ fn named(policy: &Spec) -> Vec<Source> {
     named.map(|(source, _)| source).collect()
 }
 
-/// What stands between `-----BEGIN ` and `-----` in the first line.
+/// PEM label: the text between `-----BEGIN ` and `-----` in the first line.
 fn pem_label(text: &str) -> &str {
     let line = text.trim_start().lines().next().unwrap_or_default();
     let label = line.trim_end().strip_prefix("-----BEGIN ");

@@ -1,5 +1,5 @@
-//! `csr-warden policy`: the policies that ship, their schema, and whether one's own is good. And
-//! which policy any other command uses.
+//! `csr-warden policy`: prints shipped policies and schemas, and validates files. Also loads the
+//! policy of every other command.
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
@@ -14,13 +14,13 @@ use judge::evidence::{INVENTORY_KIND, Inventory};
 use judge::policy::{KIND, Policy, SHIPPED, parse, shipped};
 use judge::yaml;
 
-/// The policy that is used if none is named.
+/// Shipped policy that is the default.
 const DEFAULT: &str = "default";
 
-/// The file that a policy is in, and its text.
+/// Path of a policy file, and its text.
 pub(super) type PolicyFile = (PathBuf, String);
 
-/// The policy of this name among those that ship, or the one in this file, with the file.
+/// Loads a shipped policy by name, or a policy file, which is returned too.
 pub(super) fn load(choice: Option<&str>) -> Result<(Policy, Option<PolicyFile>)> {
     let choice = choice.unwrap_or(DEFAULT);
     if let Some(policy) = shipped(choice) {
@@ -38,7 +38,7 @@ pub(super) fn load(choice: Option<&str>) -> Result<(Policy, Option<PolicyFile>)>
     Ok((policy, Some((choice.into(), text))))
 }
 
-/// What could stand where this was found, and what was probably meant.
+/// Expected policy names for an error message, with a suggestion for the one found.
 fn expected(found: &str) -> String {
     let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
     format!(
@@ -84,7 +84,7 @@ enum Kind {
     Decision,
 }
 
-/// Does what is asked about policies.
+/// Runs `policy`.
 pub(super) fn policy(args: &PolicyArgs) -> Result<ExitCode> {
     let text = match &args.command {
         PolicyCommand::Show { name: None } => listed(),
@@ -107,18 +107,18 @@ fn write(text: &str) -> Result<()> {
         .context("cannot write")
 }
 
-/// Each name with the first sentence of the head comment, which says for whom it is.
+/// Shipped policies, each with the first sentence of its head comment, which names its users.
 fn listed() -> String {
     let mut text = String::new();
     for (name, policy) in SHIPPED {
         let first = policy.lines().next().unwrap_or_default();
-        // Writing to a String does not fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(text, "{name:<16}{}", first.trim_start_matches("# "));
     }
     text
 }
 
-/// Says of each file what it is, or what is wrong with it.
+/// Validates each file, and prints its kind or its error.
 fn validate_all(files: &[PathBuf]) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for file in files {
@@ -150,7 +150,8 @@ fn validate(file: &Path) -> Result<String> {
     Ok(format!("{shown}: policy {name} ({digest})\n"))
 }
 
-/// As [`super::schemas`] has it: the text is smaller than what writes it.
+/// Schema text, equal to the output of [`super::schemas`]. It is smaller in the binary than its
+/// generator.
 fn schema(kind: Kind) -> &'static str {
     match kind {
         Kind::Policy => include_str!("../../policies/policy.schema.json"),

@@ -1,12 +1,12 @@
-//! What would change a finding, in a sentence for a person.
+//! Remedy of a finding, as a sentence for a person.
 
 use jiff::Timestamp;
 
 use judge::finding::{Awaited, Code, Effect, Finding};
 
-/// Things that are named in one sentence.
+/// Maximum number of conditions named in one sentence.
 const MOST: usize = 4;
-/// Denials that an administrator can lift by another policy, for the next request.
+/// Denials that a different policy would avoid for the next request.
 const BY_POLICY: [Code; 5] = [
     Code::CredentialIdMissing,
     Code::RequestorUidSet,
@@ -15,7 +15,7 @@ const BY_POLICY: [Code; 5] = [
     Code::SanTooMany,
 ];
 
-/// The sentence that says what would change the finding.
+/// Remedy of a finding, as a sentence.
 pub(super) fn remedy(finding: &Finding, now: Timestamp) -> String {
     match finding.effect {
         Effect::Ignore => ignored(finding.code).to_owned(),
@@ -67,7 +67,7 @@ fn waits(finding: &Finding, now: Timestamp) -> String {
     format!("Changes when {reasons}.")
 }
 
-/// What the Node has to do, where that is clear.
+/// Remedy on the Node, for findings that have one.
 fn of_node(code: Code, node: &str) -> Option<String> {
     let sentence = if code == Code::NodeMissing {
         format!("Changes when there is a Node {node}.")
@@ -100,7 +100,7 @@ fn node(awaited: &Awaited) -> Option<&str> {
     }
 }
 
-/// What is waited for, each in a few words.
+/// Awaited changes, in a few words each.
 pub(super) fn reasons(awaits: &[Awaited], now: Timestamp) -> Vec<String> {
     let mut reasons: Vec<String> = Vec::new();
     for awaited in awaits {

@@ -1,4 +1,4 @@
-//! A judgment as people and programs read it.
+//! Rendering of judgments, as text for people and as JSON or YAML for programs.
 
 use std::fmt::Write;
 
@@ -79,7 +79,7 @@ impl ShownFinding {
         }
     }
 
-    /// The first of those that have led to this verdict, and how many more there are.
+    /// First finding that led to this verdict, and the number of further ones.
     pub(super) fn decisive<'a>(
         findings: &'a [ShownFinding],
         verdict: &str,
@@ -88,7 +88,7 @@ impl ShownFinding {
         Some((decisive.next()?, decisive.count()))
     }
 
-    /// Its code and how many more there are, for a cell of a table.
+    /// Finding code and the number of further findings, for a table cell.
     pub(super) fn counted(&self, more: usize) -> String {
         match more {
             0 => self.code.to_owned(),
@@ -96,12 +96,12 @@ impl ShownFinding {
         }
     }
 
-    /// Whether it says the same of something else.
+    /// Returns true if both findings have the same code, effect and remedy.
     fn is_like(&self, other: &ShownFinding) -> bool {
         (self.code, self.effect, &self.remedy) == (other.code, other.effect, &other.remedy)
     }
 
-    /// The findings of a judgment, each with what would change it.
+    /// Findings of a judgment, each with its remedy.
     pub(super) fn explained(judgment: &Judgment, now: Timestamp) -> Vec<ShownFinding> {
         let with_change = |finding| ShownFinding {
             remedy: Some(remedy(finding, now)),
@@ -137,7 +137,7 @@ impl Shown {
         }
     }
 
-    /// The same, with what would change each finding.
+    /// Same as `new`, with the remedy of each finding.
     pub(super) fn explained(
         object: &CsrObject,
         judgment: &Judgment,
@@ -150,10 +150,10 @@ impl Shown {
         }
     }
 
-    /// For people, at most [`WIDTH`] wide where words allow it.
+    /// Text for people, at most [`WIDTH`] columns wide where words allow it.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        // Writing to a String does not fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(
             text,
             "{}  {}  {}",
@@ -190,7 +190,7 @@ impl Shown {
     }
 }
 
-/// Sentences that differ in one word alone as one, with all of these words.
+/// Merges sentences that differ in one word into one sentence with all of these words.
 fn together(sentences: &[&str]) -> Vec<String> {
     let words: Vec<Vec<&str>> = sentences
         .iter()
@@ -238,7 +238,7 @@ fn together(sentences: &[&str]) -> Vec<String> {
     vec![one.join(" ")]
 }
 
-/// All judgments for people, and at the end what they were made without.
+/// Text of all judgments for people, followed by the sources that were not given.
 pub(super) fn text(shown: &[Shown], not_given: &[Source]) -> String {
     let mut parts: Vec<String> = shown.iter().map(Shown::text).collect();
     if !not_given.is_empty() {
@@ -268,19 +268,19 @@ fn for_people(source: Source) -> &'static str {
     }
 }
 
-/// Anything that has a JSON form, in JSON or YAML.
+/// Renders a serializable value as JSON or YAML.
 pub(super) fn whole(value: &impl Serialize, format: Whole) -> Result<String> {
     match format {
         Whole::Json => {
             let text = serde_json::to_string_pretty(value)?;
             Ok(text + "\n")
         }
-        // Through JSON, so that both say the same.
+        // Converted through JSON, so that both formats have the same content.
         Whole::Yaml => Ok(serde_saphyr::to_string(&serde_json::to_value(value)?)?),
     }
 }
 
-/// A form for programs.
+/// Output format for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whole {
     Json,
@@ -292,16 +292,16 @@ pub(super) fn print(text: &str) -> Result<()> {
     std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).context("cannot write")
 }
 
-/// Writes lines for people to standard error, beside an output that programs may read.
+/// Writes lines for people to standard error, since programs can read standard output.
 pub(super) fn note(lines: &[String]) {
     for line in lines {
         let text = super::told(line, std::io::IsTerminal::is_terminal(&std::io::stderr()));
-        // What cannot be said is in the output too.
+        // A failed write is ignored: the output contains the same information.
         let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
     }
 }
 
-/// A JSON object for one request, an array for several.
+/// JSON: an object for one request, an array for several.
 pub(super) fn json(shown: &[Shown]) -> Result<String> {
     let mut text = match shown {
         [one] => serde_json::to_string_pretty(one)?,
@@ -311,13 +311,13 @@ pub(super) fn json(shown: &[Shown]) -> Result<String> {
     Ok(text)
 }
 
-/// A YAML document for each request.
+/// YAML: one document for each request.
 pub(super) fn yaml(shown: &[Shown]) -> Result<String> {
     let documents: Result<Vec<String>, _> = shown.iter().map(serde_saphyr::to_string).collect();
     Ok(documents?.join("---\n"))
 }
 
-/// Lines no wider than a terminal, each with this before it.
+/// Wraps text to the width of a terminal. Each line begins with `indent`.
 pub(super) fn wrap(text: &str, indent: &str) -> String {
     let options = textwrap::Options::new(WIDTH)
         .initial_indent(indent)

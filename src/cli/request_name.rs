@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// What kubectl writes and takes before a name and a slash.
+/// Resource names that kubectl prints and accepts before `/NAME`.
 const RESOURCES: [&str; 5] = [
     "csr",
     "certificatesigningrequest",
@@ -11,18 +11,18 @@ const RESOURCES: [&str; 5] = [
     "certificatesigningrequests.certificates.k8s.io",
 ];
 
-/// An argument that is not a request's name.
+/// Error for an argument that is not a request's name.
 #[derive(Debug, PartialEq, Eq, Error)]
 #[error("expected the name of a CertificateSigningRequest, such as csr-x7k2p")]
 pub(super) struct NotAName;
 
-/// The name alone, of `NAME` or `csr/NAME`.
+/// Parses `NAME` or `csr/NAME`, and returns `NAME`.
 pub(super) fn request_name(text: &str) -> Result<String, NotAName> {
     let name = match text.split_once('/') {
         Some((resource, name)) if RESOURCES.contains(&resource) => name,
         _ => text,
     };
-    // What the API server takes as a name of anything.
+    // The API server's rule for the name of any object.
     if matches!(name, "" | "." | "..") || name.contains(['/', '%']) {
         return Err(NotAName);
     }

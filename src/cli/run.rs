@@ -77,7 +77,7 @@ enum LogLevel {
     Debug,
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs the daemon until SIGTERM or SIGINT.
 pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
     start_logging(args.log_format, args.log_level)?;
     let (policy, policy_file) = args.judging.policy()?;
@@ -86,7 +86,7 @@ pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
 }
 
 async fn serve(args: RunArgs, policy: Policy, policy_file: Option<PolicyFile>) -> Result<()> {
-    // First of all: process 1 of a container ignores signals that nobody listens for.
+    // Installed first: process 1 of a container ignores signals without a handler.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let connection = args.cluster.connect().await?;
@@ -134,7 +134,7 @@ async fn serve(args: RunArgs, policy: Policy, policy_file: Option<PolicyFile>) -
     }
 }
 
-/// Set by Kubernetes in every Pod.
+/// Environment variable that Kubernetes sets in every Pod.
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
 
 fn start_logging(format: LogFormat, level: LogLevel) -> Result<()> {

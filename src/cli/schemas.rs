@@ -1,4 +1,4 @@
-//! The JSON Schemas of what commands print and of the files that they leave: programs rely on these.
+//! JSON Schemas of command output and of written files. Programs rely on them.
 
 use schemars::{Schema, schema_for};
 
@@ -46,7 +46,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         .into()
 }
 
-/// The schema with a URN as its `$id`: a URL would name a domain that anyone could register.
+/// Adds a URN as the schema's `$id`: a URL would name a domain that anyone could register.
 fn identified(name: &str, mut schema: Schema) -> Schema {
     schema.insert(
         "$id".to_owned(),

@@ -1,4 +1,4 @@
-//! Where and for whom the daemon serves its metrics and probes.
+//! Flags of the HTTP server for metrics and probes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::telemetry::https::ServerCertificate;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics_auth::MetricsAuth;
 
-/// Where the server listens if nobody says: where the machine has no IPv6, on IPv4.
+/// Default listen addresses, in order of preference: IPv4 is for machines without IPv6.
 const EVERYWHERE: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8080),
     SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
@@ -50,7 +50,7 @@ pub(super) struct ServingArgs {
 }
 
 impl ServingArgs {
-    /// Over plain HTTP at this address, for everybody.
+    /// Flags for plain HTTP at this address, without authentication.
     #[cfg(feature = "lab")]
     pub(super) fn at(address: SocketAddr) -> ServingArgs {
         ServingArgs {
@@ -61,7 +61,7 @@ impl ServingArgs {
         }
     }
 
-    /// Takes the port.
+    /// Binds the port.
     pub(super) async fn bind(
         &self,
         connection: &Connection,

@@ -1,5 +1,5 @@
-//! The file `facts.yaml`: dated facts that no object of the API holds. With the objects it repeats a
-//! verdict where there is no cluster.
+//! The file `facts.yaml`: dated facts that no API object contains. Together with the objects, it
+//! repeats a verdict without a cluster.
 
 mod text;
 
@@ -23,14 +23,14 @@ use text::Text;
 
 /// The `kind` of the file.
 pub(super) const KIND: &str = "Facts";
-/// The `kind` of the file that earlier versions wrote.
+/// The `kind` that earlier versions wrote. It is no longer accepted.
 pub(super) const FORMER_KIND: &str = "Observations";
-/// Largest file that is read, in bytes: a certificate of each of many API servers, and some answers.
+/// Maximum size of the file, in bytes. It allows for many API servers' certificates, and answers.
 const LARGEST: usize = 4 * 1024 * 1024;
 
-/// Facts that no object holds.
+/// Facts that no API object contains.
 pub(super) struct Snapshot {
-    /// Since when the addresses of Nodes count as what they are: no one looked before.
+    /// Time from which the addresses of Nodes count as unchanged. No earlier observation exists.
     pub(super) nodes_since: Timestamp,
     /// The facts.
     pub(super) facts: Vec<Dated>,
@@ -156,7 +156,7 @@ enum FileAnswer {
 }
 
 impl Snapshot {
-    /// Reads a file that holds nothing else.
+    /// Parses a file with facts only. Errors name their position in it.
     pub(super) fn read(text: &str) -> Result<Snapshot, yaml::Error> {
         yaml::kind_of(text, API_VERSION, &[KIND])?;
         let file: FactsFile = yaml::read(text, LARGEST, (API_VERSION, KIND))?;
@@ -166,9 +166,9 @@ impl Snapshot {
         })
     }
 
-    /// Reads a document of a file that holds others too.
+    /// Parses one document of a file with several.
     pub(super) fn read_document(document: &Value) -> Result<Snapshot, yaml::Error> {
-        // JSON is YAML. No one has seen that text, so that places in it help no one.
+        // JSON is YAML. Users did not write this text, so positions in it do not help.
         Snapshot::read(&document.to_string()).map_err(|error| {
             let yaml::Error::Field(error) = error else {
                 return error;
@@ -177,7 +177,7 @@ impl Snapshot {
         })
     }
 
-    /// The file.
+    /// Renders the file as YAML.
     pub(super) fn write(&self) -> Result<String> {
         let file = FactsFile {
             api_version: API_VERSION.to_owned(),
@@ -185,7 +185,7 @@ impl Snapshot {
             nodes_since: Text(self.nodes_since),
             facts: self.facts.iter().filter_map(FileFact::of).collect(),
         };
-        // Through JSON, so that it is read back as it was written.
+        // Converted through JSON, so that it reads back unchanged.
         let value = serde_json::to_value(&file)?;
         serde_saphyr::to_string(&value).context("cannot write the facts")
     }
@@ -228,7 +228,7 @@ impl From<FileFact> for Dated {
 }
 
 impl FileFact {
-    /// The fact as the file has it; `None` for one that an object holds.
+    /// Converts a fact to its file format; `None` for a fact from an API object.
     fn of((fact, at): &Dated) -> Option<FileFact> {
         let at = Text(*at);
         Some(match fact {

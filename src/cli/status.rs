@@ -1,4 +1,4 @@
-//! `csr-warden status`: nodes and their requests, what needs attention first.
+//! `csr-warden status`: nodes and their requests; those that need attention come first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
@@ -22,9 +22,9 @@ use judge::csr::{Request, Settled};
 use judge::evidence::Source;
 use judge::finding::escaped;
 
-/// Open requests of one requestor that are shown, the newest: more say nothing new.
+/// Maximum number of open requests shown for one requestor, the newest first.
 const MOST_OF_ONE: usize = 4;
-/// A certificate that ends sooner should have been renewed long ago.
+/// Remaining lifetime below which renewal of a certificate is overdue.
 const SOON: SignedDuration = SignedDuration::from_hours(24);
 
 /// Flags of `status`.
@@ -95,7 +95,7 @@ pub(super) struct Status {
     certificate: Option<Issued>,
 }
 
-/// Shows the status, once or again and again.
+/// Runs `status`, once or continuously.
 pub(super) fn status(args: &StatusArgs) -> Result<ExitCode> {
     block_on(show(args))?;
     Ok(ExitCode::SUCCESS)
@@ -109,7 +109,7 @@ async fn show(args: &StatusArgs) -> Result<()> {
     loop {
         let statuses = match look(&mut lookout).await {
             Ok(statuses) => statuses,
-            // Whoever watches wants to see the end of an outage too.
+            // `--watch` continues through an outage, to show its end.
             Err(error) if args.watch && !first => {
                 note(&[format!("csr-warden: {error:#}")]);
                 tokio::time::sleep(Duration::from_secs(args.interval)).await;
@@ -131,7 +131,7 @@ async fn show(args: &StatusArgs) -> Result<()> {
         if args.output == TableFormat::Yaml {
             text.insert_str(0, "---\n");
         }
-        // Ages change with every look; that alone is no news for a log.
+        // Ages change with every read, so they do not count as a change.
         let now = statuses.fingerprint();
         if redraw {
             let heading = format!(
@@ -172,7 +172,7 @@ async fn look(lookout: &mut Lookout) -> Result<Statuses> {
     })
 }
 
-/// The requests that are shown: of each requestor the newest ones that are open, else the newest.
+/// Requests to show: each requestor's newest open ones, or else its newest.
 fn chosen(look: &Look) -> Vec<&Known> {
     let mut chosen = Vec::new();
     for of_one in by_requestor(look).values() {
@@ -187,7 +187,7 @@ fn chosen(look: &Look) -> Vec<&Known> {
     chosen
 }
 
-/// Each requestor's requests, the newest first.
+/// Requests by requestor, the newest first.
 fn by_requestor(look: &Look) -> BTreeMap<&str, Vec<&Known>> {
     let mut by_requestor: BTreeMap<&str, Vec<&Known>> = BTreeMap::new();
     for known in look.requests.iter().rev() {
@@ -268,7 +268,7 @@ fn newest_certificate(newest_first: &[&Known]) -> Option<Issued> {
 }
 
 impl Status {
-    /// What needs attention sorts first.
+    /// Sort key: items that need attention come first.
     fn urgency(&self, now: Timestamp) -> (u8, String, Option<Timestamp>) {
         let ends_soon = self
             .certificate
@@ -329,8 +329,7 @@ impl Status {
         row
     }
 
-    /// The decisive findings: first those that have led to the state. Of what was decided, what the
-    /// condition says.
+    /// Reason for the state: the text of the deciding condition, or else the decisive finding.
     fn reason(&self, wide: bool) -> String {
         if let Some(decided) = &self.decided {
             return match (wide, decided.message.as_str()) {
@@ -367,7 +366,8 @@ impl Statuses {
         table(&header, &rows, wide)
     }
 
-    /// All that is news when it changes.
+    /// Text of the fields whose change is printed by `--watch`: nodes, requests, states, finding
+    /// codes and unread sources.
     fn fingerprint(&self) -> String {
         let items = self.items.iter().map(|item| {
             let codes: Vec<&str> = item.findings.iter().map(|finding| finding.code).collect();

@@ -1,15 +1,15 @@
-//! Tables as kubectl prints them, no wider than a terminal unless that is asked for.
+//! Tables in kubectl's format, limited to the width of a terminal unless wide output is requested.
 
 use jiff::Timestamp;
 
 use super::WIDTH;
 
-/// What stands between two columns.
+/// Spaces between two columns.
 const BETWEEN: usize = 3;
-/// No column is made narrower than this.
+/// Minimum width of a shortened column.
 const NARROWEST: usize = 6;
 
-/// Header and rows; the columns with the longest cells give way to fit.
+/// Renders header and rows. Columns with the longest cells are shortened to fit.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>], wide: bool) -> String {
     let mut widths: Vec<usize> = header.iter().map(|name| name.len()).collect();
     let least = widths.clone();
@@ -60,19 +60,19 @@ fn cut(cell: &str, width: usize) -> String {
     }
 }
 
-/// The end that says how many more there are, such as ` +2`: it is not cut off.
+/// Suffix with the number of further findings, such as ` +2`. It is not cut off.
 fn counted(cell: &str) -> Option<&str> {
     let (before, number) = cell.rsplit_once(" +")?;
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| cell.get(before.len()..))?
 }
 
-/// An age as kubectl writes it (apimachinery `duration.HumanDuration`).
+/// Age in kubectl's format (apimachinery `duration.HumanDuration`).
 pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
     span(now.duration_since(since).as_secs())
 }
 
-/// A number of seconds as kubectl writes it.
+/// Duration in kubectl's format, from seconds.
 pub(super) fn span(seconds: i64) -> String {
     const MINUTE: i64 = 60;
     const HOUR: i64 = 60 * MINUTE;
