@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
 use super::cluster_args::{ClusterArgs, block_on};
-use super::colour::Paint;
+use super::color::Paint;
 use super::format::TextFormat;
 use crate::cluster::clock::Clock;
 use crate::doctor::{Options, Progress, Report, Severity, examine};

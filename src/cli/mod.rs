@@ -6,7 +6,7 @@ mod audit;
 mod bench;
 mod check;
 mod cluster_args;
-mod colour;
+mod color;
 mod completion;
 mod daemon;
 #[cfg(feature = "lab")]

@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::cluster_args::{ClusterArgs, block_on_one_thread};
-use super::colour;
+use super::color;
 use super::daemon::{Daemon, Plan};
 use super::judging_args::JudgingArgs;
 use super::logging::messages;
@@ -155,7 +155,7 @@ fn start_logging(format: LogFormat, level: LogLevel) -> Result<()> {
             lines.with(filter).try_init()
         }
         LogFormat::Text => {
-            let lines = builder.with_ansi(colour::wanted(&std::io::stderr()));
+            let lines = builder.with_ansi(color::wanted(&std::io::stderr()));
             lines.finish().with(filter).try_init()
         }
     };

@@ -42,7 +42,7 @@ fn commands() -> Vec<Vec<String>> {
 }
 
 #[test]
-fn help_fits_a_terminal_and_has_no_colours_in_a_pipe() {
+fn help_fits_a_terminal_and_has_no_colors_in_a_pipe() {
     let commands = commands();
     assert!(commands.len() > 8, "{commands:?}");
     for words in commands {

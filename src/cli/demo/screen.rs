@@ -27,7 +27,7 @@ pub(super) enum Style {
 #[derive(Clone)]
 pub(super) struct Screen {
     is_terminal: bool,
-    colours: bool,
+    colors: bool,
     begun: Instant,
     /// Status lines that are on the terminal now.
     drawn: Arc<Mutex<Vec<String>>>,
@@ -40,7 +40,7 @@ impl Screen {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Screen {
             is_terminal,
-            colours: is_terminal && wanted,
+            colors: is_terminal && wanted,
             begun: Instant::now(),
             drawn: Arc::default(),
         }
@@ -54,7 +54,7 @@ impl Screen {
     /// Returns the text in this style. Apply it to whole words after wrapping: its escape codes
     /// have no width.
     pub(super) fn styled(&self, style: Style, text: &str) -> String {
-        if !self.colours {
+        if !self.colors {
             return text.to_owned();
         }
         let code = match style {
@@ -94,7 +94,7 @@ impl Screen {
 
     /// Emphasizes the outcome of a forgery.
     fn emphasized(&self, text: String) -> String {
-        if !self.colours {
+        if !self.colors {
             return text;
         }
         text.replacen(

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::builder::styling::AnsiColor;
 
 use super::super::WIDTH;
-use super::super::colour::Paint;
+use super::super::color::Paint;
 use crate::doctor::{Checked, Code, Finding, Report, Severity};
 
 /// Maximum number of objects named for one finding. The machine-readable formats name all of them.
@@ -78,7 +78,7 @@ fn line(checked: &Checked, paint: Paint) -> String {
     let word = word(checked.severity);
     let start = format!(
         "{}{}{:<TITLE$}",
-        colour(checked.severity, word, paint),
+        color(checked.severity, word, paint),
         " ".repeat(WORD - word.len()),
         checked.check.title()
     );
@@ -94,19 +94,19 @@ fn word(severity: Severity) -> &'static str {
     }
 }
 
-fn colour(severity: Severity, text: &str, paint: Paint) -> String {
-    let colour = match severity {
+fn color(severity: Severity, text: &str, paint: Paint) -> String {
+    let color = match severity {
         Severity::Ok => AnsiColor::Green,
         Severity::Unknown => AnsiColor::Cyan,
         Severity::Warning => AnsiColor::Yellow,
         Severity::Problem => AnsiColor::Red,
     };
-    paint.colour(text, colour)
+    paint.color(text, color)
 }
 
 fn finding(finding: &Finding, paint: Paint) -> String {
     let mut text = String::new();
-    let severity = colour(finding.severity, word(finding.severity), paint);
+    let severity = color(finding.severity, word(finding.severity), paint);
     let code = paint.bold(finding.code.as_str());
     let _ = writeln!(text, "\n{severity}  {code}");
     let _ = writeln!(text, "{}", wrap(&sentence(&finding.summary), "  "));
@@ -135,7 +135,7 @@ fn rights<'a>(missing: impl Iterator<Item = &'a Finding>, paint: Paint) -> Strin
     let mut mend: Vec<&str> = Vec::new();
     for finding in missing {
         if text.is_empty() {
-            let severity = colour(finding.severity, word(finding.severity), paint);
+            let severity = color(finding.severity, word(finding.severity), paint);
             let code = paint.bold(finding.code.as_str());
             let _ = writeln!(text, "\n{severity}  {code}");
         }
@@ -184,12 +184,12 @@ fn sum(report: &Report, paint: Paint) -> String {
     .into_iter()
     .filter_map(|(severity, one, many)| match report.count(severity) {
         0 => None,
-        1 => Some(colour(severity, &format!("1 {one}"), paint)),
-        more => Some(colour(severity, &format!("{more} {many}"), paint)),
+        1 => Some(color(severity, &format!("1 {one}"), paint)),
+        more => Some(color(severity, &format!("{more} {many}"), paint)),
     })
     .collect();
     if parts.is_empty() {
-        return colour(Severity::Ok, "All is well.", paint);
+        return color(Severity::Ok, "All is well.", paint);
     }
     parts.join(", ")
 }

@@ -91,7 +91,7 @@ async fn run(kubeconfig: &Path, args: &[&str]) -> Result<Output> {
 async fn doctor(kubeconfig: &Path) -> Result<DoctorReport> {
     let output = run(kubeconfig, &[]).await?;
     let shown = String::from_utf8(output.stdout)?;
-    ensure!(!shown.contains('\x1b'), "colours without a terminal");
+    ensure!(!shown.contains('\x1b'), "colors without a terminal");
     for line in shown.lines() {
         ensure!(line.chars().count() <= 80, "wider than 80: {line}\n{shown}");
     }

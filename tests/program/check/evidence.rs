@@ -75,7 +75,9 @@ fn missing_evidence_is_named() {
     let not_given = |files: &[&str]| {
         let ran = case.check(&[files, &["-o", "json"]].concat());
         let shown: Value = serde_json::from_str(&ran.stdout).unwrap();
-        let shown = shown.pointer("/missingSources").or(shown.pointer("/0/missingSources"));
+        let shown = shown
+            .pointer("/missingSources")
+            .or(shown.pointer("/0/missingSources"));
         let names = shown.unwrap().as_array().unwrap();
         let names = names.iter().map(|name| name.as_str().unwrap().to_owned());
         names.collect::<Vec<_>>()

@@ -24,8 +24,8 @@ impl Paint {
         Paint(wanted(stream))
     }
 
-    pub(super) fn colour(self, text: &str, colour: AnsiColor) -> String {
-        self.with(text, colour.on_default().bold())
+    pub(super) fn color(self, text: &str, color: AnsiColor) -> String {
+        self.with(text, color.on_default().bold())
     }
 
     pub(super) fn bold(self, text: &str) -> String {
