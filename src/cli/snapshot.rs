@@ -86,8 +86,8 @@ mod tests {
         let question = "{certificate: {node: node-1, address: 10.0.0.1}}";
         let answers = [
             ("{addresses: node-1.example}", "{sans: ['IP:10.0.0.1']}"),
-            ("{names: 10.0.0.1}", "{nothing: no such name}"),
-            (question, "{ofAnother: node-2}"),
+            ("{names: 10.0.0.1}", "{empty: no such name}"),
+            (question, "{otherNode: node-2}"),
             (question, "{failed: refused}"),
         ];
         let answers = answers.map(|(question, answer)| {
