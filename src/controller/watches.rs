@@ -1,9 +1,9 @@
 //! Watches: starts every task that sends inputs to the loop.
 
 use jiff::Timestamp;
-use kube::Resource as _;
 use kube::api::Api;
 use kube::runtime::watcher::Config;
+use kube::{Client, Resource as _};
 use tokio::sync::{mpsc, watch};
 
 use super::apiserver_certificates::read_certificates;
@@ -14,7 +14,7 @@ use super::reload::Setup;
 use crate::cluster::clock::Clock;
 use crate::cluster::connection::Connection;
 use crate::cluster::objects::{SlimNode, SlimRequest};
-use crate::cluster::protected_objects::{CLUSTER_INFO, KUBERNETES_SERVICE, Kind};
+use crate::cluster::protected_objects::{Kind, ProtectedObject, Selection};
 use crate::cluster::random::Random;
 use crate::cluster::watch::{Change, Relist, follow};
 use judge::csr::names::NodeName;
@@ -48,24 +48,16 @@ pub(super) fn start(
     let requests = Api::all(client.clone());
     tokio::spawn(follow_requests(requests, random.clone(), inputs.clone()));
 
-    let (namespace, name) = KUBERNETES_SERVICE;
-    let named = |name: &str| Config::default().fields(&format!("metadata.name={name}"));
-    let follow = |kind, api, config, servers| {
+    let mut servers = Some(servers);
+    for kind in Kind::ALL {
+        let (api, config) = selected(&client, kind);
+        // API servers are the endpoints of their Service.
+        let servers = servers.take_if(|_| kind == Kind::EndpointSlice);
         let (random, inputs) = (random.clone(), inputs.clone());
         tokio::spawn(follow_protected_objects(
             kind, api, config, random, inputs, servers,
         ));
-    };
-    let service = Api::namespaced_with(client.clone(), namespace, &Kind::Service);
-    follow(Kind::Service, service, named(name), None);
-    let slices = Api::namespaced_with(client.clone(), namespace, &Kind::EndpointSlice);
-    let of_service = Config::default().labels(&format!("kubernetes.io/service-name={name}"));
-    follow(Kind::EndpointSlice, slices, of_service, Some(servers));
-    let cidrs = Api::all_with(client.clone(), &Kind::ServiceCidr);
-    follow(Kind::ServiceCidr, cidrs, Config::default(), None);
-    let (namespace, name) = CLUSTER_INFO;
-    let cluster_info = Api::namespaced_with(client, namespace, &Kind::ConfigMap);
-    follow(Kind::ConfigMap, cluster_info, named(name), None);
+    }
     tokio::spawn(read_certificates(
         connection.config.clone(),
         policy,
@@ -74,6 +66,28 @@ pub(super) fn start(
         inputs,
     ));
     (receiver, lookups)
+}
+
+/// The API and the selectors of the objects of this kind that protect something.
+fn selected(client: &Client, kind: Kind) -> (Api<ProtectedObject>, Config) {
+    let Selection {
+        namespace,
+        name,
+        label,
+    } = kind.selection();
+    let client = client.clone();
+    let api = match namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &kind),
+        None => Api::all_with(client, &kind),
+    };
+    let mut config = Config::default();
+    if let Some(name) = name {
+        config = config.fields(&format!("metadata.name={name}"));
+    }
+    if let Some((label, value)) = label {
+        config = config.labels(&format!("{label}={value}"));
+    }
+    (api, config)
 }
 
 async fn follow_nodes(api: Api<SlimNode>, clock: Clock, random: Random, inputs: Inputs) {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{CLOCK_SKEW_TOLERANCE, State};
 use crate::cluster::clock::Now;
+use crate::cluster::objects::key_in_use;
 use crate::controller::effect::Effect;
 use crate::controller::input::{Answered, InForce, Input};
-use judge::csr::{CsrObject, Request, Settled, Uid};
+use judge::csr::{CsrObject, Settled, Uid};
 use judge::evidence::{Answer, Fact};
 use judge::policy::{Policy, Requirement};
 
@@ -174,13 +175,12 @@ impl State {
             }
             Some(Settled::Approved) | None => {}
         }
-        let approved = matches!(object.settled, Some(Settled::Approved | Settled::Issued));
-        if approved
-            && !approved_here
-            && let Some(node) = object.requestor.node()
-            && let Some(key) = key.or_else(|| Request::key_of(encoded))
-        {
-            self.learn(Fact::Key(key, node), now);
+        if object.is_approved() && !approved_here {
+            let decoded = key.zip(object.requestor.node());
+            let decoded = decoded.map(|(key, node)| Fact::Key(key, node));
+            if let Some(fact) = decoded.or_else(|| key_in_use(object, encoded)) {
+                self.learn(fact, now);
+            }
         }
     }
 
