@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::evidence_builder::{EvidenceBuilder, Taken, text_at};
 use super::snapshot::{self, Snapshot};
-use crate::cluster::x509::sans_of_pem;
+use crate::cluster::certificate_fields::sans_of_pem;
 use judge::csr::{CsrObject, KUBELET_SERVING_SIGNER, PreservedMetadata, Request, Requestor};
 use judge::evidence::{
     Evidence, Fact, INVENTORY_KIND, IdentityKind, Inventory, Protection, Source,

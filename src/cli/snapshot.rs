@@ -2,7 +2,7 @@
 //! repeats a verdict without a cluster.
 
 mod file;
-mod text;
+mod string_values;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;

@@ -17,9 +17,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::certificate_fields::{SansError, sans};
 use super::error::innermost;
 use super::tls_verifier::client_config;
-use super::x509::{SansError, sans};
 use judge::csr::names::San;
 use judge::evidence::{IdentityKind, Protection};
 

@@ -1,10 +1,10 @@
 //! Kubernetes: clients, watches, the approval write, leader election, Events, and objects with
 //! protected identities.
 
-pub mod access_review;
 pub mod apiserver_certificates;
 pub mod approval;
 pub mod backoff;
+pub mod certificate_fields;
 pub mod clock;
 pub mod connection;
 pub mod error;
@@ -18,5 +18,5 @@ pub mod random;
 pub mod raw_request;
 pub mod tls_verifier;
 mod token_file;
+pub mod token_review;
 pub mod watch;
-pub mod x509;

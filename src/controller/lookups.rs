@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 
 use super::input::{Answered, Input, Inputs};
 use crate::cluster::clock::Clock;
+use crate::sources::answer_question::resolve;
 use crate::sources::dns::{Dns, DnsError};
-use crate::sources::resolve::resolve;
 use crate::sources::serving_certificate::ServingCertificates;
 use judge::finding::Question;
 use judge::policy::Policy;

@@ -6,7 +6,7 @@ mod input;
 mod judged;
 mod lookups;
 mod open_requests;
-mod packed;
+mod packed_request;
 mod perform;
 mod protected_objects;
 mod queue;

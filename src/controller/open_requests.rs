@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::packed::{PackedRequest, Packer};
+use super::packed_request::{PackedRequest, Packer};
 use super::timeline::Timeline;
 use crate::cluster::clock::Now;
 use judge::Decision;

@@ -13,8 +13,8 @@ use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::kubelet_ca::{KubeletCaError, root_store};
+use crate::cluster::certificate_fields::sans;
 use crate::cluster::error::{find, innermost};
-use crate::cluster::x509::sans;
 use judge::csr::names::NodeName;
 use judge::csr::{NODE_USER_PREFIX, NODES_GROUP};
 use judge::evidence::Answer;

@@ -14,7 +14,7 @@ use ring::digest::{SHA256, digest};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use crate::cluster::access_review::{Access, may_get};
+use crate::cluster::token_review::{Access, may_get};
 use judge::finding::escaped;
 
 /// The path of the metrics.

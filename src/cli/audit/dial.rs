@@ -8,7 +8,7 @@ use rustls::pki_types::UnixTime;
 
 use super::{Item, Subject};
 use crate::cli::live::{Issued, Look};
-use crate::sources::presented_certificate::{CertificateProbe, Trust};
+use crate::sources::certificate_probe::{CertificateProbe, Trust};
 use judge::csr::Requestor;
 use judge::csr::names::San;
 use judge::csr::{

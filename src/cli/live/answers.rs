@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 
 use super::{Look, Lookout};
+use crate::sources::answer_question::resolve;
 use crate::sources::dns::{Dns, DnsError};
-use crate::sources::resolve::resolve;
 use crate::sources::serving_certificate::ServingCertificates;
 use judge::Verdict;
 use judge::csr::Request;

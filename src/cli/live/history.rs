@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cluster::x509::{not_after, sans};
+use crate::cluster::certificate_fields::{not_after, sans};
 use judge::finding::escaped;
 
 /// A decision on a request.

@@ -1,7 +1,7 @@
 //! One read of a live cluster: the daemon's sources, with the same conversions. A source that
 //! cannot be read is reported and stays unready, so that verdicts wait.
 
-mod addresses;
+mod address_ages;
 mod answers;
 mod gather;
 mod history;
@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-pub(super) use addresses::AddressAges;
+pub(super) use address_ages::AddressAges;
 pub(super) use history::{Decided, History, Issued};
 
 use super::cluster_args::ClusterArgs;

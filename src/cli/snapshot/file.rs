@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::Text;
+use super::string_values::Text;
 use crate::cli::evidence_builder::Dated;
 use judge::API_VERSION;
 use judge::csr::Fingerprint;

@@ -2,7 +2,7 @@
 //! tests can try every order of events.
 
 mod apply;
-mod written;
+mod outcome;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -8,9 +8,9 @@ use rustls::pki_types::UnixTime;
 use x509_parser::oid_registry::OidRegistry;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::cluster::x509::sans;
+use crate::cluster::certificate_fields::sans;
 use crate::doctor::facts::{Certificate, DialResult, SignedBy};
-use crate::sources::presented_certificate::{CertificateProbe, Chain, ProbeError, Trust};
+use crate::sources::certificate_probe::{CertificateProbe, Chain, ProbeError, Trust};
 
 /// Reads the certificates that kubelets present.
 #[derive(Clone)]

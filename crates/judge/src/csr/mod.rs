@@ -1,7 +1,7 @@
 //! Requests: a CertificateSigningRequest with the certification request (PKCS #10) in it.
 
 mod content;
-mod first_seen;
+mod first_event;
 mod from_certificate;
 mod key;
 mod lenient;
@@ -13,7 +13,7 @@ mod pem;
 mod strict;
 
 pub use content::{Content, MAX_REQUEST_BYTES};
-pub use first_seen::FirstSeen;
+pub use first_event::FirstSeen;
 pub use key::Fingerprint;
 pub use object::{
     CsrObject, KUBELET_SERVING_SIGNER, NODE_USER_PREFIX, NODES_GROUP, PreservedMetadata, Requestor,
