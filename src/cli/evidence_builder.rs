@@ -1,5 +1,5 @@
 //! Evidence of a command: API objects, converted to facts as in the daemon, and applied once. The
-//! order of application does not depend on the order of the files.
+//! order of application does not depend on the order of the files, except among equal dates of one kind.
 
 use std::collections::BTreeSet;
 
@@ -183,7 +183,7 @@ impl EvidenceBuilder {
         let keys = self.requests.iter().filter_map(Taken::key_in_use);
         let facts = self.stated.into_iter().chain(shown).chain(keys);
         let mut facts: Vec<Dated> = facts.collect();
-        facts.sort_by_key(|(fact, at)| (turn(fact), *at));
+        facts.sort_by_key(|(fact, at)| (turn(fact), *at, severity(fact)));
         let mut evidence = Evidence::new(policy);
         for (fact, at) in facts {
             evidence.apply(fact, at);
@@ -203,6 +203,24 @@ fn turn(fact: &Fact) -> u8 {
         Fact::Key(..) => 4,
         Fact::Answer(..) => 5,
         Fact::Synced(_) | Fact::Failed(..) | Fact::Incomplete(..) => 6,
+    }
+}
+
+/// Position among the facts of one date: a failure of a source outweighs its success.
+fn severity(fact: &Fact) -> u8 {
+    match fact {
+        Fact::Failed(..) => 1,
+        Fact::Incomplete(..) => 2,
+        Fact::Node(_)
+        | Fact::NodeGone(_)
+        | Fact::Machine(_)
+        | Fact::MachineGone(_)
+        | Fact::Inventory(_)
+        | Fact::Protected(_)
+        | Fact::Unprotected(_)
+        | Fact::Key(..)
+        | Fact::Answer(..)
+        | Fact::Synced(_) => 0,
     }
 }
 

@@ -142,7 +142,8 @@ impl Reader {
     }
 
     fn add_snapshot(&mut self, snapshot: Snapshot) {
-        self.nodes_since = snapshot.nodes_since;
+        // Of several snapshots the latest counts: addresses are not older than it knows.
+        self.nodes_since = self.nodes_since.max(snapshot.nodes_since);
         for (fact, at) in snapshot.facts {
             self.builder.add_stated(fact, at);
         }

@@ -12,7 +12,14 @@ pub struct Random(Arc<Mutex<Rng>>);
 impl Random {
     /// A source that is seeded by the operating system.
     pub fn from_os() -> Random {
-        Random(Arc::new(Mutex::new(Rng::new())))
+        let mut seed = [0; 8];
+        let random = ring::rand::SystemRandom::new();
+        let rng = match ring::rand::SecureRandom::fill(&random, &mut seed) {
+            Ok(()) => Rng::with_seed(u64::from_le_bytes(seed)),
+            // Without the system's randomness: fastrand's own seed, from the clock.
+            Err(_) => Rng::new(),
+        };
+        Random(Arc::new(Mutex::new(rng)))
     }
 
     /// A source with a reproducible sequence.

@@ -69,7 +69,7 @@ impl<K: Ord> Relist<K> {
 
     /// Records an object. Returns true while a list is being read.
     fn applied(&mut self, key: K) -> bool {
-        // An existing key stays, because other owners share its text.
+        // An existing key stays: evidence shares the text of the first one while the object is unchanged.
         self.known.insert(key, true);
         self.is_listing
     }

@@ -33,7 +33,10 @@ impl Writer {
                 approval::approve(&self.client, approval, preserved).await
             }
             Some(Write::Deny(denial)) => approval::deny(&self.client, denial, preserved).await,
-            None => Outcome::Written,
+            None => Outcome::Failed {
+                why: "there is no condition to write, which is a defect".to_owned(),
+                retry_after: None,
+            },
         }
     }
 }

@@ -36,7 +36,9 @@ impl State {
                 self.forget(uid);
             }
             Outcome::Gone(_) => self.forget(uid),
-            Outcome::Changed(Some(fresh)) if fresh.0.uid == *uid => {
+            Outcome::Changed(Some(fresh))
+                if fresh.0.uid == *uid && self.open.get(uid).is_some() =>
+            {
                 let failures = self.failed_again(uid);
                 if failures > MOST_CONFLICTS {
                     self.try_again(uid, self.backoff(failures), now);
@@ -46,7 +48,8 @@ impl State {
                     self.requeue(vec![uid.clone()]);
                 }
             }
-            // Another request by the same name: its own event brings it.
+            // Another request by the same name, whose own event brings it, or one that the watch has
+            // reported deleted meanwhile: it would never be reported again.
             Outcome::Changed(_) => self.forget(uid),
             Outcome::NotLeading => self.try_again(uid, Duration::ZERO, now),
             // Only an administrator can fix it, which takes longer than milliseconds.

@@ -185,3 +185,20 @@ fn the_signer_may_be_faster_than_the_answer_to_the_write() {
         assert_eq!(scene.state.counts(), counts, "{number}");
     }
 }
+
+/// The watch reports a deletion once: the answer to our write must not bring the request back.
+#[test]
+fn a_conflict_does_not_revive_a_deleted_request() {
+    let mut scene = Scene::synced();
+    let created = scene.now.wall;
+    scene.show(node("a", created));
+    scene.ask("a", 1);
+    let judged = scene.turn().unwrap();
+    let gone = Input::RequestGone(judged.uid.clone());
+    scene.state.apply(gone, scene.now);
+    let (mut fresh, encoded) = request("a", 1, created);
+    fresh.resource_version = "2".into();
+    scene.end(&judged, Outcome::Changed(Some(Box::new((fresh, encoded)))));
+    assert!(scene.turn().is_none());
+    assert_eq!(scene.state.open().oldest(), None);
+}
