@@ -224,7 +224,7 @@ mod tests {
 
     /// An object that cannot be parsed makes the source incomplete, whatever it said before.
     #[test]
-    fn a_cluster_info_that_breaks_is_missed_until_it_is_mended() {
+    fn a_broken_cluster_info_is_missed_until_it_is_fixed() {
         let with = |kubeconfig: &str, is_listed| {
             let object = json!({
                 "metadata": {"namespace": "kube-public", "name": "cluster-info"},
@@ -245,8 +245,8 @@ mod tests {
                 "{why}"
             );
         }
-        let mended = said(&mut objects, Kind::ConfigMap, vec![with(good, false)]);
-        assert!(matches!(mended, Some(Fact::Synced(_))), "{mended:?}");
+        let fixed = said(&mut objects, Kind::ConfigMap, vec![with(good, false)]);
+        assert!(matches!(fixed, Some(Fact::Synced(_))), "{fixed:?}");
     }
 
     /// A removed load balancer has an origin of its own.

@@ -45,9 +45,10 @@ impl Scene {
             monotonic: "2026-11-24T10:00:00Z".parse().unwrap(),
             instant: Instant::now(),
         };
-        let state = State::new(policy, Some(enforcement), Random::seeded(1), now);
+        let mut state = State::new(policy, Some(enforcement), Random::seeded(1), now);
         // It has waited for its sources for as long as it does.
         now.instant += Duration::from_secs(3);
+        state.tick(now);
         Scene {
             state,
             now,

@@ -54,6 +54,7 @@ impl State {
         self.evidence.prune(now.monotonic);
         let due = self.waiting.due(now.instant, DUE_AT_ONCE);
         self.requeue(due);
+        self.check_grace(now);
     }
 
     /// Drops stale requests, one of each requestor at a time: a replica that is not the leader judges
@@ -77,16 +78,19 @@ impl State {
         match fact {
             Fact::Synced(source) => {
                 let is_news = self.learn(fact, now);
+                self.check_grace(now);
                 vec![Effect::SourceSynced(source, is_news)]
             }
             Fact::Failed(source, ref why) => {
                 let said = format!("{} cannot be read: {why}", source.as_str());
                 let is_news = self.learn(fact, now);
+                self.check_grace(now);
                 vec![Effect::SourceFailed(source, said, is_news)]
             }
             Fact::Incomplete(source, ref why) => {
                 let said = format!("{} cannot be read completely: {why}", source.as_str());
                 let is_news = self.learn(fact, now);
+                self.check_grace(now);
                 vec![Effect::SourceFailed(source, said, is_news)]
             }
             Fact::Inventory(ref inventory) => {
@@ -176,9 +180,9 @@ impl State {
             Some(Settled::Approved) | None => {}
         }
         if object.is_approved() && !approved_here {
-            let decoded = key.zip(object.requestor.node());
-            let decoded = decoded.map(|(key, node)| Fact::Key(key, node));
-            if let Some(fact) = decoded.or_else(|| key_in_use(object, encoded)) {
+            if key.is_some() {
+                self.learn_key(key, object, now);
+            } else if let Some(fact) = key_in_use(object, encoded) {
                 self.learn(fact, now);
             }
         }

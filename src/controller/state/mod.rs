@@ -18,14 +18,14 @@ use super::queue::Queue;
 use super::waiting::Waiting;
 use crate::cluster::clock::Now;
 use crate::cluster::random::Random;
-use judge::csr::{CsrObject, Settled, Uid};
+use judge::csr::{CsrObject, Fingerprint, Settled, Uid};
 use judge::evidence::{Evidence, Fact, Source};
 use judge::finding::{Awaited, Code};
 use judge::policy::{Enforcement, Policy};
 use judge::{Judgment, Verdict, judge};
 
 /// Startup grace period: no request is judged until every source has synced, or this time has passed.
-const PATIENCE: Duration = Duration::from_secs(3);
+const STARTUP_GRACE: Duration = Duration::from_secs(3);
 /// Longest time between two judgments of a waiting request: a safety net, should nothing wake it.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Smallest clock skew that counts as a changed system clock.
@@ -56,7 +56,7 @@ pub(super) struct State {
     /// Clock skew at the last tick.
     clock_skew: SignedDuration,
     /// Start of the grace period; `None` once it is over.
-    begun: Option<Instant>,
+    grace_since: Option<Instant>,
     random: Random,
 }
 
@@ -83,7 +83,7 @@ impl State {
             issued: 0,
             dropped: 0,
             clock_skew: SignedDuration::ZERO,
-            begun: Some(now.instant),
+            grace_since: Some(now.instant),
             random,
         }
     }
@@ -116,27 +116,27 @@ impl State {
 
     /// True if a request could be judged now.
     pub(super) fn has_next(&self, now: Now) -> bool {
-        !self.queue.is_empty() && !self.is_paused(now) && self.begun.is_none()
+        !self.queue.is_empty() && !self.is_paused(now) && self.grace_since.is_none()
     }
 
     fn is_paused(&self, now: Now) -> bool {
         self.paused_until.is_some_and(|until| now.instant < until)
     }
 
-    /// True during the startup grace period.
-    fn is_early(&mut self, now: Now) -> bool {
-        if let Some(begun) = self.begun
-            && (now.instant.duration_since(begun) >= PATIENCE || self.unready(now).is_empty())
+    /// Ends the startup grace period when it is over: at each tick and change of a source, since
+    /// nothing else can end it.
+    fn check_grace(&mut self, now: Now) {
+        if let Some(since) = self.grace_since
+            && (now.instant.duration_since(since) >= STARTUP_GRACE || self.unready(now).is_empty())
         {
-            self.begun = None;
+            self.grace_since = None;
         }
-        self.begun.is_some()
     }
 
     /// Judges the next request. Returns `None` if the queue is empty, during the startup grace period,
     /// and while the API server has asked for a pause.
     pub(super) fn next(&mut self, now: Now) -> Option<Vec<Effect>> {
-        if self.is_paused(now) || self.is_early(now) {
+        if self.is_paused(now) || self.grace_since.is_some() {
             return None;
         }
         let uid = self.queue.pop()?;
@@ -148,6 +148,11 @@ impl State {
         let decision = judgment.verdict.decision();
         let is_news = self.open.record_verdict(&uid, decision, judgment.codes());
         let write = self.follow_up(&uid, &object, &judgment, now);
+        if let Some(Write::Approve(_)) = write {
+            // At the decision, not at the end of the write: another node's request with the same key
+            // may be judged in between.
+            self.learn_key(key, &object, now);
+        }
         let judged = Arc::new(Judged {
             uid,
             object,
@@ -182,34 +187,25 @@ impl State {
         judgment: &Judgment,
         now: Now,
     ) -> Option<Write> {
-        let write = match (&judgment.verdict, self.enforcement()) {
+        match (&judgment.verdict, self.enforcement()) {
             (
                 Verdict::Approve(approval),
                 Enforcement::ApproveAndDeny | Enforcement::ApproveOnly,
-            ) => Write::Approve(approval.clone()),
-            (Verdict::Deny(denial), Enforcement::ApproveAndDeny) => Write::Deny(denial.clone()),
+            ) => return Some(Write::Approve(approval.clone())),
+            (Verdict::Deny(denial), Enforcement::ApproveAndDeny) => {
+                return Some(Write::Deny(denial.clone()));
+            }
             (Verdict::Approve(_), Enforcement::DryRun)
             | (Verdict::Deny(_), Enforcement::ApproveOnly | Enforcement::DryRun) => {
                 self.park(uid, object, &[Awaited::Policy], now);
-                return None;
             }
-            (Verdict::Wait(awaits), _) => {
-                self.park(uid, object, awaits, now);
-                return None;
-            }
+            (Verdict::Wait(awaits), _) => self.park(uid, object, awaits, now),
             (Verdict::Ignore, _) if self.may_be_young(uid, judgment, now) => {
                 self.waiting.park(uid, &[], now.instant + LOOK_AGAIN);
-                return None;
             }
-            (Verdict::Ignore, _) => {
-                self.forget(uid);
-                return None;
-            }
-        };
-        if matches!(write, Write::Approve(_)) {
-            self.remember_key(uid, object, now);
+            (Verdict::Ignore, _) => self.forget(uid),
         }
-        Some(write)
+        None
     }
 
     /// True if a stale request may only look stale because the system clock was changed.
@@ -224,12 +220,9 @@ impl State {
                 .is_some_and(|entry| known_for(entry) < most)
     }
 
-    /// Records the key at the decision, not at the end of the write: another node's request with the
-    /// same key may be judged in between.
-    fn remember_key(&mut self, uid: &Uid, object: &CsrObject, now: Now) {
-        if let Some(key) = self.open.key(uid)
-            && let Some(node) = object.requestor.node()
-        {
+    /// Records that the key of a decoded request is in use by its node.
+    fn learn_key(&mut self, key: Option<Fingerprint>, object: &CsrObject, now: Now) {
+        if let (Some(key), Some(node)) = (key, object.requestor.node()) {
             self.learn(Fact::Key(key, node), now);
         }
     }
