@@ -23,7 +23,7 @@ pub(super) struct CompletionArgs {
 pub(super) fn completion(args: &CompletionArgs) -> Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut script);
-    let script = mended(String::from_utf8_lossy(&script).into_owned());
+    let script = with_hyphens_fixed(String::from_utf8_lossy(&script).into_owned());
     std::io::stdout()
         .write_all(script.as_bytes())
         .context("cannot write the script")?;
@@ -32,6 +32,6 @@ pub(super) fn completion(args: &CompletionArgs) -> Result<ExitCode> {
 
 /// Fixes the bash script of clap_complete 4.6.11. It spells a program name with a hyphen in two
 /// ways, so that only top-level commands are completed.
-fn mended(script: String) -> String {
+fn with_hyphens_fixed(script: String) -> String {
     script.replace("csr__subcmd__warden", "csr__warden")
 }

@@ -17,11 +17,8 @@ use crate::cluster::objects::{SlimNode, SlimRequest, key_in_use};
 use crate::cluster::protected_objects::{Kind, ProtectedObject};
 use crate::sources::machines::machine;
 use judge::csr::{CsrObject, Request};
-use judge::evidence::{Evidence, Fact, Node, Source};
+use judge::evidence::{Evidence, Fact, Node, Source, TimedFact};
 use judge::policy::{MachineKind, Spec};
-
-/// Fact, and the time of its observation.
-pub(super) type Dated = (Fact, Timestamp);
 
 /// Request decoded from an API object.
 pub(super) struct Taken {
@@ -49,7 +46,7 @@ impl Taken {
 
     /// Fact that the request's key is in use, if the request is approved. It is dated to the
     /// request's creation: of two nodes with one key, the first requestor owns it.
-    pub(super) fn key_in_use(&self) -> Option<Dated> {
+    pub(super) fn key_in_use(&self) -> Option<TimedFact> {
         let fact = key_in_use(&self.object, &self.encoded)?;
         Some((fact, self.object.created))
     }
@@ -69,7 +66,7 @@ pub(super) struct EvidenceBuilder {
     /// Facts from all other objects and files.
     shown: Vec<Fact>,
     /// Dated facts that no object contains.
-    stated: Vec<Dated>,
+    stated: Vec<TimedFact>,
 }
 
 impl EvidenceBuilder {
@@ -182,7 +179,7 @@ impl EvidenceBuilder {
         let shown = nodes.chain(self.shown).map(|fact| (fact, at));
         let keys = self.requests.iter().filter_map(Taken::key_in_use);
         let facts = self.stated.into_iter().chain(shown).chain(keys);
-        let mut facts: Vec<Dated> = facts.collect();
+        let mut facts: Vec<TimedFact> = facts.collect();
         facts.sort_by_key(|(fact, at)| (turn(fact), *at, severity(fact)));
         let mut evidence = Evidence::new(policy);
         for (fact, at) in facts {
@@ -246,9 +243,10 @@ fn typed<T: DeserializeOwned>(object: Value) -> Result<T> {
         text_at(&object, "/metadata/name"),
     );
     serde_json::from_str(&object.to_string()).map_err(|error| {
+        // Users did not write this text, so the position in it does not help.
+        let position = format!(" at line {} column {}", error.line(), error.column());
         let error = error.to_string();
-        // Users did not write this text, so its line numbers do not help.
-        let (why, _) = error.rsplit_once(" at line ").unwrap_or((&error, ""));
+        let why = error.strip_suffix(&position).unwrap_or(&error);
         anyhow!("{kind} `{name}`: {why}")
     })
 }

@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::evidence_builder::Dated;
 pub(super) use file::{FactsFile, KIND};
 use judge::API_VERSION;
+use judge::evidence::TimedFact;
 use judge::yaml;
 
 /// The `kind` of the file that earlier versions wrote.
@@ -23,7 +23,7 @@ pub(super) struct Snapshot {
     /// Time from which the addresses of Nodes count as unchanged. No earlier observation exists.
     pub(super) nodes_since: Timestamp,
     /// The facts.
-    pub(super) facts: Vec<Dated>,
+    pub(super) facts: Vec<TimedFact>,
 }
 
 impl Snapshot {

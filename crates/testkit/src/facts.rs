@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use jiff::{SignedDuration, Timestamp};
-use judge::evidence::{Evidence, Fact, Source};
+use jiff::SignedDuration;
+use judge::evidence::{Evidence, Fact, Source, TimedFact};
 use judge::policy::Policy;
 
 use crate::cluster::{KeySpec, NodeSpec, ProtectedSpec, SourceSpec, before_now};
 use crate::now;
 use crate::policies::{BasePolicy, machine_kinds};
-
-/// A fact, with the time when it was observed.
-pub type TimedFact = (Fact, Timestamp);
 
 /// The facts of these specifications.
 pub fn facts(

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use jiff::SignedDuration;
 use judge::csr::{CsrObject, KUBELET_SERVING_SIGNER, Request, Requestor, Settled};
-use judge::evidence::{Evidence, Fact, Instants, Inventory};
+use judge::evidence::{Evidence, Fact, Instants, Inventory, TimedFact};
 use judge::finding::Code;
 use judge::{Decision, Judgment, judge};
 use serde::{Deserialize, Deserializer, de};
@@ -15,7 +15,7 @@ use super::cluster::{
     AnswerSpec, FirstSeenSpec, KeySpec, MachineSpec, NodeSpec, ProtectedSpec, SourceSpec,
     before_now, kubeadm,
 };
-use super::facts::{TimedFact, evidence, facts};
+use super::facts::{evidence, facts};
 use super::policies::BasePolicy;
 use super::{now, read_yaml};
 use crate::forge::Recipe;

@@ -123,7 +123,7 @@ fn finding(finding: &Finding, paint: Paint) -> String {
     if !finding.remedy.is_empty() {
         let _ = writeln!(text);
     }
-    for line in finding.remedy.iter().flat_map(|mend| mend.lines()) {
+    for line in finding.remedy.iter().flat_map(|block| block.lines()) {
         let _ = writeln!(text, "    {line}");
     }
     text

@@ -41,7 +41,7 @@ impl Look {
             let mut open: BTreeSet<Question> = BTreeSet::new();
             for request in requests {
                 if let Verdict::Wait(awaits) = self.judge(request, policy).verdict {
-                    open.extend(awaits.into_iter().filter_map(question));
+                    open.extend(awaits.iter().filter_map(Awaited::question).cloned());
                 }
             }
             open.retain(|question| known.insert(question.clone()));
@@ -80,16 +80,5 @@ impl Look {
         let fact = Fact::Answer(question, answer, until);
         self.answers.push((fact.clone(), now));
         self.evidence.apply(fact, now);
-    }
-}
-
-fn question(awaited: Awaited) -> Option<Question> {
-    match awaited {
-        Awaited::Answer(question) => Some(question),
-        Awaited::Node(_)
-        | Awaited::Machine(_)
-        | Awaited::Source(_)
-        | Awaited::Time(_)
-        | Awaited::Policy => None,
     }
 }

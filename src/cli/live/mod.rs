@@ -24,7 +24,7 @@ pub(super) use address_ages::AddressAges;
 pub(super) use history::{Decided, History, Issued};
 
 use super::cluster_args::ClusterArgs;
-use super::evidence_builder::{Dated, Taken, read_request};
+use super::evidence_builder::{Taken, read_request};
 use super::judging_args::JudgingArgs;
 use super::policy::PolicyFile;
 use super::snapshot::Snapshot;
@@ -33,7 +33,7 @@ use crate::cluster::connection::Connection;
 use crate::controller::InventoryFile;
 use judge::csr::Request;
 use judge::csr::names::NodeName;
-use judge::evidence::{Evidence, Fact, Protection, Source};
+use judge::evidence::{Evidence, Fact, Protection, Source, TimedFact};
 use judge::policy::Policy;
 use judge::{Judgment, judge};
 
@@ -83,7 +83,7 @@ pub(super) struct Look {
     pub(super) objects: Vec<Value>,
     /// Protections from the certificates of API servers.
     certificates: Vec<Protection>,
-    answers: Vec<Dated>,
+    answers: Vec<TimedFact>,
 }
 
 /// A source that could not be read.
@@ -181,7 +181,7 @@ impl Look {
 
     /// Facts for a verdict on this request that no saved API object contains.
     pub(super) fn snapshot(&self, request: &Taken) -> Snapshot {
-        let mut facts: Vec<Dated> = Source::ALL
+        let mut facts: Vec<TimedFact> = Source::ALL
             .into_iter()
             .flat_map(|source| self.facts_of_source(source))
             .collect();
@@ -195,7 +195,7 @@ impl Look {
         }
     }
 
-    fn facts_of_source(&self, source: Source) -> Vec<Dated> {
+    fn facts_of_source(&self, source: Source) -> Vec<TimedFact> {
         let state = self.evidence.sources().state(source);
         let fact = match (state.synced, state.failing) {
             (synced, None) => {
@@ -216,7 +216,7 @@ impl Look {
     }
 
     /// Fact that the request's key is in use, if it is. Other requests are not saved.
-    fn owner_of_key(&self, request: &Taken) -> Option<Dated> {
+    fn owner_of_key(&self, request: &Taken) -> Option<TimedFact> {
         let key = Request::key_of(&request.encoded)?;
         self.evidence.keys().owner(&key)?;
         let known = self.requests.iter();

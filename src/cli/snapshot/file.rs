@@ -8,11 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::string_values::Text;
-use crate::cli::evidence_builder::Dated;
 use judge::API_VERSION;
 use judge::csr::Fingerprint;
 use judge::csr::names::{NodeName, San};
-use judge::evidence::{Answer, Fact, IdentityKind, Protection, Source};
+use judge::evidence::{Answer, Fact, IdentityKind, Protection, Source, TimedFact};
 use judge::finding::Question;
 
 /// The `kind` of the file.
@@ -139,7 +138,7 @@ enum FileAnswer {
 
 impl FactsFile {
     /// The file with these facts; without those that an object holds.
-    pub(super) fn new(nodes_since: Timestamp, facts: &[Dated]) -> FactsFile {
+    pub(super) fn new(nodes_since: Timestamp, facts: &[TimedFact]) -> FactsFile {
         FactsFile {
             api_version: API_VERSION.to_owned(),
             kind: KIND.to_owned(),
@@ -149,14 +148,14 @@ impl FactsFile {
     }
 
     /// Since when Nodes have their addresses, and the facts.
-    pub(super) fn into_facts(self) -> (Timestamp, Vec<Dated>) {
-        let facts = self.facts.into_iter().map(Dated::from);
+    pub(super) fn into_facts(self) -> (Timestamp, Vec<TimedFact>) {
+        let facts = self.facts.into_iter().map(TimedFact::from);
         (self.nodes_since.0, facts.collect())
     }
 }
 
-impl From<FileFact> for Dated {
-    fn from(fact: FileFact) -> Dated {
+impl From<FileFact> for TimedFact {
+    fn from(fact: FileFact) -> TimedFact {
         match fact {
             FileFact::Synced { source, at } => (Fact::Synced(source.0), at.0),
             FileFact::Failed { source, why, at } => (Fact::Failed(source.0, why), at.0),
@@ -193,7 +192,7 @@ impl From<FileFact> for Dated {
 
 impl FileFact {
     /// The fact as the file has it; `None` for one that an object holds.
-    fn of((fact, at): &Dated) -> Option<FileFact> {
+    fn of((fact, at): &TimedFact) -> Option<FileFact> {
         let at = Text(*at);
         Some(match fact {
             Fact::Synced(source) => FileFact::Synced {

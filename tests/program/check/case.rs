@@ -257,3 +257,15 @@ impl Ran {
         assert!(self.stderr.contains(part), "{}", self.stderr);
     }
 }
+
+/// The approved request of node-2 with the key of node-1.
+pub fn approved_with_key_of_node_1() -> Value {
+    let mut other = csr(&Recipe {
+        key_seed: Some("node-1".into()),
+        ..Recipe::genuine("node-2", &["node-2"], &["10.0.0.2".parse().unwrap()])
+    });
+    other["spec"]["username"] = "system:node:node-2".into();
+    other["metadata"]["name"] = "csr-other".into();
+    other["status"] = json!({"conditions": [{"type": "Approved", "status": "True"}]});
+    other
+}

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::case::*;
-use testkit::forge::Recipe;
 
 #[test]
 fn the_clusters_own_objects_are_evidence() {
@@ -197,13 +196,7 @@ fn as_new_judges_old_and_decided_requests() {
 #[test]
 fn keys_of_other_requests_are_evidence() {
     let case = Case::new();
-    let mut other = csr(&Recipe {
-        key_seed: Some("node-1".into()),
-        ..Recipe::genuine("node-2", &["node-2"], &["10.0.0.2".parse().unwrap()])
-    });
-    other["spec"]["username"] = "system:node:node-2".into();
-    other["metadata"]["name"] = "csr-other".into();
-    other["status"] = json!({"conditions": [{"type": "Approved", "status": "True"}]});
+    let other = approved_with_key_of_node_1();
     case.yaml("other.yaml", &other);
     case.check(&["other.yaml", "csr.yaml", "nodes.yaml"])
         .assert(DENY, &["KeyOfAnotherNode"]);

@@ -95,14 +95,8 @@ fn addresses_are_as_old_as_the_facts_say() {
 #[test]
 fn the_first_to_ask_with_a_key_owns_it_in_any_order_of_files() {
     let case = Case::new();
-    let mut other = csr(&Recipe {
-        key_seed: Some("node-1".into()),
-        ..Recipe::genuine("node-2", &["node-2"], &["10.0.0.2".parse().unwrap()])
-    });
-    other["spec"]["username"] = "system:node:node-2".into();
-    other["metadata"]["name"] = "csr-other".into();
+    let mut other = approved_with_key_of_node_1();
     other["metadata"]["creationTimestamp"] = "2026-07-24T11:00:00Z".into();
-    other["status"] = json!({"conditions": [{"type": "Approved", "status": "True"}]});
     case.yaml("other.yaml", &other);
     let mut own = csr(&genuine());
     own["status"] = other["status"].clone();

@@ -40,6 +40,9 @@ pub enum Fact {
     Incomplete(Source, String),
 }
 
+/// A fact, with the monotonic time at which it was found out.
+pub type TimedFact = (Fact, Timestamp);
+
 /// The identities that one origin protects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protection {

@@ -15,7 +15,7 @@ mod sources;
 
 pub use answers::{Answer, Answers};
 pub use clock::Instants;
-pub use fact::{Applied, Fact, Protection};
+pub use fact::{Applied, Fact, Protection, TimedFact};
 pub use identity::{Identity, IdentityKind};
 pub use inventory::KIND as INVENTORY_KIND;
 pub use inventory::{
