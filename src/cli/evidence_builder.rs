@@ -144,6 +144,7 @@ impl EvidenceBuilder {
         }
         let protections = identities.protections.into_iter();
         self.shown.extend(protections.map(Fact::Protected));
+        self.shown.extend(identities.namespace.map(Fact::Namespace));
         self.servers.extend(identities.servers);
         Ok(())
     }
@@ -154,8 +155,8 @@ impl EvidenceBuilder {
         let of = |known: &&MachineKind| known.group == group && known.kind == kind;
         let Some(kind) = self.machine_kinds.iter().find(of) else {
             bail!(
-                "expected a CertificateSigningRequest, Node, Service, EndpointSlice, ServiceCIDR, \
-                 ConfigMap, Inventory, Facts, a Machine that the policy names, or a List of these, \
+                "expected a CertificateSigningRequest, Node, Namespace, Service, EndpointSlice, \
+                 ServiceCIDR, ConfigMap, Inventory, Facts, a Machine that the policy names, or a List of these, \
                  found kind `{kind}`"
             );
         };
@@ -174,7 +175,8 @@ impl EvidenceBuilder {
     ) -> (Vec<Taken>, Evidence) {
         let nodes = self.nodes.into_iter().map(|mut node| {
             node.addresses_since = addresses_since(&node);
-            Fact::Node(Box::new(node))
+            // A list has no order.
+            Fact::ListedNode(Box::new(node))
         });
         let shown = nodes.chain(self.shown).map(|fact| (fact, at));
         let keys = self.requests.iter().filter_map(Taken::key_in_use);
@@ -193,11 +195,12 @@ impl EvidenceBuilder {
 /// a source after its facts.
 fn turn(fact: &Fact) -> u8 {
     match fact {
-        Fact::Node(_) | Fact::NodeGone(_) => 0,
+        Fact::Node(_) | Fact::ListedNode(_) | Fact::NodeGone(_) => 0,
         Fact::Machine(_) | Fact::MachineGone(_) => 1,
         Fact::Inventory(_) => 2,
         Fact::Protected(_) | Fact::Unprotected(_) => 3,
-        Fact::Key(..) => 4,
+        Fact::Namespace(_) | Fact::NamespaceGone(_) => 3,
+        Fact::Key(..) | Fact::Issued(_) => 4,
         Fact::Answer(..) => 5,
         Fact::Synced(_) | Fact::Failed(..) | Fact::Incomplete(..) => 6,
     }
@@ -209,7 +212,11 @@ fn severity(fact: &Fact) -> u8 {
         Fact::Failed(..) => 1,
         Fact::Incomplete(..) => 2,
         Fact::Node(_)
+        | Fact::ListedNode(_)
         | Fact::NodeGone(_)
+        | Fact::Namespace(_)
+        | Fact::NamespaceGone(_)
+        | Fact::Issued(_)
         | Fact::Machine(_)
         | Fact::MachineGone(_)
         | Fact::Inventory(_)

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use judge::evidence::Claimed;
 use judge::finding::{Awaited, Code, Effect, Finding};
 
 /// Maximum number of conditions named in one sentence.
@@ -51,7 +52,7 @@ fn waits(finding: &Finding, now: Timestamp) -> String {
     if let Some(sentence) = specific {
         return sentence;
     }
-    if finding.code == Code::SanContested {
+    if finding.code == Code::SanContested && !nodes.is_empty() {
         let nodes = nodes.join(" or ");
         return format!("Changes when {nodes} is gone or gives it up.");
     }
@@ -81,8 +82,8 @@ fn of_node(code: Code, node: &str) -> Option<String> {
         format!("Nothing changes this: the kubelet of the new Node {node} asks anew.")
     } else if code == Code::SanIncomplete {
         format!("Changes when Node {node} loses it; else the kubelet has to ask for it too.")
-    } else if code == Code::SanPodAddressContested {
-        format!("Changes when Node {node} is gone or has other pod networks.")
+    } else if code == Code::SanApiServerEndpointUnowned {
+        format!("Changes when Node {node} gets the label of a control-plane node.")
     } else {
         return None;
     };
@@ -92,7 +93,8 @@ fn of_node(code: Code, node: &str) -> Option<String> {
 fn node(awaited: &Awaited) -> Option<&str> {
     match awaited {
         Awaited::Node(name) => Some(name),
-        Awaited::Machine(_)
+        Awaited::Claim(_)
+        | Awaited::Machine(_)
         | Awaited::Answer(_)
         | Awaited::Source(_)
         | Awaited::Time(_)
@@ -106,6 +108,11 @@ pub(super) fn reasons(awaits: &[Awaited], now: Timestamp) -> Vec<String> {
     for awaited in awaits {
         let reason = match awaited {
             Awaited::Node(name) => format!("Node {name} changes"),
+            Awaited::Claim(Claimed::San(san)) => format!("a claim on {san} ends"),
+            Awaited::Claim(Claimed::PodNetwork(network)) => {
+                format!("no Node has the pod network {network} any more")
+            }
+            Awaited::Claim(Claimed::ProviderId(id)) => format!("a claim on provider ID {id} ends"),
             Awaited::Machine(key) => format!("the Machine of {key} comes or changes"),
             Awaited::Answer(question) => format!("somebody can tell {question}"),
             Awaited::Source(source) => format!("source {source} can be read"),

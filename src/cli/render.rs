@@ -255,6 +255,7 @@ pub(super) fn text(shown: &[Shown], not_given: &[Source]) -> String {
 fn for_people(source: Source) -> &'static str {
     match source {
         Source::Nodes => "Nodes",
+        Source::Namespaces => "Namespaces",
         Source::Requests => "other requests (whose keys are in use)",
         Source::KubernetesService => "the Service default/kubernetes",
         Source::ApiServerEndpoints => "EndpointSlices of default/kubernetes",

@@ -83,11 +83,14 @@ mod tests {
             format!("unprotected: {{origin: EndpointSlice default/kubernetes, {TIMES}}}"),
             format!("key: {{sha256: {sha256}, node: node-1, {TIMES}}}"),
         ];
-        let question = "{certificate: {node: node-1, address: 10.0.0.1}}";
+        let question = "{certificate: 10.0.0.1}";
         let answers = [
             ("{addresses: node-1.example}", "{sans: ['IP:10.0.0.1']}"),
             ("{names: 10.0.0.1}", "{empty: no such name}"),
-            (question, "{otherNode: node-2}"),
+            (
+                question,
+                "{certificate: {node: node-2, issued: 2026-07-24T11:00:00Z, sans: ['IP:10.0.0.1']}}",
+            ),
             (question, "{failed: refused}"),
         ];
         let answers = answers.map(|(question, answer)| {
@@ -131,7 +134,7 @@ mod tests {
         for (fact, expected) in [
             (
                 "synced: {source: node, at: 2026-07-24T12:00:00Z}",
-                "facts[0].synced.source: expected a source (nodes, certificatesigningrequests, \
+                "facts[0].synced.source: expected a source (nodes, namespaces, certificatesigningrequests, \
                  kubernetes-service, apiserver-endpoints, servicecidrs, cluster-info, \
                  apiserver-certificates, inventory, machines, dns, serving-certificates), found \
                  `node` at line 5, column 20",

@@ -2,6 +2,7 @@
 //! Services, never to a node.
 
 use ipnet::IpNet;
+use kube::ResourceExt;
 
 use super::apiserver_certificates::ApiServer;
 use super::kubeconfig;
@@ -16,6 +17,8 @@ pub struct ProtectedIdentities {
     pub protections: Vec<Protection>,
     /// API servers whose serving certificates have further identities.
     pub servers: Vec<ApiServer>,
+    /// The Namespace that pods can name Services in.
+    pub namespace: Option<Box<str>>,
     /// An identity that cannot be read. What is protected is incomplete then.
     pub unreadable: Option<String>,
 }
@@ -58,6 +61,10 @@ impl ProtectedObject {
             Kind::EndpointSlice => self.endpoint_slice(&origin),
             Kind::ServiceCidr => self.service_cidr(&origin),
             Kind::ConfigMap => self.cluster_info(&origin),
+            Kind::Namespace => ProtectedIdentities {
+                namespace: Some(self.name_any().into()),
+                ..ProtectedIdentities::default()
+            },
         };
         let unreadable = identities.unreadable.take();
         identities.unreadable = unreadable.map(|wrong| format!("{origin}: {wrong}"));
@@ -98,6 +105,7 @@ impl ProtectedObject {
             protections,
             servers: Vec::new(),
             unreadable: unreadable.or(unreadable_balancer),
+            namespace: None,
         }
     }
 
@@ -120,6 +128,7 @@ impl ProtectedObject {
             servers: servers.collect(),
             unreadable,
             protections: vec![protection(origin, IdentityKind::ApiServerEndpoint, sans)],
+            namespace: None,
         }
     }
 
@@ -136,6 +145,7 @@ impl ProtectedObject {
             ..protection(origin, IdentityKind::Service, Vec::new())
         };
         ProtectedIdentities {
+            namespace: None,
             protections: vec![protection],
             servers: Vec::new(),
             unreadable,
@@ -163,6 +173,7 @@ impl ProtectedObject {
             San::from_host_text(host)
         });
         ProtectedIdentities {
+            namespace: None,
             protections: vec![protection(origin, IdentityKind::ApiServerIdentity, sans)],
             servers: Vec::new(),
             unreadable: broken.or(unreadable),

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -36,6 +36,8 @@ pub enum Kind {
     ServiceCidr,
     /// The `cluster-info` of kubeadm, with the API server's address.
     ConfigMap,
+    /// A Namespace, whose Services pods reach by names that end in its name.
+    Namespace,
 }
 
 /// Objects of one kind that protect something, as a list of the API server selects them.
@@ -51,11 +53,12 @@ pub struct Selection {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 4] = [
+    pub const ALL: [Kind; 5] = [
         Kind::Service,
         Kind::EndpointSlice,
         Kind::ServiceCidr,
         Kind::ConfigMap,
+        Kind::Namespace,
     ];
 
     /// Selection of the objects of this kind that protect something.
@@ -72,7 +75,7 @@ impl Kind {
                 name: None,
                 label: Some((SERVICE_NAME_LABEL, KUBERNETES_SERVICE.1)),
             },
-            Kind::ServiceCidr => Selection::default(),
+            Kind::ServiceCidr | Kind::Namespace => Selection::default(),
             Kind::ConfigMap => named(CLUSTER_INFO),
         }
     }
@@ -89,6 +92,7 @@ impl Kind {
             Kind::EndpointSlice => Source::ApiServerEndpoints,
             Kind::ServiceCidr => Source::ServiceCidrs,
             Kind::ConfigMap => Source::ClusterInfo,
+            Kind::Namespace => Source::Namespaces,
         }
     }
 
@@ -98,6 +102,7 @@ impl Kind {
             Kind::EndpointSlice => Names::of::<EndpointSlice>(),
             Kind::ServiceCidr => Names::of::<ServiceCIDR>(),
             Kind::ConfigMap => Names::of::<ConfigMap>(),
+            Kind::Namespace => Names::of::<Namespace>(),
         }
     }
 }
@@ -108,6 +113,7 @@ pub fn required_object_missing(source: Source) -> Option<String> {
     let object = match source {
         Source::KubernetesService => "Service default/kubernetes",
         Source::ServiceCidrs => "ServiceCIDR",
+        Source::Namespaces => "Namespace",
         // An API server on a loopback address has no EndpointSlice, and only kubeadm creates
         // cluster-info.
         Source::ApiServerEndpoints | Source::ClusterInfo => return None,

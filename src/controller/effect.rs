@@ -27,8 +27,8 @@ pub(super) enum Effect {
     PolicyRefused(Arc<Policy>, String),
     /// Log and count a judged request.
     Record(Arc<Judged>),
-    /// Look up the answer to a question under this policy.
-    Ask(Question, Arc<Policy>),
+    /// Look up the answer to a question that a request of this user depends on, under this policy.
+    Ask(Question, Arc<str>, Arc<Policy>),
     /// Write the condition of a judged request.
     Write(Arc<Judged>),
     /// Report the outcome of a write, this long after the request was first seen.

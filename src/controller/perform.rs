@@ -41,7 +41,9 @@ impl Controller {
                 tracing::error!("the policy cannot be used, {name} ({digest}) stays: {why}");
             }
             Effect::Record(judged) => self.record(&judged),
-            Effect::Ask(question, policy) => self.lookups.ask(question, &policy),
+            Effect::Ask(question, requestor, policy) => {
+                self.lookups.ask(question, requestor, &policy);
+            }
             Effect::Write(judged) => {
                 let uid = judged.uid.clone();
                 self.writes.start(uid, self.writer.clone().write(judged));

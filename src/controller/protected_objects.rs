@@ -54,6 +54,7 @@ struct Known {
     /// Origins of the protections that it makes.
     origins: BTreeSet<String>,
     servers: Vec<ApiServer>,
+    namespace: Option<Box<str>>,
     /// Description of a name or address in it that cannot be parsed.
     unreadable: Option<String>,
 }
@@ -79,6 +80,7 @@ impl Objects {
             Change::Deleted(origin) => {
                 if let Some(known) = self.known.remove(&origin) {
                     facts.extend(known.origins.into_iter().map(Fact::Unprotected));
+                    facts.extend(known.namespace.map(Fact::NamespaceGone));
                 }
                 facts.extend(self.change_of_state(source));
             }
@@ -102,6 +104,7 @@ impl Objects {
         let ProtectedIdentities {
             protections,
             servers,
+            namespace,
             unreadable,
         } = object.protected_identities(kind);
         let origins: BTreeSet<String> =
@@ -109,6 +112,7 @@ impl Objects {
         let known = Known {
             origins: origins.clone(),
             servers,
+            namespace: namespace.clone(),
             unreadable,
         };
         let before = self.known.insert(object.origin(kind), known);
@@ -116,6 +120,7 @@ impl Objects {
         let gone = before.difference(&origins).cloned();
         let gone = gone.map(Fact::Unprotected);
         gone.chain(protections.into_iter().map(Fact::Protected))
+            .chain(namespace.map(Fact::Namespace))
             .collect()
     }
 

@@ -7,11 +7,13 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use judge::csr::Uid;
+use judge::evidence::Claimed;
 use judge::finding::{Awaited, Question};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum WakeKey {
     Node(Arc<str>),
+    Claim(Claimed),
     Machine(Arc<str>),
     Answer(Question),
     Source,
@@ -23,6 +25,7 @@ impl WakeKey {
     fn of(awaited: &Awaited) -> Option<WakeKey> {
         match awaited {
             Awaited::Node(name) => Some(WakeKey::Node(name.clone())),
+            Awaited::Claim(claimed) => Some(WakeKey::Claim(claimed.clone())),
             Awaited::Machine(key) => Some(WakeKey::Machine(key.clone())),
             Awaited::Answer(question) => Some(WakeKey::Answer(question.clone())),
             Awaited::Source(_) => Some(WakeKey::Source),

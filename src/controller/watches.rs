@@ -104,7 +104,11 @@ async fn follow_nodes(api: Api<SlimNode>, clock: Clock, random: Random, inputs: 
                 if let Some(first_seen) = &mut node.first_seen {
                     first_seen.is_creation = !is_listed;
                 }
-                Fact::Node(node)
+                if is_listed {
+                    Fact::ListedNode(node)
+                } else {
+                    Fact::Node(node)
+                }
             }
             Change::Deleted(name) => Fact::NodeGone(name),
             Change::Synced => Fact::Synced(Source::Nodes),

@@ -28,10 +28,10 @@ pub async fn resolve(
             broken(error.to_string())
         }
         (Question::Addresses(_) | Question::Names(_), None, _) => broken("no resolver".into()),
-        (Question::Certificate(node, ip), _, Ok(kubelets)) => {
+        (Question::Certificate(ip), _, Ok(kubelets)) => {
             let asked = policy.spec.sources.serving_certificate.clone();
-            kubelets.read(&asked.unwrap_or_default(), node, *ip).await
+            kubelets.read(&asked.unwrap_or_default(), *ip).await
         }
-        (Question::Certificate(..), _, Err(error)) => broken(error.to_string()),
+        (Question::Certificate(_), _, Err(error)) => broken(error.to_string()),
     }
 }

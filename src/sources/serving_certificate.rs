@@ -15,9 +15,10 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::kubelet_ca::{KubeletCaError, root_store};
 use crate::cluster::certificate_fields::sans;
 use crate::cluster::error::{find, innermost};
+use jiff::Timestamp;
 use judge::csr::names::NodeName;
 use judge::csr::{NODE_USER_PREFIX, NODES_GROUP};
-use judge::evidence::Answer;
+use judge::evidence::{Answer, ServingCertificate};
 use judge::policy::ServingCertificatePolicy;
 
 /// Validity of an answer, long enough for the requests of one renewal.
@@ -44,18 +45,13 @@ impl ServingCertificates {
         })
     }
 
-    /// Reads the certificate of this node's kubelet at this address, and returns for how long the
+    /// Reads the certificate that a kubelet presents at this address, and returns for how long the
     /// answer is valid.
-    pub async fn read(
-        &self,
-        policy: &ServingCertificatePolicy,
-        node: &str,
-        ip: IpAddr,
-    ) -> (Answer, Duration) {
+    pub async fn read(&self, policy: &ServingCertificatePolicy, ip: IpAddr) -> (Answer, Duration) {
         let deadline = Duration::try_from(policy.timeout).unwrap_or(FAILURE_LIFETIME);
         let at = std::net::SocketAddr::new(ip, policy.port);
         match timeout(deadline, self.handshake(at)).await {
-            Ok(Ok(certificate)) => match answer_from(&certificate, node) {
+            Ok(Ok(certificate)) => match answer_from(&certificate) {
                 Ok(answer) => (answer, ANSWER_LIFETIME),
                 Err(why) => (Answer::Empty(format!("{at}: {why}")), FAILURE_LIFETIME),
             },
@@ -103,8 +99,8 @@ enum HandshakeError {
     Certificate(String),
 }
 
-/// The SANs of a certificate if it is this node's, otherwise its owner.
-fn answer_from(certificate: &CertificateDer<'_>, node: &str) -> Result<Answer, String> {
+/// A node's serving certificate, as an answer.
+fn answer_from(certificate: &CertificateDer<'_>) -> Result<Answer, String> {
     let (_, parsed) = X509Certificate::from_der(certificate)
         .map_err(|error| format!("the certificate cannot be read: {error}"))?;
     let subject = parsed.subject();
@@ -123,9 +119,12 @@ fn answer_from(certificate: &CertificateDer<'_>, node: &str) -> Result<Answer, S
     let owner = owner
         .and_then(NodeName::parse)
         .ok_or("the certificate is no node's")?;
-    if owner.as_str() != node {
-        return Ok(Answer::OtherNode(owner));
-    }
     let names = sans(certificate).map_err(|error| error.to_string())?;
-    Ok(Answer::Sans(names.into_iter().collect()))
+    let issued = parsed.validity().not_before.timestamp();
+    let issued = Timestamp::from_second(issued).map_err(|error| error.to_string())?;
+    Ok(Answer::Certificate(Box::new(ServingCertificate {
+        node: owner,
+        issued,
+        sans: names.into_iter().collect(),
+    })))
 }

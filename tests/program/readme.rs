@@ -57,7 +57,7 @@ const COMMANDS: [(&str, By); 12] = [
         By::Test(MANIFESTS, "line.strip_prefix(\"kubectl \")"),
     ),
     (
-        "kubectl get nodes,servicecidrs,services,endpointslices -n default -o yaml >cluster.yaml",
+        "kubectl get nodes,namespaces,servicecidrs,services,endpointslices -n default -o yaml >cluster.yaml",
         By::Test(MANIFESTS, "line.strip_prefix(\"kubectl \")"),
     ),
     (

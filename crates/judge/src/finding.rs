@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::evidence::Source;
+use crate::evidence::{Claimed, Source};
 
 /// The effect of a finding on the verdict, from least to most severe. The most severe one decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,22 +104,22 @@ codes! {
     SanUncorroborated 39 Wait "only the Node itself vouches for a SAN"
     SanContradicted 40 Deny "an independent source says otherwise of a SAN"
     SanServiceAddress 41 Deny "a SAN is an address of Services"
-    SanApiServerEndpoint 42 Deny "a SAN is an address of an API server"
+    SanApiServerEndpoint 42 Deny "a SAN is an address of an API server, and a control-plane node has it"
+    SanApiServerEndpointUnowned 42 Wait "a SAN is an address of an API server, and no control-plane node has it yet"
     SanApiServerIdentity 44 Deny "a SAN is a name or address that the API server is reached by"
+    SanApiServerIdentityNotAllowed 44 Wait "a control-plane node asks for a name or address of the API server that the policy does not allow it"
     SanRecentlyProtected 44 Wait "a SAN was a name or address of the API server or of Services until lately"
     SanProtected 44 Deny "a SAN is on the policy's list of protected names and networks"
     SanOutsidePolicy 44 Wait "a SAN is outside of the suffixes or networks of the policy"
     SanReservedAddress 45 Deny "a SAN is an address that belongs to no node"
-    SanPodAddress 46 Deny "a SAN is an address of pods"
-    SanPodAddressContested 46 Wait "a younger Node claims the SAN as an address of its pods"
-    SanOfOlderNode 47 Deny "an older Node claims the SAN too"
-    SanOfOlderMachine 47 Deny "an older Machine of another node has the SAN"
-    SanContested 47 Wait "another Node or Machine claims the SAN too"
+    SanPodAddress 46 Wait "a SAN is in the pod network of a Node, and not seen to be older than that"
+    SanOfOlderMachine 47 Deny "an older Machine of another node has the SAN, and the Node's own Machine does not"
+    SanContested 47 Wait "another Node or Machine claims the SAN too, and is not known to be later"
     SanIpMalformed 48 Deny "a SAN is an IP address of a wrong form"
     SanClusterName 49 Deny "a SAN is a name of the cluster's own services"
     SanWildcard 50 Deny "a SAN is a wildcard"
     SanDnsMalformed 51 Deny "a SAN is no host name"
-    SanOfAnotherNode 53 Deny "a SAN is another node's name"
+    SanOfAnotherNode 53 Deny "a SAN is the name of another Node that was there before"
     SanDuplicate 54 Deny "a SAN is asked for twice"
     SanTooMany 54 Deny "more names are asked for than the policy allows"
     NodeMissing 57 Wait "there is no such Node"
@@ -132,10 +132,12 @@ codes! {
     MachineIncomplete 62 Wait "the Machine or the Node is not set up completely yet"
     MachineReplaced 62 Wait "several Machines refer to the Node, and one is being deleted"
     MachineRepeated 63 Deny "several Machines refer to the Node"
-    ProviderIdContested 62 Wait "another Node has the provider ID too"
-    ProviderIdOfOlderNode 63 Deny "an older Node has the provider ID too"
+    ProviderIdContested 63 Wait "another Node has the provider ID too, and is not known to be later"
     MachineProviderIdMismatch 63 Deny "the Machine and the Node are of different instances"
     SourceUnready 64 Wait "what is known of the cluster is incomplete or too old"
+    SanLooksLikeService 71 Wait "a SAN is a name that pods could resolve to a Service"
+    SanLikeAnotherNode 72 Wait "a SAN is the name of another Node with or without a domain"
+    SanLocalName 73 Deny "a SAN is a name by which every machine means itself or its cloud"
 }
 
 impl fmt::Display for Code {
@@ -151,8 +153,8 @@ pub enum Question {
     Addresses(Arc<str>),
     /// The names of this address in DNS (PTR).
     Names(IpAddr),
-    /// The certificate that the kubelet of this node presents at this address.
-    Certificate(Arc<str>, IpAddr),
+    /// The certificate that a kubelet presents at this address.
+    Certificate(IpAddr),
 }
 
 impl Question {
@@ -160,7 +162,7 @@ impl Question {
     pub fn source(&self) -> Source {
         match self {
             Question::Addresses(_) | Question::Names(_) => Source::Dns,
-            Question::Certificate(..) => Source::ServingCertificates,
+            Question::Certificate(_) => Source::ServingCertificates,
         }
     }
 }
@@ -170,7 +172,7 @@ impl fmt::Display for Question {
         match self {
             Question::Addresses(name) => write!(f, "the addresses of {name}"),
             Question::Names(ip) => write!(f, "the names of {ip}"),
-            Question::Certificate(node, ip) => write!(f, "the certificate of {node} at {ip}"),
+            Question::Certificate(ip) => write!(f, "the certificate that a kubelet shows at {ip}"),
         }
     }
 }
@@ -180,6 +182,8 @@ impl fmt::Display for Question {
 pub enum Awaited {
     /// The Node of this name.
     Node(Arc<str>),
+    /// The beginning or the end of a claim on this.
+    Claim(Claimed),
     /// A Machine, by its own key, by the Node that it refers to, or by its provider ID.
     Machine(Arc<str>),
     /// The answer to a question.
@@ -198,6 +202,7 @@ impl Awaited {
         match self {
             Awaited::Answer(question) => Some(question),
             Awaited::Node(_)
+            | Awaited::Claim(_)
             | Awaited::Machine(_)
             | Awaited::Source(_)
             | Awaited::Time(_)
@@ -210,6 +215,7 @@ impl Awaited {
         match self {
             Awaited::Time(time) => Some(*time),
             Awaited::Node(_)
+            | Awaited::Claim(_)
             | Awaited::Machine(_)
             | Awaited::Answer(_)
             | Awaited::Source(_)

@@ -21,6 +21,8 @@ use super::kubelet;
 
 /// The time to wait for a decision before a forged request counts as pending.
 const DECISION_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for a forgery that is not denied.
+const WAITING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The outcome of a forged request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +97,12 @@ pub async fn attack(client: &Client, forgery: &Forgery) -> Result<AttackOutcome>
     let decided = await_condition(kubelet::requests(client), &name, |request: Option<&_>| {
         request.is_none_or(|request| outcome(request, Duration::ZERO).is_some())
     });
-    match timeout(DECISION_TIMEOUT, decided).await {
+    let limit = if forgery.kind.is_left_waiting() {
+        WAITING_TIMEOUT
+    } else {
+        DECISION_TIMEOUT
+    };
+    match timeout(limit, decided).await {
         Err(_) => Ok(AttackOutcome::Pending),
         Ok(decided) => {
             let request = decided?;

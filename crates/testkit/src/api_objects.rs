@@ -14,6 +14,10 @@ fn date(time: Timestamp) -> String {
 }
 
 /// A Node. A terminating Node has been so since `deleted`.
+pub fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+}
+
 pub fn node(node: &NodeSpec, created: Timestamp, deleted: Timestamp) -> Value {
     let mut metadata = json!({
         "name": node.name,

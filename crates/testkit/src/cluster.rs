@@ -10,6 +10,7 @@ use judge::csr::names::{NodeName, San};
 use judge::csr::{Fingerprint, FirstSeen};
 use judge::evidence::{
     Answer, Fact, IdentityKind, Machine, Node, NodeAddress, NodeReference, Protection,
+    ServingCertificate,
 };
 use judge::finding::Question;
 use serde::Deserialize;
@@ -22,6 +23,11 @@ use crate::forge::Recipe;
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct NodeSpec {
     pub name: String,
+    /// By default one that follows from the name.
+    pub uid: Option<String>,
+    /// Time since the running watch reported it; by default a list contained it. A Node can be reported
+    /// several times.
+    pub watched: Option<SignedDuration>,
     /// `status.addresses`, each as `{<type>: <address>}`. By default those of the default request.
     pub addresses: Vec<BTreeMap<String, String>>,
     /// Time since it was created.
@@ -45,6 +51,8 @@ impl Default for NodeSpec {
         let address = |kind: &str, value: &str| BTreeMap::from([(kind.into(), value.into())]);
         NodeSpec {
             name: "node-1".into(),
+            uid: None,
+            watched: None,
             addresses: vec![
                 address("Hostname", "node-1"),
                 address("InternalIP", "10.0.0.1"),
@@ -67,7 +75,10 @@ impl NodeSpec {
         let addresses = self.addresses.iter().flatten();
         Node {
             name: NodeName::parse(&self.name).unwrap_or_else(|| panic!("`{}`", self.name)),
-            uid: format!("uid-of-{}", self.name).into(),
+            uid: match &self.uid {
+                Some(uid) => uid.as_str().into(),
+                None => format!("uid-of-{}", self.name).into(),
+            },
             created: before_now(self.age),
             first_seen: self.first_seen.map(FirstSeenSpec::event),
             terminating: self.terminating,
@@ -212,6 +223,32 @@ impl MachineSpec {
     }
 }
 
+/// A serving certificate of the cluster's CA.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateSpec {
+    pub node: String,
+    /// Time since it was issued.
+    #[serde(default = "an_hour")]
+    pub age: SignedDuration,
+    pub sans: Vec<String>,
+}
+
+impl CertificateSpec {
+    pub fn certificate(&self) -> Box<ServingCertificate> {
+        let san = |text: &String| San::from_host_text(text).unwrap_or_else(|| panic!("`{text}`"));
+        Box::new(ServingCertificate {
+            node: NodeName::parse(&self.node).unwrap_or_else(|| panic!("`{}`", self.node)),
+            issued: before_now(self.age),
+            sans: self.sans.iter().map(san).collect(),
+        })
+    }
+}
+
+fn an_hour() -> SignedDuration {
+    SignedDuration::from_hours(1)
+}
+
 /// The answer to a question, in exactly one of four forms.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -219,7 +256,7 @@ pub struct AnswerSpec {
     pub to: QuestionSpec,
     pub sans: Option<Vec<String>>,
     pub empty: Option<String>,
-    pub other_node: Option<String>,
+    pub certificate: Option<CertificateSpec>,
     pub failed: Option<String>,
     /// Time until it expires.
     #[serde(default = "a_minute")]
@@ -231,7 +268,7 @@ pub struct AnswerSpec {
 pub enum QuestionSpec {
     Addresses(String),
     Names(IpAddr),
-    Certificate(String, IpAddr),
+    Certificate(IpAddr),
 }
 
 fn a_minute() -> SignedDuration {
@@ -243,18 +280,17 @@ impl AnswerSpec {
         let question = match &self.to {
             QuestionSpec::Addresses(name) => Question::Addresses(name.as_str().into()),
             QuestionSpec::Names(ip) => Question::Names(*ip),
-            QuestionSpec::Certificate(node, ip) => Question::Certificate(node.as_str().into(), *ip),
+            QuestionSpec::Certificate(ip) => Question::Certificate(*ip),
         };
         let san = |text: &String| San::from_host_text(text).unwrap_or_else(|| panic!("`{text}`"));
-        let node = |name: &String| NodeName::parse(name).unwrap_or_else(|| panic!("`{name}`"));
         let forms = [
             self.sans
                 .as_ref()
                 .map(|sans| Answer::Sans(sans.iter().map(san).collect())),
             self.empty.clone().map(Answer::Empty),
-            self.other_node
+            self.certificate
                 .as_ref()
-                .map(|name| Answer::OtherNode(node(name))),
+                .map(|certificate| Answer::Certificate(certificate.certificate())),
             self.failed.clone().map(Answer::Failed),
         ];
         let mut forms = forms.into_iter().flatten();

@@ -18,11 +18,24 @@ pub fn facts(
     keys: &[KeySpec],
     sources: &BTreeMap<String, SourceSpec>,
 ) -> Vec<TimedFact> {
-    let mut facts = facts_of_sources(sources);
+    // The list comes before its end, the sync of the source.
+    let mut facts = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
-        let is_fresh = nodes[..index].iter().all(|other| other.name != node.name);
-        assert!(is_fresh, "Node {} stands twice", node.name);
-        facts.push((Fact::Node(Box::new(node.node())), now()));
+        if node.watched.is_none() {
+            let mut before = nodes[..index]
+                .iter()
+                .filter(|other| other.watched.is_none());
+            let is_fresh = before.all(|other| other.name != node.name);
+            assert!(is_fresh, "Node {} stands twice", node.name);
+            facts.push((Fact::ListedNode(Box::new(node.node())), now()));
+        }
+    }
+    facts.extend(facts_of_sources(sources));
+    let mut watched: Vec<&NodeSpec> = nodes.iter().filter(|node| node.watched.is_some()).collect();
+    watched.sort_by_key(|node| std::cmp::Reverse(node.watched));
+    for node in watched {
+        let at = before_now(node.watched.unwrap_or_default());
+        facts.push((Fact::Node(Box::new(node.node())), at));
     }
     for spec in protected {
         let protection = spec.protection();

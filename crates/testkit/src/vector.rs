@@ -12,13 +12,16 @@ use judge::{Decision, Judgment, judge};
 use serde::{Deserialize, Deserializer, de};
 
 use super::cluster::{
-    AnswerSpec, FirstSeenSpec, KeySpec, MachineSpec, NodeSpec, ProtectedSpec, SourceSpec,
-    before_now, kubeadm,
+    AnswerSpec, CertificateSpec, FirstSeenSpec, KeySpec, MachineSpec, NodeSpec, ProtectedSpec,
+    SourceSpec, before_now, kubeadm,
 };
 use super::facts::{evidence, facts};
 use super::policies::BasePolicy;
 use super::{now, read_yaml};
 use crate::forge::Recipe;
+
+/// The Namespaces of every cluster.
+const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
 /// One test vector.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,6 +55,12 @@ pub struct Vector {
     pub inventory: Option<serde_json::Value>,
     #[serde(default)]
     pub machines: Option<Vec<MachineSpec>>,
+    /// Namespaces, besides those of every cluster.
+    #[serde(default)]
+    pub namespaces: Vec<String>,
+    /// Certificates that were issued while csr-warden watched.
+    #[serde(default)]
+    pub issued: Vec<CertificateSpec>,
     /// The answers of DNS servers and kubelets.
     #[serde(default)]
     pub answers: Vec<AnswerSpec>,
@@ -174,6 +183,8 @@ impl Vector {
             sources: BTreeMap::new(),
             inventory: None,
             machines: None,
+            namespaces: Vec::new(),
+            issued: Vec::new(),
             answers: Vec::new(),
             policy: None,
             clock_skew: SignedDuration::ZERO,
@@ -259,8 +270,18 @@ impl Vector {
         }
         let machines = self.machines.iter().flatten();
         facts.extend(machines.map(|spec| (Fact::Machine(Box::new(spec.machine())), now())));
+        let namespaces = self.namespaces();
+        facts.extend(namespaces.map(|name| (Fact::Namespace(name.into()), now())));
+        let issued = self.issued.iter().map(CertificateSpec::certificate);
+        facts.extend(issued.map(|certificate| (Fact::Issued(certificate), now())));
         facts.extend(self.answers.iter().map(|answer| (answer.fact(), now())));
         facts
+    }
+
+    /// The names of all Namespaces.
+    pub fn namespaces(&self) -> impl Iterator<Item = &str> {
+        let more = self.namespaces.iter().map(String::as_str);
+        NAMESPACES.into_iter().chain(more)
     }
 
     /// The parsed request with this PEM text.
@@ -273,7 +294,8 @@ impl Vector {
     #[allow(dead_code)]
     pub fn has_seen_order(&self) -> bool {
         let mut nodes = self.nodes.iter().chain(&self.others);
-        self.object.first_seen.is_some() || nodes.any(|node| node.first_seen.is_some())
+        self.object.first_seen.is_some()
+            || nodes.any(|node| node.first_seen.is_some() || node.watched.is_some())
     }
 
     /// The API object.

@@ -89,7 +89,7 @@ mod tests {
             node.addresses_since = ages.since(&node, at(now));
             let since = node.addresses_since;
             let mut evidence = Evidence::default();
-            evidence.apply(Fact::Node(Box::new(node)), at(now));
+            evidence.apply(Fact::ListedNode(Box::new(node)), at(now));
             ages.remember(evidence.nodes());
             since
         };

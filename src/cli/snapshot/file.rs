@@ -11,7 +11,9 @@ use super::string_values::Text;
 use judge::API_VERSION;
 use judge::csr::Fingerprint;
 use judge::csr::names::{NodeName, San};
-use judge::evidence::{Answer, Fact, IdentityKind, Protection, Source, TimedFact};
+use judge::evidence::{
+    Answer, Fact, IdentityKind, Protection, ServingCertificate, Source, TimedFact,
+};
 use judge::finding::Question;
 
 /// The `kind` of the file.
@@ -114,13 +116,8 @@ enum FileQuestion {
     Addresses(String),
     /// The names that DNS has for this address.
     Names(Text<IpAddr>),
-    /// The certificate that a kubelet shows.
-    Certificate {
-        /// The Node's name.
-        node: String,
-        /// The address at which it is asked.
-        address: Text<IpAddr>,
-    },
+    /// The certificate that a kubelet shows at this address.
+    Certificate(Text<IpAddr>),
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -130,8 +127,15 @@ enum FileAnswer {
     Sans(Vec<Text<San>>),
     /// Nothing, and the reason.
     Empty(String),
-    /// The certificate of this other node.
-    OtherNode(Text<NodeName>),
+    /// A serving certificate.
+    Certificate {
+        /// The node that it names.
+        node: Text<NodeName>,
+        /// The beginning of its validity.
+        issued: Text<Timestamp>,
+        /// Its names and addresses, each as `DNS:name` or `IP:address`.
+        sans: Vec<Text<San>>,
+    },
     /// No answer, and the reason.
     Failed(String),
 }
@@ -232,7 +236,11 @@ impl FileFact {
                 at,
             },
             Fact::Node(_)
+            | Fact::ListedNode(_)
             | Fact::NodeGone(_)
+            | Fact::Namespace(_)
+            | Fact::NamespaceGone(_)
+            | Fact::Issued(_)
             | Fact::Inventory(_)
             | Fact::Machine(_)
             | Fact::MachineGone(_) => return None,
@@ -245,10 +253,7 @@ impl From<&Question> for FileQuestion {
         match question {
             Question::Addresses(name) => FileQuestion::Addresses(name.to_string()),
             Question::Names(ip) => FileQuestion::Names(Text(*ip)),
-            Question::Certificate(node, ip) => FileQuestion::Certificate {
-                node: node.to_string(),
-                address: Text(*ip),
-            },
+            Question::Certificate(ip) => FileQuestion::Certificate(Text(*ip)),
         }
     }
 }
@@ -258,9 +263,7 @@ impl From<FileQuestion> for Question {
         match question {
             FileQuestion::Addresses(name) => Question::Addresses(name.into()),
             FileQuestion::Names(ip) => Question::Names(ip.0),
-            FileQuestion::Certificate { node, address } => {
-                Question::Certificate(node.into(), address.0)
-            }
+            FileQuestion::Certificate(ip) => Question::Certificate(ip.0),
         }
     }
 }
@@ -270,7 +273,11 @@ impl From<&Answer> for FileAnswer {
         match answer {
             Answer::Sans(sans) => FileAnswer::Sans(sans.iter().cloned().map(Text).collect()),
             Answer::Empty(why) => FileAnswer::Empty(why.clone()),
-            Answer::OtherNode(node) => FileAnswer::OtherNode(Text(node.clone())),
+            Answer::Certificate(certificate) => FileAnswer::Certificate {
+                node: Text(certificate.node.clone()),
+                issued: Text(certificate.issued),
+                sans: certificate.sans.iter().cloned().map(Text).collect(),
+            },
             Answer::Failed(why) => FileAnswer::Failed(why.clone()),
         }
     }
@@ -281,7 +288,13 @@ impl From<FileAnswer> for Answer {
         match answer {
             FileAnswer::Sans(sans) => Answer::Sans(sans.into_iter().map(|san| san.0).collect()),
             FileAnswer::Empty(why) => Answer::Empty(why),
-            FileAnswer::OtherNode(node) => Answer::OtherNode(node.0),
+            FileAnswer::Certificate { node, issued, sans } => {
+                Answer::Certificate(Box::new(ServingCertificate {
+                    node: node.0,
+                    issued: issued.0,
+                    sans: sans.into_iter().map(|san| san.0).collect(),
+                }))
+            }
             FileAnswer::Failed(why) => Answer::Failed(why),
         }
     }

@@ -8,7 +8,7 @@ use crate::cluster::objects::key_in_use;
 use crate::controller::effect::Effect;
 use crate::controller::input::{Answered, InForce, Input};
 use judge::csr::{CsrObject, Settled, Uid};
-use judge::evidence::{Answer, Fact};
+use judge::evidence::{Answer, Fact, Source};
 use judge::policy::{Policy, Requirement};
 
 /// Limit of requests that one tick wakes because their time has come.
@@ -99,7 +99,11 @@ impl State {
                 vec![Effect::InventoryRead(nodes)]
             }
             Fact::Node(_)
+            | Fact::ListedNode(_)
             | Fact::NodeGone(_)
+            | Fact::Namespace(_)
+            | Fact::NamespaceGone(_)
+            | Fact::Issued(_)
             | Fact::Protected(_)
             | Fact::Unprotected(_)
             | Fact::Key(..)
@@ -227,6 +231,13 @@ impl State {
         } = answered;
         let source = question.source();
         let mut effects = Vec::new();
+        // Rivals of a claim name any address. That nobody answers there is no failure of a source.
+        let is_source = source != Source::ServingCertificates
+            || self.policy.spec.sources.serving_certificate.is_some();
+        if !is_source {
+            self.learn(Fact::Answer(question, answer, until), now);
+            return effects;
+        }
         if let Answer::Failed(why) = &answer {
             let is_news = self.learn(Fact::Failed(source, why.clone()), now);
             effects.push(Effect::AnswerFailed(source, why.clone(), is_news));

@@ -165,7 +165,8 @@ impl State {
             write,
         });
         let mut effects = vec![Effect::Record(judged.clone())];
-        let ask = |question| Effect::Ask(question, judged.policy.clone());
+        let requestor: Arc<str> = (*judged.object.requestor.username).into();
+        let ask = |question| Effect::Ask(question, requestor.clone(), judged.policy.clone());
         effects.extend(judged.questions().cloned().map(ask));
         if judged.write.is_some() {
             self.writing.insert(judged.uid.clone(), judged.clone());

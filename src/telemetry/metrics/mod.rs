@@ -286,6 +286,7 @@ mod tests {
             "certificatesigningrequests 0",
             "cluster-info 0",
             "kubernetes-service 0",
+            "namespaces 0",
             "nodes 0",
             "servicecidrs 0",
         ];

@@ -74,6 +74,7 @@ fn report_of(rule: &PolicyRule) -> Result<Report> {
         "certificatesigningrequests" => Report::Source("certificatesigningrequests"),
         "nodes" => Report::Source("nodes"),
         "servicecidrs" => Report::Source("servicecidrs"),
+        "namespaces" => Report::Source("namespaces"),
         "services" => Report::Source("kubernetes-service"),
         "endpointslices" => Report::Source("apiserver-endpoints"),
         "configmaps" => Report::Source("cluster-info"),

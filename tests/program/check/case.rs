@@ -210,6 +210,7 @@ pub fn api_server(service_ip: &str) -> Value {
         "clusters": [{"name": "", "cluster": {"server": "https://10.0.0.100:6443"}}],
     });
     list(vec![
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}),
         json!({
             "apiVersion": "v1", "kind": "Service", "metadata": in_default,
             "spec": {"clusterIP": service_ip, "clusterIPs": [service_ip]},

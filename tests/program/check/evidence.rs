@@ -42,7 +42,7 @@ fn the_clusters_own_objects_are_evidence() {
         "endpoints": [{"addresses": ["10.96.0.1"]}],
         "ports": [{"name": "https", "port": 6443, "protocol": "TCP"}],
     }))
-    .assert(DENY, &["SanApiServerEndpoint"]);
+    .assert(WAIT, &["SanApiServerEndpointUnowned"]);
     let kubeconfig = json!({
         "apiVersion": "v1", "kind": "Config",
         "clusters": [{"name": "", "cluster": {"server": "https://10.96.0.1:6443"}}],
@@ -83,7 +83,11 @@ fn missing_evidence_is_named() {
     };
     assert_eq!(
         not_given(&["csr.yaml"]),
-        [&["nodes", "certificatesigningrequests"], &all[..]].concat()
+        [
+            &["nodes", "namespaces", "certificatesigningrequests"],
+            &all[..]
+        ]
+        .concat()
     );
     case.yaml("cluster.yaml", &api_server("10.96.0.1"));
     case.file("apiserver.crt", &certificate(&["kubernetes"], &[]));
@@ -203,10 +207,10 @@ fn keys_of_other_requests_are_evidence() {
 }
 
 #[test]
-fn an_address_of_an_older_node_is_denied() {
+fn an_address_of_another_node_waits() {
     let case = Case::new();
     let mut older = node("node-2", "10.0.0.1");
     older["metadata"]["creationTimestamp"] = "2026-07-23T11:00:00Z".into();
     case.with_evidence(&older)
-        .assert(DENY, &["SanOfOlderNode", "node-2"]);
+        .assert(WAIT, &["SanContested", "Node node-2"]);
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
-use crate::csr::names::{NodeName, San};
+use super::ServingCertificate;
+use crate::csr::names::San;
 use crate::finding::Question;
 
 /// Maximum number of answers; those that expire first are dropped. Every question comes from a Node,
@@ -18,8 +19,8 @@ pub enum Answer {
     Sans(BTreeSet<San>),
     /// The source has no names or addresses, with the reason for a person.
     Empty(String),
-    /// The certificate belongs to another node.
-    OtherNode(NodeName),
+    /// The certificate that a kubelet presents.
+    Certificate(Box<ServingCertificate>),
     /// The source could not be asked, with the reason for a person.
     Failed(String),
 }

@@ -4,7 +4,10 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::{Answer, Evidence, IdentityKind, Inventory, Machine, Machines, Node, Source};
+use super::{
+    Answer, Claimed, Evidence, IdentityKind, Inventory, Machine, Machines, Node,
+    ServingCertificate, Sighting, Source,
+};
 use crate::csr::Fingerprint;
 use crate::csr::names::{NodeName, San};
 use crate::finding::{Awaited, Question};
@@ -14,14 +17,22 @@ use crate::policy::{Requirement, Spec};
 /// Nothing else becomes evidence.
 #[derive(Clone, Debug)]
 pub enum Fact {
-    /// A Node exists, in this state.
+    /// The running watch reported a Node in this state.
     Node(Box<Node>),
+    /// A list contained a Node in this state.
+    ListedNode(Box<Node>),
     /// The Node of this name was deleted.
     NodeGone(NodeName),
     /// An origin protects exactly these identities.
     Protected(Protection),
     /// This origin no longer protects anything.
     Unprotected(String),
+    /// A Namespace of this name exists.
+    Namespace(Box<str>),
+    /// The Namespace of this name was deleted.
+    NamespaceGone(Box<str>),
+    /// The cluster's CA issued this certificate for an approved request.
+    Issued(Box<ServingCertificate>),
     /// A request of this node with this key was approved.
     Key(Fingerprint, NodeName),
     /// The administrator's inventory, replacing the previous one.
@@ -73,6 +84,17 @@ impl Applied {
         }
     }
 
+    /// A Node has changed, and these claims of it began or ended.
+    fn of_node(name: &NodeName, claims: Vec<Claimed>) -> Applied {
+        let claims = claims.into_iter().map(Awaited::Claim);
+        Applied {
+            changed: true,
+            wakes: std::iter::once(Awaited::Node(name.shared()))
+                .chain(claims)
+                .collect(),
+        }
+    }
+
     fn waking(changed: bool, awaited: impl FnOnce() -> Awaited) -> Applied {
         Applied {
             changed,
@@ -92,16 +114,17 @@ impl Evidence {
     /// Applies a fact that was observed at this monotonic time.
     pub fn apply(&mut self, fact: Fact, at: Timestamp) -> Applied {
         match fact {
-            Fact::Node(node) => {
-                let name = node.name.clone();
-                Applied::waking(self.nodes.apply(*node), || Awaited::Node(name.shared()))
-            }
-            Fact::NodeGone(name) => {
-                let changed = self.nodes.remove(name.as_str()).is_some();
-                Applied::waking(changed, || Awaited::Node(name.shared()))
-            }
+            Fact::Node(node) => self.apply_node(*node, Sighting::Watched, at),
+            Fact::ListedNode(node) => self.apply_node(*node, Sighting::Listed, at),
+            Fact::NodeGone(name) => match self.nodes.remove(name.as_str()) {
+                Some(claims) => Applied::of_node(&name, claims),
+                None => Applied::default(),
+            },
             Fact::Protected(protection) => Applied::silent(self.protected.replace(protection, at)),
             Fact::Unprotected(origin) => Applied::silent(self.protected.remove(&origin, at)),
+            Fact::Namespace(name) => Applied::silent(self.namespaces.insert(name)),
+            Fact::NamespaceGone(name) => Applied::silent(self.namespaces.remove(&name)),
+            Fact::Issued(certificate) => Applied::silent(self.record_certificate(*certificate)),
             Fact::Key(key, node) => Applied::silent(self.record_key(key, node)),
             Fact::Inventory(inventory) => {
                 self.inventory = Some(*inventory);
@@ -110,12 +133,19 @@ impl Evidence {
             Fact::Machine(machine) => self.apply_machine(*machine),
             Fact::MachineGone(key) => self.remove_machine(&key),
             Fact::Answer(question, answer, until) => {
+                if let Answer::Certificate(certificate) = &answer {
+                    self.record_certificate((**certificate).clone());
+                }
                 self.answers.set(question.clone(), answer, until);
                 Applied::waking(true, || Awaited::Answer(question))
             }
             Fact::Synced(source) => self.source_synced(source, at),
-            Fact::Failed(source, why) => Applied::silent(self.sources.failed(source, at, &why)),
+            Fact::Failed(source, why) => {
+                self.end_list(source);
+                Applied::silent(self.sources.failed(source, at, &why))
+            }
             Fact::Incomplete(source, why) => {
+                self.end_list(source);
                 Applied::silent(self.sources.incomplete(source, at, &why))
             }
         }
@@ -155,6 +185,27 @@ impl Evidence {
     /// have stood still.
     pub fn clear_answers(&mut self) {
         self.answers.clear();
+    }
+
+    fn apply_node(&mut self, node: Node, sighting: Sighting, at: Timestamp) -> Applied {
+        let name = node.name.clone();
+        let change = self.nodes.apply(node, sighting, at);
+        if change.changed {
+            Applied::of_node(&name, change.claims)
+        } else {
+            Applied::default()
+        }
+    }
+
+    /// Ends a list of Nodes. One that was interrupted has ended too.
+    fn end_list(&mut self, source: Source) {
+        if source == Source::Nodes {
+            self.nodes.end_list();
+        }
+    }
+
+    fn record_certificate(&mut self, certificate: ServingCertificate) -> bool {
+        self.certificates.record(certificate, self.nodes.len())
     }
 
     fn reset_machines(&mut self, policy: &Spec) {
@@ -199,11 +250,13 @@ impl Evidence {
         if source == Source::Nodes {
             self.nodes.compact();
         }
+        self.end_list(source);
         let changed = self.sources.synced(source, at);
         match source {
             // A request that awaits an answer is woken by that answer alone.
             Source::Dns | Source::ServingCertificates => Applied::silent(changed),
             Source::Nodes
+            | Source::Namespaces
             | Source::Requests
             | Source::KubernetesService
             | Source::ApiServerEndpoints

@@ -169,7 +169,7 @@ impl Inventory {
             entry.names.insert(san);
         }
         // A node's own name need not be listed, but no other node may have it.
-        if let Some(own) = San::from_dns_text(name.as_str()) {
+        if let Some(own) = San::from_host_text(name.as_str()) {
             self.claim(&own, &name)?;
         }
         match self.entries.insert(name, entry) {

@@ -1,6 +1,8 @@
 //! Evidence about the cluster, with the origin of each fact: plain data and lookups.
 
 mod answers;
+mod certificates;
+mod claims;
 mod clock;
 mod fact;
 mod identity;
@@ -13,7 +15,11 @@ mod protected_identities;
 mod recently_protected;
 mod sources;
 
+use std::collections::BTreeSet;
+
 pub use answers::{Answer, Answers};
+pub use certificates::{Certificates, ServingCertificate};
+pub use claims::{Claim, Claimant, Claimed, Sighting};
 pub use clock::Instants;
 pub use fact::{Applied, Fact, Protection, TimedFact};
 pub use identity::{Identity, IdentityKind};
@@ -34,6 +40,9 @@ pub struct Evidence {
     pub(crate) nodes: Nodes,
     pub(crate) protected: Protected,
     pub(crate) keys: Keys,
+    pub(crate) certificates: Certificates,
+    /// The names of the cluster's Namespaces.
+    pub(crate) namespaces: BTreeSet<Box<str>>,
     pub(crate) inventory: Option<Inventory>,
     pub(crate) machines: Option<Machines>,
     pub(crate) answers: Answers,

@@ -1,18 +1,21 @@
-//! Nodes, with an index from each name and address to the Nodes that claim it.
+//! Nodes, with an index from each name, address, pod network and provider ID to the Nodes that claim it.
 
-use std::collections::BTreeMap;
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::mem;
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
+use super::claims::{Claim, Claimant, Claimants, Claimed, Ranks, Sighting};
 use super::networks::{Networks, to_ipv4_mapped};
 use crate::csr::FirstSeen;
-use crate::csr::names::{NodeName, San};
+use crate::csr::names::{DnsName, NodeName, San};
 
 /// The type of a Node's address, as Kubernetes spells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,7 +90,7 @@ pub struct Node {
     pub control_plane: bool,
     /// True if it has the taint `node.cloudprovider.kubernetes.io/uninitialized`.
     pub uninitialized: bool,
-    /// The entries of `status.addresses` that are valid SANs.
+    /// The entries of `status.addresses` that are valid SANs, in the Node's own order.
     pub addresses: Vec<NodeAddress>,
     /// The monotonic time of the last change of the addresses.
     pub addresses_since: Timestamp,
@@ -103,9 +106,28 @@ impl Node {
         self.addresses.iter().find(|address| address.san == *san)
     }
 
-    /// Returns true if this is the Node's own name.
-    fn is_own_name(&self, san: &San) -> bool {
+    /// The entry of its addresses that has this SAN, if it is one of the first `max` distinct ones.
+    pub fn address_within(&self, san: &San, max: usize) -> Option<&NodeAddress> {
+        let mut distinct: SmallVec<[&San; 64]> = SmallVec::new();
+        for address in &self.addresses {
+            if address.san == *san {
+                return (distinct.len() < max).then_some(address);
+            }
+            if !distinct.contains(&&address.san) {
+                distinct.push(&address.san);
+            }
+        }
+        None
+    }
+
+    /// Returns true if this DNS name is the Node's own name.
+    pub fn is_own_name(&self, san: &San) -> bool {
         matches!(san, San::Dns(dns) if dns.as_str() == self.name.as_str())
+    }
+
+    /// The address that is the Node's name; `None` for a Node that is named otherwise.
+    pub fn named_address(&self) -> Option<San> {
+        San::from_ip_text(self.name.as_str())
     }
 
     /// Returns true if any of its addresses is an IP address.
@@ -113,6 +135,24 @@ impl Node {
         self.addresses
             .iter()
             .any(|address| matches!(address.san, San::Ip(_)))
+    }
+
+    /// The names and addresses that it claims, without its own DNS name.
+    fn claimed(&self) -> BTreeSet<San> {
+        let sans = self.addresses.iter().map(|address| &address.san);
+        sans.filter(|san| !self.is_own_name(san))
+            .cloned()
+            .chain(self.named_address())
+            .collect()
+    }
+
+    fn has_addresses_of(&self, other: &Node) -> bool {
+        let sorted = |node: &Node| {
+            let mut addresses = node.addresses.clone();
+            addresses.sort_unstable();
+            addresses
+        };
+        self.addresses == other.addresses || sorted(self) == sorted(other)
     }
 }
 
@@ -122,82 +162,141 @@ fn is_plausible(network: &IpNet) -> bool {
     network.prefix_len() >= if network.addr().is_ipv4() { 16 } else { 48 }
 }
 
-/// Names of Nodes, usually one.
-type Names = SmallVec<[NodeName; 1]>;
+/// A Node, and the time since which it is there.
+#[derive(Debug)]
+struct KnownNode {
+    node: Node,
+    there: Claim,
+}
 
 /// All Nodes. The maps are B-trees: a hash map that grows holds its old and its new table at once.
 #[derive(Debug, Default)]
 pub struct Nodes {
-    by_name: BTreeMap<NodeName, Box<Node>>,
-    /// Claimants by SAN, without each Node's own name, which `by_name` has.
-    claims: BTreeMap<San, Names>,
-    pod_cidrs: Networks<NodeName>,
-    by_provider_id: BTreeMap<Arc<str>, Names>,
+    by_name: BTreeMap<NodeName, Box<KnownNode>>,
+    /// Claimants by SAN, without each Node's own DNS name, which `by_name` has.
+    claims: BTreeMap<San, Claimants>,
+    pod_cidrs: Networks<Claimant>,
+    by_provider_id: BTreeMap<Arc<str>, Claimants>,
+    ranks: Ranks,
+}
+
+/// The result of applying a Node.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct NodeChange {
+    /// True if anything changed.
+    pub(super) changed: bool,
+    /// The claims that began or ended.
+    pub(super) claims: Vec<Claimed>,
 }
 
 impl Nodes {
     /// Adds a Node, or replaces the Node of the same name. A Node with the same UID keeps its first
-    /// event, and the age of its addresses if these are unchanged. Returns true if anything changed.
-    pub(super) fn apply(&mut self, mut node: Node) -> bool {
+    /// event, its claims on what it still has, and the age of its addresses if these are unchanged.
+    pub(super) fn apply(
+        &mut self,
+        mut node: Node,
+        sighting: Sighting,
+        at: Timestamp,
+    ) -> NodeChange {
         for network in &mut node.pod_cidrs {
             *network = to_ipv4_mapped(network).unwrap_or(*network);
         }
         node.pod_cidrs.retain(is_plausible);
-        if let Some(old) = self.by_name.get(node.name.as_str()) {
-            if old.uid == node.uid {
-                node.first_seen = old.first_seen;
-                if old.addresses == node.addresses {
-                    node.addresses_since = old.addresses_since;
+        node.pod_cidrs.sort_unstable();
+        node.pod_cidrs.dedup();
+        let old = self.by_name.get(node.name.as_str());
+        if let Some(old) = old.filter(|old| old.node.uid == node.uid) {
+            node.first_seen = old.node.first_seen;
+            if old.node.has_addresses_of(&node) {
+                node.addresses_since = old.node.addresses_since;
+            }
+            if old.node == node {
+                return NodeChange::default();
+            }
+        }
+        let begin = self.ranks.begin(sighting, at);
+        let mut claims = Vec::new();
+        let there = match self.by_name.remove(node.name.as_str()) {
+            Some(old) if old.node.uid == node.uid => {
+                self.update_claims(Some(&old.node), Some(&node), begin, &mut claims);
+                old.there
+            }
+            old => {
+                if let Some(old) = old {
+                    self.update_claims(Some(&old.node), None, begin, &mut claims);
                 }
+                self.update_claims(None, Some(&node), begin, &mut claims);
+                begin
             }
-            if **old == node {
-                return false;
-            }
+        };
+        let known = KnownNode { node, there };
+        self.by_name
+            .insert(known.node.name.clone(), Box::new(known));
+        NodeChange {
+            changed: true,
+            claims,
         }
-        self.remove(node.name.as_str());
-        for address in &node.addresses {
-            if node.is_own_name(&address.san) {
-                continue;
-            }
-            let claimants = self.claims.entry(address.san.clone()).or_default();
-            if !claimants.contains(&node.name) {
-                claimants.push(node.name.clone());
-            }
-        }
-        for network in &node.pod_cidrs {
-            self.pod_cidrs.insert(*network, node.name.clone());
-        }
-        if let Some(id) = &node.provider_id {
-            let of_id = self.by_provider_id.entry(id.clone()).or_default();
-            of_id.push(node.name.clone());
-        }
-        self.by_name.insert(node.name.clone(), Box::new(node));
-        true
     }
 
-    /// Removes and returns the Node of this name.
-    pub(super) fn remove(&mut self, name: &str) -> Option<Box<Node>> {
-        let node = self.by_name.remove(name)?;
-        for address in &node.addresses {
-            if let Some(claimants) = self.claims.get_mut(&address.san) {
-                claimants.retain(|claimant| claimant.as_str() != name);
-                if claimants.is_empty() {
-                    self.claims.remove(&address.san);
-                }
+    /// Removes the Node of this name. Returns the claims that ended; `None` if there is no such Node.
+    pub(super) fn remove(&mut self, name: &str) -> Option<Vec<Claimed>> {
+        let known = self.by_name.remove(name)?;
+        let mut claims = Vec::new();
+        self.update_claims(Some(&known.node), None, known.there, &mut claims);
+        Some(claims)
+    }
+
+    /// Ends the claims of a Node on what it has no more, and begins those on what it has anew.
+    fn update_claims(
+        &mut self,
+        old: Option<&Node>,
+        new: Option<&Node>,
+        begin: Claim,
+        changed: &mut Vec<Claimed>,
+    ) {
+        let Some(name) = new.or(old).map(|node| &node.name) else {
+            return;
+        };
+        let claimant = || Claimant {
+            node: name.clone(),
+            claim: begin,
+        };
+        let (before, now) = (old.map(Node::claimed), new.map(Node::claimed));
+        let (before, now) = (before.unwrap_or_default(), now.unwrap_or_default());
+        for san in before.difference(&now) {
+            end(&mut self.claims, san, name);
+            changed.push(Claimed::San(san.clone()));
+        }
+        for san in now.difference(&before) {
+            let claimants = self.claims.entry(san.clone()).or_default();
+            claimants.push(claimant());
+            changed.push(Claimed::San(san.clone()));
+        }
+        let networks = |node: Option<&Node>| node.map_or(Vec::new(), |node| node.pod_cidrs.clone());
+        let (before, now) = (networks(old), networks(new));
+        for network in before.iter().filter(|network| !now.contains(network)) {
+            self.pod_cidrs.remove(*network, |owner| owner.node == *name);
+            changed.push(Claimed::PodNetwork(*network));
+        }
+        for network in now.iter().filter(|network| !before.contains(network)) {
+            self.pod_cidrs.insert(*network, claimant());
+        }
+        let id = |node: Option<&Node>| node.and_then(|node| node.provider_id.clone());
+        let (before, now) = (id(old), id(new));
+        if before != now {
+            if let Some(id) = before {
+                end(&mut self.by_provider_id, &id, name);
+                changed.push(Claimed::ProviderId(id));
+            }
+            if let Some(id) = now {
+                self.by_provider_id.entry(id).or_default().push(claimant());
             }
         }
-        for network in &node.pod_cidrs {
-            self.pod_cidrs.remove(*network, &node.name);
-        }
-        if let Some(id) = &node.provider_id
-            && let Some(names) = self.by_provider_id.get_mut(id)
-        {
-            names.retain(|other| other.as_str() != name);
-            if names.is_empty() {
-                self.by_provider_id.remove(id);
-            }
-        }
-        Some(node)
+    }
+
+    /// Ends a list: what the next one brings has another rank.
+    pub(super) fn end_list(&mut self) {
+        self.ranks.end_list();
     }
 
     /// Rebuilds the trees without free space. A list comes in the order of names, and a tree that
@@ -208,21 +307,17 @@ impl Nodes {
         self.by_provider_id = mem::take(&mut self.by_provider_id).into_iter().collect();
     }
 
-    /// The Nodes with this provider ID.
-    pub fn with_provider_id(&self, provider_id: &str) -> impl Iterator<Item = &Node> {
-        self.by_provider_id
-            .get(provider_id)
-            .into_iter()
-            .flatten()
-            .filter_map(|name| self.get(name.as_str()))
-    }
-
     /// The Node of this name.
     pub fn get(&self, name: &str) -> Option<&Node> {
-        self.by_name.get(name).map(Box::as_ref)
+        self.by_name.get(name).map(|known| &known.node)
     }
 
-    /// The Node that has this SAN as its own name.
+    /// The claim of a Node on its own name, which it has while it is there.
+    pub fn there(&self, name: &NodeName) -> Option<Claim> {
+        self.by_name.get(name).map(|known| known.there)
+    }
+
+    /// The Node that has this DNS name as its own name.
     pub fn with_own_name(&self, san: &San) -> Option<&Node> {
         match san {
             San::Dns(dns) => self.get(dns.as_str()),
@@ -230,9 +325,27 @@ impl Nodes {
         }
     }
 
+    /// The Nodes whose names are this DNS name with some labels more, or with some of its last labels
+    /// less: `a.example` for `a`, and `a` for `a.example`.
+    pub fn named_alike(&self, dns: &DnsName) -> impl Iterator<Item = &Node> {
+        let text = dns.as_str();
+        let shorter = text.match_indices('.').filter_map(move |(dot, _)| {
+            let head = text.get(..dot)?;
+            self.get(head)
+        });
+        // `-` and `.` sort before letters and digits, and `/` follows `.`.
+        let (first, end) = (format!("{text}."), format!("{text}/"));
+        let longer = self.by_name.range::<str, _>((
+            Bound::Included(first.as_str()),
+            Bound::Excluded(end.as_str()),
+        ));
+        let longer: SmallVec<[&Node; 1]> = longer.take(1).map(|(_, known)| &known.node).collect();
+        shorter.chain(longer)
+    }
+
     /// All Nodes, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Node> {
-        self.by_name.values().map(Box::as_ref)
+        self.by_name.values().map(|known| &known.node)
     }
 
     /// The number of Nodes.
@@ -245,20 +358,79 @@ impl Nodes {
         self.by_name.is_empty()
     }
 
-    /// The Nodes that have this SAN among their addresses.
-    pub fn claimants(&self, san: &San) -> impl Iterator<Item = &Node> {
-        let names = self.claims.get(san).into_iter().flatten();
-        self.with_own_name(san)
-            .filter(|node| node.address(san).is_some())
-            .into_iter()
-            .chain(names.filter_map(|name| self.get(name.as_str())))
+    /// The Nodes that claim this SAN in the order of their claims, except the Node that has it as its
+    /// own DNS name.
+    pub fn claimants(&self, san: &San) -> impl Iterator<Item = (&Node, Claim)> {
+        self.known(self.claims.get(san))
+    }
+
+    /// The claim of a Node on this SAN; `None` if it does not have it among its addresses, and is not
+    /// named by it.
+    pub fn claim(&self, san: &San, name: &NodeName) -> Option<Claim> {
+        let mut claimants = self.claims.get(san).into_iter().flatten();
+        let claimant = claimants.find(|claimant| claimant.node == *name)?;
+        Some(claimant.claim)
+    }
+
+    /// The Nodes with this provider ID, in the order of their claims.
+    pub fn with_provider_id(&self, provider_id: &str) -> impl Iterator<Item = (&Node, Claim)> {
+        self.known(self.by_provider_id.get(provider_id))
     }
 
     /// The pod networks that contain this address, each with its Node.
-    pub fn pod_networks(&self, ip: IpAddr) -> impl Iterator<Item = (IpNet, &Node)> {
+    pub fn pod_networks(&self, ip: IpAddr) -> impl Iterator<Item = (IpNet, &Node, Claim)> {
         self.pod_cidrs
             .containing(ip)
-            .filter_map(|(network, name)| Some((network, self.get(name.as_str())?)))
+            .filter_map(|(network, owner)| {
+                Some((network, self.get(owner.node.as_str())?, owner.claim))
+            })
+    }
+
+    /// The number of other Nodes of which this one claims a name or an address, itself or within a pod
+    /// network; at most `most`.
+    pub fn contested_by(&self, node: &Node, most: usize) -> usize {
+        let mut others: BTreeSet<&str> = BTreeSet::new();
+        let sans = || node.addresses.iter().map(|address| &address.san);
+        let named_so = sans().filter_map(|san| self.with_own_name(san));
+        others.extend(named_so.map(|other| other.name.as_str()));
+        others.remove(node.name.as_str());
+        let claimed = sans().filter(|san| !node.is_own_name(san));
+        let by_address = claimed.filter_map(|san| self.claims.get(san));
+        let by_network = node.pod_cidrs.iter().flat_map(|network| {
+            let ends = San::Ip(network.network())..=San::Ip(network.broadcast());
+            self.claims.range(ends).map(|(_, claimants)| claimants)
+        });
+        for claimant in by_address.chain(by_network).flatten() {
+            if claimant.node != node.name {
+                others.insert(claimant.node.as_str());
+            }
+            if others.len() >= most {
+                break;
+            }
+        }
+        others.len().min(most)
+    }
+
+    fn known<'a>(
+        &'a self,
+        claimants: Option<&'a Claimants>,
+    ) -> impl Iterator<Item = (&'a Node, Claim)> {
+        let claimants = claimants.into_iter().flatten();
+        claimants.filter_map(|one| Some((self.get(one.node.as_str())?, one.claim)))
+    }
+}
+
+/// Ends a Node's claim on something.
+fn end<K: Ord + Borrow<Q>, Q: Ord + ?Sized>(
+    claims: &mut BTreeMap<K, Claimants>,
+    claimed: &Q,
+    name: &NodeName,
+) {
+    if let Some(claimants) = claims.get_mut(claimed) {
+        claimants.retain(|claimant| claimant.node != *name);
+        if claimants.is_empty() {
+            claims.remove(claimed);
+        }
     }
 }
 
@@ -293,6 +465,10 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
+    fn apply(nodes: &mut Nodes, node: Node) -> bool {
+        nodes.apply(node, Sighting::Listed, at(0)).changed
+    }
+
     fn node(name: &str, address: &str, since: i64) -> Node {
         Node {
             uid: "1".into(),
@@ -321,21 +497,21 @@ mod tests {
     fn unchanged_addresses_of_the_same_node_keep_their_age() {
         let mut nodes = Nodes::default();
         let since = |nodes: &Nodes| nodes.get("a").unwrap().addresses_since;
-        assert!(nodes.apply(node("a", "10.0.0.1", 1)));
-        assert!(!nodes.apply(node("a", "10.0.0.1", 2)));
+        assert!(apply(&mut nodes, node("a", "10.0.0.1", 1)));
+        assert!(!apply(&mut nodes, node("a", "10.0.0.1", 2)));
         let lost = Node {
             lost: true,
             ..node("a", "10.0.0.1", 3)
         };
-        assert!(nodes.apply(lost));
+        assert!(apply(&mut nodes, lost));
         assert_eq!(since(&nodes), at(1));
-        assert!(nodes.apply(node("a", "10.0.0.2", 4)));
+        assert!(apply(&mut nodes, node("a", "10.0.0.2", 4)));
         assert_eq!(since(&nodes), at(4));
         let recreated = Node {
             uid: "2".into(),
             ..node("a", "10.0.0.2", 5)
         };
-        assert!(nodes.apply(recreated));
+        assert!(apply(&mut nodes, recreated));
         assert_eq!(since(&nodes), at(5));
     }
 
@@ -349,50 +525,123 @@ mod tests {
         };
         let mut nodes = Nodes::default();
         let kept = |nodes: &Nodes| nodes.get("a").unwrap().first_seen;
-        nodes.apply(shown("1", "10.0.0.1", seen(1, "7")));
-        assert!(!nodes.apply(shown("1", "10.0.0.1", seen(2, "8"))));
-        nodes.apply(shown("1", "10.0.0.2", seen(3, "9")));
+        apply(&mut nodes, shown("1", "10.0.0.1", seen(1, "7")));
+        assert!(!apply(&mut nodes, shown("1", "10.0.0.1", seen(2, "8"))));
+        apply(&mut nodes, shown("1", "10.0.0.2", seen(3, "9")));
         assert_eq!(kept(&nodes), seen(1, "7"));
-        nodes.apply(shown("2", "10.0.0.2", seen(4, "10")));
+        apply(&mut nodes, shown("2", "10.0.0.2", seen(4, "10")));
         assert_eq!(kept(&nodes), seen(4, "10"));
         nodes.remove("a");
-        nodes.apply(shown("2", "10.0.0.2", seen(5, "11")));
+        apply(&mut nodes, shown("2", "10.0.0.2", seen(5, "11")));
         assert_eq!(kept(&nodes), seen(5, "11"));
     }
 
-    #[test]
-    fn a_node_claims_its_own_name_if_it_is_among_its_addresses() {
-        let named = |name: &str, address: &str| Node {
-            addresses: vec![NodeAddress::parse("Hostname", address).unwrap()],
+    fn named(name: &str, addresses: &[&str]) -> Node {
+        let addresses = addresses.iter();
+        let addresses = addresses.filter_map(|text| NodeAddress::parse("Hostname", text));
+        Node {
+            addresses: addresses.collect(),
             ..Node::blank(name)
-        };
-        let claimants = |nodes: &Nodes, name: &str| {
-            let san = San::from_host_text(name).unwrap();
-            let names = nodes.claimants(&san).map(|node| node.name.to_string());
-            names.collect::<Vec<_>>()
-        };
+        }
+    }
+
+    fn claimants(nodes: &Nodes, name: &str) -> Vec<String> {
+        let san = San::from_host_text(name).unwrap();
+        let names = nodes.claimants(&san).map(|(node, _)| node.name.to_string());
+        names.collect()
+    }
+
+    #[test]
+    fn nobody_else_has_a_rank_for_a_nodes_own_name() {
         let mut nodes = Nodes::default();
-        nodes.apply(named("b", "b"));
-        nodes.apply(named("a", "b"));
-        nodes.apply(named("c", "a"));
-        assert_eq!(claimants(&nodes, "b"), ["b", "a"]);
-        assert_eq!(claimants(&nodes, "a"), ["c"]);
-        assert!(claimants(&nodes, "c").is_empty());
-        nodes.apply(named("b", "c"));
+        apply(&mut nodes, named("b", &["b"]));
+        apply(&mut nodes, named("a", &["b"]));
         assert_eq!(claimants(&nodes, "b"), ["a"]);
-        assert_eq!(claimants(&nodes, "c"), ["b"]);
-        for name in ["a", "b", "c"] {
+        apply(&mut nodes, named("10.0.0.1", &[]));
+        apply(&mut nodes, named("c", &["10.0.0.1"]));
+        assert_eq!(claimants(&nodes, "10.0.0.1"), ["10.0.0.1", "c"]);
+        for name in ["a", "b", "c", "10.0.0.1"] {
             nodes.remove(name);
         }
         assert!(nodes.claims.is_empty());
     }
 
     #[test]
+    fn claims_keep_their_order_until_the_address_or_the_uid_changes() {
+        let mut nodes = Nodes::default();
+        let watched =
+            |nodes: &mut Nodes, node: Node| nodes.apply(node, Sighting::Watched, at(1)).claims;
+        let claimed = |text: &str| Claimed::San(San::from_host_text(text).unwrap());
+        watched(&mut nodes, named("b", &["10.0.0.1"]));
+        watched(&mut nodes, named("a", &["10.0.0.1", "10.0.0.2"]));
+        assert_eq!(claimants(&nodes, "10.0.0.1"), ["b", "a"]);
+        // Other changes of the Node are none of the claim.
+        let lost = Node {
+            lost: true,
+            ..named("b", &["10.0.0.1"])
+        };
+        assert_eq!(watched(&mut nodes, lost), []);
+        assert_eq!(claimants(&nodes, "10.0.0.1"), ["b", "a"]);
+        let both = [claimed("10.0.0.1"), claimed("10.0.0.3")];
+        assert_eq!(watched(&mut nodes, named("b", &["10.0.0.3"])), both);
+        watched(&mut nodes, named("b", &["10.0.0.1"]));
+        assert_eq!(claimants(&nodes, "10.0.0.1"), ["a", "b"]);
+        let recreated = Node {
+            uid: "2".into(),
+            ..named("a", &["10.0.0.1"])
+        };
+        watched(&mut nodes, recreated);
+        assert_eq!(claimants(&nodes, "10.0.0.1"), ["b", "a"]);
+    }
+
+    #[test]
+    fn only_the_first_addresses_of_a_node_count() {
+        let node = named("a", &["10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+        let within = |text: &str, max| {
+            let san = San::from_host_text(text).unwrap();
+            node.address_within(&san, max).is_some()
+        };
+        assert!(within("10.0.0.2", 2) && !within("10.0.0.2", 1));
+        assert!(!within("10.0.0.3", 2) && within("10.0.0.3", 3) && !within("10.0.0.4", 9));
+    }
+
+    #[test]
+    fn a_name_is_alike_with_more_or_fewer_labels() {
+        let mut nodes = Nodes::default();
+        for name in ["a", "a-b", "b.example", "b.example.org", "bc"] {
+            apply(&mut nodes, named(name, &[]));
+        }
+        let alike = |text: &str| {
+            let name = DnsName::parse(text.as_bytes()).unwrap();
+            let names = nodes.named_alike(&name).map(|node| node.name.to_string());
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(alike("a.example"), ["a"]);
+        assert_eq!(alike("b"), ["b.example"]);
+        assert_eq!(alike("b.example"), ["b.example.org"]);
+        assert!(alike("a").is_empty() && alike("c.example").is_empty());
+    }
+
+    #[test]
+    fn contested_nodes_are_counted_once() {
+        let mut nodes = Nodes::default();
+        apply(&mut nodes, named("a", &["a", "10.0.0.1"]));
+        apply(&mut nodes, named("b", &["b", "10.0.0.2", "10.0.0.3"]));
+        apply(&mut nodes, named("c", &["10.0.1.1"]));
+        let mut liar = named("liar", &["liar", "a", "10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+        liar.pod_cidrs = vec!["10.0.0.0/16".parse().unwrap()];
+        apply(&mut nodes, liar.clone());
+        assert_eq!(nodes.contested_by(&liar, 100), 3);
+        assert_eq!(nodes.contested_by(&liar, 2), 2);
+        assert_eq!(nodes.contested_by(nodes.get("b").unwrap(), 100), 1);
+    }
+
+    #[test]
     fn a_removed_node_claims_nothing() {
         let mut nodes = Nodes::default();
         assert!(nodes.is_empty());
-        nodes.apply(node("a", "10.0.0.1", 1));
-        nodes.apply(node("b", "10.0.0.1", 1));
+        apply(&mut nodes, node("a", "10.0.0.1", 1));
+        apply(&mut nodes, node("b", "10.0.0.1", 1));
         assert_eq!((nodes.len(), nodes.is_empty()), (2, false));
         let san = San::from_host_text("10.0.0.1").unwrap();
         let found = |nodes: &Nodes| {
@@ -400,17 +649,17 @@ mod tests {
                 nodes.iter().map(|node| node.name.to_string()).collect(),
                 nodes
                     .claimants(&san)
-                    .map(|node| node.name.to_string())
+                    .map(|(node, _)| node.name.to_string())
                     .collect(),
                 nodes
                     .with_provider_id("cloud://1")
-                    .map(|node| node.name.to_string())
+                    .map(|(node, _)| node.name.to_string())
                     .collect(),
             ];
             let pod = "10.244.1.7".parse().unwrap();
             let of_pod = nodes
                 .pod_networks(pod)
-                .map(|(_, node)| node.name.to_string());
+                .map(|(_, node, _)| node.name.to_string());
             names.push(of_pod.collect());
             names.iter_mut().for_each(|names| names.sort());
             names
@@ -418,7 +667,7 @@ mod tests {
         assert_eq!(found(&nodes), vec![vec!["a", "b"]; 4]);
         nodes.compact();
         assert_eq!(found(&nodes), vec![vec!["a", "b"]; 4]);
-        assert_eq!(nodes.remove("a").unwrap().name.as_str(), "a");
+        assert!(nodes.remove("a").is_some());
         assert_eq!(nodes.remove("a"), None);
         assert_eq!(found(&nodes), vec![vec!["b"]; 4]);
         assert!(nodes.remove("b").is_some());

@@ -167,13 +167,18 @@ pub fn reserved_kind(ip: IpAddr) -> Option<&'static str> {
         Ipv4Addr::new(100, 100, 100, 200),
         Ipv4Addr::new(192, 0, 0, 192),
     ];
-    const METADATA_V6: [Ipv6Addr; 2] = [
-        Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    const METADATA_V6: [Ipv6Addr; 3] = [
+        Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+        Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
         Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
     ];
     match ip {
         IpAddr::V4(v4) if METADATA_V4.contains(&v4) => Some("a cloud's metadata service"),
         IpAddr::V6(v6) if METADATA_V6.contains(&v6) => Some("a cloud's metadata service"),
+        // All services of EC2 that instances reach locally.
+        IpAddr::V6(v6) if matches!(v6.segments(), [0xfd00, 0xec2, ..]) => {
+            Some("a cloud's metadata service")
+        }
         _ if ip.is_loopback() => Some("a loopback address"),
         _ if ip.is_unspecified() => Some("the unspecified address"),
         _ if ip.is_multicast() => Some("a multicast address"),
@@ -186,12 +191,18 @@ pub fn reserved_kind(ip: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// Returns true for IPv4-compatible addresses (RFC 4291, 2.5.5.1) and for those of NAT64 (RFC 6052,
-/// RFC 8215). A translator on the path would route them to the IPv4 address.
+/// Returns true for IPv4-compatible addresses (RFC 4291, 2.5.5.1), IPv4-translated ones (RFC 2765,
+/// 2.1), and for those of NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056) and Teredo (RFC 4380). A
+/// translator or relay on the path would route them to the IPv4 address.
 fn embeds_ipv4(v6: Ipv6Addr) -> bool {
     matches!(
         v6.segments(),
-        [0, 0, 0, 0, 0, 0, _, _] | [0x64, 0xff9b, 0, 0, 0, 0, _, _] | [0x64, 0xff9b, 1, ..]
+        [0, 0, 0, 0, 0, 0, _, _]
+            | [0x64, 0xff9b, 0, 0, 0, 0, _, _]
+            | [0x64, 0xff9b, 1, ..]
+            | [0, 0, 0, 0, 0xffff, 0, _, _]
+            | [0x2002, ..]
+            | [0x2001, 0, ..]
     )
 }
 

@@ -9,6 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 pub enum Source {
     /// The watch on Nodes.
     Nodes,
+    /// The watch on Namespaces.
+    Namespaces,
     /// The watch on CertificateSigningRequests, which has the keys in use.
     Requests,
     /// The Service `default/kubernetes`.
@@ -33,8 +35,9 @@ pub enum Source {
 
 impl Source {
     /// Every source.
-    pub const ALL: [Source; 11] = [
+    pub const ALL: [Source; 12] = [
         Source::Nodes,
+        Source::Namespaces,
         Source::Requests,
         Source::KubernetesService,
         Source::ApiServerEndpoints,
@@ -47,8 +50,9 @@ impl Source {
         Source::ServingCertificates,
     ];
     /// The sources that every judgment needs.
-    pub const REQUIRED: [Source; 7] = [
+    pub const REQUIRED: [Source; 8] = [
         Source::Nodes,
+        Source::Namespaces,
         Source::Requests,
         Source::KubernetesService,
         Source::ApiServerEndpoints,
@@ -61,6 +65,7 @@ impl Source {
     pub fn as_str(self) -> &'static str {
         match self {
             Source::Nodes => "nodes",
+            Source::Namespaces => "namespaces",
             Source::Requests => "certificatesigningrequests",
             Source::KubernetesService => "kubernetes-service",
             Source::ApiServerEndpoints => "apiserver-endpoints",
@@ -81,7 +86,8 @@ impl Source {
             Source::Nodes | Source::Requests | Source::Machines => SignedDuration::from_secs(60),
             // Each answer has its own expiry.
             Source::Dns | Source::ServingCertificates => SignedDuration::ZERO,
-            Source::KubernetesService
+            Source::Namespaces
+            | Source::KubernetesService
             | Source::ApiServerEndpoints
             | Source::ServiceCidrs
             | Source::ClusterInfo => SignedDuration::from_mins(5),

@@ -199,7 +199,18 @@ fn check_sources(policy: &Policy) -> Result<(), PolicyError> {
         require(good, field, "100ms to 10s", &format!("{timeout:#}"))?;
     }
     let suffixes = sources.dns.iter().flat_map(|dns| dns.suffixes.clone());
-    domains("spec.sources.dns.suffixes", &suffixes.collect::<Vec<_>>())
+    domains("spec.sources.dns.suffixes", &suffixes.collect::<Vec<_>>())?;
+    // Without them a Node that is called like any name in DNS would be vouched for.
+    let without = sources
+        .dns
+        .as_ref()
+        .is_some_and(|dns| dns.suffixes.is_empty());
+    require(
+        !without,
+        "spec.sources.dns.suffixes",
+        "the domains in which nodes have their names, such as `[nodes.example.com]`",
+        "[]",
+    )
 }
 
 fn check_durations(policy: &Policy) -> Result<(), PolicyError> {

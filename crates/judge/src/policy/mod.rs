@@ -177,6 +177,9 @@ pub struct NamePolicy {
     pub dns_only: Reaction,
     /// The reaction to a request for only some of the Node's addresses: `Allow` or `Wait`.
     pub incomplete: Reaction,
+    /// The reaction to a DNS name that pods could resolve to a Service: `Allow`, `Wait`, or `WaitAlways`
+    /// for names of more than two labels too.
+    pub service_like: ServiceLike,
     /// Allowed domains. If the list is not empty, DNS names must be in one of them or be the Node's
     /// name.
     pub dns_suffixes: Vec<String>,
@@ -192,10 +195,22 @@ impl Default for NamePolicy {
             max: 64,
             dns_only: Reaction::Wait,
             incomplete: Reaction::Allow,
+            service_like: ServiceLike::Wait,
             dns_suffixes: Vec::new(),
             networks: Vec::new(),
         }
     }
+}
+
+/// The reaction to a DNS name that pods could resolve to a Service. The Node's own name is never one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum ServiceLike {
+    /// Continue with the other rules.
+    Allow,
+    /// Wait if it is one label, or two of which the second is a Namespace.
+    Wait,
+    /// Wait also if it has more labels and the last one is a Namespace.
+    WaitAlways,
 }
 
 /// The proof that is required for a name to be the node's.

@@ -1,6 +1,7 @@
 //! The rules, one file for each topic, with its rows of `docs/verdicts.md`. A rule adds findings about
 //! one case. It does not decide.
 
+mod claims;
 mod corroboration;
 mod encoding;
 mod names;
@@ -8,6 +9,7 @@ mod object;
 mod ownership;
 mod protected_sans;
 mod readiness;
+mod service_names;
 
 pub use ownership::SanProof;
 pub use readiness::unready;
@@ -57,6 +59,16 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// The same request, as if this Node had sent it.
+    fn as_asked_by(&self, node: &'a Node) -> Case<'a> {
+        Case {
+            requestor: Some(node.name.clone()),
+            node: Some(node),
+            kubelet_address: OnceCell::new(),
+            ..*self
+        }
+    }
+
     fn sans(&self) -> &'a [San] {
         self.request
             .content
@@ -85,7 +97,11 @@ pub(crate) fn apply(case: &Case<'_>) -> Found {
             encoding::check_key_owner(case, &mut findings);
             readiness::check(case, &mut findings);
             protected_sans::check(case, &mut findings);
+            service_names::check(case, &mut findings);
             proofs = ownership::check(case, &mut findings);
+            if findings.is_empty() {
+                claims::check(case, &mut findings);
+            }
         }
     }
     Found { findings, proofs }

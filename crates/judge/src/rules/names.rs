@@ -1,6 +1,6 @@
-//! Rows 36, 45, 49 and 54: SANs that are refused without evidence, by their form or by the policy.
+//! Rows 36, 45, 49, 54, 73 and 74: SANs that are refused without evidence, by their form or by the policy.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Case;
 use crate::csr::names::{DnsName, San};
@@ -27,6 +27,34 @@ const NAMESPACES: [&str; 4] = [
 /// The labels of the API server's Service. A search path can resolve every name that begins with them
 /// to the API server.
 const API_SERVER_LABELS: &str = "kubernetes.default";
+
+/// Names of the machine itself in `/etc/hosts` of distributions and container engines.
+const LOCAL_NAMES: [&str; 15] = [
+    "localhost4",
+    "localhost6",
+    "localhost4.localdomain4",
+    "localhost6.localdomain6",
+    "ip6-localhost",
+    "ip6-loopback",
+    "ip6-localnet",
+    "ip6-mcastprefix",
+    "ip6-allnodes",
+    "ip6-allrouters",
+    "ip6-allhosts",
+    "broadcasthost",
+    "host.docker.internal",
+    "gateway.docker.internal",
+    "host.containers.internal",
+];
+/// Names of the metadata services of clouds.
+const METADATA_NAMES: [&str; 6] = [
+    "instance-data",
+    "instance-data.ec2.internal",
+    "metadata",
+    "metadata.azure.internal",
+    "metadata.platformequinix.com",
+    "metadata.tencentyun.com",
+];
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     let sans = case.sans();
@@ -68,6 +96,9 @@ fn check_dns(case: &Case<'_>, name: &DnsName, findings: &mut Findings) {
         let detail = format!("DNS name {name} means the cluster or the machine itself");
         findings.add(Code::SanClusterName, detail);
     }
+    if let Some(what) = local_meaning(case, name) {
+        findings.add(Code::SanLocalName, format!("DNS name {name} means {what}"));
+    }
     let suffixes = &policy.names.dns_suffixes;
     let is_own = case
         .requestor
@@ -79,6 +110,39 @@ fn check_dns(case: &Case<'_>, name: &DnsName, findings: &mut Findings) {
     }
 }
 
+/// Row 73: what a name means on every machine; `None` for a name that a node can have.
+fn local_meaning(case: &Case<'_>, name: &DnsName) -> Option<String> {
+    if LOCAL_NAMES.iter().any(|local| is_within(name, local)) {
+        return Some("the machine itself, everywhere".to_owned());
+    }
+    if METADATA_NAMES
+        .iter()
+        .any(|metadata| is_within(name, metadata))
+    {
+        return Some("a cloud's metadata service".to_owned());
+    }
+    let ip = read_as_address(name.as_str())?;
+    let is_own = case
+        .requestor
+        .as_ref()
+        .is_some_and(|node| node.as_str() == name.as_str());
+    // Machines are named by numbers, and a small number is an address of no host.
+    let is_ordinary = ip.octets().first() == Some(&0) || reserved_kind(ip.into()).is_none();
+    (!is_own || !is_ordinary).then(|| format!("the address {ip}, to resolvers"))
+}
+
+/// The address that resolvers read a single number as (`inet_aton`).
+fn read_as_address(name: &str) -> Option<Ipv4Addr> {
+    let number = if let Some(digits) = name.strip_prefix("0x") {
+        u32::from_str_radix(digits, 16)
+    } else if name.len() > 1 && name.starts_with('0') {
+        u32::from_str_radix(name, 8)
+    } else {
+        name.parse()
+    };
+    number.ok().map(Ipv4Addr::from)
+}
+
 fn check_ip(case: &Case<'_>, ip: IpAddr, findings: &mut Findings) {
     if let Some(what) = reserved_kind(ip) {
         findings.add(
@@ -87,10 +151,24 @@ fn check_ip(case: &Case<'_>, ip: IpAddr, findings: &mut Findings) {
         );
     }
     let networks = &case.policy.spec.names.networks;
+    let is_named = networks.iter().any(|network| network.contains(&ip));
+    if is_of_class_e(ip) && !is_named {
+        let detail = format!(
+            "IP address {ip} is in 240.0.0.0/4, which no node may use unless the policy's names.networks \
+             name it"
+        );
+        findings.add(Code::SanReservedAddress, detail);
+    }
     if !networks.is_empty() && !networks.iter().any(|network| network.contains(&ip)) {
         let detail = format!("IP address {ip} lies in none of the policy's networks");
         findings.wait(Code::SanOutsidePolicy, vec![Awaited::Policy], detail);
     }
+}
+
+/// Returns true for 240.0.0.0/4 (RFC 1112, 4), which some networks use although it is reserved. The
+/// broadcast address is reserved everywhere.
+fn is_of_class_e(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(v4) if v4.octets().first().is_some_and(|first| *first >= 240) && !v4.is_broadcast())
 }
 
 /// Returns true if the name is this domain or a subdomain of it. The policy's domains were validated

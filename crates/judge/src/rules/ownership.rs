@@ -1,4 +1,4 @@
-//! Rows 37, 38, 47, 52 and 53: proof that each name belongs to this node and to no other.
+//! Rows 37, 38, 52, 53 and 72: proof that each name belongs to this node, and is no other node's name.
 
 use super::{Case, corroboration};
 use crate::csr::names::San;
@@ -19,11 +19,13 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) -> Vec<SanProof> {
     let Some(node) = case.node else {
         return Vec::new();
     };
+    let max = case.policy.spec.names.max;
     let mut proofs = Vec::with_capacity(case.sans().len());
     for san in case.sans() {
-        check_others(case, node, san, findings);
+        check_name_of_other(case, node, san, findings);
+        check_name_like_other(case, node, san, findings);
         let mut vouched_by = Vec::new();
-        if let Some(address) = node.address(san) {
+        if let Some(address) = node.address_within(san, max) {
             let detail = format!("{} of Node {}", address.address_type, node.name);
             vouched_by.push(detail);
         } else {
@@ -31,7 +33,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) -> Vec<SanProof> {
             let awaits = vec![Awaited::Node(node.name.shared())];
             findings.wait(Code::SanNotOfNode, awaits, detail);
         }
-        vouched_by.extend(corroboration::check(case, node, san, findings));
+        let by_sources = corroboration::check(case, node, san, findings);
+        vouched_by.extend(by_sources.into_iter().map(|(_, by)| by));
         proofs.push(SanProof {
             san: san.clone(),
             vouched_by,
@@ -58,47 +61,75 @@ fn check_complete(case: &Case<'_>, node: &Node, findings: &mut Findings) {
     }
 }
 
-/// Checks that no other Node claims the SAN. In a conflict no node is approved. The younger Node is
-/// denied, unless the older one is being deleted or has lost contact.
-fn check_others(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) {
-    let called_so = case.evidence.nodes.with_own_name(san);
-    if let Some(other) = called_so.filter(|other| other.name != node.name) {
-        if is_there_to_stay(other) {
-            let detail = format!("{san} is the name of another Node");
-            findings.add(Code::SanOfAnotherNode, detail);
-        } else {
-            contested(node, other, san, findings);
-        }
+/// Row 53: checks that the SAN is no other Node's name. A name is bound to a credential, so it is the
+/// other Node's alone while that is there. Only what was claimed after that is denied.
+fn check_name_of_other(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) {
+    let nodes = &case.evidence.nodes;
+    let Some(other) = nodes.with_own_name(san).filter(|o| o.name != node.name) else {
+        return;
+    };
+    let is_there_to_stay = !other.terminating && !other.lost;
+    if is_there_to_stay && came_before(case, other, node, san) == Some(true) {
+        let detail = format!("{san} is the name of another Node");
+        findings.add(Code::SanOfAnotherNode, detail);
+        return;
     }
-    for other in case.evidence.nodes.claimants(san) {
-        if other.name == node.name {
-            continue;
-        }
-        if other.created < node.created && is_there_to_stay(other) {
-            let detail = format!("{san} is claimed by older Node {}", other.name);
-            findings.add(Code::SanOfOlderNode, detail);
-        } else {
-            contested(node, other, san, findings);
-        }
-    }
-}
-
-fn is_there_to_stay(node: &Node) -> bool {
-    !node.terminating && !node.lost
-}
-
-fn contested(node: &Node, other: &Node, san: &San, findings: &mut Findings) {
     let how = if other.terminating {
         "which is being deleted"
     } else if other.lost {
         "which the control plane has lost contact with"
     } else {
-        "which is not older"
+        "which was not seen to be there before this Node claimed the name"
     };
-    let detail = format!("{san} is claimed by Node {} too, {how}", other.name);
-    let awaits = vec![
+    let detail = format!("{san} is the name of Node {}, {how}", other.name);
+    findings.wait(Code::SanContested, on_both(other, node), detail);
+}
+
+/// Row 72: checks that the SAN is not another Node's name with or without a domain. A search path makes
+/// such a name mean the other machine.
+fn check_name_like_other(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) {
+    let San::Dns(name) = san else {
+        return;
+    };
+    if first_label(name.as_str()) == first_label(node.name.as_str()) {
+        return;
+    }
+    let alike = case.evidence.nodes.named_alike(name);
+    let mut others = alike.filter(|other| other.name != node.name);
+    let other = others.find(|other| came_before(case, other, node, san) != Some(false));
+    if let Some(other) = other {
+        let detail = format!(
+            "{san} is the name of Node {} but for the domain",
+            other.name
+        );
+        findings.wait(Code::SanLikeAnotherNode, on_both(other, node), detail);
+    }
+}
+
+/// Returns true if the other Node was there before this Node claimed the SAN; `None` if the order was
+/// not seen.
+fn came_before(case: &Case<'_>, other: &Node, node: &Node, san: &San) -> Option<bool> {
+    let nodes = &case.evidence.nodes;
+    let there = nodes.there(&other.name)?;
+    // What the Node does not claim, the request claims now.
+    let Some(own) = nodes.claim(san, &node.name) else {
+        return Some(true);
+    };
+    match there.order(&own) {
+        std::cmp::Ordering::Less => Some(true),
+        std::cmp::Ordering::Equal => None,
+        std::cmp::Ordering::Greater => Some(false),
+    }
+}
+
+fn on_both(other: &Node, node: &Node) -> Vec<Awaited> {
+    vec![
         Awaited::Node(other.name.shared()),
         Awaited::Node(node.name.shared()),
-    ];
-    findings.wait(Code::SanContested, awaits, detail);
+    ]
+}
+
+/// The first label of a host name.
+pub(super) fn first_label(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
 }

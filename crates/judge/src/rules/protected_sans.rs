@@ -1,6 +1,4 @@
-//! Rows 41 to 46: SANs that no node may have, regardless of its Node.
-
-use std::net::IpAddr;
+//! Rows 41 to 44: SANs that no node may have, regardless of its Node.
 
 use super::Case;
 use super::names::is_within;
@@ -10,12 +8,14 @@ use crate::finding::{Awaited, Code, Findings};
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     for san in case.sans() {
-        check_identities(case, san, findings);
-        check_policy_list(case, san, findings);
-        if let (San::Ip(ip), Some(node)) = (san, case.node) {
-            check_pod_networks(case, *ip, node, findings);
-        }
+        check_san(case, san, findings);
     }
+}
+
+/// Checks one SAN, which need not be among those of the request.
+pub(super) fn check_san(case: &Case<'_>, san: &San, findings: &mut Findings) {
+    check_identities(case, san, findings);
+    check_policy_list(case, san, findings);
 }
 
 fn check_identities(case: &Case<'_>, san: &San, findings: &mut Findings) {
@@ -40,19 +40,53 @@ fn check_identities(case: &Case<'_>, san: &San, findings: &mut Findings) {
     if let Some(endpoint) = of(IdentityKind::ApiServerEndpoint) {
         // A control-plane node that does not have the address yet waits by another rule.
         if !node.control_plane {
-            let detail = format!(
-                "{san} is where an API server listens ({}), and Node {} is not of the control plane",
-                endpoint.origin, node.name
-            );
-            findings.add(Code::SanApiServerEndpoint, detail);
+            check_endpoint(case, node, san, &endpoint.origin, findings);
         }
     } else if let Some(identity) = of(IdentityKind::ApiServerIdentity) {
         if !is_own_name(node, san) {
-            let detail = format!("the API server is known by {san} ({})", identity.origin);
-            findings.add(Code::SanApiServerIdentity, detail);
+            check_identity(node, san, &identity.origin, findings);
         }
     } else {
         check_recently_protected(case, node, san, findings);
+    }
+}
+
+/// Row 42: an API server's endpoint, asked for by a Node without the label of the control plane. A node
+/// that joins the control plane gets its label after its API server has started.
+fn check_endpoint(case: &Case<'_>, node: &Node, san: &San, origin: &str, findings: &mut Findings) {
+    let mut claimants = case.evidence.nodes.claimants(san);
+    let owner = claimants.find(|(other, _)| other.control_plane && other.address(san).is_some());
+    if let Some((owner, _)) = owner {
+        let detail = format!(
+            "{san} is where an API server listens ({origin}), on control-plane Node {}, and Node {} is not \
+             of the control plane",
+            owner.name, node.name
+        );
+        findings.add(Code::SanApiServerEndpoint, detail);
+    } else {
+        let detail = format!(
+            "{san} is where an API server listens ({origin}), and Node {} does not have the label of a \
+             control-plane node",
+            node.name
+        );
+        let awaits = vec![Awaited::Node(node.name.shared())];
+        findings.wait(Code::SanApiServerEndpointUnowned, awaits, detail);
+    }
+}
+
+/// Row 44: a name or address of the API server that is not one machine's.
+fn check_identity(node: &Node, san: &San, origin: &str, findings: &mut Findings) {
+    let known_by = format!("the API server is known by {san} ({origin})");
+    if node.control_plane {
+        let detail =
+            format!("{known_by}; the policy's protected.allowed lets a control-plane node have it");
+        findings.wait(
+            Code::SanApiServerIdentityNotAllowed,
+            vec![Awaited::Policy],
+            detail,
+        );
+    } else {
+        findings.add(Code::SanApiServerIdentity, known_by);
     }
 }
 
@@ -70,9 +104,10 @@ fn is_own_name(node: &Node, san: &San) -> bool {
 fn check_recently_protected(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) {
     let recent = || case.evidence.protected.find_recent(san, case.now.monotonic);
     let of = |kind| recent().any(|(identity, _)| identity.kind == kind);
+    let is_endpoint = of(IdentityKind::ApiServerEndpoint) && !of(IdentityKind::Service);
     let may = if of(IdentityKind::Service) {
         false
-    } else if of(IdentityKind::ApiServerEndpoint) {
+    } else if is_endpoint {
         node.control_plane
     } else {
         is_own_name(node, san)
@@ -86,11 +121,12 @@ fn check_recently_protected(case: &Case<'_>, node: &Node, san: &San, findings: &
             identity.origin,
             case.now.to_wall(until)
         );
-        findings.wait(
-            Code::SanRecentlyProtected,
-            vec![Awaited::Time(until)],
-            detail,
-        );
+        let mut awaits = vec![Awaited::Time(until)];
+        if is_endpoint {
+            // A node that joins the control plane gets its label later.
+            awaits.push(Awaited::Node(node.name.shared()));
+        }
+        findings.wait(Code::SanRecentlyProtected, awaits, detail);
     }
 }
 
@@ -118,25 +154,4 @@ fn is_allowed(case: &Case<'_>, san: &San) -> bool {
             .flat_map(|entry| &entry.sans)
             .any(|text| San::from_host_text(text).as_ref() == Some(san))
     })
-}
-
-/// Checks the pod networks of all Nodes. A kubelet may be able to write a pod network into its own Node
-/// while that has none. So the network of a younger Node never denies an older one.
-fn check_pod_networks(case: &Case<'_>, ip: IpAddr, node: &Node, findings: &mut Findings) {
-    for (network, owner) in case.evidence.nodes.pod_networks(ip) {
-        if owner.created > node.created {
-            let detail = format!(
-                "IP:{ip} is in the pod network {network} of younger Node {}",
-                owner.name
-            );
-            let awaits = vec![Awaited::Node(owner.name.shared())];
-            findings.wait(Code::SanPodAddressContested, awaits, detail);
-        } else {
-            let detail = format!(
-                "IP:{ip} is in the pod network {network} of Node {}",
-                owner.name
-            );
-            findings.add(Code::SanPodAddress, detail);
-        }
-    }
 }

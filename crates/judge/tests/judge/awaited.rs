@@ -18,8 +18,8 @@ use testkit::strategies::{address, any_vector, config};
 use testkit::vector::Vector;
 
 /// Maximum number of rounds until a request stops waiting. It exceeds the number of things that can be
-/// missing in turn: sources, the Node, its addresses, their age, a rival.
-const MAX_ROUNDS: usize = 6;
+/// missing in turn: sources, the Node, its addresses, their age, its label, the policy, a rival.
+const MAX_ROUNDS: usize = 9;
 
 /// The events that a request waits for; `None` if it does not wait.
 fn awaited(judged: &Judgment) -> Option<&[Awaited]> {
@@ -178,6 +178,8 @@ fn waiting() -> impl Strategy<Value = Scenario> {
 fn unrelated_node() -> impl Strategy<Value = NodeSpec> {
     (any::<[bool; 4]>(), 1..7200_i64).prop_map(|(flags, age)| NodeSpec {
         name: "unrelated-node".into(),
+        uid: None,
+        watched: None,
         addresses: vec![
             address("Hostname", "unrelated-node"),
             address("InternalIP", "192.0.2.1"),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use judge::csr::names::NodeName;
+use judge::csr::names::{NodeName, San};
 use judge::csr::{KUBELET_SERVING_SIGNER, Request};
 use judge::evidence::{Evidence, Fact, Source, reserved_kind};
 use judge::finding::{Awaited, Effect};
@@ -102,16 +102,30 @@ fn check_approval(scene: &Scene, approval: &Approval) {
     assert!(!own.terminating && !own.uninitialized);
     assert!(before_now(own.age) <= object.created, "the Node is younger");
     assert!(scene.key_of.iter().take(1).all(|n| n.as_str() == own.name));
-    check_names_belong_to_node(own, &others, &asked);
+    check_names_belong_to_node(scene, own, &others, &asked);
     check_names_are_not_protected(scene, own, &asked);
 }
 
-fn check_names_belong_to_node(own: &NodeSpec, others: &[&NodeSpec], asked: &KubeletRequest<'_>) {
+/// All Nodes of a scene come from one list, so their claims have equal rank, and nobody shows a
+/// certificate.
+fn check_names_belong_to_node(
+    scene: &Scene,
+    own: &NodeSpec,
+    others: &[&NodeSpec],
+    asked: &KubeletRequest<'_>,
+) {
     let claimed = claims(own);
+    let own_name = format!("DNS:{}", own.name);
+    let protected = |name: &str| {
+        let mut sans = scene.vector.protected.iter().flat_map(|part| &part.sans);
+        sans.any(|san| name.split_once(':').is_some_and(|(_, value)| value == san))
+    };
     for name in asked.distinct() {
         assert!(claimed.contains(name), "{name} is not among {claimed:?}");
         for other in others {
-            let is_claimed = claims(other).contains(name);
+            // Only control-plane nodes can have what is the API server's.
+            let may_have = other.control_plane || !protected(name);
+            let is_claimed = *name != own_name && may_have && claims(other).contains(name);
             assert!(!is_claimed, "{name} is claimed by {} too", other.name);
             let is_named_so = name.strip_prefix("DNS:") == Some(&other.name);
             assert!(!is_named_so, "{name} is another Node");
@@ -204,7 +218,15 @@ fn check_less_proof_is_not_approved(scene: &Scene, request: &Request) {
     let other = NodeName::parse("rival").unwrap();
     let stolen = scene.evidence_with_keys_of(&[other]);
     refused("with another node's key", &stolen);
-    refused("with a rival", &with(rival(scene)));
+    let content = request.content.as_ref().unwrap();
+    let own_name = San::from_dns_text(request.object.requestor.node().unwrap().as_str());
+    if content
+        .sans
+        .iter()
+        .any(|san| Some(san) != own_name.as_ref())
+    {
+        refused("with a rival", &scene.evidence_beside(rival(scene)));
+    }
     let strict = BasePolicy::Strict.with(None);
     let judged = judge::judge(request, &strict, &scene.evidence(), now());
     let decision = judged.verdict.decision();
@@ -213,8 +235,7 @@ fn check_less_proof_is_not_approved(scene: &Scene, request: &Request) {
 
 /// Checks that a waiting request is not approved if another Node has the same addresses.
 fn check_rival_is_not_approved(scene: &Scene, request: &Request) {
-    let mut more = scene.evidence();
-    more.apply(rival(scene), now());
+    let more = scene.evidence_beside(rival(scene));
     let judged = judge::judge(request, scene.policy, &more, now());
     if let Verdict::Wait(awaited) = &judged.verdict {
         let mut twice = awaited.clone();
@@ -227,14 +248,14 @@ fn check_rival_is_not_approved(scene: &Scene, request: &Request) {
 }
 
 /// A Node with the addresses of all Nodes.
-fn rival(scene: &Scene) -> Fact {
+fn rival(scene: &Scene) -> NodeSpec {
     let nodes = scene.vector.nodes.iter();
-    let rival = NodeSpec {
+    NodeSpec {
         name: "rival".into(),
         addresses: nodes.flat_map(|node| node.addresses.clone()).collect(),
+        control_plane: true,
         ..NodeSpec::default()
-    };
-    Fact::Node(Box::new(rival.node()))
+    }
 }
 
 /// Every vector under the default policy, and under the strict one without independent sources.

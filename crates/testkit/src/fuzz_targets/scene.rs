@@ -112,8 +112,21 @@ impl Scene {
 
     /// The same evidence, with the key approved for these nodes earlier.
     pub(super) fn evidence_with_keys_of(&self, nodes: &[NodeName]) -> Evidence {
+        self.evidence_of(&self.vector.nodes, nodes)
+    }
+
+    /// The same evidence with another Node in the same list.
+    pub(super) fn evidence_beside(&self, other: NodeSpec) -> Evidence {
+        let mut nodes = self.vector.nodes.clone();
+        if nodes.iter().all(|node| node.name != other.name) {
+            nodes.push(other);
+        }
+        self.evidence_of(&nodes, &self.key_of)
+    }
+
+    fn evidence_of(&self, cluster: &[NodeSpec], nodes: &[NodeName]) -> Evidence {
         let vector = &self.vector;
-        let mut facts = facts(&vector.nodes, &vector.protected, &[], &vector.sources);
+        let mut facts = facts(cluster, &vector.protected, &[], &vector.sources);
         let key = Fingerprint::of(&signing::SPKI);
         facts.extend(
             nodes

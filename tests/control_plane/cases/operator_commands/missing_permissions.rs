@@ -66,6 +66,7 @@ pub async fn rights(assets: Arc<Assets>) -> Result<()> {
         .collect();
     let expected = [
         "nodes",
+        "namespaces",
         "kubernetes-service",
         "apiserver-endpoints",
         "servicecidrs",

@@ -25,8 +25,8 @@ pub(super) fn check(
         San::Ip(_) if !names.is_empty() => check_address(case, node, san, &names, dns, findings),
         San::Dns(_) | San::Ip(_) => {
             let why = format!(
-                "{san}: DNS is asked for the name of Node {} if it has a domain, and for the name \
-                 under the policy's suffixes, and for nothing else",
+                "{san}: DNS is asked for the name of Node {} if it is under a suffix of the policy, \
+                 and for the name under these suffixes, and for nothing else",
                 node.name
             );
             SourceResult::Unproven(Code::SanUncorroborated, vec![Awaited::Policy], why)
@@ -39,10 +39,8 @@ fn names_of(node: &Node, dns: &DnsPolicy) -> Vec<DnsName> {
     let own = node.name.as_str();
     let whole = DnsName::parse(own.as_bytes()).ok().filter(|name| {
         let suffixes = dns.suffixes.iter();
-        let suffixes = suffixes.filter_map(|suffix| DnsName::parse(suffix.as_bytes()).ok());
-        let mut suffixes = suffixes.peekable();
-        own.contains('.')
-            && (suffixes.peek().is_none() || suffixes.any(|suffix| name.is_within(&suffix)))
+        let mut suffixes = suffixes.filter_map(|suffix| DnsName::parse(suffix.as_bytes()).ok());
+        own.contains('.') && suffixes.any(|suffix| name.is_within(&suffix))
     });
     let under = dns.suffixes.iter().map(|suffix| format!("{own}.{suffix}"));
     let under = under.filter_map(|name| DnsName::parse(name.as_bytes()).ok());
@@ -79,7 +77,7 @@ fn check_name(
             vec![Awaited::Time(until)],
             why.clone(),
         ),
-        Some((Answer::OtherNode(_) | Answer::Failed(_), _)) | None => {
+        Some((Answer::Certificate(_) | Answer::Failed(_), _)) | None => {
             unanswered(case, Source::Dns, question)
         }
     }
@@ -111,7 +109,7 @@ fn check_address(
             Some((Answer::Empty(_), until)) => {
                 soonest = soonest.into_iter().chain([until]).min();
             }
-            Some((Answer::OtherNode(_) | Answer::Failed(_), _)) | None => {
+            Some((Answer::Certificate(_) | Answer::Failed(_), _)) | None => {
                 pending.get_or_insert(question);
             }
         }
@@ -155,7 +153,7 @@ fn check_reverse(case: &Case<'_>, san: &San, name: &DnsName, dns: &DnsPolicy) ->
             vec![Awaited::Time(until)],
             why.clone(),
         ),
-        Some((Answer::OtherNode(_) | Answer::Failed(_), _)) | None => {
+        Some((Answer::Certificate(_) | Answer::Failed(_), _)) | None => {
             unanswered(case, Source::Dns, question)
         }
     }

@@ -1,8 +1,8 @@
-//! Rows 47, 62 and 63: corroboration by Machines.
+//! Rows 47, 62 and 63: corroboration by Machines. Rivals for a provider ID are a matter of `claims`.
 
 use std::collections::BTreeMap;
 
-use super::{SourceResult, is_own_name};
+use super::SourceResult;
 use crate::csr::names::San;
 use crate::evidence::{Machine, Machines, Node};
 use crate::finding::{Awaited, Code, Findings};
@@ -18,9 +18,6 @@ pub(super) fn check(
         return SourceResult::NotConfigured;
     };
     check_other_machines(machines, node, san, findings);
-    if let Some(result) = check_other_nodes(case, node, findings) {
-        return result;
-    }
     let mut by_kind: BTreeMap<&str, Vec<&Machine>> = BTreeMap::new();
     for machine in machines.for_node(node) {
         by_kind.entry(machine.kind()).or_default().push(machine);
@@ -61,7 +58,7 @@ fn check_machine(
     if machine.addresses.contains(san) {
         return SourceResult::Vouched(machine.key.to_string());
     }
-    if is_own_name(node, san) {
+    if node.is_own_name(san) {
         return SourceResult::Vouched(format!("{}, whose Node it is", machine.key));
     }
     if machine.addresses.is_empty() {
@@ -70,32 +67,6 @@ fn check_machine(
     }
     let why = format!("{san} is not among the addresses of {}", machine.key);
     SourceResult::Unproven(Code::SanUncorroborated, on_machines_of(node), why)
-}
-
-/// Checks that no other Node has the same provider ID. A kubelet can write one into its own Node while
-/// that has none, so a provider ID of two Nodes proves nothing.
-fn check_other_nodes(
-    case: &Case<'_>,
-    node: &Node,
-    findings: &mut Findings,
-) -> Option<SourceResult> {
-    let id = node.provider_id.as_ref()?;
-    let mut others = case.evidence.nodes.with_provider_id(id);
-    let other = others.find(|other| other.name != node.name)?;
-    let detail = format!("Node {} says to be instance {id} too", other.name);
-    if other.created < node.created && !other.terminating && !other.lost {
-        findings.add(Code::ProviderIdOfOlderNode, detail);
-        return Some(SourceResult::Contradicted);
-    }
-    let awaits = vec![
-        Awaited::Node(other.name.shared()),
-        Awaited::Node(node.name.shared()),
-    ];
-    Some(SourceResult::Unproven(
-        Code::ProviderIdContested,
-        awaits,
-        detail,
-    ))
 }
 
 /// Checks several Machines of one Node: a contradiction, unless one of them is being deleted.
@@ -148,13 +119,19 @@ fn check_instance(machine: &Machine, node: &Node, findings: &mut Findings) -> Op
     }
 }
 
-/// Checks that no Machine of another node has the SAN.
+/// Checks that no Machine of another node has the SAN. Guests can write what some Machines show, so that
+/// denies only a node whose own Machine has addresses and not this one.
 fn check_other_machines(machines: &Machines, node: &Node, san: &San, findings: &mut Findings) {
+    let own = machines.for_node(node);
+    let lacks =
+        |machine: &&Machine| !machine.addresses.is_empty() && !machine.addresses.contains(san);
+    let is_elsewhere = own.iter().any(lacks);
     for other in machines.with_address(san) {
         if other.refers_to(node) {
             continue;
         }
-        if other.belongs_to_other_node(node) && other.created < node.created && !other.terminating {
+        let is_older = other.created < node.created && !other.terminating;
+        if is_elsewhere && is_older && other.belongs_to_other_node(node) {
             let detail = format!("{san} is an address of {}, not of this node's", other.key);
             findings.add(Code::SanOfOlderMachine, detail);
         } else {

@@ -31,7 +31,7 @@ pub(super) fn check(
     node: &Node,
     san: &San,
     findings: &mut Findings,
-) -> Vec<String> {
+) -> Vec<(IndependentSource, String)> {
     let required = required_sources(case, node, san);
     let mut vouched = Vec::new();
     let mut unproven = Vec::new();
@@ -46,7 +46,7 @@ pub(super) fn check(
         match check_source(source, case, node, san, findings) {
             SourceResult::Vouched(by) => {
                 enough |= may;
-                vouched.push(by);
+                vouched.push((source, by));
             }
             SourceResult::Unproven(code, awaits, why) => unproven.push((source, code, awaits, why)),
             SourceResult::NotConfigured => missing_sources.push(source),
@@ -92,13 +92,9 @@ fn required_sources<'a>(case: &Case<'a>, node: &Node, san: &San) -> &'a Corrobor
     let proof = &case.policy.spec.proof;
     match san {
         San::Ip(_) => &proof.ip_addresses,
-        San::Dns(_) if is_own_name(node, san) => &proof.node_name,
+        San::Dns(_) if node.is_own_name(san) => &proof.node_name,
         San::Dns(_) => &proof.dns_names,
     }
-}
-
-fn is_own_name(node: &Node, san: &San) -> bool {
-    matches!(san, San::Dns(name) if name.as_str() == node.name.as_str())
 }
 
 fn check_source(
@@ -112,9 +108,7 @@ fn check_source(
         IndependentSource::Inventory => inventory::check(case, node, san, findings),
         IndependentSource::Machine => machines::check(case, node, san, findings),
         IndependentSource::Dns => dns::check(case, node, san, findings),
-        IndependentSource::ServingCertificate => {
-            serving_certificate::check(case, node, san, findings)
-        }
+        IndependentSource::ServingCertificate => serving_certificate::check(case, node, san),
     }
 }
 

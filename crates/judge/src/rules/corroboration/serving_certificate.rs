@@ -8,12 +8,7 @@ use crate::evidence::{Answer, Node, Source};
 use crate::finding::{Awaited, Code, Findings, Question};
 use crate::rules::Case;
 
-pub(super) fn check(
-    case: &Case<'_>,
-    node: &Node,
-    san: &San,
-    findings: &mut Findings,
-) -> SourceResult {
+pub(super) fn check(case: &Case<'_>, node: &Node, san: &San) -> SourceResult {
     if case.policy.spec.sources.serving_certificate.is_none() {
         return SourceResult::NotConfigured;
     }
@@ -31,14 +26,18 @@ pub(super) fn check(
             return SourceResult::Unproven(Code::SanUncorroborated, awaits.clone(), why);
         }
     };
-    let question = Question::Certificate(node.name.shared(), address);
+    let question = Question::Certificate(address);
     match case.evidence.answers.get(&question, case.now.monotonic) {
-        Some((Answer::Sans(found), _)) if found.contains(san) => {
-            SourceResult::Vouched(format!("certificate that the kubelet shows at {address}"))
-        }
-        Some((Answer::Sans(_), until)) => {
-            let why =
-                format!("{san} is not in the certificate that the kubelet shows at {address}");
+        Some((Answer::Certificate(shown), until)) => {
+            let why = if shown.node != node.name {
+                // Whoever holds the address shows it, which proves nothing about this node.
+                format!("{address} shows the certificate of Node {}", shown.node)
+            } else if shown.sans.contains(san) {
+                let by = format!("certificate that the kubelet shows at {address}");
+                return SourceResult::Vouched(by);
+            } else {
+                format!("{san} is not in the certificate that the kubelet shows at {address}")
+            };
             SourceResult::Unproven(Code::SanUncorroborated, vec![Awaited::Time(until)], why)
         }
         Some((Answer::Empty(why), until)) => SourceResult::Unproven(
@@ -46,12 +45,7 @@ pub(super) fn check(
             vec![Awaited::Time(until)],
             why.clone(),
         ),
-        Some((Answer::OtherNode(other), _)) => {
-            let why = format!("{address} shows the certificate of Node {other}");
-            findings.add(Code::SanContradicted, why);
-            SourceResult::Contradicted
-        }
-        Some((Answer::Failed(_), _)) | None => {
+        Some((Answer::Sans(_) | Answer::Failed(_), _)) | None => {
             unanswered(case, Source::ServingCertificates, question)
         }
     }

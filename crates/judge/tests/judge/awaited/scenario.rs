@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use judge::csr::Request;
 use judge::csr::names::San;
-use judge::evidence::Source;
-use judge::finding::{Awaited, Question};
-use judge::policy::{Corroboration, Policy, Reaction};
+use judge::evidence::{Claimed, Source};
+use judge::finding::{Awaited, Code, Question};
+use judge::policy::{AllowedIdentities, Corroboration, Policy, Reaction, ServiceLike};
 use judge::{Judgment, judge};
 
-use testkit::cluster::{AnswerSpec, MachineSpec, NodeSpec, ProtectedSpec, QuestionSpec};
+use testkit::cluster::{
+    AnswerSpec, CertificateSpec, MachineSpec, NodeSpec, ProtectedSpec, QuestionSpec,
+};
 use testkit::now;
 use testkit::policies::BasePolicy;
-use testkit::strategies::address;
+use testkit::strategies::{Address, address};
 use testkit::vector::{Vector, request_pem};
 
 /// An address that no vector and no random cluster has.
@@ -56,6 +58,7 @@ impl Scenario {
         match thing {
             Awaited::Node(name) if self.has_node(name) => self.remove_node(name),
             Awaited::Node(_)
+            | Awaited::Claim(_)
             | Awaited::Machine(_)
             | Awaited::Answer(_)
             | Awaited::Source(_)
@@ -71,6 +74,7 @@ impl Scenario {
         match thing {
             Awaited::Node(name) if self.is_requestor(name) => self.fix_own_node(),
             Awaited::Node(name) => self.remove_node(name),
+            Awaited::Claim(claimed) => self.end_claims(claimed),
             Awaited::Machine(key) => self.fix_machines(key),
             Awaited::Answer(question) => self.fix_answer(question),
             Awaited::Source(name) => self.fix_source(name),
@@ -79,19 +83,55 @@ impl Scenario {
         }
     }
 
+    /// Ends all claims on this but the requestor's.
+    fn end_claims(&mut self, claimed: &Claimed) {
+        let own = self.request.object.requestor.node();
+        let own = own.as_ref().map(|own| own.as_str());
+        if let Claimed::San(San::Ip(ip)) = claimed {
+            let named = ip.to_string();
+            let nodes = &mut self.vector.nodes;
+            nodes.retain(|node| node.name != named || Some(&*node.name) == own);
+        }
+        for node in &mut self.vector.nodes {
+            let is_own = Some(&*node.name) == own;
+            match claimed {
+                Claimed::San(_) | Claimed::ProviderId(_) if is_own => {}
+                Claimed::San(san) => node.addresses.retain(|entry| !has(entry, san)),
+                Claimed::PodNetwork(network) => node.pod_cidrs.retain(|own| own != network),
+                Claimed::ProviderId(_) => node.provider_id = None,
+            }
+        }
+    }
+
+    fn is_claimant(node: &NodeSpec, claimed: &Claimed) -> bool {
+        match claimed {
+            Claimed::San(san) => {
+                node.addresses.iter().any(|entry| has(entry, san)) || text(san) == node.name
+            }
+            Claimed::PodNetwork(network) => node.pod_cidrs.contains(network),
+            Claimed::ProviderId(id) => node.provider_id.as_deref() == Some(id),
+        }
+    }
+
     /// Changes everything but these things in favor of the request. The policy stays, because a new
     /// policy judges every request again.
     pub fn fix_all_except(&mut self, these: &[Awaited]) {
+        let codes = self.judge().codes();
         let named = |name: &str| {
             these
                 .iter()
                 .any(|thing| matches!(thing, Awaited::Node(node) if **node == *name))
         };
+        let claims = |node: &NodeSpec| {
+            these.iter().any(
+                |thing| matches!(thing, Awaited::Claim(claimed) if Scenario::is_claimant(node, claimed)),
+            )
+        };
         let own = self.request.object.requestor.node();
         let is_own = |name: &str| own.as_ref().is_some_and(|own| own.as_str() == name);
         self.vector
             .nodes
-            .retain(|node| named(&node.name) || is_own(&node.name));
+            .retain(|node| named(&node.name) || is_own(&node.name) || claims(node));
         if own.as_ref().is_some_and(|own| !named(own.as_str())) {
             self.fix_own_node();
         }
@@ -110,9 +150,17 @@ impl Scenario {
         }
         // Recently protected identities expire with time only.
         let goes_with_time = |part: &ProtectedSpec| part.until.is_some();
+        // And what is protected stays so for as long.
+        let waits_for_label_or_policy = codes.iter().any(|code| {
+            [
+                Code::SanApiServerEndpointUnowned,
+                Code::SanApiServerIdentityNotAllowed,
+            ]
+            .contains(code)
+        });
         self.vector
             .protected
-            .retain(|part| waits_for_time && goes_with_time(part));
+            .retain(|part| waits_for_label_or_policy || (waits_for_time && goes_with_time(part)));
         self.vector.keys.clear();
     }
 
@@ -176,16 +224,24 @@ impl Scenario {
                 )
             }
             Question::Names(ip) => (QuestionSpec::Names(*ip), under("example.com").collect()),
-            Question::Certificate(node, ip) => {
-                let to = QuestionSpec::Certificate(node.to_string(), *ip);
+            Question::Certificate(ip) => {
+                let to = QuestionSpec::Certificate(*ip);
                 (to, wanted.iter().map(text).collect())
             }
         };
+        let is_certificate = matches!(to, QuestionSpec::Certificate(_));
+        let (sans, certificate) = if is_certificate {
+            let node = own.map(|own| own.as_str().to_owned()).unwrap_or_default();
+            let age = SignedDuration::from_hours(1);
+            (None, Some(CertificateSpec { node, age, sans }))
+        } else {
+            (Some(sans), None)
+        };
         self.vector.answers.push(AnswerSpec {
             to,
-            sans: Some(sans),
+            sans,
             empty: None,
-            other_node: None,
+            certificate,
             failed: None,
             holds: SignedDuration::from_hours(1),
         });
@@ -223,6 +279,7 @@ impl Scenario {
         let node = nodes.iter_mut().find(|node| node.name == name.as_str());
         let node = node.expect("it is there by now");
         node.uninitialized = false;
+        node.control_plane = true;
         let id = || MachineSpec::default().provider_id;
         node.provider_id = node.provider_id.take().or_else(id);
         node.age = node.age.max(asked_ago + SignedDuration::from_secs(1));
@@ -253,6 +310,8 @@ impl Scenario {
     }
 
     fn loosen_policy(&mut self) {
+        let own = self.request.object.requestor.node();
+        let wanted = self.wanted();
         let spec = &mut self.policy.spec;
         spec.proof.ip_addresses = Corroboration::default();
         spec.proof.node_name = Corroboration::default();
@@ -261,7 +320,20 @@ impl Scenario {
         spec.names.incomplete = Reaction::Allow;
         spec.names.dns_suffixes.clear();
         spec.names.networks.clear();
+        spec.names.service_like = ServiceLike::Allow;
+        if let Some(own) = own {
+            let sans = wanted.iter().map(text).collect();
+            let node = own.as_str().to_owned();
+            spec.protected
+                .allowed
+                .push(AllowedIdentities { node, sans });
+        }
     }
+}
+
+fn has(entry: &Address, san: &San) -> bool {
+    let mut values = entry.values();
+    values.any(|value| San::from_host_text(value).as_ref() == Some(san))
 }
 
 /// The name or address alone.

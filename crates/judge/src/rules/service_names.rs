@@ -1,0 +1,54 @@
+//! Row 71: DNS names that the search path of pods completes to the name of a Service.
+
+use super::Case;
+use super::ownership::first_label;
+use crate::csr::names::{DnsName, San};
+use crate::finding::{Awaited, Code, Findings};
+use crate::policy::ServiceLike;
+
+pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
+    let reaction = case.policy.spec.names.service_like;
+    let Some(requestor) = &case.requestor else {
+        return;
+    };
+    if reaction == ServiceLike::Allow {
+        return;
+    }
+    for san in case.sans() {
+        let San::Dns(name) = san else { continue };
+        if name.as_str() == requestor.as_str() {
+            continue;
+        }
+        let labels: Vec<&str> = name.as_str().split('.').collect();
+        let meant = match labels.as_slice() {
+            [label] if *label == first_label(requestor.as_str()) => None,
+            [label] => Some(format!("Service {label} of their own Namespace")),
+            [service, namespace] if has_namespace(case, namespace) => {
+                Some(format!("Service {service} of Namespace {namespace}"))
+            }
+            [.., service, namespace]
+                if reaction == ServiceLike::WaitAlways && has_namespace(case, namespace) =>
+            {
+                Some(format!(
+                    "a pod of Service {service} of Namespace {namespace}"
+                ))
+            }
+            _ => None,
+        };
+        if let Some(meant) = meant {
+            let detail = looks_like(name, &meant);
+            findings.wait(Code::SanLooksLikeService, vec![Awaited::Policy], detail);
+        }
+    }
+}
+
+fn has_namespace(case: &Case<'_>, name: &str) -> bool {
+    case.evidence.namespaces.contains(name)
+}
+
+fn looks_like(name: &DnsName, meant: &str) -> String {
+    format!(
+        "pods can resolve DNS name {name} to {meant}; the policy's names.serviceLike: Allow would let it \
+         through"
+    )
+}
