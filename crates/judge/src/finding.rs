@@ -135,6 +135,7 @@ codes! {
     ProviderIdContested 63 Wait "another Node has the provider ID too, and is not known to be later"
     MachineProviderIdMismatch 63 Deny "the Machine and the Node are of different instances"
     SourceUnready 64 Wait "what is known of the cluster is incomplete or too old"
+    RequestNameInvalid 68 Deny "the request's name is no DNS-1123 subdomain"
     SanLooksLikeService 71 Wait "a SAN is a name that pods could resolve to a Service"
     SanLikeAnotherNode 72 Wait "a SAN is the name of another Node with or without a domain"
     SanLocalName 73 Deny "a SAN is a name by which every machine means itself or its cloud"

@@ -68,7 +68,7 @@ pub fn node(node: &NodeSpec, created: Timestamp, deleted: Timestamp) -> Value {
 pub fn request(vector: &Vector) -> Value {
     let (object, requestor) = (&vector.object, &vector.requestor);
     let mut metadata = json!({
-        "name": "csr-1",
+        "name": object.name,
         "uid": "uid-of-csr-1",
         "resourceVersion": "1",
         "creationTimestamp": date(before_now(object.age)),

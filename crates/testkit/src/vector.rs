@@ -96,6 +96,7 @@ impl Default for RequestorSpec {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ObjectSpec {
+    pub name: String,
     pub signer: String,
     pub usages: Vec<String>,
     pub expiration_seconds: Option<i32>,
@@ -109,6 +110,7 @@ pub struct ObjectSpec {
 impl Default for ObjectSpec {
     fn default() -> Self {
         ObjectSpec {
+            name: "csr-1".into(),
             signer: KUBELET_SERVING_SIGNER.into(),
             usages: vec!["digital signature".into(), "server auth".into()],
             expiration_seconds: None,
@@ -303,7 +305,7 @@ impl Vector {
         let object = self.object.clone();
         let requestor = self.requestor.clone();
         CsrObject {
-            name: "csr-1".into(),
+            name: object.name,
             uid: "uid-of-csr-1".into(),
             resource_version: "1".into(),
             created: before_now(object.age),

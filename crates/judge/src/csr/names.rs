@@ -7,26 +7,29 @@ use std::sync::Arc;
 
 use crate::finding::{Code, escaped};
 
+/// Returns true for a DNS-1123 subdomain: lower-case letters, digits, inner hyphens and dots, at most
+/// 253 bytes (apimachinery `pkg/util/validation`).
+pub fn is_dns_subdomain(text: &str) -> bool {
+    const MAX_LENGTH: usize = 253;
+    let label = |label: &str| {
+        let bytes = label.as_bytes();
+        let alphanumeric =
+            |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        alphanumeric(bytes.first())
+            && alphanumeric(bytes.last())
+            && bytes.iter().all(|b| alphanumeric(Some(b)) || *b == b'-')
+    };
+    text.len() <= MAX_LENGTH && text.split('.').all(label)
+}
+
 /// The name of a Node: a DNS-1123 subdomain, as Kubernetes requires of its `metadata.name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeName(Arc<str>);
 
 impl NodeName {
-    /// Maximum length of a DNS-1123 subdomain, in bytes (apimachinery `pkg/util/validation`).
-    const MAX_LENGTH: usize = 253;
-
     /// Parses a name; `None` if it is not a DNS-1123 subdomain.
     pub fn parse(text: &str) -> Option<NodeName> {
-        let label = |label: &str| {
-            let bytes = label.as_bytes();
-            let alphanumeric =
-                |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-            alphanumeric(bytes.first())
-                && alphanumeric(bytes.last())
-                && bytes.iter().all(|b| alphanumeric(Some(b)) || *b == b'-')
-        };
-        (text.len() <= Self::MAX_LENGTH && text.split('.').all(label))
-            .then(|| NodeName(Arc::from(text)))
+        is_dns_subdomain(text).then(|| NodeName(Arc::from(text)))
     }
 
     /// The name as text.

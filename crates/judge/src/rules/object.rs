@@ -1,6 +1,7 @@
-//! Rows 1 to 17: the API object of the request, without its encoded bytes.
+//! Rows 1 to 17 and 68: the API object of the request, without its encoded bytes.
 
 use super::Case;
+use crate::csr::names::is_dns_subdomain;
 use crate::csr::{KUBELET_SERVING_SIGNER, NODES_GROUP, Settled};
 use crate::finding::{Code, Effect, Findings, escaped};
 use crate::policy::{Reaction, Requirement};
@@ -46,9 +47,23 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         );
         findings.add(Code::RequestStale, detail);
     }
+    check_name(case, findings);
     check_requestor(case, findings);
     check_usages(case, findings);
     check_expiration(case, findings);
+}
+
+/// Kubernetes accepts any name of a request without `/` and `%`. A kubelet lets the API server
+/// generate one, which is a DNS-1123 subdomain.
+fn check_name(case: &Case<'_>, findings: &mut Findings) {
+    let name = &case.request.object.name;
+    if !is_dns_subdomain(name) {
+        let detail = format!(
+            "expected a DNS-1123 subdomain as the request's name, found `{}`",
+            escaped(name.as_bytes())
+        );
+        findings.add(Code::RequestNameInvalid, detail);
+    }
 }
 
 fn check_requestor(case: &Case<'_>, findings: &mut Findings) {

