@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use kube::api::{Api, GetParams, PostParams, Request};
 use kube::core::Status;
 use kube::{Client, Resource};
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use super::connection::WRITE_DEADLINE;
 use super::error::{ApiError, describe};
 use super::objects::SlimRequest;
+use super::raw_request;
+use super::shallow_value::ShallowValue;
 use judge::csr::{CsrObject, PreservedMetadata};
 use judge::{Approval, Denial};
 
@@ -110,9 +112,11 @@ pub async fn deny(client: &Client, denial: &Denial, preserved: &PreservedMetadat
 
 /// Re-reads one request; `None` if it was deleted.
 async fn read(client: &Client, name: &str) -> Result<Option<SlimRequest>, ApiError> {
-    let api: Api<SlimRequest> = Api::all(client.clone());
-    match timeout(WRITE_DEADLINE, api.get_opt(name)).await {
-        Ok(answer) => Ok(answer?),
+    let request = raw_request::get(&requests(), name)?;
+    match timeout(WRITE_DEADLINE, raw_request::response(client, request)).await {
+        Ok(Ok(found)) => Ok(Some(found)),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
+        Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(write_timeout()),
     }
 }
@@ -164,16 +168,21 @@ async fn read_and_send(
     let mut metadata = Map::new();
     let mut conditions = Vec::new();
     if preserved.has_more {
-        let request = requests().get(name, &GetParams::default());
-        let full: Value = match send(client, request).await {
-            Ok(full) => full,
+        let request = raw_request::get(&requests(), name);
+        let Stored {
+            metadata: stored,
+            status,
+        } = match send(client, request).await {
+            Ok(stored) => stored,
             Err(outcome) => return outcome,
         };
-        if let Some(present) = full.get("metadata").and_then(Value::as_object) {
-            metadata.clone_from(present);
+        if let Value::Object(stored) = stored.0 {
+            metadata = stored;
+            // The API server keeps its own in an update of a subresource.
+            metadata.remove("managedFields");
         }
-        if let Some(present) = full.pointer("/status/conditions").and_then(Value::as_array) {
-            conditions.clone_from(present);
+        if let Some(Value::Array(stored)) = status.conditions.map(|conditions| conditions.0) {
+            conditions = stored;
         }
     } else {
         metadata.insert("name".into(), name.into());
@@ -190,23 +199,45 @@ async fn read_and_send(
         "status": {"conditions": conditions},
     });
     let bytes = body.to_string().into_bytes();
-    let request = requests().replace_subresource("approval", name, &PostParams::default(), bytes);
-    match send::<IgnoredAny>(client, request).await {
-        Ok(_) => Outcome::Written,
-        Err(outcome) => outcome,
+    let request = raw_request::put_subresource(&requests(), name, "approval", bytes);
+    let request = match request {
+        Ok(request) => request,
+        Err(error) => return unaddressable(&error),
+    };
+    match raw_request::without_response(client, request).await {
+        Ok(()) => Outcome::Written,
+        Err(error) => outcome(&error),
     }
 }
 
-fn requests() -> Request {
-    Request::new(CertificateSigningRequest::url_path(&(), None))
+/// The part of a request that a write must preserve.
+#[derive(Deserialize)]
+struct Stored {
+    metadata: ShallowValue,
+    #[serde(default)]
+    status: StoredStatus,
+}
+
+#[derive(Default, Deserialize)]
+struct StoredStatus {
+    conditions: Option<ShallowValue>,
+}
+
+/// The outcome for a name of tens of kilobytes: no client can address the object.
+fn unaddressable(error: &kube::Error) -> Outcome {
+    Outcome::Gone(error.to_string())
+}
+
+fn requests() -> String {
+    CertificateSigningRequest::url_path(&(), None)
 }
 
 async fn send<T: DeserializeOwned>(
     client: &Client,
-    request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    request: kube::Result<http::Request<Vec<u8>>>,
 ) -> Result<T, Outcome> {
-    let request = request.map_err(|error| Outcome::Gone(error.to_string()))?;
-    let answer = client.request(request).await;
+    let request = request.map_err(|error| unaddressable(&error))?;
+    let answer = raw_request::response(client, request).await;
     answer.map_err(|error| outcome(&error))
 }
 

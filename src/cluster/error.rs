@@ -5,7 +5,6 @@ use std::io;
 use std::time::Duration;
 
 use kube::core::Status;
-use kube::runtime::watcher;
 use rustls::CertificateError;
 use thiserror::Error;
 use tokio::time::error::Elapsed;
@@ -95,25 +94,6 @@ pub fn describe(error: &kube::Error) -> String {
     ApiError::from(error).to_string()
 }
 
-/// Describes an error of a watch on this path.
-pub fn describe_watch(error: &watcher::Error, path: &str) -> String {
-    if watch_status(error) == 404 {
-        return describe_absent(path);
-    }
-    match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => describe(error),
-        watcher::Error::WatchError(status) => {
-            format!(
-                "the API server ended the watch with {}: {}",
-                status.code, status.message
-            )
-        }
-        watcher::Error::NoResourceVersion => "the API server sent no resourceVersion".into(),
-    }
-}
-
 /// Describes a path that the API server does not serve.
 pub fn describe_absent(path: &str) -> String {
     format!("the API server has no {}", kind_at(path))
@@ -126,20 +106,6 @@ fn kind_at(path: &str) -> &str {
             "networking.k8s.io/v1 ServiceCIDR: Kubernetes 1.33 or newer is needed"
         }
         other => other,
-    }
-}
-
-/// The HTTP status of an error of a watch; 0 without one.
-pub fn watch_status(error: &watcher::Error) -> u16 {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status)) => status.code,
-        watcher::Error::WatchError(status) => status.code,
-        watcher::Error::InitialListFailed(_)
-        | watcher::Error::WatchStartFailed(_)
-        | watcher::Error::WatchFailed(_)
-        | watcher::Error::NoResourceVersion => 0,
     }
 }
 
@@ -158,6 +124,17 @@ fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|cause| {
         let io: Option<&io::Error> = cause.downcast_ref();
         cause.is::<Elapsed>() || io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut)
+    })
+}
+
+/// Returns true if the connection ended in the middle of a response, as at a proxy's timeout.
+pub fn is_interruption(error: &(dyn Error + 'static)) -> bool {
+    use io::ErrorKind::{TimedOut, UnexpectedEof};
+    causes(error).any(|cause| {
+        let io: Option<&io::Error> = cause.downcast_ref();
+        io.is_some_and(|io| matches!(io.kind(), TimedOut | UnexpectedEof))
+            // hyper's decoder of chunks says it in words only.
+            || cause.to_string().contains("unexpected EOF during chunk")
     })
 }
 
@@ -294,11 +271,7 @@ mod tests {
 
     #[test]
     fn a_missing_api_names_the_required_version() {
-        let absent = || {
-            let status = Status::failure("404 page not found", "NotFound").with_code(404);
-            watcher::Error::InitialListFailed(kube::Error::Api(status.boxed()))
-        };
-        let path = |url: String| describe_watch(&absent(), &url);
+        let path = |url: String| describe_absent(&url);
         let url = <k8s_openapi::api::networking::v1::ServiceCIDR as kube::Resource>::url_path;
         assert_eq!(
             path(url(&(), None)),

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cluster::objects::slim_meta;
+use crate::cluster::watch::Watched;
 use judge::evidence::Source;
 
 /// Namespace and name of the API server's Service.
@@ -94,6 +95,11 @@ impl Kind {
             Kind::ConfigMap => Source::ClusterInfo,
             Kind::Namespace => Source::Namespaces,
         }
+    }
+
+    /// Kind and name of an object, as findings name it. The name starts with its namespace.
+    pub fn origin(self, name: &str) -> String {
+        format!("{} {name}", self.names().kind)
     }
 
     fn names(self) -> Names {
@@ -221,11 +227,16 @@ pub(super) struct Data {
 impl ProtectedObject {
     /// Kind, namespace and name, as findings name the object.
     pub fn origin(&self, kind: Kind) -> String {
-        let kind = kind.names().kind;
         match self.namespace() {
-            Some(namespace) => format!("{kind} {namespace}/{}", self.name_any()),
-            None => format!("{kind} {}", self.name_any()),
+            Some(namespace) => kind.origin(&format!("{namespace}/{}", self.name_any())),
+            None => kind.origin(&self.name_any()),
         }
+    }
+}
+
+impl Watched for ProtectedObject {
+    fn resource_version(&self) -> Option<&str> {
+        self.metadata.resource_version.as_deref()
     }
 }
 

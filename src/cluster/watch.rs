@@ -4,24 +4,55 @@
 //! Every failure is followed by a fresh list. A watch that resumes is silent until something
 //! changes, so it would not prove that it works. A fresh list does, and shows that nothing was
 //! missed.
+//!
+//! kube's own watcher holds a whole page of a list several times in memory, and one object that it
+//! cannot decode makes it fail for all others.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
-use kube::api::Api;
-use kube::runtime::watcher::{self, Event, watcher};
+use futures::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
+use kube::Client;
+use kube::api::{ListParams, WatchParams};
+use kube::core::{Request, Status};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::sleep;
+use serde_json::value::RawValue;
+use thiserror::Error;
+use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
-use super::error::{describe_watch, watch_status};
+use super::error::{ApiError, describe_absent, is_interruption};
+use super::list::{Pages, Undecodable, decode};
 use super::random::Random;
+use super::raw_request::{MAX_OBJECT_BYTES, too_large};
 
 /// `timeoutSeconds` of a watch. A half-open connection is detected soon after it.
 pub const TIMEOUT_SECONDS: u32 = 60;
+/// Silence after which a watch is considered lost: its timeout, and the time to report it.
+const MAX_SILENCE: Duration = Duration::from_secs(65);
+/// Annotation of the bookmark that ends a streamed list.
+const LIST_END: &str = "k8s.io/initial-events-end";
+
+/// An object that a watch can follow.
+pub trait Watched: DeserializeOwned {
+    /// `metadata.resourceVersion`.
+    fn resource_version(&self) -> Option<&str>;
+}
+
+/// The objects to watch.
+#[derive(Clone)]
+pub struct Selected {
+    /// The client to use.
+    pub client: Client,
+    /// The path of their collection.
+    pub path: String,
+    /// Label selector.
+    pub labels: Option<String>,
+    /// Field selector.
+    pub fields: Option<String>,
+}
 
 /// A change that a watch reports.
 #[derive(Debug)]
@@ -39,6 +70,8 @@ pub enum Change<K, T> {
     Synced,
     /// The watch failed and will be retried.
     Failed(String),
+    /// An object cannot be decoded. The watch continues with the others.
+    Undecodable(Undecodable),
 }
 
 /// Keys of the known objects, to find those that a fresh list lacks.
@@ -92,101 +125,348 @@ impl<K: Ord> Relist<K> {
 /// `read` converts an object to its key and its value, or skips it with `None`. `relist` is empty,
 /// or comes from the last watch on the same objects.
 pub async fn follow<O, K, T, S>(
-    api: Api<O>,
-    config: watcher::Config,
+    selected: Selected,
     relist: &mut Relist<K>,
     random: &Random,
     read: impl Fn(O) -> Option<(K, T)>,
-    mut send: impl FnMut(Change<K, T>) -> S,
+    send: impl FnMut(Change<K, T>) -> S,
 ) where
-    O: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    O: Watched,
     K: Ord,
     S: Future<Output = bool>,
 {
-    let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15), random);
-    let mut streaming = true;
+    let mut watch = Watch {
+        selected,
+        streams_lists: true,
+        backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(15), random),
+        relist,
+        read,
+        send,
+    };
     loop {
-        let mut config = config.clone().timeout(TIMEOUT_SECONDS);
-        if streaming {
-            config = config.streaming_lists();
-        }
-        let mut stream = pin!(watcher(api.clone(), config));
-        let failure = run(&mut stream, relist, &mut backoff, &read, &mut send).await;
-        let error = match failure {
+        let error = match watch.list_and_watch().await {
             End::ReceiverClosed => return,
-            End::Closed => continue,
             End::Failed(error) => error,
         };
-        let status = watch_status(&error);
         // A server without streaming lists answers 422, an older one 400.
-        if streaming && matches!(status, 400 | 422) {
-            streaming = false;
+        if watch.streams_lists && matches!(error.status(), 400 | 422) {
+            watch.streams_lists = false;
             continue;
         }
         // 410 Gone means that the resourceVersion is too old. It is not a failure.
-        let path = api.resource_url();
-        if status != 410 && !send(Change::Failed(describe_watch(&error, path))).await {
-            return;
+        if error.status() != 410 {
+            let why = error.describe(&watch.selected.path);
+            if !(watch.send)(Change::Failed(why)).await {
+                return;
+            }
         }
-        sleep(backoff.pause()).await;
+        sleep(watch.backoff.pause()).await;
     }
 }
 
+/// The end of a watch.
 enum End {
     ReceiverClosed,
-    Closed,
-    Failed(watcher::Error),
+    Failed(WatchError),
 }
 
-async fn run<O, K, T, S>(
-    stream: &mut (impl Stream<Item = watcher::Result<Event<O>>> + Unpin),
-    relist: &mut Relist<K>,
-    backoff: &mut Backoff,
-    read: &impl Fn(O) -> Option<(K, T)>,
-    send: &mut impl FnMut(Change<K, T>) -> S,
-) -> End
-where
-    K: Ord,
-    S: Future<Output = bool>,
-{
-    while let Some(event) = stream.next().await {
-        let change = match event {
-            Err(error) => return End::Failed(error),
-            Ok(Event::Init) => {
-                relist.begin();
-                continue;
-            }
-            Ok(Event::InitApply(object)) | Ok(Event::Apply(object)) => {
-                let Some((key, object)) = read(object) else {
-                    continue;
-                };
-                let is_listed = relist.applied(key);
-                Change::Applied { object, is_listed }
-            }
-            Ok(Event::Delete(object)) => {
-                let Some((key, _)) = read(object) else {
-                    continue;
-                };
-                relist.deleted(&key);
-                Change::Deleted(key)
-            }
-            Ok(Event::InitDone) => {
-                // Only a complete list proves that the watch works: `Init` precedes the first
-                // response.
-                backoff.reset();
-                for key in relist.end() {
-                    if !send(Change::Deleted(key)).await {
-                        return End::ReceiverClosed;
-                    }
-                }
-                Change::Synced
-            }
-        };
-        if !send(change).await {
-            return End::ReceiverClosed;
+/// The failure of a watch.
+#[derive(Debug, Error)]
+enum WatchError {
+    /// The list failed, or the watch did not start or was interrupted.
+    #[error("{}", ApiError::from(.0))]
+    Api(#[from] kube::Error),
+    /// The API server ended the watch with an error.
+    #[error("the API server ended the watch with {}: {}", .0.code, .0.message)]
+    Ended(Box<Status>),
+    /// The API server ended the watch before it had listed all objects.
+    #[error("the API server ended the watch before its list was complete")]
+    EndedEarly,
+    /// A list or bookmark has no resourceVersion.
+    #[error("the API server sent no resourceVersion")]
+    NoResourceVersion,
+}
+
+impl WatchError {
+    /// The HTTP status; 0 without one.
+    fn status(&self) -> u16 {
+        match self {
+            WatchError::Api(kube::Error::Api(status)) | WatchError::Ended(status) => status.code,
+            WatchError::Api(_) | WatchError::EndedEarly | WatchError::NoResourceVersion => 0,
         }
     }
-    End::Closed
+
+    /// Describes the failure of a watch on this path.
+    fn describe(&self, path: &str) -> String {
+        match self.status() {
+            404 => describe_absent(path),
+            _ => self.to_string(),
+        }
+    }
+}
+
+impl From<kube::Error> for End {
+    fn from(error: kube::Error) -> End {
+        End::Failed(error.into())
+    }
+}
+
+impl From<WatchError> for End {
+    fn from(error: WatchError) -> End {
+        End::Failed(error)
+    }
+}
+
+/// An event of a watch.
+#[derive(Deserialize)]
+struct WatchEvent<'a> {
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+/// The used part of a bookmark.
+#[derive(Deserialize)]
+struct Bookmark {
+    metadata: BookmarkMeta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BookmarkMeta {
+    resource_version: String,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+struct Watch<'a, K, R, F> {
+    selected: Selected,
+    /// False once the server has rejected a streamed list.
+    streams_lists: bool,
+    backoff: Backoff,
+    relist: &'a mut Relist<K>,
+    read: R,
+    send: F,
+}
+
+impl<K, R, F> Watch<'_, K, R, F> {
+    /// Lists all objects and watches them until a failure.
+    async fn list_and_watch<O, T, S>(&mut self) -> End
+    where
+        O: Watched,
+        K: Ord,
+        R: Fn(O) -> Option<(K, T)>,
+        F: FnMut(Change<K, T>) -> S,
+        S: Future<Output = bool>,
+    {
+        self.relist.begin();
+        let mut version = None;
+        if !self.streams_lists {
+            match self.list().await {
+                Ok(listed) => version = Some(listed),
+                Err(end) => return end,
+            }
+        }
+        // A watch ends after its timeout and goes on from where it was.
+        loop {
+            if let Err(end) = self.watch(&mut version).await {
+                return end;
+            }
+            if version.is_none() {
+                return WatchError::EndedEarly.into();
+            }
+        }
+    }
+
+    /// Lists all objects in pages. Returns the resourceVersion of the list.
+    async fn list<O, T, S>(&mut self) -> Result<String, End>
+    where
+        O: Watched,
+        K: Ord,
+        R: Fn(O) -> Option<(K, T)>,
+        F: FnMut(Change<K, T>) -> S,
+        S: Future<Output = bool>,
+    {
+        let Selected {
+            client,
+            path,
+            labels,
+            fields,
+        } = self.selected.clone();
+        let params = ListParams {
+            label_selector: labels,
+            field_selector: fields,
+            ..ListParams::default()
+        };
+        let mut pages = Pages::new(&client, &path, params);
+        while let Some(page) = pages.next::<O>().await? {
+            for object in page {
+                self.apply(object).await?;
+            }
+        }
+        let version = pages
+            .resource_version()
+            .ok_or(WatchError::NoResourceVersion)?
+            .to_owned();
+        self.end_list().await?;
+        Ok(version)
+    }
+
+    /// Watches from this resourceVersion; `None` streams a list first. Returns `Ok` when the server
+    /// ends the watch in order.
+    async fn watch<O, T, S>(&mut self, version: &mut Option<String>) -> Result<(), End>
+    where
+        O: Watched,
+        K: Ord,
+        R: Fn(O) -> Option<(K, T)>,
+        F: FnMut(Change<K, T>) -> S,
+        S: Future<Output = bool>,
+    {
+        let params = WatchParams {
+            label_selector: self.selected.labels.clone(),
+            field_selector: self.selected.fields.clone(),
+            timeout: Some(TIMEOUT_SECONDS),
+            bookmarks: true,
+            send_initial_events: version.is_none(),
+        };
+        let from = version.as_deref().unwrap_or("0");
+        let request = Request::new(&self.selected.path).watch(&params, from);
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        let mut events = pin!(self.selected.client.request_stream(request).await?);
+        let mut line = Vec::new();
+        while next_line(events.as_mut(), &mut line).await? {
+            let event: WatchEvent<'_> = match serde_json::from_slice(&line) {
+                Ok(event) => event,
+                Err(error) => return Err(kube::Error::SerdeError(error).into()),
+            };
+            let object = event.object.get();
+            match event.event_type {
+                "ADDED" | "MODIFIED" => {
+                    let object = decode::<O>(object);
+                    advance(version, &object);
+                    self.apply(object).await?;
+                }
+                "DELETED" => {
+                    let object = decode::<O>(object);
+                    advance(version, &object);
+                    self.delete(object).await?;
+                }
+                "BOOKMARK" => {
+                    let bookmark: Bookmark =
+                        serde_json::from_str(object).map_err(kube::Error::SerdeError)?;
+                    let BookmarkMeta {
+                        resource_version,
+                        annotations,
+                    } = bookmark.metadata;
+                    if version.is_some() {
+                        *version = Some(resource_version);
+                    } else if annotations.contains_key(LIST_END) {
+                        *version = Some(resource_version);
+                        self.end_list().await?;
+                    }
+                }
+                _ => {
+                    let status = serde_json::from_str(object).map_err(kube::Error::SerdeError)?;
+                    return Err(WatchError::Ended(status).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply<O, T, S>(&mut self, object: Result<O, Undecodable>) -> Result<(), End>
+    where
+        K: Ord,
+        R: Fn(O) -> Option<(K, T)>,
+        F: FnMut(Change<K, T>) -> S,
+        S: Future<Output = bool>,
+    {
+        let object = match object {
+            Ok(object) => object,
+            Err(undecodable) => return self.report(Change::Undecodable(undecodable)).await,
+        };
+        let Some((key, object)) = (self.read)(object) else {
+            return Ok(());
+        };
+        let is_listed = self.relist.applied(key);
+        self.report(Change::Applied { object, is_listed }).await
+    }
+
+    async fn delete<O, T, S>(&mut self, object: Result<O, Undecodable>) -> Result<(), End>
+    where
+        K: Ord,
+        R: Fn(O) -> Option<(K, T)>,
+        F: FnMut(Change<K, T>) -> S,
+        S: Future<Output = bool>,
+    {
+        let object = match object {
+            Ok(object) => object,
+            Err(undecodable) => return self.report(Change::Undecodable(undecodable)).await,
+        };
+        let Some((key, _)) = (self.read)(object) else {
+            return Ok(());
+        };
+        self.relist.deleted(&key);
+        self.report(Change::Deleted(key)).await
+    }
+
+    /// Reports the objects that a complete list lacks, and that the list is complete.
+    async fn end_list<T, S>(&mut self) -> Result<(), End>
+    where
+        K: Ord,
+        F: FnMut(Change<K, T>) -> S,
+        S: Future<Output = bool>,
+    {
+        // Only a complete list proves that the watch works.
+        self.backoff.reset();
+        for key in self.relist.end() {
+            self.report(Change::Deleted(key)).await?;
+        }
+        self.report(Change::Synced).await
+    }
+
+    async fn report<T, S>(&mut self, change: Change<K, T>) -> Result<(), End>
+    where
+        F: FnMut(Change<K, T>) -> S,
+        S: Future<Output = bool>,
+    {
+        match (self.send)(change).await {
+            true => Ok(()),
+            false => Err(End::ReceiverClosed),
+        }
+    }
+}
+
+/// Records the resourceVersion to go on from, once the list is complete.
+fn advance<O: Watched>(version: &mut Option<String>, object: &Result<O, Undecodable>) {
+    if let (Some(version), Ok(object)) = (version, object)
+        && let Some(newer) = object.resource_version()
+    {
+        newer.clone_into(version);
+    }
+}
+
+/// Reads the next line. Returns false at the end of the stream, where an incomplete line is dropped.
+async fn next_line(events: Pin<&mut impl AsyncBufRead>, line: &mut Vec<u8>) -> kube::Result<bool> {
+    line.clear();
+    // Keeps no more than a usual event needs.
+    line.shrink_to(64 * 1024);
+    let most = u64::try_from(MAX_OBJECT_BYTES).unwrap_or(u64::MAX);
+    let mut limited = events.take(most);
+    let mut limited = Pin::new(&mut limited);
+    let read = limited.read_until(b'\n', line);
+    // As kube does, a watch that is silent for too long is resumed.
+    let Ok(read) = timeout(MAX_SILENCE, read).await else {
+        return Ok(false);
+    };
+    match read {
+        Ok(_) if line.last() == Some(&b'\n') => Ok(true),
+        Ok(size) if size >= MAX_OBJECT_BYTES => Err(too_large(MAX_OBJECT_BYTES)),
+        Ok(_) => Ok(false),
+        Err(error) if is_interruption(&error) => Ok(false),
+        Err(error) => Err(kube::Error::ReadEvents(error)),
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::input::InForce;
 use super::judged::Judged;
 use crate::cluster::approval::Outcome;
+use crate::cluster::list::Undecodable;
 use judge::evidence::Source;
 use judge::finding::Question;
 use judge::policy::Policy;
@@ -17,6 +18,8 @@ pub(super) enum Effect {
     SourceSynced(Source, bool),
     /// Report the failure of a source, with its sentence; true if the failure is new.
     SourceFailed(Source, String, bool),
+    /// Report an object of a source that cannot be decoded.
+    Undecodable(Source, Undecodable),
     /// Report a failed lookup, with its reason; true if the failure is new.
     AnswerFailed(Source, String, bool),
     /// Report that the inventory was reloaded, with its number of nodes.

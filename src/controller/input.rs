@@ -5,8 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use crate::cluster::list::Undecodable;
 use judge::csr::{CsrObject, Uid};
-use judge::evidence::{Answer, Fact};
+use judge::evidence::{Answer, Fact, Source};
 use judge::finding::Question;
 use judge::policy::{Policy, Requirement};
 
@@ -22,6 +23,8 @@ pub(super) enum Input {
     RequestGone(Uid),
     /// A fact about the cluster.
     Fact(Fact),
+    /// An object of this source cannot be decoded. The others are known.
+    Undecodable(Source, Undecodable),
     /// A fact about Machines, from the watches of this generation.
     Machines(u64, Fact),
     /// A fact about the API servers' certificates, read under this demand.

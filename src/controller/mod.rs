@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::cluster::approval::Outcome;
 use crate::cluster::clock::Clock;
@@ -102,6 +102,8 @@ pub struct Controller {
     health: Arc<Health>,
     /// Kind of the last failure of a write; `None` after a success.
     failing: Option<&'static str>,
+    /// Time of the last log line on an object that cannot be decoded.
+    undecodable_logged: Option<Instant>,
 }
 
 impl Controller {
@@ -151,6 +153,7 @@ impl Controller {
             metrics,
             health,
             failing: None,
+            undecodable_logged: None,
         }
     }
 

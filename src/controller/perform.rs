@@ -2,12 +2,20 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Controller;
 use super::effect::Effect;
 use super::input::InForce;
 use super::judged::{Judged, Write};
 use crate::cluster::approval::Outcome;
+use crate::cluster::list::Undecodable;
 use crate::telemetry::decision_log::Decision;
+use judge::evidence::Source;
+use judge::finding::escaped;
+
+/// Minimum interval between log lines on objects that cannot be decoded.
+const UNDECODABLE_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Controller {
     pub(super) fn perform_one(&mut self, effect: Effect) {
@@ -26,6 +34,7 @@ impl Controller {
                     tracing::warn!(source = source.as_str(), "{said}");
                 }
             }
+            Effect::Undecodable(source, object) => self.report_undecodable(source, &object),
             Effect::AnswerFailed(source, why, is_news) => {
                 self.metrics.record_source_failure(source);
                 if is_news {
@@ -53,6 +62,24 @@ impl Controller {
                 outcome,
                 after,
             } => self.report_outcome(&judged, &outcome, after),
+        }
+    }
+
+    /// Counts an object that cannot be decoded. It can change many times a second, so only some of
+    /// them are logged.
+    fn report_undecodable(&mut self, source: Source, object: &Undecodable) {
+        self.metrics.record_undecodable(source);
+        let (name, why) = (escaped(object.name.as_bytes()), &object.why);
+        let source = source.as_str();
+        let now = Instant::now();
+        if self
+            .undecodable_logged
+            .is_some_and(|at| now - at < UNDECODABLE_LOG_INTERVAL)
+        {
+            tracing::debug!(source, name, "an object cannot be decoded: {why}");
+        } else {
+            self.undecodable_logged = Some(now);
+            tracing::warn!(source, name, "an object cannot be decoded: {why}");
         }
     }
 

@@ -3,23 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube::api::Api;
-use kube::runtime::watcher::Config;
 use tokio::sync::watch;
 
 use super::input::{Input, Inputs};
 use crate::cluster::apiserver_certificates::ApiServer;
+use crate::cluster::list::Undecodable;
 use crate::cluster::protected_identities::ProtectedIdentities;
 use crate::cluster::protected_objects::{Kind, ProtectedObject, required_object_missing};
 use crate::cluster::random::Random;
-use crate::cluster::watch::{Change, Relist, follow};
+use crate::cluster::watch::{Change, Relist, Selected, follow};
 use judge::evidence::{Fact, Source};
 
 /// Follows the protecting objects of one kind. `servers` receives the API servers that they name.
 pub(super) async fn follow_protected_objects(
     kind: Kind,
-    api: Api<ProtectedObject>,
-    config: Config,
+    selected: Selected,
     random: Random,
     inputs: Inputs,
     servers: Option<watch::Sender<Option<BTreeSet<ApiServer>>>>,
@@ -27,18 +25,23 @@ pub(super) async fn follow_protected_objects(
     let mut objects = Objects::default();
     let read = |object: ProtectedObject| Some((object.origin(kind), object));
     let send = |change| {
+        let mut reports = Vec::new();
+        if let Change::Undecodable(object) = &change {
+            reports.push(Input::Undecodable(kind.source(), object.clone()));
+        }
         let facts = objects.change(change, kind, &servers);
+        reports.extend(facts.into_iter().map(Input::Fact));
         let inputs = inputs.clone();
         async move {
-            for fact in facts {
-                if inputs.send(Input::Fact(fact)).await.is_err() {
+            for input in reports {
+                if inputs.send(input).await.is_err() {
                     return false;
                 }
             }
             true
         }
     };
-    follow(api, config, &mut Relist::default(), &random, read, send).await;
+    follow(selected, &mut Relist::default(), &random, read, send).await;
 }
 
 /// Known objects of one kind, by origin.
@@ -47,6 +50,8 @@ struct Objects {
     known: BTreeMap<String, Known>,
     /// Last reported reason why they are incomplete; `None` if they were complete.
     lacking: Option<String>,
+    /// Reason why an object cannot be decoded, by origin.
+    undecodable: BTreeMap<String, String>,
 }
 
 /// State of one object.
@@ -78,6 +83,7 @@ impl Objects {
                 facts.extend(self.change_of_state(source));
             }
             Change::Deleted(origin) => {
+                self.undecodable.remove(&origin);
                 if let Some(known) = self.known.remove(&origin) {
                     facts.extend(known.origins.into_iter().map(Fact::Unprotected));
                     facts.extend(known.namespace.map(Fact::NamespaceGone));
@@ -86,6 +92,12 @@ impl Objects {
             }
             Change::Synced => facts.push(self.state(source)),
             Change::Failed(why) => return vec![Fact::Failed(source, why)],
+            // Its protections are unknown.
+            Change::Undecodable(Undecodable { name, why }) => {
+                let why = format!("{} cannot be decoded: {why}", kind.origin(&name));
+                self.undecodable.insert(kind.origin(&name), why);
+                facts.extend(self.change_of_state(source));
+            }
         }
         if let Some(sender) = servers {
             let all = self.known.values().flat_map(|known| &known.servers);
@@ -115,6 +127,7 @@ impl Objects {
             namespace: namespace.clone(),
             unreadable,
         };
+        self.undecodable.remove(&object.origin(kind));
         let before = self.known.insert(object.origin(kind), known);
         let before = before.map(|known| known.origins).unwrap_or_default();
         let gone = before.difference(&origins).cloned();
@@ -145,9 +158,9 @@ impl Objects {
         {
             return Some(why);
         }
-        self.known
-            .values()
-            .find_map(|known| known.unreadable.clone())
+        let unreadable = |known: &Known| known.unreadable.clone();
+        let undecodable = self.undecodable.values().next().cloned();
+        undecodable.or_else(|| self.known.values().find_map(unreadable))
     }
 }
 

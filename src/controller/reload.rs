@@ -96,9 +96,12 @@ async fn follow_machines(
     loop {
         let InForce { policy, generation } = in_force.borrow_and_update().clone();
         let sender = inputs.clone();
-        let send = move |fact| {
+        let send = move |report| {
             let sender = sender.clone();
-            let input = Input::Machines(generation, fact);
+            let input = match report {
+                Ok(fact) => Input::Machines(generation, fact),
+                Err(object) => Input::Undecodable(Source::Machines, object),
+            };
             async move { sender.send(input).await.is_ok() }
         };
         let kinds = policy.spec.sources.machines.clone();

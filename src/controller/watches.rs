@@ -1,9 +1,7 @@
 //! Watches: starts every task that sends inputs to the loop.
 
 use jiff::Timestamp;
-use kube::api::Api;
-use kube::runtime::watcher::Config;
-use kube::{Client, Resource as _};
+use kube::{Client, Resource};
 use tokio::sync::{mpsc, watch};
 
 use super::apiserver_certificates::read_certificates;
@@ -16,7 +14,7 @@ use crate::cluster::connection::Connection;
 use crate::cluster::objects::{SlimNode, SlimRequest};
 use crate::cluster::protected_objects::{Kind, ProtectedObject, Selection};
 use crate::cluster::random::Random;
-use crate::cluster::watch::{Change, Relist, follow};
+use crate::cluster::watch::{Change, Relist, Selected, follow};
 use judge::csr::names::NodeName;
 use judge::csr::{FirstSeen, KUBELET_SERVING_SIGNER};
 use judge::evidence::{Fact, Node, Source};
@@ -38,24 +36,26 @@ pub(super) fn start(
     setup.start(&policy, random, &inputs);
     let client = connection.watches.clone();
     let (servers, endpoints) = watch::channel(None);
-    let nodes = Api::all(client.clone());
     tokio::spawn(follow_nodes(
-        nodes,
+        client.clone(),
         clock.clone(),
         random.clone(),
         inputs.clone(),
     ));
-    let requests = Api::all(client.clone());
-    tokio::spawn(follow_requests(requests, random.clone(), inputs.clone()));
+    tokio::spawn(follow_requests(
+        client.clone(),
+        random.clone(),
+        inputs.clone(),
+    ));
 
     let mut servers = Some(servers);
     for kind in Kind::ALL {
-        let (api, config) = selected(&client, kind);
+        let selected = selected(&client, kind);
         // API servers are the endpoints of their Service.
         let servers = servers.take_if(|_| kind == Kind::EndpointSlice);
         let (random, inputs) = (random.clone(), inputs.clone());
         tokio::spawn(follow_protected_objects(
-            kind, api, config, random, inputs, servers,
+            kind, selected, random, inputs, servers,
         ));
     }
     tokio::spawn(read_certificates(
@@ -68,35 +68,38 @@ pub(super) fn start(
     (receiver, lookups)
 }
 
-/// The API and the selectors of the objects of this kind that protect something.
-fn selected(client: &Client, kind: Kind) -> (Api<ProtectedObject>, Config) {
+/// The objects of this kind that protect something.
+fn selected(client: &Client, kind: Kind) -> Selected {
     let Selection {
         namespace,
         name,
         label,
     } = kind.selection();
-    let client = client.clone();
-    let api = match namespace {
-        Some(namespace) => Api::namespaced_with(client, namespace, &kind),
-        None => Api::all_with(client, &kind),
-    };
-    let mut config = Config::default();
-    if let Some(name) = name {
-        config = config.fields(&format!("metadata.name={name}"));
+    Selected {
+        client: client.clone(),
+        path: ProtectedObject::url_path(&kind, namespace),
+        labels: label.map(|(label, value)| format!("{label}={value}")),
+        fields: name.map(|name| format!("metadata.name={name}")),
     }
-    if let Some((label, value)) = label {
-        config = config.labels(&format!("{label}={value}"));
-    }
-    (api, config)
 }
 
-async fn follow_nodes(api: Api<SlimNode>, clock: Clock, random: Random, inputs: Inputs) {
-    let read = |object| {
+/// All objects of this kind.
+fn every<K: Resource<DynamicType = ()>>(client: Client) -> Selected {
+    Selected {
+        client,
+        path: K::url_path(&(), None),
+        labels: None,
+        fields: None,
+    }
+}
+
+async fn follow_nodes(client: Client, clock: Clock, random: Random, inputs: Inputs) {
+    let read = |object: SlimNode| {
         let node = read_node(object, clock.now().monotonic)?;
         Some((node.name.clone(), node))
     };
     let send = |change: Change<NodeName, Box<Node>>| {
-        let fact = match change {
+        let input = match change {
             Change::Applied {
                 object: mut node,
                 is_listed,
@@ -104,21 +107,22 @@ async fn follow_nodes(api: Api<SlimNode>, clock: Clock, random: Random, inputs: 
                 if let Some(first_seen) = &mut node.first_seen {
                     first_seen.is_creation = !is_listed;
                 }
-                if is_listed {
+                Input::Fact(if is_listed {
                     Fact::ListedNode(node)
                 } else {
                     Fact::Node(node)
-                }
+                })
             }
-            Change::Deleted(name) => Fact::NodeGone(name),
-            Change::Synced => Fact::Synced(Source::Nodes),
-            Change::Failed(why) => Fact::Failed(Source::Nodes, why),
+            Change::Deleted(name) => Input::Fact(Fact::NodeGone(name)),
+            Change::Synced => Input::Fact(Fact::Synced(Source::Nodes)),
+            Change::Failed(why) => Input::Fact(Fact::Failed(Source::Nodes, why)),
+            Change::Undecodable(object) => Input::Undecodable(Source::Nodes, object),
         };
         let inputs = inputs.clone();
-        async move { inputs.send(Input::Fact(fact)).await.is_ok() }
+        async move { inputs.send(input).await.is_ok() }
     };
-    let mut relist = Relist::default();
-    follow(api, Config::default(), &mut relist, &random, read, send).await;
+    let (nodes, mut relist) = (every::<SlimNode>(client), Relist::default());
+    follow(nodes, &mut relist, &random, read, send).await;
 }
 
 /// The Node, first seen at this time; `None` if its name is not a valid Node name.
@@ -129,7 +133,7 @@ fn read_node(object: SlimNode, at: Timestamp) -> Option<Box<Node>> {
     Some(Box::new(node))
 }
 
-async fn follow_requests(api: Api<SlimRequest>, random: Random, inputs: Inputs) {
+async fn follow_requests(client: Client, random: Random, inputs: Inputs) {
     let ours = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
     let read = |object: SlimRequest| {
         let request = Box::new(object.split());
@@ -144,10 +148,14 @@ async fn follow_requests(api: Api<SlimRequest>, random: Random, inputs: Inputs) 
             Change::Deleted(uid) => Input::RequestGone(uid),
             Change::Synced => Input::Fact(Fact::Synced(Source::Requests)),
             Change::Failed(why) => Input::Fact(Fact::Failed(Source::Requests, why)),
+            Change::Undecodable(object) => Input::Undecodable(Source::Requests, object),
         };
         let inputs = inputs.clone();
         async move { inputs.send(input).await.is_ok() }
     };
-    let (config, mut relist) = (Config::default().fields(&ours), Relist::default());
-    follow(api, config, &mut relist, &random, read, send).await;
+    let requests = Selected {
+        fields: Some(ours),
+        ..every::<SlimRequest>(client)
+    };
+    follow(requests, &mut Relist::default(), &random, read, send).await;
 }

@@ -5,17 +5,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject};
-use kube::runtime::watcher;
+use kube::api::{ApiResource, DynamicObject};
+use kube::{Client, Resource as _};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
 use super::machines::{key, machine};
 use crate::cluster::backoff::Backoff;
 use crate::cluster::error::ApiError;
+use crate::cluster::list::Undecodable;
 use crate::cluster::random::Random;
-use crate::cluster::watch::{Change, Relist, follow};
+use crate::cluster::shallow_value::ShallowValue;
+use crate::cluster::watch::{Change, Relist, Selected, Watched, follow};
 use judge::evidence::{Fact, Source};
 use judge::policy::MachineKind;
 
@@ -40,10 +43,31 @@ impl KindStates {
     }
 }
 
+/// What a watch on Machines reports: a fact, or an object that cannot be decoded.
+pub type Report = Result<Fact, Undecodable>;
+
+/// An object of any kind, without what is nested too deeply.
+struct AnyObject(DynamicObject);
+
+impl<'de> Deserialize<'de> for AnyObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<AnyObject, D::Error> {
+        let ShallowValue(value) = ShallowValue::deserialize(deserializer)?;
+        serde_json::from_value(value)
+            .map(AnyObject)
+            .map_err(D::Error::custom)
+    }
+}
+
+impl Watched for AnyObject {
+    fn resource_version(&self) -> Option<&str> {
+        self.0.metadata.resource_version.as_deref()
+    }
+}
+
 /// Follows every kind until `send` returns false.
 pub async fn follow_all<S, F>(client: Client, kinds: Vec<MachineKind>, random: &Random, send: F)
 where
-    F: Fn(Fact) -> S + Clone + Send + Sync + 'static,
+    F: Fn(Report) -> S + Clone + Send + Sync + 'static,
     S: Future<Output = bool> + Send + 'static,
 {
     let states = kinds.iter().enumerate().map(|(index, _)| (index, None));
@@ -72,7 +96,7 @@ struct KindFeed<F> {
 
 impl<F, S> KindFeed<F>
 where
-    F: Fn(Fact) -> S,
+    F: Fn(Report) -> S,
     S: Future<Output = bool>,
 {
     /// Reports the state of the kind. Returns false if the receiver is closed.
@@ -82,7 +106,7 @@ where
             Err(_) => return false,
         };
         match fact {
-            Some(fact) => (self.send)(fact).await,
+            Some(fact) => (self.send)(Ok(fact)).await,
             None => true,
         }
     }
@@ -92,7 +116,7 @@ where
 /// or no longer.
 async fn follow_kind<S, F>(client: Client, kind: MachineKind, feed: KindFeed<F>)
 where
-    F: Fn(Fact) -> S + Clone + Send + Sync + 'static,
+    F: Fn(Report) -> S + Clone + Send + Sync + 'static,
     S: Future<Output = bool> + Send + 'static,
 {
     let mut backoff = Backoff::new(
@@ -129,24 +153,23 @@ async fn watch_once<S, F>(
     feed: &KindFeed<F>,
 ) -> Option<String>
 where
-    F: Fn(Fact) -> S + Clone + Send + Sync + 'static,
+    F: Fn(Report) -> S + Clone + Send + Sync + 'static,
     S: Future<Output = bool> + Send + 'static,
 {
-    let api: Api<DynamicObject> = match &kind.namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
-        None => Api::all_with(client.clone(), resource),
+    let selected = Selected {
+        client: client.clone(),
+        path: DynamicObject::url_path(resource, kind.namespace.as_deref()),
+        labels: kind.label_selector.clone(),
+        fields: None,
     };
-    let mut config = watcher::Config::default();
-    if let Some(labels) = &kind.label_selector {
-        config = config.labels(labels);
-    }
-    let read = |object: DynamicObject| Some((key(kind, &object), machine(kind, &object)));
+    let read = |AnyObject(object)| Some((key(kind, &object), machine(kind, &object)));
     let mut failure = None;
     let send = |change| {
         let feed = feed.clone();
-        let fact = match change {
-            Change::Applied { object, .. } => Some(Fact::Machine(Box::new(object))),
-            Change::Deleted(key) => Some(Fact::MachineGone(key)),
+        let report = match change {
+            Change::Applied { object, .. } => Some(Ok(Fact::Machine(Box::new(object)))),
+            Change::Deleted(key) => Some(Ok(Fact::MachineGone(key))),
+            Change::Undecodable(object) => Some(Err(object)),
             Change::Synced => None,
             Change::Failed(why) => {
                 failure = Some(why);
@@ -154,14 +177,14 @@ where
             }
         };
         async move {
-            match fact {
-                Some(fact) => (feed.send)(fact).await,
+            match report {
+                Some(report) => (feed.send)(report).await,
                 None => feed.report(Ok(())).await,
             }
         }
         .boxed()
     };
-    follow(api, config, relist, &feed.random, read, send).await;
+    follow(selected, relist, &feed.random, read, send).await;
     failure
 }
 

@@ -8,12 +8,11 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use kube::api::{Api, DynamicObject};
-use kube::discovery::ApiResource;
+use kube::Resource as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -28,6 +27,8 @@ use super::request_name::request_name;
 use super::table::age;
 use crate::cluster::connection::WRITE_DEADLINE;
 use crate::cluster::error::describe;
+use crate::cluster::raw_request;
+use crate::cluster::shallow_value::ShallowValue;
 use daemon_only::{DaemonOnly, daemon_only};
 use judge::csr::{Request, Settled};
 use judge::{Decision, Judgment};
@@ -157,20 +158,26 @@ async fn explain_now(args: &ExplainArgs) -> Result<ExitCode> {
 
 /// Request with this name, and its API object.
 async fn find(look: &Look, lookout: &Lookout, name: &str) -> Result<(Known, Value)> {
-    let resource = ApiResource::erase::<CertificateSigningRequest>(&());
-    let api: Api<DynamicObject> = Api::all_with(lookout.connection.writes.clone(), &resource);
-    let read = timeout(WRITE_DEADLINE, api.get_opt(name)).await;
-    let found = read
-        .with_context(|| format!("request {name}: the API server did not answer in time"))?
-        .map_err(|error| anyhow!("request {name} cannot be read: {}", describe(&error)))?;
-    let Some(found) = found else {
+    let read = async {
+        let path = CertificateSigningRequest::url_path(&(), None);
+        let request = raw_request::get(&path, name)?;
+        raw_request::response(&lookout.connection.writes, request).await
+    };
+    let read = timeout(WRITE_DEADLINE, read)
+        .await
+        .with_context(|| format!("request {name}: the API server did not answer in time"))?;
+    let found = match read {
+        Ok(ShallowValue(found)) => Some(found),
+        Err(kube::Error::Api(status)) if status.code == 404 => None,
+        Err(error) => bail!("request {name} cannot be read: {}", describe(&error)),
+    };
+    let Some(mut object) = found else {
         let known = look.requests.len();
         bail!(
             "there is no CertificateSigningRequest `{name}` (found {known} of kubelets' serving \
              certificates; `kubectl get csr` lists all, and those that are issued go after an hour)"
         );
     };
-    let mut object = serde_json::to_value(found)?;
     if let Some(fields) = object.as_object_mut() {
         fields.insert("apiVersion".into(), "certificates.k8s.io/v1".into());
         fields.insert("kind".into(), "CertificateSigningRequest".into());

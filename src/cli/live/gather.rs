@@ -13,10 +13,11 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::history::History;
-use super::lists::{Listed, list, pruned};
-use super::{Known, Look, Lookout};
+use super::lists::{Listed, Objects, list, pruned};
+use super::{Known, Look, Lookout, Unread};
 use crate::cli::evidence_builder::{EvidenceBuilder, Taken};
 use crate::cluster::apiserver_certificates::{ApiServer, CertificateReader};
+use crate::cluster::list::Undecodable;
 use crate::cluster::protected_objects::{Kind, required_object_missing};
 use crate::sources::machine_watch::discover;
 use judge::csr::KUBELET_SERVING_SIGNER;
@@ -25,14 +26,14 @@ use judge::evidence::{Fact, Protection, Source};
 use judge::policy::{MachineKind, Requirement};
 
 /// Objects of one source, or the reason why they cannot be read.
-type Read = (Source, Result<Vec<Value>, String>);
+type Read = (Source, Result<Objects<Value>, String>);
 
 pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
     let now = lookout.clock.wall();
     let spec = lookout.policy.spec.clone();
     let client = lookout.connection.watches.clone();
-    let mut requests = match requests(&client).await {
-        Ok(requests) => requests,
+    let (mut requests, undecodable) = match requests(&client).await {
+        Ok(objects) => (objects.items, objects.undecodable),
         Err(why) => bail!(
             "CertificateSigningRequests cannot be read from {}: {why}",
             lookout.connection.server()
@@ -47,8 +48,10 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
         objects: Vec::new(),
         kubelet_ports: HashMap::new(),
         keep: lookout.keep,
+        undecodable: Vec::new(),
     };
     gathered.synced(Source::Requests);
+    gathered.skipped(Source::Requests, &undecodable);
     let machines = machines(lookout.machines.clone(), spec.sources.machines.clone());
     let (built_in, machines) = tokio::join!(built_in(&client), machines);
     for read in built_in.into_iter().chain(machines) {
@@ -62,6 +65,7 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
     let required = spec.protected.endpoint_certificates == Requirement::Required;
     let certificates = certificates(lookout, required, &mut gathered).await;
 
+    let undecodable = gathered.undecodable;
     let mut builder = gathered.builder;
     let (known, histories): (Vec<Taken>, Vec<History>) = requests
         .into_iter()
@@ -83,6 +87,7 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
         kubelet_ports: gathered.kubelet_ports,
         objects: gathered.objects,
         certificates,
+        undecodable,
         answers: Vec::new(),
     })
 }
@@ -94,20 +99,29 @@ struct Gathered {
     objects: Vec<Value>,
     kubelet_ports: HashMap<NodeName, u16>,
     keep: bool,
+    /// Objects that cannot be decoded.
+    undecodable: Vec<Unread>,
 }
 
 impl Gathered {
     fn add(&mut self, (source, read): Read) {
-        let objects = match read {
+        let Objects { items, undecodable } = match read {
             Ok(objects) => objects,
             Err(why) => return self.failed(source, why),
         };
-        if objects.is_empty()
+        // What an undecodable object protects is unknown.
+        if let Some(first) = undecodable.first()
+            && Kind::ALL.into_iter().any(|kind| kind.source() == source)
+        {
+            return self.failed(source, described(first));
+        }
+        self.skipped(source, &undecodable);
+        if items.is_empty()
             && let Some(why) = required_object_missing(source)
         {
             return self.failed(source, why);
         }
-        for object in objects {
+        for object in items {
             if let Some((node, port)) = kubelet_port(&object) {
                 self.kubelet_ports.insert(node, port);
             }
@@ -121,6 +135,16 @@ impl Gathered {
         self.synced(source);
     }
 
+    /// Records objects that cannot be decoded. All others are known.
+    fn skipped(&mut self, source: Source, undecodable: &[Undecodable]) {
+        self.undecodable
+            .extend(undecodable.iter().map(|object| Unread {
+                source: source.as_str().to_owned(),
+                since: self.now,
+                reason: described(object),
+            }));
+    }
+
     fn synced(&mut self, source: Source) {
         self.builder.add_stated(Fact::Synced(source), self.now);
     }
@@ -130,18 +154,36 @@ impl Gathered {
     }
 }
 
+fn described(object: &Undecodable) -> String {
+    format!("object `{}` cannot be decoded: {}", object.name, object.why)
+}
+
 fn age_and_name(known: &Known) -> (Timestamp, &str) {
     (known.taken.object.created, &known.taken.object.name)
 }
 
-async fn requests(client: &Client) -> Result<Vec<Known>, String> {
+async fn requests(client: &Client) -> Result<Objects<Known>, String> {
     let ours = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
     let params = ListParams::default().fields(&ours);
     let listed = Listed::of::<CertificateSigningRequest>(None);
-    let all = list(client, &listed, &params, Known::of).await?;
-    all.into_iter()
-        .collect::<Result<_>>()
-        .map_err(|why| format!("{why:#}"))
+    let named = |object: Value| {
+        let name = object.pointer("/metadata/name").and_then(Value::as_str);
+        let name = name.unwrap_or_default().to_owned();
+        Known::of(object).map_err(|why| Undecodable {
+            name,
+            why: format!("{why:#}"),
+        })
+    };
+    let all = list(client, &listed, &params, named).await?;
+    let mut undecodable = all.undecodable;
+    let mut items = Vec::new();
+    for known in all.items {
+        match known {
+            Ok(known) => items.push(known),
+            Err(object) => undecodable.push(object),
+        }
+    }
+    Ok(Objects { items, undecodable })
 }
 
 /// Lists Nodes and the protecting objects.
@@ -164,17 +206,23 @@ async fn machines(client: Client, kinds: Vec<MachineKind>) -> Option<Read> {
     if kinds.is_empty() {
         return None;
     }
-    let mut all = Vec::new();
+    let mut all = Objects {
+        items: Vec::new(),
+        undecodable: Vec::new(),
+    };
     for kind in &kinds {
         match machines_of(&client, kind).await {
-            Ok(machines) => all.extend(machines),
+            Ok(machines) => {
+                all.items.extend(machines.items);
+                all.undecodable.extend(machines.undecodable);
+            }
             Err(why) => return Some((Source::Machines, Err(format!("{kind}: {why}")))),
         }
     }
     Some((Source::Machines, Ok(all)))
 }
 
-async fn machines_of(client: &Client, kind: &MachineKind) -> Result<Vec<Value>, String> {
+async fn machines_of(client: &Client, kind: &MachineKind) -> Result<Objects<Value>, String> {
     let resource = discover(client, kind)
         .await
         .map_err(|error| error.to_string())?;

@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use kube::api::ListParams;
-use kube::core::Request;
 use kube::{Client, Resource};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::cluster::error::{describe, describe_absent};
+use crate::cluster::list::{Pages, Undecodable};
 use crate::cluster::protected_objects::{Kind, ProtectedObject};
+use crate::cluster::shallow_value::ShallowValue;
 
 /// Time limit for a whole list.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Maximum number of objects in one page.
-const PAGE: u32 = 500;
 /// Maximum number of restarts of a list whose continue token has expired (410 Gone).
 const TRIES: usize = 3;
 
@@ -55,13 +54,20 @@ impl Listed {
     }
 }
 
+/// The objects of a list.
+pub(super) struct Objects<T> {
+    pub(super) items: Vec<T>,
+    /// Objects that cannot be decoded.
+    pub(super) undecodable: Vec<Undecodable>,
+}
+
 /// Lists all objects, each mapped by `keep`. The error is a sentence for a person.
 pub(super) async fn list<T>(
     client: &Client,
     listed: &Listed,
     params: &ListParams,
     keep: impl Fn(Value) -> T,
-) -> Result<Vec<T>, String> {
+) -> Result<Objects<T>, String> {
     let pages = pages(client, listed, params, keep);
     timeout(DEADLINE, pages).await.unwrap_or_else(|_| {
         let seconds = DEADLINE.as_secs();
@@ -74,36 +80,39 @@ async fn pages<T>(
     listed: &Listed,
     params: &ListParams,
     keep: impl Fn(Value) -> T,
-) -> Result<Vec<T>, String> {
-    let mut all = Vec::new();
+) -> Result<Objects<T>, String> {
     let mut tries = 0;
-    let mut token: Option<String> = None;
     loop {
-        let mut params = params.clone().limit(PAGE);
-        params.continue_token = token.take();
-        let request = Request::new(&listed.path).list(&params);
-        let request = request.map_err(|error| error.to_string())?;
-        let mut page: Value = match client.request(request).await {
-            Ok(page) => page,
-            Err(kube::Error::Api(status)) if status.code == 410 && tries < TRIES => {
-                tries += 1;
-                all.clear();
-                continue;
-            }
+        match all_pages(client, listed, params, &keep).await {
+            Err(kube::Error::Api(status)) if status.code == 410 && tries < TRIES => tries += 1,
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 return Err(describe_absent(&listed.path));
             }
-            Err(error) => return Err(describe(&error)),
-        };
-        if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
-            all.extend(items.into_iter().map(|item| keep(whole(item, listed))));
-        }
-        let next = page.pointer("/metadata/continue").and_then(Value::as_str);
-        match next.filter(|next| !next.is_empty()) {
-            Some(next) => token = Some(next.to_owned()),
-            None => return Ok(all),
+            result => return result.map_err(|error| describe(&error)),
         }
     }
+}
+
+async fn all_pages<T>(
+    client: &Client,
+    listed: &Listed,
+    params: &ListParams,
+    keep: impl Fn(Value) -> T,
+) -> kube::Result<Objects<T>> {
+    let mut objects = Objects {
+        items: Vec::new(),
+        undecodable: Vec::new(),
+    };
+    let mut pages = Pages::new(client, &listed.path, params.clone());
+    while let Some(page) = pages.next().await? {
+        for object in page {
+            match object {
+                Ok(ShallowValue(item)) => objects.items.push(keep(whole(item, listed))),
+                Err(undecodable) => objects.undecodable.push(undecodable),
+            }
+        }
+    }
+    Ok(objects)
 }
 
 /// Adds `apiVersion` and `kind`, which the items of a list lack.

@@ -83,6 +83,8 @@ pub(super) struct Look {
     pub(super) objects: Vec<Value>,
     /// Protections from the certificates of API servers.
     certificates: Vec<Protection>,
+    /// Objects that cannot be decoded.
+    undecodable: Vec<Unread>,
     answers: Vec<TimedFact>,
 }
 
@@ -157,7 +159,7 @@ impl Look {
         judge(request, policy, &self.evidence, self.now)
     }
 
-    /// Sources that could not be read.
+    /// Sources that could not be read, and objects that cannot be decoded.
     pub(super) fn unread(&self) -> Vec<Unread> {
         let unread = |source: Source| {
             let (since, why) = self.evidence.sources().state(source).failing?;
@@ -168,7 +170,8 @@ impl Look {
                 reason: why,
             })
         };
-        Source::ALL.into_iter().filter_map(unread).collect()
+        let sources = Source::ALL.into_iter().filter_map(unread);
+        sources.chain(self.undecodable.iter().cloned()).collect()
     }
 
     /// Sources that could not be read, one line each, for people.

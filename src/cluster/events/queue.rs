@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::time::Instant;
 
+use judge::csr::names::is_dns_subdomain;
+
 /// Maximum number of queued Events that are not part of a series.
 const MAX_SINGLE_EVENTS: usize = 64;
 /// Maximum number of series. The one that was quiet longest is dropped for a new one.
@@ -37,7 +39,10 @@ pub(super) struct EventContent {
 impl EventContent {
     /// A unique name for the Event.
     fn event_name(&self) -> String {
-        let about = self.regarding.name.as_deref().unwrap_or_default();
+        // The name of a request can be anything, that of an Event cannot.
+        let name = self.regarding.name.as_deref();
+        let name = name.filter(|name| is_dns_subdomain(name));
+        let about = name.or(self.regarding.uid.as_deref()).unwrap_or_default();
         let about: String = about.chars().take(MAX_NAME_PREFIX).collect();
         let about = about.trim_end_matches(['.', '-']);
         format!("{about}.{:x}", self.time.as_nanosecond())

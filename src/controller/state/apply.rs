@@ -28,6 +28,7 @@ impl State {
                 Vec::new()
             }
             Input::Fact(fact) => self.apply_fact(fact, now),
+            Input::Undecodable(source, object) => vec![Effect::Undecodable(source, object)],
             // Of Machines that the policy in force does not name.
             Input::Machines(generation, _) if generation != self.generation => Vec::new(),
             Input::Machines(_, fact) => self.apply_fact(fact, now),

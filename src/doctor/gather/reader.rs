@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
-use kube::api::{GetParams, ListParams};
-use kube::core::Request;
+use kube::api::ListParams;
 use kube::{Client, Resource};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,11 +12,10 @@ use tokio::time::timeout;
 
 use crate::cluster::clock::Clock;
 use crate::cluster::error::describe;
+use crate::cluster::list::Pages;
 use crate::cluster::raw_request;
 use crate::doctor::facts::{Known, ReadFailure};
 
-/// Maximum number of objects in a page.
-const PAGE: u32 = 500;
 /// Maximum number of objects that are read of one kind. A cluster without an approver may have more
 /// requests, but the first ones show enough.
 const MAX_OBJECTS: usize = 50_000;
@@ -37,22 +35,6 @@ pub(super) struct SlimMeta {
     pub(super) namespace: Option<String>,
     pub(super) labels: Option<BTreeMap<String, String>>,
 }
-
-/// One page of a list.
-#[derive(Deserialize)]
-struct Page<K> {
-    #[serde(default)]
-    metadata: PageMeta,
-    items: Option<Vec<K>>,
-}
-
-#[derive(Default, Deserialize)]
-struct PageMeta {
-    r#continue: Option<String>,
-}
-
-/// The number of objects in a page, and the continue token.
-type PageInfo = (usize, Option<String>);
 
 /// The URL path of this kind, in one namespace or cluster-wide.
 pub(super) fn path<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String {
@@ -111,16 +93,17 @@ impl Reader {
         path: &str,
         name: &str,
     ) -> Known<Option<K>> {
-        let request = Request::new(path).get(name, &GetParams::default());
-        let found = match self.text(right, request).await? {
-            Ok(text) => serde_json::from_str(&text).map_err(kube::Error::SerdeError),
-            Err(error) if status(&error) == 404 => return Ok(None),
-            Err(error) => Err(error),
-        };
-        found.map(Some).map_err(|error| right.failed(&error))
+        let read =
+            async { raw_request::response(&self.client, raw_request::get(path, name)?).await };
+        match self.within(right, read).await? {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if status(&error) == 404 => Ok(None),
+            Err(error) => Err(right.failed(&error)),
+        }
     }
 
-    /// Lists all objects, and converts each as soon as its page is read.
+    /// Lists all objects, and converts each as soon as its page is read. An object that cannot be
+    /// decoded is skipped.
     pub(super) async fn list<K: DeserializeOwned, T>(
         &self,
         right: Right,
@@ -129,36 +112,17 @@ impl Reader {
         keep: impl Fn(K) -> Option<T>,
     ) -> Known<Vec<T>> {
         let mut kept = Vec::new();
-        let mut take = |text: &str| {
-            let page: Page<K> = serde_json::from_str(text)?;
-            let items = page.items.unwrap_or_default();
-            let seen = items.len();
-            kept.extend(items.into_iter().filter_map(&keep));
-            Ok((seen, page.metadata.r#continue))
-        };
-        self.pages(right, path, params, &mut take).await?;
-        Ok(kept)
-    }
-
-    async fn pages(
-        &self,
-        right: Right,
-        path: &str,
-        params: ListParams,
-        take: &mut dyn FnMut(&str) -> serde_json::Result<PageInfo>,
-    ) -> Known<()> {
-        let mut params = params.limit(PAGE);
         let mut seen = 0;
-        loop {
-            let page = self.text(right, Request::new(path).list(&params)).await?;
-            let page = page.and_then(|text| take(&text).map_err(kube::Error::SerdeError));
-            let (objects, token) = page.map_err(|error| right.failed(&error))?;
-            seen += objects;
-            match token.filter(|token| !token.is_empty()) {
-                Some(token) if seen < MAX_OBJECTS => params.continue_token = Some(token),
-                Some(_) | None => return Ok(()),
-            }
+        let mut pages = Pages::new(&self.client, path, params);
+        while seen < MAX_OBJECTS {
+            let page = self.within(right, pages.next::<K>()).await?;
+            let Some(page) = page.map_err(|error| right.failed(&error))? else {
+                break;
+            };
+            seen += page.len();
+            kept.extend(page.into_iter().flatten().filter_map(&keep));
         }
+        Ok(kept)
     }
 
     /// The text of the response to a request.

@@ -80,6 +80,7 @@ pub struct Metrics {
     source_synced: Family<SourceLabel, Gauge>,
     source_age: Family<SourceLabel, Gauge<f64, AtomicU64>>,
     source_errors: Family<SourceLabel, Counter>,
+    undecodable_objects: Family<SourceLabel, Counter>,
     policy: Family<PolicyLabel, Gauge>,
     policy_reloads: Family<ResultLabel, Counter>,
     policy_reload_successful: Gauge,
@@ -105,6 +106,7 @@ impl Metrics {
             source_synced: Family::default(),
             source_age: Family::default(),
             source_errors: Family::default(),
+            undecodable_objects: Family::default(),
             policy: Family::default(),
             policy_reloads: Family::default(),
             policy_reload_successful: Gauge::default(),
@@ -151,6 +153,13 @@ impl Metrics {
     /// Counts a failure of a source.
     pub fn record_source_failure(&self, source: Source) {
         self.source_errors
+            .get_or_create(&source_label(source))
+            .inc();
+    }
+
+    /// Counts an object of a source that cannot be decoded.
+    pub fn record_undecodable(&self, source: Source) {
+        self.undecodable_objects
             .get_or_create(&source_label(source))
             .inc();
     }

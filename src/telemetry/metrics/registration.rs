@@ -72,6 +72,11 @@ impl Metrics {
             self.source_errors.clone(),
         );
         r.register(
+            "undecodable_objects",
+            "Objects of a source that could not be decoded and are not used",
+            self.undecodable_objects.clone(),
+        );
+        r.register(
             "issued",
             "Certificates issued for requests approved here",
             self.issued.clone(),
@@ -120,6 +125,10 @@ impl Metrics {
         }
         for source in Source::ALL {
             drop(self.source_errors.get_or_create(&source_label(source)));
+            drop(
+                self.undecodable_objects
+                    .get_or_create(&source_label(source)),
+            );
         }
         for result in [RELOAD_SUCCEEDED, RELOAD_REJECTED] {
             drop(self.policy_reloads.get_or_create(&ResultLabel { result }));

@@ -11,6 +11,7 @@ mod faults;
 mod forgeries;
 mod forgery;
 mod hardening;
+mod hostile_objects;
 mod issued_certificates;
 mod kubelet_requests;
 mod late_evidence;
@@ -62,6 +63,7 @@ pub fn all() -> Vec<Case> {
         chart::cases(),
         pod::cases(),
         hardening::cases(),
+        hostile_objects::cases(),
         story::cases(),
     ]
     .into_iter()

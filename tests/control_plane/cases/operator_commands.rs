@@ -3,7 +3,7 @@
 
 mod approve;
 mod audit;
-mod command;
+pub mod command;
 mod explain;
 mod missing_permissions;
 mod status;

@@ -29,7 +29,11 @@ pub struct TestCluster {
 
 impl TestCluster {
     pub async fn new(assets: &Assets) -> Result<TestCluster> {
-        let cluster = Cluster::start(assets, Options::default()).await?;
+        Self::with(assets, Options::default()).await
+    }
+
+    pub async fn with(assets: &Assets, options: Options) -> Result<TestCluster> {
+        let cluster = Cluster::start(assets, options).await?;
         Ok(TestCluster {
             installation: Installation::apply(&cluster, Path::new(BINARY)).await?,
             admin: cluster.admin(),
