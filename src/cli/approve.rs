@@ -20,6 +20,7 @@ use super::render::{ShownFinding, note, print, wrap};
 use super::request_name::request_name;
 use super::table::{age, table};
 use crate::cluster::approval::{self, Outcome};
+use crate::telemetry::printable::printable;
 use judge::csr::Request;
 use judge::evidence::Fact;
 use judge::finding::escaped;
@@ -368,7 +369,7 @@ impl Item {
     }
 
     fn told(&self) -> String {
-        let (name, requestor) = (&self.request, &self.requestor);
+        let (name, requestor) = (printable(&self.request), printable(&self.requestor));
         match (self.written, &self.failure, &self.superseded) {
             (Some(written), ..) => format!("{written}  {name}  {requestor}\n"),
             (None, Some(_), _) => format!("Failed  {name}  {requestor}\n"),

@@ -37,6 +37,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::telemetry::printable::printable;
 pub use schemas::{schemas, schemas_of_files};
 
 /// Output width, in columns, that every terminal has.
@@ -138,7 +139,9 @@ fn parse() -> Cli {
 }
 
 /// Formats an error: one line for programs, wrapped for a person. Paths and names are not broken.
+/// Untrusted text in it is escaped.
 fn told(line: &str, for_person: bool) -> String {
+    let line = &printable(line);
     if !for_person {
         return format!("{line}\n");
     }

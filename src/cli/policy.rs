@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::telemetry::printable::printable;
 use judge::API_VERSION;
 use judge::evidence::{INVENTORY_KIND, Inventory};
 use judge::policy::{KIND, Policy, SHIPPED, parse, shipped};
@@ -123,7 +124,7 @@ fn validate_all(files: &[PathBuf]) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for file in files {
         match validate(file) {
-            Ok(said) => write(&said)?,
+            Ok(said) => write(&format!("{}\n", printable(&said)))?,
             Err(error) => code = super::complain(&error),
         }
     }
@@ -143,11 +144,11 @@ fn validate(file: &Path) -> Result<String> {
     if kind == INVENTORY_KIND {
         let inventory = Inventory::parse(&text).map_err(|why| anyhow!("{shown}: {why}"))?;
         let nodes = inventory.len();
-        return Ok(format!("{shown}: an inventory of {nodes} nodes\n"));
+        return Ok(format!("{shown}: an inventory of {nodes} nodes"));
     }
     let policy = parse(&text).map_err(|why| anyhow!("{shown}: {why}"))?;
     let (name, digest) = (policy.metadata.name, policy.digest);
-    Ok(format!("{shown}: policy {name} ({digest})\n"))
+    Ok(format!("{shown}: policy {name} ({digest})"))
 }
 
 /// Schema text, equal to the output of [`super::schemas`]. It is smaller in the binary than its

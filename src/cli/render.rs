@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::WIDTH;
 use super::remedy::remedy;
+use crate::telemetry::printable::printable;
 use judge::Judgment;
 use judge::csr::CsrObject;
 use judge::evidence::Source;
@@ -157,7 +158,9 @@ impl Shown {
         let _ = writeln!(
             text,
             "{}  {}  {}",
-            self.verdict, self.request, self.requestor
+            self.verdict,
+            printable(&self.request),
+            printable(&self.requestor)
         );
         for alike in self.findings.chunk_by(ShownFinding::is_like) {
             let Some(first) = alike.first() else { continue };
@@ -185,7 +188,8 @@ impl Shown {
             };
             let _ = writeln!(text, "{}", wrap(&format!("{}  {by}", san.san), "  "));
         }
-        let _ = writeln!(text, "\n  policy {} ({})", self.policy, self.policy_digest);
+        let policy = format!("policy {} ({})", self.policy, self.policy_digest);
+        let _ = writeln!(text, "\n{}", wrap(&policy, "  "));
         text
     }
 }
@@ -318,8 +322,10 @@ pub(super) fn yaml(shown: &[Shown]) -> Result<String> {
     Ok(documents?.join("---\n"))
 }
 
-/// Wraps text to the width of a terminal. Each line begins with `indent`.
+/// Wraps text to the width of a terminal. Each line begins with `indent`. Untrusted text in it is
+/// escaped.
 pub(super) fn wrap(text: &str, indent: &str) -> String {
+    let text = &*printable(text);
     let options = textwrap::Options::new(WIDTH)
         .initial_indent(indent)
         .subsequent_indent(indent)

@@ -14,7 +14,7 @@ use super::cluster_args::{ClusterArgs, block_on_one_thread};
 use super::color;
 use super::daemon::{Daemon, Plan};
 use super::judging_args::JudgingArgs;
-use super::logging::messages;
+use super::logging::{TextLines, messages};
 use super::policy::PolicyFile;
 use super::serving_args::ServingArgs;
 use crate::controller::{Setup, WRITES_AT_ONCE};
@@ -155,7 +155,9 @@ fn start_logging(format: LogFormat, level: LogLevel) -> Result<()> {
             lines.with(filter).try_init()
         }
         LogFormat::Text => {
-            let lines = builder.with_ansi(color::wanted(&std::io::stderr()));
+            let lines = builder
+                .with_writer(|| TextLines(std::io::stderr()))
+                .with_ansi(color::wanted(&std::io::stderr()));
             lines.finish().with(filter).try_init()
         }
     };

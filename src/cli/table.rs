@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::WIDTH;
+use crate::telemetry::printable::printable;
 
 /// Spaces between two columns.
 const BETWEEN: usize = 3;
@@ -10,7 +11,14 @@ const BETWEEN: usize = 3;
 const NARROWEST: usize = 6;
 
 /// Renders header and rows. Columns with the longest cells are shortened to fit.
+/// Untrusted text in cells is escaped.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>], wide: bool) -> String {
+    let plain = |row: &Vec<String>| {
+        row.iter()
+            .map(|cell| printable(cell).into_owned())
+            .collect()
+    };
+    let rows: &[Vec<String>] = &rows.iter().map(plain).collect::<Vec<_>>();
     let mut widths: Vec<usize> = header.iter().map(|name| name.len()).collect();
     let least = widths.clone();
     for row in rows {

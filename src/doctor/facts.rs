@@ -51,6 +51,16 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    /// Returns true if this Node is known to be one of the control plane.
+    ///
+    /// Such a node is trusted as the API server is. Any other kubelet can answer whatever it likes
+    /// through the API server's proxy, even an error in the API server's own words, and can create a
+    /// mirror Pod of any name and flags.
+    pub(super) fn is_control_plane(&self, node: &str) -> bool {
+        let mut nodes = self.nodes.iter().flatten();
+        nodes.any(|known| known.name == node && known.control_plane)
+    }
+
     /// The API server's time if it is known, otherwise the local time.
     pub(super) fn server_now(&self) -> Timestamp {
         let ahead = self
@@ -79,6 +89,8 @@ pub(super) struct Node {
     pub(super) address: Option<std::net::IpAddr>,
     /// The kubelet's port (`status.daemonEndpoints`). Every kubelet writes it.
     pub(super) port: Option<u16>,
+    /// True if it has the label of control-plane nodes, which no kubelet can set.
+    pub(super) control_plane: bool,
 }
 
 /// The answers of one kubelet.
@@ -232,6 +244,8 @@ pub(super) enum NodeRestriction {
 #[derive(Clone, Debug)]
 pub(super) struct ApiServer {
     pub(super) pod: String,
+    /// The Node that it runs on.
+    pub(super) node: String,
     pub(super) args: Vec<String>,
 }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
+use super::printable::printable;
 use judge::Judgment;
 use judge::csr::{CsrObject, Fingerprint};
 use judge::finding::Finding;
@@ -128,7 +129,7 @@ impl DecisionLog {
     pub fn write(&self, timestamp: Timestamp, decision: Decision<'_>) -> std::io::Result<()> {
         let mut line = match self.format {
             Format::Json => self.json(timestamp, decision)?,
-            Format::Text => text(timestamp, decision),
+            Format::Text => printable(&text(timestamp, decision)).into_owned(),
         };
         line.push('\n');
         std::io::stdout().lock().write_all(line.as_bytes())

@@ -6,4 +6,5 @@ pub mod http_server;
 pub mod https;
 pub mod metrics;
 pub mod metrics_auth;
+pub mod printable;
 pub mod process;

@@ -43,6 +43,34 @@ impl KubeletPort {
         key_pem: &str,
         answer: impl Fn(&str) -> String + Clone + Send + 'static,
     ) -> Result<Self> {
+        Self::responding(at, chain_pem, key_pem, move |path| {
+            whole(200, &answer(path))
+        })
+        .await
+    }
+
+    /// Presents this chain, and responds to each request with this error, as the API server renders
+    /// its own.
+    pub async fn failing(
+        at: SocketAddr,
+        chain_pem: &[u8],
+        key_pem: &str,
+        message: &str,
+    ) -> Result<Self> {
+        let status = serde_json::json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": message, "reason": "InternalError", "code": 500,
+        });
+        let response = whole(500, &status.to_string());
+        Self::responding(at, chain_pem, key_pem, move |_| response.clone()).await
+    }
+
+    async fn responding(
+        at: SocketAddr,
+        chain_pem: &[u8],
+        key_pem: &str,
+        respond: impl Fn(&str) -> String + Clone + Send + 'static,
+    ) -> Result<Self> {
         let chain = CertificateDer::pem_slice_iter(chain_pem).collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())?;
         let config = rustls::ServerConfig::builder()
@@ -52,7 +80,7 @@ impl KubeletPort {
         let listener = TcpListener::bind(at).await?;
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, answer) = (acceptor.clone(), answer.clone());
+                let (acceptor, respond) = (acceptor.clone(), respond.clone());
                 tokio::spawn(async move {
                     let mut stream = acceptor.accept(stream).await?;
                     let mut request = Vec::new();
@@ -61,7 +89,7 @@ impl KubeletPort {
                     }
                     let request = String::from_utf8_lossy(&request);
                     let path = request.split(' ').nth(1).unwrap_or_default();
-                    stream.write_all(whole(&answer(path)).as_bytes()).await?;
+                    stream.write_all(respond(path).as_bytes()).await?;
                     stream.shutdown().await
                 });
             }
@@ -96,10 +124,10 @@ fn configz(bootstrap: bool) -> String {
     format!(r#"{{"kubeletconfig":{{"enableServer":true{field}}}}}"#)
 }
 
-/// Renders a response with this body. No client checks its content type.
-fn whole(body: &str) -> String {
+/// Renders a response with this status and body. No client checks its content type.
+fn whole(status: u16, body: &str) -> String {
     format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+        "HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
          connection: close\r\n\r\n{body}",
         body.len()
     )

@@ -7,6 +7,7 @@ use clap::builder::styling::AnsiColor;
 use super::super::WIDTH;
 use super::super::color::Paint;
 use crate::doctor::{Checked, Code, Finding, Report, Severity};
+use crate::telemetry::printable::printable;
 
 /// Maximum number of objects named for one finding. The machine-readable formats name all of them.
 const NAMED: usize = 5;
@@ -49,7 +50,7 @@ fn head(report: &Report) -> String {
         let ending = if nodes == 1 { "" } else { "s" };
         parts.push(format!("{nodes} node{ending}"));
     }
-    parts.join("  ")
+    printable(&parts.join("  ")).into_owned()
 }
 
 fn line(checked: &Checked, paint: Paint) -> String {
@@ -64,15 +65,16 @@ fn line(checked: &Checked, paint: Paint) -> String {
         about.push(codes.join(", "));
     }
     about.extend(checked.observed.clone());
+    // Each part is one line, whatever a kubelet has answered.
+    let about: Vec<_> = about.iter().map(|part| printable(part)).collect();
     let indent = " ".repeat(WORD + TITLE);
     let options = textwrap::Options::new(WIDTH)
         .initial_indent(&indent)
         .subsequent_indent(&indent)
         .word_splitter(textwrap::WordSplitter::NoHyphenation)
         .break_words(false);
-    let about = about.join("\n");
     let wrapped: Vec<String> = about
-        .lines()
+        .iter()
         .map(|line| textwrap::fill(line, &options))
         .collect();
     let word = word(checked.severity);
@@ -124,7 +126,7 @@ fn finding(finding: &Finding, paint: Paint) -> String {
         let _ = writeln!(text);
     }
     for line in finding.remedy.iter().flat_map(|block| block.lines()) {
-        let _ = writeln!(text, "    {line}");
+        let _ = writeln!(text, "    {}", printable(line));
     }
     text
 }
@@ -150,7 +152,7 @@ fn rights<'a>(missing: impl Iterator<Item = &'a Finding>, paint: Paint) -> Strin
         text.push('\n');
     }
     for line in mend.iter().flat_map(|block| block.lines()) {
-        let _ = writeln!(text, "    {line}");
+        let _ = writeln!(text, "    {}", printable(line));
     }
     text
 }
@@ -194,7 +196,9 @@ fn sum(report: &Report, paint: Paint) -> String {
     parts.join(", ")
 }
 
+/// Wraps a paragraph. Untrusted text in it is escaped.
 fn wrap(text: &str, indent: &str) -> String {
+    let text = &*printable(text);
     let options = textwrap::Options::new(WIDTH)
         .initial_indent(indent)
         .subsequent_indent(indent)

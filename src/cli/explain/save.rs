@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::cli::live::{Known, Look, Lookout};
+use crate::telemetry::printable::{printable, shell_word};
 use judge::policy::SHIPPED;
 
 /// Returns an error if the folder is not empty. A folder that does not exist is accepted.
@@ -69,16 +70,10 @@ pub(super) fn told(dir: &Path, command: &[String; 2]) -> String {
 
 /// Quotes a path for a shell as one word, and not as a flag.
 fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@".contains(c);
-    let path = if path.starts_with('-') {
-        format!("./{path}")
-    } else {
-        path.to_owned()
-    };
-    if path.chars().all(plain) {
-        return path;
+    if path.starts_with('-') {
+        return shell_word(&format!("./{path}")).into_owned();
     }
-    format!("'{}'", path.replace('\'', "'\\''"))
+    shell_word(path).into_owned()
 }
 
 fn yaml(object: &Value) -> Result<String> {
@@ -111,7 +106,8 @@ fn readme(known: &Known, look: &Look, command: &str) -> String {
          servers, answers, keys in use\n\
          - `policy.yaml`, and `inventory.yaml` if there is one\n\n\
          It holds names and addresses of the cluster, and no private key.\n",
-        object.name, look.now
+        printable(&object.name),
+        look.now
     )
 }
 

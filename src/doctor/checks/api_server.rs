@@ -1,15 +1,18 @@
 //! Check of the API server: it verifies kubelets, by its flags if they are visible, otherwise by
-//! its behavior.
+//! its behavior towards control-plane nodes. Any other node can forge both.
 
 use super::not_known;
-use crate::doctor::facts::{DialResult, Facts, Proxied, SignedBy};
+use crate::doctor::facts::{ApiServer, DialResult, Facts, Proxied, SignedBy};
 use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
 const FLAG: &str = "--kubelet-certificate-authority";
 
 pub(super) fn api_server(facts: &Facts) -> Checked {
-    let pods = facts.api_servers.as_deref().unwrap_or_default();
+    let pods = facts.api_servers.iter().flatten();
+    let pods: Vec<&ApiServer> = pods
+        .filter(|pod| facts.is_control_plane(&pod.node))
+        .collect();
     let without: Vec<String> = pods
         .iter()
         .filter(|pod| !pod.args.iter().any(|arg| arg.starts_with(FLAG)))
@@ -25,14 +28,15 @@ pub(super) fn api_server(facts: &Facts) -> Checked {
         return Checked::new(Check::ApiServer, Some(seen), Vec::new());
     }
     // The API server either proxies to a kubelet that cannot be verified, or rejects it.
-    let mut refuses = false;
+    let (mut refuses, mut is_said_to) = (false, None);
     for kubelet in &facts.kubelets {
         let unverifiable = matches!(
             &kubelet.dialed,
             DialResult::Certificate(shown) if shown.signed_by == SignedBy::Itself
         );
         match &kubelet.proxied {
-            Proxied::NotTrusted(_) => refuses = true,
+            Proxied::NotTrusted(_) if facts.is_control_plane(&kubelet.node) => refuses = true,
+            Proxied::NotTrusted(_) => is_said_to = Some(kubelet.node.as_str()),
             Proxied::Bootstrap(_) if unverifiable => {
                 let what = format!(
                     "the API server talks to {} although nobody can verify it",
@@ -55,7 +59,16 @@ pub(super) fn api_server(facts: &Facts) -> Checked {
         Err(why) => not_known(why, "whether the API server verifies kubelets"),
         Ok(_) => Finding::new(
             Code::ApiServerUnseen,
-            format!("no Pod in kube-system shows whether the API server has {FLAG}"),
+            match is_said_to {
+                Some(node) => format!(
+                    "the API server seems to reject {node}, but that kubelet can have written the \
+                     error, and no Pod of a control-plane node shows whether the API server has \
+                     {FLAG}"
+                ),
+                None => format!(
+                    "no Pod of a control-plane node shows whether the API server has {FLAG}"
+                ),
+            },
         )
         .fix("# where it runs\nps -o args= -C kube-apiserver | tr ' ' '\\n' | grep kubelet"),
     };

@@ -6,6 +6,7 @@ use super::{count, format_age, not_known};
 use crate::doctor::facts::{Facts, Lease, Request, State};
 use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
+use crate::telemetry::printable::shell_word;
 
 /// The signer takes less than a second for a request.
 const SIGNED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
@@ -105,7 +106,10 @@ fn refused(requests: &[Request]) -> Option<Finding> {
     );
     Some(
         Finding::new(Code::SignerRefuses, what)
-            .fix(format!("# who asked for it?\nkubectl describe csr {first}"))
+            .fix(format!(
+                "# who asked for it?\nkubectl describe {}",
+                argument(first)
+            ))
             .about(failed.iter().map(|(name, _)| (*name).to_owned())),
     )
 }
@@ -143,10 +147,15 @@ pub(super) fn requests(facts: &Facts) -> Checked {
     }
     let finding = Finding::new(Code::RequestsPending, what)
         .fix("# what is asked for, and why it waits")
-        .fix(format!("csr-warden explain {}", oldest.name))
+        .fix(format!("csr-warden explain {}", argument(&oldest.name)))
         .fix("kubectl logs -n kube-system deployment/csr-warden")
         .about(pending.iter().map(|request| request.name.clone()));
     Checked::new(Check::Requests, None, vec![finding])
+}
+
+/// The argument that names a request. It is one word, and no flag.
+fn argument(name: &str) -> String {
+    shell_word(&format!("csr/{name}")).into_owned()
 }
 
 /// Returns true if the Lease has a holder and was renewed in time.

@@ -93,6 +93,7 @@ fn healthy() -> Facts {
             name: "n1".into(),
             address: Some(ADDRESS),
             port: Some(10250),
+            control_plane: true,
         }]),
         kubelets: vec![Kubelet {
             node: "n1".into(),
@@ -120,6 +121,7 @@ fn healthy() -> Facts {
         }]),
         restriction: NodeRestriction::Refused("is not allowed to modify node".into()),
         api_servers: Ok(vec![ApiServer {
+            node: "n1".into(),
             pod: "kube-apiserver-n0".into(),
             args: vec!["--kubelet-certificate-authority=/ca.crt".into()],
         }]),

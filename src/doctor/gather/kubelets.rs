@@ -141,6 +141,7 @@ mod tests {
                 name: i.to_string(),
                 address: None,
                 port: Some(10250),
+                control_plane: false,
             })
             .collect();
         let names = |most| -> Vec<&str> {

@@ -19,6 +19,8 @@ use judge::csr::{KUBELET_SERVING_SIGNER, NODE_USER_PREFIX};
 /// Prefix of the message in csr-warden's own conditions.
 const OUR_MESSAGE: &str = "csr-warden, policy ";
 
+const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct SlimNode {
@@ -139,10 +141,12 @@ fn node(node: SlimNode) -> Option<Node> {
         .and_then(|endpoints| endpoints.kubelet_endpoint)
         .and_then(|endpoint| u16::try_from(endpoint.port).ok())
         .filter(|&port| port != 0);
+    let labels = node.metadata.labels.unwrap_or_default();
     Some(Node {
         name: node.metadata.name?,
         address,
         port,
+        control_plane: labels.contains_key(CONTROL_PLANE_LABEL),
     })
 }
 

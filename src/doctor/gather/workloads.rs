@@ -55,8 +55,9 @@ struct PodTemplate {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct PodSpec {
+    node_name: Option<String>,
     containers: Option<Vec<SlimContainer>>,
 }
 
@@ -183,9 +184,11 @@ fn containers(spec: Option<PodSpec>) -> impl Iterator<Item = Container> {
 pub(super) async fn api_servers(reader: &Reader) -> Known<Vec<ApiServer>> {
     let params = ListParams::default().labels(API_SERVER_PODS);
     let keep = |pod: SlimPod| {
+        let mut spec = pod.spec?;
         Some(ApiServer {
             pod: pod.metadata.name?,
-            args: containers(Some(pod.spec?))
+            node: spec.node_name.take().unwrap_or_default(),
+            args: containers(Some(spec))
                 .flat_map(|container| container.args)
                 .collect(),
         })

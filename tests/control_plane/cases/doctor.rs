@@ -28,6 +28,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("doctor_healthy", Needs::OwnNetwork, healthy),
         Case::new("doctor_fresh_and_misspelled", Needs::OwnNetwork, fresh),
         Case::new("doctor_blindly_approved", Needs::OwnNetwork, blind),
+        Case::new("doctor_forged_refusal", Needs::OwnNetwork, forged_refusal),
         Case::new("kubectl_plugin", Needs::Nothing, plugin),
     ]
 }
@@ -251,6 +252,35 @@ async fn fresh(assets: Arc<Assets>) -> Result<()> {
         .await?;
     let report = doctor(cluster.admin_kubeconfig()).await?;
     report.expect(1, &with("KubeletConfigUnreadable"))?;
+    Ok(())
+}
+
+/// A stolen node answers through the API server's proxy with the API server's own words. Nothing in
+/// the response tells the two apart.
+async fn forged_refusal(assets: Arc<Assets>) -> Result<()> {
+    let cluster = Cluster::start(&assets, options()).await?;
+    Kubelet::join(&cluster, "n2", ADDRESSES[1]).await?;
+    let message = "error trying to reach service: x509: no\u{1b}[2J\n  ok       everything";
+    let port = environment::failing(ADDRESSES[1], message).await?;
+    let report = doctor(cluster.admin_kubeconfig()).await?;
+    let unseen = report.finding("ApiServerUnseen")?;
+    let summary = text(&unseen["summary"]);
+    ensure!(summary.contains("seems to reject n2"), "{unseen}");
+    let shown = run(cluster.admin_kubeconfig(), &[]).await?;
+    let shown = String::from_utf8(shown.stdout)?;
+    ensure!(!shown.contains("verifies kubelets: it"), "{shown}");
+    ensure!(!shown.contains("\n  ok  "), "{shown}");
+    drop(port);
+
+    // A control-plane node is trusted as the API server is.
+    Kubelet::join(&cluster, "n1", ADDRESSES[0]).await?;
+    let _port = environment::failing(ADDRESSES[0], "x509: no").await?;
+    let report = doctor(cluster.admin_kubeconfig()).await?;
+    ensure!(
+        report.finding("ApiServerUnseen").is_err(),
+        "{:?}",
+        report.codes()
+    );
     Ok(())
 }
 

@@ -31,7 +31,7 @@ fn requests_and_the_signer() {
     let mut findings = told.checks.iter().flat_map(|checked| &checked.findings);
     let finding = findings.next().unwrap();
     assert_eq!(finding.objects, ["csr-old", "csr-new"]);
-    assert_eq!(finding.remedy[1], "csr-warden explain csr-old");
+    assert_eq!(finding.remedy[1], "csr-warden explain csr/csr-old");
     let approved = |since| State::Approved {
         since,
         by: ApprovedBy::Warden,

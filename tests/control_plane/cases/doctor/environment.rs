@@ -14,6 +14,9 @@ use control_plane::node_user::{NewRequest, NodeUser, issued, wait_until_later_th
 /// The port of all kubelets, so that nodes differ by their address.
 const PORT: u16 = 10250;
 
+/// The name of the control-plane node. No kubelet can set its label.
+const CONTROL_PLANE: &str = "n1";
+
 /// A node that has joined the cluster.
 pub struct Kubelet {
     user: NodeUser,
@@ -28,6 +31,10 @@ impl Kubelet {
         let created = user.register().await?;
         user.report(&[format!("Hostname {name}"), format!("InternalIP {ip}")])
             .await?;
+        if name == CONTROL_PLANE {
+            let label = "node-role.kubernetes.io/control-plane=";
+            cluster.kubectl(&["label", "node", name, label]).await?;
+        }
         wait_until_later_than(&cluster.admin(), created).await?;
         Ok(Kubelet {
             user,
@@ -60,6 +67,14 @@ pub async fn self_signed(ip: Ipv4Addr) -> Result<KubeletPort> {
     let own = rcgen::generate_simple_self_signed([ip.to_string()])?;
     let key = own.signing_key.serialize_pem();
     KubeletPort::start((ip, PORT).into(), own.cert.pem().as_bytes(), &key, false).await
+}
+
+/// Presents a certificate that nobody can verify, and responds with this error.
+pub async fn failing(ip: Ipv4Addr, message: &str) -> Result<KubeletPort> {
+    let own = rcgen::generate_simple_self_signed([ip.to_string()])?;
+    let key = own.signing_key.serialize_pem();
+    let chain = own.cert.pem();
+    KubeletPort::failing((ip, PORT).into(), chain.as_bytes(), &key, message).await
 }
 
 /// The environment of a cluster.
@@ -105,7 +120,7 @@ impl<'a> Environment<'a> {
                 "namespace": "kube-system",
                 "labels": labels,
             },
-            "spec": {"containers": [{"name": "a", "image": "kube-apiserver", "command": command}]},
+            "spec": {"nodeName": CONTROL_PLANE, "containers": [{"name": "a", "image": "kube-apiserver", "command": command}]},
         }))
         .await
     }
