@@ -16,17 +16,26 @@ pub(super) fn messages(level: LevelFilter) -> Targets {
     Targets::new().with_default(level).with_targets(silent)
 }
 
-/// Writer of messages in text. Each is one line, without characters that a terminal interprets.
-///
-/// Colors are kept: tracing-subscriber escapes ESC in what is logged, and writes a message at once.
+/// The styles of tracing-subscriber: reset, bold, dimmed, italic and its colors.
+const STYLES: [&str; 9] = [
+    "[0m", "[1m", "[2m", "[3m", "[31m", "[32m", "[33m", "[34m", "[35m",
+];
+
+/// Writer of messages in text. Each is one line, without characters that a terminal interprets but
+/// for [`STYLES`]. tracing-subscriber writes each message at once.
 pub(super) struct TextLines<W>(pub(super) W);
 
 impl<W: io::Write> io::Write for TextLines<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(buffer);
         let message = text.strip_suffix('\n').unwrap_or(&text);
-        let parts: Vec<_> = message.split('\u{1b}').map(printable).collect();
-        let mut line = parts.join("\u{1b}");
+        let mut parts = message.split('\u{1b}');
+        let mut line = printable(parts.next().unwrap_or_default()).into_owned();
+        for part in parts {
+            let is_style = STYLES.iter().any(|style| part.starts_with(style));
+            line.push_str(if is_style { "\u{1b}" } else { "\\u{1b}" });
+            line.push_str(&printable(part));
+        }
         line.push('\n');
         self.0.write_all(line.as_bytes())?;
         Ok(buffer.len())

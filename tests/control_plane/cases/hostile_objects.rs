@@ -128,7 +128,7 @@ async fn names(assets: Arc<Assets>) -> Result<()> {
     for name in NAMES {
         let explained = admin(&test_cluster, &["explain", "-o", "json", name]).await?;
         ensure!(explained.code == DENY, "{explained:?}");
-        let explained = explained.json("explanation")?;
+        let explained = explained.json("explain")?;
         ensure!(explained["request"] == name, "{explained}");
         ensure!(
             explained["findings"][0]["code"] == "RequestNameInvalid",
