@@ -2,6 +2,7 @@
 //!
 //!     cargo bench --bench scale
 //!     cargo bench --bench scale -- --nodes 1000,5000,15000 --write
+//!     cargo bench --bench scale -- --neighbor --rounds 5
 //!
 //! Nothing is asserted. The figures are for the reader. Without a signer (the default) only the
 //! approver is measured. With `--signer`, the controller-manager signs at the same time.
@@ -38,6 +39,9 @@ struct Flags {
     /// Let the controller-manager sign while requests are approved
     #[arg(long)]
     signer: bool,
+    /// Run `csr-warden bench neighbor` instead
+    #[arg(long, conflicts_with_all = ["nodes", "write"])]
+    neighbor: bool,
     /// Also measure the judge alone, and write all figures to target/performance.txt
     #[arg(long)]
     write: bool,
@@ -75,17 +79,23 @@ async fn measure(flags: &Flags, assets: &Assets) -> Result<()> {
     let cluster = Cluster::start(assets, options).await?;
     let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
     let mut args: Vec<&OsStr> = vec![
-        "cluster".as_ref(),
+        if flags.neighbor {
+            "neighbor"
+        } else {
+            "cluster"
+        }
+        .as_ref(),
         "--yes".as_ref(),
         "--kubeconfig".as_ref(),
         cluster.admin_kubeconfig().as_ref(),
         "--daemon-kubeconfig".as_ref(),
         installation.kubeconfig().as_ref(),
-        "--nodes".as_ref(),
-        flags.nodes.as_ref(),
         "--rounds".as_ref(),
         flags.rounds.as_ref(),
     ];
+    if !flags.neighbor {
+        args.extend(["--nodes".as_ref(), OsStr::new(&flags.nodes)]);
+    }
     if let Some(daemon) = &flags.daemon {
         args.extend(["--daemon".as_ref(), daemon.as_os_str()]);
     }

@@ -17,34 +17,47 @@ use super::fixtures;
 use crate::cluster::error::describe;
 use lab::latency::Latencies;
 
-/// Approves all pending requests. Returns their number and the time of the writes. The list is not
-/// included, as the daemon's time also starts after its list.
-pub(super) async fn drain(config: &Config, connections: usize) -> Result<(usize, Duration)> {
-    let lister = Client::try_from(config.clone())?;
-    let mut requests = fixtures::labeled_objects(&lister).await?;
-    requests.iter_mut().for_each(approve);
-    let count = requests.len();
-    let requests = Arc::new(requests);
-    let next = Arc::new(AtomicUsize::new(0));
-    let mut clients = Vec::new();
-    for _ in 0..connections {
-        clients.push(Client::try_from(config.clone())?);
+/// All pending requests, each with the condition to write.
+pub(super) struct Backlog(Arc<Vec<CertificateSigningRequest>>);
+
+impl Backlog {
+    /// Lists the requests.
+    pub(super) async fn read(config: &Config) -> Result<Backlog> {
+        let lister = Client::try_from(config.clone())?;
+        let mut requests = fixtures::labeled_objects(&lister).await?;
+        requests.iter_mut().for_each(approve);
+        Ok(Backlog(Arc::new(requests)))
     }
-    let begun = Instant::now();
-    let mut workers = JoinSet::new();
-    for client in clients {
-        let (requests, next) = (requests.clone(), next.clone());
-        workers.spawn(async move {
-            while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
-                put(&client, request).await?;
-            }
-            anyhow::Ok(())
-        });
+
+    /// Returns the number of requests.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
-    while let Some(worker) = workers.join_next().await {
-        worker??;
+
+    /// Approves all of them over this number of connections. Returns the time of the writes. The list
+    /// is not included, as the daemon's time also starts after its list.
+    pub(super) async fn drain(self, config: &Config, connections: u16) -> Result<Duration> {
+        let next = Arc::new(AtomicUsize::new(0));
+        let mut clients = Vec::new();
+        for _ in 0..connections {
+            clients.push(Client::try_from(config.clone())?);
+        }
+        let begun = Instant::now();
+        let mut workers = JoinSet::new();
+        for client in clients {
+            let (requests, next) = (self.0.clone(), next.clone());
+            workers.spawn(async move {
+                while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    put(&client, request).await?;
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(worker) = workers.join_next().await {
+            worker??;
+        }
+        Ok(begun.elapsed())
     }
-    Ok((count, begun.elapsed()))
 }
 
 /// Posts `count` requests at `rate` per second and approves each. Returns the latency of the

@@ -95,6 +95,21 @@ impl DaemonProcess {
         Ok(self.started.elapsed())
     }
 
+    /// Waits until the daemon has written a condition.
+    pub(super) async fn begins(&mut self) -> Result<()> {
+        while self.written().await?.unwrap_or_default() == 0 {
+            self.must_run()?;
+            if self.started.elapsed() > TIMEOUT {
+                bail!(
+                    "csr-warden has written nothing after {} s",
+                    TIMEOUT.as_secs()
+                );
+            }
+            sleep(READY_POLL).await;
+        }
+        Ok(())
+    }
+
     /// Waits until the daemon has written `count` conditions. Returns the time until it was ready,
     /// and the time from the last reading of zero to the first reading of all.
     pub(super) async fn drains(&mut self, count: usize) -> Result<(Duration, Duration)> {

@@ -8,9 +8,10 @@ use kube::{Client, Config};
 use rcgen::KeyPair;
 
 use super::super::render::note;
+use super::baseline::Backlog;
 use super::daemon_process::{DaemonProcess, Launch};
 use super::latency::Observer;
-use super::report::{BaselineResult, Benchmark, DaemonResult as Drained, Flood, Run, Steady};
+use super::report::{BaselineResult, Benchmark, DaemonResult as Drained, Flood, Run, Steady, mean};
 use super::{baseline, fixtures};
 use crate::cluster::error::describe;
 
@@ -26,7 +27,7 @@ pub(super) struct Plan {
     /// The number of backlogs for each approver.
     pub(super) rounds: usize,
     /// The numbers of connections of the baseline client.
-    pub(super) connections: Vec<usize>,
+    pub(super) connections: Vec<u16>,
     /// The maximum number of concurrent writes of the daemon.
     pub(super) concurrency: u16,
     /// The steady rate of requests per second. 0 for none.
@@ -93,7 +94,9 @@ impl EndToEnd {
                 fixtures::post_backlog(client, nodes).await?;
                 match turn.and_then(|index| plan.connections.get(index)) {
                     Some(&connections) => {
-                        let (count, took) = baseline::drain(&self.approver, connections).await?;
+                        let backlog = Backlog::read(&self.approver).await?;
+                        let count = backlog.len();
+                        let took = backlog.drain(&self.approver, connections).await?;
                         bare.push((connections, per_second(count, took)));
                     }
                     None => drained.push(self.drain(plan, nodes, resident_kib).await?),
@@ -101,7 +104,7 @@ impl EndToEnd {
                 fixtures::clear_requests(client).await?;
             }
         }
-        let of = |connections: usize| -> Vec<f64> {
+        let of = |connections: u16| -> Vec<f64> {
             let rates = bare.iter().filter(|(of, _)| *of == connections);
             rates.map(|(_, rate)| *rate).collect()
         };
@@ -112,7 +115,7 @@ impl EndToEnd {
                 .connections
                 .iter()
                 .map(|&connections| BaselineResult {
-                    connections,
+                    connections: connections.into(),
                     per_second: mean(&of(connections)),
                 })
                 .collect(),
@@ -210,11 +213,6 @@ fn typical(rounds: &[Drained]) -> Option<Drained> {
 
 fn per_second(count: usize, took: Duration) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / took.as_secs_f64()
-}
-
-fn mean(rates: &[f64]) -> f64 {
-    let count = u32::try_from(rates.len()).unwrap_or(u32::MAX).max(1);
-    rates.iter().sum::<f64>() / f64::from(count)
 }
 
 /// Logs the progress of the benchmark.

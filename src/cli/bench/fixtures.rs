@@ -77,6 +77,13 @@ pub(super) async fn make_nodes(
         .await
 }
 
+/// Reads Node `index`. The response is not decoded.
+pub(super) async fn read_node(client: &Client, index: usize) -> Result<()> {
+    let request = http::Request::get(format!("/api/v1/nodes/{}", name(index))).body(Vec::new())?;
+    let read = client.request_text(request).await;
+    read.map(drop).map_err(|error| anyhow!(describe(&error)))
+}
+
 /// Returns the request of the kubelet of Node `index`, in PEM.
 pub(super) fn genuine(index: usize) -> Result<String> {
     let name = name(index);

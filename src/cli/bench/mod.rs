@@ -7,6 +7,8 @@ mod end_to_end;
 mod fixtures;
 mod judge;
 mod latency;
+mod neighbor;
+mod neighbor_report;
 mod report;
 
 use std::io::IsTerminal;
@@ -21,12 +23,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::daemon_process::Launch;
 use self::end_to_end::{EndToEnd, Plan};
+use self::neighbor::Neighborhood;
+use self::neighbor_report::{Approver, NeighborBenchmark};
 use self::report::{Benchmark, Report};
 use super::approve::ask;
 use super::cluster_args::{ClusterArgs, INTERRUPTED, block_on};
 use super::demo::KubeconfigFile;
 use super::format::TextFormat;
 use super::render::print;
+use crate::cluster::connection::Connection;
 use crate::controller::WRITES_AT_ONCE;
 use apiserver_sim::{Options, Server};
 
@@ -49,6 +54,8 @@ enum BenchCommand {
     Sim(SimArgs),
     /// Measure approval end to end, on a test cluster: creates Nodes and requests, and deletes them
     Cluster(OnClusterArgs),
+    /// Measure what a second client of the API server notices while a backlog is approved
+    Neighbor(NeighborArgs),
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +101,55 @@ struct OnClusterArgs {
     plan: PlanArgs,
 }
 
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The second client reads one Node 50 times a second and holds four watches on requests. \
+    The ratios are to the first number of --connections, in the same round."
+)]
+struct NeighborArgs {
+    /// Kubeconfig file of a test cluster, on which Nodes and requests are made and deleted [default:
+    /// an API server in this process]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Kubeconfig file of the daemon and the baseline client, if different
+    #[arg(long, value_name = "FILE", requires = "kubeconfig")]
+    daemon_kubeconfig: Option<PathBuf>,
+    /// Do not ask before writing
+    #[arg(short, long)]
+    yes: bool,
+    /// Number of pending requests, one for each Node
+    #[arg(long, default_value_t = 3_000, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=30_000))]
+    pending: u16,
+    /// Number of backlogs for each approver
+    #[arg(long, default_value_t = 3, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=20))]
+    rounds: u16,
+    /// Numbers of connections of the baseline client
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "8,32,128",
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    connections: Vec<u16>,
+    /// Maximum numbers of concurrent writes of the daemon
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "4,8,32",
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: Vec<u16>,
+    /// Program to run as the daemon, such as that of the image, instead of this one
+    #[arg(long, value_name = "FILE")]
+    daemon: Option<PathBuf>,
+}
+
+impl NeighborArgs {
+    fn plan(&self) -> neighbor::Plan {
+        let bare = self.connections.iter().copied().map(Approver::Bare);
+        let warden = self.concurrency.iter().copied().map(Approver::Warden);
+        neighbor::Plan {
+            pending: self.pending.into(),
+            rounds: self.rounds.into(),
+            approvers: bare.chain(warden).collect(),
+        }
+    }
+}
+
 /// Parameters of the end-to-end benchmark.
 #[derive(Clone, Debug, Args)]
 pub(super) struct PlanArgs {
@@ -135,7 +191,7 @@ impl PlanArgs {
         Plan {
             nodes,
             rounds: self.rounds.into(),
-            connections: self.connections.iter().map(|&n| n.into()).collect(),
+            connections: self.connections.clone(),
             concurrency: self.concurrency,
             rate: self.rate,
             seconds: self.seconds,
@@ -163,6 +219,12 @@ pub(super) fn bench(args: &BenchArgs) -> Result<ExitCode> {
                 show(&report, args.output)
             })
         }
+        BenchCommand::Neighbor(of) => {
+            let report = block_on(beside_neighbor(of))?;
+            report.map_or(Ok(ExitCode::from(INTERRUPTED)), |report| {
+                show(&report, args.output)
+            })
+        }
     }
 }
 
@@ -186,23 +248,67 @@ async fn on_sim(args: &SimArgs) -> Result<Benchmark> {
     field.measure(&args.plan.plan(&args.nodes)).await
 }
 
+/// Asks before a cluster is written to.
+fn confirm(yes: bool, nodes: usize, connection: &Connection) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        bail!("expected --yes, since there is nobody to ask on standard input");
+    }
+    let question = format!(
+        "Make {nodes} Nodes and many requests on {}, and delete them? [y/N] ",
+        connection.server()
+    );
+    if !ask(&question)? {
+        bail!("nothing was written");
+    }
+    Ok(())
+}
+
+/// Returns `None` if it was interrupted. All created objects are deleted in any case.
+async fn beside_neighbor(args: &NeighborArgs) -> Result<Option<NeighborBenchmark>> {
+    let plan = args.plan();
+    let Some(kubeconfig) = &args.kubeconfig else {
+        let server = Server::start(Options::default()).await?;
+        let kubeconfig = server.kubeconfig("kubernetes-admin", &["system:masters"])?;
+        let file = KubeconfigFile::create("bench", &kubeconfig)?;
+        let cluster = ClusterArgs::of_file(file.path());
+        let config = cluster.connect().await?.config;
+        let field = Neighborhood {
+            server: "the embedded API server".into(),
+            approver: config.clone(),
+            config,
+            launch: Launch::new(args.daemon.as_deref(), &cluster)?,
+        };
+        return interruptible(field.measure(&plan)).await;
+    };
+    let cluster = ClusterArgs::of_file(kubeconfig);
+    let connection = cluster.connect().await?;
+    confirm(args.yes, plan.pending, &connection)?;
+    let client = Client::try_from(connection.config.clone())?;
+    let own = args.daemon_kubeconfig.as_deref().map(ClusterArgs::of_file);
+    let own = own.as_ref().unwrap_or(&cluster);
+    let field = Neighborhood {
+        server: connection.server(),
+        config: connection.config,
+        approver: own.connect().await?.config,
+        launch: Launch::new(args.daemon.as_deref(), own)?,
+    };
+    let measured = interruptible(field.measure(&plan)).await;
+    let cleared = fixtures::clear(&client).await.context("cannot clean up");
+    // The first error is returned.
+    let measured = measured?;
+    cleared?;
+    Ok(measured)
+}
+
 /// Returns `None` if it was interrupted. All created objects are deleted in any case.
 async fn on_cluster(args: &OnClusterArgs) -> Result<Option<Benchmark>> {
     let connection = args.cluster.connect().await?;
     let plan = args.plan.plan(&args.nodes);
-    if !args.yes {
-        if !std::io::stdin().is_terminal() {
-            bail!("expected --yes, since there is nobody to ask on standard input");
-        }
-        let most = plan.nodes.last().copied().unwrap_or_default();
-        let question = format!(
-            "Make {most} Nodes and many requests on {}, and delete them? [y/N] ",
-            connection.server()
-        );
-        if !ask(&question)? {
-            bail!("nothing was written");
-        }
-    }
+    let most = plan.nodes.last().copied().unwrap_or_default();
+    confirm(args.yes, most, &connection)?;
     let client = Client::try_from(connection.config.clone())?;
     let own = args.daemon_kubeconfig.as_deref().map(ClusterArgs::of_file);
     let own = own.as_ref().unwrap_or(&args.cluster);

@@ -27,7 +27,19 @@ impl From<Duration> for Micros {
 }
 
 impl Micros {
-    fn text(self) -> String {
+    /// A number of microseconds, without its fraction.
+    pub(super) fn of(micros: f64) -> Micros {
+        Duration::try_from_secs_f64(micros / 1e6)
+            .unwrap_or_default()
+            .into()
+    }
+
+    /// The number of microseconds.
+    pub(super) fn as_f64(self) -> f64 {
+        Duration::from_micros(self.0).as_secs_f64() * 1e6
+    }
+
+    pub(super) fn text(self) -> String {
         shown(Duration::from_micros(self.0))
     }
 }
@@ -53,6 +65,14 @@ impl From<&Latencies> for Times {
 }
 
 impl Times {
+    pub(super) fn median(&self) -> Micros {
+        self.median
+    }
+
+    pub(super) fn p99(&self) -> Micros {
+        self.p99
+    }
+
     fn text(self) -> String {
         format!("{}, {}", self.median.text(), self.p99.text())
     }
@@ -286,7 +306,14 @@ fn ratio(of: u64, to: u64) -> String {
     format!("{:.2}", number(of) / number(to.max(1)))
 }
 
-fn per_second(rate: f64) -> String {
+/// Returns the mean, 0 if there is none.
+pub(super) fn mean(values: &[f64]) -> f64 {
+    let count = u32::try_from(values.len()).unwrap_or(u32::MAX).max(1);
+    values.iter().sum::<f64>() / f64::from(count)
+}
+
+/// Formats a rate.
+pub(super) fn per_second(rate: f64) -> String {
     format!("{rate:.0}/s")
 }
 
