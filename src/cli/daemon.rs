@@ -3,6 +3,7 @@
 #[cfg(feature = "lab")]
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kube::api::Api;
@@ -39,6 +40,8 @@ pub(super) struct Plan {
     pub(super) decision_log: Option<decision_log::Format>,
     /// Maximum number of concurrent writes.
     pub(super) concurrency: usize,
+    /// Interval between two denials of one requestor.
+    pub(super) denial_interval: Duration,
 }
 
 /// Daemon whose watches have started. It does not write before [`Daemon::run`].
@@ -95,6 +98,7 @@ impl Daemon {
             enforcement: plan.enforcement,
             setup: plan.setup,
             concurrency: plan.concurrency,
+            denial_interval: plan.denial_interval,
             decision_log: plan
                 .decision_log
                 .map(|format| DecisionLog::new(format, identity.clone())),

@@ -1,6 +1,7 @@
 //! `csr-warden run`: the daemon.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use clap::{ArgAction, Args, ValueEnum};
@@ -17,7 +18,7 @@ use super::judging_args::JudgingArgs;
 use super::logging::{TextLines, messages};
 use super::policy::PolicyFile;
 use super::serving_args::ServingArgs;
-use crate::controller::{Setup, WRITES_AT_ONCE};
+use crate::controller::{DENIAL_INTERVAL, Setup, WRITES_AT_ONCE};
 use crate::telemetry::decision_log;
 use judge::policy::{Enforcement, Policy};
 
@@ -57,10 +58,14 @@ pub(super) struct RunArgs {
     #[arg(long, env = "CSR_WARDEN_LOG_LEVEL", value_enum, default_value_t = LogLevel::Info,
           value_name = "LEVEL")]
     log_level: LogLevel,
-    /// Conditions that are written at the same time, 1 to 256
+    /// Maximum number of concurrent writes, 1 to 256; fewer while the API server is overloaded
     #[arg(long, env = "CSR_WARDEN_CONCURRENCY", default_value_t = WRITES_AT_ONCE, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
+    /// Seconds between two denials of one requestor, 0 to 60; its other requests wait meanwhile
+    #[arg(long, env = "CSR_WARDEN_DENIAL_INTERVAL", default_value_t = DENIAL_INTERVAL.as_secs(),
+          value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=60))]
+    denial_interval: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -115,6 +120,7 @@ async fn serve(args: RunArgs, policy: Policy, policy_file: Option<PolicyFile>) -
             LogFormat::Text => decision_log::Format::Text,
         }),
         concurrency: args.concurrency.into(),
+        denial_interval: Duration::from_secs(args.denial_interval),
     })
     .await?;
 

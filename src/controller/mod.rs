@@ -1,6 +1,7 @@
 //! The daemon's event loop: applies inputs to the state, performs its effects, and runs the writes.
 
 mod apiserver_certificates;
+mod denial_budget;
 mod effect;
 mod input;
 mod judged;
@@ -11,6 +12,7 @@ mod perform;
 mod protected_objects;
 mod queue;
 mod reload;
+mod request_memory;
 mod state;
 #[cfg(test)]
 #[allow(
@@ -23,13 +25,15 @@ mod state;
 mod tests;
 mod timeline;
 mod waiting;
+mod wake_budget;
 mod watches;
+mod write_limit;
 mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
@@ -54,10 +58,11 @@ use writer::{Writer, Writes};
 
 /// Limit of requests judged in a row before the loop handles other events.
 const JUDGED_AT_ONCE: usize = 64;
-/// Default limit of concurrent writes. etcd batches them: 128 are 6 % faster than 32. Each takes a
-/// connection, about 44 KiB here, and one of the API server's 245 seats for most ServiceAccounts
-/// (`pkg/apis/flowcontrol/bootstrap` of apiserver).
-pub const WRITES_AT_ONCE: u16 = 128;
+/// Default limit of concurrent writes. More drain a backlog hardly faster, and every other client of
+/// the API server pays for it (docs/performance.md). Each takes a connection, about 44 KiB here.
+pub const WRITES_AT_ONCE: u16 = 4;
+/// Default interval between two denials of one requestor.
+pub const DENIAL_INTERVAL: Duration = Duration::from_secs(5);
 /// Grace period of running writes after the signal to stop.
 const LAST_WRITES: Duration = Duration::from_millis(2500);
 
@@ -71,6 +76,8 @@ pub struct Settings {
     pub setup: Setup,
     /// Limit of concurrent writes.
     pub concurrency: usize,
+    /// Interval between two denials of one requestor.
+    pub denial_interval: Duration,
     /// Audit log of decisions; `None` if the caller reports them itself.
     pub decision_log: Option<DecisionLog>,
     /// Leadership, checked before each write.
@@ -88,11 +95,12 @@ pub struct Controller {
     state: State,
     inputs: mpsc::Receiver<Input>,
     lookups: Lookups,
+    /// Requests a fresh list of all requests.
+    relist: Arc<Notify>,
     /// Publisher of the policy in force.
     policy: watch::Sender<InForce>,
     writer: Writer,
     writes: Writes,
-    concurrency: usize,
     decision_log: Option<DecisionLog>,
     leadership: Leadership,
     leading: watch::Receiver<bool>,
@@ -120,6 +128,7 @@ impl Controller {
             enforcement,
             setup,
             concurrency,
+            denial_interval,
             decision_log,
             leadership,
             leading,
@@ -127,7 +136,7 @@ impl Controller {
             random,
         } = settings;
         let now = clock.now();
-        let mut state = State::new(policy, enforcement, random.clone(), now);
+        let mut state = State::new(policy, enforcement, denial_interval, random.clone(), now);
         // Before anything is judged: a source that is set up is heard from the beginning.
         if let Some(file) = &setup.inventory {
             let inventory = Fact::Inventory(Box::new(file.inventory.clone()));
@@ -136,15 +145,17 @@ impl Controller {
             }
         }
         let (policy, in_force) = watch::channel(state.in_force());
-        let (inputs, lookups) = watches::start(connection, setup, in_force, &clock, &random);
+        let relist = Arc::new(Notify::new());
+        let (inputs, lookups) =
+            watches::start(connection, setup, in_force, relist.clone(), &clock, &random);
         Controller {
             state,
             inputs,
             lookups,
+            relist,
             policy,
             writer: Writer::new(connection.writes.clone(), leadership.clone()),
-            writes: Writes::default(),
-            concurrency,
+            writes: Writes::new(concurrency),
             decision_log,
             leadership,
             leading,
@@ -194,8 +205,7 @@ impl Controller {
     /// Judges requests while another write may start. Returns true if more could be judged at once.
     fn judge_next(&mut self) -> bool {
         for _ in 0..JUDGED_AT_ONCE {
-            let idle = self.writes.len() < self.concurrency;
-            if !idle || !self.leadership.may_write() {
+            if !self.writes.has_room() || !self.leadership.may_write() {
                 return false;
             }
             let begun = self.clock.now();
@@ -215,7 +225,8 @@ impl Controller {
 
     fn tick(&mut self) {
         let now = self.clock.now();
-        self.state.tick(now);
+        let effects = self.state.tick(now);
+        self.perform(effects);
         if !self.leadership.may_write() {
             self.state.forget_stale(now);
         }

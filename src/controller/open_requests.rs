@@ -1,4 +1,4 @@
-//! Open requests: not decided yet, with a limit for each requestor.
+//! Open requests: not decided yet, with a limit for each requestor and one for their memory.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::packed_request::{PackedRequest, Packer};
+use super::request_memory::{MEMORY_OF_ALL_REQUESTS, RequestMemory, of_awaited, of_decoded};
 use super::timeline::Timeline;
 use crate::cluster::clock::Now;
 use judge::Decision;
 use judge::csr::{CsrObject, Fingerprint, FirstSeen, Request};
 use judge::csr::{Uid, Username};
-use judge::finding::Code;
+use judge::finding::{Awaited, Code};
 
 /// Limit of open requests of one requestor. A kubelet waits for its newest one only.
 pub(super) const MOST_OF_ONE_REQUESTOR: usize = 32;
@@ -70,6 +71,10 @@ pub(super) struct Entry {
     recorded: Option<Box<RecordedVerdict>>,
     /// Failed writes in a row.
     pub(super) failures: u32,
+    /// True if its denial was deferred.
+    is_deferred: bool,
+    /// Estimated memory, in bytes.
+    size: usize,
 }
 
 impl Entry {
@@ -89,6 +94,7 @@ impl Entry {
 pub(super) struct OpenRequests {
     entries: BTreeMap<Uid, Entry>,
     by_requestor: BTreeMap<Username, Timeline>,
+    memory: RequestMemory,
     packer: Packer,
     /// Number of waiting requests by the first code of each.
     waiting: BTreeMap<Code, usize>,
@@ -110,11 +116,15 @@ impl OpenRequests {
         let first_version = object.resource_version.parse().ok();
         // What a kubelet's request does not have can have been added by an update.
         let is_creation = !is_listed && !object.preserved.has_more;
-        let request = OpenRequest::Packed(Box::new(self.packer.pack(object, encoded)));
+        let packed = self.packer.pack(object, encoded);
+        let size = packed.size();
+        let request = OpenRequest::Packed(Box::new(packed));
         if let Some(entry) = self.entries.get_mut(&uid) {
             entry.request = request;
+            self.resize(&uid, size);
             return None;
         }
+        self.memory.replace(&requestor, 0, size);
         let entry = Entry {
             request,
             seen: now,
@@ -122,6 +132,8 @@ impl OpenRequests {
             is_creation,
             recorded: None,
             failures: 0,
+            is_deferred: false,
+            size,
         };
         self.entries.insert(uid.clone(), entry);
         let of_requestor = self.by_requestor.entry(requestor).or_default();
@@ -142,9 +154,11 @@ impl OpenRequests {
         if let OpenRequest::Packed(packed) = &entry.request {
             let read = Request::read_packed(packed.object(), packed.encoded());
             let read = read.with_first_seen(entry.first_seen(now));
+            let size = of_decoded(&read);
             entry.request = OpenRequest::Read(Box::new(read));
+            self.resize(uid, size);
         }
-        match &entry.request {
+        match &self.entries.get(uid)?.request {
             OpenRequest::Read(request) => Some(request),
             OpenRequest::Packed(..) => None,
         }
@@ -173,8 +187,49 @@ impl OpenRequests {
                 self.by_requestor.remove(requestor);
             }
         }
+        self.memory.replace(requestor, entry.size, 0);
         self.count(&entry.recorded, false);
         Some(entry)
+    }
+
+    /// Adds the memory of what a decoded request awaits.
+    pub(super) fn awaits(&mut self, uid: &Uid, awaits: &[Awaited]) {
+        let entry = self.entries.get(uid).map(|entry| &entry.request);
+        if let Some(OpenRequest::Read(request)) = entry {
+            self.resize(uid, of_decoded(request) + of_awaited(awaits));
+        }
+    }
+
+    fn resize(&mut self, uid: &Uid, size: usize) {
+        if let Some(entry) = self.entries.get_mut(uid) {
+            self.memory
+                .replace(entry.request.username(), entry.size, size);
+            entry.size = size;
+        }
+    }
+
+    /// The request to drop while all of them take too much memory: the oldest of the largest requestor,
+    /// except one that is kept.
+    pub(super) fn over_budget(&self, is_kept: impl Fn(&Uid) -> bool) -> Option<Uid> {
+        if self.memory.total() <= MEMORY_OF_ALL_REQUESTS {
+            return None;
+        }
+        let of = |requestor| {
+            let mut uids = self.by_requestor.get(requestor)?.oldest_first();
+            uids.find(|uid| !is_kept(uid))
+        };
+        self.memory.largest_first().find_map(of).cloned()
+    }
+
+    /// True if half of the memory for all requests is free.
+    pub(super) fn has_room(&self) -> bool {
+        self.memory.total() <= MEMORY_OF_ALL_REQUESTS / 2
+    }
+
+    /// Records that the denial of a request is deferred. Returns true if it was not before.
+    pub(super) fn defer(&mut self, uid: &Uid) -> bool {
+        let entry = self.entries.get_mut(uid);
+        entry.is_some_and(|entry| !std::mem::replace(&mut entry.is_deferred, true))
     }
 
     /// Records the verdict of a request. Returns true if it differs from the last one.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
+use super::request_memory::of_packed;
 use judge::csr::{CsrObject, PackedPem, PreservedMetadata, Requestor, Settled};
 use judge::csr::{Uid, Username};
 
@@ -40,6 +41,8 @@ pub(super) struct PackedRequest {
     shared: Arc<SharedFields>,
     texts: Texts,
     encoded: PackedPem,
+    /// Number of bytes before they were packed.
+    encoded_len: usize,
 }
 
 impl Packer {
@@ -84,6 +87,7 @@ impl Packer {
             shared: self.kind(shared),
             texts: Texts::of(single.into_iter().chain(ids)),
             encoded: PackedPem::new(encoded),
+            encoded_len: encoded.len(),
         }
     }
 
@@ -121,6 +125,11 @@ impl PackedRequest {
 
     pub(super) fn encoded(&self) -> &PackedPem {
         &self.encoded
+    }
+
+    /// Estimated memory, in bytes.
+    pub(super) fn size(&self) -> usize {
+        of_packed(self.texts.all.len(), self.encoded_len)
     }
 
     /// The unpacked API object.

@@ -50,6 +50,10 @@ impl Controller {
                 tracing::error!("the policy cannot be used, {name} ({digest}) stays: {why}");
             }
             Effect::Record(judged) => self.record(&judged),
+            Effect::ListRequests => {
+                tracing::info!("listing all requests again: some were dropped for lack of memory");
+                self.relist.notify_one();
+            }
             Effect::Ask(question, requestor, policy) => {
                 self.lookups.ask(question, requestor, &policy);
             }
@@ -165,7 +169,8 @@ impl Controller {
         let waiting = self.state.waiting().iter();
         let waiting = waiting.map(|(code, count)| (*code, *count));
         self.metrics.set_pending(waiting, age.unwrap_or_default());
-        let (unissued, issued, dropped) = self.state.counts();
-        self.metrics.set_totals(unissued, issued, dropped);
+        self.metrics
+            .set_totals(self.state.unissued(), self.state.totals());
+        self.metrics.set_write_limit(self.writes.limit());
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
+use super::DENIAL_INTERVAL;
 use super::effect::Effect;
 use super::input::Input;
 use super::judged::{Judged, Write};
@@ -22,6 +23,7 @@ use judge::evidence::{Fact, Node, NodeAddress, Source};
 use judge::finding::Code;
 use judge::policy::{Enforcement, default_policy};
 
+mod budgets;
 mod clocks;
 mod order;
 mod sources;
@@ -45,7 +47,13 @@ impl Scene {
             monotonic: "2026-11-24T10:00:00Z".parse().unwrap(),
             instant: Instant::now(),
         };
-        let mut state = State::new(policy, Some(enforcement), Random::seeded(1), now);
+        let mut state = State::new(
+            policy,
+            Some(enforcement),
+            DENIAL_INTERVAL,
+            Random::seeded(1),
+            now,
+        );
         // It has waited for its sources for as long as it does.
         now.instant += Duration::from_secs(3);
         state.tick(now);
@@ -109,14 +117,14 @@ impl Scene {
         self.see(object, &encoded);
     }
 
-    /// The next request, judged.
+    /// The next request, judged. Deferred denials are skipped.
     fn turn(&mut self) -> Option<Arc<Judged>> {
-        let effects = self.state.next(self.now)?;
         let told = |effect| match effect {
             Effect::Record(judged) => Some(judged),
             _ => None,
         };
-        effects.into_iter().find_map(told)
+        let mut effects = std::iter::from_fn(|| self.state.next(self.now)).flatten();
+        effects.find_map(told)
     }
 
     /// All decisions that are due, without ending any write.
@@ -293,7 +301,7 @@ fn a_flood_does_not_grow_memory_and_the_newest_stay() {
         scene.ask("flood", number);
         scene.now.wall += SignedDuration::from_secs(1);
     }
-    let (_, _, dropped) = scene.state.counts();
+    let dropped = scene.state.totals().dropped;
     assert_eq!(dropped, 100 - MOST_OF_ONE_REQUESTOR as u64);
     let names: Vec<String> = scene
         .decisions()
@@ -331,7 +339,13 @@ fn the_first_judgment_waits_for_the_sources_and_not_for_long() {
     for synced in [false, true] {
         let mut scene = Scene::new(Enforcement::ApproveAndDeny);
         let begun = scene.now;
-        scene.state = State::new(policy.clone(), None, Random::seeded(1), begun);
+        scene.state = State::new(
+            policy.clone(),
+            None,
+            DENIAL_INTERVAL,
+            Random::seeded(1),
+            begun,
+        );
         scene.ask("a", 1);
         assert!(scene.turn().is_none() && !scene.state.has_next(begun));
         if synced {

@@ -29,6 +29,11 @@ impl Timeline {
         self.0.first()
     }
 
+    /// All requests, the oldest first.
+    pub(super) fn oldest_first(&self) -> impl Iterator<Item = &Uid> {
+        self.0.iter().map(|(_, uid)| uid)
+    }
+
     /// Removes and returns the newest request.
     pub(super) fn take_newest(&mut self) -> Option<Uid> {
         self.0.pop().map(|(_, uid)| uid)

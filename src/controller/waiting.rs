@@ -6,6 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use super::wake_budget::WakeBudget;
 use judge::csr::Uid;
 use judge::evidence::Claimed;
 use judge::finding::{Awaited, Question};
@@ -33,6 +34,14 @@ impl WakeKey {
             Awaited::Time(_) => None,
         }
     }
+
+    /// True for an object that a node can change as often as it likes.
+    fn has_budget(&self) -> bool {
+        match self {
+            WakeKey::Node(_) | WakeKey::Machine(_) | WakeKey::Answer(_) => true,
+            WakeKey::Source | WakeKey::Policy => false,
+        }
+    }
 }
 
 /// Keys of one request, mostly one.
@@ -44,6 +53,7 @@ pub(super) struct Waiting {
     parked: BTreeMap<Uid, (WakeKeys, Instant)>,
     by_key: BTreeSet<(WakeKey, Uid)>,
     by_time: BTreeSet<(Instant, Uid)>,
+    budget: WakeBudget<WakeKey>,
 }
 
 impl Waiting {
@@ -75,11 +85,14 @@ impl Waiting {
         true
     }
 
-    /// Wakes the requests that await this. A source wakes those that await any source.
-    pub(super) fn wake(&mut self, awaited: &Awaited) -> Vec<Uid> {
+    /// Wakes the requests that await this. A source wakes those that await any source. An object that
+    /// changes too often wakes them later, by [`Waiting::due`].
+    pub(super) fn wake(&mut self, awaited: &Awaited, now: Instant) -> Vec<Uid> {
         match WakeKey::of(awaited) {
-            Some(key) => self.wake_all(key),
-            None => Vec::new(),
+            Some(key) if !key.has_budget() => self.wake_all(&key),
+            Some(key) if self.listeners(&key).next().is_none() => Vec::new(),
+            Some(key) if self.budget.changed(&key, now) => self.wake_within_budget(&key, now),
+            Some(_) | None => Vec::new(),
         }
     }
 
@@ -89,8 +102,13 @@ impl Waiting {
         self.take_out(all)
     }
 
-    /// Wakes at most `most` requests whose time has come.
+    /// Wakes at most `most` requests whose time has come, and those that await an object which has
+    /// changed too often.
     pub(super) fn due(&mut self, now: Instant, most: usize) -> Vec<Uid> {
+        let mut woken = Vec::new();
+        for key in self.budget.due(now) {
+            woken.extend(self.wake_within_budget(&key, now));
+        }
         let due: Vec<Uid> = self
             .by_time
             .iter()
@@ -98,18 +116,26 @@ impl Waiting {
             .take(most)
             .map(|(_, uid)| uid.clone())
             .collect();
-        self.take_out(due)
+        woken.extend(self.take_out(due));
+        woken
     }
 
-    fn wake_all(&mut self, key: WakeKey) -> Vec<Uid> {
-        let first = (key, Uid::default());
-        let listeners = self
-            .by_key
-            .range(&first..)
-            .take_while(|(key, _)| *key == first.0)
-            .map(|(_, uid)| uid.clone())
-            .collect();
+    fn wake_within_budget(&mut self, key: &WakeKey, now: Instant) -> Vec<Uid> {
+        let woken = self.wake_all(key);
+        self.budget.spend(key, woken.len(), now);
+        woken
+    }
+
+    fn wake_all(&mut self, key: &WakeKey) -> Vec<Uid> {
+        let listeners = self.listeners(key).cloned().collect();
         self.take_out(listeners)
+    }
+
+    fn listeners(&self, key: &WakeKey) -> impl Iterator<Item = &Uid> {
+        self.by_key
+            .range((key.clone(), Uid::default())..)
+            .take_while(move |(of, _)| of == key)
+            .map(|(_, uid)| uid)
     }
 
     fn take_out(&mut self, uids: Vec<Uid>) -> Vec<Uid> {
@@ -136,10 +162,10 @@ mod tests {
         waiting.park(&a, &[node("n1"), node("n2")], later);
         waiting.park(&b, &[Awaited::Source("nodes")], later);
         waiting.park(&c, &[Awaited::Policy], now);
-        assert!(waiting.wake(&node("n3")).is_empty());
-        assert_eq!(waiting.wake(&node("n2")), [a]);
-        assert!(waiting.wake(&node("n1")).is_empty());
-        assert_eq!(waiting.wake(&Awaited::Source("requests")), [b]);
+        assert!(waiting.wake(&node("n3"), now).is_empty());
+        assert_eq!(waiting.wake(&node("n2"), now), [a]);
+        assert!(waiting.wake(&node("n1"), now).is_empty());
+        assert_eq!(waiting.wake(&Awaited::Source("requests"), now), [b]);
         assert_eq!(waiting.due(now, 10), [c]);
         assert!(waiting.parked.is_empty() && waiting.by_key.is_empty());
         assert!(waiting.by_time.is_empty());

@@ -1,8 +1,10 @@
 //! Watches: starts every task that sends inputs to the loop.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use kube::{Client, Resource};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::apiserver_certificates::read_certificates;
 use super::input::{InForce, Input, Inputs};
@@ -22,11 +24,13 @@ use judge::evidence::{Fact, Node, Source};
 /// Limit of queued inputs. Watches slow down when the loop cannot keep up.
 const WAITING: usize = 256;
 
-/// Starts all tasks; they end when the receiver is dropped.
+/// Starts all tasks; they end when the receiver is dropped. `relist` requests a fresh list of all
+/// requests.
 pub(super) fn start(
     connection: &Connection,
     setup: Setup,
     policy: watch::Receiver<InForce>,
+    relist: Arc<Notify>,
     clock: &Clock,
     random: &Random,
 ) -> (mpsc::Receiver<Input>, Lookups) {
@@ -44,6 +48,7 @@ pub(super) fn start(
     ));
     tokio::spawn(follow_requests(
         client.clone(),
+        relist,
         random.clone(),
         inputs.clone(),
     ));
@@ -133,7 +138,12 @@ fn read_node(object: SlimNode, at: Timestamp) -> Option<Box<Node>> {
     Some(Box::new(node))
 }
 
-async fn follow_requests(client: Client, random: Random, inputs: Inputs) {
+async fn follow_requests(
+    client: Client,
+    list_again: Arc<Notify>,
+    random: Random,
+    inputs: Inputs,
+) {
     let ours = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
     let read = |object: SlimRequest| {
         let request = Box::new(object.split());
@@ -157,5 +167,13 @@ async fn follow_requests(client: Client, random: Random, inputs: Inputs) {
         fields: Some(ours),
         ..every::<SlimRequest>(client)
     };
-    follow(requests, &mut Relist::default(), &random, read, send).await;
+    let mut relist = Relist::default();
+    loop {
+        let requests = requests.clone();
+        tokio::select! {
+            () = follow(requests, &mut relist, &random, read, send) => return,
+            // The report of a deletion can be lost by that: its request fails when it is written (404).
+            () = list_again.notified() => {}
+        }
+    }
 }

@@ -7,6 +7,7 @@ use kube::Client;
 use tokio::task::{Id, JoinSet};
 
 use super::judged::{Judged, Write};
+use super::write_limit::{Halvings, WriteLimit};
 use crate::cluster::approval::{self, Outcome};
 use crate::cluster::lease::Leadership;
 use judge::csr::Uid;
@@ -41,15 +42,25 @@ impl Writer {
     }
 }
 
-/// Running writes.
-#[derive(Debug, Default)]
+/// Running writes, with a limit of their number.
+#[derive(Debug)]
 pub(super) struct Writes {
     tasks: JoinSet<Outcome>,
     /// The request of each task: a task that panics reports only its ID.
-    requests: HashMap<Id, Uid>,
+    requests: HashMap<Id, (Uid, Halvings)>,
+    limit: WriteLimit,
 }
 
 impl Writes {
+    /// At most `most` writes at a time, fewer while the API server is overloaded.
+    pub(super) fn new(most: usize) -> Writes {
+        Writes {
+            tasks: JoinSet::new(),
+            requests: HashMap::new(),
+            limit: WriteLimit::new(most),
+        }
+    }
+
     /// Starts the write on a request.
     pub(super) fn start(
         &mut self,
@@ -57,12 +68,18 @@ impl Writes {
         write: impl Future<Output = Outcome> + Send + 'static,
     ) {
         let task = self.tasks.spawn(write);
-        self.requests.insert(task.id(), uid);
+        let started = self.limit.halvings();
+        self.requests.insert(task.id(), (uid, started));
     }
 
-    /// Number of running writes.
-    pub(super) fn len(&self) -> usize {
-        self.tasks.len()
+    /// True if another write can start.
+    pub(super) fn has_room(&self) -> bool {
+        self.tasks.len() < self.limit.current()
+    }
+
+    /// The limit in force.
+    pub(super) fn limit(&self) -> usize {
+        self.limit.current()
     }
 
     /// Waits for the next outcome; `None` if no write is running. A write that panics, which is a
@@ -82,7 +99,8 @@ impl Writes {
                     )
                 }
             };
-            if let Some(uid) = self.requests.remove(&id) {
+            if let Some((uid, started)) = self.requests.remove(&id) {
+                self.limit.ended(started, &outcome);
                 return Some((uid, outcome));
             }
         }
@@ -96,7 +114,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_write_that_panics_has_failed() {
-        let mut writes = Writes::default();
+        let mut writes = Writes::new(8);
         assert!(writes.next().await.is_none());
         writes.start("a".into(), async { panic!("a defect") });
         let (uid, outcome) = writes.next().await.unwrap();
@@ -113,6 +131,6 @@ mod tests {
         );
         writes.start("b".into(), async { Outcome::Written });
         assert_eq!(writes.next().await, Some(("b".into(), Outcome::Written)));
-        assert_eq!((writes.len(), writes.requests.len()), (0, 0));
+        assert_eq!((writes.tasks.len(), writes.requests.len()), (0, 0));
     }
 }

@@ -130,7 +130,7 @@ struct NeighborArgs {
           value_parser = clap::value_parser!(u16).range(1..=256))]
     connections: Vec<u16>,
     /// Maximum numbers of concurrent writes of the daemon
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "4,8,32",
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "4,8,32,128",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: Vec<u16>,
     /// Program to run as the daemon, such as that of the image, instead of this one

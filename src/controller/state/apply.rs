@@ -42,8 +42,9 @@ impl State {
         }
     }
 
-    /// Wakes the requests whose time has come; all of them after the system clock was changed.
-    pub(in crate::controller) fn tick(&mut self, now: Now) {
+    /// Wakes the requests whose time has come; all of them after the system clock was changed. Returns
+    /// the effects.
+    pub(in crate::controller) fn tick(&mut self, now: Now) -> Vec<Effect> {
         let clock_skew = now.clock_skew();
         if (clock_skew - self.clock_skew).abs() > CLOCK_SKEW_TOLERANCE {
             self.clock_skew = clock_skew;
@@ -55,7 +56,9 @@ impl State {
         self.evidence.prune(now.monotonic);
         let due = self.waiting.due(now.instant, DUE_AT_ONCE);
         self.requeue(due);
+        self.denials.prune(now.instant);
         self.check_grace(now);
+        self.list_again(now)
     }
 
     /// Drops stale requests, one of each requestor at a time: a replica that is not the leader judges
@@ -121,7 +124,7 @@ impl State {
     pub(super) fn learn(&mut self, fact: Fact, now: Now) -> bool {
         let applied = self.evidence.apply(fact, now.monotonic);
         for awaited in &applied.wakes {
-            let woken = self.waiting.wake(awaited);
+            let woken = self.waiting.wake(awaited, now.instant);
             self.requeue(woken);
         }
         applied.changed
@@ -147,9 +150,10 @@ impl State {
         let requestor = object.requestor.username.clone();
         let created = object.created;
         if let Some(oldest) = self.open.put(object, encoded, is_listed, now.instant) {
-            self.dropped += 1;
+            self.totals.dropped += 1;
             self.forget(&oldest);
         }
+        self.keep_within_memory();
         if self.open.get(&uid).is_some() && !self.writing.contains_key(&uid) {
             self.waiting.leave(&uid);
             self.queue.push(&requestor, created, &uid);
@@ -176,7 +180,7 @@ impl State {
         match object.settled {
             Some(Settled::Issued) => {
                 if self.unissued.remove(uid) {
-                    self.issued += 1;
+                    self.totals.issued += 1;
                 }
             }
             Some(Settled::Denied | Settled::Failed) => {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
+use super::denial_budget::DenialBudget;
 use super::effect::Effect;
 use super::judged::{Judged, Write};
 use super::open_requests::{Entry, OpenRequests};
@@ -18,6 +19,7 @@ use super::queue::Queue;
 use super::waiting::Waiting;
 use crate::cluster::clock::Now;
 use crate::cluster::random::Random;
+use crate::telemetry::metrics::Totals;
 use judge::csr::{CsrObject, Fingerprint, Settled, Uid};
 use judge::evidence::{Evidence, Fact, Source};
 use judge::finding::{Awaited, Code};
@@ -28,6 +30,8 @@ use judge::{Judgment, Verdict, judge};
 const STARTUP_GRACE: Duration = Duration::from_secs(3);
 /// Longest time between two judgments of a waiting request: a safety net, should nothing wake it.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// Shortest time between two lists of all requests because some were dropped.
+const LIST_INTERVAL: Duration = Duration::from_secs(60);
 /// Smallest clock skew that counts as a changed system clock.
 const CLOCK_SKEW_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 
@@ -43,6 +47,7 @@ pub(super) struct State {
     waiting: Waiting,
     /// Requests that are being written.
     writing: HashMap<Uid, Arc<Judged>>,
+    denials: DenialBudget,
     /// Earliest time of the next write, as asked for by the API server (429, `Retry-After`).
     paused_until: Option<Instant>,
     /// Decisions that the watch showed before the answer to our write arrived.
@@ -51,8 +56,11 @@ pub(super) struct State {
     unissued: BTreeSet<Uid>,
     /// Number of changes of the policy's list of Machine kinds.
     generation: u64,
-    issued: u64,
-    dropped: u64,
+    totals: Totals,
+    /// True if requests were dropped for lack of memory since the last list was asked for.
+    is_incomplete: bool,
+    /// Earliest time at which all requests are listed again.
+    next_list: Instant,
     /// Clock skew at the last tick.
     clock_skew: SignedDuration,
     /// Start of the grace period; `None` once it is over.
@@ -61,10 +69,12 @@ pub(super) struct State {
 }
 
 impl State {
-    /// An empty state. `enforcement` overrides the policy's.
+    /// An empty state. `enforcement` overrides the policy's. `denial_interval` is the time between two
+    /// denials of one requestor.
     pub(super) fn new(
         policy: Arc<Policy>,
         enforcement: Option<Enforcement>,
+        denial_interval: Duration,
         random: Random,
         now: Now,
     ) -> State {
@@ -76,12 +86,14 @@ impl State {
             queue: Queue::default(),
             waiting: Waiting::default(),
             writing: HashMap::new(),
+            denials: DenialBudget::new(denial_interval),
             paused_until: None,
             overtaken: HashMap::new(),
             unissued: BTreeSet::new(),
             generation: 0,
-            issued: 0,
-            dropped: 0,
+            totals: Totals::default(),
+            is_incomplete: false,
+            next_list: now.instant,
             clock_skew: SignedDuration::ZERO,
             grace_since: Some(now.instant),
             random,
@@ -98,10 +110,14 @@ impl State {
         &self.open
     }
 
-    /// Number of requests approved here without and with a certificate, and of those dropped because
-    /// their requestor had too many.
-    pub(super) fn counts(&self) -> (usize, u64, u64) {
-        (self.unissued.len(), self.issued, self.dropped)
+    /// Number of requests approved here that have no certificate yet.
+    pub(super) fn unissued(&self) -> usize {
+        self.unissued.len()
+    }
+
+    /// Numbers of requests since the start.
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
     }
 
     /// Number of waiting requests by the first code of each.
@@ -140,11 +156,21 @@ impl State {
             return None;
         }
         let uid = self.queue.pop()?;
+        let effects = self.judge_one(uid, now);
+        // A decoded request can be larger than a packed one.
+        self.keep_within_memory();
+        effects
+    }
+
+    fn judge_one(&mut self, uid: Uid, now: Now) -> Option<Vec<Effect>> {
         let seen = self.open.get(&uid)?.seen;
         let request = self.open.request(&uid, now)?;
         let judgment = judge(request, &self.policy, &self.evidence, now.instants());
         let object = request.object.clone();
         let key = request.content.as_ref().map(|content| content.key);
+        if self.defers(&uid, &object, &judgment, now) {
+            return Some(Vec::new());
+        }
         let decision = judgment.verdict.decision();
         let is_news = self.open.record_verdict(&uid, decision, judgment.codes());
         let write = self.follow_up(&uid, &object, &judgment, now);
@@ -179,6 +205,23 @@ impl State {
     /// The enforcement in force.
     fn enforcement(&self) -> Enforcement {
         self.enforcement.unwrap_or(self.policy.spec.enforcement)
+    }
+
+    /// Lets a denial wait while its requestor has had one recently. Nothing is recorded before the
+    /// denial is written.
+    fn defers(&mut self, uid: &Uid, object: &CsrObject, judgment: &Judgment, now: Now) -> bool {
+        if !matches!(judgment.verdict, Verdict::Deny(_))
+            || self.enforcement() != Enforcement::ApproveAndDeny
+        {
+            return false;
+        }
+        let requestor = &object.requestor.username;
+        let Some(until) = self.denials.deferred_until(requestor, now.instant) else {
+            return false;
+        };
+        self.totals.denials_deferred += u64::from(self.open.defer(uid));
+        self.waiting.park(uid, &[], until);
+        true
     }
 
     fn follow_up(
@@ -238,7 +281,28 @@ impl State {
             let wait = Duration::try_from(wait).unwrap_or_default();
             after = after.min(wait + Duration::from_millis(10));
         }
+        self.open.awaits(uid, awaits);
         self.waiting.park(uid, awaits, now.instant + after);
+    }
+
+    /// Drops requests while all of them take too much memory, the oldest of the largest requestor first.
+    fn keep_within_memory(&mut self) {
+        while let Some(uid) = self.open.over_budget(|uid| self.writing.contains_key(uid)) {
+            self.forget(&uid);
+            self.totals.dropped_for_memory += 1;
+            self.is_incomplete = true;
+        }
+    }
+
+    /// Asks for a list when requests were dropped and there is room again: none of them is reported
+    /// otherwise.
+    fn list_again(&mut self, now: Now) -> Vec<Effect> {
+        if !self.is_incomplete || !self.open.has_room() || now.instant < self.next_list {
+            return Vec::new();
+        }
+        self.is_incomplete = false;
+        self.next_list = now.instant + LIST_INTERVAL;
+        vec![Effect::ListRequests]
     }
 
     fn requeue(&mut self, uids: Vec<Uid>) {

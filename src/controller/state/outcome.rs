@@ -30,8 +30,13 @@ impl State {
         self.queue.end(&judged.object.requestor.username);
         match &outcome {
             Outcome::Written => {
-                if matches!(judged.write, Some(Write::Approve(_))) {
-                    self.approved(uid, overtaken);
+                match &judged.write {
+                    Some(Write::Approve(_)) => self.approved(uid, overtaken),
+                    Some(Write::Deny(_)) => {
+                        let requestor = &judged.object.requestor.username;
+                        self.denials.spend(requestor, now.instant);
+                    }
+                    None => {}
                 }
                 self.forget(uid);
             }
@@ -87,7 +92,7 @@ impl State {
 
     fn approved(&mut self, uid: &Uid, overtaken: Option<Settled>) {
         match overtaken {
-            Some(Settled::Issued) => self.issued += 1,
+            Some(Settled::Issued) => self.totals.issued += 1,
             Some(Settled::Denied | Settled::Failed) => {}
             None if self.open.get(uid).is_none() => {}
             None | Some(Settled::Approved) => {

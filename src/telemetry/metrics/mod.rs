@@ -66,6 +66,19 @@ struct SourceLabel {
     source: &'static str,
 }
 
+/// Numbers of requests since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Certificates issued for requests approved here.
+    pub issued: u64,
+    /// Requests dropped because their requestor had too many.
+    pub dropped: u64,
+    /// Requests dropped because all of them took too much memory.
+    pub dropped_for_memory: u64,
+    /// Requests whose denial was deferred.
+    pub denials_deferred: u64,
+}
+
 /// All metrics of the daemon.
 #[derive(Debug)]
 pub struct Metrics {
@@ -87,6 +100,9 @@ pub struct Metrics {
     issued: Counter,
     approved_unissued: Gauge,
     dropped: Counter,
+    dropped_for_memory: Counter,
+    denials_deferred: Counter,
+    write_limit: Gauge,
     lines_lost: Counter,
 }
 
@@ -113,6 +129,9 @@ impl Metrics {
             issued: Counter::default(),
             approved_unissued: Gauge::default(),
             dropped: Counter::default(),
+            dropped_for_memory: Counter::default(),
+            denials_deferred: Counter::default(),
+            write_limit: Gauge::default(),
             lines_lost: Counter::default(),
             registry: Mutex::default(),
         };
@@ -226,13 +245,24 @@ impl Metrics {
         self.oldest_pending.set(oldest.as_secs_f64());
     }
 
-    /// Sets the totals of approvals without and with a certificate, and of dropped requests.
-    pub fn set_totals(&self, unissued: usize, issued: u64, dropped: u64) {
+    /// Sets the number of approvals without a certificate, and the totals of requests.
+    pub fn set_totals(&self, unissued: usize, totals: Totals) {
         self.approved_unissued
             .set(i64::try_from(unissued).unwrap_or(i64::MAX));
-        self.issued.inc_by(issued.saturating_sub(self.issued.get()));
-        self.dropped
-            .inc_by(dropped.saturating_sub(self.dropped.get()));
+        for (counter, total) in [
+            (&self.issued, totals.issued),
+            (&self.dropped, totals.dropped),
+            (&self.dropped_for_memory, totals.dropped_for_memory),
+            (&self.denials_deferred, totals.denials_deferred),
+        ] {
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+    }
+
+    /// Sets the limit of concurrent writes in force.
+    pub fn set_write_limit(&self, limit: usize) {
+        self.write_limit
+            .set(i64::try_from(limit).unwrap_or(i64::MAX));
     }
 
     /// Registers the gauge of leadership. It is evaluated at each scrape, because a process may

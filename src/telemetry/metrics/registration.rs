@@ -92,6 +92,21 @@ impl Metrics {
             self.dropped.clone(),
         );
         r.register(
+            "requests_dropped_for_memory",
+            "Requests dropped because all open ones took too much memory, the largest requestor first",
+            self.dropped_for_memory.clone(),
+        );
+        r.register(
+            "denials_deferred",
+            "Requests whose denial was deferred, because their requestor had one recently",
+            self.denials_deferred.clone(),
+        );
+        r.register(
+            "write_limit",
+            "Limit of concurrent writes in force",
+            self.write_limit.clone(),
+        );
+        r.register(
             "log_lines_lost",
             "Decisions that could not be logged",
             self.lines_lost.clone(),

@@ -29,7 +29,9 @@ pub fn cases() -> Vec<Case> {
 
 async fn report_denials(assets: Arc<Assets>) -> Result<()> {
     let test_cluster = TestCluster::new(&assets).await?;
-    let mut daemon = test_cluster.installation.start("csr-warden", &[])?;
+    let mut daemon = test_cluster
+        .installation
+        .start("csr-warden", &["--denial-interval=0"])?;
     daemon.wait_ready(SOON).await?;
     let thief = test_cluster.node("thief", &["10.0.0.66", SERVICE]).await?;
     let honest = test_cluster.node("honest", &["10.0.0.1"]).await?;

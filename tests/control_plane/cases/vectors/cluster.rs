@@ -59,7 +59,13 @@ impl VectorCluster {
         let policy = cluster.dir().join("policy.yaml");
         std::fs::write(&policy, BasePolicy::Default.written(None).to_string())?;
         let file = policy.to_str().context("path")?.to_owned();
-        let args = ["--policy", &file, "--leader-elect=false"];
+        let args = [
+            "--policy",
+            &file,
+            "--leader-elect=false",
+            // Nodes post many vectors each, all of which are decided.
+            "--denial-interval=0",
+        ];
         let mut daemon = installation.start("csr-warden", &args)?;
         daemon.kill()?;
         Ok(Self {
