@@ -22,6 +22,10 @@ pub struct Scale {
     pub patience: Duration,
     /// The number of concurrent requests in the case of the Deployment's memory limit.
     pub requests: usize,
+    /// The number of attackers in the case of large requests.
+    pub identities: usize,
+    /// The number of Nodes in the case of large requests.
+    pub nodes_beside: usize,
     /// The number of kubelets in the case of rotation.
     pub rotating: usize,
     /// The duration of the case of rotation.
@@ -46,6 +50,8 @@ impl Scale {
         beyond_the_lease: Duration::from_secs(18),
         patience: Duration::from_secs(100),
         requests: 500,
+        identities: 55,
+        nodes_beside: 50,
         rotating: 50,
         day: Duration::from_secs(20),
     };
@@ -58,6 +64,8 @@ impl Scale {
         beyond_the_lease: Duration::from_secs(30),
         patience: Duration::from_secs(300),
         requests: 15_000,
+        identities: 140,
+        nodes_beside: 1_000,
         rotating: 2_000,
         day: Duration::from_secs(240),
     };

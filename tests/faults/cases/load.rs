@@ -136,18 +136,23 @@ async fn post(admin: &Client, index: usize) -> Result<()> {
 pub(super) async fn ask(admin: &Client, index: usize) -> Result<()> {
     let (name, address) = (fleet::name(index), fleet::address(index));
     let template = Template::genuine(&name, std::slice::from_ref(&name), &[address]);
+    post_request(admin, &name, &template.pem(&KeyPair::generate()?)?).await
+}
+
+/// Posts a request as the kubelet of this node.
+pub(super) async fn post_request(admin: &Client, node: &str, pem: &str) -> Result<()> {
     let request = json!({
         "apiVersion": "certificates.k8s.io/v1",
         "kind": "CertificateSigningRequest",
         "metadata": {"generateName": "csr-"},
         "spec": {
-            "request": ByteString(template.pem(&KeyPair::generate()?)?.into_bytes()),
+            "request": ByteString(pem.as_bytes().to_vec()),
             "signerName": "kubernetes.io/kubelet-serving",
             "usages": ["digital signature", "server auth"],
         },
     });
     let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-    as_kubelet(admin, &name, requests, &request).await
+    as_kubelet(admin, node, requests, &request).await
 }
 
 /// Creates the Node of this kubelet.
@@ -165,7 +170,13 @@ pub(super) async fn register(admin: &Client, index: usize) -> Result<()> {
     as_kubelet(admin, &name, "/api/v1/nodes", &node).await
 }
 
-async fn as_kubelet(admin: &Client, node: &str, path: &str, object: &Value) -> Result<()> {
+/// Posts an object as the kubelet of this node.
+pub(super) async fn as_kubelet(
+    admin: &Client,
+    node: &str,
+    path: &str,
+    object: &Value,
+) -> Result<()> {
     let request = http::Request::post(path)
         .header("content-type", "application/json")
         .header("impersonate-user", format!("system:node:{node}"))

@@ -1,5 +1,6 @@
 //! The fault cases by component. The longest come first, as cases run concurrently.
 
+mod budgets;
 mod clocks;
 mod connections;
 mod credentials;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Case> {
         daemon_clocks::cases(),
         files::cases(),
         load::cases(),
+        budgets::cases(),
         real_control_plane::cases(),
         server_rejections::cases(),
         credentials::cases(),
