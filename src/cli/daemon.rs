@@ -19,6 +19,7 @@ use crate::controller::{Controller, Settings, Setup};
 use crate::telemetry::decision_log::{self, DecisionLog};
 use crate::telemetry::health::Health;
 use crate::telemetry::http_server::Server;
+use crate::telemetry::log_queue::LogQueue;
 use crate::telemetry::metrics::Metrics;
 use judge::policy::{Enforcement, Policy};
 
@@ -36,8 +37,8 @@ pub(super) struct Plan {
     pub(super) lease: Option<(String, String)>,
     /// Flags of the HTTP server.
     pub(super) serving: ServingArgs,
-    /// Format of the decision log; `None` to disable it.
-    pub(super) decision_log: Option<decision_log::Format>,
+    /// Format of the decision log, and the queue of its lines; `None` to disable it.
+    pub(super) decision_log: Option<(decision_log::Format, LogQueue)>,
     /// Maximum number of concurrent writes.
     pub(super) concurrency: usize,
     /// Interval between two denials of one requestor.
@@ -93,15 +94,17 @@ impl Daemon {
         });
         let leads = leadership.clone();
         metrics.register_leader(move || leads.may_write());
+        let decision_log = plan.decision_log.map(|(format, queue)| {
+            metrics.register_lost_lines(queue.lost());
+            DecisionLog::new(format, identity.clone(), queue, clock.now())
+        });
         let settings = Settings {
             policy,
             enforcement: plan.enforcement,
             setup: plan.setup,
             concurrency: plan.concurrency,
             denial_interval: plan.denial_interval,
-            decision_log: plan
-                .decision_log
-                .map(|format| DecisionLog::new(format, identity.clone())),
+            decision_log,
             leadership,
             leading: leading_seen,
             clock: clock.clone(),

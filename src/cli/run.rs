@@ -20,6 +20,7 @@ use super::policy::PolicyFile;
 use super::serving_args::ServingArgs;
 use crate::controller::{DENIAL_INTERVAL, Setup, WRITES_AT_ONCE};
 use crate::telemetry::decision_log;
+use crate::telemetry::log_queue::LogQueue;
 use judge::policy::{Enforcement, Policy};
 
 /// Flags of `run`. Each can be given as an environment variable too.
@@ -74,6 +75,15 @@ enum LogFormat {
     Text,
 }
 
+impl LogFormat {
+    fn of_decisions(self) -> decision_log::Format {
+        match self {
+            LogFormat::Json => decision_log::Format::Json,
+            LogFormat::Text => decision_log::Format::Text,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum LogLevel {
     Error,
@@ -84,13 +94,23 @@ enum LogLevel {
 
 /// Runs the daemon until SIGTERM or SIGINT.
 pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
-    start_logging(args.log_format, args.log_level)?;
-    let (policy, policy_file) = args.judging.policy()?;
-    block_on_one_thread(serve(args, policy, policy_file))?;
-    Ok(ExitCode::SUCCESS)
+    let log = start_logging(args.log_format, args.log_level)?;
+    let ended = load_and_serve(args, log.clone());
+    log.flush(FLUSH_TIMEOUT);
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
-async fn serve(args: RunArgs, policy: Policy, policy_file: Option<PolicyFile>) -> Result<()> {
+fn load_and_serve(args: RunArgs, log: LogQueue) -> Result<()> {
+    let (policy, policy_file) = args.judging.policy()?;
+    block_on_one_thread(serve(args, policy, policy_file, log))
+}
+
+async fn serve(
+    args: RunArgs,
+    policy: Policy,
+    policy_file: Option<PolicyFile>,
+    log: LogQueue,
+) -> Result<()> {
     // Installed first: process 1 of a container ignores signals without a handler.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
@@ -115,10 +135,7 @@ async fn serve(args: RunArgs, policy: Policy, policy_file: Option<PolicyFile>) -
         setup,
         lease,
         serving: args.serving,
-        decision_log: Some(match args.log_format {
-            LogFormat::Json => decision_log::Format::Json,
-            LogFormat::Text => decision_log::Format::Text,
-        }),
+        decision_log: Some((args.log_format.of_decisions(), log)),
         concurrency: args.concurrency.into(),
         denial_interval: Duration::from_secs(args.denial_interval),
     })
@@ -143,16 +160,21 @@ async fn serve(args: RunArgs, policy: Policy, policy_file: Option<PolicyFile>) -
 /// Environment variable that Kubernetes sets in every Pod.
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
 
-fn start_logging(format: LogFormat, level: LogLevel) -> Result<()> {
+/// Deadline for the last log lines when the daemon has stopped.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Starts the log of messages on standard error. Returns its queue, which the decision log shares.
+fn start_logging(format: LogFormat, level: LogLevel) -> Result<LogQueue> {
     let filter = messages(match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     });
+    let queue = LogQueue::start().context("cannot log")?;
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
-        .with_writer(std::io::stderr)
+        .with_writer(queue.clone())
         .with_target(false)
         .log_internal_errors(false);
     let started = match format {
@@ -167,5 +189,6 @@ fn start_logging(format: LogFormat, level: LogLevel) -> Result<()> {
             lines.finish().with(filter).try_init()
         }
     };
-    started.map_err(|error| anyhow!("cannot log: {error}"))
+    started.map_err(|error| anyhow!("cannot log: {error}"))?;
+    Ok(queue)
 }

@@ -187,6 +187,8 @@ impl Controller {
                     let effects = self.state.apply(input, self.clock.now());
                     self.perform(effects);
                 }
+                // While the log has no room nothing is judged. This ends the pause.
+                () = log_has_room(self.decision_log.as_ref()), if !self.can_log() => {}
                 () = yield_now(), if more => {}
             }
         }
@@ -205,7 +207,7 @@ impl Controller {
     /// Judges requests while another write may start. Returns true if more could be judged at once.
     fn judge_next(&mut self) -> bool {
         for _ in 0..JUDGED_AT_ONCE {
-            if !self.writes.has_room() || !self.leadership.may_write() {
+            if !self.writes.has_room() || !self.leadership.may_write() || !self.can_log() {
                 return false;
             }
             let begun = self.clock.now();
@@ -216,6 +218,12 @@ impl Controller {
             self.perform(effects);
         }
         self.state.has_next(self.clock.now())
+    }
+
+    /// Returns true if the decision log has room for a decision that is written.
+    fn can_log(&self) -> bool {
+        let log = self.decision_log.as_ref();
+        log.is_none_or(|log| log.queue().has_room())
     }
 
     fn write_ended(&mut self, uid: &Uid, outcome: Outcome) {
@@ -237,5 +245,11 @@ impl Controller {
         for effect in effects {
             self.perform_one(effect);
         }
+    }
+}
+
+async fn log_has_room(log: Option<&DecisionLog>) {
+    if let Some(log) = log {
+        log.queue().room().await;
     }
 }

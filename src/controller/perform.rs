@@ -11,6 +11,7 @@ use super::judged::{Judged, Write};
 use crate::cluster::approval::Outcome;
 use crate::cluster::list::Undecodable;
 use crate::telemetry::decision_log::Decision;
+use crate::telemetry::log_queue::Importance;
 use judge::evidence::Source;
 use judge::finding::escaped;
 
@@ -96,12 +97,12 @@ impl Controller {
         self.policy.send_replace(in_force);
     }
 
-    fn record(&self, judged: &Judged) {
+    fn record(&mut self, judged: &Judged) {
         if !judged.is_news {
             return;
         }
         self.metrics.record_verdict(&judged.judgment);
-        let Some(log) = &self.decision_log else {
+        let Some(log) = &mut self.decision_log else {
             return;
         };
         let decision = Decision {
@@ -111,9 +112,11 @@ impl Controller {
             policy: &judged.policy,
             enforcement: judged.enforcement,
         };
-        if log.write(self.clock.wall(), decision).is_err() {
-            self.metrics.record_lost_line();
-        }
+        let importance = match judged.write {
+            Some(_) => Importance::Required,
+            None => Importance::Ordinary,
+        };
+        log.record(decision, importance, self.clock.now());
     }
 
     fn report_outcome(&mut self, judged: &Judged, outcome: &Outcome, after: Duration) {

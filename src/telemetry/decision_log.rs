@@ -1,17 +1,29 @@
-//! Decision log: one line on standard output for each decision.
+//! Decision log: one line on standard output for each decision, of bounded length.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
+use super::line_budget::LineBudget;
+use super::log_queue::{Importance, LogQueue, Loss, Stream};
 use super::printable::printable;
+use crate::cluster::clock::Now;
 use judge::Judgment;
 use judge::csr::{CsrObject, Fingerprint};
-use judge::finding::Finding;
+use judge::finding::{Finding, escaped};
 use judge::policy::{Enforcement, Policy};
+
+/// Maximum number of findings in a line.
+const MAX_FINDINGS: usize = 8;
+/// Maximum number of SANs in a line.
+const MAX_SANS: usize = 8;
+/// Maximum length of the detail of a finding, in bytes.
+const MAX_DETAIL_BYTES: usize = 512;
+/// Maximum length of a name, in bytes: a DNS name of 253, with some words.
+const MAX_NAME_BYTES: usize = 300;
 
 /// Format of the decision log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,15 +54,21 @@ struct DecisionRecord<'a> {
     /// UID of the CertificateSigningRequest.
     uid: &'a str,
     /// Username of the requestor, as authenticated by the API server.
-    requestor: &'a str,
+    requestor: Cow<'a, str>,
     /// Node of the requestor; empty if the requestor is not a node.
-    node: &'a str,
+    node: Cow<'a, str>,
     /// The codes of all findings, without duplicates.
     codes: Vec<&'static str>,
-    /// All findings, including those that did not decide.
+    /// Findings, first those that decided; at most 8, with details of at most 512 bytes.
+    #[schemars(extend("maxItems" = MAX_FINDINGS))]
     findings: Vec<LoggedFinding<'a>>,
-    /// The requested SANs, if the request was compared with evidence.
+    /// Number of further findings.
+    findings_omitted: usize,
+    /// The requested SANs, if the request was compared with evidence; at most 8.
+    #[schemars(extend("maxItems" = MAX_SANS))]
     sans: Vec<LoggedSan<'a>>,
+    /// Number of further SANs.
+    sans_omitted: usize,
     /// Name of the policy in force.
     policy: &'a str,
     /// Digest of the policy in force.
@@ -79,7 +97,7 @@ struct LoggedFinding<'a> {
     /// The row in docs/verdicts.md.
     row: u8,
     /// Detail: the expected and the found value.
-    detail: &'a str,
+    detail: Cow<'a, str>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -89,7 +107,7 @@ struct LoggedSan<'a> {
     /// `DNS:` or `IP:`, followed by the name or address.
     san: String,
     /// Sources that vouch for the SAN; empty if none does.
-    vouched_by: &'a [String],
+    vouched_by: Vec<Cow<'a, str>>,
 }
 
 /// The JSON Schema of a record.
@@ -117,68 +135,124 @@ pub struct Decision<'a> {
 pub struct DecisionLog {
     format: Format,
     replica: String,
+    queue: LogQueue,
+    budget: LineBudget,
 }
 
 impl DecisionLog {
     /// A log of the replica with this identity.
-    pub fn new(format: Format, replica: String) -> DecisionLog {
-        DecisionLog { format, replica }
+    pub fn new(format: Format, replica: String, queue: LogQueue, now: Now) -> DecisionLog {
+        DecisionLog {
+            format,
+            replica,
+            queue,
+            budget: LineBudget::new(now.instant),
+        }
     }
 
-    /// Writes one record. The caller counts an error in a metric, because it cannot be logged.
-    pub fn write(&self, timestamp: Timestamp, decision: Decision<'_>) -> std::io::Result<()> {
-        let mut line = match self.format {
-            Format::Json => self.json(timestamp, decision)?,
-            Format::Text => printable(&text(timestamp, decision)).into_owned(),
+    /// The queue of its lines.
+    pub fn queue(&self) -> &LogQueue {
+        &self.queue
+    }
+
+    /// Queues one record, and never blocks. A decision that is written to the API server is required.
+    /// Any other is lost, and counted, if its requestor is over budget or the queue is full.
+    pub fn record(&mut self, decision: Decision<'_>, importance: Importance, now: Now) {
+        let requestor = &decision.object.requestor.username;
+        let is_left = self.budget.take(requestor, now.instant);
+        if importance == Importance::Ordinary && !is_left {
+            self.queue.lost().record(Loss::Budget);
+            return;
+        }
+        let line = match self.format {
+            Format::Json => json(now.wall, decision, &self.replica),
+            Format::Text => Ok(printable(&text(now.wall, decision)).into_owned()),
+        };
+        let Ok(mut line) = line else {
+            self.queue.lost().record(Loss::Error);
+            return;
         };
         line.push('\n');
-        std::io::stdout().lock().write_all(line.as_bytes())
+        self.queue
+            .push(Stream::Stdout, importance, line.into_bytes());
     }
+}
 
-    fn json(&self, timestamp: Timestamp, decision: Decision<'_>) -> std::io::Result<String> {
-        let Decision {
-            object,
-            judgment,
-            key,
-            policy,
-            enforcement,
-        } = decision;
-        let line = DecisionRecord {
-            timestamp,
-            kind: "Decision",
-            verdict: judgment.verdict.decision().as_str(),
-            request: &object.name,
-            uid: &object.uid,
-            requestor: &object.requestor.username,
-            node: object.requestor.node_part().unwrap_or_default(),
-            codes: judgment.codes().iter().map(|code| code.as_str()).collect(),
-            findings: judgment.findings.iter().map(logged_finding).collect(),
-            sans: judgment
-                .sans
-                .iter()
-                .map(|proof| LoggedSan {
-                    san: proof.san.to_string(),
-                    vouched_by: &proof.vouched_by,
-                })
-                .collect(),
-            policy: &policy.metadata.name,
-            policy_digest: &policy.digest,
-            enforcement: enforcement.to_string(),
-            key_fingerprint: key.map(|key| key.to_string()),
-            expiration_seconds: object.expiration_seconds,
-            replica: &self.replica,
-            version: env!("CARGO_PKG_VERSION"),
-        };
-        Ok(serde_json::to_string(&line)?)
-    }
+fn json(timestamp: Timestamp, decision: Decision<'_>, replica: &str) -> serde_json::Result<String> {
+    let Decision {
+        object,
+        judgment,
+        key,
+        policy,
+        enforcement,
+    } = decision;
+    let line = DecisionRecord {
+        timestamp,
+        kind: "Decision",
+        verdict: judgment.verdict.decision().as_str(),
+        request: &object.name,
+        uid: &object.uid,
+        requestor: cut(&object.requestor.username, MAX_NAME_BYTES),
+        node: cut(
+            object.requestor.node_part().unwrap_or_default(),
+            MAX_NAME_BYTES,
+        ),
+        codes: judgment.codes().iter().map(|code| code.as_str()).collect(),
+        findings: first_findings(judgment).map(logged_finding).collect(),
+        findings_omitted: judgment
+            .findings
+            .iter()
+            .count()
+            .saturating_sub(MAX_FINDINGS),
+        sans: judgment
+            .sans
+            .iter()
+            .take(MAX_SANS)
+            .map(|proof| LoggedSan {
+                san: cut(&proof.san.to_string(), MAX_NAME_BYTES).into_owned(),
+                vouched_by: proof
+                    .vouched_by
+                    .iter()
+                    .map(|source| cut(source, MAX_NAME_BYTES))
+                    .collect(),
+            })
+            .collect(),
+        sans_omitted: judgment.sans.len().saturating_sub(MAX_SANS),
+        policy: &policy.metadata.name,
+        policy_digest: &policy.digest,
+        enforcement: enforcement.to_string(),
+        key_fingerprint: key.map(|key| key.to_string()),
+        expiration_seconds: object.expiration_seconds,
+        replica,
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    serde_json::to_string(&line)
+}
+
+/// The findings of a line: those that decided come first.
+fn first_findings(judgment: &Judgment) -> impl Iterator<Item = &Finding> {
+    let decisive = judgment.findings.effect();
+    let decided = move |finding: &&Finding| Some(finding.effect) == decisive;
+    let others = judgment.findings.iter().filter(move |f| !decided(f));
+    let first = judgment.findings.iter().filter(decided);
+    first.chain(others).take(MAX_FINDINGS)
 }
 
 fn logged_finding(finding: &Finding) -> LoggedFinding<'_> {
     LoggedFinding {
         code: finding.code.as_str(),
         row: finding.code.row(),
-        detail: &finding.detail,
+        detail: cut(&finding.detail, MAX_DETAIL_BYTES),
     }
+}
+
+/// The text, or its beginning and `…` if it is longer than this many bytes.
+fn cut(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
+        return Cow::Borrowed(text);
+    }
+    let end = text.floor_char_boundary(max);
+    Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default()))
 }
 
 fn text(timestamp: Timestamp, decision: Decision<'_>) -> String {
@@ -190,15 +264,21 @@ fn text(timestamp: Timestamp, decision: Decision<'_>) -> String {
         ..
     } = decision;
     let verdict = judgment.verdict.decision();
-    let requestor = judge::finding::escaped(object.requestor.username.as_bytes());
-    let mut line = format!("{timestamp:.3} {verdict:<7} {} {requestor}", object.name);
-    for finding in judgment.findings.iter() {
-        let _ = write!(line, " [{}] {}", finding.code, finding.detail);
+    let requestor = escaped(object.requestor.username.as_bytes());
+    let request = escaped(object.name.as_bytes());
+    let mut line = format!("{timestamp:.3} {verdict:<7} {request} {requestor}");
+    for finding in first_findings(judgment) {
+        let detail = cut(&finding.detail, MAX_DETAIL_BYTES);
+        let _ = write!(line, " [{}] {detail}", finding.code);
     }
+    let _ = write_omitted(&mut line, judgment.findings.iter().count(), MAX_FINDINGS);
     if judgment.findings.is_empty() {
-        for proof in &judgment.sans {
-            let _ = write!(line, " {} ({})", proof.san, proof.vouched_by.join(", "));
+        for proof in judgment.sans.iter().take(MAX_SANS) {
+            let by = proof.vouched_by.join(", ");
+            let by = cut(&by, MAX_DETAIL_BYTES);
+            let _ = write!(line, " {} ({by})", proof.san);
         }
+        let _ = write_omitted(&mut line, judgment.sans.len(), MAX_SANS);
     }
     let _ = write!(
         line,
@@ -206,4 +286,12 @@ fn text(timestamp: Timestamp, decision: Decision<'_>) -> String {
         policy.metadata.name, policy.digest
     );
     line
+}
+
+/// Writes the number of those that the line leaves out.
+fn write_omitted(line: &mut String, count: usize, max: usize) -> std::fmt::Result {
+    match count.saturating_sub(max) {
+        0 => Ok(()),
+        omitted => write!(line, " (and {omitted} more)"),
+    }
 }

@@ -4,6 +4,8 @@ pub mod decision_log;
 pub mod health;
 pub mod http_server;
 pub mod https;
+mod line_budget;
+pub mod log_queue;
 pub mod metrics;
 pub mod metrics_auth;
 pub mod printable;

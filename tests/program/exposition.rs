@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use csr_warden::telemetry::log_queue::LostLines;
 use csr_warden::telemetry::metrics::Metrics;
 use jiff::Timestamp;
 use judge::csr::{CsrObject, Request};
@@ -37,6 +38,7 @@ pub(crate) fn exposed() -> String {
     metrics.set_pending([(Code::NodeMissing, 1)].into_iter(), Duration::ZERO);
     metrics.record_write("written", Some(Duration::ZERO));
     metrics.register_leader(|| true);
+    metrics.register_lost_lines(&LostLines::default());
     metrics.encode()
 }
 

@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::log_queue::LostLines;
 use judge::evidence::{Evidence, Source};
 use judge::finding::Code;
 use judge::policy::Policy;
@@ -31,6 +32,8 @@ const JUDGE_BUCKETS: [f64; 8] = [
     0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.005, 0.05,
 ];
 
+/// Prefix of the names, except those of the process.
+const PREFIX: &str = "csr_warden";
 /// Label values of a policy reload.
 const RELOAD_SUCCEEDED: &str = "success";
 const RELOAD_REJECTED: &str = "error";
@@ -103,7 +106,6 @@ pub struct Metrics {
     dropped_for_memory: Counter,
     denials_deferred: Counter,
     write_limit: Gauge,
-    lines_lost: Counter,
 }
 
 impl Metrics {
@@ -132,7 +134,6 @@ impl Metrics {
             dropped_for_memory: Counter::default(),
             denials_deferred: Counter::default(),
             write_limit: Gauge::default(),
-            lines_lost: Counter::default(),
             registry: Mutex::default(),
         };
         metrics.register(&mut registry, started);
@@ -205,11 +206,6 @@ impl Metrics {
         self.policy_reload_successful.set(used.into());
     }
 
-    /// Counts a decision that could not be logged.
-    pub fn record_lost_line(&self) {
-        self.lines_lost.inc();
-    }
-
     /// Sets the state of the sources that are required or were queried. Other sources have no
     /// series, because they are not down.
     pub fn set_sources(&self, evidence: &Evidence, now: Timestamp) {
@@ -270,6 +266,15 @@ impl Metrics {
     pub fn register_leader(&self, leads: impl Fn() -> bool + Send + Sync + 'static) {
         if let Ok(mut registry) = self.registry.lock() {
             registry.register_collector(Box::new(LeaderCollector::new(leads)));
+        }
+    }
+
+    /// Registers the numbers of lost log lines, which are counted from before the metrics exist.
+    pub fn register_lost_lines(&self, lost: &LostLines) {
+        if let Ok(mut registry) = self.registry.lock() {
+            let help = "Log lines lost, by reason";
+            let registry = registry.sub_registry_with_prefix(PREFIX);
+            registry.register("log_lines_lost", help, lost.0.clone());
         }
     }
 

@@ -5,7 +5,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{
-    CodeLabel, Metrics, RELOAD_REJECTED, RELOAD_SUCCEEDED, ResultLabel, source_label, verdict_label,
+    CodeLabel, Metrics, PREFIX, RELOAD_REJECTED, RELOAD_SUCCEEDED, ResultLabel, source_label,
+    verdict_label,
 };
 use crate::cluster::approval::Outcome;
 use crate::telemetry::process::ProcessCollector;
@@ -16,7 +17,7 @@ use judge::finding::Code;
 impl Metrics {
     pub(super) fn register(&self, registry: &mut Registry, started: Timestamp) {
         registry.register_collector(Box::new(ProcessCollector::new(started)));
-        let r = registry.sub_registry_with_prefix("csr_warden");
+        let r = registry.sub_registry_with_prefix(PREFIX);
         r.register(
             "requests",
             "Requests by verdict, counted when it changes",
@@ -105,11 +106,6 @@ impl Metrics {
             "write_limit",
             "Limit of concurrent writes in force",
             self.write_limit.clone(),
-        );
-        r.register(
-            "log_lines_lost",
-            "Decisions that could not be logged",
-            self.lines_lost.clone(),
         );
         r.register("policy_info", "The policy in force", self.policy.clone());
         r.register(
