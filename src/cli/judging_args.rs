@@ -6,9 +6,10 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 use kube::Client;
 
-use super::policy::{self, PolicyFile};
+use super::policy;
 use crate::cluster::connection::{Connection, Target};
 use crate::controller::InventoryFile;
+use crate::sources::replaced_file::FileVersion;
 use crate::sources::{kubelet_ca, watched_file};
 use judge::evidence::Inventory;
 use judge::policy::Policy;
@@ -36,7 +37,7 @@ pub(super) struct JudgingArgs {
 
 impl JudgingArgs {
     /// Policy, and its file if it is not a shipped one.
-    pub(super) fn policy(&self) -> Result<(Policy, Option<PolicyFile>)> {
+    pub(super) fn policy(&self) -> Result<(Policy, Option<FileVersion>)> {
         policy::load(self.policy.as_deref())
     }
 
@@ -68,12 +69,8 @@ impl JudgingArgs {
 }
 
 pub(super) fn inventory(path: PathBuf) -> Result<InventoryFile> {
-    let text = watched_file::read(&path).map_err(|why| anyhow!("inventory: {why}"))?;
-    let inventory =
-        Inventory::parse(&text).map_err(|why| anyhow!("inventory {}: {why}", path.display()))?;
-    Ok(InventoryFile {
-        path,
-        text,
-        inventory,
-    })
+    let file = FileVersion::read(&path).map_err(|why| anyhow!("inventory: {why}"))?;
+    let inventory = Inventory::parse(&file.text)
+        .map_err(|why| anyhow!("inventory {}: {why}", path.display()))?;
+    Ok(InventoryFile { file, inventory })
 }

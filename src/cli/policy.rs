@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::sources::replaced_file::FileVersion;
 use crate::telemetry::printable::printable;
 use judge::API_VERSION;
 use judge::evidence::{INVENTORY_KIND, Inventory};
@@ -18,16 +19,14 @@ use judge::yaml;
 /// Shipped policy that is the default.
 const DEFAULT: &str = "default";
 
-/// Path of a policy file, and its text.
-pub(super) type PolicyFile = (PathBuf, String);
-
 /// Loads a shipped policy by name, or a policy file, which is returned too.
-pub(super) fn load(choice: Option<&str>) -> Result<(Policy, Option<PolicyFile>)> {
+pub(super) fn load(choice: Option<&str>) -> Result<(Policy, Option<FileVersion>)> {
     let choice = choice.unwrap_or(DEFAULT);
     if let Some(policy) = shipped(choice) {
         return Ok((policy?, None));
     }
-    let text = std::fs::read_to_string(choice).map_err(|error| {
+    let file = FileVersion::read(Path::new(choice)).map_err(|error| {
+        let error = error.cause;
         let expected = if error.kind() == ErrorKind::NotFound {
             format!(" (expected a file, or {})", expected(choice))
         } else {
@@ -35,8 +34,8 @@ pub(super) fn load(choice: Option<&str>) -> Result<(Policy, Option<PolicyFile>)>
         };
         anyhow!("cannot read policy `{choice}`{expected}: {error}")
     })?;
-    let policy = parse(&text).map_err(|error| anyhow!("policy {choice}: {error}"))?;
-    Ok((policy, Some((choice.into(), text))))
+    let policy = parse(&file.text).map_err(|error| anyhow!("policy {choice}: {error}"))?;
+    Ok((policy, Some(file)))
 }
 
 /// Expected policy names for an error message, with a suggestion for the one found.

@@ -16,9 +16,9 @@ use super::color;
 use super::daemon::{Daemon, Plan};
 use super::judging_args::JudgingArgs;
 use super::logging::{TextLines, messages};
-use super::policy::PolicyFile;
 use super::serving_args::ServingArgs;
 use crate::controller::{DENIAL_INTERVAL, Setup, WRITES_AT_ONCE};
+use crate::sources::replaced_file::FileVersion;
 use crate::telemetry::decision_log;
 use crate::telemetry::log_queue::LogQueue;
 use judge::policy::{Enforcement, Policy};
@@ -108,7 +108,7 @@ fn load_and_serve(args: RunArgs, log: LogQueue) -> Result<()> {
 async fn serve(
     args: RunArgs,
     policy: Policy,
-    policy_file: Option<PolicyFile>,
+    policy_file: Option<FileVersion>,
     log: LogQueue,
 ) -> Result<()> {
     // Installed first: process 1 of a container ignores signals without a handler.

@@ -1,22 +1,21 @@
 //! Reload of the administrator's files, the policy and the inventory, and watches on the Machines that
 //! the policy names.
 
-use std::path::PathBuf;
-
 use kube::Client;
 use tokio::sync::watch;
 
 use super::input::{InForce, Input, Inputs};
 use crate::cluster::random::Random;
-use crate::sources::{machine_watch, watched_file};
+use crate::sources::machine_watch;
+use crate::sources::replaced_file::{self, FileVersion};
 use judge::evidence::{Fact, Inventory, Source};
 use judge::policy::parse;
 
 /// Files and sources that the administrator sets up.
 #[derive(Clone)]
 pub struct Setup {
-    /// The policy's file and its text, if it is in a file.
-    pub policy: Option<(PathBuf, String)>,
+    /// The policy's file, if it is in one.
+    pub policy: Option<FileVersion>,
     /// The inventory, if there is one.
     pub inventory: Option<InventoryFile>,
     /// The API server that has the Machines.
@@ -28,10 +27,8 @@ pub struct Setup {
 /// An inventory file as it was at startup.
 #[derive(Clone, Debug)]
 pub struct InventoryFile {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its text.
-    pub text: String,
+    /// The file.
+    pub file: FileVersion,
     /// The parsed inventory.
     pub inventory: Inventory,
 }
@@ -39,11 +36,11 @@ pub struct InventoryFile {
 impl Setup {
     /// Starts a task for each; they end when the receiver of inputs is dropped.
     pub(super) fn start(self, policy: &watch::Receiver<InForce>, random: &Random, inputs: &Inputs) {
-        if let Some((path, text)) = self.policy {
-            tokio::spawn(follow_policy(path, text, inputs.clone()));
+        if let Some(file) = self.policy {
+            tokio::spawn(follow_policy(file, inputs.clone()));
         }
         if let Some(source) = self.inventory {
-            tokio::spawn(follow_inventory(source, inputs.clone()));
+            tokio::spawn(follow_inventory(source.file, inputs.clone()));
         }
         tokio::spawn(follow_machines(
             self.machines,
@@ -54,8 +51,8 @@ impl Setup {
     }
 }
 
-async fn follow_policy(path: PathBuf, text: String, inputs: Inputs) {
-    watched_file::follow(path, text, |text| {
+async fn follow_policy(file: FileVersion, inputs: Inputs) {
+    replaced_file::follow(file, |text| {
         let inputs = inputs.clone();
         let text = text.map_err(|error| error.to_string());
         let read = text.and_then(|text| parse(&text).map_err(|why| why.to_string()));
@@ -64,8 +61,8 @@ async fn follow_policy(path: PathBuf, text: String, inputs: Inputs) {
     .await;
 }
 
-async fn follow_inventory(source: InventoryFile, inputs: Inputs) {
-    watched_file::follow(source.path, source.text, |text| {
+async fn follow_inventory(file: FileVersion, inputs: Inputs) {
+    replaced_file::follow(file, |text| {
         let inputs = inputs.clone();
         let text = text.map_err(|error| error.to_string());
         let read = text.and_then(|text| Inventory::parse(&text).map_err(|why| why.to_string()));

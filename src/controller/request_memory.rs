@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use judge::csr::names::San;
 use judge::csr::{Request, Username};
+use judge::evidence::Claimed;
 use judge::finding::{Awaited, Question};
 
 /// Limit of the memory of all open requests, in bytes. Those of 15,000 kubelets that ask at once take
@@ -45,12 +46,13 @@ pub(super) fn of_decoded(request: &Request) -> usize {
 pub(super) fn of_awaited(awaits: &[Awaited]) -> usize {
     let of = |awaited: &Awaited| {
         let text = match awaited {
-            Awaited::Answer(Question::Addresses(name) | Question::Certificate(name, _)) => {
-                name.len()
-            }
-            Awaited::Node(_)
+            Awaited::Answer(Question::Addresses(name)) => name.len(),
+            Awaited::Claim(Claimed::San(San::Dns(name))) => name.as_str().len(),
+            Awaited::Claim(Claimed::ProviderId(id)) => id.len(),
+            Awaited::Claim(Claimed::San(San::Ip(_)) | Claimed::PodNetwork(_))
+            | Awaited::Node(_)
             | Awaited::Machine(_)
-            | Awaited::Answer(Question::Names(_))
+            | Awaited::Answer(Question::Names(_) | Question::Certificate(_))
             | Awaited::Source(_)
             | Awaited::Time(_)
             | Awaited::Policy => 0,

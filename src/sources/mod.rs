@@ -7,5 +7,6 @@ pub mod dns;
 pub mod kubelet_ca;
 pub mod machine_watch;
 pub mod machines;
+pub mod replaced_file;
 pub mod serving_certificate;
 pub mod watched_file;

@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 /// Interval at which the file is read without a notification.
-const REREAD_INTERVAL: Duration = Duration::from_secs(30);
+pub(super) const REREAD_INTERVAL: Duration = Duration::from_secs(30);
 /// Time between two reads that must return the same content.
-const SETTLE_TIME: Duration = Duration::from_millis(50);
+pub(super) const SETTLE_TIME: Duration = Duration::from_millis(50);
 
 /// A file that cannot be read.
 #[derive(Debug, Error)]
@@ -51,13 +51,7 @@ pub async fn follow<S: Future<Output = bool>>(
     mut send: impl FnMut(Result<String, ReadError>) -> S,
 ) {
     let (changed, mut changes) = mpsc::channel(1);
-    let watcher = watch(&path, changed.clone());
-    if let Err(error) = &watcher {
-        tracing::warn!(
-            "{error}; it is read every {} s instead",
-            REREAD_INTERVAL.as_secs()
-        );
-    }
+    let _watcher = start_watch(&path, changed.clone());
     let mut known = Ok(known);
     loop {
         // Both a notification and the timeout lead to a read.
@@ -88,6 +82,22 @@ async fn settled(path: &Path) -> Result<String, ReadError> {
 /// The text, or the kind of the error. Two errors of one kind are reported once.
 fn text_or_kind(read: &Result<String, ReadError>) -> Result<&str, io::ErrorKind> {
     read.as_deref().map_err(|error| error.cause.kind())
+}
+
+/// Sends a notification after each change in the file's directory, until the watcher is dropped.
+/// Without one the file is read at intervals, which is logged.
+pub(super) fn start_watch(
+    path: &Path,
+    changed: mpsc::Sender<()>,
+) -> Option<notify::RecommendedWatcher> {
+    watch(path, changed)
+        .inspect_err(|error| {
+            tracing::warn!(
+                "{error}; it is read every {} s instead",
+                REREAD_INTERVAL.as_secs()
+            );
+        })
+        .ok()
 }
 
 fn watch(path: &Path, changed: mpsc::Sender<()>) -> Result<notify::RecommendedWatcher, WatchError> {

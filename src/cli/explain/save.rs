@@ -45,7 +45,7 @@ pub(super) fn save(
     write("policy.yaml", policy(lookout)?)?;
     let mut files = vec!["facts.yaml", "cluster.yaml", "csr.yaml"];
     if let Some(inventory) = &lookout.inventory {
-        write("inventory.yaml", &inventory.text)?;
+        write("inventory.yaml", &inventory.file.text)?;
         files.push("inventory.yaml");
     }
     let files = files.join(" ");
@@ -81,8 +81,8 @@ fn yaml(object: &Value) -> Result<String> {
 }
 
 fn policy(lookout: &Lookout) -> Result<&str> {
-    if let Some((_, text)) = &lookout.policy_file {
-        return Ok(text);
+    if let Some(file) = &lookout.policy_file {
+        return Ok(&file.text);
     }
     let name = &lookout.policy.metadata.name;
     let shipped = SHIPPED.iter().find(|(shipped, _)| shipped == name);

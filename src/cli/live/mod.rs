@@ -26,11 +26,11 @@ pub(super) use history::{Decided, History, Issued};
 use super::cluster_args::ClusterArgs;
 use super::evidence_builder::{Taken, read_request};
 use super::judging_args::JudgingArgs;
-use super::policy::PolicyFile;
 use super::snapshot::Snapshot;
 use crate::cluster::clock::Clock;
 use crate::cluster::connection::Connection;
 use crate::controller::InventoryFile;
+use crate::sources::replaced_file::FileVersion;
 use judge::csr::Request;
 use judge::csr::names::NodeName;
 use judge::evidence::{Evidence, Fact, Protection, Source, TimedFact};
@@ -53,7 +53,7 @@ pub(super) struct LiveArgs {
 pub(super) struct Lookout {
     pub(super) connection: Connection,
     pub(super) policy: Arc<Policy>,
-    pub(super) policy_file: Option<PolicyFile>,
+    pub(super) policy_file: Option<FileVersion>,
     pub(super) inventory: Option<InventoryFile>,
     pub(super) authorities: Vec<Vec<u8>>,
     machines: Client,

@@ -169,7 +169,9 @@ async fn dns(assets: Arc<Assets>) -> Result<()> {
     test_cluster.is_approved("gone").await?;
 
     // Reverse lookup: from the address to the name.
-    std::fs::write(&file, policy(server.address, "Required"))?;
+    let fresh = dir.join("dns.yaml.new");
+    std::fs::write(&fresh, policy(server.address, "Required"))?;
+    std::fs::rename(fresh, &file)?;
     daemon.wait_for_log("policy read anew", SOON).await?;
     let both = test_cluster.node("n7", &["10.0.0.7"]).await?;
     test_cluster.ask(&both, "reverse", &["10.0.0.7"]).await?;

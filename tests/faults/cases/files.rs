@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use lab::fleet;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -14,6 +14,7 @@ use crate::test_cluster::TestCluster;
 use control_plane::config_map_volume::ConfigMapVolume;
 
 const SOON: Duration = Duration::from_secs(20);
+const INVENTORY: &str = include_str!("../../../policies/inventory.yaml");
 const POLICY: &str = include_str!("../../../policies/default.yaml");
 
 pub fn cases() -> Vec<Case> {
@@ -27,6 +28,16 @@ pub fn cases() -> Vec<Case> {
             "embedded_inventory_broken",
             "the inventory file is broken, then fixed: the last valid inventory stays in force",
             inventory_broken,
+        ),
+        Case::new(
+            "embedded_policy_half_written",
+            "the policy file is written in place, and stays half written: the last valid policy stays in force",
+            policy_half_written,
+        ),
+        Case::new(
+            "embedded_inventory_half_written",
+            "the inventory file is written in place, and stays half written: the last valid inventory stays in force",
+            inventory_half_written,
         ),
         Case::new(
             "embedded_logs_disk_full",
@@ -46,11 +57,7 @@ async fn policy_broken(scale: Scale) -> Result<Measured> {
 
 async fn inventory_broken(scale: Scale) -> Result<Measured> {
     let file = "inventory.yaml";
-    let nodes: Vec<Value> = (1..=scale.kubelets)
-        .map(|index| json!({"name": fleet::name(index), "addresses": [fleet::address(index)]}))
-        .collect();
-    let good = json!({"apiVersion": "csr-warden.dev/v1beta1", "kind": "Inventory", "nodes": nodes});
-    let good = good.to_string();
+    let good = inventory(&scale);
     let half = good.len() / 2;
     let broken = good.get(..half).context("half of it")?;
     let refused = "inventory cannot be read";
@@ -61,6 +68,13 @@ async fn inventory_broken(scale: Scale) -> Result<Measured> {
         args
     };
     broken_then_fixed(scale, file, &good, broken, refused, run).await
+}
+
+fn inventory(scale: &Scale) -> String {
+    let nodes: Vec<Value> = (1..=scale.kubelets)
+        .map(|index| json!({"name": fleet::name(index), "addresses": [fleet::address(index)]}))
+        .collect();
+    json!({"apiVersion": "csr-warden.dev/v1beta1", "kind": "Inventory", "nodes": nodes}).to_string()
 }
 
 async fn broken_then_fixed(
@@ -81,6 +95,71 @@ async fn broken_then_fixed(
         test_cluster.replicas[0].wait_for_log(refused, SOON).await?;
         sleep(lasts).await;
         volume.swap(file, good)?;
+        Ok(())
+    };
+    run_scenario(
+        &mut test_cluster,
+        &scale,
+        scale.fault,
+        Expectations::default(),
+        during,
+    )
+    .await
+}
+
+/// Half of the policy is a valid one that is laxer.
+async fn policy_half_written(scale: Scale) -> Result<Measured> {
+    let lines: Vec<&str> = INVENTORY.lines().collect();
+    let proof = lines.iter().position(|line| line.trim() == "proof:");
+    let head = lines.get(..proof.context("`proof:` in inventory.yaml")?);
+    let half = head.context("lines")?.join("\n") + "\n";
+    judge::policy::parse(&half).context("half of the policy is valid")?;
+    let nodes = inventory(&scale);
+    let files = [("policy.yaml", INVENTORY), ("inventory.yaml", &nodes)];
+    let same = "csr_warden_policy_info{name=\"inventory\"";
+    let digest = judge::policy::parse(INVENTORY)?.digest;
+    let same = format!("{same},digest=\"{digest}\"}}");
+    half_written(scale, files, 0, &half, &same).await
+}
+
+/// Half of the inventory does not contradict forged addresses of the others.
+async fn inventory_half_written(scale: Scale) -> Result<Measured> {
+    let nodes = inventory(&scale);
+    let half = json!({"apiVersion": "csr-warden.dev/v1beta1", "kind": "Inventory", "nodes": []});
+    let policy = POLICY.replace("name: default", "name: mine");
+    let files = [("policy.yaml", policy.as_str()), ("inventory.yaml", &nodes)];
+    let counted = "csr_warden_source_errors_total{source=\"inventory\"}";
+    half_written(scale, files, 1, &half.to_string(), counted).await
+}
+
+async fn half_written(
+    scale: Scale,
+    files: [(&str, &str); 2],
+    which: usize,
+    half: &str,
+    is_one: &str,
+) -> Result<Measured> {
+    let mut test_cluster = TestCluster::embedded().await?;
+    let mut args = Vec::new();
+    let mut paths = Vec::new();
+    for ((name, text), flag) in files.iter().zip(["--policy", "--inventory"]) {
+        let path = test_cluster.dir().join(name);
+        std::fs::write(&path, text)?;
+        args.push(format!("{flag}={}", path.display()));
+        paths.push(path);
+    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    test_cluster.start(&["one"], &args).await?;
+    let (path, text) = (paths[which].clone(), files[which].1);
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        std::fs::write(&path, half)?;
+        let daemon = &test_cluster.replicas[0];
+        daemon.wait_for_log("edited in place", SOON).await?;
+        sleep(lasts).await;
+        ensure!(daemon.metric(is_one).await? == 1, "{is_one}");
+        let fresh = path.with_extension("new");
+        std::fs::write(&fresh, text)?;
+        std::fs::rename(fresh, &path)?;
         Ok(())
     };
     run_scenario(
