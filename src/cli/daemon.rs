@@ -162,10 +162,10 @@ impl Daemon {
         let http_ends = http.abort_handle();
         let done = tokio::select! {
             () = work => Ok(()),
-            ended = http => ended.context("the HTTP server has stopped")?,
+            ended = http => ended.context("the HTTP server has stopped"),
         };
         http_ends.abort();
-        Ok(done?)
+        done
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -13,15 +13,16 @@ use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 use tokio::net::TcpListener;
 
+use super::connections;
 use super::health::Health;
-use super::https::{ServerCertificate, TlsListener};
+use super::https::ServerCertificate;
 use super::metrics::Metrics;
 use super::metrics_auth::MetricsAuth;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Maximum number of connections that wait to be accepted.
-const BACKLOG: i32 = 128;
+const BACKLOG: i32 = 1024;
 /// Linux's errno of a kernel without IPv6. The standard library has no name for it.
 const EAFNOSUPPORT: i32 = 97;
 
@@ -42,9 +43,6 @@ pub enum ServerError {
     /// The chosen port cannot be read.
     #[error("cannot read the port: {0}")]
     Port(io::Error),
-    /// The server has stopped.
-    #[error("the HTTP server has stopped: {0}")]
-    Stopped(io::Error),
 }
 
 #[derive(Clone)]
@@ -102,16 +100,15 @@ impl Server {
     }
 
     /// Serves until the future is dropped.
-    pub async fn run(self) -> Result<(), ServerError> {
-        let ended = match self.certificate {
-            None => axum::serve(self.listener, self.router).await,
-            Some(certificate) => {
-                let listener = TlsListener::start(self.listener, certificate);
-                let listener = listener.map_err(ServerError::Port)?;
-                axum::serve(listener, self.router).await
-            }
+    pub async fn run(self) {
+        let Some(certificate) = self.certificate else {
+            return connections::serve(self.listener, None, self.router).await;
         };
-        ended.map_err(ServerError::Stopped)
+        let acceptor = certificate.acceptor();
+        tokio::join!(
+            connections::serve(self.listener, Some(acceptor), self.router),
+            certificate.follow(),
+        );
     }
 }
 
@@ -147,9 +144,13 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn serve_metrics(State(state): State<ServerState>, headers: HeaderMap) -> Response {
+async fn serve_metrics(
+    State(state): State<ServerState>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
     if let Some(metrics_auth) = &state.metrics_auth
-        && let Err(denied) = metrics_auth.authorize(&headers).await
+        && let Err(denied) = metrics_auth.authorize(&headers, peer.ip()).await
     {
         return denied.into_response();
     }

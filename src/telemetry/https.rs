@@ -1,32 +1,17 @@
-//! HTTPS: a serving certificate that is reloaded when its files change, and concurrent handshakes.
+//! HTTPS: a serving certificate that is reloaded when its files change.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
-use axum::serve::Listener;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::sources::watched_file;
-
-/// Deadline of a handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum number of concurrent handshakes. A new one aborts the oldest, so that silent clients
-/// cannot block a probe.
-const MAX_HANDSHAKES: usize = 128;
 
 /// A certificate and key that cannot be used.
 #[derive(Debug, Error)]
@@ -94,17 +79,17 @@ impl ServerCertificate {
         })
     }
 
-    /// The TLS configuration that serves this certificate.
-    fn server_config(&self) -> ServerConfig {
+    /// An acceptor that serves this certificate.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
         let mut server_config = ServerConfig::builder()
             .with_no_client_auth()
             .with_cert_resolver(self.current.clone());
         server_config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        server_config
+        TlsAcceptor::from(Arc::new(server_config))
     }
 
     /// Follows both files and serves each new valid pair. Does not end.
-    async fn follow(self) {
+    pub(super) async fn follow(self) {
         let (chain, key) = self.texts.clone();
         let reload = |_| {
             self.reload();
@@ -154,71 +139,4 @@ fn pair((chain, key): &(String, String)) -> Result<CertifiedKey, PairError> {
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| PairError::NoKey)?;
     let provider = rustls::crypto::ring::default_provider();
     CertifiedKey::from_der(chain, key, &provider).map_err(PairError::Mismatch)
-}
-
-/// A listener that yields connections after their handshake.
-pub(super) struct TlsListener {
-    address: SocketAddr,
-    streams: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-}
-
-impl TlsListener {
-    /// Accepts connections until the listener is dropped, and follows the certificate's files.
-    pub(super) fn start(
-        listener: TcpListener,
-        certificate: ServerCertificate,
-    ) -> std::io::Result<TlsListener> {
-        let address = listener.local_addr()?;
-        let acceptor = TlsAcceptor::from(Arc::new(certificate.server_config()));
-        let (sender, streams) = mpsc::channel(1);
-        tokio::spawn(async move {
-            tokio::select! {
-                () = accept_all(listener, acceptor, sender.clone()) => {}
-                () = certificate.follow() => {}
-                () = sender.closed() => {}
-            }
-        });
-        Ok(TlsListener { address, streams })
-    }
-}
-
-impl Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.streams.recv().await {
-            Some(accepted) => accepted,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        Ok(self.address)
-    }
-}
-
-async fn accept_all(
-    mut listener: TcpListener,
-    acceptor: TlsAcceptor,
-    sender: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
-) {
-    let mut open: VecDeque<AbortHandle> = VecDeque::new();
-    loop {
-        let (stream, peer) = Listener::accept(&mut listener).await;
-        open.retain(|handshake| !handshake.is_finished());
-        if open.len() >= MAX_HANDSHAKES
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.abort();
-        }
-        let (acceptor, sender) = (acceptor.clone(), sender.clone());
-        let handshake = tokio::spawn(async move {
-            if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                // The receiver is gone: the server has stopped.
-                let _ = sender.send((stream, peer)).await;
-            }
-        });
-        open.push_back(handshake.abort_handle());
-    }
 }

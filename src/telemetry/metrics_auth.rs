@@ -1,18 +1,26 @@
 //! Authorization of `/metrics`: the bearer of a token must be allowed to `get` the path `/metrics`.
 //!
-//! Only grants are cached, so that a flood of invalid tokens evicts none of them.
+//! A flood of invalid tokens must not keep a scraper with a valid one from its metrics:
+//!
+//! - Grants and rejections are cached apart, so that no rejection evicts a grant. A cached answer
+//!   never waits.
+//! - One token of each client address is reviewed at a time, and few of all addresses. A new valid
+//!   token waits for those of its own address, and for one of each other address.
+//! - After a rejection the next review for that address waits for [`REJECTION_PAUSE`], which bounds
+//!   the load on the API server.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kube::Client;
 use ring::digest::{SHA256, digest};
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::token_review::{Access, may_get};
 use judge::finding::escaped;
@@ -21,20 +29,29 @@ use judge::finding::escaped;
 const PATH: &str = "/metrics";
 /// Validity of a cached grant. A revoked permission stays effective for this long.
 const GRANT_LIFETIME: Duration = Duration::from_secs(60);
+/// Validity of a cached rejection.
+const REJECTION_LIFETIME: Duration = Duration::from_secs(5);
 /// Maximum number of cached grants.
 const MAX_GRANTS: usize = 64;
+/// Maximum number of cached rejections.
+const MAX_REJECTIONS: usize = 256;
 /// Maximum length of a token, in bytes.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// Maximum number of concurrent access reviews.
 const MAX_CONCURRENT_REVIEWS: usize = 4;
 /// Time that a request may wait for a review to start.
-const REVIEW_QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+const REVIEW_QUEUE_TIMEOUT: Duration = Duration::from_secs(8);
+/// Time from a rejection to the next review for the same client address.
+const REJECTION_PAUSE: Duration = Duration::from_millis(100);
 
-/// Authorizes requests for `/metrics` by access reviews, and caches grants.
+/// Authorizes requests for `/metrics` by access reviews, and caches the answers.
 pub struct MetricsAuth {
     client: Client,
-    granted: Mutex<Grants>,
+    granted: Mutex<Cache<()>>,
+    rejected: Mutex<Cache<AuthError>>,
     reviews: Semaphore,
+    /// One place for each client address that has requests in review. Connections bound their number.
+    places: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
     /// True if the last review failed; logged once.
     last_review_failed: AtomicBool,
 }
@@ -44,7 +61,7 @@ pub struct MetricsAuth {
 pub enum AuthError {
     /// The token is missing or invalid.
     Unauthenticated,
-    /// This user lacks the permission.
+    /// This user, whose name is escaped, lacks the permission.
     Forbidden(String),
     /// The review failed.
     Unavailable,
@@ -59,7 +76,6 @@ impl IntoResponse for AuthError {
                 (StatusCode::UNAUTHORIZED, how, why).into_response()
             }
             AuthError::Forbidden(user) => {
-                let user = escaped(user.as_bytes());
                 let why = format!("{user} may not get the nonResourceURL {PATH}\n");
                 (StatusCode::FORBIDDEN, why).into_response()
             }
@@ -76,49 +92,89 @@ impl MetricsAuth {
     pub fn new(client: Client) -> MetricsAuth {
         MetricsAuth {
             client,
-            granted: Mutex::default(),
+            granted: Mutex::new(Cache::new(GRANT_LIFETIME, MAX_GRANTS)),
+            rejected: Mutex::new(Cache::new(REJECTION_LIFETIME, MAX_REJECTIONS)),
             reviews: Semaphore::new(MAX_CONCURRENT_REVIEWS),
+            places: Mutex::default(),
             last_review_failed: AtomicBool::new(false),
         }
     }
 
-    /// Authorizes a request by its headers.
-    pub async fn authorize(&self, headers: &HeaderMap) -> Result<(), AuthError> {
+    /// Authorizes a request by its headers and the client's address.
+    pub async fn authorize(&self, headers: &HeaderMap, client: IpAddr) -> Result<(), AuthError> {
         let token = bearer(headers).ok_or(AuthError::Unauthenticated)?;
         let key = TokenDigest::of(token);
-        if self.grants(|grants| grants.contains(&key, Instant::now())) {
-            return Ok(());
+        if let Some(known) = self.known(&key) {
+            return known;
         }
-        let Ok(Ok(_permit)) = timeout(REVIEW_QUEUE_TIMEOUT, self.reviews.acquire()).await else {
+        let waited = timeout(REVIEW_QUEUE_TIMEOUT, self.turn(client.to_canonical())).await;
+        let Ok(Some((place, permit))) = waited else {
             return Err(AuthError::Unavailable);
         };
+        // Another request may have brought the answer meanwhile.
+        if let Some(known) = self.known(&key) {
+            return known;
+        }
+        let answer = self.review(token, key).await;
+        drop(permit);
+        if answer.is_err() {
+            sleep(REJECTION_PAUSE).await;
+        }
+        drop(place);
+        answer
+    }
+
+    /// The cached answer for this token.
+    fn known(&self, key: &TokenDigest) -> Option<Result<(), AuthError>> {
+        let now = Instant::now();
+        if self
+            .granted
+            .lock()
+            .is_ok_and(|granted| granted.get(key, now).is_some())
+        {
+            return Some(Ok(()));
+        }
+        let rejected = self.rejected.lock().ok()?;
+        rejected.get(key, now).cloned().map(Err)
+    }
+
+    /// Waits for the place of this client address, then for a review.
+    async fn turn(&self, client: IpAddr) -> Option<(OwnedSemaphorePermit, SemaphorePermit<'_>)> {
+        let place = {
+            let mut places = self.places.lock().ok()?;
+            places.retain(|_, place| Arc::strong_count(place) > 1);
+            let place = places.entry(client);
+            place.or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
+        };
+        let place = place.acquire_owned().await.ok()?;
+        Some((place, self.reviews.acquire().await.ok()?))
+    }
+
+    async fn review(&self, token: &str, key: TokenDigest) -> Result<(), AuthError> {
         let answer = may_get(&self.client, token, PATH).await;
         let failed = self
             .last_review_failed
             .swap(answer.is_err(), Ordering::Relaxed);
-        match answer {
+        let rejection = match answer {
             Ok(Access::Allowed) => {
-                self.grants(|grants| {
-                    grants.add(key, Instant::now());
-                    true
-                });
-                Ok(())
+                if let Ok(mut granted) = self.granted.lock() {
+                    granted.add(key, (), Instant::now());
+                }
+                return Ok(());
             }
-            Ok(Access::Unauthenticated) => Err(AuthError::Unauthenticated),
-            Ok(Access::Forbidden(user)) => Err(AuthError::Forbidden(user)),
+            Ok(Access::Unauthenticated) => AuthError::Unauthenticated,
+            Ok(Access::Forbidden(user)) => AuthError::Forbidden(escaped(user.as_bytes())),
             Err(why) => {
                 if !failed {
                     tracing::warn!("cannot ask who may read the metrics: {why}");
                 }
-                Err(AuthError::Unavailable)
+                return Err(AuthError::Unavailable);
             }
+        };
+        if let Ok(mut rejected) = self.rejected.lock() {
+            rejected.add(key, rejection.clone(), Instant::now());
         }
-    }
-
-    fn grants(&self, with: impl FnOnce(&mut Grants) -> bool) -> bool {
-        self.granted
-            .lock()
-            .is_ok_and(|mut grants| with(&mut grants))
+        Err(rejection)
     }
 }
 
@@ -141,24 +197,37 @@ impl TokenDigest {
     }
 }
 
-/// Cached grants, each with its expiry.
-#[derive(Debug, Default)]
-struct Grants(HashMap<TokenDigest, Instant>);
+/// Cached answers, each with its expiry.
+#[derive(Debug)]
+struct Cache<A> {
+    answers: HashMap<TokenDigest, (Instant, A)>,
+    lifetime: Duration,
+    max: usize,
+}
 
-impl Grants {
-    fn contains(&self, key: &TokenDigest, now: Instant) -> bool {
-        self.0.get(key).is_some_and(|until| now < *until)
+impl<A> Cache<A> {
+    fn new(lifetime: Duration, max: usize) -> Cache<A> {
+        Cache {
+            answers: HashMap::new(),
+            lifetime,
+            max,
+        }
     }
 
-    fn add(&mut self, key: TokenDigest, now: Instant) {
-        self.0.retain(|_, until| now < *until);
-        if self.0.len() >= MAX_GRANTS
-            && let Some(first) = self.0.iter().min_by_key(|(_, until)| **until)
+    fn get(&self, key: &TokenDigest, now: Instant) -> Option<&A> {
+        let (until, answer) = self.answers.get(key)?;
+        (now < *until).then_some(answer)
+    }
+
+    fn add(&mut self, key: TokenDigest, answer: A, now: Instant) {
+        self.answers.retain(|_, (until, _)| now < *until);
+        if self.answers.len() >= self.max
+            && let Some(first) = self.answers.iter().min_by_key(|(_, (until, _))| *until)
         {
             let first = first.0.clone();
-            self.0.remove(&first);
+            self.answers.remove(&first);
         }
-        self.0.insert(key, now + GRANT_LIFETIME);
+        self.answers.insert(key, (now + self.lifetime, answer));
     }
 }
 
@@ -168,24 +237,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grants_expire_after_a_minute_and_are_bounded() {
+    fn answers_expire_and_are_bounded() {
         let begun = Instant::now();
-        let mut grants = Grants::default();
-        grants.add(TokenDigest::of("first"), begun);
-        assert!(grants.contains(
-            &TokenDigest::of("first"),
-            begun + GRANT_LIFETIME - Duration::from_secs(1)
-        ));
-        assert!(!grants.contains(&TokenDigest::of("first"), begun + GRANT_LIFETIME));
-        assert!(!grants.contains(&TokenDigest::of("firs"), begun));
+        let is_known = |cache: &Cache<()>, token: &str, after: Duration| {
+            cache.get(&TokenDigest::of(token), begun + after).is_some()
+        };
+        let mut cache = Cache::new(GRANT_LIFETIME, MAX_GRANTS);
+        let second = Duration::from_secs(1);
+        cache.add(TokenDigest::of("first"), (), begun);
+        assert!(is_known(&cache, "first", GRANT_LIFETIME - second));
+        assert!(!is_known(&cache, "first", GRANT_LIFETIME));
+        assert!(!is_known(&cache, "firs", Duration::ZERO));
         for one in 0..MAX_GRANTS {
             let later = Duration::from_millis(u64::try_from(one).unwrap() + 1);
-            grants.add(TokenDigest::of(&format!("{one}")), begun + later);
+            cache.add(TokenDigest::of(&format!("{one}")), (), begun + later);
         }
-        assert_eq!(grants.0.len(), MAX_GRANTS);
-        assert!(!grants.contains(&TokenDigest::of("first"), begun));
-        grants.add(TokenDigest::of("late"), begun + 2 * GRANT_LIFETIME);
-        assert_eq!(grants.0.len(), 1);
+        assert_eq!(cache.answers.len(), MAX_GRANTS);
+        assert!(!is_known(&cache, "first", Duration::ZERO));
+        cache.add(TokenDigest::of("late"), (), begun + 2 * GRANT_LIFETIME);
+        assert_eq!(cache.answers.len(), 1);
     }
 
     #[test]

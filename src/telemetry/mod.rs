@@ -1,5 +1,6 @@
 //! Telemetry: metrics, the decision log, probes, and the HTTP server of metrics and probes.
 
+mod connections;
 pub mod decision_log;
 pub mod health;
 pub mod http_server;

@@ -179,7 +179,8 @@ impl TestCluster {
         self.leader().await.map(|_| ())
     }
 
-    async fn launch(&mut self, name: &str, args: &[&str]) -> Result<Daemon> {
+    /// Starts a replica, without waiting for it.
+    pub async fn launch(&mut self, name: &str, args: &[&str]) -> Result<Daemon> {
         if let Backend::Real { installation, .. } = &self.backend {
             return installation.start(name, args);
         }
@@ -252,6 +253,11 @@ impl TestCluster {
             ensure!(begun.elapsed() < SOON, "nobody leads");
             tokio::time::sleep(POLL_INTERVAL).await;
         }
+    }
+
+    /// Creates the objects of a manifest on the embedded API server.
+    pub async fn grant(&self, manifest: &str) -> Result<()> {
+        apply(&self.admin()?, manifest).await
     }
 
     /// Returns an administrator's client.

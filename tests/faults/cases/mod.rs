@@ -6,8 +6,10 @@ mod connections;
 mod credentials;
 mod daemon_clocks;
 mod files;
+mod http_clients;
 mod leadership;
 mod load;
+mod output;
 mod real_control_plane;
 mod responses;
 mod server_rejections;
@@ -25,6 +27,8 @@ pub fn all() -> Vec<Case> {
         clocks::cases(),
         daemon_clocks::cases(),
         files::cases(),
+        output::cases(),
+        http_clients::cases(),
         load::cases(),
         budgets::cases(),
         real_control_plane::cases(),
