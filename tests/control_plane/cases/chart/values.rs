@@ -55,7 +55,11 @@ fn other_values() -> Value {
         "runAsUser": 1000,
         "resources": {"requests": {"cpu": "20m"}, "limits": {"memory": "128Mi"}},
         "service": {"enabled": false, "annotations": {"example.org/e": "f"}},
-        "networkPolicy": {"enabled": false, "egressPorts": [{"protocol": "UDP", "port": 53}]},
+        "networkPolicy": {
+            "enabled": false,
+            "egressPorts": [{"protocol": "UDP", "port": 53}],
+            "scrapers": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}],
+        },
         "metrics": {"tls": {"secretName": "tls"}, "auth": {"enabled": true}},
         "monitoring": {
             "serviceMonitor": monitor,

@@ -18,7 +18,7 @@ struct Variant {
 }
 
 /// Every overlay, every component, and some combinations.
-const VARIANTS: [Variant; 14] = [
+const VARIANTS: [Variant; 15] = [
     Variant {
         name: "base",
         kustomization: "resources: [deploy/base]",
@@ -122,6 +122,22 @@ const VARIANTS: [Variant; 14] = [
         values: &[
             "--set=metrics.tls.secretName=csr-warden-tls,metrics.auth.enabled=true",
             "--set=monitoring.serviceMonitor.enabled=true",
+        ],
+    },
+    Variant {
+        name: "metrics for one namespace",
+        kustomization: "resources: [deploy/base]\n\
+                        patches:\n  \
+                        - target: {kind: NetworkPolicy, name: csr-warden}\n    \
+                        patch: |\n      \
+                        - op: add\n        \
+                        path: /spec/ingress/0/from\n        \
+                        value:\n          \
+                        - namespaceSelector:\n              \
+                        matchLabels: {kubernetes.io/metadata.name: monitoring}",
+        values: &[
+            "--set-json=networkPolicy.scrapers=[{\"namespaceSelector\":\
+             {\"matchLabels\":{\"kubernetes.io/metadata.name\":\"monitoring\"}}}]",
         ],
     },
 ];
