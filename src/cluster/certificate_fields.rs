@@ -1,4 +1,4 @@
-//! Fields of X.509 certificates: SANs and the end of the validity.
+//! Fields of X.509 certificates: SANs, the node of a serving certificate, and the validity.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,9 @@ use thiserror::Error;
 use x509_parser::nom;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Error};
 
-use judge::csr::names::San;
+use judge::csr::names::{NodeName, San};
+use judge::csr::{NODE_USER_PREFIX, NODES_GROUP};
+use judge::evidence::ServingCertificate;
 
 /// A certificate whose SANs cannot be read.
 #[derive(Debug, Error)]
@@ -59,6 +61,41 @@ pub fn sans(certificate: &CertificateDer<'_>) -> Result<Vec<San>, SansError> {
             }
         })
         .collect())
+}
+
+/// A node's serving certificate. The error is a sentence for a person.
+pub fn serving_certificate(certificate: &CertificateDer<'_>) -> Result<ServingCertificate, String> {
+    let (_, parsed) = X509Certificate::from_der(certificate)
+        .map_err(|error| format!("the certificate cannot be read: {error}"))?;
+    let subject = parsed.subject();
+    let names: Vec<&str> = subject
+        .iter_common_name()
+        .filter_map(|name| name.as_str().ok())
+        .collect();
+    let organizations: Vec<&str> = subject
+        .iter_organization()
+        .filter_map(|name| name.as_str().ok())
+        .collect();
+    let owner = match (names.as_slice(), organizations.as_slice()) {
+        ([name], [NODES_GROUP]) => name.strip_prefix(NODE_USER_PREFIX),
+        _ => None,
+    };
+    let node = owner
+        .and_then(NodeName::parse)
+        .ok_or("the certificate is no node's")?;
+    let sans = sans(certificate).map_err(|error| error.to_string())?;
+    let issued = parsed.validity().not_before.timestamp();
+    Ok(ServingCertificate {
+        node,
+        issued: Timestamp::from_second(issued).map_err(|error| error.to_string())?,
+        sans: sans.into_iter().collect(),
+    })
+}
+
+/// The first certificate of a PEM text, if it is a node's serving certificate.
+pub fn serving_certificate_of_pem(pem: &[u8]) -> Option<ServingCertificate> {
+    let certificate = CertificateDer::from_pem_slice(pem).ok()?;
+    serving_certificate(&certificate).ok()
 }
 
 /// `notAfter` of a certificate; `None` if it cannot be read.

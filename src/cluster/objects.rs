@@ -13,10 +13,14 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::certificate_fields::serving_certificate_of_pem;
 use super::watch::Watched;
 use judge::csr::names::NodeName;
-use judge::csr::{CsrObject, MAX_REQUEST_BYTES, PreservedMetadata, Request, Requestor, Settled};
-use judge::evidence::{self, Fact};
+use judge::csr::{
+    CsrObject, MAX_REQUEST_BYTES, NODE_USER_PREFIX, PreservedMetadata, Request, Requestor, Settled,
+};
+use judge::evidence::{self, Fact, ServingCertificate};
+use judge::{APPROVED_REASON, MESSAGE_PREFIX};
 
 const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
 const UNINITIALIZED_TAINT: &str = "node.cloudprovider.kubernetes.io/uninitialized";
@@ -160,9 +164,9 @@ struct RequestExtra {
 #[derive(Clone, Debug, Default, Deserialize)]
 struct RequestStatus {
     #[serde(default)]
-    conditions: Vec<StatusCondition>,
+    conditions: Vec<RequestCondition>,
     #[serde(default)]
-    certificate: Option<IgnoredAny>,
+    certificate: Option<ByteString>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -173,6 +177,16 @@ struct StatusCondition {
     status: String,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+struct RequestCondition {
+    #[serde(rename = "type")]
+    condition_type: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    message: String,
+}
+
 impl Watched for SlimRequest {
     fn resource_version(&self) -> Option<&str> {
         self.metadata.resource_version.as_deref()
@@ -180,6 +194,23 @@ impl Watched for SlimRequest {
 }
 
 impl SlimRequest {
+    /// The certificate that was issued after csr-warden's approval; `None` for any other request. Nobody
+    /// but an approver can write a condition.
+    pub fn issued(&self) -> Option<ServingCertificate> {
+        let is_ours = |condition: &RequestCondition| {
+            condition.condition_type == "Approved"
+                && condition.reason == APPROVED_REASON
+                && condition.message.starts_with(MESSAGE_PREFIX)
+        };
+        let certificate = self.status.certificate.as_ref()?;
+        if !self.status.conditions.iter().any(is_ours) {
+            return None;
+        }
+        let issued = serving_certificate_of_pem(&certificate.0)?;
+        let requestor = self.spec.username.strip_prefix(NODE_USER_PREFIX);
+        (requestor == Some(issued.node.as_str())).then_some(issued)
+    }
+
     /// Splits off `spec.request`. If it exceeds [`MAX_REQUEST_BYTES`], one byte more than that is kept.
     pub fn split(self) -> (CsrObject, Vec<u8>) {
         let settled = self.settled();

@@ -32,6 +32,8 @@ use super::raw_request::{MAX_OBJECT_BYTES, too_large};
 pub const TIMEOUT_SECONDS: u32 = 60;
 /// Silence after which a watch is considered lost: its timeout, and the time to report it.
 const MAX_SILENCE: Duration = Duration::from_secs(65);
+/// Number of lists in a row for which the API server may be older than what was seen.
+const MAX_BEHIND: u32 = 10;
 /// Annotation of the bookmark that ends a streamed list.
 const LIST_END: &str = "k8s.io/initial-events-end";
 
@@ -80,6 +82,8 @@ pub struct Relist<K> {
     /// For each key, true if the current list contains it.
     known: BTreeMap<K, bool>,
     is_listing: bool,
+    /// The last resourceVersion of the last watch. A list must not be older: it would end what is there.
+    newest: Option<String>,
 }
 
 impl<K> Default for Relist<K> {
@@ -87,6 +91,7 @@ impl<K> Default for Relist<K> {
         Relist {
             known: BTreeMap::new(),
             is_listing: false,
+            newest: None,
         }
     }
 }
@@ -143,11 +148,18 @@ pub async fn follow<O, K, T, S>(
         read,
         send,
     };
+    let mut behind = 0;
     loop {
         let error = match watch.list_and_watch().await {
             End::ReceiverClosed => return,
             End::Failed(error) => error,
         };
+        // An API server that never gets to what was seen was restored from a backup.
+        let is_behind = error.status() == 504 && watch.relist.newest.is_some();
+        behind = if is_behind { behind + 1 } else { 0 };
+        if behind > MAX_BEHIND {
+            watch.relist.newest = None;
+        }
         // A server without streaming lists answers 422, an older one 400.
         if watch.streams_lists && matches!(error.status(), 400 | 422) {
             watch.streams_lists = false;
@@ -270,7 +282,11 @@ impl<K, R, F> Watch<'_, K, R, F> {
         }
         // A watch ends after its timeout and goes on from where it was.
         loop {
-            if let Err(end) = self.watch(&mut version).await {
+            let ended = self.watch(&mut version).await;
+            if version.is_some() {
+                self.relist.newest.clone_from(&version);
+            }
+            if let Err(end) = ended {
                 return end;
             }
             if version.is_none() {
@@ -330,7 +346,8 @@ impl<K, R, F> Watch<'_, K, R, F> {
             bookmarks: true,
             send_initial_events: version.is_none(),
         };
-        let from = version.as_deref().unwrap_or("0");
+        let newest = self.relist.newest.as_deref();
+        let from = version.as_deref().or(newest).unwrap_or("0");
         let request = Request::new(&self.selected.path).watch(&params, from);
         let request = request.map_err(kube::Error::BuildRequest)?;
         let mut events = pin!(self.selected.client.request_stream(request).await?);

@@ -12,6 +12,7 @@ use crate::cluster::approval::Outcome;
 use crate::cluster::list::Undecodable;
 use crate::telemetry::decision_log::Decision;
 use crate::telemetry::log_queue::Importance;
+use judge::Verdict;
 use judge::evidence::Source;
 use judge::finding::escaped;
 
@@ -102,6 +103,13 @@ impl Controller {
             return;
         }
         self.metrics.record_verdict(&judged.judgment);
+        if let Verdict::Wait(_) = judged.judgment.verdict {
+            let mut findings = judged.judgment.findings.iter();
+            if let Some(contested) = findings.find(|finding| finding.code.is_contested()) {
+                let (code, detail) = (contested.code, &contested.detail);
+                self.events.record_contested(&judged.object, code, detail);
+            }
+        }
         let Some(log) = &mut self.decision_log else {
             return;
         };

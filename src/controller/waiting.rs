@@ -38,10 +38,7 @@ impl WakeKey {
     /// True for an object that a node can change as often as it likes.
     fn has_budget(&self) -> bool {
         match self {
-            WakeKey::Node(_)
-            | WakeKey::Claim(_)
-            | WakeKey::Machine(_)
-            | WakeKey::Answer(_) => true,
+            WakeKey::Node(_) | WakeKey::Claim(_) | WakeKey::Machine(_) | WakeKey::Answer(_) => true,
             WakeKey::Source | WakeKey::Policy => false,
         }
     }

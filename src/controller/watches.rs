@@ -18,8 +18,8 @@ use crate::cluster::protected_objects::{Kind, ProtectedObject, Selection};
 use crate::cluster::random::Random;
 use crate::cluster::watch::{Change, Relist, Selected, follow};
 use judge::csr::names::NodeName;
-use judge::csr::{FirstSeen, KUBELET_SERVING_SIGNER};
-use judge::evidence::{Fact, Node, Source};
+use judge::csr::{CsrObject, FirstSeen, KUBELET_SERVING_SIGNER, Uid};
+use judge::evidence::{Fact, Node, ServingCertificate, Source};
 
 /// Limit of queued inputs. Watches slow down when the loop cannot keep up.
 const WAITING: usize = 256;
@@ -138,30 +138,40 @@ fn read_node(object: SlimNode, at: Timestamp) -> Option<Box<Node>> {
     Some(Box::new(node))
 }
 
-async fn follow_requests(
-    client: Client,
-    list_again: Arc<Notify>,
-    random: Random,
-    inputs: Inputs,
-) {
+/// A request, and its certificate if csr-warden has approved it.
+type SeenRequest = (Box<(CsrObject, Vec<u8>)>, Option<Box<ServingCertificate>>);
+
+async fn follow_requests(client: Client, list_again: Arc<Notify>, random: Random, inputs: Inputs) {
     let ours = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
     let read = |object: SlimRequest| {
+        let issued = object.issued().map(Box::new);
         let request = Box::new(object.split());
-        Some((request.0.uid.clone(), request))
+        Some((request.0.uid.clone(), (request, issued)))
     };
-    let send = |change| {
+    let send = |change: Change<Uid, SeenRequest>| {
+        let mut issued: Option<Input> = None;
         let input = match change {
             Change::Applied {
-                object: request,
+                object: (request, certificate),
                 is_listed,
-            } => Input::Request { request, is_listed },
+            } => {
+                issued = certificate.map(Fact::Issued).map(Input::Fact);
+                Input::Request { request, is_listed }
+            }
             Change::Deleted(uid) => Input::RequestGone(uid),
             Change::Synced => Input::Fact(Fact::Synced(Source::Requests)),
             Change::Failed(why) => Input::Fact(Fact::Failed(Source::Requests, why)),
             Change::Undecodable(object) => Input::Undecodable(Source::Requests, object),
         };
         let inputs = inputs.clone();
-        async move { inputs.send(input).await.is_ok() }
+        async move {
+            for input in [Some(input), issued].into_iter().flatten() {
+                if inputs.send(input).await.is_err() {
+                    return false;
+                }
+            }
+            true
+        }
     };
     let requests = Selected {
         fields: Some(ours),

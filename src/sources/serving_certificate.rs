@@ -10,15 +10,11 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::kubelet_ca::{KubeletCaError, root_store};
-use crate::cluster::certificate_fields::sans;
+use crate::cluster::certificate_fields::serving_certificate;
 use crate::cluster::error::{find, innermost};
-use jiff::Timestamp;
-use judge::csr::names::NodeName;
-use judge::csr::{NODE_USER_PREFIX, NODES_GROUP};
-use judge::evidence::{Answer, ServingCertificate};
+use judge::evidence::Answer;
 use judge::policy::ServingCertificatePolicy;
 
 /// Validity of an answer, long enough for the requests of one renewal.
@@ -51,8 +47,8 @@ impl ServingCertificates {
         let deadline = Duration::try_from(policy.timeout).unwrap_or(FAILURE_LIFETIME);
         let at = std::net::SocketAddr::new(ip, policy.port);
         match timeout(deadline, self.handshake(at)).await {
-            Ok(Ok(certificate)) => match answer_from(&certificate) {
-                Ok(answer) => (answer, ANSWER_LIFETIME),
+            Ok(Ok(certificate)) => match serving_certificate(&certificate) {
+                Ok(shown) => (Answer::Certificate(Box::new(shown)), ANSWER_LIFETIME),
                 Err(why) => (Answer::Empty(format!("{at}: {why}")), FAILURE_LIFETIME),
             },
             Ok(Err(HandshakeError::Certificate(why))) => {
@@ -97,34 +93,4 @@ impl ServingCertificates {
 enum HandshakeError {
     Connection(String),
     Certificate(String),
-}
-
-/// A node's serving certificate, as an answer.
-fn answer_from(certificate: &CertificateDer<'_>) -> Result<Answer, String> {
-    let (_, parsed) = X509Certificate::from_der(certificate)
-        .map_err(|error| format!("the certificate cannot be read: {error}"))?;
-    let subject = parsed.subject();
-    let names: Vec<&str> = subject
-        .iter_common_name()
-        .filter_map(|name| name.as_str().ok())
-        .collect();
-    let organizations: Vec<&str> = subject
-        .iter_organization()
-        .filter_map(|name| name.as_str().ok())
-        .collect();
-    let owner = match (names.as_slice(), organizations.as_slice()) {
-        ([name], [NODES_GROUP]) => name.strip_prefix(NODE_USER_PREFIX),
-        _ => None,
-    };
-    let owner = owner
-        .and_then(NodeName::parse)
-        .ok_or("the certificate is no node's")?;
-    let names = sans(certificate).map_err(|error| error.to_string())?;
-    let issued = parsed.validity().not_before.timestamp();
-    let issued = Timestamp::from_second(issued).map_err(|error| error.to_string())?;
-    Ok(Answer::Certificate(Box::new(ServingCertificate {
-        node: owner,
-        issued,
-        sans: names.into_iter().collect(),
-    })))
 }

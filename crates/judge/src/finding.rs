@@ -141,6 +141,16 @@ codes! {
     SanLocalName 73 Deny "a SAN is a name by which every machine means itself or its cloud"
 }
 
+impl Code {
+    /// Returns true for a name, an address or a provider ID that more than one Node claims.
+    pub fn is_contested(self) -> bool {
+        matches!(
+            self,
+            Code::SanContested | Code::SanPodAddress | Code::ProviderIdContested
+        )
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

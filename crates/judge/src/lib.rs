@@ -14,4 +14,6 @@ pub mod yaml;
 
 pub use api_version::API_VERSION;
 pub use rules::{SanProof, unready};
-pub use verdict::{Approval, Decision, Denial, Judgment, Verdict, judge};
+pub use verdict::{
+    APPROVED_REASON, Approval, Decision, Denial, Judgment, MESSAGE_PREFIX, Verdict, judge,
+};

@@ -10,10 +10,12 @@ use crate::finding::{Awaited, Code, Effect, Findings};
 use crate::policy::Policy;
 use crate::rules::{self, Case, SanProof};
 
+/// The first words of every condition's message.
+pub const MESSAGE_PREFIX: &str = "csr-warden, policy ";
 /// Maximum length of a condition's message, in bytes.
 const MAX_MESSAGE_BYTES: usize = 1024;
 /// The reason of the condition Approved.
-const APPROVED_REASON: &str = "SansProven";
+pub const APPROVED_REASON: &str = "SansProven";
 
 /// The decision about a request, without its reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -224,7 +226,7 @@ fn condition(case: &Case<'_>, reason: &'static str, why: &str) -> Condition {
     let object = &case.request.object;
     let policy = case.policy;
     let message = truncated(format!(
-        "csr-warden, policy {} ({}): {why}",
+        "{MESSAGE_PREFIX}{} ({}): {why}",
         policy.metadata.name, policy.digest
     ));
     Condition {

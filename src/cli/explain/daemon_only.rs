@@ -33,6 +33,10 @@ pub(super) fn daemon_only(policy: &Policy) -> Vec<DaemonOnly> {
             "keys of approved requests that the API server has deleted meanwhile",
         ),
         entry(
+            Code::SanContested,
+            "the order in which Nodes claimed a name, an address, a pod network or a provider ID",
+        ),
+        entry(
             Code::NodeYounger,
             "the order in which Node and request appeared, where a creationTimestamp was in the \
              future",

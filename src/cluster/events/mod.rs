@@ -1,4 +1,4 @@
-//! Events for denials and for rejected policies, shown by `kubectl describe` and `kubectl get
+//! Events for denials, for contested names and for rejected policies, shown by `kubectl describe` and `kubectl get
 //! events`.
 //!
 //! Each denied request has its own Event. Each Node has one Event for each reason, which counts.
@@ -29,7 +29,9 @@ use super::connection::WRITE_DEADLINE;
 use super::error::describe;
 use super::raw_request;
 use judge::Denial;
+use judge::csr::CsrObject;
 use judge::csr::names::NodeName;
+use judge::finding::Code;
 use judge::policy::Policy;
 use queue::{EventContent, EventQueue, EventWrite, SeriesState, WriteOutcome};
 
@@ -73,13 +75,7 @@ impl EventRecorder {
     /// Records a denial for the request, and for the node if the requestor is one. The Event of the
     /// request is dropped if the queue is full.
     pub fn record_denial(&self, denial: &Denial, node: Option<&NodeName>) {
-        let request = ObjectReference {
-            api_version: Some("certificates.k8s.io/v1".to_owned()),
-            kind: Some("CertificateSigningRequest".to_owned()),
-            name: Some(denial.name().to_owned()),
-            uid: Some(denial.uid().to_owned()),
-            ..ObjectReference::default()
-        };
+        let request = request_reference(denial.name(), denial.uid());
         let content = EventContent {
             regarding: request.clone(),
             related: None,
@@ -106,6 +102,36 @@ impl EventRecorder {
         self.push(content);
     }
 
+    /// Records that a request waits because another Node claims the same, for the request and for the
+    /// node. `detail` names both claimants. The Event of the request is dropped if the queue is full.
+    pub fn record_contested(&self, object: &CsrObject, code: Code, detail: &str) {
+        let Some(node) = object.requestor.node() else {
+            return;
+        };
+        let request = request_reference(&object.name, &object.uid);
+        let content = EventContent {
+            regarding: request.clone(),
+            related: None,
+            action: "Wait",
+            reason: code.as_str(),
+            note: truncate_note(detail.to_owned()),
+            time: self.0.clock.wall(),
+        };
+        let note = format!(
+            "a serving certificate waits, first in request {}: {detail}",
+            object.name
+        );
+        let of_node = EventContent {
+            regarding: node_reference(&node),
+            related: Some(request),
+            note: truncate_note(note),
+            ..content.clone()
+        };
+        self.0
+            .with(|queue| queue.add_to_series(node.as_str(), of_node, Instant::now()));
+        self.push(content);
+    }
+
     /// Records that a policy was rejected and `kept` stays in force.
     pub fn record_refused_policy(&self, kept: &Policy, why: &str) {
         let note = format!("the policy that was read anew cannot be used, this one stays: {why}");
@@ -129,6 +155,16 @@ impl EventRecorder {
             tracing::debug!("too many Events at once");
         }
         self.0.changed.notify_one();
+    }
+}
+
+fn request_reference(name: &str, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("certificates.k8s.io/v1".to_owned()),
+        kind: Some("CertificateSigningRequest".to_owned()),
+        name: Some(name.to_owned()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
     }
 }
 

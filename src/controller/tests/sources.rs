@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Scene, codes, node};
-use crate::cluster::approval::Outcome;
 use crate::controller::input::Input;
 use judge::Decision;
 use judge::csr::names::{NodeName, San};

@@ -140,12 +140,8 @@ impl Evidence {
                 Applied::waking(true, || Awaited::Answer(question))
             }
             Fact::Synced(source) => self.source_synced(source, at),
-            Fact::Failed(source, why) => {
-                self.end_list(source);
-                Applied::silent(self.sources.failed(source, at, &why))
-            }
+            Fact::Failed(source, why) => Applied::silent(self.sources.failed(source, at, &why)),
             Fact::Incomplete(source, why) => {
-                self.end_list(source);
                 Applied::silent(self.sources.incomplete(source, at, &why))
             }
         }
@@ -197,13 +193,6 @@ impl Evidence {
         }
     }
 
-    /// Ends a list of Nodes. One that was interrupted has ended too.
-    fn end_list(&mut self, source: Source) {
-        if source == Source::Nodes {
-            self.nodes.end_list();
-        }
-    }
-
     fn record_certificate(&mut self, certificate: ServingCertificate) -> bool {
         self.certificates.record(certificate, self.nodes.len())
     }
@@ -249,8 +238,9 @@ impl Evidence {
     fn source_synced(&mut self, source: Source, at: Timestamp) -> Applied {
         if source == Source::Nodes {
             self.nodes.compact();
+            // A list that was interrupted has the rank of the next one: its order was not seen.
+            self.nodes.end_list();
         }
-        self.end_list(source);
         let changed = self.sources.synced(source, at);
         match source {
             // A request that awaits an answer is woken by that answer alone.

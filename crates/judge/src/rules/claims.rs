@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::{Case, corroboration, protected_sans};
+use super::{Case, corroboration, ownership, protected_sans, service_names};
 use crate::csr::names::San;
 use crate::evidence::{Answer, Claim, Claimed, Node, Source, reserved_kind};
 use crate::finding::{Awaited, Code, Effect, Findings, Question};
@@ -178,12 +178,13 @@ fn corroborating_sources(
 fn is_rival(case: &Case<'_>, rival: &Rival<'_>, san: &San, gives: &[IndependentSource]) -> bool {
     if matches!(rival.claimed, Claimed::PodNetwork(_)) {
         // Pods have their addresses regardless of what nodes are granted.
-        return gives.is_empty();
+        return gives.is_empty() && !protected_sans::is_allowed(case, san);
     }
     let as_other = case.as_asked_by(rival.node);
     let mut refusals = Findings::default();
     protected_sans::check_san(&as_other, san, &mut refusals);
-    if !refusals.is_empty() {
+    service_names::check_san(&as_other, san, &mut refusals);
+    if !refusals.is_empty() || ownership::is_name_of_other(&as_other, rival.node, san) {
         return false;
     }
     let mut findings = Findings::default();
@@ -320,7 +321,7 @@ fn newest_certificate<'a>(
     let others = rivals.iter().map(|rival| (rival.node, rival.claim));
     let others = others.filter(|(other, _)| other.name != node.name);
     for (claimant, claim) in std::iter::once((node, own)).chain(others).take(MAX_ASKED) {
-        for ip in addresses_to_ask(case, claimant, claim) {
+        for ip in addresses_to_ask(case, claimant, claim, san) {
             let question = Question::Certificate(ip);
             match case.evidence.answers.get(&question, case.now.monotonic) {
                 Some((Answer::Certificate(_) | Answer::Empty(_) | Answer::Failed(_), until)) => {
@@ -353,12 +354,22 @@ fn newest_certificate<'a>(
     }
 }
 
-/// The addresses at which a claimant's kubelet is asked, in the Node's own order. None of them is
-/// reserved, protected, of Services, or in a pod network that came before the Node's claim.
-fn addresses_to_ask(case: &Case<'_>, node: &Node, claim: Claim) -> impl Iterator<Item = IpAddr> {
+/// The addresses at which a claimant's kubelet is asked: the contested one, where its true holder answers,
+/// then in the Node's own order. None of them is reserved, protected, of Services, or in a pod network that
+/// came before the Node's claim.
+fn addresses_to_ask(
+    case: &Case<'_>,
+    node: &Node,
+    claim: Claim,
+    contested: &San,
+) -> impl Iterator<Item = IpAddr> {
     let evidence = case.evidence;
     let mut addresses: SmallVec<[IpAddr; MAX_ADDRESSES]> = SmallVec::new();
-    for address in &node.addresses {
+    let contested = node
+        .addresses
+        .iter()
+        .filter(|address| address.san == *contested);
+    for address in contested.chain(&node.addresses) {
         let San::Ip(ip) = address.san else {
             continue;
         };

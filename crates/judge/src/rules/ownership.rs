@@ -1,5 +1,7 @@
 //! Rows 37, 38, 52, 53 and 72: proof that each name belongs to this node, and is no other node's name.
 
+use smallvec::SmallVec;
+
 use super::{Case, corroboration};
 use crate::csr::names::San;
 use crate::evidence::Node;
@@ -61,6 +63,17 @@ fn check_complete(case: &Case<'_>, node: &Node, findings: &mut Findings) {
     }
 }
 
+/// Returns true if the SAN is for certain another Node's name, or one with or without a domain: that Node
+/// was seen to be there before this Node's claim.
+pub(super) fn is_name_of_other(case: &Case<'_>, node: &Node, san: &San) -> bool {
+    let own = case.evidence.nodes.with_own_name(san);
+    let own = own.filter(|other| other.name != node.name);
+    let alike = named_like_others(case, node, san);
+    own.into_iter()
+        .chain(alike)
+        .any(|other| came_before(case, other, node, san) == Some(true))
+}
+
 /// Row 53: checks that the SAN is no other Node's name. A name is bound to a credential, so it is the
 /// other Node's alone while that is there. Only what was claimed after that is denied.
 fn check_name_of_other(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) {
@@ -88,14 +101,7 @@ fn check_name_of_other(case: &Case<'_>, node: &Node, san: &San, findings: &mut F
 /// Row 72: checks that the SAN is not another Node's name with or without a domain. A search path makes
 /// such a name mean the other machine.
 fn check_name_like_other(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) {
-    let San::Dns(name) = san else {
-        return;
-    };
-    if first_label(name.as_str()) == first_label(node.name.as_str()) {
-        return;
-    }
-    let alike = case.evidence.nodes.named_alike(name);
-    let mut others = alike.filter(|other| other.name != node.name);
+    let mut others = named_like_others(case, node, san);
     let other = others.find(|other| came_before(case, other, node, san) != Some(false));
     if let Some(other) = other {
         let detail = format!(
@@ -104,6 +110,27 @@ fn check_name_like_other(case: &Case<'_>, node: &Node, san: &San, findings: &mut
         );
         findings.wait(Code::SanLikeAnotherNode, on_both(other, node), detail);
     }
+}
+
+/// The other Nodes whose names are the SAN with or without a domain. A name with the Node's own first label
+/// is its own.
+fn named_like_others<'a>(
+    case: &Case<'a>,
+    node: &Node,
+    san: &San,
+) -> impl Iterator<Item = &'a Node> {
+    let name = match san {
+        San::Dns(name) if first_label(name.as_str()) != first_label(node.name.as_str()) => {
+            Some(name)
+        }
+        San::Dns(_) | San::Ip(_) => None,
+    };
+    let alike: SmallVec<[&Node; 2]> = name
+        .into_iter()
+        .flat_map(|name| case.evidence.nodes.named_alike(name))
+        .filter(|other| other.name != node.name)
+        .collect();
+    alike.into_iter()
 }
 
 /// Returns true if the other Node was there before this Node claimed the SAN; `None` if the order was

@@ -145,7 +145,8 @@ fn check_policy_list(case: &Case<'_>, san: &San, findings: &mut Findings) {
     }
 }
 
-fn is_allowed(case: &Case<'_>, san: &San) -> bool {
+/// Returns true if the policy allows the requestor this SAN by name.
+pub(super) fn is_allowed(case: &Case<'_>, san: &San) -> bool {
     let allowed = &case.policy.spec.protected.allowed;
     case.requestor.as_ref().is_some_and(|requestor| {
         allowed

@@ -7,38 +7,42 @@ use crate::finding::{Awaited, Code, Findings};
 use crate::policy::ServiceLike;
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
+    for san in case.sans() {
+        check_san(case, san, findings);
+    }
+}
+
+/// Checks one SAN, which need not be among those of the request.
+pub(super) fn check_san(case: &Case<'_>, san: &San, findings: &mut Findings) {
     let reaction = case.policy.spec.names.service_like;
     let Some(requestor) = &case.requestor else {
         return;
     };
-    if reaction == ServiceLike::Allow {
+    let San::Dns(name) = san else {
+        return;
+    };
+    if reaction == ServiceLike::Allow || name.as_str() == requestor.as_str() {
         return;
     }
-    for san in case.sans() {
-        let San::Dns(name) = san else { continue };
-        if name.as_str() == requestor.as_str() {
-            continue;
+    let labels: Vec<&str> = name.as_str().split('.').collect();
+    let meant = match labels.as_slice() {
+        [label] if *label == first_label(requestor.as_str()) => None,
+        [label] => Some(format!("Service {label} of their own Namespace")),
+        [service, namespace] if has_namespace(case, namespace) => {
+            Some(format!("Service {service} of Namespace {namespace}"))
         }
-        let labels: Vec<&str> = name.as_str().split('.').collect();
-        let meant = match labels.as_slice() {
-            [label] if *label == first_label(requestor.as_str()) => None,
-            [label] => Some(format!("Service {label} of their own Namespace")),
-            [service, namespace] if has_namespace(case, namespace) => {
-                Some(format!("Service {service} of Namespace {namespace}"))
-            }
-            [.., service, namespace]
-                if reaction == ServiceLike::WaitAlways && has_namespace(case, namespace) =>
-            {
-                Some(format!(
-                    "a pod of Service {service} of Namespace {namespace}"
-                ))
-            }
-            _ => None,
-        };
-        if let Some(meant) = meant {
-            let detail = looks_like(name, &meant);
-            findings.wait(Code::SanLooksLikeService, vec![Awaited::Policy], detail);
+        [.., service, namespace]
+            if reaction == ServiceLike::WaitAlways && has_namespace(case, namespace) =>
+        {
+            Some(format!(
+                "a pod of Service {service} of Namespace {namespace}"
+            ))
         }
+        _ => None,
+    };
+    if let Some(meant) = meant {
+        let detail = looks_like(name, &meant);
+        findings.wait(Code::SanLooksLikeService, vec![Awaited::Policy], detail);
     }
 }
 

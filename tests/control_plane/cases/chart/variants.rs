@@ -135,10 +135,8 @@ const VARIANTS: [Variant; 15] = [
                         value:\n          \
                         - namespaceSelector:\n              \
                         matchLabels: {kubernetes.io/metadata.name: monitoring}",
-        values: &[
-            "--set-json=networkPolicy.scrapers=[{\"namespaceSelector\":\
-             {\"matchLabels\":{\"kubernetes.io/metadata.name\":\"monitoring\"}}}]",
-        ],
+        values: &["--set-json=networkPolicy.scrapers=[{\"namespaceSelector\":\
+             {\"matchLabels\":{\"kubernetes.io/metadata.name\":\"monitoring\"}}}]"],
     },
 ];
 
