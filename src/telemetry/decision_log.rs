@@ -159,8 +159,7 @@ impl DecisionLog {
     /// Any other is lost, and counted, if its requestor is over budget or the queue is full.
     pub fn record(&mut self, decision: Decision<'_>, importance: Importance, now: Now) {
         let requestor = &decision.object.requestor.username;
-        let is_left = self.budget.take(requestor, now.instant);
-        if importance == Importance::Ordinary && !is_left {
+        if importance == Importance::Ordinary && !self.budget.take(requestor, now.instant) {
             self.queue.lost().record(Loss::Budget);
             return;
         }
@@ -293,5 +292,93 @@ fn write_omitted(line: &mut String, count: usize, max: usize) -> std::fmt::Resul
     match count.saturating_sub(max) {
         0 => Ok(()),
         omitted => write!(line, " (and {omitted} more)"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use super::*;
+    use judge::csr::names::San;
+    use judge::csr::{PreservedMetadata, Requestor};
+    use judge::finding::{Code, Findings};
+    use judge::policy::default_policy;
+    use judge::{SanProof, Verdict};
+
+    fn object(username: String) -> CsrObject {
+        CsrObject {
+            name: "n\u{1b}[2J\nforged".repeat(15),
+            uid: "1".into(),
+            resource_version: "1".into(),
+            created: Timestamp::UNIX_EPOCH,
+            terminating: false,
+            signer: "kubernetes.io/kubelet-serving".into(),
+            requestor: Requestor {
+                username: username.into(),
+                ..Requestor::default()
+            },
+            usages: Default::default(),
+            expiration_seconds: None,
+            settled: None,
+            preserved: PreservedMetadata::default(),
+        }
+    }
+
+    /// A decision with as much as a requestor can put into it.
+    fn judgment() -> Judgment {
+        let mut findings = Findings::default();
+        for code in Code::ALL {
+            findings.add(*code, format!("{code} {}", "é".repeat(1000)));
+        }
+        let proof = |number: u16| SanProof {
+            san: San::Ip(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number).into()),
+            vouched_by: vec!["Hostname of Node n".repeat(100); 2],
+        };
+        Judgment {
+            verdict: Verdict::Ignore,
+            findings,
+            sans: (0..58).map(proof).collect(),
+        }
+    }
+
+    #[test]
+    fn a_line_is_bounded_and_counts_what_it_omits() {
+        let (object, judgment) = (
+            object(format!("system:node:{}", "n".repeat(5000))),
+            judgment(),
+        );
+        let policy = default_policy().unwrap();
+        let decision = Decision {
+            object: &object,
+            judgment: &judgment,
+            key: None,
+            policy: &policy,
+            enforcement: Enforcement::DryRun,
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        let line = json(now, decision, "replica").unwrap();
+        assert!(line.len() < 20 * 1024, "{} bytes", line.len());
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["findings"].as_array().unwrap().len(), MAX_FINDINGS);
+        assert_eq!(line["findingsOmitted"], Code::ALL.len() - MAX_FINDINGS);
+        assert_eq!(line["codes"].as_array().unwrap().len(), Code::ALL.len());
+        assert_eq!(line["findings"][0]["code"], "SignerOther", "it decided");
+        assert_eq!(line["sans"].as_array().unwrap().len(), MAX_SANS);
+        assert_eq!(line["sansOmitted"], 58 - MAX_SANS);
+
+        let line = text(now, decision);
+        assert!(line.len() < 8 * 1024, "{} bytes", line.len());
+        assert!(!line.contains(['\n', '\u{1b}']), "{line}");
+        let omitted = format!("(and {} more)", Code::ALL.len() - MAX_FINDINGS);
+        assert!(line.contains(&omitted), "{line}");
+    }
+
+    #[test]
+    fn text_is_cut_at_a_character() {
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abcd", 3), "abc…");
+        assert_eq!(cut("aéé", 4), "aé…");
     }
 }

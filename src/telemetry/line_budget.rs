@@ -1,5 +1,5 @@
-//! Budget of decision lines for each requestor, so that one that changes all the time does not fill
-//! the log.
+//! Budget of each requestor for lines about decisions that are not written to the API server, so that
+//! one that changes all the time does not fill the log.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
