@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -30,12 +31,18 @@ use judge::{Decision, Judgment, Verdict};
 /// writer.
 const TRIES: usize = 3;
 
+/// Maximum number of requests that are written before the cluster is read again.
+const BATCH: usize = 50;
+/// Maximum age of what requests are judged by when one is written.
+const BATCH_TIME: Duration = Duration::from_secs(5);
+
 /// Flags of `approve`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit codes: 0 all is approved, 1 something is (to be) denied, 3 something waits or is \
     ignored, 2 error. `enforcement` of a policy is for the daemon: here the flags say \
-    what is written.\n\n\
+    what is written. Nodes and requests are read again, and judged again, after each 50 \
+    requests or 5 seconds.\n\n\
     Examples:\n  csr-warden approve --dry-run\n  csr-warden approve --yes csr-x7k2p csr-2xq9v"
 )]
 pub(super) struct ApproveArgs {
@@ -137,31 +144,49 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
     if for_person {
         print(&approved.plan())?;
     }
-    let planned: Vec<String> = approved
-        .items
-        .iter()
-        .filter(|item| item.plan.is_some())
-        .map(|item| item.request.clone())
+    let planned: Vec<usize> = (0..approved.items.len())
+        .filter(|at| {
+            approved
+                .items
+                .get(*at)
+                .is_some_and(|item| item.plan.is_some())
+        })
         .collect();
     if !planned.is_empty() && !args.dry_run {
-        if !args.yes {
-            if !ask(&approved.question())? {
-                bail!("nothing was written");
-            }
-            // The cluster can change before a person answers, so read and judge it again.
-            (look, judged) = judge_pending(&mut lookout, &planned).await?;
+        if !args.yes && !ask(&approved.question())? {
+            bail!("nothing was written");
         }
-        let planned = approved.items.iter_mut().filter(|item| item.plan.is_some());
-        for item in planned {
-            let still = judged.iter().find(|one| one.request.object.uid == item.uid);
-            match still {
-                Some(one) if one.request.object.is_open() => {
-                    write(item, one, &look, &lookout).await;
-                }
-                Some(_) | None => item.superseded = Some("it is decided or gone by now".into()),
+        // Without a question, the first batch is judged by what was just read.
+        let mut is_fresh = args.yes;
+        let mut rest = planned.as_slice();
+        while !rest.is_empty() {
+            if !is_fresh {
+                let named = |at: &usize| approved.items.get(*at).map(|item| item.request.clone());
+                let names: Vec<String> = rest.iter().filter_map(named).collect();
+                (look, judged) = judge_pending(&mut lookout, &names).await?;
             }
-            if for_person {
-                print(&item.told())?;
+            is_fresh = false;
+            let begun = Instant::now();
+            let mut written = 0;
+            while let Some((at, others)) = rest.split_first() {
+                if written >= BATCH || begun.elapsed() >= BATCH_TIME {
+                    break;
+                }
+                rest = others;
+                written += 1;
+                let Some(item) = approved.items.get_mut(*at) else {
+                    continue;
+                };
+                let still = judged.iter().find(|one| one.request.object.uid == item.uid);
+                match still {
+                    Some(one) if one.request.object.is_open() => {
+                        write(item, one, &look, &lookout).await;
+                    }
+                    Some(_) | None => item.superseded = Some("it is decided or gone by now".into()),
+                }
+                if for_person {
+                    print(&item.told())?;
+                }
             }
         }
     }

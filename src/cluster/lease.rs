@@ -290,11 +290,25 @@ impl Candidate {
                     metadata,
                     spec: Some(spec),
                 };
-                self.api.create(&PostParams::default(), &lease).await?;
+                let created = self.api.create(&PostParams::default(), &lease).await;
+                created.map_err(|error| self.not_created(error.into()))?;
             }
         }
         self.leadership.extend(sent);
         Ok(())
+    }
+
+    /// The error for a Lease that does not exist. It is part of the manifests, which grant no right to
+    /// create one.
+    fn not_created(&self, error: ApiError) -> ApiError {
+        let ApiError::Forbidden(why) = error else {
+            return error;
+        };
+        ApiError::Forbidden(format!(
+            "the Lease {} does not exist: apply deploy/base/lease.yaml, or upgrade the Helm release \
+             ({why})",
+            self.name
+        ))
     }
 
     /// Updates the Lease on condition that it is unchanged: `metadata` carries the resourceVersion.

@@ -27,10 +27,11 @@ use control_plane::manifests;
 use control_plane::tcp_relay::TcpRelay;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_csr-warden");
-const RBAC_MANIFESTS: [&str; 3] = [
+const RBAC_MANIFESTS: [&str; 4] = [
     include_str!("../../deploy/base/service-account.yaml"),
     include_str!("../../deploy/base/cluster-role.yaml"),
     include_str!("../../deploy/base/roles.yaml"),
+    include_str!("../../deploy/base/lease.yaml"),
 ];
 /// The extra user information of a token that is bound to a Pod.
 const POD: &str = "authentication.kubernetes.io/pod-name";

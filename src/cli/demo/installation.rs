@@ -13,10 +13,11 @@ use serde_json::json;
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "csr-warden";
-const MANIFESTS: [&str; 3] = [
+const MANIFESTS: [&str; 4] = [
     include_str!("../../../deploy/base/service-account.yaml"),
     include_str!("../../../deploy/base/cluster-role.yaml"),
     include_str!("../../../deploy/base/roles.yaml"),
+    include_str!("../../../deploy/base/lease.yaml"),
 ];
 
 /// Applies the manifests, and returns a client configuration with the ServiceAccount's token.

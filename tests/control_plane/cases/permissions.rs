@@ -47,6 +47,7 @@ pub fn cases() -> Vec<Case> {
             Needs::Nothing,
             are_missed,
         ),
+        Case::new("permissions_without_lease", Needs::Nothing, lease_is_missed),
         Case::new(
             "component_permissions_are_reported_by_name",
             Needs::Nothing,
@@ -61,8 +62,8 @@ enum Report {
     Source(&'static str),
     /// By the write of a condition.
     Write(&'static str),
-    /// By the Lease. `true` if the Lease must not exist yet.
-    Lease(bool),
+    /// By the Lease.
+    Lease,
     /// By the Event of a denial, with this verb.
     Event(String),
 }
@@ -82,7 +83,7 @@ fn report_of(rule: &PolicyRule) -> Result<Report> {
             Report::Write("certificatesigningrequests/approval")
         }
         "signers" => Report::Write("signerName"),
-        "leases" => Report::Lease(rule.verbs.iter().any(|verb| verb == "create")),
+        "leases" => Report::Lease,
         "events" => Report::Event(rule.verbs.first().context("verb")?.clone()),
         other => anyhow::bail!("no expectation for `{other}`"),
     })
@@ -231,6 +232,48 @@ async fn are_missed(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
+/// Without the Lease of the manifests nobody leads, and the log says what to apply.
+async fn lease_is_missed(assets: Arc<Assets>) -> Result<()> {
+    let test = PermissionTest::start(&assets).await?;
+    let leases: Api<Lease> = Api::namespaced(test.cluster.admin(), "kube-system");
+    let lease = leases.get("csr-warden").await?;
+    let holder = lease.spec.and_then(|spec| spec.holder_identity);
+    ensure!(holder.is_none(), "{holder:?}");
+    leases
+        .delete("csr-warden", &DeleteParams::default())
+        .await?;
+    let mut daemon = test.installation.start("csr-warden", &[])?;
+    let line = daemon
+        .wait_for_log("the Lease csr-warden does not exist", SOON)
+        .await?;
+    ensure!(line.contains("apply deploy/base/lease.yaml"), "{line}");
+    ensure!(!daemon.is_leader().await?, "it leads without a Lease");
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/base/lease.yaml");
+    test.cluster
+        .kubectl(&["apply", "--server-side", "-f", manifest])
+        .await?;
+    daemon.wait_ready(SOON).await?;
+    let begun = Instant::now();
+    while !daemon.is_leader().await? {
+        ensure!(begun.elapsed() < SOON, "no leader");
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+    // Applied again, the Lease keeps its holder.
+    for mode in [&["--server-side"][..], &[]] {
+        let args = [&["apply", "-f", manifest], mode].concat();
+        test.cluster.kubectl(&args).await?;
+        let lease = leases.get("csr-warden").await?;
+        ensure!(
+            lease
+                .spec
+                .is_some_and(|spec| spec.holder_identity.is_some()),
+            "{mode:?}"
+        );
+    }
+    daemon.sigterm(END).await?;
+    Ok(())
+}
+
 async fn missed(test: &PermissionTest, daemon: &mut Daemon, report: Report) -> Result<()> {
     const MISSING: &str = "a permission is missing";
     match report {
@@ -252,13 +295,7 @@ async fn missed(test: &PermissionTest, daemon: &mut Daemon, report: Report) -> R
                 .wait_unready(&format!("approval: {MISSING}"), SOON)
                 .await
         }
-        Report::Lease(create) => {
-            if create {
-                let leases: Api<Lease> = Api::namespaced(test.cluster.admin(), "kube-system");
-                leases
-                    .delete("csr-warden", &DeleteParams::default())
-                    .await?;
-            }
+        Report::Lease => {
             let line = daemon
                 .wait_for_log(&format!("renew the Lease: {MISSING}"), SOON)
                 .await?;

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -83,17 +83,18 @@ async fn lease_in_the_future(scale: Scale) -> Result<Measured> {
     const HELD: Duration = Duration::from_secs(15);
     let mut test_cluster = TestCluster::embedded().await?;
     let tomorrow = MicroTime(Timestamp::now() + SignedDuration::from_hours(24));
-    let lease: Lease = serde_json::from_value(json!({
-        "metadata": {"name": "csr-warden"},
+    let lease = Patch::Merge(json!({
         "spec": {
             "holderIdentity": "dead_0123456789abcdef",
             "leaseDurationSeconds": HELD.as_secs(),
             "acquireTime": tomorrow,
             "renewTime": tomorrow,
         },
-    }))?;
+    }));
     let leases: Api<Lease> = Api::namespaced(test_cluster.admin()?, "kube-system");
-    leases.create(&PostParams::default(), &lease).await?;
+    leases
+        .patch("csr-warden", &PatchParams::default(), &lease)
+        .await?;
     let begun = Instant::now();
     test_cluster.start(&["one"], &[]).await?;
     let waited = begun.elapsed();

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::Case;
@@ -34,7 +35,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "embedded_two_leaders",
-            "the Lease is deleted continuously, so that both replicas may write for a moment",
+            "the holder is removed from the Lease continuously, so that both replicas may write for a moment",
             two_leaders,
         ),
     ]
@@ -112,8 +113,9 @@ async fn two_leaders(scale: Scale) -> Result<Measured> {
         let mut next = Instant::now();
         while Instant::now() < until {
             if next <= Instant::now() {
+                let free = Patch::Merge(json!({"spec": {"holderIdentity": null}}));
                 leases
-                    .delete("csr-warden", &DeleteParams::default())
+                    .patch("csr-warden", &PatchParams::default(), &free)
                     .await?;
                 next = Instant::now() + EVERY;
             }
