@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::evidence_builder::{EvidenceBuilder, Taken, text_at};
 use super::snapshot::{self, Snapshot};
 use crate::cluster::certificate_fields::sans_of_pem;
+use judge::csr::names::is_dns_subdomain;
 use judge::csr::{CsrObject, KUBELET_SERVING_SIGNER, PreservedMetadata, Request, Requestor};
 use judge::evidence::{
     Evidence, Fact, INVENTORY_KIND, IdentityKind, Inventory, Protection, Source,
@@ -161,11 +162,8 @@ impl Reader {
         let Some(requestor) = self.terms.requestor.clone() else {
             bail!("a bare certification request says nothing of who asks: give --requestor");
         };
-        let name = file
-            .file_stem()
-            .map(|stem| stem.to_string_lossy().into_owned());
         let object = CsrObject {
-            name: name.unwrap_or_default(),
+            name: name_after(file),
             uid: "".into(),
             resource_version: String::new(),
             created: self.terms.now,
@@ -200,6 +198,20 @@ impl Reader {
         });
         self.builder.add_shown(Source::ApiServerCertificates, fact);
         Ok(())
+    }
+}
+
+/// A valid name for a bare request, after its file. Its name on a cluster is not known.
+fn name_after(file: &Path) -> String {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    if is_dns_subdomain(&stem) {
+        return stem.into_owned();
+    }
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = stem.chars().take(253).map(plain).collect();
+    match name.to_ascii_lowercase().trim_matches('-') {
+        "" => "request".to_owned(),
+        name => name.to_owned(),
     }
 }
 

@@ -101,7 +101,7 @@ fn note(node: &Node, at: Option<SocketAddr>, why: String) -> Subject {
 /// credential.
 fn of_certificate(look: &Look, node: &Node, at: SocketAddr, certificate: &[u8]) -> Subject {
     let object = CsrObject {
-        name: at.to_string(),
+        name: node.name.to_string(),
         uid: "".into(),
         resource_version: String::new(),
         created: look.now,
