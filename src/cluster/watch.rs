@@ -487,8 +487,126 @@ async fn next_line(events: Pin<&mut impl AsyncBufRead>, line: &mut Vec<u8>) -> k
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+
     use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Object {
+        metadata: ObjectMeta,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct ObjectMeta {
+        name: String,
+        resource_version: String,
+        number: u8,
+    }
+
+    impl Watched for Object {
+        fn resource_version(&self) -> Option<&str> {
+            Some(&self.metadata.resource_version)
+        }
+    }
+
+    fn object(name: &str, version: u32, number: i32) -> String {
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        format!(
+            r#"{{"metadata":{{"managedFields":{deep},"name":"{name}","resourceVersion":"{version}","number":{number}}}}}"#
+        )
+    }
+
+    fn event(event_type: &str, object: &str) -> String {
+        format!("{{\"type\":\"{event_type}\",\"object\":{object}}}\n")
+    }
+
+    /// Follows a watch on a server without streaming lists until it fails. Returns the reported
+    /// changes, and the URLs of all requests.
+    async fn followed(answers: [(u16, String); 4]) -> (Vec<String>, Vec<String>) {
+        let answers = Arc::new(Mutex::new(answers.into_iter()));
+        let urls = Arc::new(Mutex::new(Vec::new()));
+        let seen = urls.clone();
+        let server = tower::service_fn(move |request: Request<Body>| {
+            seen.lock().unwrap().push(request.uri().to_string());
+            let (code, body) = answers.lock().unwrap().next().unwrap();
+            let response = Response::builder().status(code);
+            let response = response.body(Body::from(body.into_bytes())).unwrap();
+            std::future::ready(Ok::<_, Infallible>(response))
+        });
+        let selected = Selected {
+            client: Client::new(server, "default"),
+            path: "/things".into(),
+            labels: None,
+            fields: None,
+        };
+        let changes = Arc::new(Mutex::new(Vec::new()));
+        let report = changes.clone();
+        let send = move |change: Change<String, u8>| {
+            let goes_on = !matches!(change, Change::Failed(_));
+            report.lock().unwrap().push(match change {
+                Change::Applied { object, is_listed } => format!("{object} {is_listed}"),
+                Change::Deleted(key) => format!("deleted {key}"),
+                Change::Synced => "synced".into(),
+                Change::Failed(why) => why,
+                Change::Undecodable(object) => format!("undecodable {}", object.name),
+            });
+            std::future::ready(goes_on)
+        };
+        let read = |object: Object| Some((object.metadata.name, object.metadata.number));
+        let random = Random::seeded(1);
+        follow(selected, &mut Relist::default(), &random, read, send).await;
+        let changes = changes.lock().unwrap().clone();
+        (changes, urls.lock().unwrap().clone())
+    }
+
+    #[tokio::test]
+    async fn an_undecodable_object_ends_neither_list_nor_watch() {
+        let page = |token: &str, objects: [String; 2]| {
+            let objects = objects.join(",");
+            format!(
+                r#"{{"metadata":{{"resourceVersion":"5","continue":"{token}"}},"items":[{objects}]}}"#
+            )
+        };
+        let invalid = r#"{"kind":"Status","status":"Failure","code":422,"message":"no"}"#;
+        let expired = r#"{"kind":"Status","status":"Failure","code":500,"message":"ended"}"#;
+        let events = [
+            event("MODIFIED", &object("b", 6, -1)),
+            event("MODIFIED", &object("a", 7, 7)),
+            event("DELETED", &object("c", 8, 3)),
+            event("ERROR", expired),
+        ];
+        let (changes, urls) = followed([
+            (422, invalid.into()),
+            (200, page("next", [object("a", 1, 1), object("b", 2, -1)])),
+            (200, page("", [object("c", 3, 3), object("d", 4, 4)])),
+            (200, events.concat()),
+        ])
+        .await;
+        let expected = [
+            "1 true",
+            "undecodable b",
+            "3 true",
+            "4 true",
+            "synced",
+            "undecodable b",
+            "7 false",
+            "deleted c",
+            "the API server ended the watch with 500: ended",
+        ];
+        assert_eq!(changes, expected);
+        assert!(
+            urls[1].contains("limit=16") && urls[2].contains("continue=next"),
+            "{urls:?}"
+        );
+        assert!(urls[3].ends_with("resourceVersion=5"), "{urls:?}");
+    }
 
     #[test]
     fn objects_missing_from_a_fresh_list_are_deleted() {

@@ -13,11 +13,55 @@ use testkit::forge::fixture::Fixture;
 const SERVING: &str = "kubernetes.io/kubelet-serving";
 
 pub async fn observe(recorder: &mut Recorder<'_>) -> Result<()> {
+    names(recorder).await?;
     asking(recorder).await?;
     keys(recorder).await?;
     forgeries(recorder).await?;
     deciding(recorder).await?;
     issuing(recorder).await
+}
+
+/// Names that are no DNS-1123 subdomain, and the path at which the object of each is read.
+async fn names(recorder: &mut Recorder<'_>) -> Result<()> {
+    let pem = genuine("conf-1")?;
+    for (name, path) in [
+        ("a b", "a%20b"),
+        ("x?y", "x%3Fy"),
+        ("plain#f", "plain%23f"),
+        ("a+b", "a+b"),
+        ("esc\u{1b}\n", "esc%1B%0A"),
+        ("é", "%C3%A9"),
+        ("a/b", "a%2Fb"),
+        ("a%b", "a%25b"),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
+    ] {
+        let made = recorder.post("node", CSRS, &csr(name, &pem)).await?;
+        recorder.note(
+            &format!("names: `{}` is created", name.escape_debug()),
+            json!(made.code),
+        )?;
+        if made.code != 201 {
+            continue;
+        }
+        let read = recorder.get("admin", &format!("{CSRS}/{path}")).await?;
+        recorder.note(
+            &format!("names: `{path}` is read"),
+            json!([read.code, read.at("/metadata/name")]),
+        )?;
+        // What a client reads that does not encode names.
+        let cut = name.split(['?', '#']).next().unwrap_or_default();
+        if cut != name {
+            let other = recorder.get("admin", &format!("{CSRS}/{cut}")).await?;
+            recorder.note(
+                &format!("names: `{cut}` is another object"),
+                json!(other.code),
+            )?;
+        }
+        let gone = recorder.delete("admin", &format!("{CSRS}/{path}")).await?;
+        recorder.note(&format!("names: `{path}` is deleted"), json!(gone.code))?;
+    }
+    Ok(())
 }
 
 fn csr(name: &str, pem: &str) -> Value {
