@@ -1,6 +1,7 @@
 //! All cases by subject.
 
 mod chart;
+mod claims;
 mod conformance;
 mod differential;
 mod doctor;
@@ -47,6 +48,7 @@ pub fn all() -> Vec<Case> {
         operator_commands::cases(),
         external_sources::cases(),
         doctor::cases(),
+        claims::cases(),
         forgeries::cases(),
         late_evidence::cases(),
         vectors::cases(),
