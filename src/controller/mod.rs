@@ -221,7 +221,7 @@ impl Controller {
     }
 
     /// Returns true if the decision log has room for a decision that is written.
-    fn can_log(&self) -> bool {
+    pub(super) fn can_log(&self) -> bool {
         let log = self.decision_log.as_ref();
         log.is_none_or(|log| log.queue().has_room())
     }

@@ -19,6 +19,9 @@ use judge::finding::escaped;
 /// Minimum interval between log lines on objects that cannot be decoded.
 const UNDECODABLE_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Reason for `/readyz` while no request is judged because of the log.
+const UNREAD_LOG: &str = "standard output is not read, so no request is judged";
+
 impl Controller {
     pub(super) fn perform_one(&mut self, effect: Effect) {
         match effect {
@@ -172,7 +175,8 @@ impl Controller {
         let evidence = self.state.evidence();
         let unready = self.state.unready(now).into_iter();
         let unready = unready.map(|(source, why)| (source.as_str().to_owned(), why));
-        self.health.record_loop(unready.collect());
+        let log = (!self.can_log()).then(|| ("log".to_owned(), UNREAD_LOG.to_owned()));
+        self.health.record_loop(unready.chain(log).collect());
         self.metrics.set_sources(evidence, now.monotonic);
         let oldest = self.state.open().oldest();
         let age =
