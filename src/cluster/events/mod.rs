@@ -30,8 +30,8 @@ use super::error::describe;
 use super::raw_request;
 use judge::Denial;
 use judge::csr::CsrObject;
-use judge::csr::names::NodeName;
-use judge::finding::Code;
+use judge::csr::names::{NodeName, is_dns_subdomain};
+use judge::finding::{Code, escaped};
 use judge::policy::Policy;
 use queue::{EventContent, EventQueue, EventWrite, SeriesState, WriteOutcome};
 
@@ -85,9 +85,13 @@ impl EventRecorder {
             time: self.0.clock.wall(),
         };
         if let Some(node) = node {
+            // kubectl shows a note as it is.
+            let name = match is_dns_subdomain(denial.name()) {
+                true => denial.name().to_owned(),
+                false => escaped(denial.name().as_bytes()),
+            };
             let note = format!(
-                "a serving certificate was denied, first in request {}: {}",
-                denial.name(),
+                "a serving certificate was denied, first in request {name}: {}",
                 denial.message()
             );
             let content = EventContent {

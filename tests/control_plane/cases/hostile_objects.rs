@@ -184,6 +184,19 @@ async fn names(assets: Arc<Assets>) -> Result<()> {
         let lines = output.lines();
         ensure!(!lines.iter().any(hostile), "{lines:?}");
     }
+    let failed = daemon.stderr().containing("cannot write an Event");
+    ensure!(failed.is_empty(), "{failed:?}");
+    let events = ["get", "events", "-n", "default", "-o", "json"];
+    let events: Value = serde_json::from_str(&test_cluster.cluster.kubectl(&events).await?)?;
+    let notes = events["items"].as_array().into_iter().flatten();
+    let notes: Vec<&str> = notes
+        .filter_map(|event| event["message"].as_str())
+        .collect();
+    ensure!(!notes.is_empty(), "no Event");
+    ensure!(
+        !notes.concat().contains(|c: char| c.is_control()),
+        "{notes:?}"
+    );
     ensure!(
         decision_log::of(daemon.stdout(), "forged").is_empty(),
         "a forged line"
