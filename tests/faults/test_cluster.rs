@@ -363,6 +363,7 @@ async fn apply(client: &Client, manifest: &str) -> Result<()> {
             "ClusterRoleBinding" => ("apis/rbac.authorization.k8s.io/v1", "clusterrolebindings"),
             "Role" => ("apis/rbac.authorization.k8s.io/v1", "roles"),
             "RoleBinding" => ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
+            "Lease" => ("apis/coordination.k8s.io/v1", "leases"),
             other => bail!("{other} is not known here"),
         };
         let place = match namespace {
