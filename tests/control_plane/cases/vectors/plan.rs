@@ -176,12 +176,14 @@ impl<'a> Unsorted<'a> {
     }
 }
 
-/// The request's name: the one that the vector sets, or else a unique one.
+/// A unique name for the request. It ends with the name that the vector sets, and is a DNS-1123
+/// subdomain if and only if that one is.
 fn name(vector: &Vector, index: usize, base: BasePolicy) -> String {
-    if vector.row == 68 {
-        return vector.object.name.clone();
+    let name = format!("vector-{index}-{}", base.as_str());
+    match vector.row {
+        68 => format!("{name}.{}", vector.object.name),
+        _ => name,
     }
-    format!("vector-{index}-{}", base.as_str())
 }
 
 /// Returns true if the requestor is not the node in the request's CN. Such requests come first: once

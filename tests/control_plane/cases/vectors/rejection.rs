@@ -1,7 +1,7 @@
 //! Short reasons for the API server's rejections.
 
 /// Reasons by a part of the message. The first match counts.
-const REASONS: [(&str, &str); 20] = [
+const REASONS: [(&str, &str); 19] = [
     ("system:anonymous", "a requestor without a name"),
     ("could not determine node", "a requestor without a name"),
     ("can only create a node CSR", "another CN than the node's"),
@@ -19,7 +19,6 @@ const REASONS: [(&str, &str); 20] = [
     ("invalid uncompressed public key", "a malformed key"),
     ("point encoding", "a malformed key"),
     ("public exponent", "a malformed key"),
-    ("name or generateName is required", "no name"),
     ("spec.signerName", "a signer that there cannot be"),
     ("spec.usages", "usages that there cannot be"),
 ];
