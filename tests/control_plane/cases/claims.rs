@@ -62,14 +62,15 @@ async fn claims_have_owners(assets: Arc<Assets>) -> Result<()> {
     claims.all_renew("first").await?;
     claims.liars_claim_everything().await?;
     claims.all_renew("beside-liars").await?;
-    claims.liars_get_nothing(&one, "at-once").await?;
+    let contested = &["SanContested"];
+    claims.liars_get_nothing(&one, "at-once", contested).await?;
     claims.one_is_lost_and_renews().await?;
     claims.a_new_node_waits_and_is_told().await?;
 
     let restarted = claims.restart(one).await?;
     claims.all_renew("after-restart").await?;
     claims
-        .liars_get_nothing(&restarted, "after-restart")
+        .liars_get_nothing(&restarted, "after-restart", contested)
         .await?;
 
     let mut standby = claims.test.installation.start("two", &[])?;
@@ -77,7 +78,9 @@ async fn claims_have_owners(assets: Arc<Assets>) -> Result<()> {
     let mut leader = restarted;
     leader.sigterm(END).await?;
     claims.all_renew("other-leader").await?;
-    claims.liars_get_nothing(&standby, "other-leader").await?;
+    claims
+        .liars_get_nothing(&standby, "other-leader", contested)
+        .await?;
     standby.sigterm(END).await?;
     Ok(())
 }
@@ -122,12 +125,12 @@ impl Claims {
     }
 
     /// Each liar asks for an honest node's address. It waits, under the code of contested names.
-    async fn liars_get_nothing(&self, daemon: &Daemon, round: &str) -> Result<()> {
+    async fn liars_get_nothing(&self, daemon: &Daemon, round: &str, codes: &[&str]) -> Result<()> {
         for (index, liar) in self.liars.iter().enumerate() {
             let request = format!("{}-{round}", liar.name);
             let own = format!("10.50.9.{}", index + 1);
             self.test.ask(liar, &request, &[&own, &address(7)]).await?;
-            self.test.waits(daemon, &request, &["SanContested"]).await?;
+            self.test.waits(daemon, &request, codes).await?;
         }
         Ok(())
     }
