@@ -17,6 +17,7 @@ pub mod protected_identities;
 pub mod protected_objects;
 pub mod random;
 pub mod raw_request;
+pub mod relist;
 pub mod shallow_value;
 pub mod tls_verifier;
 mod token_file;

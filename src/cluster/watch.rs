@@ -27,6 +27,7 @@ use super::error::{ApiError, describe_absent, is_interruption};
 use super::list::{Pages, Undecodable, decode};
 use super::random::Random;
 use super::raw_request::{MAX_OBJECT_BYTES, too_large};
+use super::relist::Relist;
 
 /// `timeoutSeconds` of a watch. A half-open connection is detected soon after it.
 pub const TIMEOUT_SECONDS: u32 = 60;
@@ -74,55 +75,6 @@ pub enum Change<K, T> {
     Failed(String),
     /// An object cannot be decoded. The watch continues with the others.
     Undecodable(Undecodable),
-}
-
-/// Keys of the known objects, to find those that a fresh list lacks.
-#[derive(Debug)]
-pub struct Relist<K> {
-    /// For each key, true if the current list contains it.
-    known: BTreeMap<K, bool>,
-    is_listing: bool,
-    /// The last resourceVersion of the last watch. A list must not be older: it would end what is there.
-    newest: Option<String>,
-}
-
-impl<K> Default for Relist<K> {
-    fn default() -> Relist<K> {
-        Relist {
-            known: BTreeMap::new(),
-            is_listing: false,
-            newest: None,
-        }
-    }
-}
-
-impl<K: Ord> Relist<K> {
-    /// Starts a list.
-    fn begin(&mut self) {
-        self.is_listing = true;
-        for listed in self.known.values_mut() {
-            *listed = false;
-        }
-    }
-
-    /// Records an object. Returns true while a list is being read.
-    fn applied(&mut self, key: K) -> bool {
-        // An existing key stays: evidence shares the text of the first one while the object is unchanged.
-        self.known.insert(key, true);
-        self.is_listing
-    }
-
-    /// Removes a deleted object.
-    fn deleted(&mut self, key: &K) {
-        self.known.remove(key);
-    }
-
-    /// Ends the list. Returns the keys that it lacks.
-    fn end(&mut self) -> Vec<K> {
-        self.is_listing = false;
-        let gone = self.known.extract_if(.., |_, listed| !*listed);
-        gone.map(|(key, _)| key).collect()
-    }
 }
 
 /// Follows a watch until `send` returns false.
@@ -606,23 +558,5 @@ mod tests {
             "{urls:?}"
         );
         assert!(urls[3].ends_with("resourceVersion=5"), "{urls:?}");
-    }
-
-    #[test]
-    fn objects_missing_from_a_fresh_list_are_deleted() {
-        let mut relist = Relist::default();
-        relist.begin();
-        assert!(relist.applied("a") && relist.applied("b"));
-        assert!(relist.end().is_empty());
-        assert!(!relist.applied("c") && !relist.applied("d"));
-        relist.deleted(&"d");
-        // An interrupted list deletes nothing.
-        relist.begin();
-        relist.applied("a");
-        relist.begin();
-        assert!(relist.applied("b") && relist.applied("e"));
-        assert_eq!(relist.end(), ["a", "c"]);
-        relist.begin();
-        assert_eq!(relist.end(), ["b", "e"]);
     }
 }

@@ -11,7 +11,8 @@ use crate::cluster::list::Undecodable;
 use crate::cluster::protected_identities::ProtectedIdentities;
 use crate::cluster::protected_objects::{Kind, ProtectedObject, required_object_missing};
 use crate::cluster::random::Random;
-use crate::cluster::watch::{Change, Relist, Selected, follow};
+use crate::cluster::relist::Relist;
+use crate::cluster::watch::{Change, Selected, follow};
 use judge::evidence::{Fact, Source};
 
 /// Follows the protecting objects of one kind. `servers` receives the API servers that they name.

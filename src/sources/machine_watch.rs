@@ -17,8 +17,9 @@ use crate::cluster::backoff::Backoff;
 use crate::cluster::error::ApiError;
 use crate::cluster::list::Undecodable;
 use crate::cluster::random::Random;
+use crate::cluster::relist::Relist;
 use crate::cluster::shallow_value::ShallowValue;
-use crate::cluster::watch::{Change, Relist, Selected, Watched, follow};
+use crate::cluster::watch::{Change, Selected, Watched, follow};
 use judge::evidence::{Fact, Source};
 use judge::policy::MachineKind;
 

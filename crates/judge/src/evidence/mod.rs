@@ -10,6 +10,7 @@ mod inventory;
 mod keys;
 mod machines;
 mod networks;
+mod node;
 mod nodes;
 mod protected_identities;
 mod recently_protected;
@@ -30,7 +31,8 @@ pub use inventory::{
 pub use keys::Keys;
 pub use machines::{Machine, Machines, NodeReference};
 pub use networks::{Networks, to_ipv4_mapped};
-pub use nodes::{AddressType, Node, NodeAddress, Nodes};
+pub use node::{AddressType, Node, NodeAddress};
+pub use nodes::Nodes;
 pub use protected_identities::{Protected, reserved_kind};
 pub use sources::{Source, SourceState, Sources};
 
