@@ -52,9 +52,8 @@ fn waits(finding: &Finding, now: Timestamp) -> String {
     if let Some(sentence) = specific {
         return sentence;
     }
-    if finding.code == Code::SanContested && !nodes.is_empty() {
-        let nodes = nodes.join(" or ");
-        return format!("Changes when {nodes} is gone or gives it up.");
+    if finding.code.is_contested() || finding.code == Code::SanLikeAnotherNode {
+        return contested(finding, now);
     }
     let reasons = match finding.awaits.as_slice() {
         [Awaited::Policy] if finding.code == Code::SanUncorroborated => {
@@ -66,6 +65,29 @@ fn waits(finding: &Finding, now: Timestamp) -> String {
         awaits => reasons(awaits, now).join(", or "),
     };
     format!("Changes when {reasons}.")
+}
+
+/// Remedy of a name or address that others claim. It names no Node to delete: which one lies is unknown.
+fn contested(finding: &Finding, now: Timestamp) -> String {
+    let reasons: Vec<String> = finding
+        .awaits
+        .iter()
+        .map(|awaited| match awaited {
+            Awaited::Source(_) => "the inventory gives it to this node alone".to_owned(),
+            Awaited::Machine(key) => format!("{key} changes"),
+            Awaited::Node(name) => format!("Node {name} does not have the name any more"),
+            Awaited::Time(time) => {
+                let seconds = time.duration_since(now).as_secs().max(1);
+                format!("a kubelet shows a certificate (asked again in {seconds} s)")
+            }
+            Awaited::Claim(_) | Awaited::Answer(_) | Awaited::Policy => reasons_of(awaited, now),
+        })
+        .take(MOST)
+        .collect();
+    format!(
+        "Changes when {}. docs/runbooks.md#csrwardencontested says how to find out whose it is.",
+        reasons.join(", or ")
+    )
 }
 
 /// Remedy on the Node, for findings that have one.
@@ -83,7 +105,7 @@ fn of_node(code: Code, node: &str) -> Option<String> {
     } else if code == Code::SanIncomplete {
         format!("Changes when Node {node} loses it; else the kubelet has to ask for it too.")
     } else if code == Code::SanApiServerEndpointUnowned {
-        format!("Changes when Node {node} gets the label of a control-plane node.")
+        format!("Changes when Node {node} gets the label node-role.kubernetes.io/control-plane.")
     } else {
         return None;
     };
@@ -106,22 +128,7 @@ fn node(awaited: &Awaited) -> Option<&str> {
 pub(super) fn reasons(awaits: &[Awaited], now: Timestamp) -> Vec<String> {
     let mut reasons: Vec<String> = Vec::new();
     for awaited in awaits {
-        let reason = match awaited {
-            Awaited::Node(name) => format!("Node {name} changes"),
-            Awaited::Claim(Claimed::San(san)) => format!("a claim on {san} ends"),
-            Awaited::Claim(Claimed::PodNetwork(network)) => {
-                format!("no Node has the pod network {network} any more")
-            }
-            Awaited::Claim(Claimed::ProviderId(id)) => format!("a claim on provider ID {id} ends"),
-            Awaited::Machine(key) => format!("the Machine of {key} comes or changes"),
-            Awaited::Answer(question) => format!("somebody can tell {question}"),
-            Awaited::Source(source) => format!("source {source} can be read"),
-            Awaited::Time(time) => {
-                let seconds = time.duration_since(now).as_secs();
-                format!("{} s have passed", seconds.max(1))
-            }
-            Awaited::Policy => "another policy is in force".to_owned(),
-        };
+        let reason = reasons_of(awaited, now);
         if !reasons.contains(&reason) {
             reasons.push(reason);
         }
@@ -131,4 +138,24 @@ pub(super) fn reasons(awaits: &[Awaited], now: Timestamp) -> Vec<String> {
     }
     reasons.truncate(MOST);
     reasons
+}
+
+/// One awaited change, in a few words.
+fn reasons_of(awaited: &Awaited, now: Timestamp) -> String {
+    match awaited {
+        Awaited::Node(name) => format!("Node {name} changes"),
+        Awaited::Claim(Claimed::San(san)) => format!("a claim on {san} ends"),
+        Awaited::Claim(Claimed::PodNetwork(network)) => {
+            format!("no Node has the pod network {network} any more")
+        }
+        Awaited::Claim(Claimed::ProviderId(id)) => format!("a claim on provider ID {id} ends"),
+        Awaited::Machine(key) => format!("the Machine of {key} comes or changes"),
+        Awaited::Answer(question) => format!("somebody can tell {question}"),
+        Awaited::Source(source) => format!("source {source} can be read"),
+        Awaited::Time(time) => {
+            let seconds = time.duration_since(now).as_secs();
+            format!("{} s have passed", seconds.max(1))
+        }
+        Awaited::Policy => "another policy is in force".to_owned(),
+    }
 }

@@ -24,6 +24,7 @@ mod state;
 )]
 mod tests;
 mod timeline;
+mod unissued;
 mod waiting;
 mod wake_budget;
 mod watches;
@@ -58,6 +59,8 @@ use writer::{Writer, Writes};
 
 /// Limit of requests judged in a row before the loop handles other events.
 const JUDGED_AT_ONCE: usize = 64;
+/// Limit of the time for which it judges in a row.
+const JUDGING_TIME: Duration = Duration::from_millis(20);
 /// Default limit of concurrent writes. More drain a backlog hardly faster, and every other client of
 /// the API server pays for it (docs/performance.md). Each takes a connection, about 44 KiB here.
 pub const WRITES_AT_ONCE: u16 = 4;
@@ -206,7 +209,11 @@ impl Controller {
 
     /// Judges requests while another write may start. Returns true if more could be judged at once.
     fn judge_next(&mut self) -> bool {
+        let started = Instant::now();
         for _ in 0..JUDGED_AT_ONCE {
+            if started.elapsed() >= JUDGING_TIME {
+                break;
+            }
             if !self.writes.has_room() || !self.leadership.may_write() || !self.can_log() {
                 return false;
             }

@@ -10,7 +10,7 @@
 //! - A file is used only if two reads return the same text and the same size and times.
 //! - A file that was created at the path, and not moved there, may still be growing: a move sets only
 //!   the change time, a write sets the modification time too. It is used once it has rested for
-//!   [`REST_TIME`].
+//!   `REST_TIME`.
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};

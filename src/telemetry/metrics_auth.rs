@@ -6,7 +6,7 @@
 //!   never waits.
 //! - One token of each client address is reviewed at a time, and few of all addresses. A new valid
 //!   token waits for those of its own address, and for one of each other address.
-//! - After a rejection the next review for that address waits for [`REJECTION_PAUSE`], which bounds
+//! - After a rejection the next review for that address waits for `REJECTION_PAUSE`, which bounds
 //!   the load on the API server.
 
 use std::collections::HashMap;

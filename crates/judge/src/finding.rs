@@ -298,6 +298,12 @@ impl Findings {
         self.0.is_empty()
     }
 
+    /// Returns true if no further finding with this code is kept.
+    pub fn is_full(&self, code: Code) -> bool {
+        let same = self.0.iter().filter(|other| other.code == code);
+        same.count() >= MAX_PER_CODE
+    }
+
     fn push(&mut self, code: Code, effect: Effect, detail: String, awaits: Vec<Awaited>) {
         let same = self.0.iter().filter(|other| other.code == code);
         if same.clone().count() < MAX_PER_CODE && !same.clone().any(|o| o.detail == detail) {

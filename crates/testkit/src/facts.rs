@@ -49,17 +49,20 @@ pub fn facts(
     facts
 }
 
-/// The evidence from these facts. Machines are part of it if `machines` is true.
-pub fn evidence(facts: Vec<TimedFact>, machines: bool) -> Evidence {
+/// The evidence from these facts. Machines are part of it if `machines` is true. `max_names` is the policy's
+/// `names.max`.
+pub fn evidence(facts: Vec<TimedFact>, machines: bool, max_names: usize) -> Evidence {
     static WATCHING: LazyLock<Policy> = LazyLock::new(|| {
         let change = serde_json::json!({"sources": {"machines": machine_kinds()}});
         BasePolicy::Default.with(Some(&change))
     });
-    let mut evidence = if machines {
-        Evidence::new(&WATCHING.spec)
+    let mut spec = if machines {
+        WATCHING.spec.clone()
     } else {
-        Evidence::default()
+        BasePolicy::Default.with(None).spec
     };
+    spec.names.max = max_names;
+    let mut evidence = Evidence::new(&spec);
     for (fact, at) in facts {
         evidence.apply(fact, at);
     }

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use judge::csr::{CsrObject, KUBELET_SERVING_SIGNER, Request, Requestor, Settled};
 use judge::evidence::{Evidence, Fact, Instants, Inventory, TimedFact};
 use judge::finding::Code;
+use judge::policy::NamePolicy;
 use judge::{Decision, Judgment, judge};
 use serde::{Deserialize, Deserializer, de};
 
@@ -256,7 +257,22 @@ impl Vector {
 
     /// The evidence about the cluster.
     pub fn evidence(&self) -> Evidence {
-        evidence(self.facts(), self.machines.is_some())
+        let change = self.policy.as_ref();
+        let pointer = |change: &serde_json::Value| {
+            let max = change
+                .pointer("/names/max")
+                .or(change.pointer("/spec/names/max"));
+            max.and_then(serde_json::Value::as_u64)
+        };
+        let max = change
+            .and_then(pointer)
+            .and_then(|max| usize::try_from(max).ok());
+        let default = NamePolicy::default().max;
+        evidence(
+            self.facts(),
+            self.machines.is_some(),
+            max.unwrap_or(default),
+        )
     }
 
     /// The facts about the cluster.

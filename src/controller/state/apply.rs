@@ -36,7 +36,7 @@ impl State {
             Input::Certificates(demand, _) if demand != self.demand() => Vec::new(),
             Input::Certificates(_, fact) => self.apply_fact(fact, now),
             Input::Answered(answered) => self.answered(*answered, now),
-            Input::Policy(Ok(policy)) => self.policy_changed(Arc::new(*policy)),
+            Input::Policy(Ok(policy)) => self.policy_changed(Arc::new(*policy), now),
             // The last good policy stays in force.
             Input::Policy(Err(why)) => vec![Effect::PolicyRefused(self.policy.clone(), why)],
         }
@@ -203,13 +203,13 @@ impl State {
     }
 
     /// Puts a policy in force. All waiting requests are judged again.
-    fn policy_changed(&mut self, policy: Arc<Policy>) -> Vec<Effect> {
+    fn policy_changed(&mut self, policy: Arc<Policy>, now: Now) -> Vec<Effect> {
         let before = std::mem::replace(&mut self.policy, policy);
         if before.spec.sources.machines != self.policy.spec.sources.machines {
             self.generation += 1;
         }
         self.evidence
-            .policy_changed(&before.spec, &self.policy.spec);
+            .policy_changed(&before.spec, &self.policy.spec, now.monotonic);
         let woken = self.waiting.everyone();
         self.requeue(woken);
         vec![Effect::PolicyChanged(self.in_force())]

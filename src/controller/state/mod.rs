@@ -4,7 +4,7 @@
 mod apply;
 mod outcome;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::effect::Effect;
 use super::judged::{Judged, Write};
 use super::open_requests::{Entry, OpenRequests};
 use super::queue::Queue;
+use super::unissued::Unissued;
 use super::waiting::Waiting;
 use crate::cluster::clock::Now;
 use crate::cluster::random::Random;
@@ -32,6 +33,8 @@ const STARTUP_GRACE: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Shortest time between two lists of all requests because some were dropped.
 const LIST_INTERVAL: Duration = Duration::from_secs(60);
+/// Time after which an approval is tried again that waits for the signer.
+const AFTER_THE_SIGNER: Duration = Duration::from_secs(1);
 /// Smallest clock skew that counts as a changed system clock.
 const CLOCK_SKEW_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 
@@ -53,7 +56,7 @@ pub(super) struct State {
     /// Decisions that the watch showed before the answer to our write arrived.
     overtaken: HashMap<Uid, Settled>,
     /// Requests approved here that have no certificate yet.
-    unissued: BTreeSet<Uid>,
+    unissued: Unissued,
     /// Number of changes of the policy's list of Machine kinds.
     generation: u64,
     totals: Totals,
@@ -89,7 +92,7 @@ impl State {
             denials: DenialBudget::new(denial_interval),
             paused_until: None,
             overtaken: HashMap::new(),
-            unissued: BTreeSet::new(),
+            unissued: Unissued::default(),
             generation: 0,
             totals: Totals::default(),
             is_incomplete: false,
@@ -207,15 +210,22 @@ impl State {
         self.enforcement.unwrap_or(self.policy.spec.enforcement)
     }
 
-    /// Lets a denial wait while its requestor has had one recently. Nothing is recorded before the
-    /// denial is written.
+    /// Lets a denial wait while its requestor has had one recently, and an approval while the signer has
+    /// others of its requestor to sign. Nothing is recorded before the condition is written.
     fn defers(&mut self, uid: &Uid, object: &CsrObject, judgment: &Judgment, now: Now) -> bool {
+        let requestor = &object.requestor.username;
+        if matches!(judgment.verdict, Verdict::Approve(_))
+            && self.enforcement() != Enforcement::DryRun
+            && self.unissued.is_full(requestor)
+        {
+            self.waiting.park(uid, &[], now.instant + AFTER_THE_SIGNER);
+            return true;
+        }
         if !matches!(judgment.verdict, Verdict::Deny(_))
             || self.enforcement() != Enforcement::ApproveAndDeny
         {
             return false;
         }
-        let requestor = &object.requestor.username;
         let Some(until) = self.denials.deferred_until(requestor, now.instant) else {
             return false;
         };

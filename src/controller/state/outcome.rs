@@ -8,7 +8,7 @@ use crate::cluster::backoff::Backoff;
 use crate::cluster::clock::Now;
 use crate::controller::effect::Effect;
 use crate::controller::judged::Write;
-use judge::csr::{Settled, Uid};
+use judge::csr::{Settled, Uid, Username};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);
@@ -31,7 +31,9 @@ impl State {
         match &outcome {
             Outcome::Written => {
                 match &judged.write {
-                    Some(Write::Approve(_)) => self.approved(uid, overtaken),
+                    Some(Write::Approve(_)) => {
+                        self.approved(uid, &judged.object.requestor.username, overtaken);
+                    }
                     Some(Write::Deny(_)) => {
                         let requestor = &judged.object.requestor.username;
                         self.denials.spend(requestor, now.instant);
@@ -90,13 +92,13 @@ impl State {
         }
     }
 
-    fn approved(&mut self, uid: &Uid, overtaken: Option<Settled>) {
+    fn approved(&mut self, uid: &Uid, requestor: &Username, overtaken: Option<Settled>) {
         match overtaken {
             Some(Settled::Issued) => self.totals.issued += 1,
             Some(Settled::Denied | Settled::Failed) => {}
             None if self.open.get(uid).is_none() => {}
             None | Some(Settled::Approved) => {
-                self.unissued.insert(uid.clone());
+                self.unissued.add(uid, requestor);
             }
         }
     }

@@ -349,7 +349,7 @@ mod tests {
         assert!(shown.contains(&"dns 1".into()), "{shown:?}");
 
         let default = policy::default_policy().unwrap();
-        evidence.policy_changed(&policy.spec, &default.spec);
+        evidence.policy_changed(&policy.spec, &default.spec, now);
         metrics.set_sources(&evidence, now);
         assert_eq!(synced(&metrics), needed);
     }

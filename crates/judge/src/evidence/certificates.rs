@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::csr::names::{NodeName, San};
 
-/// Minimum number of certificates that are kept, for small clusters.
-const MIN_KEPT: usize = 256;
+/// Minimum number of certificates that are kept. Requests can be listed before Nodes.
+const MIN_KEPT: usize = 16_384;
 
 /// A serving certificate that the cluster's CA has issued to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,31 +23,65 @@ pub struct ServingCertificate {
 /// The newest certificate of each node.
 #[derive(Debug, Default)]
 pub struct Certificates {
-    by_node: BTreeMap<NodeName, Box<ServingCertificate>>,
+    by_node: BTreeMap<NodeName, Box<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    certificate: ServingCertificate,
+    /// True if csr-warden saw its request.
+    was_watched: bool,
 }
 
 impl Certificates {
     /// Records a certificate, unless a newer one of the same node is known. Returns true if it is new.
     /// `nodes` is the number of Nodes, which limits how many are kept.
-    pub(super) fn record(&mut self, certificate: ServingCertificate, nodes: usize) -> bool {
-        let known = self.by_node.get(&certificate.node);
-        if known.is_some_and(|known| known.issued >= certificate.issued) {
+    pub(super) fn record(
+        &mut self,
+        certificate: ServingCertificate,
+        was_watched: bool,
+        nodes: usize,
+    ) -> bool {
+        let known = self.by_node.get_mut(&certificate.node);
+        if let Some(known) = &known
+            && known.certificate.issued > certificate.issued
+        {
             return false;
         }
-        if known.is_none() && self.by_node.len() >= MIN_KEPT.max(nodes.saturating_mul(2)) {
-            let oldest = self.by_node.values().min_by_key(|known| known.issued);
-            let oldest = oldest.map(|known| known.node.clone());
+        if let Some(known) = known
+            && known.certificate == certificate
+        {
+            let is_news = was_watched && !known.was_watched;
+            known.was_watched |= was_watched;
+            return is_news;
+        }
+        let is_new = !self.by_node.contains_key(&certificate.node);
+        if is_new && self.by_node.len() >= MIN_KEPT.max(nodes.saturating_mul(2)) {
+            let certificates = self.by_node.values().map(|known| &known.certificate);
+            let oldest = certificates.min_by_key(|certificate| certificate.issued);
+            let oldest = oldest.map(|certificate| certificate.node.clone());
             self.by_node.retain(|name, _| Some(name) != oldest.as_ref());
         }
         let node = certificate.node.clone();
-        self.by_node.insert(node, Box::new(certificate));
+        let known = Known {
+            certificate,
+            was_watched,
+        };
+        self.by_node.insert(node, Box::new(known));
         true
     }
 
     /// The time at which the newest certificate of this node was issued, if it has this SAN.
     pub fn issued(&self, node: &NodeName, san: &San) -> Option<Timestamp> {
-        let certificate = self.by_node.get(node)?;
-        certificate.sans.contains(san).then_some(certificate.issued)
+        let known = &self.by_node.get(node)?.certificate;
+        known.sans.contains(san).then_some(known.issued)
+    }
+
+    /// Returns true if the newest certificate of this node has this SAN and was issued while csr-warden
+    /// watched. What was issued later would be known.
+    pub fn was_watched(&self, node: &NodeName, san: &San) -> bool {
+        let known = self.by_node.get(node);
+        known.is_some_and(|known| known.was_watched && known.certificate.sans.contains(san))
     }
 }
 
@@ -72,11 +106,11 @@ mod tests {
             San::from_ip_text("10.0.0.1").unwrap(),
         );
         assert_eq!(certificates.issued(&node, &san), None);
-        assert!(certificates.record(shown("a", 2, &["10.0.0.1"]), 1));
-        assert!(!certificates.record(shown("a", 2, &["10.0.0.1"]), 1));
-        assert!(!certificates.record(shown("a", 1, &["10.0.0.2"]), 1));
+        assert!(certificates.record(shown("a", 2, &["10.0.0.1"]), false, 1));
+        assert!(!certificates.record(shown("a", 2, &["10.0.0.1"]), false, 1));
+        assert!(!certificates.record(shown("a", 1, &["10.0.0.2"]), false, 1));
         assert!(certificates.issued(&node, &san).is_some());
-        assert!(certificates.record(shown("a", 3, &["10.0.0.2"]), 1));
+        assert!(certificates.record(shown("a", 3, &["10.0.0.2"]), false, 1));
         assert_eq!(certificates.issued(&node, &san), None);
     }
 
@@ -84,7 +118,11 @@ mod tests {
     fn beyond_the_limit_the_oldest_is_forgotten() {
         let mut certificates = Certificates::default();
         for index in 0..=MIN_KEPT {
-            certificates.record(shown(&format!("n{index}"), 10 + index, &["10.0.0.1"]), 1);
+            certificates.record(
+                shown(&format!("n{index}"), 10 + index, &["10.0.0.1"]),
+                false,
+                1,
+            );
         }
         assert_eq!(certificates.by_node.len(), MIN_KEPT);
         let issued = |name: &str| {

@@ -108,6 +108,10 @@ impl Evidence {
     pub fn new(policy: &Spec) -> Evidence {
         let mut evidence = Evidence::default();
         evidence.reset_machines(policy);
+        let nothing_is_known = Timestamp::UNIX_EPOCH;
+        evidence
+            .nodes
+            .set_max_claims(policy.names.max, nothing_is_known);
         evidence
     }
 
@@ -124,7 +128,9 @@ impl Evidence {
             Fact::Unprotected(origin) => Applied::silent(self.protected.remove(&origin, at)),
             Fact::Namespace(name) => Applied::silent(self.namespaces.insert(name)),
             Fact::NamespaceGone(name) => Applied::silent(self.namespaces.remove(&name)),
-            Fact::Issued(certificate) => Applied::silent(self.record_certificate(*certificate)),
+            Fact::Issued(certificate) => {
+                Applied::silent(self.record_certificate(*certificate, true))
+            }
             Fact::Key(key, node) => Applied::silent(self.record_key(key, node)),
             Fact::Inventory(inventory) => {
                 self.inventory = Some(*inventory);
@@ -134,7 +140,7 @@ impl Evidence {
             Fact::MachineGone(key) => self.remove_machine(&key),
             Fact::Answer(question, answer, until) => {
                 if let Answer::Certificate(certificate) = &answer {
-                    self.record_certificate((**certificate).clone());
+                    self.record_certificate((**certificate).clone(), false);
                 }
                 self.answers.set(question.clone(), answer, until);
                 Applied::waking(true, || Awaited::Answer(question))
@@ -147,8 +153,9 @@ impl Evidence {
         }
     }
 
-    /// Drops evidence that was valid only under the previous policy.
-    pub fn policy_changed(&mut self, before: &Spec, policy: &Spec) {
+    /// Drops evidence that was valid only under the previous policy, which ends at this monotonic time.
+    pub fn policy_changed(&mut self, before: &Spec, policy: &Spec, at: Timestamp) {
+        self.nodes.set_max_claims(policy.names.max, at);
         if before.sources.machines != policy.sources.machines {
             self.reset_machines(policy);
         }
@@ -193,8 +200,9 @@ impl Evidence {
         }
     }
 
-    fn record_certificate(&mut self, certificate: ServingCertificate) -> bool {
-        self.certificates.record(certificate, self.nodes.len())
+    fn record_certificate(&mut self, certificate: ServingCertificate, was_watched: bool) -> bool {
+        let nodes = self.nodes.len();
+        self.certificates.record(certificate, was_watched, nodes)
     }
 
     fn reset_machines(&mut self, policy: &Spec) {
@@ -317,7 +325,7 @@ mod tests {
         let (with, without) = (cluster_api(), default_policy().unwrap());
         let mut evidence = Evidence::new(&without.spec);
         assert_eq!(evidence.apply(machine("a"), at(1)), Applied::default());
-        evidence.policy_changed(&without.spec, &with.spec);
+        evidence.policy_changed(&without.spec, &with.spec, at(1));
         let wake_names = |node: &str| {
             [
                 Awaited::Machine("Machine test/a".into()),
@@ -332,7 +340,7 @@ mod tests {
             moved.wakes.as_slice(),
             [wake_names("a"), wake_names("b")].concat()
         );
-        evidence.policy_changed(&with.spec, &without.spec);
+        evidence.policy_changed(&with.spec, &without.spec, at(4));
         assert!(evidence.machines.is_none());
     }
 }

@@ -105,10 +105,13 @@ impl Node {
         let mut distinct: SmallVec<[&San; 64]> = SmallVec::new();
         for address in &self.addresses {
             if address.san == *san {
-                return (distinct.len() < max).then_some(address);
+                return Some(address);
             }
             if !distinct.contains(&&address.san) {
                 distinct.push(&address.san);
+            }
+            if distinct.len() >= max {
+                return None;
             }
         }
         None
@@ -131,13 +134,19 @@ impl Node {
             .any(|address| matches!(address.san, San::Ip(_)))
     }
 
-    /// The names and addresses that it claims, without its own DNS name.
-    pub(super) fn claimed(&self) -> BTreeSet<San> {
-        let sans = self.addresses.iter().map(|address| &address.san);
-        sans.filter(|san| !self.is_own_name(san))
-            .cloned()
-            .chain(self.named_address())
-            .collect()
+    /// The names and addresses that it claims: the first `max` distinct ones of its addresses, without its
+    /// own DNS name, and the address that is its name.
+    pub(super) fn claimed(&self, max: usize) -> BTreeSet<San> {
+        let mut first = BTreeSet::new();
+        for address in &self.addresses {
+            if first.len() >= max {
+                break;
+            }
+            first.insert(address.san.clone());
+        }
+        first.retain(|san| !self.is_own_name(san));
+        first.extend(self.named_address());
+        first
     }
 
     /// Returns true if both have the same addresses, in any order.

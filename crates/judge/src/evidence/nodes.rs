@@ -15,6 +15,7 @@ use super::claims::{Claim, Claimant, Claimants, Claimed, Ranks, Sighting};
 use super::networks::{Networks, to_ipv4_mapped};
 use super::node::Node;
 use crate::csr::names::{DnsName, NodeName, San};
+use crate::policy::NamePolicy;
 
 /// Returns true for a pod network of a plausible size. A kubelet can write a pod network into its
 /// own Node while that has none. A huge one would contain the addresses of all other Nodes.
@@ -38,6 +39,17 @@ pub struct Nodes {
     pod_cidrs: Networks<Claimant>,
     by_provider_id: BTreeMap<Arc<str>, Claimants>,
     ranks: Ranks,
+    max_claims: MaxClaims,
+}
+
+/// Maximum number of names and addresses that count of one Node, `names.max` of the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct MaxClaims(usize);
+
+impl Default for MaxClaims {
+    fn default() -> MaxClaims {
+        MaxClaims(NamePolicy::default().max)
+    }
 }
 
 /// The result of applying a Node.
@@ -121,17 +133,9 @@ impl Nodes {
             node: name.clone(),
             claim: begin,
         };
-        let (before, now) = (old.map(Node::claimed), new.map(Node::claimed));
-        let (before, now) = (before.unwrap_or_default(), now.unwrap_or_default());
-        for san in before.difference(&now) {
-            end(&mut self.claims, san, name);
-            changed.push(Claimed::San(san.clone()));
-        }
-        for san in now.difference(&before) {
-            let claimants = self.claims.entry(san.clone()).or_default();
-            claimants.push(claimant());
-            changed.push(Claimed::San(san.clone()));
-        }
+        let MaxClaims(max) = self.max_claims;
+        let claimed = |node: Option<&Node>| node.map(|node| node.claimed(max)).unwrap_or_default();
+        self.update_sans(&claimed(old), &claimed(new), &claimant(), changed);
         let networks = |node: Option<&Node>| node.map_or(Vec::new(), |node| node.pod_cidrs.clone());
         let (before, now) = (networks(old), networks(new));
         for network in before.iter().filter(|network| !now.contains(network)) {
@@ -151,6 +155,44 @@ impl Nodes {
             if let Some(id) = now {
                 self.by_provider_id.entry(id).or_default().push(claimant());
             }
+        }
+    }
+
+    /// Ends a Node's claims on names and addresses that it has no more, and begins those on others.
+    fn update_sans(
+        &mut self,
+        before: &BTreeSet<San>,
+        now: &BTreeSet<San>,
+        claimant: &Claimant,
+        changed: &mut Vec<Claimed>,
+    ) {
+        for san in before.difference(now) {
+            end(&mut self.claims, san, &claimant.node);
+            changed.push(Claimed::San(san.clone()));
+        }
+        for san in now.difference(before) {
+            let claimants = self.claims.entry(san.clone()).or_default();
+            claimants.push(claimant.clone());
+            changed.push(Claimed::San(san.clone()));
+        }
+    }
+
+    /// Sets the number of names and addresses that count of one Node. Claims that begin by that have equal
+    /// rank.
+    pub(super) fn set_max_claims(&mut self, max: usize, at: Timestamp) {
+        let before = std::mem::replace(&mut self.max_claims, MaxClaims(max));
+        if before.0 == max {
+            return;
+        }
+        let claim = self.ranks.begin(Sighting::Listed, at);
+        self.ranks.end_list();
+        let mut sets = Vec::new();
+        for KnownNode { node, .. } in self.by_name.values().map(Box::as_ref) {
+            sets.push((node.name.clone(), node.claimed(before.0), node.claimed(max)));
+        }
+        for (node, before, now) in sets {
+            // The caller judges all requests again.
+            self.update_sans(&before, &now, &Claimant { node, claim }, &mut Vec::new());
         }
     }
 
@@ -249,6 +291,7 @@ impl Nodes {
     /// The number of other Nodes of which this one claims a name or an address, itself or within a pod
     /// network; at most `most`.
     pub fn contested_by(&self, node: &Node, most: usize) -> usize {
+        const MAX_VISITED: usize = 1024;
         let mut others: BTreeSet<&str> = BTreeSet::new();
         let sans = || node.addresses.iter().map(|address| &address.san);
         let named_so = sans().filter_map(|san| self.with_own_name(san));
@@ -260,7 +303,8 @@ impl Nodes {
             let ends = San::Ip(network.network())..=San::Ip(network.broadcast());
             self.claims.range(ends).map(|(_, claimants)| claimants)
         });
-        for claimant in by_address.chain(by_network).flatten() {
+        let claimants = by_address.chain(by_network).flatten();
+        for claimant in claimants.take(MAX_VISITED) {
             if claimant.node != node.name {
                 others.insert(claimant.node.as_str());
             }
@@ -269,6 +313,33 @@ impl Nodes {
             }
         }
         others.len().min(most)
+    }
+
+    /// Returns true if at least this many other Nodes had an address in a Node's pod network before it
+    /// claimed that. Then it is a network of machines, whatever the Node says.
+    pub fn is_of_machines(
+        &self,
+        network: &IpNet,
+        owner: &Node,
+        claim: Claim,
+        least: usize,
+    ) -> bool {
+        const MAX_VISITED: usize = 1024;
+        let ends = San::Ip(network.network())..=San::Ip(network.broadcast());
+        let claimants = self.claims.range(ends).flat_map(|(_, claimants)| claimants);
+        let earlier = claimants
+            .take(MAX_VISITED)
+            .filter(|claimant| claimant.node != owner.name && claimant.claim.precedes(&claim));
+        let mut nodes: SmallVec<[&NodeName; 4]> = SmallVec::new();
+        for claimant in earlier {
+            if !nodes.contains(&&claimant.node) {
+                nodes.push(&claimant.node);
+            }
+            if nodes.len() >= least {
+                return true;
+            }
+        }
+        false
     }
 
     fn known<'a>(

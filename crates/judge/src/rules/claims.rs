@@ -7,15 +7,16 @@
 //! names, protection, the policy and other sources rule a rival out. Its state never does: the owner of
 //! an address stays its owner while it is rebooting.
 
-use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::{Case, corroboration, ownership, protected_sans, service_names};
-use crate::csr::names::San;
-use crate::evidence::{Answer, Claim, Claimed, Node, Source, reserved_kind};
+use crate::csr::names::{NodeName, San};
+use crate::evidence::{
+    Answer, Claim, Claimed, IdentityKind, Node, ServingCertificate, Source, reserved_kind,
+};
 use crate::finding::{Awaited, Code, Effect, Findings, Question};
 use crate::policy::IndependentSource;
 
@@ -25,6 +26,10 @@ const MAX_ASKED: usize = 4;
 const MAX_ADDRESSES: usize = 4;
 /// Limit of the number of other Nodes that a claimant contests, as findings tell it.
 const MAX_CONTESTED: usize = 100;
+/// Number of other Nodes with an address in a pod network from which on it is one of machines.
+const MACHINES: usize = 3;
+/// Maximum number of reasons why no certificate was shown, in one finding.
+const MAX_REASONS: usize = 4;
 /// Maximum number of claimants that are examined for one SAN.
 const MAX_EXAMINED: usize = 1024;
 /// Maximum number of rivals of equal rank. What more Nodes claim is nobody's alone.
@@ -43,8 +48,8 @@ enum Owner<'a> {
     Requestor,
     /// This rival shows the newest certificate, issued at this time.
     Rival(&'a Rival<'a>, Timestamp),
-    /// Nobody shows one, or two are equally new.
-    Nobody(Vec<Awaited>),
+    /// Nobody shows one, or two are equally new: when to ask again, and why kubelets showed none.
+    Nobody(Vec<Awaited>, String),
     /// More Nodes claim it than can be told apart.
     Everybody,
     /// Kubelets are being asked.
@@ -105,15 +110,11 @@ fn rivals<'a>(
     gives: &[IndependentSource],
 ) -> Vec<Rival<'a>> {
     let nodes = &case.evidence.nodes;
-    let max = case.policy.spec.names.max;
-    let has = |other: &Node| {
-        other.address_within(san, max).is_some() || other.named_address().as_ref() == Some(san)
-    };
     let by_address = nodes
         .claimants(san)
         // In the order of claims: those after the node's own do not matter.
         .take_while(|(_, claim)| !own.precedes(claim))
-        .filter(|(other, _)| other.name != node.name && has(other))
+        .filter(|(other, _)| other.name != node.name)
         .map(|(other, claim)| Rival {
             node: other,
             claim,
@@ -176,9 +177,15 @@ fn corroborating_sources(
 /// Returns true if the judge would grant the SAN to the claimant but for the rivalry. `gives` lists the
 /// sources that vouch for the requesting node.
 fn is_rival(case: &Case<'_>, rival: &Rival<'_>, san: &San, gives: &[IndependentSource]) -> bool {
-    if matches!(rival.claimed, Claimed::PodNetwork(_)) {
-        // Pods have their addresses regardless of what nodes are granted.
-        return gives.is_empty() && !protected_sans::is_allowed(case, san);
+    if let Claimed::PodNetwork(network) = &rival.claimed {
+        // Pods have their addresses regardless of what nodes are granted. No pod has one of the API server.
+        let is_protected = case.evidence.protected.find(san).next().is_some();
+        let nodes = &case.evidence.nodes;
+        let is_of_machines = nodes.is_of_machines(network, rival.node, rival.claim, MACHINES);
+        return gives.is_empty()
+            && !is_of_machines
+            && !is_protected
+            && !protected_sans::is_allowed(case, san);
     }
     let as_other = case.as_asked_by(rival.node);
     let mut refusals = Findings::default();
@@ -225,10 +232,12 @@ fn decide(
             );
             wait(case, node, san, own, rival, &why, Vec::new(), findings);
         }
-        Owner::Nobody(awaits) => {
-            let why = "the order of their claims was not seen here, and no kubelet of them shows a \
-                       certificate with it, so nobody owns it";
-            wait(case, node, san, own, first, why, awaits, findings);
+        Owner::Nobody(awaits, reasons) => {
+            let why = format!(
+                "the order of their claims was not seen here, and no kubelet shows the newest certificate \
+                 with it, so nobody owns it{reasons}"
+            );
+            wait(case, node, san, own, first, &why, awaits, findings);
         }
         Owner::Everybody => {
             let why = format!(
@@ -256,6 +265,14 @@ fn wait(
     mut awaits: Vec<Awaited>,
     findings: &mut Findings,
 ) {
+    let code = match &rival.claimed {
+        Claimed::San(_) => Code::SanContested,
+        Claimed::PodNetwork(_) => Code::SanPodAddress,
+        Claimed::ProviderId(_) => Code::ProviderIdContested,
+    };
+    if findings.is_full(code) {
+        return;
+    }
     let (code, claims) = match &rival.claimed {
         Claimed::San(_) => (Code::SanContested, format!("{san} is claimed")),
         Claimed::PodNetwork(network) => (
@@ -277,17 +294,28 @@ fn wait(
         };
         format!("Node {} contests {count}{more}", node.name)
     };
-    let detail = format!(
-        "{claims} by Node {} since {} and by Node {} since {}: {why}. Of other Nodes' names and addresses \
-         {} and {}",
-        rival.node.name,
-        since(rival.claim),
-        node.name,
-        since(own),
-        contests(rival.node),
-        contests(node),
-    );
-    awaits.push(Awaited::Claim(rival.claimed.clone()));
+    let detail = if rival.node.name == node.name {
+        format!(
+            "{claims} by Node {} itself, since {}, and as its own address since {}: {why}. An address of pods \
+             or of their network interface is no address of the node",
+            node.name,
+            since(rival.claim),
+            since(own),
+        )
+    } else {
+        format!(
+            "{claims} by Node {}{} since {} and by Node {} since {}: {why}. Of other Nodes' names and \
+             addresses {} and {}",
+            rival.node.name,
+            state(rival, san),
+            since(rival.claim),
+            node.name,
+            since(own),
+            contests(rival.node),
+            contests(node),
+        )
+    };
+    awaits.insert(0, Awaited::Claim(rival.claimed.clone()));
     // What another source gives to this node alone is its own at once.
     if case.evidence.inventory.is_some() {
         awaits.push(Awaited::Source(Source::Inventory.as_str()));
@@ -305,8 +333,25 @@ fn wait(
     findings.wait(code, awaits, detail);
 }
 
-/// The claimant whose kubelet has the newest certificate with this SAN. The kubelets are asked, and what
-/// is known already counts too. A certificate says whose it is, wherever it is shown.
+/// What a person must know of a rival, in a few words.
+fn state(rival: &Rival<'_>, san: &San) -> &'static str {
+    if rival.node.terminating {
+        " (which is being deleted)"
+    } else if rival.node.lost {
+        " (which the control plane has lost contact with)"
+    } else if rival.node.named_address().as_ref() == Some(san) {
+        " (which is named by it)"
+    } else {
+        " (which is live)"
+    }
+}
+
+/// The claimant whose kubelet has the newest certificate with this SAN. A certificate says whose it is,
+/// wherever it is shown.
+///
+/// Silence proves nothing. So the requestor owns an address only if its certificate is shown at that address
+/// itself, or was issued while csr-warden watched, or a kubelet of every rival has answered. A name has no
+/// place of its own, and whoever claims it could hold it up by silence: there the newest one decides.
 fn newest_certificate<'a>(
     case: &Case<'_>,
     node: &Node,
@@ -314,92 +359,166 @@ fn newest_certificate<'a>(
     own: Claim,
     rivals: &'a [Rival<'a>],
 ) -> Owner<'a> {
-    if rivals.len() > MAX_RIVALS {
+    let certificates = &case.evidence.certificates;
+    let others: Vec<&Rival<'_>> = rivals
+        .iter()
+        .filter(|rival| rival.node.name != node.name)
+        .collect();
+    // An owner that is known already needs no further answer.
+    let mut asked = Asked::default();
+    asked.ask(case, contested_address(case, node, own, san).into_iter());
+    let is_shown_there = asked
+        .certificates
+        .iter()
+        .any(|shown| shown.node == node.name && shown.sans.contains(san));
+    let newest = newest(case, node, san);
+    if newest == Some(&node.name) && (is_shown_there || certificates.was_watched(&node.name, san)) {
+        return Owner::Requestor;
+    }
+    if others.len() > MAX_RIVALS {
         return Owner::Everybody;
     }
-    let (mut open, mut expiries) = (Vec::new(), Vec::new());
-    let others = rivals.iter().map(|rival| (rival.node, rival.claim));
-    let others = others.filter(|(other, _)| other.name != node.name);
-    for (claimant, claim) in std::iter::once((node, own)).chain(others).take(MAX_ASKED) {
-        for ip in addresses_to_ask(case, claimant, claim, san) {
-            let question = Question::Certificate(ip);
-            match case.evidence.answers.get(&question, case.now.monotonic) {
-                Some((Answer::Certificate(_) | Answer::Empty(_) | Answer::Failed(_), until)) => {
-                    expiries.push(Awaited::Time(until));
-                }
-                Some((Answer::Sans(_), _)) | None => open.push(Awaited::Answer(question)),
-            }
+    let is_name = matches!(san, San::Dns(_));
+    let mut all_answered = others.len() < MAX_ASKED;
+    asked.ask(case, addresses_to_ask(case, node, own).into_iter());
+    for rival in others.iter().take(MAX_ASKED - 1) {
+        let addresses = addresses_to_ask(case, rival.node, rival.claim);
+        all_answered &= asked.ask(case, addresses.into_iter());
+    }
+    if !asked.open.is_empty() {
+        return Owner::Unknown(asked.open);
+    }
+    let rival = others.iter().find(|rival| newest == Some(&rival.node.name));
+    match rival.and_then(|rival| Some((rival, certificates.issued(&rival.node.name, san)?))) {
+        Some((rival, issued)) => Owner::Rival(rival, issued),
+        None if newest == Some(&node.name) && (all_answered || is_name) => Owner::Requestor,
+        None => {
+            let (again, reasons) = asked.ended();
+            Owner::Nobody(again, reasons)
         }
-    }
-    if !open.is_empty() {
-        return Owner::Unknown(open);
-    }
-    let issued = |node: &Node| case.evidence.certificates.issued(&node.name, san);
-    let own = issued(node);
-    let theirs = rivals.iter().filter_map(|rival| {
-        let is_other = rival.node.name != node.name;
-        let issued = is_other.then(|| issued(rival.node))??;
-        Some((issued, rival))
-    });
-    let theirs = theirs.max_by_key(|(issued, _)| *issued);
-    match (own, theirs) {
-        (None, None) => Owner::Nobody(expiries),
-        (Some(_), None) => Owner::Requestor,
-        (None, Some((issued, rival))) => Owner::Rival(rival, issued),
-        (Some(own), Some((issued, rival))) => match own.cmp(&issued) {
-            Ordering::Greater => Owner::Requestor,
-            Ordering::Less => Owner::Rival(rival, issued),
-            Ordering::Equal => Owner::Nobody(expiries),
-        },
     }
 }
 
-/// The addresses at which a claimant's kubelet is asked: the contested one, where its true holder answers,
-/// then in the Node's own order. None of them is reserved, protected, of Services, or in a pod network that
-/// came before the Node's claim.
+/// The claimant with the newest certificate that has the SAN; `None` if there is none, or two are equally
+/// new. All claimants count, since only certificates that are known are compared.
+fn newest<'a>(case: &Case<'a>, node: &'a Node, san: &San) -> Option<&'a NodeName> {
+    let certificates = &case.evidence.certificates;
+    let claimants = case
+        .evidence
+        .nodes
+        .claimants(san)
+        .map(|(other, _)| &other.name);
+    let mut newest: Option<(Timestamp, Option<&NodeName>)> = None;
+    for name in claimants.chain([&node.name]) {
+        let Some(issued) = certificates.issued(name, san) else {
+            continue;
+        };
+        newest = match newest {
+            Some((known, _)) if known > issued => newest,
+            Some((known, Some(of))) if known == issued && of != name => Some((issued, None)),
+            Some((known, None)) if known == issued => newest,
+            _ => Some((issued, Some(name))),
+        };
+    }
+    newest?.1
+}
+
+/// Questions to kubelets, and the answers that are known.
+#[derive(Default)]
+struct Asked<'a> {
+    open: Vec<Awaited>,
+    certificates: Vec<&'a ServingCertificate>,
+    expiry: Option<Timestamp>,
+    reasons: Vec<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    /// Asks at these addresses. Returns true if a kubelet has answered at one of them.
+    fn ask(&mut self, case: &Case<'a>, addresses: impl Iterator<Item = IpAddr>) -> bool {
+        let mut has_answered = false;
+        for ip in addresses {
+            let question = Question::Certificate(ip);
+            match case.evidence.answers.get(&question, case.now.monotonic) {
+                Some((Answer::Sans(_), _)) | None => {
+                    let awaited = Awaited::Answer(question);
+                    if !self.open.contains(&awaited) {
+                        self.open.push(awaited);
+                    }
+                }
+                Some((answer, until)) => {
+                    self.expiry = self.expiry.into_iter().chain([until]).min();
+                    has_answered |= !matches!(answer, Answer::Failed(_));
+                    match answer {
+                        Answer::Certificate(shown) => self.certificates.push(shown),
+                        Answer::Empty(why) | Answer::Failed(why) => {
+                            if !self.reasons.contains(&why.as_str()) {
+                                self.reasons.push(why);
+                            }
+                        }
+                        Answer::Sans(_) => {}
+                    }
+                }
+            }
+        }
+        has_answered
+    }
+
+    /// When to ask again, and why kubelets showed no certificate.
+    fn ended(self) -> (Vec<Awaited>, String) {
+        let again = self.expiry.into_iter().map(Awaited::Time).collect();
+        let reasons: Vec<&str> = self.reasons.into_iter().take(MAX_REASONS).collect();
+        let reasons = match reasons.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", reasons.join("; ")),
+        };
+        (again, reasons)
+    }
+}
+
+/// The contested address, if a kubelet may be asked there: its true holder answers.
+fn contested_address(case: &Case<'_>, node: &Node, claim: Claim, san: &San) -> Option<IpAddr> {
+    let San::Ip(ip) = san else {
+        return None;
+    };
+    may_be_asked(case, node, claim, *ip).then_some(*ip)
+}
+
+/// The addresses at which a claimant's kubelet is asked, in the Node's own order.
 fn addresses_to_ask(
     case: &Case<'_>,
     node: &Node,
     claim: Claim,
-    contested: &San,
-) -> impl Iterator<Item = IpAddr> {
-    let evidence = case.evidence;
+) -> SmallVec<[IpAddr; MAX_ADDRESSES]> {
     let mut addresses: SmallVec<[IpAddr; MAX_ADDRESSES]> = SmallVec::new();
-    let contested = node
-        .addresses
-        .iter()
-        .filter(|address| address.san == *contested);
-    for address in contested.chain(&node.addresses) {
+    for address in &node.addresses {
         let San::Ip(ip) = address.san else {
             continue;
         };
-        let is_protected = evidence.protected.find(&address.san).next().is_some()
-            || evidence
-                .protected
-                .find_recent(&address.san, case.now.monotonic)
-                .next()
-                .is_some()
-            || case
-                .policy
-                .spec
-                .protected
-                .networks
-                .iter()
-                .any(|network| network.contains(&ip));
-        let of_address = evidence
-            .nodes
-            .claim(&address.san, &node.name)
-            .unwrap_or(claim);
-        let is_of_pods = evidence
-            .nodes
-            .pod_networks(ip)
-            .any(|(_, _, network)| network.precedes(&of_address));
-        if reserved_kind(ip).is_none() && !is_protected && !is_of_pods && !addresses.contains(&ip) {
+        if !addresses.contains(&ip) && may_be_asked(case, node, claim, ip) {
             addresses.push(ip);
         }
         if addresses.len() == MAX_ADDRESSES {
             break;
         }
     }
-    addresses.into_iter()
+    addresses
+}
+
+/// Returns true if the kubelet of a Node may be asked at this address. It is not reserved, not of Services,
+/// not of the API server (unless the Node is of the control plane), and in no pod network that came before
+/// the Node's claim.
+fn may_be_asked(case: &Case<'_>, node: &Node, claim: Claim, ip: IpAddr) -> bool {
+    let (evidence, san) = (case.evidence, San::Ip(ip));
+    // A control-plane node listens where its API server does. No kubelet can set its label.
+    let is_others = |kind| kind == IdentityKind::Service || !node.control_plane;
+    let mut identities = evidence.protected.find(&san);
+    let mut recent = evidence.protected.find_recent(&san, case.now.monotonic);
+    let networks = &case.policy.spec.protected.networks;
+    let is_protected = identities.any(|identity| is_others(identity.kind))
+        || recent.any(|(identity, _)| is_others(identity.kind))
+        || networks.iter().any(|network| network.contains(&ip));
+    let since = evidence.nodes.claim(&san, &node.name).unwrap_or(claim);
+    let mut pod_networks = evidence.nodes.pod_networks(ip);
+    let is_of_pods = pod_networks.any(|(_, _, network)| network.precedes(&since));
+    reserved_kind(ip).is_none() && !is_protected && !is_of_pods
 }

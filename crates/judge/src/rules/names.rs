@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::Case;
+use super::ownership::first_label;
 use crate::csr::names::{DnsName, San};
 use crate::evidence::reserved_kind;
 use crate::finding::{Awaited, Code, Findings};
@@ -47,10 +48,8 @@ const LOCAL_NAMES: [&str; 15] = [
     "host.containers.internal",
 ];
 /// Names of the metadata services of clouds.
-const METADATA_NAMES: [&str; 6] = [
-    "instance-data",
+const METADATA_NAMES: [&str; 4] = [
     "instance-data.ec2.internal",
-    "metadata",
     "metadata.azure.internal",
     "metadata.platformequinix.com",
     "metadata.tencentyun.com",
@@ -122,10 +121,9 @@ fn local_meaning(case: &Case<'_>, name: &DnsName) -> Option<String> {
         return Some("a cloud's metadata service".to_owned());
     }
     let ip = read_as_address(name.as_str())?;
-    let is_own = case
-        .requestor
-        .as_ref()
-        .is_some_and(|node| node.as_str() == name.as_str());
+    let is_own = case.requestor.as_ref().is_some_and(|node| {
+        node.as_str() == name.as_str() || first_label(node.as_str()) == name.as_str()
+    });
     // Machines are named by numbers, and a small number is an address of no host.
     let is_ordinary = ip.octets().first() == Some(&0) || reserved_kind(ip.into()).is_none();
     (!is_own || !is_ordinary).then(|| format!("the address {ip}, to resolvers"))
@@ -155,7 +153,7 @@ fn check_ip(case: &Case<'_>, ip: IpAddr, findings: &mut Findings) {
     if is_of_class_e(ip) && !is_named {
         let detail = format!(
             "IP address {ip} is in 240.0.0.0/4, which no node may use unless the policy's names.networks \
-             name it"
+             name it, with all other networks of the nodes"
         );
         findings.add(Code::SanReservedAddress, detail);
     }

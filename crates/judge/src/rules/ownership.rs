@@ -31,7 +31,14 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) -> Vec<SanProof> {
             let detail = format!("{} of Node {}", address.address_type, node.name);
             vouched_by.push(detail);
         } else {
-            let detail = format!("{san} is not among the addresses of Node {}", node.name);
+            let detail = match node.address(san) {
+                None => format!("{san} is not among the addresses of Node {}", node.name),
+                Some(_) => format!(
+                    "{san} is not among the first {max} addresses of Node {}, and the policy's names.max \
+                     counts no more",
+                    node.name
+                ),
+            };
             let awaits = vec![Awaited::Node(node.name.shared())];
             findings.wait(Code::SanNotOfNode, awaits, detail);
         }

@@ -56,7 +56,10 @@ fn check_identities(case: &Case<'_>, san: &San, findings: &mut Findings) {
 fn check_endpoint(case: &Case<'_>, node: &Node, san: &San, origin: &str, findings: &mut Findings) {
     let mut claimants = case.evidence.nodes.claimants(san);
     let owner = claimants.find(|(other, _)| other.control_plane && other.address(san).is_some());
-    if let Some((owner, _)) = owner {
+    if let Some((owner, _)) = owner
+        && !owner.lost
+        && !owner.terminating
+    {
         let detail = format!(
             "{san} is where an API server listens ({origin}), on control-plane Node {}, and Node {} is not \
              of the control plane",
@@ -65,11 +68,14 @@ fn check_endpoint(case: &Case<'_>, node: &Node, san: &San, origin: &str, finding
         findings.add(Code::SanApiServerEndpoint, detail);
     } else {
         let detail = format!(
-            "{san} is where an API server listens ({origin}), and Node {} does not have the label of a \
-             control-plane node",
+            "{san} is where an API server listens ({origin}), and Node {} does not have the label \
+             node-role.kubernetes.io/control-plane",
             node.name
         );
-        let awaits = vec![Awaited::Node(node.name.shared())];
+        // A new machine may have the address of a control-plane node that is gone.
+        let owner = owner.map(|(owner, _)| Awaited::Node(owner.name.shared()));
+        let own = Awaited::Node(node.name.shared());
+        let awaits = std::iter::once(own).chain(owner).collect();
         findings.wait(Code::SanApiServerEndpointUnowned, awaits, detail);
     }
 }

@@ -1,7 +1,7 @@
 //! Row 71: DNS names that the search path of pods completes to the name of a Service.
 
-use super::Case;
 use super::ownership::first_label;
+use super::{Case, protected_sans};
 use crate::csr::names::{DnsName, San};
 use crate::finding::{Awaited, Code, Findings};
 use crate::policy::ServiceLike;
@@ -21,7 +21,8 @@ pub(super) fn check_san(case: &Case<'_>, san: &San, findings: &mut Findings) {
     let San::Dns(name) = san else {
         return;
     };
-    if reaction == ServiceLike::Allow || name.as_str() == requestor.as_str() {
+    let is_allowed = reaction == ServiceLike::Allow || protected_sans::is_allowed(case, san);
+    if is_allowed || name.as_str() == requestor.as_str() {
         return;
     }
     let labels: Vec<&str> = name.as_str().split('.').collect();
@@ -52,7 +53,7 @@ fn has_namespace(case: &Case<'_>, name: &str) -> bool {
 
 fn looks_like(name: &DnsName, meant: &str) -> String {
     format!(
-        "pods can resolve DNS name {name} to {meant}; the policy's names.serviceLike: Allow would let it \
-         through"
+        "pods can resolve DNS name {name} to {meant}; the policy's protected.allowed lets one node have it, \
+         names.serviceLike every node"
     )
 }

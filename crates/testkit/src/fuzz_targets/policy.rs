@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use judge::Decision;
 use judge::csr::Request;
 use judge::evidence::Evidence;
-use judge::policy::{Policy, SHIPPED, parse};
+use judge::policy::{NamePolicy, Policy, SHIPPED, parse};
 
 use crate::cluster::{NodeSpec, kubeadm};
 use crate::facts::{evidence, facts};
@@ -91,7 +91,7 @@ static HOSTILE: LazyLock<Vec<(&str, Request, Evidence)>> = LazyLock::new(|| {
         (
             what,
             Request::read(vector.object(), text.as_bytes()),
-            evidence(facts, false),
+            evidence(facts, false, NamePolicy::default().max),
         )
     };
     all.into_iter().map(built).collect()

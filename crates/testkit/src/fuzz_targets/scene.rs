@@ -133,7 +133,7 @@ impl Scene {
                 .iter()
                 .map(|node| (Fact::Key(key, node.clone()), now())),
         );
-        evidence(facts, false)
+        evidence(facts, false, self.policy.spec.names.max)
     }
 
     fn read_object(&mut self, word: &str, value: &str) -> Option<()> {
