@@ -3,7 +3,6 @@
 #[cfg(feature = "lab")]
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kube::api::Api;
@@ -15,7 +14,7 @@ use crate::cluster::connection::Connection;
 use crate::cluster::events::EventRecorder;
 use crate::cluster::lease::{Candidate, Leadership};
 use crate::cluster::random::Random;
-use crate::controller::{Controller, Settings, Setup};
+use crate::controller::{Controller, RequestorLimits, Settings, Setup};
 use crate::telemetry::decision_log::{self, DecisionLog};
 use crate::telemetry::health::Health;
 use crate::telemetry::http_server::Server;
@@ -41,8 +40,8 @@ pub(super) struct Plan {
     pub(super) decision_log: Option<(decision_log::Format, LogQueue)>,
     /// Maximum number of concurrent writes.
     pub(super) concurrency: usize,
-    /// Interval between two denials of one requestor.
-    pub(super) denial_interval: Duration,
+    /// Limits of what one requestor can cost others.
+    pub(super) limits: RequestorLimits,
 }
 
 /// Daemon whose watches have started. It does not write before [`Daemon::run`].
@@ -103,7 +102,7 @@ impl Daemon {
             enforcement: plan.enforcement,
             setup: plan.setup,
             concurrency: plan.concurrency,
-            denial_interval: plan.denial_interval,
+            limits: plan.limits,
             decision_log,
             leadership,
             leading: leading_seen,

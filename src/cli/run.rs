@@ -17,7 +17,7 @@ use super::daemon::{Daemon, Plan};
 use super::judging_args::JudgingArgs;
 use super::logging::{TextLines, messages};
 use super::serving_args::ServingArgs;
-use crate::controller::{DENIAL_INTERVAL, Setup, WRITES_AT_ONCE};
+use crate::controller::{DENIAL_INTERVAL, RequestorLimits, Setup, UNISSUED, WRITES_AT_ONCE};
 use crate::sources::replaced_file::FileVersion;
 use crate::telemetry::decision_log;
 use crate::telemetry::log_queue::LogQueue;
@@ -67,6 +67,9 @@ pub(super) struct RunArgs {
     #[arg(long, env = "CSR_WARDEN_DENIAL_INTERVAL", default_value_t = DENIAL_INTERVAL.as_secs(),
           value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=60))]
     denial_interval: u64,
+    /// Limit of a requestor's approved requests that wait for the signer. Others of it are approved later.
+    #[arg(long, env = "CSR_WARDEN_MAX_UNISSUED", default_value_t = UNISSUED, value_name = "NUMBER")]
+    max_unissued: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -137,7 +140,10 @@ async fn serve(
         serving: args.serving,
         decision_log: Some((args.log_format.of_decisions(), log)),
         concurrency: args.concurrency.into(),
-        denial_interval: Duration::from_secs(args.denial_interval),
+        limits: RequestorLimits {
+            denial_interval: Duration::from_secs(args.denial_interval),
+            unissued: args.max_unissued.max(1),
+        },
     })
     .await?;
 

@@ -66,6 +66,26 @@ const JUDGING_TIME: Duration = Duration::from_millis(20);
 pub const WRITES_AT_ONCE: u16 = 4;
 /// Default interval between two denials of one requestor.
 pub const DENIAL_INTERVAL: Duration = Duration::from_secs(5);
+/// Default limit of a requestor's approved requests that wait for the signer. An honest kubelet has one.
+pub const UNISSUED: usize = 8;
+
+/// Limits of what one requestor can cost others.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestorLimits {
+    /// Interval between two denials.
+    pub denial_interval: Duration,
+    /// Number of approved requests that wait for the signer.
+    pub unissued: usize,
+}
+
+impl Default for RequestorLimits {
+    fn default() -> RequestorLimits {
+        RequestorLimits {
+            denial_interval: DENIAL_INTERVAL,
+            unissued: UNISSUED,
+        }
+    }
+}
 /// Grace period of running writes after the signal to stop.
 const LAST_WRITES: Duration = Duration::from_millis(2500);
 
@@ -80,7 +100,7 @@ pub struct Settings {
     /// Limit of concurrent writes.
     pub concurrency: usize,
     /// Interval between two denials of one requestor.
-    pub denial_interval: Duration,
+    pub limits: RequestorLimits,
     /// Audit log of decisions; `None` if the caller reports them itself.
     pub decision_log: Option<DecisionLog>,
     /// Leadership, checked before each write.
@@ -131,7 +151,7 @@ impl Controller {
             enforcement,
             setup,
             concurrency,
-            denial_interval,
+            limits,
             decision_log,
             leadership,
             leading,
@@ -139,7 +159,7 @@ impl Controller {
             random,
         } = settings;
         let now = clock.now();
-        let mut state = State::new(policy, enforcement, denial_interval, random.clone(), now);
+        let mut state = State::new(policy, enforcement, limits, random.clone(), now);
         // Before anything is judged: a source that is set up is heard from the beginning.
         if let Some(file) = &setup.inventory {
             let inventory = Fact::Inventory(Box::new(file.inventory.clone()));

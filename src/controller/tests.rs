@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::DENIAL_INTERVAL;
+use super::RequestorLimits;
 use super::effect::Effect;
 use super::input::Input;
 use super::judged::{Judged, Write};
@@ -50,7 +50,7 @@ impl Scene {
         let mut state = State::new(
             policy,
             Some(enforcement),
-            DENIAL_INTERVAL,
+            RequestorLimits::default(),
             Random::seeded(1),
             now,
         );
@@ -342,7 +342,7 @@ fn the_first_judgment_waits_for_the_sources_and_not_for_long() {
         scene.state = State::new(
             policy.clone(),
             None,
-            DENIAL_INTERVAL,
+            RequestorLimits::default(),
             Random::seeded(1),
             begun,
         );

@@ -7,17 +7,24 @@ use std::collections::BTreeMap;
 
 use judge::csr::{Uid, Username};
 
-/// Maximum number of a requestor's requests that wait for the signer. An honest kubelet has one.
-const MAX_PER_REQUESTOR: usize = 4;
-
 /// The approved requests without a certificate.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Unissued {
+    max_per_requestor: usize,
     requestors: BTreeMap<Uid, Username>,
     counts: BTreeMap<Username, usize>,
 }
 
 impl Unissued {
+    /// No requests. A requestor has at most this many.
+    pub(super) fn new(max_per_requestor: usize) -> Unissued {
+        Unissued {
+            max_per_requestor,
+            requestors: BTreeMap::new(),
+            counts: BTreeMap::new(),
+        }
+    }
+
     /// Adds a request that was approved.
     pub(super) fn add(&mut self, uid: &Uid, requestor: &Username) {
         let before = self.requestors.insert(uid.clone(), requestor.clone());
@@ -53,7 +60,7 @@ impl Unissued {
     /// Returns true if no further request of this requestor may be approved now.
     pub(super) fn is_full(&self, requestor: &Username) -> bool {
         let count = self.counts.get(requestor).copied().unwrap_or_default();
-        count >= MAX_PER_REQUESTOR
+        count >= self.max_per_requestor
     }
 }
 
@@ -64,8 +71,8 @@ mod tests {
     #[test]
     fn a_requestor_has_few_places() {
         let (a, b): (Username, Username) = ("a".into(), "b".into());
-        let mut unissued = Unissued::default();
-        for index in 0..MAX_PER_REQUESTOR {
+        let mut unissued = Unissued::new(3);
+        for index in 0..3 {
             assert!(!unissued.is_full(&a));
             let uid: Uid = format!("uid-{index}").as_str().into();
             unissued.add(&uid, &a);
@@ -75,6 +82,6 @@ mod tests {
         let first: Uid = "uid-0".into();
         assert!(unissued.contains(&first) && unissued.remove(&first) && !unissued.remove(&first));
         assert!(!unissued.is_full(&a));
-        assert_eq!(unissued.len(), MAX_PER_REQUESTOR - 1);
+        assert_eq!(unissued.len(), 2);
     }
 }

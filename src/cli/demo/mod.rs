@@ -37,7 +37,7 @@ use super::policy;
 use super::serving_args::ServingArgs;
 use crate::cluster::connection::Connection;
 use crate::cluster::protected_objects::KUBERNETES_SERVICE;
-use crate::controller::{DENIAL_INTERVAL, Setup, WRITES_AT_ONCE};
+use crate::controller::{RequestorLimits, Setup, WRITES_AT_ONCE};
 use crate::telemetry::health::Health;
 use apiserver_sim::{Options, Server};
 use lab::attacker::{self, AttackOutcome, outcome};
@@ -338,7 +338,7 @@ async fn start_daemon(connection: Connection) -> Result<Daemon> {
         serving: ServingArgs::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         decision_log: None,
         concurrency: WRITES_AT_ONCE.into(),
-        denial_interval: DENIAL_INTERVAL,
+        limits: RequestorLimits::default(),
     })
     .await
 }

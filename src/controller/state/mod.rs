@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
+use super::RequestorLimits;
 use super::denial_budget::DenialBudget;
 use super::effect::Effect;
 use super::judged::{Judged, Write};
@@ -72,12 +73,12 @@ pub(super) struct State {
 }
 
 impl State {
-    /// An empty state. `enforcement` overrides the policy's. `denial_interval` is the time between two
+    /// An empty state. `enforcement` overrides the policy's. `limits` are those of each
     /// denials of one requestor.
     pub(super) fn new(
         policy: Arc<Policy>,
         enforcement: Option<Enforcement>,
-        denial_interval: Duration,
+        limits: RequestorLimits,
         random: Random,
         now: Now,
     ) -> State {
@@ -89,10 +90,10 @@ impl State {
             queue: Queue::default(),
             waiting: Waiting::default(),
             writing: HashMap::new(),
-            denials: DenialBudget::new(denial_interval),
+            denials: DenialBudget::new(limits.denial_interval),
             paused_until: None,
             overtaken: HashMap::new(),
-            unissued: Unissued::default(),
+            unissued: Unissued::new(limits.unissued),
             generation: 0,
             totals: Totals::default(),
             is_incomplete: false,
