@@ -20,8 +20,8 @@ use judge::{Decision, judge};
 #[command(
     after_help = "Exit codes: 0 approve, 1 deny, 3 wait or ignore, 2 error.\n\n\
     Example:\n  kubectl get csr csr-x7k2p -o yaml >csr.yaml\n  \
-    kubectl get nodes,namespaces,servicecidrs,services,endpointslices -n default -o yaml \\\n    \
-    >cluster.yaml\n  \
+    kubectl get nodes,namespaces,servicecidrs,services,endpointslices \\\n    \
+    -n default -o yaml >cluster.yaml\n  \
     csr-warden check --as-new csr.yaml cluster.yaml"
 )]
 pub(super) struct CheckArgs {

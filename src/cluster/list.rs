@@ -83,6 +83,7 @@ pub struct Pages<'a> {
     /// Number of objects to request next.
     limit: u32,
     is_complete: bool,
+    metadata_only: bool,
     resource_version: Option<String>,
 }
 
@@ -95,7 +96,16 @@ impl<'a> Pages<'a> {
             params,
             limit: FIRST,
             is_complete: false,
+            metadata_only: false,
             resource_version: None,
+        }
+    }
+
+    /// The same list with the `metadata` of each object alone.
+    pub fn of_metadata(self) -> Pages<'a> {
+        Pages {
+            metadata_only: true,
+            ..self
         }
     }
 
@@ -130,7 +140,12 @@ impl<'a> Pages<'a> {
     async fn body(&mut self) -> kube::Result<Vec<u8>> {
         loop {
             let params = self.params.clone().limit(self.limit);
-            let request = Request::new(self.path).list(&params);
+            let request = Request::new(self.path);
+            let request = if self.metadata_only {
+                request.list_metadata(&params)
+            } else {
+                request.list(&params)
+            };
             let request = request.map_err(kube::Error::BuildRequest)?;
             let max_bytes = if self.limit > 1 {
                 MAX_BYTES

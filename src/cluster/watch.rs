@@ -55,6 +55,8 @@ pub struct Selected {
     pub labels: Option<String>,
     /// Field selector.
     pub fields: Option<String>,
+    /// True for `metadata` alone, which the API server sends as PartialObjectMetadata.
+    pub metadata_only: bool,
 }
 
 /// A change that a watch reports.
@@ -261,6 +263,7 @@ impl<K, R, F> Watch<'_, K, R, F> {
             path,
             labels,
             fields,
+            metadata_only,
         } = self.selected.clone();
         let params = ListParams {
             label_selector: labels,
@@ -268,6 +271,9 @@ impl<K, R, F> Watch<'_, K, R, F> {
             ..ListParams::default()
         };
         let mut pages = Pages::new(&client, &path, params);
+        if metadata_only {
+            pages = pages.of_metadata();
+        }
         while let Some(page) = pages.next::<O>().await? {
             for object in page {
                 self.apply(object).await?;
@@ -300,7 +306,12 @@ impl<K, R, F> Watch<'_, K, R, F> {
         };
         let newest = self.relist.newest.as_deref();
         let from = version.as_deref().or(newest).unwrap_or("0");
-        let request = Request::new(&self.selected.path).watch(&params, from);
+        let request = Request::new(&self.selected.path);
+        let request = if self.selected.metadata_only {
+            request.watch_metadata(&params, from)
+        } else {
+            request.watch(&params, from)
+        };
         let request = request.map_err(kube::Error::BuildRequest)?;
         let mut events = pin!(self.selected.client.request_stream(request).await?);
         let mut line = Vec::new();
@@ -497,6 +508,7 @@ mod tests {
             path: "/things".into(),
             labels: None,
             fields: None,
+            metadata_only: false,
         };
         let changes = Arc::new(Mutex::new(Vec::new()));
         let report = changes.clone();

@@ -86,6 +86,7 @@ fn selected(client: &Client, kind: Kind) -> Selected {
         path: ProtectedObject::url_path(&kind, namespace),
         labels: label.map(|(label, value)| format!("{label}={value}")),
         fields: name.map(|name| format!("metadata.name={name}")),
+        metadata_only: kind == Kind::Namespace,
     }
 }
 
@@ -96,6 +97,7 @@ fn every<K: Resource<DynamicType = ()>>(client: Client) -> Selected {
         path: K::url_path(&(), None),
         labels: None,
         fields: None,
+        metadata_only: false,
     }
 }
 

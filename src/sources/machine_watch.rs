@@ -162,6 +162,7 @@ where
         path: DynamicObject::url_path(resource, kind.namespace.as_deref()),
         labels: kind.label_selector.clone(),
         fields: None,
+        metadata_only: false,
     };
     let read = |AnyObject(object)| Some((key(kind, &object), machine(kind, &object)));
     let mut failure = None;

@@ -20,7 +20,7 @@ use judge::policy::ServingCertificatePolicy;
 /// Validity of an answer, long enough for the requests of one renewal.
 const ANSWER_LIFETIME: Duration = Duration::from_secs(60);
 /// Validity of a failure, or of an answer without a usable certificate.
-const FAILURE_LIFETIME: Duration = Duration::from_secs(30);
+const FAILURE_LIFETIME: Duration = Duration::from_secs(10);
 
 /// Reads serving certificates of kubelets, and trusts those that the cluster's CA has signed.
 #[derive(Clone)]

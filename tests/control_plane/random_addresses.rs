@@ -216,5 +216,7 @@ fn ipv6(random: &mut Random) -> Ipv6Addr {
         _ => random.number() as u16,
     });
     let [b, c, d, e, f, g, h] = rest;
+    // Not 2001::/32, which is Teredo's.
+    let b = if first == 0x2001 { b.max(1) } else { b };
     Ipv6Addr::new(first, b, c, d, e, f, g, h)
 }

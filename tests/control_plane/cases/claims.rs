@@ -16,7 +16,8 @@ use crate::{Case, Needs};
 use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;
 use control_plane::daemon::Daemon;
-use control_plane::node_user::{NodeUser, issued};
+use control_plane::node_user::{NewRequest, NodeUser, issued};
+use testkit::forge::Recipe;
 
 const HONEST: u8 = 50;
 /// The address of a node that joins after the liars have claimed it.
@@ -59,6 +60,7 @@ async fn claims_have_owners(assets: Arc<Assets>) -> Result<()> {
         honest,
         liars: vec![old, young],
     };
+    claims.service_names_wait(&one).await?;
     claims.all_renew("first").await?;
     claims.liars_claim_everything().await?;
     claims.all_renew("beside-liars").await?;
@@ -88,6 +90,25 @@ async fn claims_have_owners(assets: Arc<Assets>) -> Result<()> {
 }
 
 impl Claims {
+    /// A node has a name of two labels, of which the second is a Namespace.
+    async fn service_names_wait(&self, daemon: &Daemon) -> Result<()> {
+        let cluster = &self.test.cluster;
+        cluster.kubectl(&["create", "namespace", "prod"]).await?;
+        let node = self.test.node("names", &["10.50.8.1"]).await?;
+        let addresses = [
+            "Hostname names",
+            "InternalIP 10.50.8.1",
+            "ExternalDNS vault.prod",
+        ];
+        node.report(&addresses).await?;
+        let ip = "10.50.8.1".parse()?;
+        let recipe = Recipe::genuine("names", &["names", "vault.prod"], &[ip]);
+        node.post(&NewRequest::new("like-a-service", recipe.pem()))
+            .await?;
+        let codes = &["SanLooksLikeService"];
+        self.test.waits(daemon, "like-a-service", codes).await
+    }
+
     /// Every honest node asks for a certificate and gets it.
     async fn all_renew(&self, round: &str) -> Result<()> {
         for (node, ip) in &self.honest {

@@ -312,7 +312,9 @@ async fn size(assets: Arc<Assets>) -> Result<()> {
     let user = test_cluster.node("node-1", &["10.0.0.1"]).await?;
     let genuine = Recipe::genuine("node-1", &["node-1"], &["10.0.0.1".parse()?]).pem();
     let large = "junk\n".repeat(200_000) + &genuine;
-    let mut daemon = test_cluster.installation.start("before", &[])?;
+    let mut daemon = test_cluster
+        .installation
+        .start("before", &["--denial-interval=0"])?;
     daemon.wait_ready(SOON).await?;
     println!(
         "without requests: {} MiB at most",
@@ -325,7 +327,9 @@ async fn size(assets: Arc<Assets>) -> Result<()> {
     }
     test_cluster.ask(&user, "genuine", &["10.0.0.1"]).await?;
     for start in ["first", "second"] {
-        let mut daemon = test_cluster.installation.start(start, &[])?;
+        let mut daemon = test_cluster
+            .installation
+            .start(start, &["--denial-interval=0"])?;
         daemon.wait_ready(SOON).await?;
         test_cluster.is_approved("genuine").await?;
         // The daemon keeps at most 32 requests of one node.

@@ -120,9 +120,10 @@ fn judged(kubelet: &Kubelet, answer: &Answer) -> Result<Option<[Outcome; 2]>> {
         addresses: kubelet.addresses.iter().map(entry).collect(),
         ..NodeSpec::default()
     }];
-    vector.policy = Some(
-        json!({"proof": {"ipAddresses": {"anyOf": []}, "nodeName": {"anyOf": []}, "dnsNames": {"anyOf": []}}}),
-    );
+    vector.policy = Some(json!({
+        "proof": {"ipAddresses": {"anyOf": []}, "nodeName": {"anyOf": []}, "dnsNames": {"anyOf": []}},
+        "names": {"serviceLike": "Allow"},
+    }));
     let expected = vector.nodes[0].node().has_ip();
     ensure!(
         expected == answer.pem.is_some(),

@@ -65,7 +65,7 @@ async fn late_evidence_is_awaited(assets: Arc<Assets>) -> Result<()> {
     the_cloud_provider_is_late(&test).await?;
     another_node_goes_away(&test).await?;
     a_lost_node_is_removed(&test).await?;
-    a_younger_node_withdraws(&test).await?;
+    the_first_claim_ends(&test).await?;
     the_watches_are_late(&test).await?;
 
     let all = decision_log::all(daemon.stdout());
@@ -222,16 +222,16 @@ async fn a_lost_node_is_removed(test: &LateEvidenceTest<'_>) -> Result<()> {
     test.is_approved_at_once("heir", now).await
 }
 
-/// A younger Node that claims the address delays the older one, but only while it claims it.
-async fn a_younger_node_withdraws(test: &LateEvidenceTest<'_>) -> Result<()> {
+/// A Node that claimed the address first delays another one, but only while it claims it.
+async fn the_first_claim_ends(test: &LateEvidenceTest<'_>) -> Result<()> {
+    let first = test.node("first", &["InternalIP 10.1.0.6"]).await?;
     let user = test
-        .node("older", &["Hostname older", "InternalIP 10.1.0.6"])
+        .node("second", &["Hostname second", "InternalIP 10.1.0.6"])
         .await?;
-    let other = test.node("younger", &["InternalIP 10.1.0.6"]).await?;
     test.waits(&user, &["10.1.0.6"], &["SanContested"]).await?;
     let now = Instant::now();
-    other.report(&["InternalIP 10.1.0.60"]).await?;
-    test.is_approved_at_once("older", now).await
+    first.report(&["InternalIP 10.1.0.60"]).await?;
+    test.is_approved_at_once("second", now).await
 }
 
 /// Requests and Nodes arrive over two watches. While the daemon is paused, both accumulate. It must

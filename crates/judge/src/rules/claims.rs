@@ -235,7 +235,7 @@ fn decide(
         Owner::Nobody(awaits, reasons) => {
             let why = format!(
                 "the order of their claims was not seen here, and no kubelet shows the newest certificate \
-                 with it, so nobody owns it{reasons}"
+                 with it, so it is not known who owns it{reasons}"
             );
             wait(case, node, san, own, first, &why, awaits, findings);
         }
@@ -247,8 +247,8 @@ fn decide(
             wait(case, node, san, own, first, &why, Vec::new(), findings);
         }
         Owner::Unknown(awaits) => {
-            let why = "the order of their claims was not seen here, and their kubelets are being asked \
-                       for their certificates";
+            let why = "the order of their claims was not seen here, and the certificates of their kubelets \
+                       are not known yet";
             wait(case, node, san, own, first, why, awaits, findings);
         }
     }
@@ -284,7 +284,17 @@ fn wait(
             format!("provider ID {id} is claimed"),
         ),
     };
-    let since = |claim: Claim| case.now.to_wall(claim.since);
+    // Where no order was seen, the time is that of the list.
+    let is_ordered = rival.claim.order(&own).is_ne();
+    let since = |claim: Claim| {
+        let seconds = case.now.to_wall(claim.since).as_second();
+        let time = Timestamp::from_second(seconds).unwrap_or_default();
+        if is_ordered {
+            format!(" since {time}")
+        } else {
+            String::new()
+        }
+    };
     let contests = |node: &Node| {
         let count = case.evidence.nodes.contested_by(node, MAX_CONTESTED);
         let more = if count >= MAX_CONTESTED {
@@ -292,20 +302,20 @@ fn wait(
         } else {
             ""
         };
-        format!("Node {} contests {count}{more}", node.name)
+        let nodes = if count == 1 { "Node" } else { "Nodes" };
+        format!("Node {} contests {count}{more} other {nodes}", node.name)
     };
     let detail = if rival.node.name == node.name {
         format!(
-            "{claims} by Node {} itself, since {}, and as its own address since {}: {why}. An address of pods \
-             or of their network interface is no address of the node",
+            "{claims} by Node {} itself{}, and as its own address{}: {why}. An address of pods or of their \
+             network interface is no address of the node",
             node.name,
             since(rival.claim),
             since(own),
         )
     } else {
         format!(
-            "{claims} by Node {}{} since {} and by Node {} since {}: {why}. Of other Nodes' names and \
-             addresses {} and {}",
+            "{claims} by Node {}{}{} and by Node {}{}: {why}. {}, {}",
             rival.node.name,
             state(rival, san),
             since(rival.claim),

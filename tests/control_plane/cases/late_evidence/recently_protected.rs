@@ -37,7 +37,7 @@ pub async fn recently_protected_name_is_not_free(assets: Arc<Assets>) -> Result<
     let address = format!("InternalIP {LEAVES}");
     let user = test.node("claims", &["Hostname claims", &address]).await?;
     let first = test.first_decision(&user, "while-there", LEAVES).await?;
-    ensure!(is_denied_as_endpoint(&first), "{first:?}");
+    ensure!(waits_as_endpoint(&first), "{first:?}");
 
     cluster.apply(&other_api_servers(&[STAYS])).await?;
     let begun = Instant::now();
@@ -47,7 +47,7 @@ pub async fn recently_protected_name_is_not_free(assets: Arc<Assets>) -> Result<
         asked += 1;
         let name = format!("while-away-{asked}");
         let decision = test.first_decision(&user, &name, LEAVES).await?;
-        if begun.elapsed() > SOON || !is_denied_as_endpoint(&decision) {
+        if begun.elapsed() > SOON || !waits_as_endpoint(&decision) {
             break decision;
         }
     };
@@ -62,8 +62,8 @@ pub async fn recently_protected_name_is_not_free(assets: Arc<Assets>) -> Result<
     Ok(())
 }
 
-fn is_denied_as_endpoint(decision: &Decision) -> bool {
-    decision.verdict == "Deny" && decision.codes == ["SanApiServerEndpoint"]
+fn waits_as_endpoint(decision: &Decision) -> bool {
+    decision.verdict == "Wait" && decision.codes == ["SanApiServerEndpointUnowned"]
 }
 
 /// Renders the EndpointSlice of API servers outside of this cluster. Without a port, none must
