@@ -202,6 +202,9 @@ impl Attacks {
                     };
                     // A request that failed because of the fault is repeated.
                     match struck.await {
+                        Ok(AttackOutcome::Pending) if kind.is_left_waiting() => {
+                            return Ok((kind, AttackOutcome::Pending));
+                        }
                         Ok(AttackOutcome::Pending) | Err(_) => sleep(backoff.pause()).await,
                         Ok(fate) => return Ok((kind, fate)),
                     }
@@ -220,6 +223,8 @@ impl Attacks {
                 let (kind, fate) = struck.context("an attacker has stopped")??;
                 match fate {
                     AttackOutcome::Denied { .. } | AttackOutcome::Refused(_) => denied += 1,
+                    // Another Node's word denies nobody. That it is never approved is checked at the end.
+                    AttackOutcome::Pending if kind.is_left_waiting() => denied += 1,
                     AttackOutcome::Approved | AttackOutcome::Pending => {
                         bail!("{kind:?}: {fate:?}")
                     }
