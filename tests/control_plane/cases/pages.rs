@@ -24,7 +24,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// The order of the pages. Those that change the API server's rules or remove csr-warden are last.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "install",
     "commands",
     "metrics",
@@ -36,6 +36,7 @@ const ORDER: [&str; 11] = [
     "coming-from-others",
     "hardening",
     "upgrade",
+    "policy",
 ];
 
 /// A page that needs a cluster of its own: `cases/story` runs it.
