@@ -281,7 +281,7 @@ async fn wait_sources(daemon: &Daemon) -> Result<()> {
     let begun = Instant::now();
     loop {
         let working = daemon.metric("csr_warden_source_synced").await?;
-        if working == 7 {
+        if working == 8 {
             return Ok(());
         }
         ensure!(begun.elapsed() < 2 * WATCH, "only {working} sources work");
