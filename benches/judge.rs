@@ -31,7 +31,7 @@ const SHAPES: [(&str, &str, Decision); 11] = [
     (
         "another node's IP",
         "{names: [{ip: 10.128.0.9}]}",
-        Decision::Deny,
+        Decision::Wait,
     ),
     ("CA:TRUE", "{extensions: [san, {ca: true}]}", Decision::Deny),
     ("500 names", "{names: [{many_dns: 500}]}", Decision::Deny),
