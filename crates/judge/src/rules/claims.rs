@@ -7,6 +7,7 @@
 //! names, protection, the policy and other sources rule a rival out. Its state never does: the owner of
 //! an address stays its owner while it is rebooting.
 
+use std::cell::LazyCell;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -63,17 +64,14 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         return;
     };
     for san in case.sans() {
-        let gives = corroborating_sources(case, node, san);
         // A Node's own DNS name is bound to its credential, and without a claim of its own the request
         // waits by another rule.
         let own = case.evidence.nodes.claim(san, &node.name);
         if let Some(own) = own.filter(|_| !node.is_own_name(san)) {
-            let rivals = rivals(case, node, san, own, &gives);
+            let rivals = rivals(case, node, san, own);
             decide(case, node, san, own, &rivals, findings);
         }
-        if gives.contains(&IndependentSource::Machine) {
-            check_provider_id(case, node, san, findings);
-        }
+        check_provider_id(case, node, san, findings);
     }
 }
 
@@ -97,18 +95,18 @@ fn check_provider_id(case: &Case<'_>, node: &Node, san: &San, findings: &mut Fin
         });
     let has_machine = |rival: &Rival<'_>| !machines.for_node(rival.node).is_empty();
     let rivals = first_or_equal(others, own, has_machine);
-    decide(case, node, san, own, &rivals, findings);
+    let vouches = || {
+        let gives = corroborating_sources(case, node, san, &mut Findings::default());
+        gives.contains(&IndependentSource::Machine)
+    };
+    if !rivals.is_empty() && vouches() {
+        decide(case, node, san, own, &rivals, findings);
+    }
 }
 
 /// The rivals for a SAN whose claims did not begin after the node's own: the first owner alone, or all
 /// of equal rank.
-fn rivals<'a>(
-    case: &Case<'a>,
-    node: &Node,
-    san: &San,
-    own: Claim,
-    gives: &[IndependentSource],
-) -> Vec<Rival<'a>> {
+fn rivals<'a>(case: &Case<'a>, node: &Node, san: &San, own: Claim) -> Vec<Rival<'a>> {
     let nodes = &case.evidence.nodes;
     let by_address = nodes
         .claimants(san)
@@ -133,7 +131,9 @@ fn rivals<'a>(
         San::Dns(_) => Vec::new(),
     };
     by_network.sort_by(|one, other| one.claim.order(&other.claim));
-    let is_rival = |rival: &Rival<'_>| is_rival(case, rival, san, gives);
+    // Most SANs have one claimant.
+    let gives = LazyCell::new(|| corroborating_sources(case, node, san, &mut Findings::default()));
+    let is_rival = |rival: &Rival<'_>| is_rival(case, rival, san, &gives);
     let mut rivals = first_or_equal(by_address, own, is_rival);
     rivals.extend(first_or_equal(by_network.into_iter(), own, is_rival));
     // An owner decides alone.
@@ -163,14 +163,14 @@ fn first_or_equal<'a>(
     rivals
 }
 
-/// The sources that vouch for a SAN of a node.
+/// The sources that vouch for a SAN of a node, and their findings.
 fn corroborating_sources(
     case: &Case<'_>,
     node: &Node,
     san: &San,
+    findings: &mut Findings,
 ) -> SmallVec<[IndependentSource; 4]> {
-    let mut scratch = Findings::default();
-    let vouched = corroboration::check(case, node, san, &mut scratch);
+    let vouched = corroboration::check(case, node, san, findings);
     vouched.into_iter().map(|(source, _)| source).collect()
 }
 
@@ -195,12 +195,10 @@ fn is_rival(case: &Case<'_>, rival: &Rival<'_>, san: &San, gives: &[IndependentS
         return false;
     }
     let mut findings = Findings::default();
-    let theirs = corroboration::check(&as_other, rival.node, san, &mut findings);
+    let theirs = corroborating_sources(&as_other, rival.node, san, &mut findings);
     if findings.effect() == Some(Effect::Deny) {
         return false;
     }
-    let theirs: SmallVec<[IndependentSource; 4]> =
-        theirs.into_iter().map(|(source, _)| source).collect();
     let only_ours = gives.iter().any(|source| !theirs.contains(source));
     let only_theirs = theirs.iter().any(|source| !gives.contains(source));
     !only_ours || only_theirs
@@ -217,41 +215,40 @@ fn decide(
     let Some(first) = rivals.first() else {
         return;
     };
+    let mut wait = |rival, why: &str, awaits| {
+        wait(case, node, san, own, rival, why, awaits, findings);
+    };
     if first.claim.precedes(&own) {
         let why = format!("Node {} was first, so it owns it", first.node.name);
-        wait(case, node, san, own, first, &why, Vec::new(), findings);
+        wait(first, &why, Vec::new());
         return;
     }
-    match newest_certificate(case, node, san, own, rivals) {
-        Owner::Requestor => {}
+    let (rival, why, awaits) = match newest_certificate(case, node, san, own, rivals) {
+        Owner::Requestor => return,
         Owner::Rival(rival, issued) => {
             let why = format!(
-                "the order of their claims was not seen here, and Node {} has the newest certificate \
-                 with it, valid from {issued}, so it owns it",
+                "Node {} has the newest certificate with it, valid from {issued}, so it owns it",
                 rival.node.name
             );
-            wait(case, node, san, own, rival, &why, Vec::new(), findings);
+            (rival, why, Vec::new())
         }
         Owner::Nobody(awaits, reasons) => {
             let why = format!(
-                "the order of their claims was not seen here, and no kubelet shows the newest certificate \
-                 with it, so it is not known who owns it{reasons}"
+                "no kubelet shows the newest certificate with it, so it is not known who owns it{reasons}"
             );
-            wait(case, node, san, own, first, &why, awaits, findings);
+            (first, why, awaits)
         }
         Owner::Everybody => {
-            let why = format!(
-                "the order of their claims was not seen here, and more than {MAX_RIVALS} Nodes claim it, so \
-                 it is nobody's alone"
-            );
-            wait(case, node, san, own, first, &why, Vec::new(), findings);
+            let why = format!("more than {MAX_RIVALS} Nodes claim it, so it is nobody's alone");
+            (first, why, Vec::new())
         }
         Owner::Unknown(awaits) => {
-            let why = "the order of their claims was not seen here, and the certificates of their kubelets \
-                       are not known yet";
-            wait(case, node, san, own, first, why, awaits, findings);
+            let why = "the certificates of their kubelets are not known yet".to_owned();
+            (first, why, awaits)
         }
-    }
+    };
+    let why = format!("the order of their claims was not seen here, and {why}");
+    wait(rival, &why, awaits);
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -273,16 +270,12 @@ fn wait(
     if findings.is_full(code) {
         return;
     }
-    let (code, claims) = match &rival.claimed {
-        Claimed::San(_) => (Code::SanContested, format!("{san} is claimed")),
-        Claimed::PodNetwork(network) => (
-            Code::SanPodAddress,
-            format!("{san} is claimed within the pod network {network}"),
-        ),
-        Claimed::ProviderId(id) => (
-            Code::ProviderIdContested,
-            format!("provider ID {id} is claimed"),
-        ),
+    let claims = match &rival.claimed {
+        Claimed::San(_) => format!("{san} is claimed"),
+        Claimed::PodNetwork(network) => {
+            format!("{san} is claimed within the pod network {network}")
+        }
+        Claimed::ProviderId(id) => format!("provider ID {id} is claimed"),
     };
     // Where no order was seen, the time is that of the list.
     let is_ordered = rival.claim.order(&own).is_ne();
