@@ -362,11 +362,7 @@ impl<K, R, F> Watch<'_, K, R, F> {
         F: FnMut(Change<K, T>) -> S,
         S: Future<Output = bool>,
     {
-        let object = match object {
-            Ok(object) => object,
-            Err(undecodable) => return self.report(Change::Undecodable(undecodable)).await,
-        };
-        let Some((key, object)) = (self.read)(object) else {
+        let Some((key, object)) = self.readable(object).await? else {
             return Ok(());
         };
         let is_listed = self.relist.applied(key);
@@ -380,15 +376,30 @@ impl<K, R, F> Watch<'_, K, R, F> {
         F: FnMut(Change<K, T>) -> S,
         S: Future<Output = bool>,
     {
-        let object = match object {
-            Ok(object) => object,
-            Err(undecodable) => return self.report(Change::Undecodable(undecodable)).await,
-        };
-        let Some((key, _)) = (self.read)(object) else {
+        let Some((key, _)) = self.readable(object).await? else {
             return Ok(());
         };
         self.relist.deleted(&key);
         self.report(Change::Deleted(key)).await
+    }
+
+    /// Key and value of an object; `None` if it is skipped. Reports one that cannot be decoded.
+    async fn readable<O, T, S>(
+        &mut self,
+        object: Result<O, Undecodable>,
+    ) -> Result<Option<(K, T)>, End>
+    where
+        R: Fn(O) -> Option<(K, T)>,
+        F: FnMut(Change<K, T>) -> S,
+        S: Future<Output = bool>,
+    {
+        match object {
+            Ok(object) => Ok((self.read)(object)),
+            Err(undecodable) => {
+                self.report(Change::Undecodable(undecodable)).await?;
+                Ok(None)
+            }
+        }
     }
 
     /// Reports the objects that a complete list lacks, and that the list is complete.

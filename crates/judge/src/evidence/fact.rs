@@ -84,8 +84,11 @@ impl Applied {
         }
     }
 
-    /// A Node has changed, and these claims of it began or ended.
-    fn of_node(name: &NodeName, claims: Vec<Claimed>) -> Applied {
+    /// These claims of a Node began or ended; `None` if the Node has not changed.
+    fn of_node(name: &NodeName, claims: Option<Vec<Claimed>>) -> Applied {
+        let Some(claims) = claims else {
+            return Applied::default();
+        };
         let claims = claims.into_iter().map(Awaited::Claim);
         Applied {
             changed: true,
@@ -120,10 +123,7 @@ impl Evidence {
         match fact {
             Fact::Node(node) => self.apply_node(*node, Sighting::Watched, at),
             Fact::ListedNode(node) => self.apply_node(*node, Sighting::Listed, at),
-            Fact::NodeGone(name) => match self.nodes.remove(name.as_str()) {
-                Some(claims) => Applied::of_node(&name, claims),
-                None => Applied::default(),
-            },
+            Fact::NodeGone(name) => Applied::of_node(&name, self.nodes.remove(name.as_str())),
             Fact::Protected(protection) => Applied::silent(self.protected.replace(protection, at)),
             Fact::Unprotected(origin) => Applied::silent(self.protected.remove(&origin, at)),
             Fact::Namespace(name) => Applied::silent(self.namespaces.insert(name)),
@@ -192,12 +192,7 @@ impl Evidence {
 
     fn apply_node(&mut self, node: Node, sighting: Sighting, at: Timestamp) -> Applied {
         let name = node.name.clone();
-        let change = self.nodes.apply(node, sighting, at);
-        if change.changed {
-            Applied::of_node(&name, change.claims)
-        } else {
-            Applied::default()
-        }
+        Applied::of_node(&name, self.nodes.apply(node, sighting, at))
     }
 
     fn record_certificate(&mut self, certificate: ServingCertificate, was_watched: bool) -> bool {

@@ -52,24 +52,16 @@ impl Default for MaxClaims {
     }
 }
 
-/// The result of applying a Node.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct NodeChange {
-    /// True if anything changed.
-    pub(super) changed: bool,
-    /// The claims that began or ended.
-    pub(super) claims: Vec<Claimed>,
-}
-
 impl Nodes {
     /// Adds a Node, or replaces the Node of the same name. A Node with the same UID keeps its first
-    /// event, its claims on what it still has, and the age of its addresses if these are unchanged.
+    /// event, its claims on what it still has, and the age of its addresses if these are unchanged. Returns
+    /// the claims that began or ended; `None` if nothing changed.
     pub(super) fn apply(
         &mut self,
         mut node: Node,
         sighting: Sighting,
         at: Timestamp,
-    ) -> NodeChange {
+    ) -> Option<Vec<Claimed>> {
         for network in &mut node.pod_cidrs {
             *network = to_ipv4_mapped(network).unwrap_or(*network);
         }
@@ -83,7 +75,7 @@ impl Nodes {
                 node.addresses_since = old.node.addresses_since;
             }
             if old.node == node {
-                return NodeChange::default();
+                return None;
             }
         }
         let begin = self.ranks.begin(sighting, at);
@@ -104,10 +96,7 @@ impl Nodes {
         let known = KnownNode { node, there };
         self.by_name
             .insert(known.node.name.clone(), Box::new(known));
-        NodeChange {
-            changed: true,
-            claims,
-        }
+        Some(claims)
     }
 
     /// Removes the Node of this name. Returns the claims that ended; `None` if there is no such Node.
@@ -118,7 +107,7 @@ impl Nodes {
         Some(claims)
     }
 
-    /// Ends the claims of a Node on what it has no more, and begins those on what it has anew.
+    /// Ends the claims of a Node on what it has no more, and begins those on what it has newly.
     fn update_claims(
         &mut self,
         old: Option<&Node>,
@@ -377,7 +366,7 @@ mod tests {
     }
 
     fn apply(nodes: &mut Nodes, node: Node) -> bool {
-        nodes.apply(node, Sighting::Listed, at(0)).changed
+        nodes.apply(node, Sighting::Listed, at(0)).is_some()
     }
 
     fn node(name: &str, address: &str, since: i64) -> Node {
@@ -467,8 +456,11 @@ mod tests {
     #[test]
     fn claims_keep_their_order_until_the_address_or_the_uid_changes() {
         let mut nodes = Nodes::default();
-        let watched =
-            |nodes: &mut Nodes, node: Node| nodes.apply(node, Sighting::Watched, at(1)).claims;
+        let watched = |nodes: &mut Nodes, node: Node| {
+            nodes
+                .apply(node, Sighting::Watched, at(1))
+                .unwrap_or_default()
+        };
         let claimed = |text: &str| Claimed::San(San::from_host_text(text).unwrap());
         watched(&mut nodes, named("b", &["10.0.0.1"]));
         watched(&mut nodes, named("a", &["10.0.0.1", "10.0.0.2"]));
