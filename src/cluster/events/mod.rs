@@ -75,65 +75,58 @@ impl EventRecorder {
     /// Records a denial for the request, and for the node if the requestor is one. The Event of the
     /// request is dropped if the queue is full.
     pub fn record_denial(&self, denial: &Denial, node: Option<&NodeName>) {
-        let request = request_reference(denial.name(), denial.uid());
         let content = EventContent {
-            regarding: request.clone(),
+            regarding: request_reference(denial.name(), denial.uid()),
             related: None,
             action: "Deny",
             reason: denial.reason(),
-            note: truncate_note(denial.message().to_owned()),
+            note: denial.message().to_owned(),
             time: self.0.clock.wall(),
         };
-        if let Some(node) = node {
-            // kubectl shows a note as it is.
-            let name = match is_dns_subdomain(denial.name()) {
-                true => denial.name().to_owned(),
-                false => escaped(denial.name().as_bytes()),
-            };
-            let note = format!(
-                "a serving certificate was denied, first in request {name}: {}",
-                denial.message()
-            );
-            let content = EventContent {
-                regarding: node_reference(node),
-                related: Some(request),
-                note: truncate_note(note),
-                ..content.clone()
-            };
-            self.0
-                .with(|queue| queue.add_to_series(node.as_str(), content, Instant::now()));
-        }
-        self.push(content);
+        self.record_of_request(content, node, "was denied");
     }
 
     /// Records that a request waits because another Node claims the same, for the request and for the
     /// node. `detail` names both claimants. The Event of the request is dropped if the queue is full.
     pub fn record_contested(&self, object: &CsrObject, code: Code, detail: &str) {
-        let Some(node) = object.requestor.node() else {
-            return;
-        };
-        let request = request_reference(&object.name, &object.uid);
         let content = EventContent {
-            regarding: request.clone(),
+            regarding: request_reference(&object.name, &object.uid),
             related: None,
             action: "Wait",
             reason: code.as_str(),
-            note: truncate_note(detail.to_owned()),
+            note: detail.to_owned(),
             time: self.0.clock.wall(),
         };
-        let note = format!(
-            "a serving certificate waits, first in request {}: {detail}",
-            object.name
-        );
-        let of_node = EventContent {
-            regarding: node_reference(&node),
-            related: Some(request),
-            note: truncate_note(note),
-            ..content.clone()
-        };
-        self.0
-            .with(|queue| queue.add_to_series(node.as_str(), of_node, Instant::now()));
-        self.push(content);
+        self.record_of_request(content, object.requestor.node().as_ref(), "waits");
+    }
+
+    /// Records an Event of a request, and one of its node if there is one. `what` completes the sentence on
+    /// the certificate.
+    fn record_of_request(&self, content: EventContent, node: Option<&NodeName>, what: &str) {
+        if let Some(node) = node {
+            let name = content.regarding.name.clone().unwrap_or_default();
+            // kubectl shows a note as it is.
+            let name = match is_dns_subdomain(&name) {
+                true => name,
+                false => escaped(name.as_bytes()),
+            };
+            let note = format!(
+                "a serving certificate {what}, first in request {name}: {}",
+                content.note
+            );
+            let of_node = EventContent {
+                regarding: node_reference(node),
+                related: Some(content.regarding.clone()),
+                note: truncate_note(note),
+                ..content.clone()
+            };
+            self.0
+                .with(|queue| queue.add_to_series(node.as_str(), of_node, Instant::now()));
+        }
+        self.push(EventContent {
+            note: truncate_note(content.note),
+            ..content
+        });
     }
 
     /// Records that a policy was rejected and `kept` stays in force.
