@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -24,6 +23,7 @@ use control_plane::cluster::{self, Cluster};
 use control_plane::daemon::Daemon;
 use control_plane::install::Installation;
 use control_plane::manifests;
+use control_plane::ports;
 use control_plane::tcp_relay::TcpRelay;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_csr-warden");
@@ -40,8 +40,6 @@ pub const ATTACKER_PREFIX: &str = "rogue-";
 const SOON: Duration = Duration::from_secs(60);
 /// The time after which a silent connection of the administrator or the signer is closed.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// Ports outside of `ip_local_port_range`: no client takes one while its server is stopped.
-const PORTS: std::ops::Range<u16> = 10_000..30_000;
 
 /// The cluster that the daemon works for.
 pub enum Backend {
@@ -83,8 +81,9 @@ impl Drop for TestCluster {
 impl TestCluster {
     /// Starts an embedded API server, without replicas.
     pub async fn embedded() -> Result<Self> {
+        let [port] = ports::free()?;
         let server = Server::start(api::Options {
-            port: Some(port()?),
+            port: Some(port),
             write_log: true,
             // Thousands of objects change while a watch is held up.
             history: 65_536,
@@ -196,7 +195,8 @@ impl TestCluster {
         }
         let file = self.dir().join(format!("{name}.kubeconfig"));
         std::fs::write(&file, serde_saphyr::to_string(&kubeconfig)?)?;
-        let address = std::net::SocketAddr::from(([127, 0, 0, 1], port()?));
+        let [port] = ports::free()?;
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
         let bind = address.to_string();
         let file = file.to_str().context("a path that is no text")?;
         let mut all = vec!["run", "--kubeconfig", file, "--bind-address", &bind];
@@ -379,20 +379,4 @@ async fn apply(client: &Client, manifest: &str) -> Result<()> {
             .with_context(|| key.clone())?;
     }
     Ok(())
-}
-
-/// Returns a free port of 127.0.0.1.
-fn port() -> Result<u16> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let many = PORTS.end - PORTS.start;
-    // Concurrent runs start at different ports.
-    let begin = u16::try_from(std::process::id() % u32::from(many))?;
-    for _ in 0..many {
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = PORTS.start + (begin + next) % many;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no free port")
 }
