@@ -63,7 +63,7 @@ const JUDGED_AT_ONCE: usize = 64;
 const JUDGING_TIME: Duration = Duration::from_millis(20);
 /// Default limit of concurrent writes. More drain a backlog hardly faster, and every other client of
 /// the API server pays for it (docs/performance.md). Each takes a connection, about 44 KiB here.
-pub const WRITES_AT_ONCE: u16 = 4;
+pub const WRITES_AT_ONCE: u16 = 8;
 /// Default interval between two denials of one requestor.
 pub const DENIAL_INTERVAL: Duration = Duration::from_secs(5);
 /// Default limit of a requestor's approved requests that wait for the signer. An honest kubelet has one.
