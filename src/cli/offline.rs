@@ -8,11 +8,13 @@ use serde_json::Value;
 
 use super::evidence_builder::{EvidenceBuilder, Taken, text_at};
 use super::snapshot::{self, Snapshot};
-use crate::cluster::certificate_fields::sans_of_pem;
+use crate::cluster::certificate_fields::certificates_of_pem;
 use judge::csr::names::is_dns_subdomain;
-use judge::csr::{CsrObject, KUBELET_SERVING_SIGNER, PreservedMetadata, Request, Requestor};
+use judge::csr::{
+    CsrObject, Fingerprint, KUBELET_SERVING_SIGNER, PreservedMetadata, Request, Requestor,
+};
 use judge::evidence::{
-    Evidence, Fact, INVENTORY_KIND, IdentityKind, Inventory, Protection, Source,
+    Evidence, Fact, INVENTORY_KIND, IdentityKind, Inventory, Protection, ServedCertificate, Source,
 };
 use judge::policy::{IndependentSource, Spec};
 use judge::yaml;
@@ -185,18 +187,29 @@ impl Reader {
     /// Reads API servers' serving certificates: their SANs are protected. They are not verified
     /// here; the daemon verifies them.
     fn read_certificates(&mut self, file: &Path, text: &str) -> Result<()> {
-        let sans = sans_of_pem(text).map_err(|error| anyhow!(error))?;
-        if sans.is_empty() {
+        let certificates = certificates_of_pem(text).map_err(|error| anyhow!(error))?;
+        if certificates.is_empty() {
             bail!("expected an API server's certificate, found one without names and addresses");
         }
-        let origin = format!("certificate in {}", file.display());
-        let fact = Fact::Protected(Protection {
-            origin,
-            kind: IdentityKind::ApiServerIdentity,
-            sans,
-            networks: Vec::new(),
-        });
-        self.builder.add_shown(Source::ApiServerCertificates, fact);
+        let is_only = certificates.len() == 1;
+        for (index, (certificate, sans)) in certificates.into_iter().enumerate() {
+            let origin = match is_only {
+                true => format!("certificate in {}", file.display()),
+                false => format!("certificate {} in {}", index + 1, file.display()),
+            };
+            let fact = Fact::Protected(Protection {
+                origin,
+                kind: IdentityKind::ApiServerIdentity,
+                sans,
+                networks: Vec::new(),
+                // The address at which it was read is not known.
+                certificate: Some(ServedCertificate {
+                    host: None,
+                    sha256: Fingerprint::of(&certificate),
+                }),
+            });
+            self.builder.add_shown(Source::ApiServerCertificates, fact);
+        }
         Ok(())
     }
 }

@@ -80,7 +80,10 @@ fn contested(finding: &Finding, now: Timestamp) -> String {
                 let seconds = time.duration_since(now).as_secs().max(1);
                 format!("a kubelet shows a certificate (asked again in {seconds} s)")
             }
-            Awaited::Claim(_) | Awaited::Answer(_) | Awaited::Policy => reasons_of(awaited, now),
+            Awaited::Claim(_)
+            | Awaited::Answer(_)
+            | Awaited::ProtectedIdentities
+            | Awaited::Policy => reasons_of(awaited, now),
         })
         .take(MOST)
         .collect();
@@ -104,7 +107,10 @@ fn of_node(code: Code, node: &str) -> Option<String> {
         format!("Nothing changes this: the kubelet of the new Node {node} asks anew.")
     } else if code == Code::SanIncomplete {
         format!("Changes when Node {node} loses it; else the kubelet has to ask for it too.")
-    } else if code == Code::SanApiServerEndpointUnowned {
+    } else if matches!(
+        code,
+        Code::SanApiServerEndpointUnowned | Code::SanApiServerIdentityUnowned
+    ) {
         format!("Changes when Node {node} gets the label node-role.kubernetes.io/control-plane.")
     } else {
         return None;
@@ -120,6 +126,7 @@ fn node(awaited: &Awaited) -> Option<&str> {
         | Awaited::Answer(_)
         | Awaited::Source(_)
         | Awaited::Time(_)
+        | Awaited::ProtectedIdentities
         | Awaited::Policy => None,
     }
 }
@@ -155,6 +162,9 @@ fn reasons_of(awaited: &Awaited, now: Timestamp) -> String {
         Awaited::Time(time) => {
             let seconds = time.duration_since(now).as_secs();
             format!("{} s have passed", seconds.max(1))
+        }
+        Awaited::ProtectedIdentities => {
+            "the API servers' endpoints or certificates change".to_owned()
         }
         Awaited::Policy => "another policy is in force".to_owned(),
     }

@@ -20,8 +20,9 @@ use tokio_rustls::TlsConnector;
 use super::certificate_fields::{SansError, sans};
 use super::error::innermost;
 use super::tls_verifier::client_config;
+use judge::csr::Fingerprint;
 use judge::csr::names::San;
-use judge::evidence::{IdentityKind, Protection};
+use judge::evidence::{IdentityKind, Protection, ServedCertificate};
 
 /// Deadline of one handshake.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -112,25 +113,25 @@ impl ApiServer {
         format!("certificate of {}", self.url())
     }
 
-    /// The protection of these SANs, with this server as the origin.
-    pub fn protection(&self, sans: Vec<San>) -> Protection {
-        Protection {
+    /// The protection of this server's identities: the SANs of its certificate, and the host that was
+    /// dialed. The host counts even if the certificate lacks it.
+    pub fn protection(
+        &self,
+        certificate: &CertificateDer<'_>,
+    ) -> Result<Protection, ReadCertificateError> {
+        let mut sans = sans(certificate).map_err(|error| self.failed(error.into()))?;
+        let host = San::from_host_text(&self.host);
+        sans.extend(host.clone());
+        Ok(Protection {
             origin: self.origin(),
             kind: IdentityKind::ApiServerIdentity,
             sans,
             networks: Vec::new(),
-        }
-    }
-
-    /// The identities of this server: the SANs of its certificate, and the host that was dialed.
-    /// The host counts even if the certificate lacks it.
-    pub fn identities(
-        &self,
-        certificate: &CertificateDer<'_>,
-    ) -> Result<Vec<San>, ReadCertificateError> {
-        let mut sans = sans(certificate).map_err(|error| self.failed(error.into()))?;
-        sans.extend(San::from_host_text(&self.host));
-        Ok(sans)
+            certificate: Some(ServedCertificate {
+                host,
+                sha256: Fingerprint::of(certificate),
+            }),
+        })
     }
 
     fn failed(&self, failure: HandshakeError) -> ReadCertificateError {

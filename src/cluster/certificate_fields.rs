@@ -28,10 +28,16 @@ pub enum SansError {
 }
 
 /// The DNS names and IP addresses of all certificates in a PEM text.
-pub fn sans_of_pem(text: &str) -> Result<Vec<San>, SansError> {
+pub fn certificates_of_pem(
+    text: &str,
+) -> Result<Vec<(CertificateDer<'static>, Vec<San>)>, SansError> {
     let mut all = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
-        all.extend(sans(&certificate.map_err(SansError::Pem)?)?);
+        let certificate = certificate.map_err(SansError::Pem)?;
+        let sans = sans(&certificate)?;
+        if !sans.is_empty() {
+            all.push((certificate, sans));
+        }
     }
     Ok(all)
 }

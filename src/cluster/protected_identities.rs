@@ -49,6 +49,7 @@ fn protection(origin: &str, kind: IdentityKind, sans: Vec<San>) -> Protection {
         kind,
         sans,
         networks: Vec::new(),
+        certificate: None,
     }
 }
 

@@ -152,16 +152,16 @@ async fn read_all(
         let reader = reader.clone();
         async move {
             let read = reader.read(&server).await;
-            let known_by = read.and_then(|certificate| server.identities(&certificate));
-            (server, known_by)
+            let protection = read.and_then(|certificate| server.protection(&certificate));
+            (server, protection)
         }
     });
     let mut reads = stream::iter(reads).buffer_unordered(HANDSHAKES_AT_ONCE);
     let mut failures = Vec::new();
     while let Some((server, result)) = reads.next().await {
         match result {
-            Ok(sans) => {
-                let message = Input::Fact(Fact::Protected(server.protection(sans)));
+            Ok(protection) => {
+                let message = Input::Fact(Fact::Protected(protection));
                 let _ = inputs.send(message).await;
                 succeeded.insert(server);
             }

@@ -55,6 +55,7 @@ pub(super) fn of_awaited(awaits: &[Awaited]) -> usize {
             | Awaited::Answer(Question::Names(_) | Question::Certificate(_))
             | Awaited::Source(_)
             | Awaited::Time(_)
+            | Awaited::ProtectedIdentities
             | Awaited::Policy => 0,
         };
         text + 4 * size_of::<Awaited>()

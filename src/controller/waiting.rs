@@ -18,6 +18,7 @@ enum WakeKey {
     Machine(Arc<str>),
     Answer(Question),
     Source,
+    ProtectedIdentities,
     Policy,
 }
 
@@ -30,6 +31,7 @@ impl WakeKey {
             Awaited::Machine(key) => Some(WakeKey::Machine(key.clone())),
             Awaited::Answer(question) => Some(WakeKey::Answer(question.clone())),
             Awaited::Source(_) => Some(WakeKey::Source),
+            Awaited::ProtectedIdentities => Some(WakeKey::ProtectedIdentities),
             Awaited::Policy => Some(WakeKey::Policy),
             Awaited::Time(_) => None,
         }
@@ -39,7 +41,7 @@ impl WakeKey {
     fn has_budget(&self) -> bool {
         match self {
             WakeKey::Node(_) | WakeKey::Claim(_) | WakeKey::Machine(_) | WakeKey::Answer(_) => true,
-            WakeKey::Source | WakeKey::Policy => false,
+            WakeKey::Source | WakeKey::ProtectedIdentities | WakeKey::Policy => false,
         }
     }
 }

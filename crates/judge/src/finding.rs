@@ -107,6 +107,7 @@ codes! {
     SanApiServerEndpoint 42 Deny "a SAN is an address of an API server, and a control-plane node has it"
     SanApiServerEndpointUnowned 42 Wait "a SAN is an address of an API server, and no control-plane node has it yet"
     SanApiServerIdentity 44 Deny "a SAN is a name or address that the API server is reached by"
+    SanApiServerIdentityUnowned 44 Wait "a SAN is in an API server's certificate, and no control-plane node has it yet"
     SanApiServerIdentityNotAllowed 44 Wait "a control-plane node asks for a name or address of the API server that the policy does not allow it"
     SanRecentlyProtected 44 Wait "a SAN was a name or address of the API server or of Services until lately"
     SanProtected 44 Deny "a SAN is on the policy's list of protected names and networks"
@@ -203,6 +204,8 @@ pub enum Awaited {
     Source(&'static str),
     /// A later time, by the monotonic clock.
     Time(jiff::Timestamp),
+    /// The names and addresses of API servers and Services.
+    ProtectedIdentities,
     /// Another policy.
     Policy,
 }
@@ -217,6 +220,7 @@ impl Awaited {
             | Awaited::Machine(_)
             | Awaited::Source(_)
             | Awaited::Time(_)
+            | Awaited::ProtectedIdentities
             | Awaited::Policy => None,
         }
     }
@@ -230,6 +234,7 @@ impl Awaited {
             | Awaited::Machine(_)
             | Awaited::Answer(_)
             | Awaited::Source(_)
+            | Awaited::ProtectedIdentities
             | Awaited::Policy => None,
         }
     }

@@ -7,6 +7,7 @@ mod api_version;
 pub mod csr;
 pub mod evidence;
 pub mod finding;
+mod node_pattern;
 pub mod policy;
 mod rules;
 mod verdict;

@@ -48,6 +48,7 @@ pub fn evidence(nodes: usize, now: Timestamp) -> Result<Evidence> {
         kind: IdentityKind::Service,
         sans: Vec::new(),
         networks: Vec::new(),
+        certificate: None,
     };
     apply(Fact::Protected(Protection {
         sans: vec![San::from_host_text(SERVICE).context("an address")?],

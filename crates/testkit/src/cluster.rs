@@ -10,7 +10,7 @@ use judge::csr::names::{NodeName, San};
 use judge::csr::{Fingerprint, FirstSeen};
 use judge::evidence::{
     Answer, Fact, IdentityKind, Machine, Node, NodeAddress, NodeReference, Protection,
-    ServingCertificate,
+    ServedCertificate, ServingCertificate,
 };
 use judge::finding::Question;
 use serde::Deserialize;
@@ -126,6 +126,8 @@ pub struct ProtectedSpec {
     pub networks: Vec<IpNet>,
     /// Time since the origin was removed; `None` while it exists.
     pub until: Option<SignedDuration>,
+    /// The certificate that holds them.
+    pub certificate: Option<ServedCertificateSpec>,
 }
 
 impl ProtectedSpec {
@@ -140,6 +142,31 @@ impl ProtectedSpec {
             },
             sans: self.sans.iter().map(san).collect(),
             networks: self.networks.clone(),
+            certificate: self
+                .certificate
+                .as_ref()
+                .map(ServedCertificateSpec::certificate),
+        }
+    }
+}
+
+/// The certificate that an API server serves.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServedCertificateSpec {
+    /// The name or address at which it was read; by default it was read from a file.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Certificates with the same text are the same.
+    pub der: String,
+}
+
+impl ServedCertificateSpec {
+    fn certificate(&self) -> ServedCertificate {
+        let san = |text: &String| San::from_host_text(text).unwrap_or_else(|| panic!("`{text}`"));
+        ServedCertificate {
+            host: self.host.as_ref().map(san),
+            sha256: Fingerprint::of(self.der.as_bytes()),
         }
     }
 }
@@ -329,6 +356,7 @@ pub fn kubeadm() -> Vec<ProtectedSpec> {
         sans: sans.iter().map(|san| (*san).to_owned()).collect(),
         networks: networks.iter().map(|n| n.parse().unwrap()).collect(),
         until: None,
+        certificate: None,
     };
     let certificate = [
         "kubernetes",
@@ -360,16 +388,22 @@ pub fn kubeadm() -> Vec<ProtectedSpec> {
             &["10.0.0.100"],
             &[],
         ),
-        part(
-            "certificate of https://10.0.0.100:6443",
-            ProtectedKind::ApiServerIdentity,
-            &certificate,
-            &[],
-        ),
+        ProtectedSpec {
+            certificate: Some(ServedCertificateSpec {
+                host: Some("10.0.0.100".into()),
+                der: "cp-1".into(),
+            }),
+            ..part(
+                "certificate of https://10.0.0.100:6443",
+                ProtectedKind::ApiServerIdentity,
+                &certificate,
+                &[],
+            )
+        },
         part(
             "ConfigMap kube-public/cluster-info",
             ProtectedKind::ApiServerIdentity,
-            &["api.cluster.example"],
+            &["api.cluster.example", "10.0.0.200"],
             &[],
         ),
     ]

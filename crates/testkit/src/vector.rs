@@ -29,6 +29,9 @@ const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kub
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Vector {
     pub row: u8,
+    /// The row of the table of honest nodes, without its `H`.
+    #[serde(default)]
+    pub honest: Option<u8>,
     pub title: String,
     #[serde(default)]
     pub requestor: RequestorSpec,
@@ -174,6 +177,7 @@ impl Vector {
     pub fn genuine() -> Vector {
         Vector {
             row: 67,
+            honest: None,
             title: "genuine".into(),
             requestor: RequestorSpec::default(),
             object: ObjectSpec::default(),

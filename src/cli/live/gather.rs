@@ -261,15 +261,15 @@ async fn certificates(
         let reader = reader.clone();
         reads.spawn(async move {
             let read = reader.read(&server).await;
-            let sans = read.and_then(|certificate| server.identities(&certificate));
-            (server, sans)
+            let protection = read.and_then(|certificate| server.protection(&certificate));
+            (server, protection)
         });
     }
     let mut protections = Vec::new();
     let mut failure = None;
     while let Some(read) = reads.join_next().await {
         match read {
-            Ok((server, Ok(sans))) => protections.push(server.protection(sans)),
+            Ok((_, Ok(protection))) => protections.push(protection),
             Ok((server, Err(why))) if required || Some(&server) == configured.as_ref() => {
                 failure = Some(why.to_string());
             }

@@ -12,7 +12,8 @@ use judge::API_VERSION;
 use judge::csr::Fingerprint;
 use judge::csr::names::{NodeName, San};
 use judge::evidence::{
-    Answer, Fact, IdentityKind, Protection, ServingCertificate, Source, TimedFact,
+    Answer, Fact, IdentityKind, Protection, ServedCertificate, ServingCertificate, Source,
+    TimedFact,
 };
 use judge::finding::Question;
 
@@ -77,6 +78,9 @@ enum FileFact {
         /// Networks.
         #[serde(default)]
         networks: Vec<Text<IpNet>>,
+        /// The certificate that holds them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate: Option<FileCertificate>,
         /// The time since when.
         at: Text<Timestamp>,
     },
@@ -107,6 +111,17 @@ enum FileFact {
         /// The time of the answer.
         at: Text<Timestamp>,
     },
+}
+
+/// The certificate that an API server serves.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct FileCertificate {
+    /// The name or address at which it was read, as `DNS:name` or `IP:address`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<Text<San>>,
+    /// SHA-256 of its DER, in hexadecimal.
+    sha256: Text<Fingerprint>,
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -169,6 +184,7 @@ impl From<FileFact> for TimedFact {
                 kind: Text(kind),
                 sans,
                 networks,
+                certificate,
                 at,
             } => {
                 let protection = Protection {
@@ -176,6 +192,10 @@ impl From<FileFact> for TimedFact {
                     kind,
                     sans: sans.into_iter().map(|san| san.0).collect(),
                     networks: networks.into_iter().map(|network| network.0).collect(),
+                    certificate: certificate.map(|certificate| ServedCertificate {
+                        host: certificate.host.map(|host| host.0),
+                        sha256: certificate.sha256.0,
+                    }),
                 };
                 (Fact::Protected(protection), at.0)
             }
@@ -218,6 +238,13 @@ impl FileFact {
                 kind: Text(protection.kind),
                 sans: protection.sans.iter().cloned().map(Text).collect(),
                 networks: protection.networks.iter().copied().map(Text).collect(),
+                certificate: protection
+                    .certificate
+                    .as_ref()
+                    .map(|certificate| FileCertificate {
+                        host: certificate.host.clone().map(Text),
+                        sha256: Text(certificate.sha256),
+                    }),
                 at,
             },
             Fact::Unprotected(origin) => FileFact::Unprotected {

@@ -185,6 +185,7 @@ fn what_an_api_server_leaves_for_a_restart_is_not_free() {
                 kind,
                 sans,
                 networks: Vec::new(),
+                certificate: None,
             }));
         };
         listed(&mut scene, &[&stays, &restarts]);

@@ -26,15 +26,15 @@ const RSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.11354
 const RSA_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
 const RSA_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13");
 
-/// SHA-256 of a key's SubjectPublicKeyInfo.
+/// SHA-256 of a key's SubjectPublicKeyInfo, or of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The fingerprint of an encoded SubjectPublicKeyInfo.
-    pub fn of(spki: &[u8]) -> Fingerprint {
+    /// The fingerprint of a SubjectPublicKeyInfo or certificate in DER.
+    pub fn of(der: &[u8]) -> Fingerprint {
         let mut bytes = [0; 32];
-        let digest = ring::digest::digest(&ring::digest::SHA256, spki);
+        let digest = ring::digest::digest(&ring::digest::SHA256, der);
         for (to, from) in bytes.iter_mut().zip(digest.as_ref()) {
             *to = *from;
         }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::{
-    Answer, Claimed, Evidence, IdentityKind, Inventory, Machine, Machines, Node,
+    Answer, Claimed, Evidence, IdentityKind, Inventory, Machine, Machines, Node, ServedCertificate,
     ServingCertificate, Sighting, Source,
 };
 use crate::csr::Fingerprint;
@@ -65,6 +65,8 @@ pub struct Protection {
     pub sans: Vec<San>,
     /// Networks.
     pub networks: Vec<IpNet>,
+    /// The certificate that holds them; `None` if they come from an object.
+    pub certificate: Option<ServedCertificate>,
 }
 
 /// The result of applying a fact.
@@ -124,8 +126,14 @@ impl Evidence {
             Fact::Node(node) => self.apply_node(*node, Sighting::Watched, at),
             Fact::ListedNode(node) => self.apply_node(*node, Sighting::Listed, at),
             Fact::NodeGone(name) => Applied::of_node(&name, self.nodes.remove(name.as_str())),
-            Fact::Protected(protection) => Applied::silent(self.protected.replace(protection, at)),
-            Fact::Unprotected(origin) => Applied::silent(self.protected.remove(&origin, at)),
+            Fact::Protected(protection) => {
+                let changed = self.protected.replace(protection, at);
+                Applied::waking(changed, || Awaited::ProtectedIdentities)
+            }
+            Fact::Unprotected(origin) => {
+                let changed = self.protected.remove(&origin, at);
+                Applied::waking(changed, || Awaited::ProtectedIdentities)
+            }
             Fact::Namespace(name) => Applied::silent(self.namespaces.insert(name)),
             Fact::NamespaceGone(name) => Applied::silent(self.namespaces.remove(&name)),
             Fact::Issued(certificate) => {

@@ -23,7 +23,7 @@ pub use certificates::{Certificates, ServingCertificate};
 pub use claims::{Claim, Claimant, Claimed, Sighting};
 pub use clock::Instants;
 pub use fact::{Applied, Fact, Protection, TimedFact};
-pub use identity::{Identity, IdentityKind};
+pub use identity::{Identity, IdentityKind, ServedCertificate};
 pub use inventory::KIND as INVENTORY_KIND;
 pub use inventory::{
     Inventory, InventoryError, InventoryFile, InventoryMatch, InventoryNode, InventoryPattern,

@@ -6,9 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
 use super::fact::Protection;
-use super::identity::{Identity, IdentityKind};
+use super::identity::{Identity, IdentityKind, ServedCertificate};
 use super::recently_protected::{ProtectedObject, RecentlyProtected};
 use crate::csr::names::{DnsName, San};
 
@@ -18,14 +19,18 @@ struct OriginEntry {
     sans: HashMap<San, IdentityKind>,
     networks: Vec<(IpNet, IdentityKind)>,
     domains: Vec<DnsName>,
+    certificate: Option<ServedCertificate>,
 }
 
 impl OriginEntry {
-    fn new(kind: IdentityKind, sans: Vec<San>, networks: Vec<IpNet>) -> OriginEntry {
+    fn new(protection: Protection) -> OriginEntry {
+        let kind = protection.kind;
+        let (sans, networks) = (protection.sans, protection.networks);
         OriginEntry {
             domains: sans.iter().filter_map(cluster_domain).collect(),
             sans: sans.into_iter().map(|san| (san, kind)).collect(),
             networks: networks.into_iter().map(|net| (net, kind)).collect(),
+            certificate: protection.certificate,
         }
     }
 
@@ -50,17 +55,14 @@ impl Protected {
     /// Replaces all identities of an origin. Identities that are dropped count as recently protected.
     /// Returns true if anything changed.
     pub(super) fn replace(&mut self, protection: Protection, now: Timestamp) -> bool {
-        let Protection {
-            origin,
-            kind,
-            sans,
-            networks,
-        } = protection;
-        let entry = OriginEntry::new(kind, sans, networks);
+        let origin = protection.origin.clone();
+        let entry = OriginEntry::new(protection);
         let before = self.by_origin.remove(&origin);
-        let changes = before
-            .as_ref()
-            .is_none_or(|old| old.sans != entry.sans || old.networks != entry.networks);
+        let changes = before.as_ref().is_none_or(|old| {
+            old.sans != entry.sans
+                || old.networks != entry.networks
+                || old.certificate != entry.certificate
+        });
         if let Some(before) = before {
             self.retire(&origin, before, |object| !entry.has(object), now);
         }
@@ -124,13 +126,44 @@ impl Protected {
             Some(Identity {
                 kind: *kind,
                 origin: origin.clone(),
+                certificate: entry.certificate.clone(),
             })
         })
     }
 
-    /// The domains of the cluster's Services, from the certificates of its API servers.
-    pub fn cluster_domains(&self) -> impl Iterator<Item = &DnsName> {
-        self.by_origin.values().flat_map(|entry| &entry.domains)
+    /// Returns true if an API server listens at this name or address.
+    pub fn is_endpoint(&self, san: &San) -> bool {
+        let kind = Some(&IdentityKind::ApiServerEndpoint);
+        let mut entries = self.by_origin.values();
+        entries.any(|entry| entry.sans.get(san) == kind)
+    }
+
+    /// The endpoints at which this certificate is served: the one at which it was read. A certificate
+    /// from a file counts for every endpoint that it names.
+    pub fn endpoints_of(&self, identity: &Identity) -> SmallVec<[San; 1]> {
+        match &identity.certificate {
+            None => SmallVec::new(),
+            Some(ServedCertificate {
+                host: Some(host), ..
+            }) => {
+                let host = Some(host).filter(|host| self.is_endpoint(host));
+                host.into_iter().cloned().collect()
+            }
+            Some(ServedCertificate { host: None, .. }) => {
+                let entry = self.by_origin.get(&identity.origin);
+                let sans = entry.into_iter().flat_map(|entry| entry.sans.keys());
+                sans.filter(|san| self.is_endpoint(san)).cloned().collect()
+            }
+        }
+    }
+
+    /// The domains of the cluster's Services, from the certificates of its API servers, each with its
+    /// origin.
+    pub fn cluster_domains(&self) -> impl Iterator<Item = (&DnsName, &str)> {
+        self.by_origin.iter().flat_map(|(origin, entry)| {
+            let domains = entry.domains.iter();
+            domains.map(move |domain| (domain, origin.as_str()))
+        })
     }
 
     /// Every protected name, address and network as text, each with its origin.
@@ -225,6 +258,7 @@ mod tests {
             kind: IdentityKind::Service,
             sans: sans.iter().copied().cloned().collect(),
             networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
+            certificate: None,
         }
     }
 

@@ -58,6 +58,7 @@ impl RecentlyProtected {
         let identity = Identity {
             kind,
             origin: origin.to_owned(),
+            certificate: None,
         };
         self.entries
             .retain(|entry| entry.object != object || entry.identity != identity);

@@ -41,7 +41,7 @@ impl<'de> Deserialize<'de> for Network {
 }
 
 /// Parses a string. The error is `expected …, found …`.
-fn parsed<'de, D: Deserializer<'de>, T: FromStr>(
+pub(super) fn parsed<'de, D: Deserializer<'de>, T: FromStr>(
     deserializer: D,
     expected: impl Fn(&str) -> String,
 ) -> Result<T, D::Error> {

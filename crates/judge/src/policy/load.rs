@@ -7,7 +7,7 @@ use super::{IndependentSource, KIND, Policy, Reaction};
 use crate::api_version::API_VERSION;
 use crate::csr::names::{DnsName, NodeName, San};
 use crate::evidence::to_ipv4_mapped;
-use crate::yaml;
+use crate::{node_pattern, yaml};
 
 macro_rules! shipped {
     ($($name:literal)*) => {
@@ -117,9 +117,22 @@ fn check(policy: &Policy) -> Result<(), PolicyError> {
     check_machines(policy)?;
     check_sources(policy)?;
     for allowed in &spec.protected.allowed {
-        let field = "spec.protected.allowed.node";
-        let known = NodeName::parse(&allowed.node).is_some();
-        require(known, field, "a Node's name", &allowed.node)?;
+        let found = match (&allowed.node, allowed.nodes) {
+            (Some(_), Some(_)) => "both",
+            (None, None) => "neither",
+            (Some(_), None) | (None, Some(_)) => "one",
+        };
+        let expected = "either `node` or `nodes`";
+        require(found == "one", "spec.protected.allowed", expected, found)?;
+        if let Some(node) = &allowed.node {
+            let field = "spec.protected.allowed.node";
+            require(
+                node_pattern::is_well_formed(node),
+                field,
+                node_pattern::EXPECTED,
+                node,
+            )?;
+        }
         for san in &allowed.sans {
             let field = "spec.protected.allowed.sans";
             let known = San::from_host_text(san).is_some();

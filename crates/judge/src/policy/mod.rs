@@ -2,9 +2,13 @@
 
 mod fields;
 mod load;
+mod protected;
+mod shared;
 mod sources;
 
 pub use load::{PolicyError, SHIPPED, default_policy, parse, shipped};
+pub use protected::{AllowedIdentities, AllowedNodes, ProtectedPolicy};
+pub use shared::SharedSan;
 pub use sources::{DnsPolicy, FieldPath, MachineKind, ServingCertificatePolicy, SourcesPolicy};
 
 use std::fmt;
@@ -187,6 +191,10 @@ pub struct NamePolicy {
     #[serde(deserialize_with = "fields::networks")]
     #[schemars(with = "Vec<String>")]
     pub networks: Vec<IpNet>,
+    /// Addresses, networks and DNS names that several Nodes may have, such as one public address for a
+    /// site. Other Nodes' claims on them do not count; all other rules do.
+    #[schemars(with = "Vec<String>")]
+    pub shared: Vec<SharedSan>,
 }
 
 impl Default for NamePolicy {
@@ -198,6 +206,7 @@ impl Default for NamePolicy {
             service_like: ServiceLike::Wait,
             dns_suffixes: Vec::new(),
             networks: Vec::new(),
+            shared: Vec::new(),
         }
     }
 }
@@ -286,44 +295,4 @@ impl fmt::Display for IndependentSource {
             IndependentSource::ServingCertificate => "ServingCertificate",
         })
     }
-}
-
-/// Names and addresses that no node may have, besides the discovered ones.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct ProtectedPolicy {
-    /// Domains of the cluster's Services, besides those in the API servers' certificates.
-    pub cluster_domains: Vec<String>,
-    /// Protected names, with all names under them.
-    pub names: Vec<String>,
-    /// Protected networks.
-    #[serde(deserialize_with = "fields::networks")]
-    #[schemars(with = "Vec<String>")]
-    pub networks: Vec<IpNet>,
-    /// Reading the certificate of every API server endpoint.
-    pub endpoint_certificates: Requirement,
-    /// Exceptions: names and addresses of API servers that nodes may have.
-    pub allowed: Vec<AllowedIdentities>,
-}
-
-impl Default for ProtectedPolicy {
-    fn default() -> Self {
-        ProtectedPolicy {
-            cluster_domains: vec!["cluster.local".into()],
-            names: Vec::new(),
-            networks: Vec::new(),
-            endpoint_certificates: Requirement::Required,
-            allowed: Vec::new(),
-        }
-    }
-}
-
-/// Names and addresses of API servers that one node may have.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AllowedIdentities {
-    /// The Node's name.
-    pub node: String,
-    /// DNS names and IP addresses.
-    pub sans: Vec<String>,
 }

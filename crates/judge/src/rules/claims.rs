@@ -108,10 +108,19 @@ fn check_provider_id(case: &Case<'_>, node: &Node, san: &San, findings: &mut Fin
 /// of equal rank.
 fn rivals<'a>(case: &Case<'a>, node: &Node, san: &San, own: Claim) -> Vec<Rival<'a>> {
     let nodes = &case.evidence.nodes;
+    let is_shared = case
+        .policy
+        .spec
+        .names
+        .shared
+        .iter()
+        .any(|shared| shared.contains(san));
     let by_address = nodes
         .claimants(san)
         // In the order of claims: those after the node's own do not matter.
         .take_while(|(_, claim)| !own.precedes(claim))
+        // The name of a Node is its alone, also if it is an address.
+        .filter(|(other, _)| !is_shared || other.named_address().as_ref() == Some(san))
         .filter(|(other, _)| other.name != node.name)
         .map(|(other, claim)| Rival {
             node: other,
@@ -188,6 +197,10 @@ fn is_rival(case: &Case<'_>, rival: &Rival<'_>, san: &San, gives: &[IndependentS
             && !protected_sans::is_allowed(case, san);
     }
     let as_other = case.as_asked_by(rival.node);
+    // A virtual address moves between the nodes that may have it.
+    if protected_sans::is_allowed(case, san) && protected_sans::is_allowed(&as_other, san) {
+        return false;
+    }
     let mut refusals = Findings::default();
     protected_sans::check_san(&as_other, san, &mut refusals);
     service_names::check_san(&as_other, san, &mut refusals);
@@ -307,8 +320,14 @@ fn wait(
             since(own),
         )
     } else {
+        let shared = match &rival.claimed {
+            Claimed::San(_) => {
+                ". An address that several Nodes have belongs into the policy's names.shared"
+            }
+            Claimed::PodNetwork(_) | Claimed::ProviderId(_) => "",
+        };
         format!(
-            "{claims} by Node {}{}{} and by Node {}{}: {why}. {}, {}",
+            "{claims} by Node {}{}{} and by Node {}{}: {why}. {}, {}{shared}",
             rival.node.name,
             state(rival, san),
             since(rival.claim),

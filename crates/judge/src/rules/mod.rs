@@ -6,6 +6,7 @@ mod corroboration;
 mod encoding;
 mod names;
 mod object;
+mod own_identities;
 mod ownership;
 mod protected_sans;
 mod readiness;

@@ -79,34 +79,71 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
 fn check_dns(case: &Case<'_>, name: &DnsName, findings: &mut Findings) {
     let policy = &case.policy.spec;
     let within = |domain: &str| is_within(name, domain);
-    let of_policy = policy.protected.cluster_domains.iter().any(|d| within(d));
-    let discovered = || {
-        let mut domains = case.evidence.protected.cluster_domains();
-        domains.any(|domain| name.is_within(domain))
-    };
-    let api_server = name.as_str() == API_SERVER
-        || name
-            .as_str()
-            .strip_prefix(API_SERVER_LABELS)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    let service = NAMESPACES.iter().any(|n| name.as_str().ends_with(n));
-    let built_in = api_server || service || CLUSTER_DOMAINS.iter().any(|d| within(d));
-    if built_in || of_policy || discovered() {
+    if means_the_cluster(name) {
         let detail = format!("DNS name {name} means the cluster or the machine itself");
+        findings.add(Code::SanClusterName, detail);
+    } else if let Some((domain, origin)) = cluster_domain(case, name) {
+        let detail = format!(
+            "DNS name {name} is under {domain}, the domain of the cluster's Services ({origin}), where a \
+             node may have its own name alone, and none under svc.{domain} or pod.{domain}"
+        );
         findings.add(Code::SanClusterName, detail);
     }
     if let Some(what) = local_meaning(case, name) {
         findings.add(Code::SanLocalName, format!("DNS name {name} means {what}"));
     }
     let suffixes = &policy.names.dns_suffixes;
-    let is_own = case
-        .requestor
-        .as_ref()
-        .is_some_and(|node| node.as_str() == name.as_str());
-    if !suffixes.is_empty() && !is_own && !suffixes.iter().any(|d| within(d)) {
+    if !suffixes.is_empty() && !is_own_name(case, name) && !suffixes.iter().any(|d| within(d)) {
         let detail = format!("DNS name {name} lies under none of the policy's dnsSuffixes");
         findings.wait(Code::SanOutsidePolicy, vec![Awaited::Policy], detail);
     }
+}
+
+/// Returns true for a name that no node of this cluster can have, by its form.
+pub(super) fn is_of_the_cluster(case: &Case<'_>, name: &DnsName) -> bool {
+    means_the_cluster(name) || cluster_domain(case, name).is_some()
+}
+
+fn is_own_name(case: &Case<'_>, name: &DnsName) -> bool {
+    let requestor = case.requestor.as_ref();
+    requestor.is_some_and(|node| node.as_str() == name.as_str())
+}
+
+/// Returns true for a name that means the API server, a Service or the machine itself in every cluster.
+fn means_the_cluster(name: &DnsName) -> bool {
+    let api_server = name.as_str() == API_SERVER
+        || name
+            .as_str()
+            .strip_prefix(API_SERVER_LABELS)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let service = NAMESPACES.iter().any(|n| name.as_str().ends_with(n));
+    api_server || service || CLUSTER_DOMAINS.iter().any(|domain| is_within(name, domain))
+}
+
+/// The domain of the cluster's Services that reserves this name, and its origin. Nodes can be named under
+/// it. Certificates with a cut name must not reserve a whole top-level domain.
+fn cluster_domain(case: &Case<'_>, name: &DnsName) -> Option<(String, String)> {
+    let is_own = is_own_name(case, name);
+    let of_policy = &case.policy.spec.protected.cluster_domains;
+    let of_policy = of_policy.iter().map(|domain| {
+        (
+            domain.as_str(),
+            "the policy's protected.clusterDomains",
+            true,
+        )
+    });
+    let learned = case.evidence.protected.cluster_domains();
+    let learned =
+        learned.map(|(domain, origin)| (domain.as_str(), origin, domain.as_str().contains('.')));
+    let mut domains = of_policy.chain(learned);
+    let (domain, origin, _) = domains.find(|(domain, _, is_whole)| {
+        let of_pods = ["svc", "pod"].map(|first| format!("{first}.{domain}"));
+        let is_of_pods = of_pods.iter().any(|domain| is_within(name, domain));
+        let parsed = DnsName::parse(domain.as_bytes());
+        let is_domain = parsed.is_ok_and(|domain| domain.as_str() == name.as_str());
+        is_of_pods || (*is_whole && is_within(name, domain) && (!is_own || is_domain))
+    })?;
+    Some((domain.to_owned(), origin.to_owned()))
 }
 
 /// Row 73: what a name means on every machine; `None` for a name that a node can have.

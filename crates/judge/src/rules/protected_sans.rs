@@ -1,10 +1,12 @@
 //! Rows 41 to 44: SANs that no node may have, regardless of its Node.
 
-use super::Case;
-use super::names::is_within;
+use super::{Case, names, own_identities};
 use crate::csr::names::San;
 use crate::evidence::{Identity, IdentityKind, Node};
 use crate::finding::{Awaited, Code, Findings};
+
+/// Maximum number of origins in one finding.
+const MAX_ORIGINS: usize = 3;
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     for san in case.sans() {
@@ -42,9 +44,9 @@ fn check_identities(case: &Case<'_>, san: &San, findings: &mut Findings) {
         if !node.control_plane {
             check_endpoint(case, node, san, &endpoint.origin, findings);
         }
-    } else if let Some(identity) = of(IdentityKind::ApiServerIdentity) {
-        if !is_own_name(node, san) {
-            check_identity(node, san, &identity.origin, findings);
+    } else if of(IdentityKind::ApiServerIdentity).is_some() {
+        if !own_identities::has(case, node, san, &identities) {
+            check_identity(case, node, san, &identities, findings);
         }
     } else {
         check_recently_protected(case, node, san, findings);
@@ -80,28 +82,49 @@ fn check_endpoint(case: &Case<'_>, node: &Node, san: &San, origin: &str, finding
     }
 }
 
-/// Row 44: a name or address of the API server that is not one machine's.
-fn check_identity(node: &Node, san: &San, origin: &str, findings: &mut Findings) {
-    let known_by = format!("the API server is known by {san} ({origin})");
+/// Row 44: a name or address of the API server that is not this machine's alone.
+fn check_identity(
+    case: &Case<'_>,
+    node: &Node,
+    san: &San,
+    identities: &[Identity],
+    findings: &mut Findings,
+) {
+    let origins: Vec<&str> = identities
+        .iter()
+        .map(|identity| identity.origin.as_str())
+        .take(MAX_ORIGINS)
+        .collect();
+    let known_by = format!("the API server is known by {san} ({})", origins.join(", "));
     if node.control_plane {
-        let detail =
-            format!("{known_by}; the policy's protected.allowed lets a control-plane node have it");
-        findings.wait(
-            Code::SanApiServerIdentityNotAllowed,
-            vec![Awaited::Policy],
-            detail,
+        let detail = format!(
+            "{known_by}, and not only in the certificate of this node's own API server; the policy's \
+             protected.allowed lets one node, nodes by a pattern or all control-plane nodes have it"
         );
+        let awaits = vec![Awaited::Policy, Awaited::ProtectedIdentities];
+        findings.wait(Code::SanApiServerIdentityNotAllowed, awaits, detail);
+        return;
+    }
+    let is_of_the_cluster = match san {
+        San::Dns(name) => names::is_of_the_cluster(case, name),
+        San::Ip(_) => false,
+    };
+    let mut claimants = case.evidence.nodes.claimants(san);
+    let owner = claimants.find(|(other, _)| own_identities::has(case, other, san, identities));
+    if let Some((owner, _)) = owner.filter(|(owner, _)| !owner.lost && !owner.terminating) {
+        let detail = format!("{known_by}, and control-plane Node {} has it", owner.name);
+        findings.add(Code::SanApiServerIdentity, detail);
+    } else if !is_of_the_cluster && own_identities::may_be_of_a_machine(san, identities) {
+        let detail = format!(
+            "{known_by}, and Node {} does not have the label node-role.kubernetes.io/control-plane",
+            node.name
+        );
+        let owner = owner.map(|(owner, _)| Awaited::Node(owner.name.shared()));
+        let own = Awaited::Node(node.name.shared());
+        let awaits = [own, Awaited::ProtectedIdentities].into_iter().chain(owner);
+        findings.wait(Code::SanApiServerIdentityUnowned, awaits.collect(), detail);
     } else {
         findings.add(Code::SanApiServerIdentity, known_by);
-    }
-}
-
-/// Returns true for the name of a control-plane node: the serving certificate that kubeadm creates has
-/// the name of its node.
-fn is_own_name(node: &Node, san: &San) -> bool {
-    match san {
-        San::Dns(name) => node.control_plane && name.as_str() == node.name.as_str(),
-        San::Ip(_) => false,
     }
 }
 
@@ -116,18 +139,18 @@ fn check_recently_protected(case: &Case<'_>, node: &Node, san: &San, findings: &
     } else if is_endpoint {
         node.control_plane
     } else {
-        is_own_name(node, san)
+        own_identities::is_own_name(node, san)
     };
     if may {
         return;
     }
     if let Some((identity, until)) = recent().max_by_key(|(_, until)| *until) {
         let detail = format!(
-            "{san} was protected until lately ({}), and is nobody's before {}",
+            "{san} was protected until recently ({}), and is reserved until {}",
             identity.origin,
             case.now.to_wall(until)
         );
-        let mut awaits = vec![Awaited::Time(until)];
+        let mut awaits = vec![Awaited::Time(until), Awaited::ProtectedIdentities];
         if is_endpoint {
             // A node that joins the control plane gets its label later.
             awaits.push(Awaited::Node(node.name.shared()));
@@ -139,7 +162,10 @@ fn check_recently_protected(case: &Case<'_>, node: &Node, san: &San, findings: &
 fn check_policy_list(case: &Case<'_>, san: &San, findings: &mut Findings) {
     let protected = &case.policy.spec.protected;
     let listed = match san {
-        San::Dns(name) => protected.names.iter().any(|domain| is_within(name, domain)),
+        San::Dns(name) => protected
+            .names
+            .iter()
+            .any(|domain| names::is_within(name, domain)),
         San::Ip(ip) => protected
             .networks
             .iter()
@@ -153,12 +179,7 @@ fn check_policy_list(case: &Case<'_>, san: &San, findings: &mut Findings) {
 
 /// Returns true if the policy allows the requestor this SAN by name.
 pub(super) fn is_allowed(case: &Case<'_>, san: &San) -> bool {
-    let allowed = &case.policy.spec.protected.allowed;
-    case.requestor.as_ref().is_some_and(|requestor| {
-        allowed
-            .iter()
-            .filter(|entry| entry.node == requestor.as_str())
-            .flat_map(|entry| &entry.sans)
-            .any(|text| San::from_host_text(text).as_ref() == Some(san))
-    })
+    let mut allowed = case.policy.spec.protected.allowed.iter();
+    case.node
+        .is_some_and(|node| allowed.any(|entry| entry.allows(node, san)))
 }

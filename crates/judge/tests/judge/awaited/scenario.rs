@@ -63,6 +63,7 @@ impl Scenario {
             | Awaited::Answer(_)
             | Awaited::Source(_)
             | Awaited::Time(_)
+            | Awaited::ProtectedIdentities
             | Awaited::Policy => {
                 self.fix(thing);
             }
@@ -79,6 +80,7 @@ impl Scenario {
             Awaited::Answer(question) => self.fix_answer(question),
             Awaited::Source(name) => self.fix_source(name),
             Awaited::Time(time) => self.now = self.now.max(*time),
+            Awaited::ProtectedIdentities => self.unprotect(),
             Awaited::Policy => self.loosen_policy(),
         }
     }
@@ -154,6 +156,7 @@ impl Scenario {
         let waits_for_label_or_policy = codes.iter().any(|code| {
             [
                 Code::SanApiServerEndpointUnowned,
+                Code::SanApiServerIdentityUnowned,
                 Code::SanApiServerIdentityNotAllowed,
             ]
             .contains(code)
@@ -162,6 +165,13 @@ impl Scenario {
             .protected
             .retain(|part| waits_for_label_or_policy || (waits_for_time && goes_with_time(part)));
         self.vector.keys.clear();
+    }
+
+    /// Ends the protection of the requested names by certificates and objects.
+    fn unprotect(&mut self) {
+        let wanted: BTreeSet<String> = self.wanted().iter().map(text).collect();
+        let is_wanted = |part: &ProtectedSpec| part.sans.iter().any(|san| wanted.contains(san));
+        self.vector.protected.retain(|part| !is_wanted(part));
     }
 
     /// Makes the source ready, and lists the requested names in the inventory.
@@ -324,9 +334,11 @@ impl Scenario {
         if let Some(own) = own {
             let sans = wanted.iter().map(text).collect();
             let node = own.as_str().to_owned();
-            spec.protected
-                .allowed
-                .push(AllowedIdentities { node, sans });
+            spec.protected.allowed.push(AllowedIdentities {
+                node: Some(node),
+                nodes: None,
+                sans,
+            });
         }
     }
 }

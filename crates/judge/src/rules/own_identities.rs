@@ -1,0 +1,75 @@
+//! Row 43: identities of the API server that are one control-plane machine's alone.
+//!
+//! Some distributions list every address of a machine in the certificate of its API server, and in no
+//! other one. Such an address is the machine's own, like the one at which the API server listens.
+
+use super::Case;
+use crate::csr::Fingerprint;
+use crate::csr::names::San;
+use crate::evidence::{Identity, Node};
+
+/// Returns true if this identity of the API server is the Node's own. `identities` are all that protect
+/// the SAN.
+pub(super) fn has(case: &Case<'_>, node: &Node, san: &San, identities: &[Identity]) -> bool {
+    is_own_name(node, san) || is_of_own_api_server(case, node, san, identities)
+}
+
+/// Returns true for the name of a control-plane node: the serving certificate that kubeadm creates has
+/// the name of its node.
+pub(super) fn is_own_name(node: &Node, san: &San) -> bool {
+    match san {
+        San::Dns(name) => node.control_plane && name.as_str() == node.name.as_str(),
+        San::Ip(_) => false,
+    }
+}
+
+/// Returns true if all that protects the SAN could belong to one machine. A node that joins the control
+/// plane gets its label after other API servers' certificates list it. What clients are told to connect to
+/// is the control plane's.
+pub(super) fn may_be_of_a_machine(san: &San, identities: &[Identity]) -> bool {
+    identities.iter().all(|identity| {
+        let certificate = identity.certificate.as_ref();
+        certificate.is_some_and(|certificate| certificate.host.as_ref() != Some(san))
+    })
+}
+
+/// Returns true if the SAN is only in certificates that are served at endpoints of this Node. What is read
+/// through a Service or a load balancer may be the same certificate.
+fn is_of_own_api_server(case: &Case<'_>, node: &Node, san: &San, identities: &[Identity]) -> bool {
+    if !node.control_plane || !may_be_of_a_machine(san, identities) {
+        return false;
+    }
+    let mut own: Vec<Fingerprint> = Vec::new();
+    let mut elsewhere: Vec<Fingerprint> = Vec::new();
+    for identity in identities {
+        let Some(certificate) = &identity.certificate else {
+            return false;
+        };
+        let endpoints = case.evidence.protected.endpoints_of(identity);
+        if endpoints.is_empty() {
+            elsewhere.push(certificate.sha256);
+        } else if endpoints.iter().all(|at| owns_endpoint(case, node, at)) {
+            own.push(certificate.sha256);
+        } else {
+            return false;
+        }
+    }
+    !own.is_empty() && elsewhere.iter().all(|sha256| own.contains(sha256))
+}
+
+/// Returns true if no other control-plane node can have this endpoint. One that is asked for too is decided
+/// on by the rules of claims.
+fn owns_endpoint(case: &Case<'_>, node: &Node, endpoint: &San) -> bool {
+    let nodes = &case.evidence.nodes;
+    let Some(own) = nodes.claim(endpoint, &node.name) else {
+        return false;
+    };
+    let requestor = case.request.object.requestor.node();
+    if requestor.as_ref() == Some(&node.name) && case.sans().contains(endpoint) {
+        return true;
+    }
+    let mut claimants = nodes.claimants(endpoint);
+    claimants.all(|(other, claim)| {
+        other.name == node.name || !other.control_plane || own.precedes(&claim)
+    })
+}
