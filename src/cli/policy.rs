@@ -123,14 +123,19 @@ fn validate_all(files: &[PathBuf]) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for file in files {
         match validate(file) {
-            Ok(said) => write(&format!("{}\n", printable(&said)))?,
+            Ok(lines) => {
+                for line in lines {
+                    write(&format!("{}\n", printable(&line)))?;
+                }
+            }
             Err(error) => code = super::complain(&error),
         }
     }
     Ok(code)
 }
 
-fn validate(file: &Path) -> Result<String> {
+/// Validates one file. Returns its kind, and a line for each warning.
+fn validate(file: &Path) -> Result<Vec<String>> {
     let (shown, text) = if file == Path::new("-") {
         let text = std::io::read_to_string(std::io::stdin());
         ("standard input".to_owned(), text)
@@ -143,11 +148,14 @@ fn validate(file: &Path) -> Result<String> {
     if kind == INVENTORY_KIND {
         let inventory = Inventory::parse(&text).map_err(|why| anyhow!("{shown}: {why}"))?;
         let nodes = inventory.len();
-        return Ok(format!("{shown}: an inventory of {nodes} nodes"));
+        return Ok(vec![format!("{shown}: an inventory of {nodes} nodes")]);
     }
     let policy = parse(&text).map_err(|why| anyhow!("{shown}: {why}"))?;
-    let (name, digest) = (policy.metadata.name, policy.digest);
-    Ok(format!("{shown}: policy {name} ({digest})"))
+    let warnings = policy.warnings().into_iter();
+    let warnings = warnings.map(|warning| format!("{shown}: warning: {warning}"));
+    let (name, digest) = (&policy.metadata.name, &policy.digest);
+    let first = format!("{shown}: policy {name} ({digest})");
+    Ok(std::iter::once(first).chain(warnings).collect())
 }
 
 /// Schema text, equal to the output of [`super::schemas`]. It is smaller in the binary than its

@@ -7,24 +7,27 @@ use judge::finding::{Awaited, Code, Effect, Finding};
 
 /// Maximum number of conditions named in one sentence.
 const MOST: usize = 4;
-/// Denials that a different policy would avoid for the next request.
-const BY_POLICY: [Code; 5] = [
-    Code::CredentialIdMissing,
-    Code::RequestorUidSet,
-    Code::ExpirationTooLong,
-    Code::SanProtected,
-    Code::SanTooMany,
+/// Denials that the policy could avoid for the next request, each with the field.
+const BY_POLICY: [(Code, &str); 7] = [
+    (Code::CredentialIdMissing, "requestor.credentialId"),
+    (Code::RequestorUidSet, "requestor.uid"),
+    (Code::ExpirationTooLong, "request.maxExpiration"),
+    (Code::SanProtected, "protected.allowed"),
+    (Code::SanApiServerEndpoint, "protected.allowed"),
+    (Code::SanApiServerIdentity, "protected.allowed"),
+    (Code::SanTooMany, "names.max"),
 ];
 
 /// Remedy of a finding, as a sentence.
 pub(super) fn remedy(finding: &Finding, now: Timestamp) -> String {
     match finding.effect {
         Effect::Ignore => ignored(finding.code).to_owned(),
-        Effect::Deny if BY_POLICY.contains(&finding.code) => {
-            "Another policy would allow such a request. By this one it would be denied, for good."
-                .to_owned()
-        }
-        Effect::Deny => "Nothing can change this: the kubelet has to ask anew.".to_owned(),
+        Effect::Deny => match BY_POLICY.iter().find(|(code, _)| *code == finding.code) {
+            Some((_, field)) => format!(
+                "The policy's {field} could allow the kubelet's next request; this one is denied."
+            ),
+            None => "Nothing can change this: the kubelet must send another request.".to_owned(),
+        },
         Effect::Wait => waits(finding, now),
     }
 }

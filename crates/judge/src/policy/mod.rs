@@ -5,6 +5,7 @@ mod load;
 mod protected;
 mod shared;
 mod sources;
+mod warnings;
 
 pub use load::{PolicyError, SHIPPED, default_policy, parse, shipped};
 pub use protected::{AllowedIdentities, AllowedNodes, ProtectedPolicy};

@@ -57,6 +57,22 @@ fn is_of_own_api_server(case: &Case<'_>, node: &Node, san: &San, identities: &[I
     !own.is_empty() && elsewhere.iter().all(|sha256| own.contains(sha256))
 }
 
+/// The endpoints that the Node claims and does not own. Their certificates become its own when the claims of
+/// other Nodes end.
+pub(super) fn contested_endpoints(
+    case: &Case<'_>,
+    node: &Node,
+    identities: &[Identity],
+) -> Vec<San> {
+    let endpoints = identities
+        .iter()
+        .flat_map(|identity| case.evidence.protected.endpoints_of(identity));
+    endpoints
+        .filter(|at| case.evidence.nodes.claim(at, &node.name).is_some())
+        .filter(|at| !owns_endpoint(case, node, at))
+        .collect()
+}
+
 /// Returns true if no other control-plane node can have this endpoint. One that is asked for too is decided
 /// on by the rules of claims.
 fn owns_endpoint(case: &Case<'_>, node: &Node, endpoint: &San) -> bool {

@@ -2,9 +2,11 @@
 
 use super::{Case, names, own_identities};
 use crate::csr::names::San;
-use crate::evidence::{Identity, IdentityKind, Node};
+use crate::evidence::{Claimed, Identity, IdentityKind, Node};
 use crate::finding::{Awaited, Code, Findings};
 
+/// The exception for a node without the label of the control plane, such as a load balancer.
+const BY_NAME: &str = "; the policy's protected.allowed lets such a node have it by its name only";
 /// Maximum number of origins in one finding.
 const MAX_ORIGINS: usize = 3;
 
@@ -101,8 +103,16 @@ fn check_identity(
             "{known_by}, and not only in the certificate of this node's own API server; the policy's \
              protected.allowed lets one node, nodes by a pattern or all control-plane nodes have it"
         );
-        let awaits = vec![Awaited::Policy, Awaited::ProtectedIdentities];
-        findings.wait(Code::SanApiServerIdentityNotAllowed, awaits, detail);
+        let contested = own_identities::contested_endpoints(case, node, identities).into_iter();
+        let contested = contested.map(|endpoint| Awaited::Claim(Claimed::San(endpoint)));
+        let awaits = [Awaited::Policy, Awaited::ProtectedIdentities]
+            .into_iter()
+            .chain(contested);
+        findings.wait(
+            Code::SanApiServerIdentityNotAllowed,
+            awaits.collect(),
+            detail,
+        );
         return;
     }
     let is_of_the_cluster = match san {
@@ -112,7 +122,10 @@ fn check_identity(
     let mut claimants = case.evidence.nodes.claimants(san);
     let owner = claimants.find(|(other, _)| own_identities::has(case, other, san, identities));
     if let Some((owner, _)) = owner.filter(|(owner, _)| !owner.lost && !owner.terminating) {
-        let detail = format!("{known_by}, and control-plane Node {} has it", owner.name);
+        let detail = format!(
+            "{known_by}, and control-plane Node {} has it{BY_NAME}",
+            owner.name
+        );
         findings.add(Code::SanApiServerIdentity, detail);
     } else if !is_of_the_cluster && own_identities::may_be_of_a_machine(san, identities) {
         let detail = format!(
@@ -124,7 +137,7 @@ fn check_identity(
         let awaits = [own, Awaited::ProtectedIdentities].into_iter().chain(owner);
         findings.wait(Code::SanApiServerIdentityUnowned, awaits.collect(), detail);
     } else {
-        findings.add(Code::SanApiServerIdentity, known_by);
+        findings.add(Code::SanApiServerIdentity, format!("{known_by}{BY_NAME}"));
     }
 }
 
@@ -150,10 +163,13 @@ fn check_recently_protected(case: &Case<'_>, node: &Node, san: &San, findings: &
             identity.origin,
             case.now.to_wall(until)
         );
-        let mut awaits = vec![Awaited::Time(until), Awaited::ProtectedIdentities];
+        let mut awaits = vec![Awaited::Time(until)];
         if is_endpoint {
             // A node that joins the control plane gets its label later.
             awaits.push(Awaited::Node(node.name.shared()));
+        } else if identity.kind != IdentityKind::Service {
+            // The API server of this node may come back.
+            awaits.push(Awaited::ProtectedIdentities);
         }
         findings.wait(Code::SanRecentlyProtected, awaits, detail);
     }
@@ -172,7 +188,10 @@ fn check_policy_list(case: &Case<'_>, san: &San, findings: &mut Findings) {
             .any(|network| network.contains(ip)),
     };
     if listed && !is_allowed(case, san) {
-        let detail = format!("{san} is protected by the policy");
+        let detail = format!(
+            "{san} is protected by the policy's protected.names or protected.networks, and its \
+             protected.allowed does not let this node have it"
+        );
         findings.add(Code::SanProtected, detail);
     }
 }
