@@ -322,7 +322,7 @@ fn wait(
     } else {
         let shared = match &rival.claimed {
             Claimed::San(_) => {
-                ". An address that several Nodes have belongs into the policy's names.shared"
+                ". If several Nodes are meant to have it, list it in the policy's names.shared"
             }
             Claimed::PodNetwork(_) | Claimed::ProviderId(_) => "",
         };

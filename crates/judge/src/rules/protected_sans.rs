@@ -100,8 +100,9 @@ fn check_identity(
     let known_by = format!("the API server is known by {san} ({})", origins.join(", "));
     if node.control_plane {
         let detail = format!(
-            "{known_by}, and not only in the certificate of this node's own API server; the policy's \
-             protected.allowed lets one node, nodes by a pattern or all control-plane nodes have it"
+            "{known_by}. A control-plane node has it if its own API server listens there, or alone has it \
+             in its certificate, or if the policy's protected.allowed lists it, for this node, for a \
+             pattern or with `nodes: ControlPlane`"
         );
         let contested = own_identities::contested_endpoints(case, node, identities).into_iter();
         let contested = contested.map(|endpoint| Awaited::Claim(Claimed::San(endpoint)));
