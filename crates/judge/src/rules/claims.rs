@@ -47,8 +47,9 @@ struct Rival<'a> {
 enum Owner<'a> {
     /// The requesting node shows the newest certificate.
     Requestor,
-    /// This rival shows the newest certificate, issued at this time.
-    Rival(&'a Rival<'a>, Timestamp),
+    /// This rival shows the newest certificate, issued at this time. If the requesting node's kubelet has
+    /// not answered, it may have a newer one: when to ask again, and the reasons.
+    Rival(&'a Rival<'a>, Timestamp, Option<(Vec<Awaited>, String)>),
     /// Nobody shows one, or two are equally new: when to ask again, and why kubelets showed none.
     Nobody(Vec<Awaited>, String),
     /// More Nodes claim it than can be told apart.
@@ -238,12 +239,20 @@ fn decide(
     }
     let (rival, why, awaits) = match newest_certificate(case, node, san, own, rivals) {
         Owner::Requestor => return,
-        Owner::Rival(rival, issued) => {
+        Owner::Rival(rival, issued, None) => {
             let why = format!(
                 "Node {} has the newest certificate with it, valid from {issued}, so it owns it",
                 rival.node.name
             );
             (rival, why, Vec::new())
+        }
+        Owner::Rival(rival, issued, Some((again, reasons))) => {
+            let why = format!(
+                "Node {} has the newest known certificate with it, valid from {issued}, and the kubelet of \
+                 Node {} has not answered{reasons}",
+                rival.node.name, node.name
+            );
+            (rival, why, again)
         }
         Owner::Nobody(awaits, reasons) => {
             let why = format!(
@@ -402,7 +411,7 @@ fn newest_certificate<'a>(
     }
     let is_name = matches!(san, San::Dns(_));
     let mut all_answered = others.len() < MAX_ASKED;
-    asked.ask(case, addresses_to_ask(case, node, own).into_iter());
+    let has_answered = asked.ask(case, addresses_to_ask(case, node, own).into_iter());
     for rival in others.iter().take(MAX_ASKED - 1) {
         let addresses = addresses_to_ask(case, rival.node, rival.claim);
         all_answered &= asked.ask(case, addresses.into_iter());
@@ -412,7 +421,10 @@ fn newest_certificate<'a>(
     }
     let rival = others.iter().find(|rival| newest == Some(&rival.node.name));
     match rival.and_then(|rival| Some((rival, certificates.issued(&rival.node.name, san)?))) {
-        Some((rival, issued)) => Owner::Rival(rival, issued),
+        Some((rival, issued)) => {
+            let silence = (!has_answered).then(|| asked.ended());
+            Owner::Rival(rival, issued, silence)
+        }
         None if newest == Some(&node.name) && (all_answered || is_name) => Owner::Requestor,
         None => {
             let (again, reasons) = asked.ended();
