@@ -143,6 +143,28 @@ codes! {
 }
 
 impl Code {
+    /// Returns true for a denial that an honest kubelet can cause, by its own configuration or by that of
+    /// the cluster, the policy or a source.
+    pub fn is_of_honest_kubelets(self) -> bool {
+        matches!(
+            self,
+            Code::GroupsExtra
+                | Code::CredentialIdMissing
+                | Code::RequestorUidSet
+                | Code::ExpirationTooLong
+                | Code::KeyRefused
+                | Code::SanContradicted
+                | Code::SanProtected
+                | Code::SanReservedAddress
+                | Code::SanOfOlderMachine
+                | Code::SanDnsMalformed
+                | Code::SanTooMany
+                | Code::MachineRepeated
+                | Code::MachineProviderIdMismatch
+                | Code::SanLocalName
+        )
+    }
+
     /// Returns true for a name, an address or a provider ID that more than one Node claims.
     pub fn is_contested(self) -> bool {
         matches!(
