@@ -109,6 +109,11 @@ fn errors_name_the_line_and_the_expected_value() {
              ipAddresses, nodeName, dnsNames at line 6, column 5; did you mean `ipAddresses`?",
         ),
         (
+            format!("{head}spec:\n  requestor:\n    groups: ['system:masters']\n"),
+            "spec.requestor.groups: expected a group that a node can be in besides `system:nodes` and \
+             `system:authenticated`, such as `system:bootstrappers`, found `system:masters`",
+        ),
+        (
             format!("{head}spec:\n  proof:\n    nodeName: {{allOf: [machine]}}\n"),
             "spec.proof.nodeName.allOf[0]: unknown variant `machine`, expected one of Inventory, \
              Machine, DNS, ServingCertificate at line 6, column 24; did you mean `Machine`?",

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use thiserror::Error;
 
+use super::groups::can_be_allowed;
 use super::{IndependentSource, KIND, Policy, Reaction};
 use crate::api_version::API_VERSION;
 use crate::csr::names::{DnsName, NodeName, San};
@@ -92,6 +93,12 @@ fn check(policy: &Policy) -> Result<(), PolicyError> {
         spec.requestor.uid,
         &[Reaction::Allow, Reaction::Deny],
     )?;
+    for group in &spec.requestor.groups {
+        let expected = "a group that a node can be in besides `system:nodes` and \
+                        `system:authenticated`, such as `system:bootstrappers`";
+        let field = "spec.requestor.groups";
+        require(can_be_allowed(group), field, expected, group)?;
+    }
     let allow_or_wait = [Reaction::Allow, Reaction::Wait];
     reaction("spec.names.dnsOnly", spec.names.dns_only, &allow_or_wait)?;
     reaction(

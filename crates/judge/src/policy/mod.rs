@@ -1,9 +1,11 @@
 //! The administrator's policy: typed and versioned, with the default compiled in.
 
 mod fields;
+mod groups;
 mod load;
 mod sources;
 
+pub(crate) use groups::{AUTHENTICATED_GROUP, can_be_allowed};
 pub use load::{PolicyError, SHIPPED, default_policy, parse, shipped};
 pub use sources::{DnsPolicy, FieldPath, MachineKind, ServingCertificatePolicy, SourcesPolicy};
 
@@ -132,6 +134,8 @@ pub struct RequestorPolicy {
     pub credential_id: Requirement,
     /// The reaction to a node with a UID, which client certificates do not set: `Allow` or `Deny`.
     pub uid: Reaction,
+    /// Groups that a node may be in besides `system:nodes` and `system:authenticated`.
+    pub groups: Vec<String>,
 }
 
 impl Default for RequestorPolicy {
@@ -140,6 +144,7 @@ impl Default for RequestorPolicy {
             others: Reaction::Ignore,
             credential_id: Requirement::Optional,
             uid: Reaction::Allow,
+            groups: Vec::new(),
         }
     }
 }
