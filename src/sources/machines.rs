@@ -4,7 +4,7 @@
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 
-use judge::csr::names::{NodeName, San};
+use judge::csr::names::NodeName;
 use judge::evidence::{Machine, NodeReference};
 use judge::policy::MachineKind;
 
@@ -23,16 +23,19 @@ pub fn machine(kind: &MachineKind, object: &DynamicObject) -> Machine {
         Some(path) => NodeReference::Name(path.strings(&whole).next().and_then(NodeName::parse)),
         None => NodeReference::ProviderId,
     };
+    let path = kind.provider_id.as_ref();
+    let provider_id = path.and_then(|path| path.strings(&whole).next());
     Machine {
         key: key(kind, object).into(),
         node,
-        provider_id: kind.provider_id.strings(&whole).next().map(Into::into),
+        provider_id: provider_id.map(Into::into),
+        checks_provider_id: kind.provider_id.is_some(),
         addresses: kind
             .addresses
             .iter()
             .flat_map(|path| path.strings(&whole))
             .take(MAX_ADDRESSES)
-            .filter_map(San::from_host_text)
+            .filter_map(Machine::parse_address)
             .collect(),
         created: meta
             .creation_timestamp

@@ -116,7 +116,7 @@ fn errors_name_the_line_and_the_expected_value() {
         (
             format!("{head}spec:\n  proof:\n    nodeName: {{allOf: [machine]}}\n"),
             "spec.proof.nodeName.allOf[0]: unknown variant `machine`, expected one of Inventory, \
-             Machine, DNS, ServingCertificate at line 6, column 24; did you mean `Machine`?",
+             Machine, MachineExists, DNS, ServingCertificate at line 6, column 24; did you mean `Machine`?",
         ),
         (
             format!("{head}spec:\n  proof:\n    nodeName: {{allOf: [Machine]}}\n"),
@@ -133,6 +133,11 @@ fn errors_name_the_line_and_the_expected_value() {
                  \x20       providerID: spec.id\n"
             ),
             "spec.sources.machines[0].providerID: expected a path such as `.status.nodeRef.name`",
+        ),
+        (
+            format!("{head}spec:\n  sources:\n    machines: [{{group: a.b, kind: M}}]\n"),
+            "spec.sources.machines.providerID: expected a path, since without nodeName a Machine is \
+             found by its provider ID, found `null`",
         ),
         (
             format!("{head}spec:\n  protected:\n    networks: ['::ffff:10.0.0.0/104']\n"),

@@ -56,6 +56,7 @@ fn machine() -> Machine {
         key: "Machine test/a".into(),
         node: NodeReference::Name(NodeName::parse("a")),
         provider_id: Some("test://a".into()),
+        checks_provider_id: true,
         addresses: San::from_ip_text("10.0.0.1").into_iter().collect(),
         created: jiff::Timestamp::UNIX_EPOCH,
         terminating: false,

@@ -145,6 +145,10 @@ fn check_machines(policy: &Policy) -> Result<(), PolicyError> {
         let named = kind.kind.starts_with(|c: char| c.is_ascii_uppercase());
         let expected = "a kind such as `Machine`";
         require(named, "spec.sources.machines.kind", expected, &kind.kind)?;
+        let refers = kind.node_name.is_some() || kind.provider_id.is_some();
+        let field = "spec.sources.machines.providerID";
+        let expected = "a path, since without nodeName a Machine is found by its provider ID";
+        require(refers, field, expected, "null")?;
     }
     Ok(())
 }
@@ -154,7 +158,9 @@ fn check_sources(policy: &Policy) -> Result<(), PolicyError> {
     let is_there = |source: &IndependentSource| match source {
         // The inventory is configured by a flag.
         IndependentSource::Inventory => true,
-        IndependentSource::Machine => !sources.machines.is_empty(),
+        IndependentSource::Machine | IndependentSource::MachineExists => {
+            !sources.machines.is_empty()
+        }
         IndependentSource::Dns => sources.dns.is_some(),
         IndependentSource::ServingCertificate => sources.serving_certificate.is_some(),
     };
@@ -164,46 +170,41 @@ fn check_sources(policy: &Policy) -> Result<(), PolicyError> {
         let in_any = |any: &[IndependentSource]| any.contains(&source) && !any.iter().any(is_there);
         asked.any(|asked| asked.all_of.contains(&source) || in_any(&asked.any_of))
     };
-    for (source, field, expected, found) in [
-        (
-            IndependentSource::Machine,
-            "spec.sources.machines",
-            "a kind of Machine, since spec.proof names Machine",
-            "[]",
-        ),
-        (
-            IndependentSource::Dns,
-            "spec.sources.dns",
-            "how DNS is asked, since spec.proof names DNS",
-            "null",
-        ),
-        (
-            IndependentSource::ServingCertificate,
-            "spec.sources.servingCertificate",
-            "how kubelets are asked, since spec.proof names ServingCertificate",
-            "null",
-        ),
-    ] {
-        require(is_there(&source) || !must(source), field, expected, found)?;
+    for source in IndependentSource::ALL {
+        let (field, expected, found) = match source {
+            IndependentSource::Inventory => continue,
+            IndependentSource::Machine | IndependentSource::MachineExists => {
+                ("spec.sources.machines", "a kind of Machine", "[]")
+            }
+            IndependentSource::Dns => ("spec.sources.dns", "how DNS is asked", "null"),
+            IndependentSource::ServingCertificate => (
+                "spec.sources.servingCertificate",
+                "how kubelets are asked",
+                "null",
+            ),
+        };
+        let expected = format!("{expected}, since spec.proof names {source}");
+        require(is_there(&source) || !must(source), field, &expected, found)?;
     }
-    let timeouts = [
-        (
-            "spec.sources.dns.timeout",
-            sources.dns.as_ref().map(|dns| dns.timeout),
-        ),
+    let of_dns = sources.dns.as_ref().map(|dns| dns.timeout);
+    let of_kubelets = sources.serving_certificate.as_ref();
+    for (field, timeout, expected, most) in [
+        ("spec.sources.dns.timeout", of_dns, "100ms to 10s", 10),
         (
             "spec.sources.servingCertificate.timeout",
-            sources
-                .serving_certificate
-                .as_ref()
-                .map(|asked| asked.timeout),
+            of_kubelets.map(|asked| asked.timeout),
+            "100ms to 10s",
+            10,
         ),
-    ];
-    for (field, timeout) in timeouts {
+    ] {
         let Some(timeout) = timeout else { continue };
-        let good =
-            (SignedDuration::from_millis(100)..=SignedDuration::from_secs(10)).contains(&timeout);
-        require(good, field, "100ms to 10s", &format!("{timeout:#}"))?;
+        let limits = SignedDuration::from_millis(100)..=SignedDuration::from_secs(most);
+        require(
+            limits.contains(&timeout),
+            field,
+            expected,
+            &format!("{timeout:#}"),
+        )?;
     }
     let suffixes = sources.dns.iter().flat_map(|dns| dns.suffixes.clone());
     domains("spec.sources.dns.suffixes", &suffixes.collect::<Vec<_>>())?;

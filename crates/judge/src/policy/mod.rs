@@ -262,8 +262,10 @@ pub struct Corroboration {
 pub enum IndependentSource {
     /// The administrator's inventory.
     Inventory,
-    /// The object from which the node was created, such as a Cluster API Machine.
+    /// The object from which the node was created, such as a Cluster API Machine, with its addresses.
     Machine,
+    /// The existence of that object, which need not list addresses. It decides no contest of claims.
+    MachineExists,
     /// The addresses that DNS has for the node's name.
     #[serde(rename = "DNS")]
     Dns,
@@ -273,12 +275,32 @@ pub enum IndependentSource {
 
 impl IndependentSource {
     /// Every independent source.
-    pub const ALL: [IndependentSource; 4] = [
+    pub const ALL: [IndependentSource; 5] = [
         IndependentSource::Inventory,
         IndependentSource::Machine,
+        IndependentSource::MachineExists,
         IndependentSource::Dns,
         IndependentSource::ServingCertificate,
     ];
+
+    /// Returns true if it says of a name or address whose it is. The existence of a Machine does not,
+    /// and a certificate says whose it was: a former owner may still have one.
+    pub(crate) fn decides_claims(self) -> bool {
+        match self {
+            IndependentSource::Inventory | IndependentSource::Machine | IndependentSource::Dns => {
+                true
+            }
+            IndependentSource::MachineExists | IndependentSource::ServingCertificate => false,
+        }
+    }
+
+    /// Returns true if it needs Machines.
+    pub(crate) fn is_of_machines(self) -> bool {
+        matches!(
+            self,
+            IndependentSource::Machine | IndependentSource::MachineExists
+        )
+    }
 }
 
 /// The spelling in policies.
@@ -287,6 +309,7 @@ impl fmt::Display for IndependentSource {
         f.write_str(match self {
             IndependentSource::Inventory => "Inventory",
             IndependentSource::Machine => "Machine",
+            IndependentSource::MachineExists => "MachineExists",
             IndependentSource::Dns => "DNS",
             IndependentSource::ServingCertificate => "ServingCertificate",
         })

@@ -95,11 +95,15 @@ fn check_provider_id(case: &Case<'_>, node: &Node, san: &San, findings: &mut Fin
         });
     let has_machine = |rival: &Rival<'_>| !machines.for_node(rival.node).is_empty();
     let rivals = first_or_equal(others, own, has_machine);
-    let vouches = || {
-        let gives = corroborating_sources(case, node, san, &mut Findings::default());
-        gives.contains(&IndependentSource::Machine)
+    let is_compared = || {
+        let mut machines = machines.for_node(node).into_iter();
+        machines.any(|machine| machine.checks_provider_id)
     };
-    if !rivals.is_empty() && vouches() {
+    let vouches = || {
+        let vouched = corroboration::check(case, node, san, &mut Findings::default());
+        vouched.iter().any(|(source, _)| source.is_of_machines())
+    };
+    if !rivals.is_empty() && is_compared() && vouches() {
         decide(case, node, san, own, &rivals, findings);
     }
 }
@@ -163,7 +167,7 @@ fn first_or_equal<'a>(
     rivals
 }
 
-/// The sources that vouch for a SAN of a node, and their findings.
+/// The sources that vouch for a SAN of a node and say whose it is, and their findings.
 fn corroborating_sources(
     case: &Case<'_>,
     node: &Node,
@@ -171,7 +175,8 @@ fn corroborating_sources(
     findings: &mut Findings,
 ) -> SmallVec<[IndependentSource; 4]> {
     let vouched = corroboration::check(case, node, san, findings);
-    vouched.into_iter().map(|(source, _)| source).collect()
+    let sources = vouched.into_iter().map(|(source, _)| source);
+    sources.filter(|source| source.decides_claims()).collect()
 }
 
 /// Returns true if the judge would grant the SAN to the claimant but for the rivalry. `gives` lists the
@@ -326,10 +331,11 @@ fn wait(
     if let Claimed::ProviderId(id) = &rival.claimed {
         awaits.push(Awaited::Machine(id.clone()));
     }
-    let machines = &case.evidence.machines;
-    if machines
-        .as_ref()
-        .is_some_and(|machines| machines.for_node(node).is_empty())
+    if let Some(machines) = &case.evidence.machines
+        && !machines
+            .for_node(node)
+            .iter()
+            .any(|own| own.addresses.contains(san))
     {
         awaits.push(Awaited::Machine(node.name.shared()));
     }

@@ -196,7 +196,7 @@ impl Scenario {
             .find(|node| Some(&*node.name) == name);
         let id = of_node.and_then(|node| node.provider_id.clone());
         let machines = self.vector.machines.get_or_insert_default();
-        if key.starts_with("Machine ") {
+        if key.contains(' ') {
             machines.retain(|spec| spec.machine().key.as_ref() != key);
             return;
         }
