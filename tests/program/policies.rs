@@ -116,7 +116,7 @@ fn errors_name_the_line_and_the_expected_value() {
         (
             format!("{head}spec:\n  proof:\n    nodeName: {{allOf: [machine]}}\n"),
             "spec.proof.nodeName.allOf[0]: unknown variant `machine`, expected one of Inventory, \
-             Machine, MachineExists, DNS, ServingCertificate at line 6, column 24; did you mean `Machine`?",
+             Machine, MachineExists, DNS, ServingCertificate, Renewal at line 6, column 24; did you mean `Machine`?",
         ),
         (
             format!("{head}spec:\n  proof:\n    nodeName: {{allOf: [Machine]}}\n"),
@@ -126,6 +126,33 @@ fn errors_name_the_line_and_the_expected_value() {
         (
             format!("{head}spec:\n  proof:\n    nodeName: {{anyOf: [DNS]}}\n"),
             "spec.sources.dns: expected how DNS is asked, since spec.proof names DNS, found `null`",
+        ),
+        (
+            format!(
+                "{head}spec:\n  sources: {{servingCertificate: {{}}}}\n  proof:\n    \
+                 ipAddresses: {{allOf: [Inventory, Renewal]}}\n"
+            ),
+            "spec.proof.ipAddresses.allOf: expected only sources that can vouch for a first request, at \
+             which a node has no certificate, found `[Inventory, Renewal]`",
+        ),
+        (
+            format!(
+                "{head}spec:\n  sources: {{servingCertificate: {{}}}}\n  proof:\n    \
+                 nodeName: {{anyOf: [ServingCertificate, Renewal]}}\n"
+            ),
+            "spec.proof.nodeName.anyOf: expected also a configured source that can vouch for a first \
+             request, at which a node has no certificate, found `[ServingCertificate, Renewal]`",
+        ),
+        (
+            format!(
+                "{head}spec:\n  sources: {{servingCertificate: {{}}}}\n  proof:\n    \
+                 dnsNames: {{anyOf: [Machine, ServingCertificate]}}\n"
+            ),
+            "spec.proof.dnsNames.anyOf: expected also a configured source that can vouch",
+        ),
+        (
+            format!("{head}spec:\n  sources: {{servingCertificate: {{timeout: 6s}}}}\n"),
+            "spec.sources.servingCertificate.timeout: expected 100ms to 5s, found `6s`",
         ),
         (
             format!(

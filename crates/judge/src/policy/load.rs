@@ -162,7 +162,9 @@ fn check_sources(policy: &Policy) -> Result<(), PolicyError> {
             !sources.machines.is_empty()
         }
         IndependentSource::Dns => sources.dns.is_some(),
-        IndependentSource::ServingCertificate => sources.serving_certificate.is_some(),
+        IndependentSource::ServingCertificate | IndependentSource::Renewal => {
+            sources.serving_certificate.is_some()
+        }
     };
     // A requirement that no source can meet would make every request wait.
     let must = |source| {
@@ -177,7 +179,7 @@ fn check_sources(policy: &Policy) -> Result<(), PolicyError> {
                 ("spec.sources.machines", "a kind of Machine", "[]")
             }
             IndependentSource::Dns => ("spec.sources.dns", "how DNS is asked", "null"),
-            IndependentSource::ServingCertificate => (
+            IndependentSource::ServingCertificate | IndependentSource::Renewal => (
                 "spec.sources.servingCertificate",
                 "how kubelets are asked",
                 "null",
@@ -186,6 +188,35 @@ fn check_sources(policy: &Policy) -> Result<(), PolicyError> {
         let expected = format!("{expected}, since spec.proof names {source}");
         require(is_there(&source) || !must(source), field, &expected, found)?;
     }
+    let can_be_first =
+        |source: &IndependentSource| is_there(source) && !source.is_of_certificates();
+    for (all_field, any_field, asked) in [
+        (
+            "spec.proof.ipAddresses.allOf",
+            "spec.proof.ipAddresses.anyOf",
+            &proof.ip_addresses,
+        ),
+        (
+            "spec.proof.nodeName.allOf",
+            "spec.proof.nodeName.anyOf",
+            &proof.node_name,
+        ),
+        (
+            "spec.proof.dnsNames.allOf",
+            "spec.proof.dnsNames.anyOf",
+            &proof.dns_names,
+        ),
+    ] {
+        let (all, any) = (&asked.all_of, &asked.any_of);
+        let expected =
+            "only sources that can vouch for a first request, at which a node has no certificate";
+        let is_met = !all.iter().any(|source| source.is_of_certificates());
+        require(is_met, all_field, expected, &listed(all))?;
+        let expected = "also a configured source that can vouch for a first request, at which a node has no \
+                        certificate";
+        let is_met = any.is_empty() || any.iter().any(can_be_first);
+        require(is_met, any_field, expected, &listed(any))?;
+    }
     let of_dns = sources.dns.as_ref().map(|dns| dns.timeout);
     let of_kubelets = sources.serving_certificate.as_ref();
     for (field, timeout, expected, most) in [
@@ -193,8 +224,8 @@ fn check_sources(policy: &Policy) -> Result<(), PolicyError> {
         (
             "spec.sources.servingCertificate.timeout",
             of_kubelets.map(|asked| asked.timeout),
-            "100ms to 10s",
-            10,
+            "100ms to 5s",
+            5,
         ),
     ] {
         let Some(timeout) = timeout else { continue };
@@ -219,6 +250,12 @@ fn check_sources(policy: &Policy) -> Result<(), PolicyError> {
         "the domains in which nodes have their names, such as `[nodes.example.com]`",
         "[]",
     )
+}
+
+/// The sources as a policy lists them.
+fn listed(sources: &[IndependentSource]) -> String {
+    let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
+    format!("[{}]", names.join(", "))
 }
 
 fn check_durations(policy: &Policy) -> Result<(), PolicyError> {

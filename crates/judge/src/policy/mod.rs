@@ -269,18 +269,21 @@ pub enum IndependentSource {
     /// The addresses that DNS has for the node's name.
     #[serde(rename = "DNS")]
     Dns,
-    /// The serving certificate that the kubelet presents now, for renewals.
+    /// The serving certificate that the kubelet presents now: each name that it has.
     ServingCertificate,
+    /// The renewal of that certificate: a request for exactly its names.
+    Renewal,
 }
 
 impl IndependentSource {
     /// Every independent source.
-    pub const ALL: [IndependentSource; 5] = [
+    pub const ALL: [IndependentSource; 6] = [
         IndependentSource::Inventory,
         IndependentSource::Machine,
         IndependentSource::MachineExists,
         IndependentSource::Dns,
         IndependentSource::ServingCertificate,
+        IndependentSource::Renewal,
     ];
 
     /// Returns true if it says of a name or address whose it is. The existence of a Machine does not,
@@ -290,7 +293,9 @@ impl IndependentSource {
             IndependentSource::Inventory | IndependentSource::Machine | IndependentSource::Dns => {
                 true
             }
-            IndependentSource::MachineExists | IndependentSource::ServingCertificate => false,
+            IndependentSource::MachineExists
+            | IndependentSource::ServingCertificate
+            | IndependentSource::Renewal => false,
         }
     }
 
@@ -299,6 +304,14 @@ impl IndependentSource {
         matches!(
             self,
             IndependentSource::Machine | IndependentSource::MachineExists
+        )
+    }
+
+    /// Returns true if it needs a certificate of the node, which it does not have at its first request.
+    pub(crate) fn is_of_certificates(self) -> bool {
+        matches!(
+            self,
+            IndependentSource::ServingCertificate | IndependentSource::Renewal
         )
     }
 }
@@ -312,6 +325,7 @@ impl fmt::Display for IndependentSource {
             IndependentSource::MachineExists => "MachineExists",
             IndependentSource::Dns => "DNS",
             IndependentSource::ServingCertificate => "ServingCertificate",
+            IndependentSource::Renewal => "Renewal",
         })
     }
 }

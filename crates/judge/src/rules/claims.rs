@@ -13,24 +13,19 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
+use super::kubelets::{Asked, addresses_to_ask, may_be_asked};
 use super::{Case, corroboration, ownership, protected_sans, service_names};
 use crate::csr::names::{NodeName, San};
-use crate::evidence::{
-    Answer, Claim, Claimed, IdentityKind, Node, ServingCertificate, Source, reserved_kind,
-};
-use crate::finding::{Awaited, Code, Effect, Findings, Question};
+use crate::evidence::{Claim, Claimed, Node, Source};
+use crate::finding::{Awaited, Code, Effect, Findings};
 use crate::policy::IndependentSource;
 
 /// Maximum number of claimants whose kubelets are asked for their certificates.
 const MAX_ASKED: usize = 4;
-/// Maximum number of addresses at which one kubelet is asked.
-const MAX_ADDRESSES: usize = 4;
 /// Limit of the number of other Nodes that a claimant contests, as findings tell it.
 const MAX_CONTESTED: usize = 100;
 /// Number of other Nodes with an address in a pod network from which on it is one of machines.
 const MACHINES: usize = 3;
-/// Maximum number of reasons why no certificate was shown, in one finding.
-const MAX_REASONS: usize = 4;
 /// Maximum number of claimants that are examined for one SAN.
 const MAX_EXAMINED: usize = 1024;
 /// Maximum number of rivals of equal rank. What more Nodes claim is nobody's alone.
@@ -238,6 +233,10 @@ fn decide(
             (rival, why, Vec::new())
         }
         Owner::Nobody(awaits, reasons) => {
+            let reasons = match reasons.is_empty() {
+                true => String::new(),
+                false => format!(" ({reasons})"),
+            };
             let why = format!(
                 "no kubelet shows the newest certificate with it, so it is not known who owns it{reasons}"
             );
@@ -389,9 +388,9 @@ fn newest_certificate<'a>(
     }
     let is_name = matches!(san, San::Dns(_));
     let mut all_answered = others.len() < MAX_ASKED;
-    asked.ask(case, addresses_to_ask(case, node, own).into_iter());
+    asked.ask(case, addresses_to_ask(case, node, Some(own)).into_iter());
     for rival in others.iter().take(MAX_ASKED - 1) {
-        let addresses = addresses_to_ask(case, rival.node, rival.claim);
+        let addresses = addresses_to_ask(case, rival.node, Some(rival.claim));
         all_answered &= asked.ask(case, addresses.into_iter());
     }
     if !asked.open.is_empty() {
@@ -403,7 +402,7 @@ fn newest_certificate<'a>(
         None if newest == Some(&node.name) && (all_answered || is_name) => Owner::Requestor,
         None => {
             let (again, reasons) = asked.ended();
-            Owner::Nobody(again, reasons)
+            Owner::Nobody(again.into_iter().collect(), reasons)
         }
     }
 }
@@ -432,102 +431,10 @@ fn newest<'a>(case: &Case<'a>, node: &'a Node, san: &San) -> Option<&'a NodeName
     newest?.1
 }
 
-/// Questions to kubelets, and the answers that are known.
-#[derive(Default)]
-struct Asked<'a> {
-    open: Vec<Awaited>,
-    certificates: Vec<&'a ServingCertificate>,
-    expiry: Option<Timestamp>,
-    reasons: Vec<&'a str>,
-}
-
-impl<'a> Asked<'a> {
-    /// Asks at these addresses. Returns true if a kubelet has answered at one of them.
-    fn ask(&mut self, case: &Case<'a>, addresses: impl Iterator<Item = IpAddr>) -> bool {
-        let mut has_answered = false;
-        for ip in addresses {
-            let question = Question::Certificate(ip);
-            match case.evidence.answers.get(&question, case.now.monotonic) {
-                Some((Answer::Sans(_), _)) | None => {
-                    let awaited = Awaited::Answer(question);
-                    if !self.open.contains(&awaited) {
-                        self.open.push(awaited);
-                    }
-                }
-                Some((answer, until)) => {
-                    self.expiry = self.expiry.into_iter().chain([until]).min();
-                    has_answered |= !matches!(answer, Answer::Failed(_));
-                    match answer {
-                        Answer::Certificate(shown) => self.certificates.push(shown),
-                        Answer::Empty(why) | Answer::Failed(why) => {
-                            if !self.reasons.contains(&why.as_str()) {
-                                self.reasons.push(why);
-                            }
-                        }
-                        Answer::Sans(_) => {}
-                    }
-                }
-            }
-        }
-        has_answered
-    }
-
-    /// When to ask again, and why kubelets showed no certificate.
-    fn ended(self) -> (Vec<Awaited>, String) {
-        let again = self.expiry.into_iter().map(Awaited::Time).collect();
-        let reasons: Vec<&str> = self.reasons.into_iter().take(MAX_REASONS).collect();
-        let reasons = match reasons.is_empty() {
-            true => String::new(),
-            false => format!(" ({})", reasons.join("; ")),
-        };
-        (again, reasons)
-    }
-}
-
 /// The contested address, if a kubelet may be asked there: its true holder answers.
 fn contested_address(case: &Case<'_>, node: &Node, claim: Claim, san: &San) -> Option<IpAddr> {
     let San::Ip(ip) = san else {
         return None;
     };
     may_be_asked(case, node, claim, *ip).then_some(*ip)
-}
-
-/// The addresses at which a claimant's kubelet is asked, in the Node's own order.
-fn addresses_to_ask(
-    case: &Case<'_>,
-    node: &Node,
-    claim: Claim,
-) -> SmallVec<[IpAddr; MAX_ADDRESSES]> {
-    let mut addresses: SmallVec<[IpAddr; MAX_ADDRESSES]> = SmallVec::new();
-    for address in &node.addresses {
-        let San::Ip(ip) = address.san else {
-            continue;
-        };
-        if !addresses.contains(&ip) && may_be_asked(case, node, claim, ip) {
-            addresses.push(ip);
-        }
-        if addresses.len() == MAX_ADDRESSES {
-            break;
-        }
-    }
-    addresses
-}
-
-/// Returns true if the kubelet of a Node may be asked at this address. It is not reserved, not of Services,
-/// not of the API server (unless the Node is of the control plane), and in no pod network that came before
-/// the Node's claim.
-fn may_be_asked(case: &Case<'_>, node: &Node, claim: Claim, ip: IpAddr) -> bool {
-    let (evidence, san) = (case.evidence, San::Ip(ip));
-    // A control-plane node listens where its API server does. No kubelet can set its label.
-    let is_others = |kind| kind == IdentityKind::Service || !node.control_plane;
-    let mut identities = evidence.protected.find(&san);
-    let mut recent = evidence.protected.find_recent(&san, case.now.monotonic);
-    let networks = &case.policy.spec.protected.networks;
-    let is_protected = identities.any(|identity| is_others(identity.kind))
-        || recent.any(|(identity, _)| is_others(identity.kind))
-        || networks.iter().any(|network| network.contains(&ip));
-    let since = evidence.nodes.claim(&san, &node.name).unwrap_or(claim);
-    let mut pod_networks = evidence.nodes.pod_networks(ip);
-    let is_of_pods = pod_networks.any(|(_, _, network)| network.precedes(&since));
-    reserved_kind(ip).is_none() && !is_protected && !is_of_pods
 }

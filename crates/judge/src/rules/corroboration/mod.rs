@@ -88,7 +88,8 @@ fn may_contradict(source: IndependentSource) -> bool {
         IndependentSource::Inventory | IndependentSource::Machine => true,
         IndependentSource::MachineExists
         | IndependentSource::Dns
-        | IndependentSource::ServingCertificate => false,
+        | IndependentSource::ServingCertificate
+        | IndependentSource::Renewal => false,
     }
 }
 
@@ -114,6 +115,7 @@ fn check_source(
         IndependentSource::MachineExists => machine_exists::check(case, node, san, findings),
         IndependentSource::Dns => dns::check(case, node, san, findings),
         IndependentSource::ServingCertificate => serving_certificate::check(case, node, san),
+        IndependentSource::Renewal => serving_certificate::check_renewal(case, node),
     }
 }
 

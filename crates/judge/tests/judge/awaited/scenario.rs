@@ -232,7 +232,7 @@ impl Scenario {
         let is_certificate = matches!(to, QuestionSpec::Certificate(_));
         let (sans, certificate) = if is_certificate {
             let node = own.map(|own| own.as_str().to_owned()).unwrap_or_default();
-            let age = SignedDuration::from_hours(1);
+            let age = SignedDuration::ZERO;
             (None, Some(CertificateSpec { node, age, sans }))
         } else {
             (Some(sans), None)
