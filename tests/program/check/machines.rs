@@ -1,4 +1,4 @@
-//! Machines in files.
+//! Machines in files: those that the daemon would not see are left out.
 
 use serde_json::{Value, json};
 
@@ -75,4 +75,64 @@ fn a_machine_without_a_provider_id_has_none() {
     ran.assert(WAIT, &["MachineIncomplete"]);
     let unwrapped = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(unwrapped.contains("m1 has no provider ID"), "{unwrapped}");
+}
+
+/// HONEST H64.
+#[test]
+fn machines_that_the_policy_does_not_select_are_left_out() {
+    let case = Case::new();
+    case.yaml("nodes.yaml", &with_provider_id("test://1"));
+    let policy = |of_machines: &str| {
+        case.file(
+            "policy.yaml",
+            &format!(
+                "apiVersion: csr-warden.dev/v1beta1\nkind: Policy\nmetadata: {{name: mine}}\nspec:\n  sources:\n    \
+                 machines:\n      - {{group: a.example, kind: Machine, nodeName: .status.node, \
+                 providerID: .spec.id{of_machines}}}\n  proof: {{ipAddresses: {{allOf: [MachineExists]}}}}\n"
+            ),
+        );
+    };
+    let machine = |name: &str, namespace: &str, cluster: &str| {
+        json!({
+            "apiVersion": "a.example/v1", "kind": "Machine",
+            "metadata": {"name": name, "namespace": namespace, "labels": {"cluster": cluster}},
+            "spec": {"id": "test://1"}, "status": {"node": "node-1"},
+        })
+    };
+    let machines = vec![machine("m1", "one", "prod"), machine("m2", "two", "test")];
+    case.yaml("machines.yaml", &list(machines));
+    let files = [
+        "csr.yaml",
+        "nodes.yaml",
+        "machines.yaml",
+        "--policy",
+        "policy.yaml",
+    ];
+    let check = |of_machines: &str| {
+        policy(of_machines);
+        case.check(&files)
+    };
+    check("").assert(DENY, &["MachineRepeated"]);
+    for selected in [
+        ", namespace: one",
+        ", labelSelector: cluster=prod",
+        ", labelSelector: 'cluster in (prod, dev)'",
+        ", namespace: two, labelSelector: 'cluster!=prod'",
+    ] {
+        check(selected).assert(APPROVE, &[]);
+    }
+    for none in [
+        ", namespace: three",
+        ", namespace: one, labelSelector: cluster=test",
+    ] {
+        let ran = check(none);
+        ran.assert(WAIT, &["MachineMissing"]);
+        assert!(
+            !ran.stdout.contains("Machines"),
+            "they were given: {}",
+            ran.stdout
+        );
+    }
+    check(", labelSelector: cluster like prod")
+        .assert_error(&["labelSelector", "cluster like prod"]);
 }
