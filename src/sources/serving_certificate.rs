@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::kubelet_ca::{KubeletCaError, root_store};
+use super::kubelet_ca::{KubeletCaError, verifier, verify};
 use crate::cluster::certificate_fields::serving_certificate;
 use crate::cluster::error::{find, innermost};
+use crate::cluster::tls_verifier::client_config;
 use judge::evidence::Answer;
 use judge::policy::ServingCertificatePolicy;
 
@@ -33,9 +33,10 @@ impl ServingCertificates {
     pub fn new<'a>(
         authorities: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<ServingCertificates, KubeletCaError> {
-        let config = ClientConfig::builder()
-            .with_root_certificates(root_store(authorities)?)
-            .with_no_client_auth();
+        let verifier = verifier(authorities)?;
+        let config = client_config(move |(certificate, intermediates, _, now)| {
+            verify(&verifier, certificate, intermediates, now)
+        });
         Ok(ServingCertificates {
             tls: TlsConnector::from(Arc::new(config)),
         })

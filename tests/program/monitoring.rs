@@ -153,12 +153,7 @@ fn every_alert_has_a_summary_and_a_runbook() {
         let anchor = format!("docs/runbooks.md#{}", name.to_lowercase());
         assert_eq!(annotation("runbook"), anchor);
         let section = sections.remove(name).unwrap_or_else(|| panic!("{name}"));
-        for part in [
-            "**What it means.**",
-            "**Look at.**",
-            "**Fix it.**",
-            "```sh",
-        ] {
+        for part in ["**What it means.**", "**Look at.**", "**Fix it.**", "```sh"] {
             assert!(section.contains(part), "{name} has no {part}");
         }
     }
