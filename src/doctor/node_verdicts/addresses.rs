@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{MAX_NAMED, SharedAddress, VirtualAddress};
+use super::{MAX_NAMED, Refused, SharedAddress, VirtualAddress};
 use judge::csr::names::{DnsName, San};
 use judge::evidence::{Evidence, IdentityKind, Node, reserved_kind};
+use judge::finding::Code;
 use judge::policy::Policy;
 
 /// Properties of the cluster's addresses and names.
@@ -15,7 +16,11 @@ pub(super) struct Addresses {
     pub(super) under_cluster_domain: Vec<String>,
 }
 
-pub(super) fn addresses(evidence: &Evidence, policy: &Policy) -> Addresses {
+pub(super) fn addresses(
+    evidence: &Evidence,
+    policy: &Policy,
+    refused: &[Refused<'_>],
+) -> Addresses {
     let mut holders: BTreeMap<IpAddr, BTreeSet<&str>> = BTreeMap::new();
     for node in evidence.nodes().iter() {
         for address in &node.addresses {
@@ -26,7 +31,7 @@ pub(super) fn addresses(evidence: &Evidence, policy: &Policy) -> Addresses {
     }
     let shared = holders.iter().filter(|(_, nodes)| nodes.len() > 1);
     Addresses {
-        virtual_ones: virtual_ones(evidence, &holders),
+        virtual_ones: virtual_ones(evidence, &holders, refused),
         shared: shared
             .map(|(ip, nodes)| SharedAddress {
                 address: ip.to_string(),
@@ -44,11 +49,18 @@ pub(super) fn addresses(evidence: &Evidence, policy: &Policy) -> Addresses {
 }
 
 /// The addresses in API servers' certificates and in `cluster-info` that no control-plane node has, or
-/// several have. Where there are no control-plane nodes, none can be told from a machine's own.
+/// several have, or one has without being allowed to. Where there are no control-plane nodes, none can be told from a machine's own.
 fn virtual_ones(
     evidence: &Evidence,
     holders: &BTreeMap<IpAddr, BTreeSet<&str>>,
+    refused: &[Refused<'_>],
 ) -> Vec<VirtualAddress> {
+    let not_allowed: BTreeSet<&San> = refused
+        .iter()
+        .flat_map(|one| &one.sans)
+        .filter(|(_, codes)| codes.contains(&Code::SanApiServerIdentityNotAllowed))
+        .map(|(san, _)| san)
+        .collect();
     let is_control_plane = |name: &str| {
         let node = evidence.nodes().get(name);
         node.is_some_and(|node| node.control_plane)
@@ -80,7 +92,7 @@ fn virtual_ones(
             .copied()
             .filter(|name| is_control_plane(name))
             .collect();
-        (nodes.len() != 1).then(|| VirtualAddress {
+        (nodes.len() != 1 || not_allowed.contains(&San::Ip(ip))).then(|| VirtualAddress {
             address: ip.to_string(),
             nodes: named(nodes.into_iter()),
         })

@@ -62,7 +62,7 @@ pub fn judge_nodes(
         });
     }
     let contested = contested::contested(&refused, evidence);
-    let addresses = addresses::addresses(evidence, policy);
+    let addresses = addresses::addresses(evidence, policy, &refused);
     let suggestion = suggested_policy::suggest(&refused, evidence, basis);
     for item in &mut items {
         item.with_policy_lines = suggestion.verdicts.get(item.node.as_str()).copied();

@@ -212,6 +212,7 @@ fn a_virtual_address_is_for_control_plane_nodes() {
     let value = verdicts.policy_lines[0].value.to_string();
     assert!(!value.contains("w-1") && value.contains(VIP), "{value}");
     lets_through(&nodes, &verdicts, &["cp-1"]);
+    assert_eq!(verdicts.virtual_addresses[0].nodes, ["cp-1"]);
 }
 
 #[test]
