@@ -61,9 +61,12 @@ pub fn judge_nodes(
             },
         });
     }
-    let contested = contested::contested(&refused, evidence);
+    let mut contested = contested::contested(&refused, evidence);
     let addresses = addresses::addresses(evidence, policy, &refused);
     let suggestion = suggested_policy::suggest(&refused, evidence, basis);
+    contested.extend(suggestion.contested);
+    contested.sort_by(|one, other| one.claimed.cmp(&other.claimed));
+    contested.dedup_by(|one, other| one.claimed == other.claimed);
     for item in &mut items {
         item.with_policy_lines = suggestion.verdicts.get(item.node.as_str()).copied();
     }

@@ -67,7 +67,7 @@ pub struct NodeVerdict {
     pub sans: Vec<String>,
     /// The findings, decisive ones first.
     pub findings: Vec<NodeFinding>,
-    /// The verdict with all suggested policy lines; none if they change nothing.
+    /// The verdict with all suggested policy lines, if the policy in force does not approve.
     pub with_policy_lines: Option<&'static str>,
 }
 

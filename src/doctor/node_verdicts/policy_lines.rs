@@ -23,14 +23,13 @@ const MANY: usize = 3;
 
 /// A line that may be suggested.
 pub(super) struct Candidate {
-    pub(super) lift: Lift,
     /// Its path below `spec`.
     pub(super) field: &'static str,
     /// Its whole value, in the forms that a schema may have. The first that the schema accepts is used.
     pub(super) values: Vec<Value>,
     pub(super) gives_up: String,
-    /// The Nodes and SANs that it is for; no SAN if the finding is about the whole request.
-    pub(super) lifts: Vec<(String, Option<San>)>,
+    /// The Nodes that it is for, each once.
+    pub(super) nodes: BTreeSet<String>,
 }
 
 /// The evidence and the policy that candidates are derived from.
@@ -92,55 +91,50 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn pairs(sans: &[(&Refused<'_>, &San)]) -> Vec<(String, Option<San>)> {
-    let pairs = sans.iter();
-    pairs
-        .map(|(one, san)| (one.node.to_owned(), Some((*san).clone())))
-        .collect()
+fn nodes(sans: &[(&Refused<'_>, &San)]) -> BTreeSet<String> {
+    sans.iter().map(|(one, _)| one.node.to_owned()).collect()
 }
 
-fn whole(requests: &[&Refused<'_>]) -> Vec<(String, Option<San>)> {
-    let nodes = requests.iter();
-    nodes.map(|one| (one.node.to_owned(), None)).collect()
+fn askers(requests: &[&Refused<'_>]) -> BTreeSet<String> {
+    requests.iter().map(|one| one.node.to_owned()).collect()
 }
 
 fn max(scene: Scene<'_>) -> Option<Candidate> {
-    let requests = scene.requests(Lift::Max);
-    let counts = requests
-        .iter()
-        .filter_map(|one| one.request.content.as_ref());
-    let most = counts.map(|content| content.san_count).max()?;
+    let mut requests = scene.requests(Lift::Max);
+    let count = |one: &&Refused<'_>| {
+        let content = one.request.content.as_ref();
+        content.map_or(0, |content| content.san_count)
+    };
+    requests.retain(|one| count(one) <= MOST_NAMES);
+    let most = requests.iter().map(count).max()?;
     let limit = scene.policy.spec.names.max;
-    (limit < most && most <= MOST_NAMES).then(|| Candidate {
-        lift: Lift::Max,
+    (limit < most).then(|| Candidate {
         field: "names.max",
         values: vec![json!(most)],
         gives_up: format!(
             "Each node can claim {most} names and addresses instead of {limit}, and so contest more \
              of other nodes'."
         ),
-        lifts: whole(&requests),
+        nodes: askers(&requests),
     })
 }
 
 fn dns_only(scene: Scene<'_>) -> Option<Candidate> {
     let requests = scene.requests(Lift::DnsOnly);
     (!requests.is_empty()).then(|| Candidate {
-        lift: Lift::DnsOnly,
         field: "names.dnsOnly",
         values: vec![json!("Allow")],
         gives_up:
             "A certificate without an IP address is issued, which clients that dial the address \
                    reject."
                 .to_owned(),
-        lifts: whole(&requests),
+        nodes: askers(&requests),
     })
 }
 
 fn service_like(scene: Scene<'_>) -> Option<Candidate> {
     let sans = scene.sans(Lift::ServiceLike);
     (!sans.is_empty()).then(|| Candidate {
-        lift: Lift::ServiceLike,
         field: "names.serviceLike",
         values: vec![json!("Allow")],
         gives_up: format!(
@@ -148,7 +142,7 @@ fn service_like(scene: Scene<'_>) -> Option<Candidate> {
              Asked for here: {}. An entry of protected.allowed lets one node have one such name.",
             listed(sans.iter().map(|(one, san)| format!("{san} by {}", one.node)))
         ),
-        lifts: pairs(&sans),
+        nodes: nodes(&sans),
     })
 }
 
@@ -175,13 +169,12 @@ fn dns_suffixes(scene: Scene<'_>) -> Option<Candidate> {
     let mut suffixes = scene.list("/spec/names/dnsSuffixes");
     suffixes.extend(added.map(Value::from));
     (!sans.is_empty()).then(|| Candidate {
-        lift: Lift::OutsidePolicy,
         field: "names.dnsSuffixes",
         values: vec![Value::from(suffixes)],
         gives_up:
             "Every node can get a certificate for its addresses with names under these domains."
                 .to_owned(),
-        lifts: pairs(&sans),
+        nodes: nodes(&sans),
     })
 }
 
@@ -206,14 +199,13 @@ fn networks(scene: Scene<'_>) -> Option<Candidate> {
     let mut networks = scene.list("/spec/names/networks");
     networks.extend(added.map(|network| Value::from(network.to_string())));
     (!sans.is_empty()).then(|| Candidate {
-        lift: Lift::OutsidePolicy,
         field: "names.networks",
         values: vec![Value::from(networks)],
         gives_up:
             "Every node can get a certificate for an address in these networks that it lists and \
                    no other node has claimed."
                 .to_owned(),
-        lifts: pairs(&sans),
+        nodes: nodes(&sans),
     })
 }
 
@@ -256,7 +248,6 @@ fn shared(scene: Scene<'_>) -> Option<Candidate> {
         value
     };
     (!sans.is_empty()).then(|| Candidate {
-        lift: Lift::Contested,
         field: "names.shared",
         values: vec![flat(scene.list("/spec/names/shared")), by_kind()],
         gives_up: format!(
@@ -264,7 +255,7 @@ fn shared(scene: Scene<'_>) -> Option<Candidate> {
              node. Only for addresses of a site (NAT) or of every machine (docker0): {}.",
             listed(addresses.iter().cloned())
         ),
-        lifts: pairs(&sans),
+        nodes: nodes(&sans),
     })
 }
 
@@ -293,6 +284,12 @@ fn kubelet_address(node: &Node) -> Option<&San> {
 
 /// Domains that reserve a Node's own name, and are the cluster's only by the policy's word.
 fn cluster_domains(scene: Scene<'_>) -> Option<Candidate> {
+    // Without another domain in an API server's certificate, this one may be the cluster's. A domain of one
+    // label is a name that was cut off.
+    let mut discovered = scene.evidence.protected().cluster_domains();
+    if !discovered.any(|domain| domain.as_str().contains('.')) {
+        return None;
+    }
     let domains = &scene.policy.spec.protected.cluster_domains;
     let is_of_services = |name: &DnsName, domain: &str| {
         ["svc", "pod"].iter().any(|first| {
@@ -324,7 +321,6 @@ fn cluster_domains(scene: Scene<'_>) -> Option<Candidate> {
         .filter(|domain| !dropped.contains(domain.as_str()));
     let left: Vec<Value> = left.map(|domain| Value::from(domain.as_str())).collect();
     (!sans.is_empty()).then(|| Candidate {
-        lift: Lift::ClusterDomain,
         field: "protected.clusterDomains",
         values: vec![Value::from(left)],
         gives_up: format!(
@@ -332,7 +328,7 @@ fn cluster_domains(scene: Scene<'_>) -> Option<Candidate> {
              domain.",
             listed(dropped.iter().map(|domain| (*domain).to_owned()))
         ),
-        lifts: pairs(&sans),
+        nodes: nodes(&sans),
     })
 }
 
@@ -365,7 +361,6 @@ fn allowed(scene: Scene<'_>) -> Option<Candidate> {
         .filter(|node| node.control_plane);
     let of_each = labeled.map(|node| json!({"node": node.name.as_str(), "sans": texts}));
     (!sans.is_empty()).then(|| Candidate {
-        lift: Lift::ApiServerIdentity,
         field: "protected.allowed",
         values: vec![
             with(vec![json!({"nodes": "ControlPlane", "sans": texts})]),
@@ -376,7 +371,7 @@ fn allowed(scene: Scene<'_>) -> Option<Candidate> {
              server. Each of them runs one anyway.",
             listed(texts.iter().cloned())
         ),
-        lifts: pairs(&sans),
+        nodes: nodes(&sans),
     })
 }
 

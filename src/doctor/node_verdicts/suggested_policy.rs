@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::contested::contested;
 use super::judging::{Basis, codes_of};
 use super::lift::{Lift, lift};
 use super::policy_lines::{Candidate, Scene, candidates};
-use super::{PolicyLine, Refused};
+use super::{Contested, PolicyLine, Refused};
 use judge::evidence::Evidence;
+use judge::finding::Code;
 use judge::judge;
 use judge::policy::{Policy, SHIPPED, parse};
 
@@ -24,6 +26,8 @@ pub(super) struct Suggestion {
     pub(super) text: Option<String>,
     /// The verdicts under it, by Node, of the requests that the policy in force does not approve.
     pub(super) verdicts: BTreeMap<String, &'static str>,
+    /// Names and addresses that are contested once nothing else is in their way.
+    pub(super) contested: Vec<Contested>,
 }
 
 /// A policy with some candidates, each with the value that the schema accepts.
@@ -48,27 +52,33 @@ pub(super) fn suggest(
         // With other lines it is no longer the shipped policy.
         *written = NAME.into();
     }
-    let scene = Scene {
-        refused,
-        evidence,
-        policy: basis.policy,
-        written: &written,
+    let suggested = |refused: &[Refused<'_>], evidence: &Evidence| {
+        let policy = basis.policy;
+        let scene = Scene {
+            refused,
+            evidence,
+            policy,
+            written: &written,
+        };
+        trial(&written, candidates(scene))
     };
-    let Some(first) = trial(&written, candidates(scene).into_iter()) else {
+    let Some(first) = suggested(refused, evidence) else {
         return Suggestion::default();
     };
-    // The judge decides which of them help.
-    let helpful = under(&first.policy, evidence, basis, |evidence, basis| {
-        let by_node: BTreeMap<&str, &Refused<'_>> =
-            refused.iter().map(|one| (one.node, one)).collect();
-        let used = first.used.iter();
-        used.map(|(candidate, _)| lifts_any(candidate, &by_node, evidence, basis))
-            .collect::<Vec<bool>>()
+    // The judge decides what passes by these lines. Only that is suggested.
+    let tried = under(&first.policy, evidence, basis, |evidence, basis| {
+        let refused = refused.iter();
+        let tried = refused.map(|one| tried(one, evidence, basis));
+        tried.collect::<Vec<Refused<'_>>>()
     });
-    let used = first.used.into_iter().zip(helpful);
-    let helpful = used.filter_map(|((candidate, _), helps)| helps.then_some(candidate));
-    let Some(last) = trial(&written, helpful) else {
-        return Suggestion::default();
+    let contested = contested(&tried, evidence);
+    let pairs = refused.iter().zip(&tried);
+    let passing: Vec<Refused<'_>> = pairs.map(|(one, tried)| passing(one, tried)).collect();
+    let Some(last) = suggested(&passing, evidence) else {
+        return Suggestion {
+            contested,
+            ..Suggestion::default()
+        };
     };
     let verdicts = under(&last.policy, evidence, basis, |evidence, basis| {
         let verdict = |one: &Refused<'_>| {
@@ -81,23 +91,21 @@ pub(super) fn suggest(
         lines: last.used.into_iter().map(line).collect(),
         text: Some(last.text),
         verdicts,
+        contested,
     }
 }
 
 fn line((candidate, value): (Candidate, Value)) -> PolicyLine {
-    let mut nodes: Vec<String> = candidate.lifts.into_iter().map(|(node, _)| node).collect();
-    nodes.sort_unstable();
-    nodes.dedup();
     PolicyLine {
         field: candidate.field.to_owned(),
         value,
         gives_up: candidate.gives_up,
-        nodes,
+        nodes: candidate.nodes.into_iter().collect(),
     }
 }
 
 /// The policy with each candidate that the schema accepts; `None` if it accepts none.
-fn trial(written: &Value, candidates: impl Iterator<Item = Candidate>) -> Option<Trial> {
+fn trial(written: &Value, candidates: Vec<Candidate>) -> Option<Trial> {
     let mut whole = written.clone();
     let mut accepted = None;
     let mut used = Vec::new();
@@ -147,26 +155,38 @@ fn under<T>(
     done
 }
 
-/// Returns true if the line lets one of its SANs through. A name that another Node contests is none.
-fn lifts_any(
-    candidate: &Candidate,
-    refused: &BTreeMap<&str, &Refused<'_>>,
-    evidence: &Evidence,
-    basis: Basis<'_>,
-) -> bool {
-    candidate.lifts.iter().any(|(node, san)| {
-        let Some(one) = refused.get(node.as_str()) else {
-            return false;
+/// The same request with its codes under another policy.
+fn tried<'a>(one: &Refused<'a>, evidence: &Evidence, basis: Basis<'_>) -> Refused<'a> {
+    let sans = one.sans.iter().map(|(san, codes)| {
+        let codes = match codes.is_empty() {
+            true => Vec::new(),
+            false => codes_of(san, one.request, evidence, basis),
         };
-        match san {
-            Some(san) => {
-                let codes = codes_of(san, one.request, evidence, basis);
-                codes.iter().all(|code| lift(*code) == Lift::Passing)
-            }
-            None => {
-                let codes = judge(one.request, basis.policy, evidence, basis.now).codes();
-                !codes.iter().any(|code| lift(*code) == candidate.lift)
-            }
-        }
-    })
+        (san.clone(), codes)
+    });
+    Refused {
+        node: one.node,
+        request: one.request,
+        codes: judge(one.request, basis.policy, evidence, basis.now).codes(),
+        sans: sans.collect(),
+    }
+}
+
+/// The request with only the findings that are gone in the other one.
+fn passing<'a>(one: &Refused<'a>, tried: &Refused<'a>) -> Refused<'a> {
+    let codes = one.codes.iter();
+    let sans = one.sans.iter().zip(&tried.sans);
+    let passes = |codes: &[Code]| codes.iter().all(|code| lift(*code) == Lift::Passing);
+    Refused {
+        node: one.node,
+        request: one.request,
+        codes: codes
+            .filter(|code| !tried.codes.contains(code))
+            .copied()
+            .collect(),
+        sans: sans
+            .filter(|(_, (_, codes))| passes(codes))
+            .map(|(before, _)| before.clone())
+            .collect(),
+    }
 }

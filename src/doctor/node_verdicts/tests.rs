@@ -294,6 +294,57 @@ fn claimants_of_a_contested_address_are_named_instead_of_a_line() {
     assert_eq!(verdicts.shared_addresses[0].address, "10.0.0.11");
 }
 
+/// What the judge denies with the lines too is in none of them.
+#[test]
+fn only_what_passes_is_in_a_line() {
+    let nodes = [
+        control_plane(
+            "cp-1",
+            &[
+                "InternalIP 10.0.0.1",
+                "InternalIP 10.0.0.100",
+                "ExternalDNS kubernetes.default.svc.cluster.corp",
+            ],
+        ),
+        control_plane("cp-2", &["InternalIP 10.0.0.2", "InternalIP 10.0.0.100"]),
+        worker("w-1", &["InternalIP 10.0.0.11", "Hostname registry"]),
+        worker("w-2", &["InternalIP 10.0.0.12", "Hostname kubernetes"]),
+        Given(
+            "w-3",
+            false,
+            (0..300)
+                .map(|i| format!("InternalIP 10.3.{}.{}", i / 200, 1 + i % 200))
+                .collect(),
+        ),
+        Given(
+            "w-4",
+            false,
+            (0..65)
+                .map(|i| format!("InternalIP 10.4.0.{}", 1 + i))
+                .collect(),
+        ),
+    ];
+    let verdicts = judged(&nodes);
+    assert_eq!(
+        fields(&verdicts),
+        ["names.max", "names.serviceLike"],
+        "{:#?}",
+        verdicts.policy_lines
+    );
+    let (max, service_like) = (&verdicts.policy_lines[0], &verdicts.policy_lines[1]);
+    assert_eq!(
+        (&max.value, &max.nodes[..]),
+        (&json!(65), &["w-4".to_owned()][..])
+    );
+    assert_eq!(service_like.nodes, ["w-1"]);
+    assert!(
+        !service_like.gives_up.contains("w-2"),
+        "{}",
+        service_like.gives_up
+    );
+    lets_through(&nodes, &verdicts, &["w-1", "w-4"]);
+}
+
 /// A policy without `names.shared` accepts no such line. One that has it is asked for it.
 #[test]
 fn an_address_of_a_site_is_shared_and_the_address_of_a_kubelet_never() {
@@ -345,7 +396,10 @@ fn names_like_services_are_for_all_nodes() {
         worker("w-1", &["InternalIP 10.0.0.11", "Hostname registry"]),
         worker("w-2", &["InternalIP 10.0.0.12", "Hostname registry"]),
     ];
-    assert_eq!(fields(&judged(&contested)), [""; 0]);
+    let verdicts = judged(&contested);
+    assert_eq!(fields(&verdicts), [""; 0]);
+    assert_eq!(verdicts.contested[0].claimed, "DNS:registry");
+    assert_eq!(verdicts.contested[0].nodes, ["w-1", "w-2"]);
 }
 
 #[test]
