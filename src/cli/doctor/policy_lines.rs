@@ -38,6 +38,11 @@ pub(super) fn policy_lines(verdicts: &NodeVerdicts) -> String {
             verdicts.policy
         );
     }
+    if !verdicts.missing_evidence.is_empty() {
+        lead.push_str(
+            " They rest on incomplete evidence (EvidenceMissing): run doctor again once it can be read.",
+        );
+    }
     let mut text = format!("\n{}\n\n", wrap(&lead, ""));
     for line in yaml(&verdicts.policy_lines, is_default).lines() {
         let _ = writeln!(text, "# {}", printable(line));
@@ -83,6 +88,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::doctor::MissingEvidence;
     use judge::policy::{ServiceLike, parse};
 
     fn line(field: &str, value: Value) -> PolicyLine {
@@ -126,6 +132,21 @@ mod tests {
         assert_eq!(policy.spec.names.service_like, ServiceLike::Allow);
         assert_eq!(policy.spec.names.networks.len(), 2);
         assert_eq!(policy.spec.protected.allowed.len(), 1);
+    }
+
+    #[test]
+    fn incomplete_evidence_is_named_above_the_lines() {
+        let mut verdicts = NodeVerdicts {
+            policy: "default".into(),
+            policy_lines: vec![line("names.serviceLike", json!("Allow"))],
+            ..NodeVerdicts::default()
+        };
+        assert!(!policy_lines(&verdicts).contains("EvidenceMissing"));
+        verdicts.missing_evidence.push(MissingEvidence {
+            source: "cluster-info".into(),
+            reason: "no".into(),
+        });
+        assert!(policy_lines(&verdicts).contains("EvidenceMissing"));
     }
 
     #[test]
