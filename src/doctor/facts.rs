@@ -30,6 +30,10 @@ pub(super) struct Facts {
     pub(super) now: Timestamp,
     pub(super) clock: Known<ClockOffset>,
     pub(super) version: Known<String>,
+    /// Names of the API groups that the API server serves.
+    pub(super) api_groups: Known<Vec<String>>,
+    /// ConfigMaps in `kube-system` that are a sign of a distribution.
+    pub(super) config_maps: Known<Vec<&'static str>>,
     /// True if the API server serves ServiceCIDR objects.
     pub(super) service_cidrs: Known<bool>,
     pub(super) nodes: Known<Vec<Node>>,
@@ -91,6 +95,12 @@ pub(super) struct Node {
     pub(super) port: Option<u16>,
     /// True if it has the label of control-plane nodes, which no kubelet can set.
     pub(super) control_plane: bool,
+    /// The labels that it has of those that are a sign of a distribution.
+    pub(super) sign_labels: Vec<&'static str>,
+    /// `status.nodeInfo.osImage`.
+    pub(super) os_image: Option<String>,
+    /// `spec.providerID`.
+    pub(super) provider_id: Option<String>,
 }
 
 /// The answers of one kubelet.

@@ -32,8 +32,9 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
     let now = lookout.clock.wall();
     let spec = lookout.policy.spec.clone();
     let client = lookout.connection.watches.clone();
-    let (mut requests, undecodable) = match requests(&client).await {
-        Ok(objects) => (objects.items, objects.undecodable),
+    let (mut requests, undecodable, unread) = match requests(&client).await {
+        Ok(objects) => (objects.items, objects.undecodable, None),
+        Err(why) if !lookout.needs_requests => (Vec::new(), Vec::new(), Some(why)),
         Err(why) => bail!(
             "CertificateSigningRequests cannot be read from {}: {why}",
             lookout.connection.server()
@@ -50,7 +51,10 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
         keep: lookout.keep,
         undecodable: Vec::new(),
     };
-    gathered.synced(Source::Requests);
+    match unread {
+        None => gathered.synced(Source::Requests),
+        Some(why) => gathered.failed(Source::Requests, why),
+    }
     gathered.skipped(Source::Requests, &undecodable);
     let machines = machines(lookout.machines.clone(), spec.sources.machines.clone());
     let (built_in, machines) = tokio::join!(built_in(&client), machines);

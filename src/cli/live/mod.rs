@@ -58,8 +58,10 @@ pub(super) struct Lookout {
     pub(super) authorities: Vec<Vec<u8>>,
     machines: Client,
     clock: Clock,
-    /// True to keep the API objects, for `explain --save`.
+    /// True to keep the API objects, for `explain --save` and `doctor`.
     keep: bool,
+    /// False to go on without CertificateSigningRequests, for a command that needs none.
+    pub(super) needs_requests: bool,
     /// First observation of each Node's addresses.
     pub(super) addresses: AddressAges,
 }
@@ -117,13 +119,14 @@ impl LiveArgs {
             inventory,
             clock: Clock::of_machine(),
             keep,
+            needs_requests: true,
             addresses: AddressAges::default(),
         })
     }
 }
 
 impl Lookout {
-    /// Reads the cluster. Fails only if CertificateSigningRequests cannot be read.
+    /// Reads the cluster. Fails only if CertificateSigningRequests are needed and cannot be read.
     pub(super) async fn look(&mut self) -> Result<Look> {
         let quiet = async {
             tokio::time::sleep(QUIET).await;

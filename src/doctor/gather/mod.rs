@@ -1,6 +1,7 @@
 //! Collection of the facts. Every call has a deadline, and concurrency is bounded.
 
 mod approval_rights;
+mod distribution;
 mod kubelet_tls;
 mod kubelets;
 mod node_restriction;
@@ -88,11 +89,13 @@ pub(super) async fn gather(
         objects::requests(&reader),
         objects::lease(&reader, "kube-system", "kube-controller-manager"),
     );
-    let (workloads, approvers, api_servers, autoscalers) = tokio::join!(
+    let (workloads, approvers, api_servers, autoscalers, api_groups, config_maps) = tokio::join!(
         workloads::workloads(&reader),
         approval_rights::approvers(&reader),
         workloads::api_servers(&reader),
         workloads::autoscalers(&reader),
+        distribution::api_groups(&reader),
+        distribution::config_maps(&reader),
     );
     let warden = objects::warden_lease(&reader, &workloads).await;
     let (kubelets, restriction) = tokio::join!(
@@ -104,6 +107,8 @@ pub(super) async fn gather(
         now: options.clock.wall(),
         clock,
         version,
+        api_groups,
+        config_maps,
         service_cidrs,
         nodes,
         kubelets,
