@@ -108,7 +108,8 @@ fn is_under_cluster_domain(node: &Node, evidence: &Evidence, policy: &Policy) ->
     let Ok(name) = DnsName::parse(node.name.as_str().as_bytes()) else {
         return false;
     };
-    let discovered = evidence.protected().cluster_domains().cloned();
+    let discovered = evidence.protected().cluster_domains();
+    let discovered = discovered.map(|(domain, _)| domain.clone());
     let of_policy = policy.spec.protected.cluster_domains.iter();
     let of_policy = of_policy.filter_map(|domain| DnsName::parse(domain.as_bytes()).ok());
     discovered

@@ -15,8 +15,6 @@ pub(super) enum Lift {
     OutsidePolicy,
     /// `protected.allowed`, for control-plane nodes alone.
     ApiServerIdentity,
-    /// `protected.clusterDomains`, for Nodes' own names alone.
-    ClusterDomain,
     /// Several Nodes claim it. All claimants are named; `names.shared` is suggested only for an address
     /// that many Nodes have and no Node alone.
     Contested,
@@ -35,7 +33,6 @@ pub(super) fn lift(code: Code) -> Lift {
         Code::SanTooMany | Code::SanNotOfNode => Lift::Max,
         Code::SanOutsidePolicy => Lift::OutsidePolicy,
         Code::SanApiServerIdentityNotAllowed => Lift::ApiServerIdentity,
-        Code::SanClusterName => Lift::ClusterDomain,
         Code::SanContested
         | Code::SanPodAddress
         | Code::SanOfAnotherNode
@@ -55,6 +52,8 @@ pub(super) fn lift(code: Code) -> Lift {
         | Code::SanApiServerEndpoint
         | Code::SanApiServerEndpointUnowned
         | Code::SanApiServerIdentity
+        | Code::SanApiServerIdentityUnowned
+        | Code::SanClusterName
         | Code::SanRecentlyProtected
         // The administrator's own list.
         | Code::SanProtected

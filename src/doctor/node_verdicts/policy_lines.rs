@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Refused;
 use super::lift::{Lift, lift};
-use judge::csr::names::{DnsName, San};
+use judge::csr::names::San;
 use judge::evidence::{AddressType, Evidence, IdentityKind, Node};
 use judge::finding::Code;
 use judge::policy::Policy;
@@ -25,8 +25,8 @@ const MANY: usize = 3;
 pub(super) struct Candidate {
     /// Its path below `spec`.
     pub(super) field: &'static str,
-    /// Its whole value, in the forms that a schema may have. The first that the schema accepts is used.
-    pub(super) values: Vec<Value>,
+    /// Its whole value.
+    pub(super) value: Value,
     pub(super) gives_up: String,
     /// The Nodes that it is for, each once.
     pub(super) nodes: BTreeSet<String>,
@@ -51,7 +51,6 @@ pub(super) fn candidates(scene: Scene<'_>) -> Vec<Candidate> {
         dns_suffixes(scene),
         networks(scene),
         shared(scene),
-        cluster_domains(scene),
         allowed(scene),
     ];
     all.into_iter().flatten().collect()
@@ -110,7 +109,7 @@ fn max(scene: Scene<'_>) -> Option<Candidate> {
     let limit = scene.policy.spec.names.max;
     (limit < most).then(|| Candidate {
         field: "names.max",
-        values: vec![json!(most)],
+        value: json!(most),
         gives_up: format!(
             "Each node can claim {most} names and addresses instead of {limit}, and so contest more \
              of other nodes'."
@@ -123,7 +122,7 @@ fn dns_only(scene: Scene<'_>) -> Option<Candidate> {
     let requests = scene.requests(Lift::DnsOnly);
     (!requests.is_empty()).then(|| Candidate {
         field: "names.dnsOnly",
-        values: vec![json!("Allow")],
+        value: json!("Allow"),
         gives_up:
             "A certificate without an IP address is issued, which clients that dial the address \
                    reject."
@@ -136,7 +135,7 @@ fn service_like(scene: Scene<'_>) -> Option<Candidate> {
     let sans = scene.sans(Lift::ServiceLike);
     (!sans.is_empty()).then(|| Candidate {
         field: "names.serviceLike",
-        values: vec![json!("Allow")],
+        value: json!("Allow"),
         gives_up: format!(
             "Every node can get a certificate for a name that pods resolve to a Service, and pose as it. \
              Asked for here: {}. An entry of protected.allowed lets one node have one such name.",
@@ -170,7 +169,7 @@ fn dns_suffixes(scene: Scene<'_>) -> Option<Candidate> {
     suffixes.extend(added.map(Value::from));
     (!sans.is_empty()).then(|| Candidate {
         field: "names.dnsSuffixes",
-        values: vec![Value::from(suffixes)],
+        value: Value::from(suffixes),
         gives_up:
             "Every node can get a certificate for its addresses with names under these domains."
                 .to_owned(),
@@ -200,7 +199,7 @@ fn networks(scene: Scene<'_>) -> Option<Candidate> {
     networks.extend(added.map(|network| Value::from(network.to_string())));
     (!sans.is_empty()).then(|| Candidate {
         field: "names.networks",
-        values: vec![Value::from(networks)],
+        value: Value::from(networks),
         gives_up:
             "Every node can get a certificate for an address in these networks that it lists and \
                    no other node has claimed."
@@ -231,25 +230,11 @@ fn shared(scene: Scene<'_>) -> Option<Candidate> {
             San::Dns(_) => None,
         })
         .collect();
-    let flat = |before: Vec<Value>| {
-        let added = addresses.iter().cloned().map(Value::from);
-        Value::from(before.into_iter().chain(added).collect::<Vec<_>>())
-    };
-    let by_kind = || {
-        let mut value = json!({});
-        let before = scene.written.pointer("/spec/names/shared");
-        if let Some(before) = before.filter(|before| before.is_object()) {
-            value = before.clone();
-        }
-        let of_kind = scene.list("/spec/names/shared/addresses");
-        if let Some(fields) = value.as_object_mut() {
-            fields.insert("addresses".to_owned(), flat(of_kind));
-        }
-        value
-    };
+    let mut shared = scene.list("/spec/names/shared");
+    shared.extend(addresses.iter().cloned().map(Value::from));
     (!sans.is_empty()).then(|| Candidate {
         field: "names.shared",
-        values: vec![flat(scene.list("/spec/names/shared")), by_kind()],
+        value: Value::from(shared),
         gives_up: format!(
             "Every node that lists one of these addresses gets a certificate for it, so it proves no \
              node. Only for addresses of a site (NAT) or of every machine (docker0): {}.",
@@ -282,56 +267,6 @@ fn kubelet_address(node: &Node) -> Option<&San> {
     Some(&internal.san)
 }
 
-/// Domains that reserve a Node's own name, and are the cluster's only by the policy's word.
-fn cluster_domains(scene: Scene<'_>) -> Option<Candidate> {
-    // Without another domain in an API server's certificate, this one may be the cluster's. A domain of one
-    // label is a name that was cut off.
-    let mut discovered = scene.evidence.protected().cluster_domains();
-    if !discovered.any(|domain| domain.as_str().contains('.')) {
-        return None;
-    }
-    let domains = &scene.policy.spec.protected.cluster_domains;
-    let is_of_services = |name: &DnsName, domain: &str| {
-        ["svc", "pod"].iter().any(|first| {
-            let below = format!("{first}.{domain}");
-            DnsName::parse(below.as_bytes()).is_ok_and(|below| name.is_within(&below))
-        })
-    };
-    let mut dropped: BTreeSet<&str> = BTreeSet::new();
-    let mut sans = Vec::new();
-    for (one, san) in scene.sans(Lift::ClusterDomain) {
-        let San::Dns(name) = san else { continue };
-        let is_own = scene
-            .node(one.node)
-            .is_some_and(|node| node.is_own_name(san));
-        let mut reserving = domains.iter().filter(|domain| {
-            DnsName::parse(domain.as_bytes()).is_ok_and(|domain| name.is_within(&domain))
-        });
-        if let Some(domain) = reserving.next()
-            && is_own
-            && !is_of_services(name, domain)
-        {
-            dropped.insert(domain);
-            dropped.extend(reserving.map(String::as_str));
-            sans.push((one, san));
-        }
-    }
-    let left = domains
-        .iter()
-        .filter(|domain| !dropped.contains(domain.as_str()));
-    let left: Vec<Value> = left.map(|domain| Value::from(domain.as_str())).collect();
-    (!sans.is_empty()).then(|| Candidate {
-        field: "protected.clusterDomains",
-        values: vec![Value::from(left)],
-        gives_up: format!(
-            "Names under {} are no longer reserved for Services. Right only if the cluster has another \
-             domain.",
-            listed(dropped.iter().map(|domain| (*domain).to_owned()))
-        ),
-        nodes: nodes(&sans),
-    })
-}
-
 /// Identities of the API server, for control-plane nodes. A virtual address moves between them, so each of
 /// them may have it.
 fn allowed(scene: Scene<'_>) -> Option<Candidate> {
@@ -350,22 +285,11 @@ fn allowed(scene: Scene<'_>) -> Option<Candidate> {
         .collect();
     let texts: BTreeSet<String> = sans.iter().map(|(_, san)| host_text(san)).collect();
     let texts: Vec<String> = texts.into_iter().collect();
-    let with = |entries: Vec<Value>| {
-        let before = scene.list("/spec/protected/allowed").into_iter();
-        Value::from(before.chain(entries).collect::<Vec<_>>())
-    };
-    let labeled = scene
-        .evidence
-        .nodes()
-        .iter()
-        .filter(|node| node.control_plane);
-    let of_each = labeled.map(|node| json!({"node": node.name.as_str(), "sans": texts}));
+    let mut entries = scene.list("/spec/protected/allowed");
+    entries.push(json!({"nodes": "ControlPlane", "sans": texts}));
     (!sans.is_empty()).then(|| Candidate {
         field: "protected.allowed",
-        values: vec![
-            with(vec![json!({"nodes": "ControlPlane", "sans": texts})]),
-            with(of_each.collect()),
-        ],
+        value: Value::from(entries),
         gives_up: format!(
             "Every control-plane node that lists {} gets a certificate with which it can pose as the API \
              server. Each of them runs one anyway.",

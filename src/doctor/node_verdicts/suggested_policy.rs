@@ -30,11 +30,11 @@ pub(super) struct Suggestion {
     pub(super) contested: Vec<Contested>,
 }
 
-/// A policy with some candidates, each with the value that the schema accepts.
+/// A policy with those candidates that the schema accepts.
 struct Trial {
     policy: Policy,
     text: String,
-    used: Vec<(Candidate, Value)>,
+    used: Vec<Candidate>,
 }
 
 pub(super) fn suggest(
@@ -95,10 +95,10 @@ pub(super) fn suggest(
     }
 }
 
-fn line((candidate, value): (Candidate, Value)) -> PolicyLine {
+fn line(candidate: Candidate) -> PolicyLine {
     PolicyLine {
         field: candidate.field.to_owned(),
-        value,
+        value: candidate.value,
         gives_up: candidate.gives_up,
         nodes: candidate.nodes.into_iter().collect(),
     }
@@ -110,18 +110,15 @@ fn trial(written: &Value, candidates: Vec<Candidate>) -> Option<Trial> {
     let mut accepted = None;
     let mut used = Vec::new();
     for candidate in candidates {
-        let mut forms = candidate.values.iter();
-        let found = forms.find_map(|value| {
-            let mut changed = whole.clone();
-            set(&mut changed, candidate.field, value.clone())?;
-            let text = serde_saphyr::to_string(&changed).ok()?;
-            let policy = parse(&text).ok()?;
-            Some((changed, text, policy, value.clone()))
-        });
-        if let Some((changed, text, policy, value)) = found {
+        let mut changed = whole.clone();
+        set(&mut changed, candidate.field, candidate.value.clone());
+        let Ok(text) = serde_saphyr::to_string(&changed) else {
+            continue;
+        };
+        if let Ok(policy) = parse(&text) {
             whole = changed;
             accepted = Some((policy, text));
-            used.push((candidate, value));
+            used.push(candidate);
         }
     }
     let (policy, text) = accepted?;

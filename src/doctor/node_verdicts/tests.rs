@@ -62,6 +62,7 @@ fn protection(origin: &str, kind: IdentityKind, sans: &[&str], networks: &[&str]
             .iter()
             .map(|text| text.parse::<IpNet>().unwrap())
             .collect(),
+        certificate: None,
     })
 }
 
@@ -345,7 +346,6 @@ fn only_what_passes_is_in_a_line() {
     lets_through(&nodes, &verdicts, &["w-1", "w-4"]);
 }
 
-/// A policy without `names.shared` accepts no such line. One that has it is asked for it.
 #[test]
 fn an_address_of_a_site_is_shared_and_the_address_of_a_kubelet_never() {
     let site = [
@@ -355,12 +355,8 @@ fn an_address_of_a_site_is_shared_and_the_address_of_a_kubelet_never() {
     ];
     let verdicts = judged(&site);
     assert_eq!(verdicts.contested[0].nodes.len(), 3);
-    if has_field("names.shared") {
-        assert_eq!(fields(&verdicts), ["names.shared"]);
-        lets_through(&site, &verdicts, &["w-1", "w-2", "w-3"]);
-    } else {
-        assert_eq!(fields(&verdicts), [""; 0]);
-    }
+    assert_eq!(fields(&verdicts), ["names.shared"]);
+    lets_through(&site, &verdicts, &["w-1", "w-2", "w-3"]);
     let liars = [
         worker("w-1", &["InternalIP 10.0.0.11"]),
         worker("w-2", &["InternalIP 10.0.0.12", "ExternalIP 10.0.0.11"]),
@@ -370,13 +366,6 @@ fn an_address_of_a_site_is_shared_and_the_address_of_a_kubelet_never() {
     assert_eq!(fields(&judged(&liars)), [""; 0]);
     let two = &site[..2];
     assert_eq!(fields(&judged(two)), [""; 0]);
-}
-
-/// Returns true if the schema of policies has this field below `spec`.
-fn has_field(field: &str) -> bool {
-    let schema = include_str!("../../../policies/policy.schema.json");
-    let (_, name) = field.split_once('.').unwrap();
-    schema.contains(&format!("\"{name}\": {{"))
 }
 
 #[test]
@@ -457,32 +446,6 @@ fn many_addresses_raise_the_limit_up_to_the_schema() {
 
 /// A domain that only the policy names can be left out for Nodes that are named under it. One that an API
 /// server's certificate has stays the cluster's.
-#[test]
-fn a_domain_of_the_policy_alone_can_be_left_out_for_own_names() {
-    let nodes = [worker(
-        "w-1.cluster.local",
-        &["Hostname w-1.cluster.local", "InternalIP 10.0.0.11"],
-    )];
-    let verdicts = judged(&nodes);
-    if of(&verdicts, "w-1.cluster.local").verdict == Some("Approve") {
-        return;
-    }
-    assert_eq!(fields(&verdicts), ["protected.clusterDomains"]);
-    lets_through(&nodes, &verdicts, &["w-1.cluster.local"]);
-    assert_eq!(verdicts.under_cluster_domain, ["w-1.cluster.local"]);
-
-    let other = [worker(
-        "w-1",
-        &["Hostname registry.cluster.local", "InternalIP 10.0.0.11"],
-    )];
-    assert_eq!(fields(&judged(&other)), [""; 0]);
-    let discovered = [worker(
-        "w-1.cluster.corp",
-        &["Hostname w-1.cluster.corp", "InternalIP 10.0.0.11"],
-    )];
-    assert_eq!(fields(&judged(&discovered)), [""; 0]);
-}
-
 #[test]
 fn a_policy_that_demands_another_source_has_no_lines() {
     let nodes = [worker("w-1", &["Hostname w-1", "InternalIP 10.0.0.11"])];
