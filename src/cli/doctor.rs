@@ -14,7 +14,6 @@ use clap::Args;
 use super::cluster_args::{ClusterArgs, block_on};
 use super::color::Paint;
 use super::format::TextFormat;
-use crate::cluster::clock::Clock;
 use crate::doctor::{Options, Progress, Report, Severity, examine};
 use crate::sources::{kubelet_ca, watched_file};
 
@@ -64,7 +63,6 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
         concurrency: args.concurrency.into(),
         deadline: Duration::from_secs(args.timeout),
         kubelet_authorities,
-        clock: Clock::of_machine(),
         impersonate: !args.no_impersonation,
     };
     let report = block_on(async {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -114,10 +115,12 @@ impl CertificateProbe {
     }
 
     /// The issuer of a chain at this time, regardless of its names.
-    pub fn signed_by(&self, chain: &Chain, then: UnixTime) -> Trust {
+    pub fn signed_by(&self, chain: &Chain, then: Timestamp) -> Trust {
         let Some(verifier) = &self.verifier else {
             return Trust::Other("no CA of the cluster is known".into());
         };
+        let second = u64::try_from(then.as_second()).unwrap_or_default();
+        let then = UnixTime::since_unix_epoch(Duration::from_secs(second));
         // Names are verified last, so any name will do.
         let name = ServerName::IpAddress(IpAddr::from([0, 0, 0, 0]).into());
         match verifier.verify_server_cert(&chain.end_entity, &chain.intermediates, &name, &[], then)

@@ -13,6 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use super::kubelet_ca::{KubeletCaError, root_store};
 use crate::cluster::certificate_fields::serving_certificate;
+use crate::cluster::clock::Clock;
 use crate::cluster::error::{find, innermost};
 use judge::evidence::Answer;
 use judge::policy::ServingCertificatePolicy;
@@ -29,13 +30,15 @@ pub struct ServingCertificates {
 }
 
 impl ServingCertificates {
-    /// A reader that trusts these CA certificates, in DER.
+    /// A reader that trusts these CA certificates, in DER, and verifies by this clock.
     pub fn new<'a>(
         authorities: impl IntoIterator<Item = &'a [u8]>,
+        clock: &Clock,
     ) -> Result<ServingCertificates, KubeletCaError> {
-        let config = ClientConfig::builder()
+        let mut config = ClientConfig::builder()
             .with_root_certificates(root_store(authorities)?)
             .with_no_client_auth();
+        config.time_provider = Arc::new(clock.clone());
         Ok(ServingCertificates {
             tls: TlsConnector::from(Arc::new(config)),
         })

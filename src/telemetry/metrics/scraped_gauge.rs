@@ -1,32 +1,36 @@
-//! Gauge of leadership.
+//! Gauges that are evaluated at each scrape.
 
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
 
-/// The gauge `csr_warden_leader`, evaluated at each scrape.
-pub(super) struct LeaderCollector(Box<dyn Fn() -> bool + Send + Sync>);
-
-impl LeaderCollector {
-    pub(super) fn new(leads: impl Fn() -> bool + Send + Sync + 'static) -> LeaderCollector {
-        LeaderCollector(Box::new(leads))
-    }
+/// One gauge without labels.
+pub(super) struct ScrapedGauge<N> {
+    /// The whole name, without the unit.
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) unit: Option<Unit>,
+    /// The value; `None` for no series.
+    pub(super) value: Box<dyn Fn() -> Option<N> + Send + Sync>,
 }
 
-impl fmt::Debug for LeaderCollector {
+impl<N> fmt::Debug for ScrapedGauge<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("LeaderCollector").finish_non_exhaustive()
+        f.debug_tuple("ScrapedGauge").field(&self.name).finish()
     }
 }
 
-impl Collector for LeaderCollector {
+impl<N: EncodeGaugeValue + 'static> Collector for ScrapedGauge<N> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let gauge = ConstGauge::new(i64::from((self.0)()));
-        let name = "csr_warden_leader";
-        let help = "Whether this replica is the one that writes";
-        let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+        let Some(value) = (self.value)() else {
+            return Ok(());
+        };
+        let gauge = ConstGauge::new(value);
+        let kind = gauge.metric_type();
+        let metric = encoder.encode_descriptor(self.name, self.help, self.unit.as_ref(), kind)?;
         gauge.encode(metric)
     }
 }
