@@ -116,7 +116,10 @@ impl Daemon {
         };
         let events = EventRecorder::start(plan.connection.writes.clone(), identity, clock);
         let connection = &plan.connection;
-        tokio::spawn(keep_time(connection.clone()));
+        let shown = health.clone();
+        tokio::spawn(keep_time(connection.clone(), move |remark| {
+            shown.record_clock(remark);
+        }));
         Ok(Daemon {
             controller: Controller::new(settings, connection, events, metrics, health.clone()),
             candidate,

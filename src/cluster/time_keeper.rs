@@ -5,7 +5,6 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::clock::Offset;
 use super::connection::Connection;
 
 /// Interval at which the clocks are compared.
@@ -17,8 +16,9 @@ const REPORTED: SignedDuration = SignedDuration::from_secs(30);
 /// Difference at which the clocks agree again. The comparison is exact to two seconds.
 const AGREED: SignedDuration = SignedDuration::from_secs(25);
 
-/// Runs until the future is dropped.
-pub async fn keep_time(connection: Connection) {
+/// Runs until the future is dropped. `show` receives each report, and `None` when the clocks agree
+/// again.
+pub async fn keep_time(connection: Connection, show: impl Fn(Option<String>)) {
     let mut ticks = interval(COMPARE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reporter = Reporter::default();
@@ -28,49 +28,47 @@ pub async fn keep_time(connection: Connection) {
         if silence.is_none_or(|silence| silence > MAX_SILENCE) {
             connection.ask_time().await;
         }
-        if let Some(offset) = connection.clock.offset() {
-            reporter.report(offset);
+        let offset = connection.clock.offset();
+        match offset.and_then(|offset| reporter.crossing(offset.ahead)) {
+            Some(Crossing::Differs(report)) => {
+                tracing::warn!("{report}");
+                show(Some(report));
+            }
+            Some(Crossing::Agrees) => {
+                tracing::info!("this machine's clock and the API server's agree again");
+                show(None);
+            }
+            None => {}
         }
     }
 }
 
-/// A change that is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A change that is reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Crossing {
-    Differs,
+    Differs(String),
     Agrees,
 }
 
-/// Logs a difference of the clocks once, until they agree again.
+/// Reports a difference of the clocks once, until they agree again.
 #[derive(Debug, Default)]
 struct Reporter {
     is_reported: bool,
 }
 
 impl Reporter {
-    fn report(&mut self, offset: Offset) {
-        let ahead = offset.ahead;
-        match self.crossing(ahead) {
-            Some(Crossing::Differs) => tracing::warn!(
+    fn crossing(&mut self, ahead: SignedDuration) -> Option<Crossing> {
+        let crossing = match self.is_reported {
+            false if ahead.abs() > REPORTED => Crossing::Differs(format!(
                 "this machine's clock is {} the API server's: ages are counted by the API server's \
                  clock, so requests are judged as usual; set this machine's clock, and check NTP on \
                  both",
                 describe(ahead)
-            ),
-            Some(Crossing::Agrees) => {
-                tracing::info!("this machine's clock and the API server's agree again");
-            }
-            None => {}
-        }
-    }
-
-    fn crossing(&mut self, ahead: SignedDuration) -> Option<Crossing> {
-        let crossing = match self.is_reported {
-            false if ahead.abs() > REPORTED => Crossing::Differs,
+            )),
             true if ahead.abs() < AGREED => Crossing::Agrees,
             _ => return None,
         };
-        self.is_reported = crossing == Crossing::Differs;
+        self.is_reported = crossing != Crossing::Agrees;
         Some(crossing)
     }
 }
@@ -96,23 +94,24 @@ mod tests {
         for (ahead, expected) in [
             (0, None),
             (30, None),
-            (-31, Some(Crossing::Differs)),
+            (-31, Some("clock is 31 s behind the API server's")),
             (-3600, None),
             (-29, None),
             (31, None),
-            (-24, Some(Crossing::Agrees)),
+            (-24, Some("agree")),
             (29, None),
-            (31, Some(Crossing::Differs)),
+            (1200, Some("clock is 1200 s ahead of the API server's")),
         ] {
             let found = reporter.crossing(SignedDuration::from_secs(ahead));
-            assert_eq!(found, expected, "{ahead}");
+            let found = found.map(|crossing| match crossing {
+                Crossing::Differs(report) => report,
+                Crossing::Agrees => "agree".to_owned(),
+            });
+            let matches = match (&found, expected) {
+                (Some(found), Some(expected)) => found.contains(expected),
+                (found, expected) => found.is_none() && expected.is_none(),
+            };
+            assert!(matches, "{ahead}: {found:?}");
         }
-    }
-
-    #[test]
-    fn the_report_names_the_direction() {
-        let describe = |seconds| describe(SignedDuration::from_secs(seconds));
-        assert_eq!(describe(1200), "1200 s ahead of");
-        assert_eq!(describe(-90), "90 s behind");
     }
 }

@@ -182,3 +182,118 @@ impl fmt::Display for NotValidNow {
 }
 
 impl Error for NotValidNow {}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use jiff::SignedDuration;
+    use rcgen::{CertificateParams, CertifiedKey, KeyPair, date_time_ymd};
+    use tokio::net::TcpListener;
+
+    use super::super::error::ApiError;
+    use super::*;
+
+    /// A certificate that is valid in this range of years.
+    fn certificate(years: (i32, i32)) -> CertifiedKey<KeyPair> {
+        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
+        let signing_key = KeyPair::generate().unwrap();
+        let cert = params.self_signed(&signing_key).unwrap();
+        CertifiedKey { cert, signing_key }
+    }
+
+    /// Connects twice to a server with this certificate, by a clock that has learned this time. The
+    /// machine shows 2026.
+    async fn connect(years: (i32, i32), learned: Option<&str>) -> [Result<(), BoxError>; 2] {
+        // Another test may have installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let own = certificate(years);
+        let key = own.signing_key.serialize_der().try_into().unwrap();
+        let server = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key)
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // The client decides whether the certificate is good.
+                let _ = acceptor.accept(stream).await;
+            }
+        });
+        let url: Uri = url.parse().unwrap();
+        let mut config = Config::new(url.clone());
+        config.root_cert = Some(vec![own.cert.der().to_vec()]);
+        let clock = Clock::counted_from("2026-06-01T00:00:00Z".parse().unwrap());
+        if let Some(learned) = learned {
+            clock.learn(learned.parse().unwrap(), clock.uptime());
+        }
+        let connector = TlsConnector::new(&config, &clock).unwrap();
+        let mut connected = Vec::new();
+        for _ in 0..2 {
+            connected.push(connector.clone().oneshot(url.clone()).await.map(drop));
+        }
+        serving.abort();
+        connected.try_into().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_verified_by_the_api_servers_time() {
+        let [first, second] = connect((2090, 2092), Some("2091-01-01T00:00:00Z")).await;
+        assert!(first.is_ok() && second.is_ok(), "{first:?} {second:?}");
+    }
+
+    #[tokio::test]
+    async fn an_absurd_time_does_not_end_connections() {
+        let [first, second] = connect((2020, 3000), Some("4000-01-01T00:00:00Z")).await;
+        assert!(first.is_ok() && second.is_ok(), "{first:?} {second:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refused_certificate_is_reported_with_both_times() {
+        for (years, learned, expected) in [
+            (
+                (2090, 2092),
+                None,
+                "its certificate is valid from 2090-01-01T00:00:00Z, found 2026-06-01T00:00:",
+            ),
+            (
+                (2020, 2021),
+                Some("2031-01-01T00:00:00Z"),
+                "its certificate has expired at 2021-01-01T00:00:00Z, found 2026-06-01T00:00:",
+            ),
+        ] {
+            let failures = connect(years, learned).await.map(|connected| {
+                let error = kube::Error::Service(connected.unwrap_err());
+                ApiError::from(&error)
+            });
+            let [first, second] = failures;
+            let text = first.to_string();
+            assert!(text.contains(expected), "{text}");
+            assert!(text.contains("by this machine's clock"), "{text}");
+            assert_eq!(text.contains("and 2031-01-01T00:00:"), learned.is_some());
+            // A failure that lasts is the same one, and reads the same.
+            assert_eq!(text, second.to_string());
+            assert_eq!(first, second);
+        }
+    }
+
+    #[test]
+    fn failures_of_one_certificate_are_equal() {
+        let machine = Timestamp::UNIX_EPOCH;
+        let failure = |limit, machine| NotValidNow {
+            limit,
+            machine,
+            server: None,
+        };
+        let limit = ValidityLimit::NotAfter(machine);
+        let later = machine + SignedDuration::from_secs(9);
+        assert_eq!(failure(limit, machine), failure(limit, later));
+        assert_ne!(
+            failure(limit, machine),
+            failure(ValidityLimit::NotAfter(later), machine)
+        );
+    }
+}

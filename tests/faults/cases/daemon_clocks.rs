@@ -94,6 +94,11 @@ async fn wrong_from_the_start(scale: Scale, ahead: SignedDuration) -> Result<Mea
         wait_for_offset(test_cluster, ahead).await?;
         let replica = test_cluster.replicas.first().context("no replica")?;
         replica.wait_for_log(REPORT, SOON).await?;
+        let ready = replica.http_get("/readyz").await?;
+        ensure!(
+            ready.status == 200 && ready.body.contains(REPORT),
+            "{ready:?}"
+        );
         sleep(lasts.max(2 * COMPARED_EVERY)).await;
         let reports = replica.stderr().containing(REPORT).len();
         ensure!(reports == 1, "reported {reports} times");
