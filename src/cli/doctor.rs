@@ -17,7 +17,6 @@ use super::cluster_args::block_on;
 use super::color::Paint;
 use super::format::ReportFormat;
 use super::live::{AddressAges, LiveArgs};
-use crate::cluster::clock::Clock;
 use crate::doctor::{Options, Progress, Report, Severity, examine};
 
 /// Flags of `doctor`.
@@ -65,7 +64,6 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
             concurrency: args.concurrency.into(),
             deadline: Duration::from_secs(args.timeout),
             kubelet_authorities: lookout.authorities.clone(),
-            clock: Clock::of_machine(),
             impersonate: !args.no_impersonation,
         };
         let connection = lookout.connection.clone();

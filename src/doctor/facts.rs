@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::cluster::clock::Offset;
 use judge::csr::names::San;
 
 /// A value, or the reason that it could not be read.
@@ -26,9 +27,9 @@ pub(super) struct ReadFailure {
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) server: String,
-    /// The local time.
+    /// The API server's time; the local time if it is not known.
     pub(super) now: Timestamp,
-    pub(super) clock: Known<ClockOffset>,
+    pub(super) clock: Known<Offset>,
     pub(super) version: Known<String>,
     /// Names of the API groups that the API server serves.
     pub(super) api_groups: Known<Vec<String>>,
@@ -64,25 +65,6 @@ impl Facts {
         let mut nodes = self.nodes.iter().flatten();
         nodes.any(|known| known.name == node && known.control_plane)
     }
-
-    /// The API server's time if it is known, otherwise the local time.
-    pub(super) fn server_now(&self) -> Timestamp {
-        let ahead = self
-            .clock
-            .as_ref()
-            .map_or(SignedDuration::ZERO, |c| c.ahead);
-        self.now.checked_add(ahead).unwrap_or(self.now)
-    }
-}
-
-/// The offset between two clocks.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ClockOffset {
-    /// Offset of the API server's clock from the local one; positive if it is ahead.
-    pub(super) ahead: SignedDuration,
-    /// Uncertainty of the offset: half the round trip, and the precision of the header, which is a
-    /// second.
-    pub(super) uncertainty: SignedDuration,
 }
 
 /// A Node.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustls::AlertDescription;
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -110,10 +111,12 @@ impl CertificateProbe {
     }
 
     /// The issuer of a chain at this time, regardless of its names.
-    pub fn signed_by(&self, chain: &Chain, then: UnixTime) -> Trust {
+    pub fn signed_by(&self, chain: &Chain, then: Timestamp) -> Trust {
         let Some(verifier) = &self.verifier else {
             return Trust::Other("no CA of the cluster is known".into());
         };
+        let second = u64::try_from(then.as_second()).unwrap_or_default();
+        let then = UnixTime::since_unix_epoch(Duration::from_secs(second));
         match verify(verifier, &chain.end_entity, &chain.intermediates, then) {
             Ok(()) => Trust::ClusterCa,
             Err(error) => Trust::Other(error.to_string()),

@@ -12,6 +12,7 @@ use tokio_rustls::TlsConnector;
 
 use super::kubelet_ca::{KubeletCaError, verifier, verify};
 use crate::cluster::certificate_fields::serving_certificate;
+use crate::cluster::clock::Clock;
 use crate::cluster::error::{find, innermost};
 use crate::cluster::tls_verifier::client_config;
 use judge::evidence::Answer;
@@ -29,14 +30,16 @@ pub struct ServingCertificates {
 }
 
 impl ServingCertificates {
-    /// A reader that trusts these CA certificates, in DER.
+    /// A reader that trusts these CA certificates, in DER, and verifies by this clock.
     pub fn new<'a>(
         authorities: impl IntoIterator<Item = &'a [u8]>,
+        clock: &Clock,
     ) -> Result<ServingCertificates, KubeletCaError> {
         let verifier = verifier(authorities)?;
-        let config = client_config(move |(certificate, intermediates, _, now)| {
+        let mut config = client_config(move |(certificate, intermediates, _, now)| {
             verify(&verifier, certificate, intermediates, now)
         });
+        config.time_provider = Arc::new(clock.clone());
         Ok(ServingCertificates {
             tls: TlsConnector::from(Arc::new(config)),
         })

@@ -29,7 +29,8 @@ use judge::policy::{MachineKind, Requirement};
 type Read = (Source, Result<Objects<Value>, String>);
 
 pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
-    let now = lookout.clock.wall();
+    lookout.connection.ask_time().await;
+    let now = lookout.connection.clock.wall();
     let spec = lookout.policy.spec.clone();
     let client = lookout.connection.watches.clone();
     let (mut requests, undecodable, unread) = match requests(&client).await {
@@ -250,7 +251,8 @@ async fn certificates(
     gathered: &mut Gathered,
 ) -> Vec<Protection> {
     let source = Source::ApiServerCertificates;
-    let reader = match CertificateReader::new(&lookout.connection.config) {
+    let reader = match CertificateReader::new(&lookout.connection.config, &lookout.connection.clock)
+    {
         Ok(reader) => reader,
         Err(why) => {
             gathered.failed(source, why.to_string());

@@ -8,14 +8,15 @@ mod requests;
 mod version_and_clock;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::report;
+use crate::cluster::clock::Offset;
 use crate::doctor::facts::{
-    ApiServer, ApprovedBy, Approver, Certificate, ClockOffset, Container, DialResult, Facts,
-    Kubelet, Lease, Node, NodeRestriction, Proxied, ReadFailure, Request, SignedBy, State,
-    Workload,
+    ApiServer, ApprovedBy, Approver, Certificate, Container, DialResult, Facts, Kubelet, Lease,
+    Node, NodeRestriction, Proxied, ReadFailure, Request, SignedBy, State, Workload,
 };
 use crate::doctor::finding_code::{Code, Severity};
 use crate::doctor::node_verdicts::{NodeVerdict, NodeVerdicts};
@@ -86,9 +87,9 @@ fn healthy() -> Facts {
     Facts {
         server: "https://10.0.0.9:6443/".into(),
         now: now(),
-        clock: Ok(ClockOffset {
+        clock: Ok(Offset {
             ahead: SignedDuration::ZERO,
-            uncertainty: SignedDuration::from_millis(500),
+            uncertainty: Duration::from_millis(500),
         }),
         version: Ok("v1.36.2".into()),
         api_groups: Ok(vec!["apps".into()]),

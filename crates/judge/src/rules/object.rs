@@ -37,7 +37,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     if object.terminating {
         findings.add(Code::RequestTerminating, "the request is being deleted");
     }
-    let age = case.now.wall.duration_since(object.created);
+    let age = case.now.age_of(case.request);
     if age > case.policy.spec.request.max_age {
         let detail = format!(
             "expected an age of at most {:#}, found {} s",
