@@ -6,17 +6,21 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::core::Status;
 use kube::{Client, Resource};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use super::connection::WRITE_DEADLINE;
 use super::error::{ApiError, describe};
 use super::objects::SlimRequest;
-use super::raw_request;
+use super::raw_request::{self, Limited};
 use super::shallow_value::ShallowValue;
 use judge::csr::{CsrObject, PreservedMetadata};
 use judge::{Approval, Denial};
+
+/// Maximum size of a request whose metadata and other conditions a write preserves, in bytes of JSON. A
+/// kubelet's has a few kilobytes. A larger one would be held several times over here, and the API server
+/// accepts no body of more than 3 MiB.
+const MAX_PRESERVED_BYTES: usize = 256 * 1024;
 
 /// A request that was re-read after a conflict, and its `spec.request`; `None` if it was deleted.
 pub type CurrentRequest = Option<Box<(CsrObject, Vec<u8>)>>;
@@ -29,7 +33,7 @@ pub enum Outcome {
     /// The request has changed since it was judged (409). It must be judged again in its current
     /// state.
     Changed(CurrentRequest),
-    /// The request was deleted (404) or can no longer be written (422).
+    /// The request was deleted (404) or can no longer be written (413, 422).
     Gone(String),
     /// A permission is missing (403).
     Forbidden(String),
@@ -167,15 +171,18 @@ async fn read_and_send(
 ) -> Outcome {
     let mut metadata = Map::new();
     let mut conditions = Vec::new();
-    if preserved.has_more {
-        let request = raw_request::get(&requests(), name);
-        let Stored {
-            metadata: stored,
-            status,
-        } = match send(client, request).await {
+    let stored = match preserved.has_more {
+        true => match read_stored(client, name).await {
             Ok(stored) => stored,
             Err(outcome) => return outcome,
-        };
+        },
+        false => None,
+    };
+    if let Some(Stored {
+        metadata: stored,
+        status,
+    }) = stored
+    {
         if let Value::Object(stored) = stored.0 {
             metadata = stored;
             // The API server keeps its own in an update of a subresource.
@@ -232,19 +239,22 @@ fn requests() -> String {
     CertificateSigningRequest::url_path(&(), None)
 }
 
-async fn send<T: DeserializeOwned>(
-    client: &Client,
-    request: kube::Result<http::Request<Vec<u8>>>,
-) -> Result<T, Outcome> {
-    let request = request.map_err(|error| unaddressable(&error))?;
-    let answer = raw_request::response(client, request).await;
-    answer.map_err(|error| outcome(&error))
+/// Reads what a write must preserve; `None` for a request that is larger than [`MAX_PRESERVED_BYTES`].
+async fn read_stored(client: &Client, name: &str) -> Result<Option<Stored>, Outcome> {
+    let request = raw_request::get(&requests(), name).map_err(|error| unaddressable(&error))?;
+    let answer = raw_request::limited_response(client, request, MAX_PRESERVED_BYTES).await;
+    match answer.map_err(|error| outcome(&error))? {
+        Limited::TooLarge => Ok(None),
+        Limited::Whole(body) => serde_json::from_slice(&body)
+            .map(Some)
+            .map_err(|error| outcome(&kube::Error::SerdeError(error))),
+    }
 }
 
 fn outcome(error: &kube::Error) -> Outcome {
     match api_status(error).map_or(0, |status| status.code) {
         409 => Outcome::Changed(None),
-        404 | 422 => Outcome::Gone(describe(error)),
+        404 | 413 | 422 => Outcome::Gone(describe(error)),
         403 => Outcome::Forbidden(describe(error)),
         _ => Outcome::Failed {
             why: describe(error),

@@ -86,6 +86,7 @@ impl Protected {
         is_removed: impl Fn(&ProtectedObject) -> bool,
         now: Timestamp,
     ) {
+        let certificate = before.certificate.as_ref();
         let sans = before.sans.into_iter();
         let sans = sans.map(|(san, kind)| (ProtectedObject::San(san), kind));
         let networks = before.networks.into_iter();
@@ -94,7 +95,7 @@ impl Protected {
             .chain(networks)
             .filter(|(object, _)| is_removed(object))
         {
-            self.recent.add(object, kind, origin, now);
+            self.recent.add(object, kind, origin, certificate, now);
         }
     }
 
@@ -136,6 +137,47 @@ impl Protected {
         let kind = Some(&IdentityKind::ApiServerEndpoint);
         let mut entries = self.by_origin.values();
         entries.any(|entry| entry.sans.get(san) == kind)
+    }
+
+    /// The names and addresses that the origin of an identity protects.
+    pub fn sans_of(&self, identity: &Identity) -> impl Iterator<Item = &San> {
+        let entry = self.by_origin.get(&identity.origin);
+        entry.into_iter().flat_map(|entry| entry.sans.keys())
+    }
+
+    /// Returns true if a certificate holds this SAN.
+    pub fn is_in_certificate(&self, san: &San) -> bool {
+        let mut entries = self.by_origin.values();
+        entries.any(|entry| entry.certificate.is_some() && entry.sans.contains_key(san))
+    }
+
+    /// Returns true if an API server listens in this network, so it is none of pods.
+    pub fn has_endpoint_in(&self, network: &IpNet) -> bool {
+        self.by_origin.values().any(|entry| {
+            entry.sans.iter().any(|(san, kind)| {
+                let is_within = matches!(san, San::Ip(ip) if network.contains(ip));
+                is_within && *kind == IdentityKind::ApiServerEndpoint
+            })
+        })
+    }
+
+    /// Returns true if the certificate of every endpoint was read.
+    pub fn has_all_certificates(&self) -> bool {
+        let endpoints = self.by_origin.values().flat_map(|entry| {
+            let sans = entry.sans.iter();
+            sans.filter(|(_, kind)| **kind == IdentityKind::ApiServerEndpoint)
+        });
+        endpoints.into_iter().all(|(endpoint, _)| {
+            self.by_origin
+                .values()
+                .any(|entry| match &entry.certificate {
+                    Some(ServedCertificate {
+                        host: Some(host), ..
+                    }) => host == endpoint,
+                    Some(ServedCertificate { host: None, .. }) => entry.sans.contains_key(endpoint),
+                    None => false,
+                })
+        })
     }
 
     /// The endpoints at which this certificate is served: the one at which it was read. A certificate

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
-use super::identity::{Identity, IdentityKind};
+use super::identity::{Identity, IdentityKind, ServedCertificate};
 use crate::csr::names::San;
 
 /// Time for which an identity stays reserved after its protection ended: longer than the usual
@@ -53,12 +53,13 @@ impl RecentlyProtected {
         object: ProtectedObject,
         kind: IdentityKind,
         origin: &str,
+        certificate: Option<&ServedCertificate>,
         now: Timestamp,
     ) {
         let identity = Identity {
             kind,
             origin: origin.to_owned(),
-            certificate: None,
+            certificate: certificate.cloned(),
         };
         self.entries
             .retain(|entry| entry.object != object || entry.identity != identity);
@@ -102,8 +103,20 @@ mod tests {
         let after = |seconds| since + SignedDuration::from_secs(seconds);
         let mut recent = RecentlyProtected::default();
         let kind = IdentityKind::ApiServerEndpoint;
-        recent.add(ProtectedObject::San(san.clone()), kind, "a slice", since);
-        recent.add(ProtectedObject::San(san.clone()), kind, "another", after(1));
+        recent.add(
+            ProtectedObject::San(san.clone()),
+            kind,
+            "a slice",
+            None,
+            since,
+        );
+        recent.add(
+            ProtectedObject::San(san.clone()),
+            kind,
+            "another",
+            None,
+            after(1),
+        );
         assert_eq!(recent.find(&san, after(3599)).count(), 2);
         assert_eq!(recent.find(&san, after(3600)).count(), 1);
         recent.prune(after(3600));

@@ -108,13 +108,7 @@ fn check_provider_id(case: &Case<'_>, node: &Node, san: &San, findings: &mut Fin
 /// of equal rank.
 fn rivals<'a>(case: &Case<'a>, node: &Node, san: &San, own: Claim) -> Vec<Rival<'a>> {
     let nodes = &case.evidence.nodes;
-    let is_shared = case
-        .policy
-        .spec
-        .names
-        .shared
-        .iter()
-        .any(|shared| shared.contains(san));
+    let is_shared = is_listed_as_shared(case, san) && !is_protected(case, san);
     let by_address = nodes
         .claimants(san)
         // In the order of claims: those after the node's own do not matter.
@@ -148,6 +142,16 @@ fn rivals<'a>(case: &Case<'a>, node: &Node, san: &San, own: Claim) -> Vec<Rival<
     // An owner decides alone.
     rivals.sort_by(|one, other| one.claim.order(&other.claim));
     rivals
+}
+
+/// Returns true if the policy lets several Nodes have the SAN.
+fn is_listed_as_shared(case: &Case<'_>, san: &San) -> bool {
+    let mut shared = case.policy.spec.names.shared.iter();
+    shared.any(|shared| shared.contains(san))
+}
+
+fn is_protected(case: &Case<'_>, san: &San) -> bool {
+    case.evidence.protected.find(san).next().is_some()
 }
 
 /// The first rival if its claim began before the node's own, otherwise all of equal rank. Stops where
@@ -189,12 +193,12 @@ fn corroborating_sources(
 fn is_rival(case: &Case<'_>, rival: &Rival<'_>, san: &San, gives: &[IndependentSource]) -> bool {
     if let Claimed::PodNetwork(network) = &rival.claimed {
         // Pods have their addresses regardless of what nodes are granted. No pod has one of the API server.
-        let is_protected = case.evidence.protected.find(san).next().is_some();
         let nodes = &case.evidence.nodes;
-        let is_of_machines = nodes.is_of_machines(network, rival.node, rival.claim, MACHINES);
+        let is_of_machines = nodes.is_of_machines(network, rival.node, rival.claim, MACHINES)
+            || case.evidence.protected.has_endpoint_in(network);
         return gives.is_empty()
             && !is_of_machines
-            && !is_protected
+            && !is_protected(case, san)
             && !protected_sans::is_allowed(case, san);
     }
     let as_other = case.as_asked_by(rival.node);
@@ -357,6 +361,9 @@ fn wait(
         )
     };
     awaits.insert(0, Awaited::Claim(rival.claimed.clone()));
+    if is_listed_as_shared(case, san) && is_protected(case, san) {
+        awaits.push(Awaited::ProtectedIdentities);
+    }
     // What another source gives to this node alone is its own at once.
     if case.evidence.inventory.is_some() {
         awaits.push(Awaited::Source(Source::Inventory.as_str()));

@@ -6,7 +6,7 @@
 use super::Case;
 use crate::csr::Fingerprint;
 use crate::csr::names::San;
-use crate::evidence::{Identity, Node};
+use crate::evidence::{Identity, IdentityKind, Node, ServedCertificate};
 
 /// Returns true if this identity of the API server is the Node's own. `identities` are all that protect
 /// the SAN.
@@ -48,13 +48,44 @@ fn is_of_own_api_server(case: &Case<'_>, node: &Node, san: &San, identities: &[I
         let endpoints = case.evidence.protected.endpoints_of(identity);
         if endpoints.is_empty() {
             elsewhere.push(certificate.sha256);
+        } else if is_of_another_node(case, node, identity) {
+            return false;
         } else if endpoints.iter().all(|at| owns_endpoint(case, node, at)) {
             own.push(certificate.sha256);
         } else {
             return false;
         }
     }
-    !own.is_empty() && elsewhere.iter().all(|sha256| own.contains(sha256))
+    // What another API server's certificate holds that cannot be read, or held recently, is not this
+    // machine's alone.
+    let recent = case.evidence.protected.find_recent(san, case.now.monotonic);
+    let is_own = |certificate: &ServedCertificate| {
+        let host = certificate.host.as_ref();
+        own.contains(&certificate.sha256) || host.is_some_and(|at| owns_endpoint(case, node, at))
+    };
+    let mut recent =
+        recent.filter(|(identity, _)| identity.kind != IdentityKind::ApiServerEndpoint);
+    let was_shared = recent.any(|(identity, _)| !identity.certificate.as_ref().is_some_and(is_own));
+    !own.is_empty()
+        && elsewhere.iter().all(|sha256| own.contains(sha256))
+        && !was_shared
+        && case.evidence.protected.has_all_certificates()
+}
+
+/// Returns true if the certificate is that of another node's API server by the names in it. A Node can claim
+/// the endpoint of a node that has no label yet, or of a load balancer.
+fn is_of_another_node(case: &Case<'_>, node: &Node, identity: &Identity) -> bool {
+    let (nodes, protected) = (&case.evidence.nodes, &case.evidence.protected);
+    let mut names = protected.sans_of(identity);
+    if names.any(|san| node.is_own_name(san)) {
+        return false;
+    }
+    let mut owners = protected
+        .sans_of(identity)
+        .filter_map(|san| nodes.with_own_name(san));
+    let own_name = San::from_host_text(node.name.as_str());
+    owners.any(|owner| owner.name != node.name)
+        || own_name.is_some_and(|name| protected.is_in_certificate(&name))
 }
 
 /// The endpoints that the Node claims and does not own. Their certificates become its own when the claims of

@@ -2,7 +2,7 @@
 
 use super::{Case, names, own_identities};
 use crate::csr::names::San;
-use crate::evidence::{Claimed, Identity, IdentityKind, Node};
+use crate::evidence::{Claim, Claimed, Identity, IdentityKind, Node};
 use crate::finding::{Awaited, Code, Findings};
 
 /// The exception for a node without the label of the control plane, such as a load balancer.
@@ -58,7 +58,7 @@ fn check_identities(case: &Case<'_>, san: &San, findings: &mut Findings) {
 /// Row 42: an API server's endpoint, asked for by a Node without the label of the control plane. A node
 /// that joins the control plane gets its label after its API server has started.
 fn check_endpoint(case: &Case<'_>, node: &Node, san: &San, origin: &str, findings: &mut Findings) {
-    let mut claimants = case.evidence.nodes.claimants(san);
+    let mut claimants = earlier_claimants(case, node, san);
     let owner = claimants.find(|(other, _)| other.control_plane && other.address(san).is_some());
     if let Some((owner, _)) = owner
         && !owner.lost
@@ -82,6 +82,17 @@ fn check_endpoint(case: &Case<'_>, node: &Node, san: &San, origin: &str, finding
         let awaits = std::iter::once(own).chain(owner).collect();
         findings.wait(Code::SanApiServerEndpointUnowned, awaits, detail);
     }
+}
+
+/// The claimants of a SAN, without those that claimed it after this Node: their word denies nothing.
+fn earlier_claimants<'a>(
+    case: &Case<'a>,
+    node: &Node,
+    san: &'a San,
+) -> impl Iterator<Item = (&'a Node, Claim)> {
+    let own = case.evidence.nodes.claim(san, &node.name);
+    let claimants = case.evidence.nodes.claimants(san);
+    claimants.filter(move |(_, claim)| own.is_none_or(|own| !own.precedes(claim)))
 }
 
 /// Row 44: a name or address of the API server that is not this machine's alone.
@@ -120,7 +131,7 @@ fn check_identity(
         San::Dns(name) => names::is_of_the_cluster(case, name),
         San::Ip(_) => false,
     };
-    let mut claimants = case.evidence.nodes.claimants(san);
+    let mut claimants = earlier_claimants(case, node, san);
     let owner = claimants.find(|(other, _)| own_identities::has(case, other, san, identities));
     if let Some((owner, _)) = owner.filter(|(owner, _)| !owner.lost && !owner.terminating) {
         let detail = format!(

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use judge::csr::names::{NodeName, San};
 use judge::csr::{KUBELET_SERVING_SIGNER, Request};
 use judge::evidence::{Evidence, Fact, Source, reserved_kind};
@@ -14,7 +15,7 @@ use judge::{Approval, Decision, Judgment, Verdict};
 use super::kubelet_request::{self, KubeletRequest, canonical_dns};
 use super::request_info;
 use super::scene::{self, Scene};
-use crate::cluster::{NodeSpec, before_now};
+use crate::cluster::{NodeSpec, ProtectedKind, before_now};
 use crate::forge::pem::PemRecipe;
 use crate::now;
 use crate::policies::BasePolicy;
@@ -142,9 +143,14 @@ fn check_names_are_not_protected(scene: &Scene, own: &NodeSpec, asked: &KubeletR
     for name in asked.distinct() {
         let (kind, value) = name.split_once(':').unwrap();
         if kind == "DNS" {
-            for domain in ["svc", "localhost", "cluster.local"] {
+            for domain in ["svc", "localhost", "svc.cluster.local", "pod.cluster.local"] {
                 assert!(!is_within(value, domain), "{name} is in {domain}");
             }
+            let is_of_domain = is_within(value, "cluster.local");
+            assert!(
+                !is_of_domain || value == own.name,
+                "{name} is in cluster.local"
+            );
             assert!(value != "kubernetes" && !value.ends_with(".kube-system"));
         }
         let ip: Option<IpAddr> = (kind == "IP").then(|| value.parse().unwrap());
@@ -157,14 +163,24 @@ fn check_names_are_not_protected(scene: &Scene, own: &NodeSpec, asked: &KubeletR
         }
         let Some(ip) = ip else { continue };
         assert_eq!(reserved_kind(ip), None, "{name}");
+        // No network of pods has an API server in it.
+        let endpoints: Vec<IpAddr> = endpoints(scene).collect();
+        let has_endpoint = |network: &IpNet| endpoints.iter().any(|ip| network.contains(ip));
         for node in &scene.vector.nodes {
             let pods = node.pod_cidrs.iter().filter(|network| {
                 let least = if network.addr().is_ipv4() { 16 } else { 48 };
-                network.prefix_len() >= least && network.contains(&ip)
+                let is_of_pods = network.prefix_len() >= least && !has_endpoint(network);
+                is_of_pods && network.contains(&ip)
             });
             assert_eq!(pods.count(), 0, "{name} is of the pods of {}", node.name);
         }
     }
+}
+
+fn endpoints(scene: &Scene) -> impl Iterator<Item = IpAddr> {
+    let parts = scene.vector.protected.iter();
+    let endpoints = parts.filter(|part| part.kind == ProtectedKind::ApiServerEndpoint);
+    endpoints.flat_map(|part| part.sans.iter().filter_map(|san| san.parse().ok()))
 }
 
 /// The SANs that a kubelet requests for its Node's addresses (Kubernetes

@@ -161,9 +161,11 @@ impl Scenario {
             ]
             .contains(code)
         });
+        let waits_for_protection = these.contains(&Awaited::ProtectedIdentities);
+        let keeps_all = waits_for_label_or_policy || waits_for_protection;
         self.vector
             .protected
-            .retain(|part| waits_for_label_or_policy || (waits_for_time && goes_with_time(part)));
+            .retain(|part| keeps_all || (waits_for_time && goes_with_time(part)));
         self.vector.keys.clear();
     }
 
