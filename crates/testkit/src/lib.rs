@@ -14,6 +14,8 @@ pub mod cluster;
 pub mod facts;
 pub mod forge;
 pub mod fuzz_targets;
+pub mod honest_page;
+pub mod honest_table;
 pub mod mutant;
 pub mod policies;
 pub mod random;
