@@ -21,6 +21,7 @@ pub mod policies;
 pub mod random;
 pub mod strategies;
 pub mod threat_table;
+pub mod topology;
 pub mod vector;
 pub mod verdicts_page;
 
