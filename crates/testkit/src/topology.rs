@@ -30,6 +30,9 @@ pub struct Topology {
     pub title: String,
     /// A shipped policy.
     pub policy: String,
+    /// By node: what a stolen credential of it gets beyond its own names, each with a comment that says why.
+    #[serde(default)]
+    pub accepted: BTreeMap<String, BTreeSet<String>>,
     pub steps: Vec<Step>,
 }
 
@@ -59,6 +62,9 @@ pub struct Step {
     pub unprotected: Vec<String>,
     #[serde(default)]
     pub machines: Vec<MachineSpec>,
+    /// Machines that are deleted, by their names.
+    #[serde(default)]
+    pub machines_gone: Vec<String>,
     #[serde(default)]
     pub issued: Vec<CertificateSpec>,
     /// The nodes that are not approved.
@@ -83,15 +89,22 @@ impl Topology {
 
     /// The cluster after this step and all before it.
     pub fn after(&self, step: usize) -> Snapshot {
+        let steps = &self.steps[..=step];
+        let mut policy = shipped(&self.policy);
+        for change in steps.iter().filter_map(|step| step.change.as_ref()) {
+            merge(&mut policy["spec"], change);
+        }
+        // JSON is YAML.
+        let read = judge::policy::parse(&policy.to_string());
         let mut snapshot = Snapshot {
-            policy: shipped(&self.policy),
+            policy: read.unwrap_or_else(|e| panic!("{}: {e}", self.name)),
             facts: Vec::new(),
             nodes: BTreeMap::new(),
             protected: BTreeMap::new(),
             other: Vec::new(),
             has_machines: false,
         };
-        for (index, step) in self.steps[..=step].iter().enumerate() {
+        for (index, step) in steps.iter().enumerate() {
             snapshot.apply(step, index == 0);
         }
         snapshot
@@ -101,7 +114,7 @@ impl Topology {
 /// A cluster at one time.
 #[derive(Clone)]
 pub struct Snapshot {
-    policy: Value,
+    pub policy: Policy,
     /// The facts in the order in which they happened.
     facts: Vec<TimedFact>,
     /// The Nodes as they are now.
@@ -114,9 +127,6 @@ pub struct Snapshot {
 
 impl Snapshot {
     fn apply(&mut self, step: &Step, is_first: bool) {
-        if let Some(change) = &step.change {
-            merge(&mut self.policy["spec"], change);
-        }
         let gone = step.gone.iter().map(|name| {
             let node = self.nodes.remove(name);
             Fact::NodeGone(node.unwrap_or_else(|| panic!("no Node {name}")).node().name)
@@ -164,6 +174,8 @@ impl Snapshot {
         let namespaces = step.namespaces.iter().map(String::as_str);
         let namespaces = NAMESPACES.into_iter().chain(namespaces);
         other.extend(namespaces.map(|name| Fact::Namespace(name.into())));
+        let gone = step.machines_gone.iter();
+        other.extend(gone.map(|name| Fact::MachineGone(format!("Machine test/{name}"))));
         let machines = step.machines.iter();
         other.extend(machines.map(|spec| Fact::Machine(Box::new(spec.machine()))));
         other.extend(
@@ -179,10 +191,6 @@ impl Snapshot {
         let nodes: Vec<NodeSpec> = nodes.values().cloned().collect();
         let protected: Vec<ProtectedSpec> = self.protected.values().cloned().collect();
         facts(&nodes, &protected, &[], &BTreeMap::new())
-    }
-
-    pub fn policy(&self) -> Policy {
-        judge::policy::parse(&self.policy.to_string()).unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// The evidence of a replica that has watched from the first step on. Then one Node changes to this
@@ -202,7 +210,7 @@ impl Snapshot {
     }
 
     fn evidence(&self, facts: Vec<TimedFact>) -> Evidence {
-        evidence(facts, self.has_machines, self.policy().spec.names.max)
+        evidence(facts, self.has_machines, self.policy.spec.names.max)
     }
 
     /// Every protected identity, with one address of each network.
@@ -215,7 +223,7 @@ impl Snapshot {
 
     /// True if the policy gives this to the Node, although others have it too.
     pub fn is_given(&self, node: &NodeSpec, san: &San) -> bool {
-        let spec = self.policy().spec;
+        let spec = &self.policy.spec;
         let is_shared = spec.names.shared.iter().any(|shared| shared.contains(san));
         let is_allowed = spec.protected.allowed.iter().any(|entry| {
             let is_meant = match &entry.node {
