@@ -157,6 +157,28 @@ impl Protected {
         }
     }
 
+    /// Returns true if the certificate of another endpoint has this name, and the one that is served at this
+    /// endpoint does not. Then the endpoint is of another machine than the name.
+    pub fn is_of_other_name(&self, endpoint: &San, name: &San) -> bool {
+        let (mut at_endpoint, mut elsewhere) = (false, false);
+        for entry in self.by_origin.values() {
+            let certificate = entry.certificate.as_ref();
+            let Some(host) = certificate.and_then(|served| served.host.as_ref()) else {
+                continue;
+            };
+            let has_name = entry.sans.contains_key(name);
+            if host == endpoint {
+                if has_name {
+                    return false;
+                }
+                at_endpoint = true;
+            } else {
+                elsewhere |= has_name && self.is_endpoint(host);
+            }
+        }
+        at_endpoint && elsewhere
+    }
+
     /// The domains of the cluster's Services, from the certificates of its API servers, each with its
     /// origin.
     pub fn cluster_domains(&self) -> impl Iterator<Item = (&DnsName, &str)> {
