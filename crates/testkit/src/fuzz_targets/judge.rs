@@ -141,7 +141,13 @@ fn check_names_are_not_protected(scene: &Scene, own: &NodeSpec, asked: &KubeletR
     for name in asked.distinct() {
         let (kind, value) = name.split_once(':').unwrap();
         if kind == "DNS" {
-            for domain in ["svc", "localhost", "cluster.local"] {
+            // A Node may be named under the cluster's domain.
+            let domains: &[&str] = if value == own.name {
+                &["svc", "localhost", "svc.cluster.local", "pod.cluster.local"]
+            } else {
+                &["svc", "localhost", "cluster.local"]
+            };
+            for domain in domains {
                 assert!(!is_within(value, domain), "{name} is in {domain}");
             }
             assert!(value != "kubernetes" && !value.ends_with(".kube-system"));
