@@ -9,11 +9,11 @@ use kube::api::Api;
 use tokio::sync::watch;
 
 use super::serving_args::ServingArgs;
-use crate::cluster::clock::Clock;
 use crate::cluster::connection::Connection;
 use crate::cluster::events::EventRecorder;
 use crate::cluster::lease::{Candidate, Leadership};
 use crate::cluster::random::Random;
+use crate::cluster::time_keeper::keep_time;
 use crate::controller::{Controller, RequestorLimits, Settings, Setup};
 use crate::telemetry::decision_log::{self, DecisionLog};
 use crate::telemetry::health::Health;
@@ -56,10 +56,10 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Binds the HTTP port and starts the watches.
     pub(super) async fn start(plan: Plan) -> Result<Daemon> {
-        let (clock, random) = (Clock::of_machine(), Random::from_os());
+        let (clock, random) = (plan.connection.clock.clone(), Random::from_os());
         let policy = Arc::new(plan.policy);
         let health = Arc::new(Health::new());
-        let metrics = Arc::new(Metrics::new(&policy, clock.wall()));
+        let metrics = Arc::new(Metrics::new(&policy, clock.time_of_day()));
         let server = plan
             .serving
             .bind(&plan.connection, health.clone(), metrics.clone())
@@ -73,6 +73,11 @@ impl Daemon {
             %enforcement,
             "csr-warden starts"
         );
+
+        // Before anything is dated.
+        plan.connection.ask_time().await;
+        let compared = clock.clone();
+        metrics.register_clock_offset(move || compared.offset());
 
         let identity = identity(&random);
         let (leading, leading_seen) = watch::channel(false);
@@ -95,7 +100,7 @@ impl Daemon {
         metrics.register_leader(move || leads.may_write());
         let decision_log = plan.decision_log.map(|(format, queue)| {
             metrics.register_lost_lines(queue.lost());
-            DecisionLog::new(format, identity.clone(), queue, clock.now())
+            DecisionLog::new(format, identity.clone(), queue, clock.clone())
         });
         let settings = Settings {
             policy,
@@ -111,6 +116,10 @@ impl Daemon {
         };
         let events = EventRecorder::start(plan.connection.writes.clone(), identity, clock);
         let connection = &plan.connection;
+        let shown = health.clone();
+        tokio::spawn(keep_time(connection.clone(), move |remark| {
+            shown.record_clock(remark);
+        }));
         Ok(Daemon {
             controller: Controller::new(settings, connection, events, metrics, health.clone()),
             candidate,

@@ -1,31 +1,37 @@
 //! `csr-warden doctor`: checks the cluster setup for verifiable kubelet serving certificates.
 
+mod node_verdicts;
+mod policy_lines;
 mod progress;
 mod text;
+mod verdict_table;
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::Args;
 
-use super::cluster_args::{ClusterArgs, block_on};
+use super::cluster_args::block_on;
 use super::color::Paint;
-use super::format::TextFormat;
-use crate::cluster::clock::Clock;
+use super::format::ReportFormat;
+use super::live::{AddressAges, LiveArgs};
 use crate::doctor::{Options, Progress, Report, Severity, examine};
-use crate::sources::{kubelet_ca, watched_file};
 
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 no problem, 1 problems, 2 error.\n\n\
     Nothing is written. To see whether NodeRestriction is on, another Node is patched \
-    as one node, with dryRun=All; leave that out with --no-impersonation.")]
+    as one node, with dryRun=All; leave that out with --no-impersonation.\n\n\
+    Each Node is judged by the policy as if its kubelet had just asked for a certificate. \
+    Below the verdicts are policy lines, commented out, that would let more Nodes \
+    through.\n\n\
+    Examples:\n  csr-warden doctor\n  csr-warden doctor --policy strict -o wide\n  \
+    csr-warden doctor | sed -n 's/^# //p' > policy.yaml")]
 pub(super) struct DoctorArgs {
     #[command(flatten)]
-    cluster: ClusterArgs,
+    live: LiveArgs,
     /// Look at only so many nodes' kubelets, spread over the list [default: all]
     #[arg(long, value_name = "N",
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
@@ -38,42 +44,35 @@ pub(super) struct DoctorArgs {
     #[arg(long, default_value_t = 5, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=300))]
     timeout: u64,
-    /// CA certificates that kubelets' certificates are verified with [default: the cluster's]
-    #[arg(long, value_name = "FILE")]
-    kubelet_certificate_authority: Option<PathBuf>,
     /// Leave out the dry run as another node
     #[arg(long)]
     no_impersonation: bool,
     /// How the report is written
-    #[arg(short, long, value_enum, default_value_t = TextFormat::Text, value_name = "FORMAT")]
-    output: TextFormat,
+    #[arg(short, long, value_enum, default_value_t = ReportFormat::Text, value_name = "FORMAT")]
+    output: ReportFormat,
 }
 
 /// Runs `doctor`: checks the cluster and reports findings.
 pub(super) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
-    let kubelet_authorities = match &args.kubelet_certificate_authority {
-        None => Vec::new(),
-        Some(path) => {
-            let pem = watched_file::read(path)?;
-            kubelet_ca::parse_pem(pem.as_bytes())
-                .map_err(|why| anyhow!("{}: {why}", path.display()))?
-        }
-    };
-    let options = Options {
-        nodes: args.nodes,
-        concurrency: args.concurrency.into(),
-        deadline: Duration::from_secs(args.timeout),
-        kubelet_authorities,
-        clock: Clock::of_machine(),
-        impersonate: !args.no_impersonation,
-    };
     let report = block_on(async {
-        let connection = args.cluster.connect().await?;
+        let mut lookout = args.live.lookout(true).await?;
+        // Nothing is written, so addresses of any age count, and a report without requests is of use.
+        lookout.addresses = AddressAges::Unlimited;
+        lookout.needs_requests = false;
+        let options = Options {
+            nodes: args.nodes,
+            concurrency: args.concurrency.into(),
+            deadline: Duration::from_secs(args.timeout),
+            kubelet_authorities: lookout.authorities.clone(),
+            impersonate: !args.no_impersonation,
+        };
+        let connection = lookout.connection.clone();
         let progress = Progress::default();
-        let examined = examine(&connection, &options, &progress);
+        let verdicts = node_verdicts::node_verdicts(&mut lookout);
+        let examined = examine(&connection, &options, &progress, verdicts);
         Ok(progress::shown(&progress, examined).await?)
     })?;
-    let for_people = || text::text(&report, Paint::on(&std::io::stdout()));
+    let for_people = |wide| text::text(&report, wide, Paint::on(&std::io::stdout()));
     let text = args.output.write(&report, for_people)?;
     std::io::stdout()
         .write_all(text.as_bytes())

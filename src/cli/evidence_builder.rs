@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::cluster::apiserver_certificates::ApiServer;
 use crate::cluster::objects::{SlimNode, SlimRequest, key_in_use};
 use crate::cluster::protected_objects::{Kind, ProtectedObject};
-use crate::sources::machines::machine;
+use crate::sources::machines::{is_selected, machine};
 use judge::csr::{CsrObject, Request};
 use judge::evidence::{Evidence, Fact, Node, Source, TimedFact};
 use judge::policy::{MachineKind, Spec};
@@ -152,16 +152,27 @@ impl EvidenceBuilder {
     fn add_machine(&mut self, kind: &str, object: Value) -> Result<()> {
         let group = text_at(&object, "/apiVersion");
         let group = group.split_once('/').map_or("", |(group, _)| group);
-        let of = |known: &&MachineKind| known.group == group && known.kind == kind;
-        let Some(kind) = self.machine_kinds.iter().find(of) else {
+        let is_of = |known: &&MachineKind| known.group == group && known.kind == kind;
+        let mut kinds = self.machine_kinds.iter().filter(is_of).peekable();
+        if kinds.peek().is_none() {
             bail!(
                 "expected a CertificateSigningRequest, Node, Namespace, Service, EndpointSlice, \
                  ServiceCIDR, ConfigMap, Inventory, Facts, a Machine that the policy names, or a List of these, \
                  found kind `{kind}`"
             );
-        };
-        let machine = machine(kind, &typed::<DynamicObject>(object)?);
-        self.add_shown(Source::Machines, Fact::Machine(Box::new(machine)));
+        }
+        let object = typed::<DynamicObject>(object)?;
+        // The daemon does not see what the policy does not select.
+        self.given.insert(Source::Machines);
+        for kind in kinds {
+            let is_selected = is_selected(kind, &object)
+                .map_err(|why| anyhow!("spec.sources.machines.labelSelector: {why}"))?;
+            if is_selected {
+                let machine = machine(kind, &object);
+                self.shown.push(Fact::Machine(Box::new(machine)));
+                break;
+            }
+        }
         Ok(())
     }
 

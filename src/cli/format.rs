@@ -14,6 +14,15 @@ pub(super) enum TextFormat {
     Yaml,
 }
 
+/// Formats of output whose default is text with a table in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ReportFormat {
+    Text,
+    Wide,
+    Json,
+    Yaml,
+}
+
 /// Formats of output whose default is a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum TableFormat {
@@ -34,6 +43,22 @@ impl TextFormat {
             TextFormat::Text => Ok(text()),
             TextFormat::Json => whole(answer, Whole::Json),
             TextFormat::Yaml => whole(answer, Whole::Yaml),
+        }
+    }
+}
+
+impl ReportFormat {
+    /// Renders the output in this format. `text` is called with true for the wide table.
+    pub(super) fn write(
+        self,
+        answer: &impl Serialize,
+        text: impl FnOnce(bool) -> String,
+    ) -> Result<String> {
+        match self {
+            ReportFormat::Text => Ok(text(false)),
+            ReportFormat::Wide => Ok(text(true)),
+            ReportFormat::Json => whole(answer, Whole::Json),
+            ReportFormat::Yaml => whole(answer, Whole::Yaml),
         }
     }
 }

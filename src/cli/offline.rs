@@ -254,7 +254,7 @@ fn named(policy: &Spec) -> Vec<Source> {
         (Source::Dns, asks(IndependentSource::Dns)),
         (
             Source::ServingCertificates,
-            asks(IndependentSource::ServingCertificate),
+            asks(IndependentSource::ServingCertificate) || asks(IndependentSource::Renewal),
         ),
     ];
     let named = each.into_iter().filter(|(_, named)| *named);

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::certificate_fields::{SansError, sans};
+use super::clock::Clock;
 use super::error::innermost;
 use super::tls_verifier::client_config;
 use judge::csr::Fingerprint;
@@ -156,8 +157,8 @@ pub struct CertificateReader {
 }
 
 impl CertificateReader {
-    /// A reader that trusts the CA of this configuration.
-    pub fn new(config: &Config) -> Result<CertificateReader, ClusterCaError> {
+    /// A reader that trusts the CA of this configuration, and verifies by this clock.
+    pub fn new(config: &Config, clock: &Clock) -> Result<CertificateReader, ClusterCaError> {
         let mut roots = RootCertStore::empty();
         for der in config.root_cert.iter().flatten() {
             let certificate = CertificateDer::from(der.clone());
@@ -178,8 +179,10 @@ impl CertificateReader {
             .into_iter()
             .filter_map(|name| ServerName::try_from(name).ok())
             .collect();
+        let mut tls = accept_any_name(verifier, names);
+        tls.time_provider = Arc::new(clock.clone());
         Ok(CertificateReader {
-            tls: TlsConnector::from(Arc::new(accept_any_name(verifier, names))),
+            tls: TlsConnector::from(Arc::new(tls)),
         })
     }
 

@@ -1,18 +1,28 @@
 //! Clients of the API server. Watches, writes and Lease renewals have one each, because they need
-//! different timeouts.
+//! different timeouts. All learn the API server's time from its answers.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::client::ClientBuilder;
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
+use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use thiserror::Error;
-use tower::util::MapRequestLayer;
+use tokio::time::timeout;
+use tower::util::{MapRequestLayer, option_layer};
+use tower::{BoxError, Layer as _, ServiceExt as _};
 
-use super::error::innermost;
+use super::clock::Clock;
+use super::date_layer::DateLayer;
+use super::error::{describe, innermost};
 use super::kubeconfig::{self, ReadError};
+use super::raw_request;
+use super::server_time::QUICK;
+use super::tls_connector::TlsConnector;
 use super::token_file::{TokenError, TokenFile};
 
 /// Read timeout of a watch, longer than [`super::watch::TIMEOUT_SECONDS`].
@@ -37,6 +47,12 @@ pub enum ConnectError {
     /// The server's URL has no scheme.
     #[error("expected a server such as https://10.0.0.1:6443, found `{0}` in the kubeconfig")]
     Scheme(http::Uri),
+    /// `tls-server-name` is neither a DNS name nor an IP address.
+    #[error("expected a DNS name or an IP address as tls-server-name, found `{0}`")]
+    ServerName(String),
+    /// The configuration demands a proxy.
+    #[error("a proxy-url is not supported: found `{0}` in the kubeconfig")]
+    Proxy(http::Uri),
     /// The credential is a token file that cannot be read.
     #[error("the credential cannot be used: {0}")]
     Token(#[from] TokenError),
@@ -120,6 +136,8 @@ pub struct Connection {
     pub writes: Client,
     /// Client of the Lease.
     pub lease: Client,
+    /// The clock, with the API server's time as learned from all answers.
+    pub clock: Clock,
 }
 
 impl Connection {
@@ -135,7 +153,11 @@ impl Connection {
         if config.cluster_url.scheme().is_none() {
             return Err(ConnectError::Scheme(config.cluster_url));
         }
+        if let Some(proxy) = config.proxy_url {
+            return Err(ConnectError::Proxy(proxy));
+        }
         let file = token_file(&config.auth_info)?;
+        let clock = Clock::of_machine();
         let client = |read: Duration| {
             let mut config = config.clone();
             if file.is_some() {
@@ -146,16 +168,30 @@ impl Connection {
             config.connect_timeout = Some(CONNECT_DEADLINE);
             config.read_timeout = Some(read);
             config.write_timeout = Some(WRITE_DEADLINE);
-            config.reset_reader_on_write = true;
-            config.default_retry = false;
-            build(config, file.clone())
+            build(&config, file.clone(), &clock)
         };
         Ok(Connection {
             watches: client(WATCH_SILENCE)?,
             writes: client(WRITE_SILENCE)?,
             lease: client(LEASE_SILENCE)?,
             config,
+            clock,
         })
+    }
+
+    /// Asks the API server for its time, by a request that needs no permission. Without a quick
+    /// answer the time stays as it is known.
+    pub async fn ask_time(&self) {
+        let asked = async {
+            let request = http::Request::get("/version").body(Vec::new());
+            let request = request.map_err(kube::Error::HttpError)?;
+            raw_request::without_response(&self.writes, request).await
+        };
+        match timeout(QUICK, asked).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!("cannot ask for the time: {}", describe(&error)),
+            Err(_) => tracing::debug!("no quick answer to the question for the time"),
+        }
     }
 
     /// The API server's URL, for messages.
@@ -175,13 +211,30 @@ fn token_file(auth: &AuthInfo) -> Result<Option<Arc<TokenFile>>, TokenError> {
     }
 }
 
-fn build(config: Config, token: Option<Arc<TokenFile>>) -> Result<Client, ConnectError> {
-    let builder = ClientBuilder::try_from(config).map_err(ConnectError::Credential)?;
-    let Some(token) = token else {
-        return Ok(builder.build());
-    };
-    let authorize = MapRequestLayer::new(move |request| token.authorize(request));
-    Ok(builder.with_layer(&authorize).build())
+/// Builds a client as kube does, with our own connector.
+fn build(
+    config: &Config,
+    token: Option<Arc<TokenFile>>,
+    clock: &Clock,
+) -> Result<Client, ConnectError> {
+    let mut connector = TimeoutConnector::new(TlsConnector::new(config, clock)?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    connector.set_reset_reader_on_write(true);
+    let client: legacy::Client<_, Body> =
+        legacy::Client::builder(TokioExecutor::new()).build(connector);
+    let service = client.map_err(BoxError::from);
+    let headers = config.extra_headers_layer();
+    let service = headers.map_err(ConnectError::Credential)?.layer(service);
+    let auth = config.auth_layer().map_err(ConnectError::Credential)?;
+    let service = option_layer(auth).layer(service);
+    let authorize =
+        token.map(|token| MapRequestLayer::new(move |request| token.authorize(request)));
+    let service = option_layer(authorize).layer(service);
+    let service = config.base_uri_layer().layer(service);
+    let builder = ClientBuilder::new(service, config.default_namespace.clone());
+    Ok(builder.with_layer(&DateLayer(clock.clone())).build())
 }
 
 /// Checks that the selected context exists. The error lists the existing ones.

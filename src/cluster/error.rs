@@ -9,6 +9,8 @@ use rustls::CertificateError;
 use thiserror::Error;
 use tokio::time::error::Elapsed;
 
+use super::tls_connector::NotValidNow;
+
 /// A request to the API server that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ApiError {
@@ -38,6 +40,9 @@ pub enum ApiError {
          or the ServiceAccount names"
     )]
     UnknownIssuer,
+    /// The certificate is not valid by any known time.
+    #[error("the API server cannot be reached: {0}")]
+    NotValidNow(NotValidNow),
     /// The API server did not answer in time.
     #[error("the API server did not answer in time")]
     Timeout,
@@ -63,7 +68,9 @@ impl From<&kube::Error> for ApiError {
         if matches!(error, kube::Error::SerdeError(_) | kube::Error::FromUtf8(_)) {
             return ApiError::Answer(innermost(error));
         }
-        if has_unknown_issuer(error) {
+        if let Some(not_valid) = find::<NotValidNow>(error) {
+            ApiError::NotValidNow(*not_valid)
+        } else if has_unknown_issuer(error) {
             ApiError::UnknownIssuer
         } else if is_timeout(error) {
             ApiError::Timeout

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::input::{InForce, Input, Inputs};
 use crate::cluster::apiserver_certificates::{ApiServer, CertificateReader};
 use crate::cluster::backoff::Backoff;
+use crate::cluster::clock::Clock;
 use crate::cluster::random::Random;
 use judge::evidence::{Fact, Source};
 use judge::policy::Requirement;
@@ -24,6 +25,7 @@ const HANDSHAKES_AT_ONCE: usize = 64;
 /// periodically.
 pub(super) async fn read_certificates(
     config: Config,
+    clock: Clock,
     mut policy: watch::Receiver<InForce>,
     mut endpoints: watch::Receiver<Option<BTreeSet<ApiServer>>>,
     random: Random,
@@ -76,7 +78,7 @@ pub(super) async fn read_certificates(
             }
         }
         let failures = tokio::select! {
-            failures = read_all(&config, &servers, &mut read, &inputs) => failures,
+            failures = read_all(&config, &clock, &servers, &mut read, &inputs) => failures,
             go_on = changed(&mut endpoints, &mut policy) => if go_on {
                 continue;
             } else {
@@ -136,11 +138,12 @@ fn outcome(failures: Vec<(Option<ApiServer>, String)>, read: &BTreeSet<ApiServer
 /// server means that none could be read.
 async fn read_all(
     config: &Config,
+    clock: &Clock,
     servers: &BTreeSet<ApiServer>,
     succeeded: &mut BTreeSet<ApiServer>,
     inputs: &Inputs,
 ) -> Vec<(Option<ApiServer>, String)> {
-    let reader = match CertificateReader::new(config) {
+    let reader = match CertificateReader::new(config, clock) {
         Ok(reader) => reader,
         Err(why) => return vec![(None, why.to_string())],
     };
@@ -266,7 +269,14 @@ mod tests {
         let (endpoints, listed) = watch::channel(Some(BTreeSet::new()));
         let (sender, mut inputs) = mpsc::channel(16);
         let random = Random::seeded(1);
-        tokio::spawn(read_certificates(config, policies, listed, random, sender));
+        tokio::spawn(read_certificates(
+            config,
+            Clock::of_machine(),
+            policies,
+            listed,
+            random,
+            sender,
+        ));
         let first = said(&mut inputs).await;
         assert!(matches!(first.1, Fact::Synced(_)), "{first:?}");
 

@@ -119,7 +119,7 @@ async fn ask_all(
     clock: Clock,
     inputs: Inputs,
 ) {
-    let kubelets = ServingCertificates::new(authorities.iter().map(Vec::as_slice));
+    let kubelets = ServingCertificates::new(authorities.iter().map(Vec::as_slice), &clock);
     let mut dns: Option<(Arc<Policy>, Result<Dns, DnsError>)> = None;
     let mut open: HashSet<(Question, String)> = HashSet::new();
     let mut asking: JoinSet<(Answered, Arc<str>)> = JoinSet::new();

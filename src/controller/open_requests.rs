@@ -63,10 +63,12 @@ pub(super) struct Entry {
     pub(super) request: OpenRequest,
     /// Time at which it was first seen.
     pub(super) seen: Instant,
+    /// The monotonic time at which it was first seen.
+    pub(super) seen_at: Timestamp,
     /// Its resourceVersion at that time, if that is a number.
     first_version: Option<NonZeroU64>,
     /// True if the watch showed its creation at that time.
-    is_creation: bool,
+    pub(super) is_creation: bool,
     /// The last recorded verdict, to log each only once.
     recorded: Option<Box<RecordedVerdict>>,
     /// Failed writes in a row.
@@ -79,9 +81,9 @@ pub(super) struct Entry {
 
 impl Entry {
     /// The event that first showed it.
-    fn first_seen(&self, now: Now) -> Option<FirstSeen> {
+    fn first_seen(&self) -> Option<FirstSeen> {
         Some(FirstSeen {
-            at: now.monotonic_at(self.seen),
+            at: self.seen_at,
             resource_version: self.first_version?,
             is_creation: self.is_creation,
         })
@@ -108,7 +110,7 @@ impl OpenRequests {
         object: CsrObject,
         encoded: &[u8],
         is_listed: bool,
-        now: Instant,
+        now: Now,
     ) -> Option<Uid> {
         let uid = object.uid.clone();
         let requestor = object.requestor.username.clone();
@@ -127,7 +129,8 @@ impl OpenRequests {
         self.memory.replace(&requestor, 0, size);
         let entry = Entry {
             request,
-            seen: now,
+            seen: now.instant,
+            seen_at: now.monotonic,
             first_version,
             is_creation,
             recorded: None,
@@ -149,11 +152,11 @@ impl OpenRequests {
     }
 
     /// The request of this UID, decoded.
-    pub(super) fn request(&mut self, uid: &Uid, now: Now) -> Option<&Request> {
+    pub(super) fn request(&mut self, uid: &Uid) -> Option<&Request> {
         let entry = self.entries.get_mut(uid)?;
         if let OpenRequest::Packed(packed) = &entry.request {
             let read = Request::read_packed(packed.object(), packed.encoded());
-            let read = read.with_first_seen(entry.first_seen(now));
+            let read = read.with_first_seen(entry.first_seen());
             let size = of_decoded(&read);
             entry.request = OpenRequest::Read(Box::new(read));
             self.resize(uid, size);

@@ -127,7 +127,7 @@ impl Controller {
             Some(_) => Importance::Required,
             None => Importance::Ordinary,
         };
-        log.record(decision, importance, self.clock.now());
+        log.record(decision, importance);
     }
 
     fn report_outcome(&mut self, judged: &Judged, outcome: &Outcome, after: Duration) {

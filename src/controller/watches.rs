@@ -66,6 +66,7 @@ pub(super) fn start(
     }
     tokio::spawn(read_certificates(
         connection.config.clone(),
+        clock.clone(),
         policy,
         endpoints,
         random.clone(),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::cluster::clock::Offset;
 use judge::csr::names::San;
 
 /// A value, or the reason that it could not be read.
@@ -26,10 +27,14 @@ pub(super) struct ReadFailure {
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) server: String,
-    /// The local time.
+    /// The API server's time; the local time if it is not known.
     pub(super) now: Timestamp,
-    pub(super) clock: Known<ClockOffset>,
+    pub(super) clock: Known<Offset>,
     pub(super) version: Known<String>,
+    /// Names of the API groups that the API server serves.
+    pub(super) api_groups: Known<Vec<String>>,
+    /// ConfigMaps in `kube-system` that are a sign of a distribution.
+    pub(super) config_maps: Known<Vec<&'static str>>,
     /// True if the API server serves ServiceCIDR objects.
     pub(super) service_cidrs: Known<bool>,
     pub(super) nodes: Known<Vec<Node>>,
@@ -60,25 +65,6 @@ impl Facts {
         let mut nodes = self.nodes.iter().flatten();
         nodes.any(|known| known.name == node && known.control_plane)
     }
-
-    /// The API server's time if it is known, otherwise the local time.
-    pub(super) fn server_now(&self) -> Timestamp {
-        let ahead = self
-            .clock
-            .as_ref()
-            .map_or(SignedDuration::ZERO, |c| c.ahead);
-        self.now.checked_add(ahead).unwrap_or(self.now)
-    }
-}
-
-/// The offset between two clocks.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ClockOffset {
-    /// Offset of the API server's clock from the local one; positive if it is ahead.
-    pub(super) ahead: SignedDuration,
-    /// Uncertainty of the offset: half the round trip, and the precision of the header, which is a
-    /// second.
-    pub(super) uncertainty: SignedDuration,
 }
 
 /// A Node.
@@ -91,6 +77,12 @@ pub(super) struct Node {
     pub(super) port: Option<u16>,
     /// True if it has the label of control-plane nodes, which no kubelet can set.
     pub(super) control_plane: bool,
+    /// The labels that it has of those that are a sign of a distribution.
+    pub(super) sign_labels: Vec<&'static str>,
+    /// `status.nodeInfo.osImage`.
+    pub(super) os_image: Option<String>,
+    /// `spec.providerID`.
+    pub(super) provider_id: Option<String>,
 }
 
 /// The answers of one kubelet.

@@ -64,6 +64,11 @@ codes! {
     ClockSkew: Warning, "Certificates hold from one time to another, and a request is given up 15 \
         minutes after it was made. Clocks that differ make good certificates look expired.";
 
+    ApproverBuiltIn: Warning, "It decides as soon as a kubelet asks. A request that csr-warden lets \
+        wait or denies may be approved by it first.";
+    RequestsNotSent: Warning, "An approver has nothing to decide there. The distribution's own server \
+        issues the certificates, and decides what is in them.";
+
     BootstrapOff: Problem, "Nodes that join get their kubelet's configuration from here. Without \
         serverTLSBootstrap the kubelet signs its own certificate, which nobody can verify.";
     BootstrapMisspelled: Problem, "The kubelet takes no notice of a key that it does not know, or \
@@ -103,6 +108,19 @@ codes! {
         all the same: whoever approves does not look at it.";
     RequestsPending: Warning, "A kubelet without certificate refuses every connection. A request \
         that waits longer than moments is not approved by anybody, or waits for a reason.";
+
+    NodesDenied: Problem, "Their kubelets would get no certificate, and refuse every connection once \
+        serverTLSBootstrap is on. A denial cannot be undone.";
+    NodesWaiting: Problem, "Their kubelets would get no certificate while that is so, and refuse every \
+        connection once serverTLSBootstrap is on.";
+    NodesNotAsking: Warning, "A kubelet asks for a certificate once its Node has an IP address, which a \
+        cloud provider may set later.";
+    EvidenceMissing: Unknown, "csr-warden itself approves nothing until it can read this. The verdicts \
+        on Nodes may change with it.";
+    AddressesShared: Warning, "An address belongs to one node. The first to claim it gets it, and the \
+        others wait, unless the policy's names.shared lists it.";
+    NodesUnderClusterDomain: Warning, "Names under the cluster's domain mean Services, so another name \
+        than a Node's own is denied there.";
 
     WardenAbsent: Problem, "Kubernetes never approves serving certificates by itself. Without an \
         approver kubelets stay without; with one that looks at nothing, anybody gets any name.";

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::finding_code::{Code, Severity};
+use super::node_verdicts::NodeVerdicts;
 
 /// The report of `doctor`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -21,6 +22,8 @@ pub struct Report {
     pub severity: Severity,
     /// All checks, in reading order.
     pub checks: Vec<Checked>,
+    /// The verdicts on the requests that the Nodes' kubelets would send, if they could be judged.
+    pub node_verdicts: Option<NodeVerdicts>,
 }
 
 /// The result of one check.
@@ -84,6 +87,8 @@ impl Finding {
 pub enum Check {
     /// Version of Kubernetes.
     Version,
+    /// Distribution of Kubernetes, and the approver that it brings.
+    Distribution,
     /// Clock skew between this machine and the API server.
     Clock,
     /// Kubelet configuration (`serverTLSBootstrap`).
@@ -94,6 +99,10 @@ pub enum Check {
     Signer,
     /// Pending requests.
     Requests,
+    /// Verdicts on the requests that the Nodes' kubelets would send.
+    Nodes,
+    /// Addresses and names that are not one Node's alone.
+    Addresses,
     /// Installation and leadership of csr-warden.
     Warden,
     /// Approvals by others.
@@ -113,11 +122,14 @@ impl Check {
     pub fn title(self) -> &'static str {
         match self {
             Check::Version => "Kubernetes version",
+            Check::Distribution => "distribution",
             Check::Clock => "clock",
             Check::Configuration => "serverTLSBootstrap",
             Check::Kubelets => "kubelet certificates",
             Check::Signer => "signer",
             Check::Requests => "requests",
+            Check::Nodes => "verdicts on Nodes",
+            Check::Addresses => "Nodes' addresses",
             Check::Warden => "csr-warden",
             Check::Approvers => "other approvers",
             Check::Rights => "who may approve",

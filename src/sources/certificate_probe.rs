@@ -2,20 +2,20 @@
 //! people and is never evidence.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use rustls::AlertDescription;
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{AlertDescription, CertificateError};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::kubelet_ca::{KubeletCaError, root_store};
+use super::kubelet_ca::{KubeletCaError, verifier, verify};
 use crate::cluster::error::{find, innermost};
 use crate::cluster::tls_verifier::client_config;
 
@@ -62,11 +62,8 @@ impl CertificateProbe {
         authorities: impl IntoIterator<Item = &'a [u8]>,
         deadline: Duration,
     ) -> Result<CertificateProbe, KubeletCaError> {
-        let verifier = WebPkiServerVerifier::builder(Arc::new(root_store(authorities)?))
-            .build()
-            .map_err(KubeletCaError::Verifier)?;
         Ok(CertificateProbe {
-            verifier: Some(verifier),
+            verifier: Some(verifier(authorities)?),
             ..CertificateProbe::without_ca(deadline)
         })
     }
@@ -114,16 +111,14 @@ impl CertificateProbe {
     }
 
     /// The issuer of a chain at this time, regardless of its names.
-    pub fn signed_by(&self, chain: &Chain, then: UnixTime) -> Trust {
+    pub fn signed_by(&self, chain: &Chain, then: Timestamp) -> Trust {
         let Some(verifier) = &self.verifier else {
             return Trust::Other("no CA of the cluster is known".into());
         };
-        // Names are verified last, so any name will do.
-        let name = ServerName::IpAddress(IpAddr::from([0, 0, 0, 0]).into());
-        match verifier.verify_server_cert(&chain.end_entity, &chain.intermediates, &name, &[], then)
-        {
-            Ok(_) => Trust::ClusterCa,
-            Err(error) if is_signed_by_cluster_ca(&error) => Trust::ClusterCa,
+        let second = u64::try_from(then.as_second()).unwrap_or_default();
+        let then = UnixTime::since_unix_epoch(Duration::from_secs(second));
+        match verify(verifier, &chain.end_entity, &chain.intermediates, then) {
+            Ok(()) => Trust::ClusterCa,
             Err(error) => Trust::Other(error.to_string()),
         }
     }
@@ -143,17 +138,5 @@ fn is_internal_error_alert(error: &io::Error) -> bool {
         Some(rustls::Error::AlertReceived(
             AlertDescription::InternalError
         ))
-    )
-}
-
-/// Returns true if only the name did not match. Names are verified after signatures, so the
-/// cluster's CA has signed the certificate.
-fn is_signed_by_cluster_ca(error: &rustls::Error) -> bool {
-    let rustls::Error::InvalidCertificate(error) = error else {
-        return false;
-    };
-    matches!(
-        error,
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
     )
 }

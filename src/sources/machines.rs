@@ -3,13 +3,23 @@
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
+use kube::core::SelectorExt as _;
 
-use judge::csr::names::{NodeName, San};
+use super::label_selector::{self, SelectorError};
+use judge::csr::names::NodeName;
 use judge::evidence::{Machine, NodeReference};
 use judge::policy::MachineKind;
 
 /// Maximum number of addresses that are read from one Machine.
 const MAX_ADDRESSES: usize = 256;
+
+/// Returns true if the policy selects the object: the daemon watches no other. The group and the kind are
+/// compared by the caller.
+pub fn is_selected(kind: &MachineKind, object: &DynamicObject) -> Result<bool, SelectorError> {
+    let selector = label_selector::parse(kind.label_selector.as_deref().unwrap_or_default())?;
+    let is_in_namespace = kind.namespace.is_none() || kind.namespace == object.namespace();
+    Ok(is_in_namespace && selector.matches(object.labels()))
+}
 
 /// Converts an object to the Machine that it describes.
 pub fn machine(kind: &MachineKind, object: &DynamicObject) -> Machine {
@@ -23,16 +33,19 @@ pub fn machine(kind: &MachineKind, object: &DynamicObject) -> Machine {
         Some(path) => NodeReference::Name(path.strings(&whole).next().and_then(NodeName::parse)),
         None => NodeReference::ProviderId,
     };
+    let path = kind.provider_id.as_ref();
+    let provider_id = path.and_then(|path| path.strings(&whole).next());
     Machine {
         key: key(kind, object).into(),
         node,
-        provider_id: kind.provider_id.strings(&whole).next().map(Into::into),
+        provider_id: provider_id.map(Into::into),
+        checks_provider_id: kind.provider_id.is_some(),
         addresses: kind
             .addresses
             .iter()
             .flat_map(|path| path.strings(&whole))
             .take(MAX_ADDRESSES)
-            .filter_map(San::from_host_text)
+            .filter_map(Machine::parse_address)
             .collect(),
         created: meta
             .creation_timestamp

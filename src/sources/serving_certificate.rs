@@ -5,15 +5,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::kubelet_ca::{KubeletCaError, root_store};
+use super::kubelet_ca::{KubeletCaError, verifier, verify};
 use crate::cluster::certificate_fields::serving_certificate;
+use crate::cluster::clock::Clock;
 use crate::cluster::error::{find, innermost};
+use crate::cluster::tls_verifier::client_config;
 use judge::evidence::Answer;
 use judge::policy::ServingCertificatePolicy;
 
@@ -29,13 +30,16 @@ pub struct ServingCertificates {
 }
 
 impl ServingCertificates {
-    /// A reader that trusts these CA certificates, in DER.
+    /// A reader that trusts these CA certificates, in DER, and verifies by this clock.
     pub fn new<'a>(
         authorities: impl IntoIterator<Item = &'a [u8]>,
+        clock: &Clock,
     ) -> Result<ServingCertificates, KubeletCaError> {
-        let config = ClientConfig::builder()
-            .with_root_certificates(root_store(authorities)?)
-            .with_no_client_auth();
+        let verifier = verifier(authorities)?;
+        let mut config = client_config(move |(certificate, intermediates, _, now)| {
+            verify(&verifier, certificate, intermediates, now)
+        });
+        config.time_provider = Arc::new(clock.clone());
         Ok(ServingCertificates {
             tls: TlsConnector::from(Arc::new(config)),
         })

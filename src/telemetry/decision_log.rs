@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::line_budget::LineBudget;
 use super::log_queue::{Importance, LogQueue, Loss, Stream};
 use super::printable::printable;
-use crate::cluster::clock::Now;
+use crate::cluster::clock::Clock;
 use judge::Judgment;
 use judge::csr::{CsrObject, Fingerprint};
 use judge::finding::{Finding, escaped};
@@ -137,16 +137,18 @@ pub struct DecisionLog {
     replica: String,
     queue: LogQueue,
     budget: LineBudget,
+    clock: Clock,
 }
 
 impl DecisionLog {
     /// A log of the replica with this identity.
-    pub fn new(format: Format, replica: String, queue: LogQueue, now: Now) -> DecisionLog {
+    pub fn new(format: Format, replica: String, queue: LogQueue, clock: Clock) -> DecisionLog {
         DecisionLog {
             format,
             replica,
             queue,
-            budget: LineBudget::new(now.instant),
+            budget: LineBudget::new(clock.now().instant),
+            clock,
         }
     }
 
@@ -157,15 +159,17 @@ impl DecisionLog {
 
     /// Queues one record, and never blocks. A decision that is written to the API server is required.
     /// Any other is lost, and counted, if its requestor is over budget or the queue is full.
-    pub fn record(&mut self, decision: Decision<'_>, importance: Importance, now: Now) {
+    pub fn record(&mut self, decision: Decision<'_>, importance: Importance) {
         let requestor = &decision.object.requestor.username;
-        if importance == Importance::Ordinary && !self.budget.take(requestor, now.instant) {
+        let instant = self.clock.now().instant;
+        if importance == Importance::Ordinary && !self.budget.take(requestor, instant) {
             self.queue.lost().record(Loss::Budget);
             return;
         }
+        let timestamp = self.clock.time_of_day();
         let line = match self.format {
-            Format::Json => json(now.wall, decision, &self.replica),
-            Format::Text => Ok(printable(&text(now.wall, decision)).into_owned()),
+            Format::Json => json(timestamp, decision, &self.replica),
+            Format::Text => Ok(printable(&text(timestamp, decision)).into_owned()),
         };
         let Ok(mut line) = line else {
             self.queue.lost().record(Loss::Error);

@@ -24,6 +24,8 @@ struct State {
     unready: Vec<(String, String)>,
     /// The permission that the last write lacked.
     forbidden: Option<String>,
+    /// A remark on the clock, which does not make the daemon unready.
+    clock: Option<String>,
 }
 
 impl Health {
@@ -34,6 +36,7 @@ impl Health {
                 last_loop: Instant::now(),
                 unready: vec![("start".into(), "nothing has been read yet".into())],
                 forbidden: None,
+                clock: None,
             }),
             updated: Notify::new(),
         }
@@ -65,6 +68,18 @@ impl Health {
         if let Ok(mut state) = self.state.lock() {
             state.forbidden = why;
         }
+    }
+
+    /// Records a remark on the clock; `None` if there is none.
+    pub fn record_clock(&self, remark: Option<String>) {
+        if let Ok(mut state) = self.state.lock() {
+            state.clock = remark;
+        }
+    }
+
+    /// The remark on the clock.
+    pub fn clock(&self) -> Option<String> {
+        self.state.lock().ok()?.clock.clone()
     }
 
     /// Returns true if the loop turns.

@@ -168,10 +168,16 @@ async fn livez(State(state): State<ServerState>) -> impl IntoResponse {
 
 async fn readyz(State(state): State<ServerState>) -> impl IntoResponse {
     let unready = state.health.unready_reasons();
+    let clock = state.health.clock();
+    let clock = clock.map_or_else(String::new, |remark| format!("clock: {remark}\n"));
     if unready.is_empty() {
-        return (StatusCode::OK, "ok\n".to_owned());
+        return (StatusCode::OK, format!("ok\n{clock}"));
     }
-    (StatusCode::SERVICE_UNAVAILABLE, unready.join("\n") + "\n")
+    let unready = unready.join("\n");
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("{unready}\n{clock}"),
+    )
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod case;
 mod evidence;
 mod facts;
 mod invalid_input;
+mod machines;
 
 use case::*;
 use serde_json::{Value, json};

@@ -150,7 +150,9 @@ fn a_kept_demo_can_be_used_until_it_is_interrupted() {
             .unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(output.status.success(), "{command}: {text}");
+        // An attacker's Node is a problem.
+        let expected = i32::from(command == "doctor" && text.contains("NodesDenied"));
+        assert_eq!(output.status.code(), Some(expected), "{command}: {text}");
         assert!(text.contains(says), "{command}: {text}");
     }
     let mode = std::fs::metadata(&kubeconfig).unwrap().permissions().mode();
@@ -240,9 +242,8 @@ fn client_request() -> serde_json::Value {
 }
 
 fn requests(kubeconfig: &Path) -> Vec<CertificateSigningRequest> {
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .unwrap();
+    // Another test may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();

@@ -1,5 +1,8 @@
 //! Codes of `doctor`: each has a section in `docs/doctor.md`.
 
+#[cfg(feature = "lab")]
+mod node_verdicts;
+
 use csr_warden::doctor::{Code, Severity};
 
 const PAGE: &str = include_str!("../../docs/doctor.md");

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use csr_warden::cluster::clock::Offset;
 use csr_warden::telemetry::log_queue::LostLines;
 use csr_warden::telemetry::metrics::Metrics;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use judge::csr::{CsrObject, Request};
 use judge::evidence::{Evidence, Fact, Source};
 use judge::finding::Code;
@@ -38,6 +39,12 @@ pub(crate) fn exposed() -> String {
     metrics.set_pending([(Code::NodeMissing, 1)].into_iter(), Duration::ZERO);
     metrics.record_write("written", Some(Duration::ZERO));
     metrics.register_leader(|| true);
+    metrics.register_clock_offset(|| {
+        Some(Offset {
+            ahead: SignedDuration::from_secs(-2),
+            uncertainty: Duration::from_millis(500),
+        })
+    });
     metrics.register_lost_lines(&LostLines::default());
     metrics.encode()
 }

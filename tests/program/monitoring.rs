@@ -11,6 +11,7 @@ use crate::exposition::{exposed, families};
 use control_plane::monitoring_queries::{
     Query, alerts, dashboard, of_alerts, of_dashboard, rendered,
 };
+use judge::finding::{Code, Effect};
 use serde_json::Value;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring");
@@ -107,6 +108,30 @@ fn every_alert_is_tested_both_ways() {
     assert_eq!(tested, all);
 }
 
+/// A critical alert is for what no honest kubelet causes.
+#[test]
+fn denials_alert_by_the_code() {
+    let codes_in = |alert: &str| -> BTreeSet<String> {
+        let rules = alerts();
+        let rule = rules.iter().find(|rule| rule["alert"] == alert).unwrap();
+        let expr = rule["expr"].as_str().unwrap();
+        let mut lists = expr
+            .split("code=~\"")
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap());
+        let first = lists.next().unwrap();
+        assert!(lists.all(|list| list == first), "{expr}");
+        first.split('|').map(str::to_owned).collect()
+    };
+    let denials = Code::ALL
+        .iter()
+        .filter(|code| code.effect() == Effect::Deny);
+    let (honest, forged): (Vec<_>, Vec<_>) = denials.partition(|code| code.is_of_honest_kubelets());
+    let names = |codes: Vec<&Code>| codes.iter().map(|code| code.to_string()).collect();
+    assert_eq!(codes_in("CsrWardenDenied"), names(honest));
+    assert_eq!(codes_in("CsrWardenForgery"), names(forged));
+}
+
 #[test]
 fn every_alert_has_a_summary_and_a_runbook() {
     let mut sections = BTreeMap::new();
@@ -128,12 +153,7 @@ fn every_alert_has_a_summary_and_a_runbook() {
         let anchor = format!("docs/runbooks.md#{}", name.to_lowercase());
         assert_eq!(annotation("runbook"), anchor);
         let section = sections.remove(name).unwrap_or_else(|| panic!("{name}"));
-        for part in [
-            "**What it means.**",
-            "**Look at.**",
-            "**Mend it.**",
-            "```sh",
-        ] {
+        for part in ["**What it means.**", "**Look at.**", "**Fix it.**", "```sh"] {
             assert!(section.contains(part), "{name} has no {part}");
         }
     }

@@ -109,9 +109,14 @@ fn errors_name_the_line_and_the_expected_value() {
              ipAddresses, nodeName, dnsNames at line 6, column 5; did you mean `ipAddresses`?",
         ),
         (
+            format!("{head}spec:\n  requestor:\n    groups: ['system:masters']\n"),
+            "spec.requestor.groups: expected a group that a node can be in besides `system:nodes` and \
+             `system:authenticated`, such as `system:bootstrappers`, found `system:masters`",
+        ),
+        (
             format!("{head}spec:\n  proof:\n    nodeName: {{allOf: [machine]}}\n"),
             "spec.proof.nodeName.allOf[0]: unknown variant `machine`, expected one of Inventory, \
-             Machine, DNS, ServingCertificate at line 6, column 24; did you mean `Machine`?",
+             Machine, MachineExists, DNS, ServingCertificate, Renewal at line 6, column 24; did you mean `Machine`?",
         ),
         (
             format!("{head}spec:\n  proof:\n    nodeName: {{allOf: [Machine]}}\n"),
@@ -124,10 +129,42 @@ fn errors_name_the_line_and_the_expected_value() {
         ),
         (
             format!(
+                "{head}spec:\n  sources: {{servingCertificate: {{}}}}\n  proof:\n    \
+                 ipAddresses: {{allOf: [Inventory, Renewal]}}\n"
+            ),
+            "spec.proof.ipAddresses.allOf: expected only sources that can vouch for a first request, at \
+             which a node has no certificate, found `[Inventory, Renewal]`",
+        ),
+        (
+            format!(
+                "{head}spec:\n  sources: {{servingCertificate: {{}}}}\n  proof:\n    \
+                 nodeName: {{anyOf: [ServingCertificate, Renewal]}}\n"
+            ),
+            "spec.proof.nodeName.anyOf: expected also a configured source that can vouch for a first \
+             request, at which a node has no certificate, found `[ServingCertificate, Renewal]`",
+        ),
+        (
+            format!(
+                "{head}spec:\n  sources: {{servingCertificate: {{}}}}\n  proof:\n    \
+                 dnsNames: {{anyOf: [Machine, ServingCertificate]}}\n"
+            ),
+            "spec.proof.dnsNames.anyOf: expected also a configured source that can vouch",
+        ),
+        (
+            format!("{head}spec:\n  sources: {{servingCertificate: {{timeout: 6s}}}}\n"),
+            "spec.sources.servingCertificate.timeout: expected 100ms to 5s, found `6s`",
+        ),
+        (
+            format!(
                 "{head}spec:\n  sources:\n    machines:\n      - group: a.b\n        kind: M\n\
                  \x20       providerID: spec.id\n"
             ),
             "spec.sources.machines[0].providerID: expected a path such as `.status.nodeRef.name`",
+        ),
+        (
+            format!("{head}spec:\n  sources:\n    machines: [{{group: a.b, kind: M}}]\n"),
+            "spec.sources.machines.providerID: expected a path, since without nodeName a Machine is \
+             found by its provider ID, found `null`",
         ),
         (
             format!("{head}spec:\n  protected:\n    networks: ['::ffff:10.0.0.0/104']\n"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
 use super::attributes::Attributes;
@@ -55,13 +55,17 @@ pub(super) async fn serve(
     ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
 ) -> Response {
-    tokio::select! {
+    let mut response = tokio::select! {
         answer = handle(Arc::clone(&shared), peer, request) => {
             answer.unwrap_or_else(IntoResponse::into_response)
         }
         () = shared.until_ended() => StatusError::retry(503, "ServiceUnavailable", "the server is ending", 1)
             .into_response(),
+    };
+    if let Ok(date) = HeaderValue::try_from(shared.clock.date()) {
+        response.headers_mut().insert(header::DATE, date);
     }
+    response
 }
 
 async fn handle(

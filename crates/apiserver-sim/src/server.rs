@@ -193,7 +193,17 @@ impl Server {
 
     /// Sets the clock ahead of the machine's clock. Behind it, if negative.
     pub fn set_clock(&self, ahead: SignedDuration) {
-        self.shared.clock.set_ahead(ahead);
+        self.shared.clock.set_servers(&[ahead]);
+    }
+
+    /// Answers as several API servers in turn, with their clocks so far ahead.
+    pub fn set_clocks(&self, ahead: &[SignedDuration]) {
+        self.shared.clock.set_servers(ahead);
+    }
+
+    /// Replaces the `Date` of each answer, as a proxy does whose clock is so far ahead. `None` ends it.
+    pub fn set_proxy_clock(&self, ahead: Option<SignedDuration>) {
+        self.shared.clock.set_proxy(ahead);
     }
 
     /// Returns the logged writes of Leases and approvals, if [`Options::write_log`] is set.

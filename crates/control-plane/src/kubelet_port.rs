@@ -1,15 +1,19 @@
-//! A fake kubelet port: it presents a certificate and serves the kubelet's configuration, or given
-//! responses.
+//! A fake kubelet port: it presents a certificate and serves the kubelet's configuration or given
+//! responses, or it never answers.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
-use tokio::task::AbortHandle;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 /// The TLS record with which Go rejects a connection without a certificate: alert, TLS 1.2, two
@@ -17,11 +21,14 @@ use tokio_rustls::TlsAcceptor;
 const INTERNAL_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
 /// A listening port. It is closed when dropped.
-pub struct KubeletPort(AbortHandle);
+pub struct KubeletPort {
+    accepting: JoinHandle<()>,
+    connections: watch::Receiver<usize>,
+}
 
 impl Drop for KubeletPort {
     fn drop(&mut self) {
-        self.0.abort();
+        self.accepting.abort();
     }
 }
 
@@ -77,40 +84,77 @@ impl KubeletPort {
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind(at).await?;
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, respond) = (acceptor.clone(), respond.clone());
-                tokio::spawn(async move {
-                    let mut stream = acceptor.accept(stream).await?;
-                    let mut request = Vec::new();
-                    while !request.ends_with(b"\r\n\r\n") {
-                        request.push(stream.read_u8().await?);
-                    }
-                    let request = String::from_utf8_lossy(&request);
-                    let path = request.split(' ').nth(1).unwrap_or_default();
-                    stream.write_all(respond(path).as_bytes()).await?;
-                    stream.shutdown().await
-                });
+        Self::serving(at, move |stream| {
+            let (acceptor, respond) = (acceptor.clone(), respond.clone());
+            async move {
+                let mut stream = acceptor.accept(stream).await?;
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(stream.read_u8().await?);
+                }
+                let request = String::from_utf8_lossy(&request);
+                let path = request.split(' ').nth(1).unwrap_or_default();
+                stream.write_all(respond(path).as_bytes()).await?;
+                stream.shutdown().await
             }
-        });
-        Ok(Self(task.abort_handle()))
+        })
+        .await
     }
 
     /// Rejects connections because it has no certificate.
     pub async fn without_certificate(at: SocketAddr) -> Result<Self> {
+        Self::serving(at, |mut stream| async move {
+            // Closing before the ClientHello is read would reset the connection.
+            let _ = stream.read(&mut [0; 4096]).await?;
+            stream.write_all(&INTERNAL_ERROR).await?;
+            stream.shutdown().await
+        })
+        .await
+    }
+
+    /// Accepts connections and never answers.
+    pub async fn silent(at: SocketAddr) -> Result<Self> {
+        Self::serving(at, |mut stream| async move {
+            stream.read_to_end(&mut Vec::new()).await.map(drop)
+        })
+        .await
+    }
+
+    async fn serving<F>(
+        at: SocketAddr,
+        serve: impl Fn(TcpStream) -> F + Send + 'static,
+    ) -> Result<Self>
+    where
+        F: Future<Output = io::Result<()>> + Send + 'static,
+    {
         let listener = TcpListener::bind(at).await?;
-        let task = tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    // Closing before the ClientHello is read would reset the connection.
-                    let _ = stream.read(&mut [0; 4096]).await?;
-                    stream.write_all(&INTERNAL_ERROR).await?;
-                    stream.shutdown().await
-                });
+        let (count, connections) = watch::channel(0);
+        let accepting = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                count.send_modify(|count| *count += 1);
+                tokio::spawn(serve(stream));
             }
         });
-        Ok(Self(task.abort_handle()))
+        Ok(Self {
+            accepting,
+            connections,
+        })
+    }
+
+    /// Waits until this many connections have been accepted.
+    pub async fn accepted(&self, least: usize, deadline: Duration) -> Result<()> {
+        let mut connections = self.connections.clone();
+        let enough = connections.wait_for(|count| *count >= least);
+        let waited = timeout(deadline, enough).await;
+        waited.with_context(|| format!("{least} connections after {deadline:?}"))??;
+        Ok(())
+    }
+
+    /// Closes the port, whose address is free afterwards.
+    pub async fn close(mut self) {
+        self.accepting.abort();
+        // The result is that of the abort.
+        let _ = (&mut self.accepting).await;
     }
 }
 

@@ -130,7 +130,7 @@ codes! {
     NodeUninitialized 60 Wait "the cloud provider has not initialized the Node yet"
     NodeAddressesUnstable 61 Wait "the Node's addresses have changed a moment ago"
     MachineMissing 62 Wait "no Machine refers to the Node"
-    MachineIncomplete 62 Wait "the Machine or the Node is not set up completely yet"
+    MachineIncomplete 62 Wait "the Machine has no addresses, or the Machine or the Node has no provider ID"
     MachineReplaced 62 Wait "several Machines refer to the Node, and one is being deleted"
     MachineRepeated 63 Deny "several Machines refer to the Node"
     ProviderIdContested 63 Wait "another Node has the provider ID too, and is not known to be later"
@@ -143,6 +143,28 @@ codes! {
 }
 
 impl Code {
+    /// Returns true for a denial that an honest kubelet can cause, by its own configuration or by that of
+    /// the cluster, the policy or a source.
+    pub fn is_of_honest_kubelets(self) -> bool {
+        matches!(
+            self,
+            Code::GroupsExtra
+                | Code::CredentialIdMissing
+                | Code::RequestorUidSet
+                | Code::ExpirationTooLong
+                | Code::KeyRefused
+                | Code::SanContradicted
+                | Code::SanProtected
+                | Code::SanReservedAddress
+                | Code::SanOfOlderMachine
+                | Code::SanDnsMalformed
+                | Code::SanTooMany
+                | Code::MachineRepeated
+                | Code::MachineProviderIdMismatch
+                | Code::SanLocalName
+        )
+    }
+
     /// Returns true for a name, an address or a provider ID that more than one Node claims.
     pub fn is_contested(self) -> bool {
         matches!(

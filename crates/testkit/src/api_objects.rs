@@ -147,10 +147,10 @@ pub fn machine(spec: &MachineSpec) -> Value {
     if spec.terminating {
         metadata["deletionTimestamp"] = json!(date(now()));
     }
-    let kind = if spec.by_provider_id {
-        "Instance"
-    } else {
-        "Machine"
+    let kind = match (spec.by_provider_id, spec.checks_provider_id) {
+        (true, _) => "Instance",
+        (false, true) => "Machine",
+        (false, false) => "Server",
     };
     json!({
         "apiVersion": format!("{MACHINE_GROUP}/v1"),

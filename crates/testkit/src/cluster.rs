@@ -211,6 +211,8 @@ pub struct MachineSpec {
     pub by_provider_id: bool,
     #[serde(rename = "providerID")]
     pub provider_id: Option<String>,
+    /// False if the policy has no path for its provider ID.
+    pub checks_provider_id: bool,
     pub addresses: Vec<String>,
     pub age: SignedDuration,
     pub terminating: bool,
@@ -224,6 +226,7 @@ impl Default for MachineSpec {
             kind: "Machine".into(),
             by_provider_id: false,
             provider_id: Some("test://1".into()),
+            checks_provider_id: true,
             addresses: vec!["node-1".into(), "10.0.0.1".into()],
             age: SignedDuration::from_hours(1),
             terminating: false,
@@ -234,7 +237,12 @@ impl Default for MachineSpec {
 impl MachineSpec {
     pub fn machine(&self) -> Machine {
         let node = |name: &String| NodeName::parse(name).unwrap_or_else(|| panic!("`{name}`"));
-        let san = |text: &String| San::from_host_text(text).unwrap_or_else(|| panic!("`{text}`"));
+        let san =
+            |text: &String| Machine::parse_address(text).unwrap_or_else(|| panic!("`{text}`"));
+        let provider_id = self
+            .provider_id
+            .as_deref()
+            .filter(|_| self.checks_provider_id);
         Machine {
             key: format!("{} test/{}", self.kind, self.name).into(),
             node: if self.by_provider_id {
@@ -242,7 +250,8 @@ impl MachineSpec {
             } else {
                 NodeReference::Name(self.node.as_ref().map(node))
             },
-            provider_id: self.provider_id.as_deref().map(Into::into),
+            provider_id: provider_id.map(Into::into),
+            checks_provider_id: self.checks_provider_id,
             addresses: self.addresses.iter().map(san).collect(),
             created: before_now(self.age),
             terminating: self.terminating,

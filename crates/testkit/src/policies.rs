@@ -74,6 +74,10 @@ pub fn machine_kinds() -> Value {
             "group": MACHINE_GROUP, "kind": "Instance",
             "providerID": ".spec.providerID", "addresses": [".status.addresses[*]"],
         },
+        {
+            "group": MACHINE_GROUP, "kind": "Server",
+            "nodeName": ".status.nodeRef.name", "addresses": [".status.addresses[*]"],
+        },
     ])
 }
 

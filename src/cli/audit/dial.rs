@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures::StreamExt;
-use rustls::pki_types::UnixTime;
 
 use super::{Item, Subject};
 use crate::cli::live::{Issued, Look};
@@ -41,7 +40,7 @@ pub(super) async fn dial(look: &Look, authorities: &[Vec<u8>]) -> Vec<Subject> {
                     Err(why) => note(node, Some(at), why.to_string()),
                     Ok(chain) => {
                         let issued = Issued::of(&chain.end_entity);
-                        let mut subject = match ports.signed_by(&chain, UnixTime::now()) {
+                        let mut subject = match ports.signed_by(&chain, look.now) {
                             Trust::ClusterCa => of_certificate(look, node, at, &chain.end_entity),
                             Trust::Other(why) => {
                                 let why = format!("not signed by the cluster's CA: {why}");

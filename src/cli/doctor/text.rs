@@ -6,6 +6,8 @@ use clap::builder::styling::AnsiColor;
 
 use super::super::WIDTH;
 use super::super::color::Paint;
+use super::policy_lines::policy_lines;
+use super::verdict_table::verdict_table;
 use crate::doctor::{Checked, Code, Finding, Report, Severity};
 use crate::telemetry::printable::printable;
 
@@ -14,13 +16,20 @@ const NAMED: usize = 5;
 const WORD: usize = 9;
 const TITLE: usize = 22;
 
-pub(super) fn text(report: &Report, paint: Paint) -> String {
+pub(super) fn text(report: &Report, wide: bool, paint: Paint) -> String {
     let mut text = String::new();
     // Writing to a `String` cannot fail.
     let _ = writeln!(text, "{}", head(report));
     let _ = writeln!(text);
     for checked in &report.checks {
         text.push_str(&line(checked, paint));
+    }
+    if let Some(verdicts) = &report.node_verdicts {
+        if !verdicts.items.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&verdict_table(verdicts, wide));
+        text.push_str(&policy_lines(verdicts));
     }
     for severity in [Severity::Problem, Severity::Warning, Severity::Unknown] {
         let findings = report.checks.iter().flat_map(|checked| &checked.findings);
@@ -168,7 +177,8 @@ fn sentence(what: &str) -> String {
     format!("{}{}.", capital.unwrap_or_default(), letters.as_str())
 }
 
-fn named(objects: &[String]) -> String {
+/// The first objects, and the number of the others.
+pub(super) fn named(objects: &[String]) -> String {
     let first: Vec<&str> = objects.iter().take(NAMED).map(String::as_str).collect();
     let first = first.join(", ");
     match objects.len().saturating_sub(NAMED) {

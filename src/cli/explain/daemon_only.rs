@@ -38,8 +38,8 @@ pub(super) fn daemon_only(policy: &Policy) -> Vec<DaemonOnly> {
         ),
         entry(
             Code::NodeYounger,
-            "the order in which Node and request appeared, where a creationTimestamp was in the \
-             future",
+            "the order in which Node and request appeared, where their creationTimestamps are less \
+             than a minute apart or one was in the future",
         ),
     ];
     if !policy.spec.proof.addresses_stable_for.is_zero() {

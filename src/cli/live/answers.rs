@@ -36,7 +36,9 @@ impl Look {
         let policy = &lookout.policy;
         let mut known: HashSet<Question> = HashSet::new();
         let mut dns: Option<Result<Dns, DnsError>> = None;
-        let kubelets = ServingCertificates::new(lookout.authorities.iter().map(Vec::as_slice));
+        let clock = &lookout.connection.clock;
+        let authorities = lookout.authorities.iter().map(Vec::as_slice);
+        let kubelets = ServingCertificates::new(authorities, clock);
         for _ in 0..ROUNDS {
             let mut open: BTreeSet<Question> = BTreeSet::new();
             for request in requests {
@@ -60,7 +62,7 @@ impl Look {
                 }
             });
             let answers: Vec<_> = answers.buffer_unordered(AT_ONCE).collect().await;
-            let now = lookout.clock.wall();
+            let now = clock.wall();
             for (question, (answer, holds)) in answers {
                 self.answered(question, answer, holds, now);
             }

@@ -29,11 +29,13 @@ use judge::policy::{MachineKind, Requirement};
 type Read = (Source, Result<Objects<Value>, String>);
 
 pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
-    let now = lookout.clock.wall();
+    lookout.connection.ask_time().await;
+    let now = lookout.connection.clock.wall();
     let spec = lookout.policy.spec.clone();
     let client = lookout.connection.watches.clone();
-    let (mut requests, undecodable) = match requests(&client).await {
-        Ok(objects) => (objects.items, objects.undecodable),
+    let (mut requests, undecodable, unread) = match requests(&client).await {
+        Ok(objects) => (objects.items, objects.undecodable, None),
+        Err(why) if !lookout.needs_requests => (Vec::new(), Vec::new(), Some(why)),
         Err(why) => bail!(
             "CertificateSigningRequests cannot be read from {}: {why}",
             lookout.connection.server()
@@ -50,7 +52,10 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
         keep: lookout.keep,
         undecodable: Vec::new(),
     };
-    gathered.synced(Source::Requests);
+    match unread {
+        None => gathered.synced(Source::Requests),
+        Some(why) => gathered.failed(Source::Requests, why),
+    }
     gathered.skipped(Source::Requests, &undecodable);
     let machines = machines(lookout.machines.clone(), spec.sources.machines.clone());
     let (built_in, machines) = tokio::join!(built_in(&client), machines);
@@ -246,7 +251,8 @@ async fn certificates(
     gathered: &mut Gathered,
 ) -> Vec<Protection> {
     let source = Source::ApiServerCertificates;
-    let reader = match CertificateReader::new(&lookout.connection.config) {
+    let reader = match CertificateReader::new(&lookout.connection.config, &lookout.connection.clock)
+    {
         Ok(reader) => reader,
         Err(why) => {
             gathered.failed(source, why.to_string());

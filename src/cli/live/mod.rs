@@ -27,7 +27,6 @@ use super::cluster_args::ClusterArgs;
 use super::evidence_builder::{Taken, read_request};
 use super::judging_args::JudgingArgs;
 use super::snapshot::Snapshot;
-use crate::cluster::clock::Clock;
 use crate::cluster::connection::Connection;
 use crate::controller::InventoryFile;
 use crate::sources::replaced_file::FileVersion;
@@ -57,9 +56,10 @@ pub(super) struct Lookout {
     pub(super) inventory: Option<InventoryFile>,
     pub(super) authorities: Vec<Vec<u8>>,
     machines: Client,
-    clock: Clock,
-    /// True to keep the API objects, for `explain --save`.
+    /// True to keep the API objects, for `explain --save` and `doctor`.
     keep: bool,
+    /// False to go on without CertificateSigningRequests, for a command that needs none.
+    pub(super) needs_requests: bool,
     /// First observation of each Node's addresses.
     pub(super) addresses: AddressAges,
 }
@@ -72,7 +72,7 @@ pub(super) struct Known {
 
 /// Requests and evidence from one read of the cluster.
 pub(super) struct Look {
-    /// Start of the read. Requests are judged as of this time.
+    /// Start of the read, by the API server's clock. Requests are judged as of this time.
     pub(super) now: Timestamp,
     /// Requests for kubelet serving certificates, the oldest first.
     pub(super) requests: Vec<Known>,
@@ -115,15 +115,15 @@ impl LiveArgs {
             policy: Arc::new(policy),
             policy_file,
             inventory,
-            clock: Clock::of_machine(),
             keep,
+            needs_requests: true,
             addresses: AddressAges::default(),
         })
     }
 }
 
 impl Lookout {
-    /// Reads the cluster. Fails only if CertificateSigningRequests cannot be read.
+    /// Reads the cluster. Fails only if CertificateSigningRequests are needed and cannot be read.
     pub(super) async fn look(&mut self) -> Result<Look> {
         let quiet = async {
             tokio::time::sleep(QUIET).await;

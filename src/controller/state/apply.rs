@@ -42,13 +42,14 @@ impl State {
         }
     }
 
-    /// Wakes the requests whose time has come; all of them after the system clock was changed. Returns
-    /// the effects.
+    /// Wakes the requests whose time has come; all of them after a change of the API server's time.
+    /// Returns the effects.
     pub(in crate::controller) fn tick(&mut self, now: Now) -> Vec<Effect> {
         let clock_skew = now.clock_skew();
         if (clock_skew - self.clock_skew).abs() > CLOCK_SKEW_TOLERANCE {
             self.clock_skew = clock_skew;
-            // A machine that has slept sets its clock too, and has missed what has changed.
+            // The time differs too after a virtual machine was paused, which its clocks do not show.
+            // It has missed what has changed.
             self.evidence.clear_answers();
             let woken = self.waiting.everyone();
             self.requeue(woken);
@@ -65,11 +66,10 @@ impl State {
     /// none.
     pub(in crate::controller) fn forget_stale(&mut self, now: Now) {
         let limit = now.wall.checked_sub(self.policy.spec.request.max_age);
-        if let Ok(limit) = limit
-            && now.clock_skew().abs() <= CLOCK_SKEW_TOLERANCE
-        {
+        if let Ok(limit) = limit {
             let stale = self.open.oldest_before(limit);
-            let stale = stale.filter(|uid| !self.writing.contains_key(*uid));
+            let stale = stale
+                .filter(|uid| !self.writing.contains_key(*uid) && !self.may_look_stale(uid, now));
             let stale: Vec<Uid> = stale.cloned().collect();
             for uid in &stale {
                 self.forget(uid);
@@ -149,7 +149,7 @@ impl State {
         }
         let requestor = object.requestor.username.clone();
         let created = object.created;
-        if let Some(oldest) = self.open.put(object, encoded, is_listed, now.instant) {
+        if let Some(oldest) = self.open.put(object, encoded, is_listed, now) {
             self.totals.dropped += 1;
             self.forget(&oldest);
         }

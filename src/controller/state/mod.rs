@@ -36,8 +36,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 const LIST_INTERVAL: Duration = Duration::from_secs(60);
 /// Time after which an approval is tried again that waits for the signer.
 const AFTER_THE_SIGNER: Duration = Duration::from_secs(1);
-/// Smallest clock skew that counts as a changed system clock.
-const CLOCK_SKEW_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
+/// Smallest clock skew that counts as a change of the API server's clock. One answer tells its time to
+/// three seconds.
+const CLOCK_SKEW_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// The controller's state.
 #[derive(Debug)]
@@ -168,8 +169,9 @@ impl State {
 
     fn judge_one(&mut self, uid: Uid, now: Now) -> Option<Vec<Effect>> {
         let seen = self.open.get(&uid)?.seen;
-        let request = self.open.request(&uid, now)?;
+        let request = self.open.request(&uid)?;
         let judgment = judge(request, &self.policy, &self.evidence, now.instants());
+        let age = now.instants().age_of(request);
         let object = request.object.clone();
         let key = request.content.as_ref().map(|content| content.key);
         if self.defers(&uid, &object, &judgment, now) {
@@ -177,7 +179,7 @@ impl State {
         }
         let decision = judgment.verdict.decision();
         let is_news = self.open.record_verdict(&uid, decision, judgment.codes());
-        let write = self.follow_up(&uid, &object, &judgment, now);
+        let write = self.follow_up(&uid, age, &judgment, now);
         if let Some(Write::Approve(_)) = write {
             // At the decision, not at the end of the write: another node's request with the same key
             // may be judged in between.
@@ -238,7 +240,7 @@ impl State {
     fn follow_up(
         &mut self,
         uid: &Uid,
-        object: &CsrObject,
+        age: SignedDuration,
         judgment: &Judgment,
         now: Now,
     ) -> Option<Write> {
@@ -252,9 +254,9 @@ impl State {
             }
             (Verdict::Approve(_), Enforcement::DryRun)
             | (Verdict::Deny(_), Enforcement::ApproveOnly | Enforcement::DryRun) => {
-                self.park(uid, object, &[Awaited::Policy], now);
+                self.park(uid, age, &[Awaited::Policy], now);
             }
-            (Verdict::Wait(awaits), _) => self.park(uid, object, awaits, now),
+            (Verdict::Wait(awaits), _) => self.park(uid, age, awaits, now),
             (Verdict::Ignore, _) if self.may_be_young(uid, judgment, now) => {
                 self.waiting.park(uid, &[], now.instant + LOOK_AGAIN);
             }
@@ -263,16 +265,21 @@ impl State {
         None
     }
 
-    /// True if a stale request may only look stale because the system clock was changed.
+    /// True if a judged request may only look stale because the API server's clock was wrong or is
+    /// not known.
     fn may_be_young(&self, uid: &Uid, judgment: &Judgment, now: Now) -> bool {
-        let known_for = |entry: &Entry| now.instant.saturating_duration_since(entry.seen);
-        let most = self.policy.spec.request.max_age.unsigned_abs();
-        now.clock_skew().abs() > CLOCK_SKEW_TOLERANCE
-            && judgment.codes() == [Code::RequestStale]
-            && self
-                .open
-                .get(uid)
-                .is_some_and(|entry| known_for(entry) < most)
+        judgment.codes() == [Code::RequestStale] && self.may_look_stale(uid, now)
+    }
+
+    /// True if the request is known for less than the policy's `maxAge`, and either the API server's
+    /// time has changed since the start or the watch has shown its creation.
+    fn may_look_stale(&self, uid: &Uid, now: Now) -> bool {
+        let is_doubtful = |entry: &Entry| {
+            let known_for = now.monotonic.duration_since(entry.seen_at);
+            let is_skewed = now.clock_skew().abs() > CLOCK_SKEW_TOLERANCE;
+            known_for < self.policy.spec.request.max_age && (is_skewed || entry.is_creation)
+        };
+        self.open.get(uid).is_some_and(is_doubtful)
     }
 
     /// Records that the key of a decoded request is in use by its node.
@@ -282,12 +289,11 @@ impl State {
         }
     }
 
-    fn park(&mut self, uid: &Uid, object: &CsrObject, awaits: &[Awaited], now: Now) {
+    fn park(&mut self, uid: &Uid, age: SignedDuration, awaits: &[Awaited], now: Now) {
         let mut after = LOOK_AGAIN;
         let times = awaits.iter().filter_map(Awaited::time);
-        let given_up = object.created.checked_add(self.policy.spec.request.max_age);
         let waits = times.map(|time| time.duration_since(now.monotonic));
-        let given_up = given_up.map(|time| time.duration_since(now.wall));
+        let given_up = self.policy.spec.request.max_age.checked_sub(age);
         for wait in waits.chain(given_up) {
             let wait = Duration::try_from(wait).unwrap_or_default();
             after = after.min(wait + Duration::from_millis(10));

@@ -1,4 +1,4 @@
-//! Somebody sets the wall clock.
+//! The API server's clock is set, or the first answers showed another one.
 
 use std::time::Duration;
 
@@ -27,13 +27,21 @@ fn a_wrong_clock_makes_nobody_wait() {
     }
 }
 
-/// The clock is an hour ahead, and a request that was made just now has had its turn.
-fn stale_by_a_set_clock() -> Scene {
+/// A Node, and a clock that is an hour ahead.
+fn ahead() -> Scene {
     let mut scene = Scene::synced();
-    let right = scene.now.wall;
-    scene.show(node("a", right));
+    scene.show(node("a", scene.now.wall));
     scene.now.wall += HOUR;
     scene.pass(Duration::from_secs(1));
+    scene
+}
+
+/// The clock is an hour ahead, and a request that was made just now and came in a list has had its
+/// turn.
+fn stale_by_a_set_clock() -> Scene {
+    let mut scene = ahead();
+    let right = scene.now.wall - HOUR;
+    scene.is_listing = true;
     scene.ask_at("a", 1, right);
     assert_eq!(codes(&scene.turn().unwrap()), [Code::RequestStale]);
     scene
@@ -75,7 +83,38 @@ fn what_is_old_by_a_clock_that_is_right_is_forgotten() {
     scene.show(node("a", scene.now.wall));
     let created = scene.now.wall;
     scene.pass(HOUR.unsigned_abs());
+    scene.is_listing = true;
     scene.ask_at("a", 1, created);
     assert_eq!(codes(&scene.turn().unwrap()), [Code::RequestStale]);
     assert_eq!(scene.state.open().oldest(), None);
+}
+
+#[test]
+fn a_request_of_the_running_watch_is_as_old_as_its_event() {
+    let mut scene = ahead();
+    scene.ask_at("a", 1, scene.now.wall - HOUR);
+    assert_approved(&scene.turn().unwrap());
+    // It waits, and is not judged continuously.
+    scene.ask_at("b", 2, scene.now.wall - HOUR);
+    assert_eq!(codes(&scene.turn().unwrap()), [Code::NodeMissing]);
+    for _ in 0..59 {
+        scene.pass(Duration::from_secs(1));
+        assert!(scene.turn().is_none());
+    }
+    scene.pass(Duration::from_secs(16 * 60));
+    assert_eq!(codes(&scene.turn().unwrap()), [Code::RequestStale]);
+}
+
+#[test]
+fn a_replica_that_does_not_lead_keeps_what_may_be_young() {
+    for is_listing in [false, true] {
+        let mut scene = ahead();
+        scene.is_listing = is_listing;
+        scene.ask_at("a", 1, scene.now.wall - HOUR);
+        scene.state.forget_stale(scene.now);
+        assert!(scene.state.open().oldest().is_some());
+        scene.pass(Duration::from_secs(15 * 60));
+        scene.state.forget_stale(scene.now);
+        assert!(scene.state.open().oldest().is_none());
+    }
 }

@@ -9,7 +9,8 @@ use crate::controller::input::Input;
 use judge::Decision;
 use judge::csr::names::{NodeName, San};
 use judge::evidence::{
-    Answer, Fact, IdentityKind, Inventory, Machine, NodeReference, Protection, Source,
+    Answer, Fact, IdentityKind, Inventory, Machine, NodeAddress, NodeReference, Protection,
+    ServingCertificate, Source,
 };
 use judge::finding::{Code, Question};
 use judge::policy::{Policy, parse};
@@ -56,6 +57,7 @@ fn machine() -> Machine {
         key: "Machine test/a".into(),
         node: NodeReference::Name(NodeName::parse("a")),
         provider_id: Some("test://a".into()),
+        checks_provider_id: true,
         addresses: San::from_ip_text("10.0.0.1").into_iter().collect(),
         created: jiff::Timestamp::UNIX_EPOCH,
         terminating: false,
@@ -164,6 +166,37 @@ fn an_answer_wakes_and_holds_for_its_time() {
     let address = San::from_ip_text("10.0.0.1").into_iter().collect();
     let until = scene.now.wall + Duration::from_secs(10);
     scene.know(Fact::Answer(question, Answer::Sans(address), until));
+    assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
+}
+
+/// The kubelet is asked at its next address after the first one has not answered.
+#[test]
+fn a_kubelet_is_asked_at_one_address_after_the_other() {
+    let certificate = "  sources: {servingCertificate: {}}\n  proof: {ipAddresses: {anyOf: [Inventory, \
+                       ServingCertificate]}}\n";
+    let mut scene = Scene::synced();
+    scene.policy_becomes(policy(certificate));
+    let mut own = node("a", scene.now.wall);
+    own.addresses
+        .extend(NodeAddress::parse("InternalIP", "10.0.0.2"));
+    scene.show(own);
+    scene.ask("a", 1);
+    let [first, second] =
+        ["10.0.0.1", "10.0.0.2"].map(|ip| Question::Certificate(ip.parse().unwrap()));
+    let turn = scene.turn().unwrap();
+    assert_eq!(turn.questions().collect::<Vec<_>>(), [&first]);
+    let until = scene.now.wall + Duration::from_secs(10);
+    let silent = Answer::Failed("no answer".into());
+    scene.know(Fact::Answer(first, silent, until));
+    let turn = scene.turn().unwrap();
+    assert_eq!(turn.questions().collect::<Vec<_>>(), [&second]);
+    let shown = ServingCertificate {
+        node: NodeName::parse("a").unwrap(),
+        issued: scene.now.wall,
+        sans: San::from_ip_text("10.0.0.1").into_iter().collect(),
+    };
+    let shown = Answer::Certificate(Box::new(shown));
+    scene.know(Fact::Answer(second, shown, until));
     assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
 }
 

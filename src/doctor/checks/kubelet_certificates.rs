@@ -35,7 +35,7 @@ pub(super) fn kubelet_certificates(facts: &Facts) -> Checked {
         let finding = Finding::new(Code::ReadFailed, what).fix("csr-warden doctor");
         return Checked::new(Check::Kubelets, None, vec![finding]);
     }
-    let now = facts.server_now();
+    let now = facts.now;
     let mut found: BTreeMap<Code, Vec<(String, String)>> = BTreeMap::new();
     let mut verified = 0;
     for kubelet in &facts.kubelets {

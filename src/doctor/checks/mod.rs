@@ -2,10 +2,12 @@
 
 mod api_server;
 mod approval_rights;
+mod distribution;
 mod kubelet_certificates;
 mod kubelet_configuration;
 mod metrics_server;
 mod node_restriction;
+mod nodes;
 mod other_approvers;
 mod signer;
 #[cfg(test)]
@@ -18,17 +20,21 @@ use jiff::SignedDuration;
 
 use super::facts::{Facts, ReadFailure};
 use super::finding_code::{Code, Severity};
+use super::node_verdicts::NodeVerdicts;
 use super::report::{Finding, Report};
 
 /// Runs all checks.
-pub(super) fn report(facts: &Facts) -> Report {
+pub(super) fn report(facts: &Facts, verdicts: Result<NodeVerdicts, String>) -> Report {
     let checks = vec![
         version_and_clock::version(facts),
+        distribution::distribution(facts),
         version_and_clock::clock(facts),
         kubelet_configuration::kubelet_configuration(facts),
         kubelet_certificates::kubelet_certificates(facts),
         signer::signer(facts),
         signer::requests(facts),
+        nodes::nodes(verdicts.as_ref()),
+        nodes::addresses(verdicts.as_ref()),
         warden::warden(facts),
         other_approvers::other_approvers(facts),
         approval_rights::approval_rights(facts),
@@ -44,6 +50,7 @@ pub(super) fn report(facts: &Facts) -> Report {
         kubelets: facts.kubelets.len(),
         severity: worst.unwrap_or(Severity::Ok),
         checks,
+        node_verdicts: verdicts.ok(),
     }
 }
 

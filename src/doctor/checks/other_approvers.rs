@@ -2,22 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::distribution::is_approver;
 use super::{count, not_known};
 use crate::doctor::facts::{ApprovedBy, Facts, State, Workload};
 use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
-
-/// Names of workloads and of images, without registry and tag. `machine-approver` is OpenShift's.
-const KNOWN: [&str; 8] = [
-    "kubelet-csr-approver",
-    "kubelet-serving-cert-approver",
-    "kubelet-rubber-stamp",
-    "rubber-stamp",
-    "csr-approver",
-    "machine-approver",
-    "talos-cloud-controller-manager",
-    "gcp-controller-manager",
-];
 
 pub(super) fn other_approvers(facts: &Facts) -> Checked {
     let mut findings = Vec::new();
@@ -26,7 +15,7 @@ pub(super) fn other_approvers(facts: &Facts) -> Checked {
         Ok(workloads) => findings.extend(
             workloads
                 .iter()
-                .filter(|workload| workload.desired > 0 && is_known(workload))
+                .filter(|workload| workload.desired > 0 && is_approver(workload))
                 .map(running),
         ),
     }
@@ -57,18 +46,6 @@ pub(super) fn other_approvers(facts: &Facts) -> Checked {
         )),
     };
     Checked::new(Check::Approvers, seen, findings)
-}
-
-fn is_known(workload: &Workload) -> bool {
-    let named = |name: &str| KNOWN.contains(&name);
-    let image = |image: &str| {
-        let last = image.rsplit('/').next().unwrap_or(image);
-        let name = last.split(['@', ':']).next().unwrap_or(last);
-        named(name)
-    };
-    named(&workload.name)
-        || workload.label.as_deref().is_some_and(named)
-        || workload.containers.iter().any(|one| image(&one.image))
 }
 
 fn running(workload: &Workload) -> Finding {

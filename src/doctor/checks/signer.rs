@@ -16,7 +16,7 @@ const APPROVED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 const LATE: SignedDuration = SignedDuration::from_secs(15);
 
 pub(super) fn signer(facts: &Facts) -> Checked {
-    let now = facts.server_now();
+    let now = facts.now;
     let mut findings = Vec::new();
     let mut seen = Vec::new();
     match &facts.controller_manager {
@@ -122,7 +122,7 @@ pub(super) fn requests(facts: &Facts) -> Checked {
             return Checked::new(Check::Requests, None, vec![finding]);
         }
     };
-    let now = facts.server_now();
+    let now = facts.now;
     // People decide on requests of other requestors, and may take their time.
     let waiting = |request: &&Request| request.of_node && request.state == State::Pending;
     let mut pending: Vec<&Request> = requests.iter().filter(waiting).collect();

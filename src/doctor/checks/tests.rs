@@ -1,21 +1,25 @@
 //! Findings for facts that are written by hand.
 
+mod distribution;
 mod kubelet_certificates;
 mod metrics_server;
+mod nodes;
 mod requests;
 mod version_and_clock;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::report;
+use crate::cluster::clock::Offset;
 use crate::doctor::facts::{
-    ApiServer, ApprovedBy, Approver, Certificate, ClockOffset, Container, DialResult, Facts,
-    Kubelet, Lease, Node, NodeRestriction, Proxied, ReadFailure, Request, SignedBy, State,
-    Workload,
+    ApiServer, ApprovedBy, Approver, Certificate, Container, DialResult, Facts, Kubelet, Lease,
+    Node, NodeRestriction, Proxied, ReadFailure, Request, SignedBy, State, Workload,
 };
 use crate::doctor::finding_code::{Code, Severity};
+use crate::doctor::node_verdicts::{NodeVerdict, NodeVerdicts};
 use judge::csr::names::San;
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
@@ -83,17 +87,22 @@ fn healthy() -> Facts {
     Facts {
         server: "https://10.0.0.9:6443/".into(),
         now: now(),
-        clock: Ok(ClockOffset {
+        clock: Ok(Offset {
             ahead: SignedDuration::ZERO,
-            uncertainty: SignedDuration::from_millis(500),
+            uncertainty: Duration::from_millis(500),
         }),
         version: Ok("v1.36.2".into()),
+        api_groups: Ok(vec!["apps".into()]),
+        config_maps: Ok(vec!["kubeadm-config"]),
         service_cidrs: Ok(true),
         nodes: Ok(vec![Node {
             name: "n1".into(),
             address: Some(ADDRESS),
             port: Some(10250),
             control_plane: true,
+            sign_labels: Vec::new(),
+            os_image: Some("Debian GNU/Linux 13 (trixie)".into()),
+            provider_id: None,
         }]),
         kubelets: vec![Kubelet {
             node: "n1".into(),
@@ -129,11 +138,34 @@ fn healthy() -> Facts {
     }
 }
 
+/// The verdict on the Node of a healthy cluster.
+fn approved() -> NodeVerdicts {
+    NodeVerdicts {
+        policy: "default".into(),
+        items: vec![node_verdict("n1", Some("Approve"))],
+        ..NodeVerdicts::default()
+    }
+}
+
+fn node_verdict(node: &str, verdict: Option<&'static str>) -> NodeVerdict {
+    NodeVerdict {
+        node: node.into(),
+        control_plane: false,
+        verdict,
+        not_sent: verdict
+            .is_none()
+            .then(|| "its Node has no IP address".into()),
+        sans: Vec::new(),
+        findings: Vec::new(),
+        with_policy_lines: None,
+    }
+}
+
 /// The codes that are found after one change to a healthy cluster.
 fn found(change: impl FnOnce(&mut Facts)) -> Vec<Code> {
     let mut facts = healthy();
     change(&mut facts);
-    report(&facts).codes()
+    report(&facts, Ok(approved())).codes()
 }
 
 fn of_kubelet(dialed: DialResult, proxied: Proxied) -> Vec<Code> {
@@ -148,7 +180,7 @@ fn of_kubelet(dialed: DialResult, proxied: Proxied) -> Vec<Code> {
 
 #[test]
 fn a_healthy_cluster_has_no_findings() {
-    let report = report(&healthy());
+    let report = report(&healthy(), Ok(approved()));
     assert_eq!(report.codes(), []);
     assert_eq!(report.severity, Severity::Ok);
     for checked in report.checks {
@@ -174,6 +206,8 @@ fn without_permissions_everything_is_unknown() {
     let facts = Facts {
         clock: read_failure(),
         version: read_failure(),
+        api_groups: read_failure(),
+        config_maps: read_failure(),
         service_cidrs: read_failure(),
         nodes: read_failure(),
         kubelets: Vec::new(),
@@ -188,13 +222,17 @@ fn without_permissions_everything_is_unknown() {
         autoscalers: read_failure(),
         ..healthy()
     };
-    let report = report(&facts);
+    let report = report(&facts, Err("no".into()));
     for checked in &report.checks {
         assert_eq!(checked.severity, Severity::Unknown, "{:?}", checked.check);
         assert_eq!(checked.observed, None, "{:?}", checked.check);
     }
     assert_eq!(
         report.codes(),
-        [Code::NodeRestrictionUnknown, Code::RightMissing]
+        [
+            Code::EvidenceMissing,
+            Code::NodeRestrictionUnknown,
+            Code::RightMissing
+        ]
     );
 }

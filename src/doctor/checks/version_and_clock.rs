@@ -1,6 +1,6 @@
 //! Checks of the API server's version and clock.
 
-use jiff::SignedDuration;
+use std::time::Duration;
 
 use super::{format_age, not_known};
 use crate::doctor::facts::Facts;
@@ -9,7 +9,7 @@ use crate::doctor::report::{Check, Checked, Finding};
 
 /// Tolerated clock skew. The signer backdates certificates by five minutes, and kubelets abandon
 /// requests after 15 minutes.
-const SKEW: SignedDuration = SignedDuration::from_secs(5);
+const SKEW: Duration = Duration::from_secs(5);
 
 pub(super) fn version(facts: &Facts) -> Checked {
     let version = facts.version.as_deref().unwrap_or("of unknown version");
@@ -43,7 +43,7 @@ pub(super) fn clock(facts: &Facts) -> Checked {
             return Checked::new(Check::Clock, None, vec![finding]);
         }
     };
-    let certain = clock.ahead.abs() - clock.uncertainty;
+    let certain = clock.ahead.unsigned_abs().saturating_sub(clock.uncertainty);
     if certain <= SKEW {
         let seen = "this machine and the API server agree".to_owned();
         return Checked::new(Check::Clock, Some(seen), Vec::new());
@@ -54,7 +54,7 @@ pub(super) fn clock(facts: &Facts) -> Checked {
         "ahead of"
     };
     let what = format!(
-        "the API server's clock is {} {way} this machine's",
+        "this machine's clock is {} {way} the API server's",
         format_age(clock.ahead.abs())
     );
     let finding = Finding::new(Code::ClockSkew, what)

@@ -7,7 +7,7 @@ use crate::doctor::finding_code::Code;
 use crate::doctor::report::{Check, Checked, Finding};
 
 pub(super) fn warden(facts: &Facts) -> Checked {
-    let now = facts.server_now();
+    let now = facts.now;
     let ours = facts
         .workloads
         .iter()

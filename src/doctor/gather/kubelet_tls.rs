@@ -3,8 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use rustls::pki_types::UnixTime;
+use jiff::{SignedDuration, Timestamp};
 use x509_parser::oid_registry::OidRegistry;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -76,9 +75,8 @@ impl Dialer {
     /// Returns true if the chain leads to the cluster's CA, at a time when the certificate was
     /// valid.
     fn signed_by_cluster(&self, chain: &Chain, not_after: Timestamp) -> bool {
-        let last = u64::try_from(not_after.as_second()).unwrap_or_default();
-        let then = UnixTime::since_unix_epoch(Duration::from_secs(last.saturating_sub(1)));
-        self.ports.signed_by(chain, then) == Trust::ClusterCa
+        let last = not_after.checked_sub(SignedDuration::from_secs(1));
+        self.ports.signed_by(chain, last.unwrap_or(not_after)) == Trust::ClusterCa
     }
 }
 

@@ -142,6 +142,9 @@ mod tests {
                 address: None,
                 port: Some(10250),
                 control_plane: false,
+                sign_labels: Vec::new(),
+                os_image: None,
+                provider_id: None,
             })
             .collect();
         let names = |most| -> Vec<&str> {

@@ -1,6 +1,7 @@
 //! Collection of the facts. Every call has a deadline, and concurrency is bounded.
 
 mod approval_rights;
+mod distribution;
 mod kubelet_tls;
 mod kubelets;
 mod node_restriction;
@@ -15,7 +16,6 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::facts::Facts;
-use crate::cluster::clock::Clock;
 use crate::cluster::connection::Connection;
 use crate::cluster::error::ApiError;
 use reader::Reader;
@@ -41,8 +41,6 @@ pub struct Options {
     pub deadline: Duration,
     /// CA certificates of kubelets in DER; if empty, those of the kubeconfig.
     pub kubelet_authorities: Vec<Vec<u8>>,
-    /// The local clock.
-    pub clock: Clock,
     /// If false, the dry run as another node is skipped.
     pub impersonate: bool,
 }
@@ -71,11 +69,10 @@ pub(super) async fn gather(
     let reader = Reader {
         client: connection.writes.clone(),
         deadline: options.deadline,
-        clock: options.clock.clone(),
     };
     // First and alone: if this fails, all other reads would too. The clocks are compared while
     // nothing else runs.
-    let version = version_and_clock::version(&reader).await;
+    let version = version_and_clock::version(&reader, &connection.clock).await;
     let (version, clock) = version.map_err(|cause| GatherError {
         server: connection.server(),
         cause,
@@ -88,11 +85,13 @@ pub(super) async fn gather(
         objects::requests(&reader),
         objects::lease(&reader, "kube-system", "kube-controller-manager"),
     );
-    let (workloads, approvers, api_servers, autoscalers) = tokio::join!(
+    let (workloads, approvers, api_servers, autoscalers, api_groups, config_maps) = tokio::join!(
         workloads::workloads(&reader),
         approval_rights::approvers(&reader),
         workloads::api_servers(&reader),
         workloads::autoscalers(&reader),
+        distribution::api_groups(&reader),
+        distribution::config_maps(&reader),
     );
     let warden = objects::warden_lease(&reader, &workloads).await;
     let (kubelets, restriction) = tokio::join!(
@@ -101,9 +100,11 @@ pub(super) async fn gather(
     );
     Ok(Facts {
         server: connection.server(),
-        now: options.clock.wall(),
+        now: connection.clock.wall(),
         clock,
         version,
+        api_groups,
+        config_maps,
         service_cidrs,
         nodes,
         kubelets,

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::reader::{Reader, Right, SlimMeta, path};
+use crate::doctor::distributions::{Sign, signs};
 use crate::doctor::facts::{ApprovedBy, Known, Lease, Node, Request, State, Workload};
 use judge::csr::names::NodeName;
 use judge::csr::{KUBELET_SERVING_SIGNER, NODE_USER_PREFIX};
@@ -25,7 +26,15 @@ const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
 #[serde(default)]
 struct SlimNode {
     metadata: SlimMeta,
+    spec: Option<NodeSpec>,
     status: Option<NodeStatus>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NodeSpec {
+    #[serde(rename = "providerID")]
+    provider_id: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -33,6 +42,13 @@ struct SlimNode {
 struct NodeStatus {
     addresses: Option<Vec<Address>>,
     daemon_endpoints: Option<DaemonEndpoints>,
+    node_info: Option<NodeInfo>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct NodeInfo {
+    os_image: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -142,11 +158,24 @@ fn node(node: SlimNode) -> Option<Node> {
         .and_then(|endpoint| u16::try_from(endpoint.port).ok())
         .filter(|&port| port != 0);
     let labels = node.metadata.labels.unwrap_or_default();
+    let sign_labels = signs().filter_map(|sign| match sign {
+        Sign::EveryNode(label) => labels.contains_key(label).then_some(label),
+        Sign::Version(_)
+        | Sign::ServerHost(_)
+        | Sign::ApiGroup(_)
+        | Sign::Workload(..)
+        | Sign::ConfigMap(_)
+        | Sign::ControlPlaneOs(_)
+        | Sign::ControlPlaneProvider(_) => None,
+    });
     Some(Node {
         name: node.metadata.name?,
         address,
         port,
         control_plane: labels.contains_key(CONTROL_PLANE_LABEL),
+        sign_labels: sign_labels.collect(),
+        os_image: status.node_info.and_then(|info| info.os_image),
+        provider_id: node.spec.and_then(|spec| spec.provider_id),
     })
 }
 

@@ -10,7 +10,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::cluster::clock::Clock;
 use crate::cluster::error::describe;
 use crate::cluster::list::Pages;
 use crate::cluster::raw_request;
@@ -25,7 +24,6 @@ const MAX_OBJECTS: usize = 50_000;
 pub(super) struct Reader {
     pub(super) client: Client,
     pub(super) deadline: Duration,
-    pub(super) clock: Clock,
 }
 
 /// The used part of `metadata`.

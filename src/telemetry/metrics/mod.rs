@@ -1,7 +1,7 @@
 //! Metrics of the daemon. Labels are bounded: never the name of a node, a request or a user.
 
-mod leader;
 mod registration;
+mod scraped_gauge;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -14,14 +14,15 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use super::log_queue::LostLines;
+use crate::cluster::clock::Offset;
 use judge::evidence::{Evidence, Source};
 use judge::finding::Code;
 use judge::policy::Policy;
 use judge::{Decision, Judgment};
-use leader::LeaderCollector;
+use scraped_gauge::ScrapedGauge;
 
 /// Histogram bounds of the approval latency, in seconds.
 const LATENCY_BUCKETS: [f64; 13] = [
@@ -265,7 +266,28 @@ impl Metrics {
     /// have been frozen since its last renewal.
     pub fn register_leader(&self, leads: impl Fn() -> bool + Send + Sync + 'static) {
         if let Ok(mut registry) = self.registry.lock() {
-            registry.register_collector(Box::new(LeaderCollector::new(leads)));
+            registry.register_collector(Box::new(ScrapedGauge {
+                name: "csr_warden_leader",
+                help: "Whether this replica is the one that writes",
+                unit: None,
+                value: Box::new(move || Some(i64::from(leads()))),
+            }));
+        }
+    }
+
+    /// Registers the difference between the machine's clock and the API server's. It is evaluated at
+    /// each scrape, because the clock may be set at any time, and has no series until it is known.
+    pub fn register_clock_offset(
+        &self,
+        offset: impl Fn() -> Option<Offset> + Send + Sync + 'static,
+    ) {
+        if let Ok(mut registry) = self.registry.lock() {
+            registry.register_collector(Box::new(ScrapedGauge {
+                name: "csr_warden_clock_offset",
+                help: "Time by which this machine's clock is ahead of the API server's, negative if behind",
+                unit: Some(Unit::Seconds),
+                value: Box::new(move || offset().map(|offset| offset.ahead.as_secs_f64())),
+            }));
         }
     }
 

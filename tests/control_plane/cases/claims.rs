@@ -1,19 +1,19 @@
 //! Two stolen credentials claim the names and addresses of all honest nodes. Nobody loses a certificate by
 //! that: not while the nodes renew, nor after a restart, nor under another leader.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod served_certificates;
 
-use anyhow::{Context as _, Result, ensure};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Node;
-use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use super::test_cluster::{SOON, TestCluster};
 use crate::{Case, Needs};
-use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;
 use control_plane::daemon::Daemon;
 use control_plane::node_user::{NewRequest, NodeUser, issued};
@@ -26,11 +26,14 @@ const SQUATTED: u8 = 60;
 const END: Duration = Duration::from_secs(5);
 
 pub fn cases() -> Vec<Case> {
-    vec![Case::new(
-        "claims_have_owners",
-        Needs::Nothing,
-        claims_have_owners,
-    )]
+    vec![
+        Case::new("claims_have_owners", Needs::Nothing, claims_have_owners),
+        Case::new(
+            "served_certificates_decide_claims",
+            Needs::OwnNetwork,
+            served_certificates::decide_claims,
+        ),
+    ]
 }
 
 struct Claims {
@@ -183,24 +186,8 @@ impl Claims {
         let ip = address(SQUATTED);
         let node = self.test.node("late", &[&ip]).await?;
         self.test.ask(&node, "late-asks", &[&ip]).await?;
-        let api: Api<Event> = Api::default_namespaced(self.test.admin.clone());
-        let begun = Instant::now();
-        loop {
-            let events = api.list(&Default::default()).await?;
-            let told = events.items.iter().any(|event| {
-                let of = event
-                    .regarding
-                    .as_ref()
-                    .and_then(|object| object.name.as_deref());
-                let note = event.note.as_deref().unwrap_or_default();
-                of == Some("late-asks") && note.contains("aaa-old") && note.contains("Node late")
-            });
-            if told {
-                break;
-            }
-            ensure!(begun.elapsed() < SOON, "no Event names both: {events:?}");
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
+        let both = ["aaa-old", "Node late"];
+        self.test.is_reported("late-asks", &both).await?;
         let nodes: Api<Node> = Api::all(self.test.admin.clone());
         self.test.ask(&node, "late-asks-again", &[&ip]).await?;
         for liar in &self.liars {

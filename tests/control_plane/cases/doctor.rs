@@ -2,6 +2,7 @@
 //! fix each finding.
 
 mod environment;
+mod node_verdicts;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -29,6 +30,11 @@ pub fn cases() -> Vec<Case> {
         Case::new("doctor_fresh_and_misspelled", Needs::OwnNetwork, fresh),
         Case::new("doctor_blindly_approved", Needs::OwnNetwork, blind),
         Case::new("doctor_forged_refusal", Needs::OwnNetwork, forged_refusal),
+        Case::new(
+            "doctor_judges_every_node",
+            Needs::Nothing,
+            node_verdicts::judges_every_node,
+        ),
         Case::new("kubectl_plugin", Needs::Nothing, plugin),
     ]
 }

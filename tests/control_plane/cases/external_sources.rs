@@ -190,9 +190,10 @@ async fn dns(assets: Arc<Assets>) -> Result<()> {
 }
 
 async fn certificate(assets: Arc<Assets>) -> Result<()> {
-    let [one, two] = [Ipv4Addr::new(10, 77, 0, 20), Ipv4Addr::new(10, 77, 0, 21)];
-    netns::add(one)?;
-    netns::add(two)?;
+    let [one, two, three] = [20, 21, 22].map(|last| Ipv4Addr::new(10, 77, 0, last));
+    for address in [one, two, three] {
+        netns::add(address)?;
+    }
     let [port] = ports::free::<1>()?;
     let test_cluster = TestCluster::new(&assets).await?;
     let dir = test_cluster.cluster.dir();
@@ -205,7 +206,7 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
         &json!({"servingCertificate": {"port": port, "timeout": "2s"}}),
         &json!({
             "ipAddresses": {"allOf": ["Inventory"]},
-            "dnsNames": {"allOf": ["ServingCertificate"]},
+            "dnsNames": {"anyOf": ["Inventory", "ServingCertificate"]},
         }),
     );
     let files = [("policy", policy), ("inventory", inventory.to_string())];
@@ -234,7 +235,7 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
     let (pem, key) = request("n1", &names, &[one, two])?;
     user.post(&NewRequest::new("first", pem)).await?;
     test_cluster
-        .waits(&daemon, "first", &["SourceUnready"])
+        .waits(&daemon, "first", &["SanUncorroborated", "SourceUnready"])
         .await?;
     daemon.wait_for_log("Connection refused", SOON).await?;
     test_cluster
@@ -243,11 +244,15 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
         .await?;
     let chain = issued(&test_cluster.admin, "first").await?;
 
-    // A renewal of the presented certificate, and one with an additional name.
-    let kubelet = KubeletPort::start((one, port).into(), &chain, &key, true).await?;
+    // A renewal of the presented certificate, at the second address. The first one does not answer.
+    let kubelet = KubeletPort::start((two, port).into(), &chain, &key, true).await?;
     let (pem, _) = request("n1", &names, &[one, two])?;
     user.post(&NewRequest::new("renewal", pem)).await?;
     test_cluster.is_approved("renewal").await?;
+    drop(kubelet);
+
+    // One with an additional name.
+    let kubelet = KubeletPort::start((one, port).into(), &chain, &key, true).await?;
     let more = "InternalDNS n1.new.example";
     user.report(
         &[
@@ -262,6 +267,16 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
     test_cluster
         .waits(&daemon, "more", &["SanUncorroborated"])
         .await?;
+    drop(kubelet);
+
+    // The node gets another address, which its certificate does not have. It proves the other names.
+    let kubelet = KubeletPort::start((three, port).into(), &chain, &key, true).await?;
+    let new_address = format!("InternalIP {three}");
+    user.report(&["Hostname n1".into(), name.into(), new_address])
+        .await?;
+    let (pem, _) = request("n1", &names, &[three])?;
+    user.post(&NewRequest::new("new-address", pem)).await?;
+    test_cluster.is_approved("new-address").await?;
     drop(kubelet);
 
     // The address now belongs to another node, and the first node still responds there: its word denies

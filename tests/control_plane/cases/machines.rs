@@ -197,6 +197,8 @@ pub struct MachineOf {
     pub version: &'static str,
     pub kind: &'static str,
     pub namespace: &'static str,
+    /// False if its controller usually lists no addresses.
+    lists_addresses: bool,
     of: fn(&str, &str, &str) -> Value,
 }
 
@@ -211,6 +213,7 @@ pub const KINDS: [MachineOf; 4] = [
         version: "v1beta2",
         kind: "Machine",
         namespace: "default",
+        lists_addresses: true,
         of: |node, id, ip| {
             json!({
                 "spec": {"providerID": id},
@@ -224,6 +227,7 @@ pub const KINDS: [MachineOf; 4] = [
         version: "v1beta1",
         kind: "Machine",
         namespace: "openshift-machine-api",
+        lists_addresses: true,
         of: |node, id, ip| {
             json!({
                 "spec": {"providerID": id},
@@ -240,6 +244,7 @@ pub const KINDS: [MachineOf; 4] = [
         version: "v1beta1",
         kind: "Metal3Machine",
         namespace: "default",
+        lists_addresses: true,
         of: |_, id, ip| json!({"spec": {"providerID": id}, "status": {"addresses": addresses(ip)}}),
     },
     MachineOf {
@@ -248,11 +253,12 @@ pub const KINDS: [MachineOf; 4] = [
         version: "v1alpha1",
         kind: "Machine",
         namespace: "shoot--p--s",
-        of: |node, id, ip| {
+        lists_addresses: false,
+        of: |node, id, _| {
             json!({
                 "metadata": {"labels": {"node": node}},
                 "spec": {"providerID": id},
-                "status": {"addresses": addresses(ip)},
+                "status": {"currentStatus": {"phase": "Running"}},
             })
         },
     },
@@ -292,6 +298,18 @@ async fn machines_of_every_kind(assets: Arc<Assets>) -> Result<()> {
         machines.create("m1", machine).await?;
         test_cluster.is_approved(&name).await?;
 
+        if !kind.lists_addresses {
+            // A second Machine does not make it two nodes.
+            let machine = (kind.of)(&name, &id, &ips[0]);
+            machines.create("m2", machine).await?;
+            let twice = format!("{name}-twice");
+            test_cluster.ask(&user, &twice, &[&ips[0]]).await?;
+            test_cluster
+                .is_denied(&daemon, &twice, &["MachineRepeated"])
+                .await?;
+            daemon.sigterm(Duration::from_secs(5)).await?;
+            continue;
+        }
         let both = ips.iter().map(|ip| format!("InternalIP {ip}"));
         let addresses: Vec<String> = [format!("Hostname {name}")]
             .into_iter()

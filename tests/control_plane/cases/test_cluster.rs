@@ -1,19 +1,24 @@
 //! A cluster with csr-warden's permissions, and node users that control their own Nodes.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use kube::Client;
+use anyhow::{Result, ensure};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::ListParams;
+use kube::{Api, Client};
 use serde_json::json;
 
 use crate::BINARY;
+use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
 use control_plane::daemon::Daemon;
 use control_plane::decision_log;
 use control_plane::install::Installation;
-use control_plane::node_user::{NewRequest, NodeUser, settled, wait_until_later_than};
+use control_plane::kubelet_port;
+use control_plane::node_user::{NewRequest, NodeUser, issued, settled, wait_until_later_than};
 use testkit::forge::Recipe;
 
 /// The deadline for any step.
@@ -58,6 +63,45 @@ impl TestCluster {
         let recipe = Recipe::genuine(&user.name, &[&user.name], &ips);
         user.post(&NewRequest::new(request, recipe.pem())).await?;
         Ok(())
+    }
+
+    /// Lets an administrator approve a request without a check. Returns the certificate and its key.
+    pub async fn certificate(
+        &self,
+        user: &NodeUser,
+        request: &str,
+        dns: &[&str],
+        ips: &[Ipv4Addr],
+    ) -> Result<(Vec<u8>, String)> {
+        let (pem, key) = kubelet_port::request(&user.name, dns, ips)?;
+        user.post(&NewRequest::new(request, pem)).await?;
+        self.cluster
+            .kubectl(&["certificate", "approve", request])
+            .await?;
+        Ok((issued(&self.admin, request).await?, key))
+    }
+
+    /// Waits for an Event of this request whose note has all these words.
+    pub async fn is_reported(&self, request: &str, words: &[&str]) -> Result<()> {
+        let api: Api<Event> = Api::default_namespaced(self.admin.clone());
+        let begun = Instant::now();
+        loop {
+            let events = api.list(&ListParams::default()).await?.items;
+            let says = |event: &Event| {
+                let regarding = event.regarding.as_ref();
+                let of = regarding.and_then(|object| object.name.as_deref());
+                let note = event.note.as_deref().unwrap_or_default();
+                of == Some(request) && words.iter().all(|word| note.contains(word))
+            };
+            if events.iter().any(says) {
+                return Ok(());
+            }
+            ensure!(
+                begun.elapsed() < SOON,
+                "{request}: no Event says {words:?}: {events:?}"
+            );
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
     }
 
     pub async fn is_approved(&self, request: &str) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Nodes that cost more than their share: changes of a Node, memory of requests, denials.
+//! Nodes that cost more than their share: memory of requests, denials.
 
 use std::time::Duration;
 
@@ -10,11 +10,9 @@ use lab::fleet;
 use lab::kubelet::{Kubelet, Outcome};
 use lab::request::Template;
 use rcgen::KeyPair;
-use serde_json::{Value, json};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, sleep};
 
-use super::load::{as_kubelet, post_request, register};
+use super::load::{post_request, register};
 use super::real_control_plane;
 use crate::Case;
 use crate::scale::Scale;
@@ -23,15 +21,9 @@ use crate::test_cluster::{ATTACKER_PREFIX, TestCluster};
 use control_plane::cluster::Options;
 
 /// The number of open requests that are kept of one requestor (`MOST_OF_ONE_REQUESTOR`).
-const OF_ONE: usize = 32;
-/// The number of judgments that the changes of one Node cause at once (`wake_budget.rs`).
-const AT_ONCE: u64 = 64;
+pub(super) const OF_ONE: usize = 32;
 /// The number of names in a large request.
 const NAMES: usize = 56;
-/// The pause between two changes of a Node.
-const CHANGE: Duration = Duration::from_millis(5);
-/// The number of honest kubelets that ask before and during an attack.
-const HONEST: usize = 20;
 /// The number of forged requests of one node.
 const FORGERIES: usize = 20;
 /// The interval between two denials of one node (`--denial-interval`).
@@ -46,11 +38,6 @@ const SERVICE: &str = "10.96.0.77";
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new(
-            "embedded_node_keeps_changing",
-            "a kubelet changes its own Node 200 times a second while 32 of its requests wait",
-            |scale| async move { node_keeps_changing(TestCluster::embedded().await?, scale).await },
-        ),
-        Case::new(
             "embedded_large_requests",
             "attackers with many credentials post as many and as large requests as they can, all of which wait",
             |scale| async move { large_requests(TestCluster::embedded().await?, scale).await },
@@ -60,14 +47,6 @@ pub fn cases() -> Vec<Case> {
             "embedded_many_denials",
             "one node posts 20 forged requests at once, and a genuine one",
             many_denials,
-        ),
-        Case::new(
-            "real_node_keeps_changing",
-            "a kubelet changes its own Node 200 times a second while 32 of its requests wait",
-            |scale| async move {
-                let options = Options::default();
-                node_keeps_changing(real_control_plane::test_cluster(options).await?, scale).await
-            },
         ),
         Case::new(
             "real_large_requests",
@@ -89,7 +68,7 @@ fn large(node: &str) -> Result<String> {
 }
 
 /// Posts as many waiting requests of this node as are kept.
-async fn post_large(admin: &Client, node: &str) -> Result<()> {
+pub(super) async fn post_large(admin: &Client, node: &str) -> Result<()> {
     let pem = large(node)?;
     for _ in 0..OF_ONE {
         post_request(admin, node, &pem).await?;
@@ -98,7 +77,10 @@ async fn post_large(admin: &Client, node: &str) -> Result<()> {
 }
 
 /// Lets these kubelets ask one after the other. Returns the median time to a certificate.
-async fn median_of(test_cluster: &TestCluster, which: std::ops::Range<usize>) -> Result<Duration> {
+pub(super) async fn median_of(
+    test_cluster: &TestCluster,
+    which: std::ops::Range<usize>,
+) -> Result<Duration> {
     let mut took = Vec::new();
     for index in which {
         let name = fleet::name(index);
@@ -118,99 +100,6 @@ async fn median_of(test_cluster: &TestCluster, which: std::ops::Range<usize>) ->
     }
     took.sort_unstable();
     took.get(took.len() / 2).copied().context("no kubelet")
-}
-
-/// Changes the addresses of this Node until it is dropped. Returns the task, which never ends.
-fn keep_changing(admin: Client, node: String) -> JoinHandle<Result<()>> {
-    tokio::spawn(async move {
-        let path = format!("/api/v1/nodes/{node}/status");
-        let mut ticks = interval(CHANGE);
-        for change in 0_u64.. {
-            ticks.tick().await;
-            let mut addresses = vec![json!({"type": "Hostname", "address": node})];
-            if change % 2 == 0 {
-                addresses.push(json!({"type": "InternalIP", "address": "10.9.0.66"}));
-            }
-            let patch = json!([{"op": "add", "path": "/status/addresses", "value": addresses}]);
-            let request = http::Request::patch(&path)
-                .header("content-type", "application/json-patch+json")
-                .header("impersonate-user", format!("system:node:{node}"))
-                .header("impersonate-group", "system:nodes")
-                .body(patch.to_string().into_bytes())?;
-            admin.request::<Value>(request).await?;
-        }
-        Ok(())
-    })
-}
-
-async fn node_keeps_changing(mut test_cluster: TestCluster, scale: Scale) -> Result<Measured> {
-    test_cluster.start(&["one"], &[]).await?;
-    let admin = test_cluster.admin()?;
-    let quiet = median_of(&test_cluster, 1..1 + HONEST).await?;
-    let before = memory(&test_cluster, 0)?;
-
-    let node = format!("{ATTACKER_PREFIX}1");
-    let own = json!({
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": node},
-        "status": {"addresses": [{"type": "Hostname", "address": node}]},
-    });
-    as_kubelet(&admin, &node, "/api/v1/nodes", &own).await?;
-    // The changes alone make the API server slower.
-    let changing = keep_changing(admin.clone(), node.clone());
-    let mut first = 1 + HONEST;
-    let usual = median_of(&test_cluster, first..first + HONEST).await?;
-    first += HONEST;
-    post_large(&admin, &node).await?;
-    let judged = test_cluster.replicas[0]
-        .metric("csr_warden_judge_seconds_count")
-        .await?;
-    let (begun, asked_before) = (Instant::now(), first);
-    let mut beside = Vec::new();
-    while beside.is_empty() || begun.elapsed() < scale.fault {
-        beside.push(median_of(&test_cluster, first..first + HONEST).await?);
-        first += HONEST;
-        let alive = test_cluster.replicas[0].http_get("/livez").await?;
-        ensure!(alive.status == 200, "/livez: {}", alive.body);
-    }
-    ensure!(!changing.is_finished(), "the Node has stopped changing");
-    let more = test_cluster.replicas[0]
-        .metric("csr_warden_judge_seconds_count")
-        .await?
-        - judged;
-    let lasted = begun.elapsed();
-    changing.abort();
-    // Each honest request is judged a few times. Those of the Node once a second, and the first ones.
-    let wakes = lasted.as_secs() + 2 + AT_ONCE / OF_ONE as u64;
-    let most = wakes * OF_ONE as u64 + 10 * (first - asked_before) as u64;
-    beside.sort_unstable();
-    let beside = beside.get(beside.len() / 2).copied().unwrap_or_default();
-    let times = |to: Duration| beside.as_secs_f64() / to.as_secs_f64();
-    let note = format!(
-        "{more} judgments; a certificate after {:.1} ms, {:.2} times as long as without its requests, {:.2} \
-         times as long as without its changes",
-        beside.as_secs_f64() * 1e3,
-        times(usual),
-        times(quiet)
-    );
-    ensure!(
-        more <= most,
-        "{most} judgments at most in {lasted:?}: {note}"
-    );
-
-    let served = all_served(&test_cluster, scale.patience).await?;
-    no_forgery_was_approved(&test_cluster).await?;
-    let after = memory(&test_cluster, 0)?;
-    end(&mut test_cluster).await?;
-    Ok(Measured {
-        lasted,
-        served,
-        denied: 0,
-        recovered: Duration::ZERO,
-        memory: (before, after),
-        note,
-    })
 }
 
 async fn large_requests(mut test_cluster: TestCluster, scale: Scale) -> Result<Measured> {

@@ -1,8 +1,9 @@
-//! Clock skew of the API server. To the daemon it looks the same as a jump of its own clock.
+//! Wrong clocks of API servers, and of a proxy that writes the `Date` of their answers.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use apiserver_sim::Server;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::load::{ask, register};
 use crate::Case;
 use crate::scale::Scale;
-use crate::scenario::{Expectations, Measured, run_scenario};
+use crate::scenario::{Expectations, Measured, run_one_replica, run_scenario};
 use crate::test_cluster::TestCluster;
 
 pub fn cases() -> Vec<Case> {
@@ -28,6 +29,33 @@ pub fn cases() -> Vec<Case> {
             "embedded_clock_behind",
             "the API server's clock is ten minutes behind, then right again",
             |scale| jump(scale, SignedDuration::from_mins(-10)),
+        ),
+        Case::new(
+            "embedded_clocks_apart",
+            "the clocks of two API servers that answer in turn are 20 seconds apart",
+            |scale| {
+                dates(scale, |server| {
+                    server.set_clocks(&[SignedDuration::ZERO, SignedDuration::from_secs(20)]);
+                })
+            },
+        ),
+        Case::new(
+            "embedded_proxy_clock_ahead",
+            "a proxy writes the Date of all answers, by a clock that is 20 minutes ahead",
+            |scale| {
+                dates(scale, |server| {
+                    server.set_proxy_clock(Some(SignedDuration::from_mins(20)));
+                })
+            },
+        ),
+        Case::new(
+            "embedded_proxy_clock_behind",
+            "a proxy writes the Date of all answers, by a clock that is 20 minutes behind",
+            |scale| {
+                dates(scale, |server| {
+                    server.set_proxy_clock(Some(SignedDuration::from_mins(-20)));
+                })
+            },
         ),
         Case::new(
             "embedded_lease_in_the_future",
@@ -75,6 +103,17 @@ async fn jump(scale: Scale, ahead: SignedDuration) -> Result<Measured> {
         during,
     )
     .await
+}
+
+/// The dates of all answers are wrong, from before the daemon starts.
+async fn dates(scale: Scale, set: impl Fn(&Server)) -> Result<Measured> {
+    let mut test_cluster = TestCluster::embedded().await?;
+    set(test_cluster.server()?);
+    let during = async |_: &mut TestCluster, lasts: Duration| {
+        sleep(lasts).await;
+        Ok(())
+    };
+    run_one_replica(test_cluster, &scale, scale.fault, during).await
 }
 
 /// A Lease whose renewTime is in the future expires by the time at which it was last seen to

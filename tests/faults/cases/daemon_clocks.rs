@@ -1,11 +1,9 @@
-//! Jumps of the daemon's own clock, while all other clocks are right.
+//! Errors and jumps of the daemon's own clock, while all other clocks are right.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
+use jiff::SignedDuration;
 use tokio::time::{Instant, sleep};
 
 use crate::Case;
@@ -15,8 +13,13 @@ use crate::scenario::{Measured, run_one_replica};
 use crate::test_cluster::TestCluster;
 use control_plane::POLL_INTERVAL;
 
-/// The deadline for the daemon to use the new clock. It renews its Lease every two seconds.
+/// The deadline for the daemon to show the new clock. It renews its Lease every two seconds.
 const SOON: Duration = Duration::from_secs(20);
+/// The interval at which it compares the clocks.
+const COMPARED_EVERY: Duration = Duration::from_secs(5);
+const OFFSET: &str = "csr_warden_clock_offset_seconds ";
+const REPORT: &str = "this machine's clock is";
+const WRONG_BY: SignedDuration = SignedDuration::from_mins(20);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 pub fn cases() -> Vec<Case> {
@@ -30,6 +33,16 @@ pub fn cases() -> Vec<Case> {
             "embedded_own_clock_behind",
             "the daemon's own clock is ten minutes behind, then right again",
             |scale| jump(scale, SignedDuration::from_mins(-10)),
+        ),
+        Case::new(
+            "embedded_own_clock_ahead_from_the_start",
+            "the daemon's own clock is 20 minutes ahead all the time",
+            |scale| wrong_from_the_start(scale, WRONG_BY),
+        ),
+        Case::new(
+            "embedded_own_clock_behind_from_the_start",
+            "the daemon's own clock is 20 minutes behind all the time",
+            |scale| wrong_from_the_start(scale, -WRONG_BY),
         ),
         Case::new(
             "embedded_own_clock_token",
@@ -72,23 +85,46 @@ async fn token_after_jump(scale: Scale) -> Result<Measured> {
     run_one_replica(test_cluster, &scale, scale.fault, during).await
 }
 
-/// Sets the daemon's clock, and waits until the daemon uses it.
+/// The daemon's clock is wrong from the start: requests are approved as usual, and the difference is
+/// reported once.
+async fn wrong_from_the_start(scale: Scale, ahead: SignedDuration) -> Result<Measured> {
+    let (test_cluster, clock) = test_cluster().await?;
+    clock.set(ahead)?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        wait_for_offset(test_cluster, ahead).await?;
+        let replica = test_cluster.replicas.first().context("no replica")?;
+        replica.wait_for_log(REPORT, SOON).await?;
+        let ready = replica.http_get("/readyz").await?;
+        ensure!(
+            ready.status == 200 && ready.body.contains(REPORT),
+            "{ready:?}"
+        );
+        sleep(lasts.max(2 * COMPARED_EVERY)).await;
+        let reports = replica.stderr().containing(REPORT).len();
+        ensure!(reports == 1, "reported {reports} times");
+        Ok(())
+    };
+    run_one_replica(test_cluster, &scale, scale.fault, during).await
+}
+
+/// Sets the daemon's clock, and waits until the daemon shows it.
 async fn set(test_cluster: &TestCluster, clock: &DaemonClock, ahead: SignedDuration) -> Result<()> {
     clock.set(ahead)?;
-    let leases: Api<Lease> = Api::namespaced(test_cluster.admin()?, "kube-system");
+    wait_for_offset(test_cluster, ahead).await
+}
+
+/// Waits until the metric shows by how much the daemon's clock is ahead.
+async fn wait_for_offset(test_cluster: &TestCluster, ahead: SignedDuration) -> Result<()> {
+    let replica = test_cluster.replicas.first().context("no replica")?;
     let begun = Instant::now();
     loop {
-        let lease = leases.get("csr-warden").await?;
-        let renewed = lease.spec.and_then(|spec| spec.renew_time);
-        let renewed = renewed.context("nobody has renewed the Lease")?.0;
-        let off = renewed.duration_since(Timestamp::now()) - ahead;
-        if off.abs() < SignedDuration::from_mins(1) {
+        let text = replica.http_get("/metrics").await?.body;
+        let shown = text.lines().find_map(|line| line.strip_prefix(OFFSET));
+        let shown: f64 = shown.context("no clock offset")?.parse()?;
+        if (shown - ahead.as_secs_f64()).abs() < 5.0 {
             return Ok(());
         }
-        ensure!(
-            begun.elapsed() < SOON,
-            "it renewed at {renewed}, {off:#} off"
-        );
+        ensure!(begun.elapsed() < SOON, "it shows {shown} s");
         sleep(POLL_INTERVAL).await;
     }
 }

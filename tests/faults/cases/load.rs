@@ -51,7 +51,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Returns the Deployment's memory limit in KiB.
-fn limit() -> Result<u64> {
+pub(super) fn limit() -> Result<u64> {
     let objects = manifests::objects(DEPLOYMENT)?;
     let deployment = objects.values().next().context("a Deployment")?;
     let limit = deployment.pointer("/spec/template/spec/containers/0/resources/limits/memory");

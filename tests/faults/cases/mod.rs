@@ -1,6 +1,7 @@
 //! The fault cases by component. The longest come first, as cases run concurrently.
 
 mod budgets;
+mod changing_node;
 mod clocks;
 mod connections;
 mod credentials;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Case> {
         http_clients::cases(),
         load::cases(),
         budgets::cases(),
+        changing_node::cases(),
         real_control_plane::cases(),
         server_rejections::cases(),
         credentials::cases(),

@@ -1,18 +1,13 @@
 //! Standard output of the daemon that is not read.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use control_plane::POLL_INTERVAL;
 use control_plane::daemon::Daemon;
+use control_plane::decision_log::{self, Decision};
+use control_plane::output::{Output, Pace};
 use k8s_openapi::ByteString;
 use kube::Client;
 use lab::request::Template;
@@ -28,8 +23,6 @@ use crate::test_cluster::{ATTACKER_PREFIX, TestCluster};
 const SOON: Duration = Duration::from_secs(60);
 /// The number of requests of the node that changes all the time: as many as are kept of it.
 const REQUESTS: usize = 32;
-/// The size of a pipe, in bytes: after it a write blocks.
-const PIPE: usize = 64 * 1024;
 
 pub fn cases() -> Vec<Case> {
     vec![Case::new(
@@ -39,62 +32,13 @@ pub fn cases() -> Vec<Case> {
     )]
 }
 
-/// A reader of a FIFO that can pause.
-struct Reader {
-    path: PathBuf,
-    paused: Arc<AtomicBool>,
-    thread: JoinHandle<std::io::Result<String>>,
-}
-
-impl Reader {
-    fn start(dir: &Path) -> Result<Self> {
-        let path = dir.join("stdout");
-        let made = Command::new("mkfifo").arg(&path).status()?;
-        ensure!(made.success(), "mkfifo: {made}");
-        let paused = Arc::new(AtomicBool::new(false));
-        let (fifo, waits) = (path.clone(), paused.clone());
-        let thread = std::thread::spawn(move || {
-            let mut fifo = File::open(fifo)?;
-            let (mut text, mut part) = (Vec::new(), vec![0; PIPE]);
-            loop {
-                while waits.load(Ordering::Relaxed) {
-                    std::thread::park_timeout(POLL_INTERVAL);
-                }
-                match fifo.read(&mut part)? {
-                    0 => return String::from_utf8(text).map_err(std::io::Error::other),
-                    count => text.extend_from_slice(&part[..count]),
-                }
-            }
-        });
-        Ok(Self {
-            path,
-            paused,
-            thread,
-        })
-    }
-
-    fn pause(&self, is_paused: bool) {
-        self.paused.store(is_paused, Ordering::Relaxed);
-    }
-
-    /// Returns all lines, when the daemon has exited.
-    fn lines(self) -> Result<Vec<Value>> {
-        let text = self.thread.join().map_err(|_| anyhow!("the reader"))??;
-        let lines = text.lines().map(serde_json::from_str);
-        lines.collect::<Result<_, _>>().context("a line of JSON")
-    }
-}
-
 async fn stdout_unread(scale: Scale) -> Result<Measured> {
     let mut test_cluster = TestCluster::embedded().await?;
-    let reader = Reader::start(test_cluster.dir())?;
-    let to = reader.path.display();
-    test_cluster.start_by(format!("exec \"$0\" \"$@\" >'{to}'"));
     test_cluster.start(&["one"], &[]).await?;
     let admin = test_cluster.admin()?;
     let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
-        reader.pause(true);
         let daemon = &test_cluster.replicas[0];
+        daemon.stdout().set_pace(Pace::Stopped);
         let written = daemon.written().await?;
         let changes = change_until_over_budget(&admin, daemon).await?;
         sleep(lasts).await;
@@ -107,25 +51,41 @@ async fn stdout_unread(scale: Scale) -> Result<Measured> {
             ensure!(begun.elapsed() < SOON, "nothing is written");
             sleep(POLL_INTERVAL).await;
         }
-        reader.pause(false);
+        daemon.stdout().set_pace(Pace::Unlimited);
         Ok(())
     };
     let expectations = Expectations::default();
     let mut seen =
         run_scenario(&mut test_cluster, &scale, scale.fault, expectations, during).await?;
-    let lines = reader.lines()?;
-    let text = |line: &Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
-    let decided: BTreeSet<String> = lines
-        .iter()
-        .filter(|line| matches!(line["verdict"].as_str(), Some("Approve" | "Deny")))
-        .map(|line| text(line, "request"))
-        .collect();
+    let decisions = decisions(test_cluster.replicas[0].stdout()).await?;
+    let logged = logged_writes(&decisions);
     for (name, _, _) in test_cluster.writes()? {
-        ensure!(decided.contains(&name), "no line about {name}");
+        ensure!(logged.contains(&*name), "no line about {name}");
     }
-    let loud = lines.iter().filter(|line| text(line, "node") == loud());
-    seen.note = format!("{} lines, of the node {}", lines.len(), loud.count());
+    let loud = of_node(&decisions, &loud());
+    seen.note = format!("{} lines, of the node {loud}", decisions.len());
     Ok(seen)
+}
+
+/// Returns all decisions of a daemon that has exited. Each line of stdout must be one.
+pub(super) async fn decisions(stdout: &Output) -> Result<Vec<Decision>> {
+    let lines = stdout.ended(SOON).await?;
+    let decision = |line: &String| decision_log::parse(line).with_context(|| line.clone());
+    lines.iter().map(decision).collect()
+}
+
+/// Returns the names of all requests with a line about a written condition.
+pub(super) fn logged_writes(decisions: &[Decision]) -> BTreeSet<&str> {
+    let written = |decision: &&Decision| matches!(&*decision.verdict, "Approve" | "Deny");
+    let written = decisions.iter().filter(written);
+    written.map(|decision| &*decision.request).collect()
+}
+
+/// Returns the number of lines about requests of this node.
+pub(super) fn of_node(decisions: &[Decision], node: &str) -> usize {
+    let user = format!("system:node:{node}");
+    let of_user = |decision: &&Decision| decision.requestor == user;
+    decisions.iter().filter(of_user).count()
 }
 
 fn loud() -> String {

@@ -71,10 +71,15 @@ impl Certificates {
         true
     }
 
+    /// The newest certificate of this node.
+    pub fn newest(&self, node: &NodeName) -> Option<&ServingCertificate> {
+        self.by_node.get(node).map(|known| &known.certificate)
+    }
+
     /// The time at which the newest certificate of this node was issued, if it has this SAN.
     pub fn issued(&self, node: &NodeName, san: &San) -> Option<Timestamp> {
-        let known = &self.by_node.get(node)?.certificate;
-        known.sans.contains(san).then_some(known.issued)
+        let newest = self.newest(node)?;
+        newest.sans.contains(san).then_some(newest.issued)
     }
 
     /// Returns true if the newest certificate of this node has this SAN and was issued while csr-warden

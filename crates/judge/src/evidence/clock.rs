@@ -1,27 +1,41 @@
-//! The time of a judgment, by the wall clock and by the monotonic clock.
+//! The time of a judgment, by the API server's clock and by the monotonic clock.
 
 use jiff::{SignedDuration, Timestamp};
+
+use crate::csr::Request;
 
 /// One point in time, by two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instants {
-    /// The wall-clock time, for timestamps that the API server wrote. An administrator or NTP may
-    /// change it.
+    /// The API server's time, for timestamps that the API server wrote. It changes when the API
+    /// server's clock is set.
     pub wall: Timestamp,
-    /// The monotonic time as a timestamp. Setting the wall clock does not change it, so ages that are
+    /// The monotonic time as a timestamp. Setting a clock does not change it, so ages that are
     /// measured by it stay correct. All times in the evidence are monotonic, except those that the
     /// API server wrote.
     pub monotonic: Timestamp,
 }
 
 impl Instants {
-    /// The difference from the monotonic time to the wall-clock time. It is zero until the wall clock
-    /// is set.
+    /// The difference from the monotonic time to the API server's time. It is zero until the API
+    /// server's clock is set.
     pub fn clock_skew(self) -> SignedDuration {
         self.wall.duration_since(self.monotonic)
     }
 
-    /// Converts a monotonic time to wall-clock time, for people.
+    /// The age of a request. If the watch has shown its creation, it is no older than that event,
+    /// whatever the clock says that dated the request: staleness protects no one.
+    pub fn age_of(self, request: &Request) -> SignedDuration {
+        let by_timestamp = self.wall.duration_since(request.object.created);
+        match request.first_seen {
+            Some(seen) if seen.is_creation => {
+                by_timestamp.min(self.monotonic.duration_since(seen.at))
+            }
+            Some(_) | None => by_timestamp,
+        }
+    }
+
+    /// Converts a monotonic time to the API server's time.
     pub fn to_wall(self, monotonic: Timestamp) -> Timestamp {
         monotonic
             .checked_add(self.clock_skew())
@@ -45,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_monotonic_time_converts_to_the_wall_clock() {
+    fn a_monotonic_time_converts_to_the_api_servers() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let instants = Instants {
             wall: at(1000),

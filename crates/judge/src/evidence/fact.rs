@@ -301,6 +301,7 @@ mod tests {
             key: "Machine test/a".into(),
             node: NodeReference::Name(NodeName::parse(node)),
             provider_id: None,
+            checks_provider_id: true,
             addresses: BTreeSet::new(),
             created: at(0),
             terminating: false,

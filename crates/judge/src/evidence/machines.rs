@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::Node;
@@ -25,8 +26,10 @@ pub struct Machine {
     pub key: Arc<str>,
     /// The reference to its Node.
     pub node: NodeReference,
-    /// The provider's name of the instance; `None` until it is set.
+    /// The provider's name of the instance; `None` if it has none.
     pub provider_id: Option<Arc<str>>,
+    /// True if the policy has a path for its provider ID, which then must be the Node's.
+    pub checks_provider_id: bool,
     /// Its addresses and names.
     pub addresses: BTreeSet<San>,
     /// `metadata.creationTimestamp`.
@@ -36,6 +39,15 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// Parses one of its addresses or names. Some providers write an address with the length of its
+    /// network's prefix (`195.201.236.66/26`), which still is that address alone.
+    pub fn parse_address(text: &str) -> Option<San> {
+        match text.parse::<IpNet>() {
+            Ok(with_prefix) => San::from_ip_text(&with_prefix.addr().to_string()),
+            Err(_) => San::from_host_text(text),
+        }
+    }
+
     /// The names under which requests await it: its key, its Node's name and its provider ID.
     pub fn wake_names(&self) -> Vec<Arc<str>> {
         let node = match &self.node {
@@ -183,6 +195,7 @@ mod tests {
             key: key.into(),
             node,
             provider_id: provider_id.map(Into::into),
+            checks_provider_id: true,
             addresses: BTreeSet::from([San::from_host_text("10.0.0.1").unwrap()]),
             created: Timestamp::UNIX_EPOCH,
             terminating: false,
@@ -198,6 +211,22 @@ mod tests {
         Node {
             provider_id: provider_id.map(Into::into),
             ..Node::blank(name)
+        }
+    }
+
+    #[test]
+    fn an_address_with_a_prefix_length_is_that_address() {
+        let parsed = |text: &str| Machine::parse_address(text).map(|san| san.to_string());
+        for (text, expected) in [
+            ("195.201.236.66/26", Some("IP:195.201.236.66")),
+            ("2001:DB8::1/64", Some("IP:2001:db8::1")),
+            ("::ffff:10.0.0.1/120", Some("IP:10.0.0.1")),
+            ("10.0.0.1", Some("IP:10.0.0.1")),
+            ("Node-1.example.", Some("DNS:node-1.example")),
+            ("10.0.0.1/33", None),
+            ("node-1/24", None),
+        ] {
+            assert_eq!(parsed(text).as_deref(), expected, "{text}");
         }
     }
 

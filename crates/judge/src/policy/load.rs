@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use thiserror::Error;
 
+use super::groups::can_be_allowed;
 use super::{IndependentSource, KIND, Policy, Reaction};
 use crate::api_version::API_VERSION;
 use crate::csr::names::{DnsName, NodeName, San};
@@ -92,6 +93,12 @@ fn check(policy: &Policy) -> Result<(), PolicyError> {
         spec.requestor.uid,
         &[Reaction::Allow, Reaction::Deny],
     )?;
+    for group in &spec.requestor.groups {
+        let expected = "a group that a node can be in besides `system:nodes` and \
+                        `system:authenticated`, such as `system:bootstrappers`";
+        let field = "spec.requestor.groups";
+        require(can_be_allowed(group), field, expected, group)?;
+    }
     let allow_or_wait = [Reaction::Allow, Reaction::Wait];
     reaction("spec.names.dnsOnly", spec.names.dns_only, &allow_or_wait)?;
     reaction(
@@ -151,6 +158,10 @@ fn check_machines(policy: &Policy) -> Result<(), PolicyError> {
         let named = kind.kind.starts_with(|c: char| c.is_ascii_uppercase());
         let expected = "a kind such as `Machine`";
         require(named, "spec.sources.machines.kind", expected, &kind.kind)?;
+        let refers = kind.node_name.is_some() || kind.provider_id.is_some();
+        let field = "spec.sources.machines.providerID";
+        let expected = "a path, since without nodeName a Machine is found by its provider ID";
+        require(refers, field, expected, "null")?;
     }
     Ok(())
 }
@@ -160,9 +171,13 @@ fn check_sources(policy: &Policy) -> Result<(), PolicyError> {
     let is_there = |source: &IndependentSource| match source {
         // The inventory is configured by a flag.
         IndependentSource::Inventory => true,
-        IndependentSource::Machine => !sources.machines.is_empty(),
+        IndependentSource::Machine | IndependentSource::MachineExists => {
+            !sources.machines.is_empty()
+        }
         IndependentSource::Dns => sources.dns.is_some(),
-        IndependentSource::ServingCertificate => sources.serving_certificate.is_some(),
+        IndependentSource::ServingCertificate | IndependentSource::Renewal => {
+            sources.serving_certificate.is_some()
+        }
     };
     // A requirement that no source can meet would make every request wait.
     let must = |source| {
@@ -170,46 +185,70 @@ fn check_sources(policy: &Policy) -> Result<(), PolicyError> {
         let in_any = |any: &[IndependentSource]| any.contains(&source) && !any.iter().any(is_there);
         asked.any(|asked| asked.all_of.contains(&source) || in_any(&asked.any_of))
     };
-    for (source, field, expected, found) in [
+    for source in IndependentSource::ALL {
+        let (field, expected, found) = match source {
+            IndependentSource::Inventory => continue,
+            IndependentSource::Machine | IndependentSource::MachineExists => {
+                ("spec.sources.machines", "a kind of Machine", "[]")
+            }
+            IndependentSource::Dns => ("spec.sources.dns", "how DNS is asked", "null"),
+            IndependentSource::ServingCertificate | IndependentSource::Renewal => (
+                "spec.sources.servingCertificate",
+                "how kubelets are asked",
+                "null",
+            ),
+        };
+        let expected = format!("{expected}, since spec.proof names {source}");
+        require(is_there(&source) || !must(source), field, &expected, found)?;
+    }
+    let can_be_first =
+        |source: &IndependentSource| is_there(source) && !source.is_of_certificates();
+    for (all_field, any_field, asked) in [
         (
-            IndependentSource::Machine,
-            "spec.sources.machines",
-            "a kind of Machine, since spec.proof names Machine",
-            "[]",
+            "spec.proof.ipAddresses.allOf",
+            "spec.proof.ipAddresses.anyOf",
+            &proof.ip_addresses,
         ),
         (
-            IndependentSource::Dns,
-            "spec.sources.dns",
-            "how DNS is asked, since spec.proof names DNS",
-            "null",
+            "spec.proof.nodeName.allOf",
+            "spec.proof.nodeName.anyOf",
+            &proof.node_name,
         ),
         (
-            IndependentSource::ServingCertificate,
-            "spec.sources.servingCertificate",
-            "how kubelets are asked, since spec.proof names ServingCertificate",
-            "null",
+            "spec.proof.dnsNames.allOf",
+            "spec.proof.dnsNames.anyOf",
+            &proof.dns_names,
         ),
     ] {
-        require(is_there(&source) || !must(source), field, expected, found)?;
+        let (all, any) = (&asked.all_of, &asked.any_of);
+        let expected =
+            "only sources that can vouch for a first request, at which a node has no certificate";
+        let is_met = !all.iter().any(|source| source.is_of_certificates());
+        require(is_met, all_field, expected, &listed(all))?;
+        let expected = "also a configured source that can vouch for a first request, at which a node has no \
+                        certificate";
+        let is_met = any.is_empty() || any.iter().any(can_be_first);
+        require(is_met, any_field, expected, &listed(any))?;
     }
-    let timeouts = [
-        (
-            "spec.sources.dns.timeout",
-            sources.dns.as_ref().map(|dns| dns.timeout),
-        ),
+    let of_dns = sources.dns.as_ref().map(|dns| dns.timeout);
+    let of_kubelets = sources.serving_certificate.as_ref();
+    for (field, timeout, expected, most) in [
+        ("spec.sources.dns.timeout", of_dns, "100ms to 10s", 10),
         (
             "spec.sources.servingCertificate.timeout",
-            sources
-                .serving_certificate
-                .as_ref()
-                .map(|asked| asked.timeout),
+            of_kubelets.map(|asked| asked.timeout),
+            "100ms to 5s",
+            5,
         ),
-    ];
-    for (field, timeout) in timeouts {
+    ] {
         let Some(timeout) = timeout else { continue };
-        let good =
-            (SignedDuration::from_millis(100)..=SignedDuration::from_secs(10)).contains(&timeout);
-        require(good, field, "100ms to 10s", &format!("{timeout:#}"))?;
+        let limits = SignedDuration::from_millis(100)..=SignedDuration::from_secs(most);
+        require(
+            limits.contains(&timeout),
+            field,
+            expected,
+            &format!("{timeout:#}"),
+        )?;
     }
     let suffixes = sources.dns.iter().flat_map(|dns| dns.suffixes.clone());
     domains("spec.sources.dns.suffixes", &suffixes.collect::<Vec<_>>())?;
@@ -224,6 +263,12 @@ fn check_sources(policy: &Policy) -> Result<(), PolicyError> {
         "the domains in which nodes have their names, such as `[nodes.example.com]`",
         "[]",
     )
+}
+
+/// The sources as a policy lists them.
+fn listed(sources: &[IndependentSource]) -> String {
+    let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
+    format!("[{}]", names.join(", "))
 }
 
 fn check_durations(policy: &Policy) -> Result<(), PolicyError> {

@@ -1,12 +1,14 @@
 //! The administrator's policy: typed and versioned, with the default compiled in.
 
 mod fields;
+mod groups;
 mod load;
 mod protected;
 mod shared;
 mod sources;
 mod warnings;
 
+pub(crate) use groups::{AUTHENTICATED_GROUP, can_be_allowed};
 pub use load::{PolicyError, SHIPPED, default_policy, parse, shipped};
 pub use protected::{AllowedIdentities, AllowedNodes, ProtectedPolicy};
 pub use shared::SharedSan;
@@ -137,6 +139,8 @@ pub struct RequestorPolicy {
     pub credential_id: Requirement,
     /// The reaction to a node with a UID, which client certificates do not set: `Allow` or `Deny`.
     pub uid: Reaction,
+    /// Groups that a node may be in besides `system:nodes` and `system:authenticated`.
+    pub groups: Vec<String>,
 }
 
 impl Default for RequestorPolicy {
@@ -145,6 +149,7 @@ impl Default for RequestorPolicy {
             others: Reaction::Ignore,
             credential_id: Requirement::Optional,
             uid: Reaction::Allow,
+            groups: Vec::new(),
         }
     }
 }
@@ -267,23 +272,58 @@ pub struct Corroboration {
 pub enum IndependentSource {
     /// The administrator's inventory.
     Inventory,
-    /// The object from which the node was created, such as a Cluster API Machine.
+    /// The object from which the node was created, such as a Cluster API Machine, with its addresses.
     Machine,
+    /// The existence of that object, which need not list addresses. It decides no contest of claims.
+    MachineExists,
     /// The addresses that DNS has for the node's name.
     #[serde(rename = "DNS")]
     Dns,
-    /// The serving certificate that the kubelet presents now, for renewals.
+    /// The serving certificate that the kubelet presents now: each name that it has.
     ServingCertificate,
+    /// The renewal of that certificate: a request for exactly its names.
+    Renewal,
 }
 
 impl IndependentSource {
     /// Every independent source.
-    pub const ALL: [IndependentSource; 4] = [
+    pub const ALL: [IndependentSource; 6] = [
         IndependentSource::Inventory,
         IndependentSource::Machine,
+        IndependentSource::MachineExists,
         IndependentSource::Dns,
         IndependentSource::ServingCertificate,
+        IndependentSource::Renewal,
     ];
+
+    /// Returns true if it says of a name or address whose it is. The existence of a Machine does not,
+    /// and a certificate says whose it was: a former owner may still have one.
+    pub(crate) fn decides_claims(self) -> bool {
+        match self {
+            IndependentSource::Inventory | IndependentSource::Machine | IndependentSource::Dns => {
+                true
+            }
+            IndependentSource::MachineExists
+            | IndependentSource::ServingCertificate
+            | IndependentSource::Renewal => false,
+        }
+    }
+
+    /// Returns true if it needs Machines.
+    pub(crate) fn is_of_machines(self) -> bool {
+        matches!(
+            self,
+            IndependentSource::Machine | IndependentSource::MachineExists
+        )
+    }
+
+    /// Returns true if it needs a certificate of the node, which it does not have at its first request.
+    pub(crate) fn is_of_certificates(self) -> bool {
+        matches!(
+            self,
+            IndependentSource::ServingCertificate | IndependentSource::Renewal
+        )
+    }
 }
 
 /// The spelling in policies.
@@ -292,8 +332,10 @@ impl fmt::Display for IndependentSource {
         f.write_str(match self {
             IndependentSource::Inventory => "Inventory",
             IndependentSource::Machine => "Machine",
+            IndependentSource::MachineExists => "MachineExists",
             IndependentSource::Dns => "DNS",
             IndependentSource::ServingCertificate => "ServingCertificate",
+            IndependentSource::Renewal => "Renewal",
         })
     }
 }

@@ -121,10 +121,11 @@ pub struct MachineKind {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub node_name: Option<FieldPath>,
-    /// The path of the provider ID, which must be the Node's.
-    #[serde(rename = "providerID")]
-    #[schemars(with = "String")]
-    pub provider_id: FieldPath,
+    /// The path of the provider ID, which must be the Node's. Without a path provider IDs are not
+    /// compared: only for kinds whose reference to the Node no kubelet can influence.
+    #[serde(rename = "providerID", default)]
+    #[schemars(with = "Option<String>")]
+    pub provider_id: Option<FieldPath>,
     /// The paths of its addresses and names.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]

@@ -13,24 +13,19 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
+use super::kubelets::{Asked, addresses_to_ask, may_be_asked};
 use super::{Case, corroboration, ownership, protected_sans, service_names};
 use crate::csr::names::{NodeName, San};
-use crate::evidence::{
-    Answer, Claim, Claimed, IdentityKind, Node, ServingCertificate, Source, reserved_kind,
-};
-use crate::finding::{Awaited, Code, Effect, Findings, Question};
+use crate::evidence::{Claim, Claimed, Node, Source};
+use crate::finding::{Awaited, Code, Effect, Findings};
 use crate::policy::IndependentSource;
 
 /// Maximum number of claimants whose kubelets are asked for their certificates.
 const MAX_ASKED: usize = 4;
-/// Maximum number of addresses at which one kubelet is asked.
-const MAX_ADDRESSES: usize = 4;
 /// Limit of the number of other Nodes that a claimant contests, as findings tell it.
 const MAX_CONTESTED: usize = 100;
 /// Number of other Nodes with an address in a pod network from which on it is one of machines.
 const MACHINES: usize = 3;
-/// Maximum number of reasons why no certificate was shown, in one finding.
-const MAX_REASONS: usize = 4;
 /// Maximum number of claimants that are examined for one SAN.
 const MAX_EXAMINED: usize = 1024;
 /// Maximum number of rivals of equal rank. What more Nodes claim is nobody's alone.
@@ -47,8 +42,9 @@ struct Rival<'a> {
 enum Owner<'a> {
     /// The requesting node shows the newest certificate.
     Requestor,
-    /// This rival shows the newest certificate, issued at this time.
-    Rival(&'a Rival<'a>, Timestamp),
+    /// This rival shows the newest certificate, issued at this time. If the requesting node's kubelet has
+    /// not answered, it may have a newer one: when to ask again, and the reasons.
+    Rival(&'a Rival<'a>, Timestamp, Option<(Vec<Awaited>, String)>),
     /// Nobody shows one, or two are equally new: when to ask again, and why kubelets showed none.
     Nobody(Vec<Awaited>, String),
     /// More Nodes claim it than can be told apart.
@@ -95,11 +91,15 @@ fn check_provider_id(case: &Case<'_>, node: &Node, san: &San, findings: &mut Fin
         });
     let has_machine = |rival: &Rival<'_>| !machines.for_node(rival.node).is_empty();
     let rivals = first_or_equal(others, own, has_machine);
-    let vouches = || {
-        let gives = corroborating_sources(case, node, san, &mut Findings::default());
-        gives.contains(&IndependentSource::Machine)
+    let is_compared = || {
+        let mut machines = machines.for_node(node).into_iter();
+        machines.any(|machine| machine.checks_provider_id)
     };
-    if !rivals.is_empty() && vouches() {
+    let vouches = || {
+        let vouched = corroboration::check(case, node, san, &mut Findings::default());
+        vouched.iter().any(|(source, _)| source.is_of_machines())
+    };
+    if !rivals.is_empty() && is_compared() && vouches() {
         decide(case, node, san, own, &rivals, findings);
     }
 }
@@ -172,7 +172,7 @@ fn first_or_equal<'a>(
     rivals
 }
 
-/// The sources that vouch for a SAN of a node, and their findings.
+/// The sources that vouch for a SAN of a node and say whose it is, and their findings.
 fn corroborating_sources(
     case: &Case<'_>,
     node: &Node,
@@ -180,7 +180,8 @@ fn corroborating_sources(
     findings: &mut Findings,
 ) -> SmallVec<[IndependentSource; 4]> {
     let vouched = corroboration::check(case, node, san, findings);
-    vouched.into_iter().map(|(source, _)| source).collect()
+    let sources = vouched.into_iter().map(|(source, _)| source);
+    sources.filter(|source| source.decides_claims()).collect()
 }
 
 /// Returns true if the judge would grant the SAN to the claimant but for the rivalry. `gives` lists the
@@ -238,16 +239,27 @@ fn decide(
     }
     let (rival, why, awaits) = match newest_certificate(case, node, san, own, rivals) {
         Owner::Requestor => return,
-        Owner::Rival(rival, issued) => {
+        Owner::Rival(rival, issued, None) => {
             let why = format!(
                 "Node {} has the newest certificate with it, valid from {issued}, so it owns it",
                 rival.node.name
             );
             (rival, why, Vec::new())
         }
+        Owner::Rival(rival, issued, Some((again, reasons))) => {
+            let why = format!(
+                "Node {} has the newest known certificate with it, valid from {issued}, and the kubelet of \
+                 Node {} has not answered{}",
+                rival.node.name,
+                node.name,
+                in_parentheses(&reasons)
+            );
+            (rival, why, again)
+        }
         Owner::Nobody(awaits, reasons) => {
             let why = format!(
-                "no kubelet shows the newest certificate with it, so it is not known who owns it{reasons}"
+                "no kubelet shows the newest certificate with it, so it is not known who owns it{}",
+                in_parentheses(&reasons)
             );
             (first, why, awaits)
         }
@@ -262,6 +274,13 @@ fn decide(
     };
     let why = format!("the order of their claims was not seen here, and {why}");
     wait(rival, &why, awaits);
+}
+
+fn in_parentheses(reasons: &str) -> String {
+    match reasons.is_empty() {
+        true => String::new(),
+        false => format!(" ({reasons})"),
+    }
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -345,10 +364,11 @@ fn wait(
     if let Claimed::ProviderId(id) = &rival.claimed {
         awaits.push(Awaited::Machine(id.clone()));
     }
-    let machines = &case.evidence.machines;
-    if machines
-        .as_ref()
-        .is_some_and(|machines| machines.for_node(node).is_empty())
+    if let Some(machines) = &case.evidence.machines
+        && !machines
+            .for_node(node)
+            .iter()
+            .any(|own| own.addresses.contains(san))
     {
         awaits.push(Awaited::Machine(node.name.shared()));
     }
@@ -402,9 +422,9 @@ fn newest_certificate<'a>(
     }
     let is_name = matches!(san, San::Dns(_));
     let mut all_answered = others.len() < MAX_ASKED;
-    asked.ask(case, addresses_to_ask(case, node, own).into_iter());
+    let has_answered = asked.ask(case, addresses_to_ask(case, node, Some(own)).into_iter());
     for rival in others.iter().take(MAX_ASKED - 1) {
-        let addresses = addresses_to_ask(case, rival.node, rival.claim);
+        let addresses = addresses_to_ask(case, rival.node, Some(rival.claim));
         all_answered &= asked.ask(case, addresses.into_iter());
     }
     if !asked.open.is_empty() {
@@ -412,11 +432,17 @@ fn newest_certificate<'a>(
     }
     let rival = others.iter().find(|rival| newest == Some(&rival.node.name));
     match rival.and_then(|rival| Some((rival, certificates.issued(&rival.node.name, san)?))) {
-        Some((rival, issued)) => Owner::Rival(rival, issued),
+        Some((rival, issued)) => {
+            let silence = (!has_answered).then(|| {
+                let (again, reasons) = asked.ended();
+                (again.into_iter().collect(), reasons)
+            });
+            Owner::Rival(rival, issued, silence)
+        }
         None if newest == Some(&node.name) && (all_answered || is_name) => Owner::Requestor,
         None => {
             let (again, reasons) = asked.ended();
-            Owner::Nobody(again, reasons)
+            Owner::Nobody(again.into_iter().collect(), reasons)
         }
     }
 }
@@ -445,102 +471,10 @@ fn newest<'a>(case: &Case<'a>, node: &'a Node, san: &San) -> Option<&'a NodeName
     newest?.1
 }
 
-/// Questions to kubelets, and the answers that are known.
-#[derive(Default)]
-struct Asked<'a> {
-    open: Vec<Awaited>,
-    certificates: Vec<&'a ServingCertificate>,
-    expiry: Option<Timestamp>,
-    reasons: Vec<&'a str>,
-}
-
-impl<'a> Asked<'a> {
-    /// Asks at these addresses. Returns true if a kubelet has answered at one of them.
-    fn ask(&mut self, case: &Case<'a>, addresses: impl Iterator<Item = IpAddr>) -> bool {
-        let mut has_answered = false;
-        for ip in addresses {
-            let question = Question::Certificate(ip);
-            match case.evidence.answers.get(&question, case.now.monotonic) {
-                Some((Answer::Sans(_), _)) | None => {
-                    let awaited = Awaited::Answer(question);
-                    if !self.open.contains(&awaited) {
-                        self.open.push(awaited);
-                    }
-                }
-                Some((answer, until)) => {
-                    self.expiry = self.expiry.into_iter().chain([until]).min();
-                    has_answered |= !matches!(answer, Answer::Failed(_));
-                    match answer {
-                        Answer::Certificate(shown) => self.certificates.push(shown),
-                        Answer::Empty(why) | Answer::Failed(why) => {
-                            if !self.reasons.contains(&why.as_str()) {
-                                self.reasons.push(why);
-                            }
-                        }
-                        Answer::Sans(_) => {}
-                    }
-                }
-            }
-        }
-        has_answered
-    }
-
-    /// When to ask again, and why kubelets showed no certificate.
-    fn ended(self) -> (Vec<Awaited>, String) {
-        let again = self.expiry.into_iter().map(Awaited::Time).collect();
-        let reasons: Vec<&str> = self.reasons.into_iter().take(MAX_REASONS).collect();
-        let reasons = match reasons.is_empty() {
-            true => String::new(),
-            false => format!(" ({})", reasons.join("; ")),
-        };
-        (again, reasons)
-    }
-}
-
 /// The contested address, if a kubelet may be asked there: its true holder answers.
 fn contested_address(case: &Case<'_>, node: &Node, claim: Claim, san: &San) -> Option<IpAddr> {
     let San::Ip(ip) = san else {
         return None;
     };
     may_be_asked(case, node, claim, *ip).then_some(*ip)
-}
-
-/// The addresses at which a claimant's kubelet is asked, in the Node's own order.
-fn addresses_to_ask(
-    case: &Case<'_>,
-    node: &Node,
-    claim: Claim,
-) -> SmallVec<[IpAddr; MAX_ADDRESSES]> {
-    let mut addresses: SmallVec<[IpAddr; MAX_ADDRESSES]> = SmallVec::new();
-    for address in &node.addresses {
-        let San::Ip(ip) = address.san else {
-            continue;
-        };
-        if !addresses.contains(&ip) && may_be_asked(case, node, claim, ip) {
-            addresses.push(ip);
-        }
-        if addresses.len() == MAX_ADDRESSES {
-            break;
-        }
-    }
-    addresses
-}
-
-/// Returns true if the kubelet of a Node may be asked at this address. It is not reserved, not of Services,
-/// not of the API server (unless the Node is of the control plane), and in no pod network that came before
-/// the Node's claim.
-fn may_be_asked(case: &Case<'_>, node: &Node, claim: Claim, ip: IpAddr) -> bool {
-    let (evidence, san) = (case.evidence, San::Ip(ip));
-    // A control-plane node listens where its API server does. No kubelet can set its label.
-    let is_others = |kind| kind == IdentityKind::Service || !node.control_plane;
-    let mut identities = evidence.protected.find(&san);
-    let mut recent = evidence.protected.find_recent(&san, case.now.monotonic);
-    let networks = &case.policy.spec.protected.networks;
-    let is_protected = identities.any(|identity| is_others(identity.kind))
-        || recent.any(|(identity, _)| is_others(identity.kind))
-        || networks.iter().any(|network| network.contains(&ip));
-    let since = evidence.nodes.claim(&san, &node.name).unwrap_or(claim);
-    let mut pod_networks = evidence.nodes.pod_networks(ip);
-    let is_of_pods = pod_networks.any(|(_, _, network)| network.precedes(&since));
-    reserved_kind(ip).is_none() && !is_protected && !is_of_pods
 }

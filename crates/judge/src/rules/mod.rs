@@ -4,6 +4,7 @@
 mod claims;
 mod corroboration;
 mod encoding;
+mod kubelets;
 mod names;
 mod object;
 mod own_identities;
@@ -18,10 +19,12 @@ pub use readiness::unready;
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
+use smallvec::SmallVec;
+
 use crate::csr::Request;
 use crate::csr::names::{NodeName, San};
 use crate::evidence::{Evidence, Instants, Node};
-use crate::finding::{Awaited, Effect, Findings};
+use crate::finding::{Effect, Findings};
 use crate::policy::Policy;
 
 /// The input of the rules: one request, and everything that it is judged by.
@@ -34,8 +37,8 @@ pub(crate) struct Case<'a> {
     pub(crate) requestor: Option<NodeName>,
     /// The requesting Node; `None` if it does not exist.
     pub(crate) node: Option<&'a Node>,
-    /// The address of its kubelet, found on first use. The error lists the events to wait for.
-    pub(crate) kubelet_address: OnceCell<Result<IpAddr, Vec<Awaited>>>,
+    /// The addresses at which its kubelet is asked for its certificate, found on first use.
+    pub(crate) kubelet_addresses: OnceCell<SmallVec<[IpAddr; kubelets::MAX_ADDRESSES]>>,
 }
 
 impl<'a> Case<'a> {
@@ -56,7 +59,7 @@ impl<'a> Case<'a> {
             now,
             requestor,
             node,
-            kubelet_address: OnceCell::new(),
+            kubelet_addresses: OnceCell::new(),
         }
     }
 
@@ -65,7 +68,7 @@ impl<'a> Case<'a> {
         Case {
             requestor: Some(node.name.clone()),
             node: Some(node),
-            kubelet_address: OnceCell::new(),
+            kubelet_addresses: OnceCell::new(),
             ..*self
         }
     }

@@ -4,9 +4,8 @@ use super::Case;
 use crate::csr::names::is_dns_subdomain;
 use crate::csr::{KUBELET_SERVING_SIGNER, NODES_GROUP, Settled};
 use crate::finding::{Code, Effect, Findings, escaped};
-use crate::policy::{Reaction, Requirement};
+use crate::policy::{AUTHENTICATED_GROUP, Reaction, Requirement, can_be_allowed};
 
-const AUTHENTICATED_GROUP: &str = "system:authenticated";
 /// Prefix of the credential ID of a client certificate (apiserver `x509.go`).
 const CERTIFICATE_CREDENTIAL: &str = "X509SHA256=";
 const REQUIRED_USAGES: [&str; 2] = ["digital signature", "server auth"];
@@ -38,7 +37,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     if object.terminating {
         findings.add(Code::RequestTerminating, "the request is being deleted");
     }
-    let age = case.now.wall.duration_since(object.created);
+    let age = case.now.age_of(case.request);
     if age > case.policy.spec.request.max_age {
         let detail = format!(
             "expected an age of at most {:#}, found {} s",
@@ -98,8 +97,14 @@ fn check_requestor(case: &Case<'_>, findings: &mut Findings) {
         findings.add(Code::GroupAuthenticatedMissing, detail);
     }
     for group in requestor.groups.iter() {
-        if group != NODES_GROUP && group != AUTHENTICATED_GROUP {
-            let detail = format!("expected no group `{}`", escaped(group.as_bytes()));
+        let is_expected = group == NODES_GROUP || group == AUTHENTICATED_GROUP;
+        if !is_expected && !policy.groups.contains(group) {
+            let unless = if can_be_allowed(group) {
+                ", unless requestor.groups of the policy lists it"
+            } else {
+                ""
+            };
+            let detail = format!("expected no group `{}`{unless}", escaped(group.as_bytes()));
             findings.add(Code::GroupsExtra, detail);
         }
     }

@@ -11,6 +11,10 @@ use crate::finding::{Awaited, Code, Findings};
 /// future when its object was first seen was written by a wrong clock.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 
+/// Smallest difference of plausible creationTimestamps by which a Node is younger than a request. API
+/// servers' clocks differ by some seconds.
+const YOUNGER_BY: SignedDuration = SignedDuration::from_secs(60);
+
 /// The required sources that are not ready at this monotonic time, each with the reason.
 pub fn unready(evidence: &Evidence, now: Timestamp) -> Vec<(Source, String)> {
     evidence.sources.unready(evidence.required_sources(), now)
@@ -82,6 +86,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
 ///
 /// - Plausible timestamps decide, regardless of the watches. A watch can be late, and the order of
 ///   events alone is weaker than two clocks that agree.
+/// - Plausible timestamps that differ by less than [`YOUNGER_BY`] may have been written by two API
+///   servers. Then the Node is younger only if the observed order says so too.
 /// - An order needs resourceVersions and delivery to agree ([`FirstSeen::precedes`]).
 /// - Objects from the same list have no observed order. Timestamps decide there, even one in the
 ///   future: the Node waits, and its kubelet's next request comes from the watch.
@@ -108,7 +114,12 @@ fn younger(case: &Case<'_>, node: &Node) -> Option<String> {
             ));
         }
     }
-    if created <= asked {
+    let younger_by = created.duration_since(asked);
+    let is_observed = || {
+        let seen = request.first_seen.zip(node.first_seen);
+        seen.is_some_and(|(of_request, of_node)| of_request.precedes(&of_node))
+    };
+    if younger_by <= SignedDuration::ZERO || younger_by < YOUNGER_BY && !is_observed() {
         return None;
     }
     let by_timestamps =

@@ -123,6 +123,20 @@ fn a_failed_query_is_retried_only_after_a_while() {
     }
 }
 
+/// A kubelet that does not answer may have the newest certificate, so it is asked again.
+#[test]
+fn a_silent_kubelet_is_asked_again_after_a_while() {
+    let title = "the node's kubelet is silent, and the other Node shows an old certificate with the address";
+    let vectors = Vector::all();
+    let silent = vectors.iter().find(|vector| vector.title == title);
+    let judged = Scenario::new(silent.unwrap(), BasePolicy::Default).judge();
+    let awaits = awaited(&judged);
+    assert!(
+        matches!(awaits, Some([Awaited::Claim(_), Awaited::Time(_)])),
+        "{awaits:?}"
+    );
+}
+
 /// A vector in which more may be missing than in [`any_vector`].
 fn incomplete_vector() -> impl Strategy<Value = Vector> {
     let policy = prop_oneof![

@@ -1,7 +1,7 @@
 //! Findings on the certificates and the configuration of kubelets.
 
 use super::super::report;
-use super::{ago, certificate, found, healthy, of_kubelet, presents};
+use super::{ago, approved, certificate, found, healthy, of_kubelet, presents};
 use crate::doctor::facts::{Certificate, DialResult, Proxied, SignedBy};
 use crate::doctor::finding_code::Code;
 
@@ -155,7 +155,7 @@ fn kubelet_configurations() {
 fn a_key_with_a_quote_is_not_in_a_command() {
     let mut facts = healthy();
     facts.kubelet_config = Ok(Some("\"serverTLS';Bootstrap\": true\n".into()));
-    let report = report(&facts);
+    let report = report(&facts, Ok(approved()));
     assert_eq!(report.codes(), [Code::BootstrapMisspelled]);
     let mut findings = report.checks.iter().flat_map(|checked| &checked.findings);
     assert!(findings.all(|finding| !finding.remedy.concat().contains("';")));

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::super::report;
-use super::{ago, found, healthy, lease, request, workload};
+use super::{ago, approved, found, healthy, lease, request, workload};
 use crate::doctor::facts::{ApprovedBy, Approver, Lease, Request, State, Workload};
 use crate::doctor::finding_code::Code;
 
@@ -22,12 +22,12 @@ fn requests_and_the_signer() {
         ..request("csr-other", ago(900), State::Pending)
     };
     facts.requests = Ok(vec![other]);
-    assert_eq!(report(&facts).codes(), []);
+    assert_eq!(report(&facts, Ok(approved())).codes(), []);
     facts.requests.as_mut().unwrap().extend([
         request("csr-new", ago(61), State::Pending),
         request("csr-old", ago(90), State::Pending),
     ]);
-    let told = report(&facts);
+    let told = report(&facts, Ok(approved()));
     let mut findings = told.checks.iter().flat_map(|checked| &checked.findings);
     let finding = findings.next().unwrap();
     assert_eq!(finding.objects, ["csr-old", "csr-new"]);
@@ -126,7 +126,7 @@ fn other_approvers() {
     assert_eq!(may("Group ops", true), []);
     let mut facts = healthy();
     facts.approvers = Ok(Vec::new());
-    let told = report(&facts);
+    let told = report(&facts, Ok(approved()));
     assert_eq!(told.codes(), []);
     assert!(told.checks.iter().all(|checked| checked.observed.is_some()));
     // The name alone proves nothing: anyone who can create a ServiceAccount in a namespace can take

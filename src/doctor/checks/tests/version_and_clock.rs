@@ -1,9 +1,12 @@
 //! Findings on the API server.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 
 use super::{certificate, found, presents};
-use crate::doctor::facts::{ClockOffset, Kubelet, NodeRestriction, Proxied, SignedBy};
+use crate::cluster::clock::Offset;
+use crate::doctor::facts::{Kubelet, NodeRestriction, Proxied, SignedBy};
 use crate::doctor::finding_code::Code;
 
 #[test]
@@ -14,9 +17,9 @@ fn version_and_clock_skew() {
     );
     let skew = |seconds| {
         found(|facts| {
-            facts.clock = Ok(ClockOffset {
+            facts.clock = Ok(Offset {
                 ahead: SignedDuration::from_secs(seconds),
-                uncertainty: SignedDuration::from_secs(1),
+                uncertainty: Duration::from_secs(1),
             });
         })
     };

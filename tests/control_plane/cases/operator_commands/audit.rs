@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 use super::command::{APPROVE, DENY, admin, codes};
 use crate::cases::test_cluster::TestCluster;
 use control_plane::assets::Assets;
-use control_plane::kubelet_port::{KubeletPort, request};
+use control_plane::kubelet_port::KubeletPort;
 use control_plane::netns;
-use control_plane::node_user::{NewRequest, NodeUser, issued};
 
 const PORT: u16 = 10_250;
 
@@ -27,13 +26,17 @@ pub async fn audit(assets: Arc<Assets>) -> Result<()> {
     test_cluster.node("worker-3", &[&three.to_string()]).await?;
     test_cluster.node("worker-4", &[&four.to_string()]).await?;
 
-    let good = certificate(&test_cluster, &honest, "good", &["worker-1"], one).await?;
+    let good = test_cluster
+        .certificate(&honest, "good", &["worker-1"], &[one])
+        .await?;
     admin(&test_cluster, &["audit"])
         .await?
         .exits(APPROVE)?
         .says(&["Approved: 1. By policy default today 0 would be denied"])?;
     let names = ["worker-2", "kubernetes.default.svc"];
-    let forged = certificate(&test_cluster, &liar, "forged", &names, two).await?;
+    let forged = test_cluster
+        .certificate(&liar, "forged", &names, &[two])
+        .await?;
     let ran = admin(&test_cluster, &["audit"]).await?.exits(DENY)?.says(&[
         "VERDICT NODE REQUEST APPROVED BY AGE REASON",
         "Deny worker-2 forged KubectlApprove",
@@ -102,21 +105,4 @@ pub async fn audit(assets: Arc<Assets>) -> Result<()> {
             "Looked at: 4. By policy default today 2 would be denied",
         ])?;
     Ok(())
-}
-
-/// Lets a blind approver approve a request. Returns the certificate and its key.
-async fn certificate(
-    test_cluster: &TestCluster,
-    user: &NodeUser,
-    name: &str,
-    dns: &[&str],
-    ip: Ipv4Addr,
-) -> Result<(Vec<u8>, String)> {
-    let (pem, key) = request(&user.name, dns, &[ip])?;
-    user.post(&NewRequest::new(name, pem)).await?;
-    test_cluster
-        .cluster
-        .kubectl(&["certificate", "approve", name])
-        .await?;
-    Ok((issued(&test_cluster.admin, name).await?, key))
 }

@@ -18,14 +18,28 @@ pub(super) fn check(
         return SourceResult::NotConfigured;
     };
     check_other_machines(case, machines, node, san, findings);
+    let own = machines.for_node(node);
+    check_own(&own, node, findings, |machine| {
+        check_address(machine, node, san)
+    })
+}
+
+/// Checks the Machines that refer to the Node, one of each kind. `vouch` gives the result of a Machine
+/// that is the Node's.
+pub(super) fn check_own(
+    own: &[&Machine],
+    node: &Node,
+    findings: &mut Findings,
+    vouch: impl Fn(&Machine) -> SourceResult,
+) -> SourceResult {
     let mut by_kind: BTreeMap<&str, Vec<&Machine>> = BTreeMap::new();
-    for machine in machines.for_node(node) {
+    for machine in own {
         by_kind.entry(machine.kind()).or_default().push(machine);
     }
     let results: Vec<SourceResult> = by_kind
         .values()
         .map(|of_kind| match of_kind.as_slice() {
-            [machine] => check_machine(machine, node, san, findings),
+            [machine] => check_instance(machine, node, findings).unwrap_or_else(|| vouch(machine)),
             several => check_duplicates(several, node, findings),
         })
         .collect();
@@ -46,15 +60,7 @@ fn combined(results: Vec<SourceResult>) -> Option<SourceResult> {
     results.into_iter().min_by_key(rank)
 }
 
-fn check_machine(
-    machine: &Machine,
-    node: &Node,
-    san: &San,
-    findings: &mut Findings,
-) -> SourceResult {
-    if let Some(result) = check_instance(machine, node, findings) {
-        return result;
-    }
+fn check_address(machine: &Machine, node: &Node, san: &San) -> SourceResult {
     if machine.addresses.contains(san) {
         return SourceResult::Vouched(machine.key.to_string());
     }
@@ -62,9 +68,17 @@ fn check_machine(
         return SourceResult::Vouched(format!("{}, whose Node it is", machine.key));
     }
     if machine.addresses.is_empty() {
-        let detail = format!("{} has no addresses yet", machine.key);
+        let detail = format!(
+            "{} has no addresses, and only MachineExists in spec.proof needs none",
+            machine.key
+        );
         return SourceResult::Unproven(Code::MachineIncomplete, on_machines_of(node), detail);
     }
+    not_listed(machine, node, san)
+}
+
+/// The result of a Machine that has other addresses than this.
+pub(super) fn not_listed(machine: &Machine, node: &Node, san: &San) -> SourceResult {
     let why = format!("{san} is not among the addresses of {}", machine.key);
     SourceResult::Unproven(Code::SanUncorroborated, on_machines_of(node), why)
 }
@@ -82,8 +96,12 @@ fn check_duplicates(several: &[&Machine], node: &Node, findings: &mut Findings) 
     SourceResult::Contradicted
 }
 
-/// Checks that Machine and Node have the same provider ID. Returns `None` if they do.
+/// Checks that Machine and Node have the same provider ID. Returns `None` if they do, or if the policy
+/// does not compare them.
 fn check_instance(machine: &Machine, node: &Node, findings: &mut Findings) -> Option<SourceResult> {
+    if !machine.checks_provider_id {
+        return None;
+    }
     match (&machine.provider_id, &node.provider_id) {
         (Some(of_machine), Some(of_node)) if of_machine == of_node => None,
         (Some(of_machine), Some(of_node)) => {
@@ -109,7 +127,7 @@ fn check_instance(machine: &Machine, node: &Node, findings: &mut Findings) -> Op
                 let awaits = vec![Awaited::Node(node.name.shared())];
                 (format!("Node {}", node.name), awaits)
             };
-            let detail = format!("{lacking} has no providerID yet");
+            let detail = format!("{lacking} has no provider ID");
             Some(SourceResult::Unproven(
                 Code::MachineIncomplete,
                 awaits,

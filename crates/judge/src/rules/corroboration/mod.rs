@@ -2,6 +2,7 @@
 
 mod dns;
 mod inventory;
+mod machine_exists;
 mod machines;
 mod serving_certificate;
 
@@ -40,7 +41,7 @@ pub(super) fn check(
     for source in IndependentSource::ALL {
         let must = required.all_of.contains(&source);
         let may = required.any_of.contains(&source);
-        if is_external(source) && !must && (!may || enough) {
+        if !may_contradict(source) && !must && (!may || enough) {
             continue;
         }
         match check_source(source, case, node, san, findings) {
@@ -80,11 +81,15 @@ pub(super) fn check(
     vouched
 }
 
-/// Returns true for a source that needs a network query, which is sent only if the result matters.
-fn is_external(source: IndependentSource) -> bool {
+/// Returns true for a source whose contradiction denies under every policy. Any other one is checked
+/// only if the result matters; most of these need a query over the network.
+fn may_contradict(source: IndependentSource) -> bool {
     match source {
-        IndependentSource::Inventory | IndependentSource::Machine => false,
-        IndependentSource::Dns | IndependentSource::ServingCertificate => true,
+        IndependentSource::Inventory | IndependentSource::Machine => true,
+        IndependentSource::MachineExists
+        | IndependentSource::Dns
+        | IndependentSource::ServingCertificate
+        | IndependentSource::Renewal => false,
     }
 }
 
@@ -107,8 +112,10 @@ fn check_source(
     match source {
         IndependentSource::Inventory => inventory::check(case, node, san, findings),
         IndependentSource::Machine => machines::check(case, node, san, findings),
+        IndependentSource::MachineExists => machine_exists::check(case, node, san, findings),
         IndependentSource::Dns => dns::check(case, node, san, findings),
         IndependentSource::ServingCertificate => serving_certificate::check(case, node, san),
+        IndependentSource::Renewal => serving_certificate::check_renewal(case, node),
     }
 }
 

@@ -1,72 +1,97 @@
-//! Row 40: corroboration by the serving certificate that the kubelet presents now.
+//! Rows 39, 40 and 85: corroboration by the serving certificate that the kubelet presents now.
+//!
+//! It proves what was approved before for this node. A certificate says whose it is, wherever it is
+//! shown. What it does not prove waits: others can answer at the address.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 
-use super::{SourceResult, dns, inventory, machines, unanswered};
+use super::{SourceResult, unanswered};
 use crate::csr::names::San;
-use crate::evidence::{Answer, Node, Source};
-use crate::finding::{Awaited, Code, Findings, Question};
+use crate::evidence::{Node, ServingCertificate, Source};
+use crate::finding::{Awaited, Code, Question};
 use crate::rules::Case;
+use crate::rules::kubelets::{Asked, addresses_to_ask};
 
+/// Checks that the certificate has this name.
 pub(super) fn check(case: &Case<'_>, node: &Node, san: &San) -> SourceResult {
+    check_shown(case, node, |shown| {
+        let has = shown.sans.contains(san);
+        has.then_some(()).ok_or_else(|| format!("{san} is not in"))
+    })
+}
+
+/// Checks that the request is for exactly the names of the certificate.
+pub(super) fn check_renewal(case: &Case<'_>, node: &Node) -> SourceResult {
+    let asked: BTreeSet<&San> = case.sans().iter().collect();
+    check_shown(case, node, |shown| {
+        let missing = shown.sans.iter().find(|san| !asked.contains(san));
+        let more = asked.iter().find(|san| !shown.sans.contains(**san));
+        match (more, missing) {
+            (None, None) => Ok(()),
+            (Some(san), _) => Err(format!("{san} is not in")),
+            (None, Some(san)) => Err(format!("the request is not for {san}, which is in")),
+        }
+    })
+}
+
+/// Asks the kubelet in turn at its addresses, until one shows a certificate that proves what is asked
+/// for. The error of `prove` is the beginning of a sentence that ends with the certificate.
+fn check_shown(
+    case: &Case<'_>,
+    node: &Node,
+    prove: impl Fn(&ServingCertificate) -> Result<(), String>,
+) -> SourceResult {
     if case.policy.spec.sources.serving_certificate.is_none() {
         return SourceResult::NotConfigured;
     }
-    let address = match case
-        .kubelet_address
-        .get_or_init(|| kubelet_address(case, node))
-    {
-        Ok(address) => *address,
-        Err(awaits) => {
-            let why = format!(
-                "no source vouches for an address at which the kubelet of Node {} could be asked \
-                 for its certificate",
-                node.name
-            );
-            return SourceResult::Unproven(Code::SanUncorroborated, awaits.clone(), why);
+    let find = || addresses_to_ask(case, node, None);
+    let addresses = case.kubelet_addresses.get_or_init(find);
+    let certificates = &case.evidence.certificates;
+    let mut asked = Asked::default();
+    let mut has_answered = false;
+    for address in addresses {
+        has_answered |= asked.ask(case, std::iter::once(*address));
+        if !asked.open.is_empty() {
+            let question = Question::Certificate(*address);
+            return unanswered(case, Source::ServingCertificates, question);
         }
-    };
-    let question = Question::Certificate(address);
-    match case.evidence.answers.get(&question, case.now.monotonic) {
-        Some((Answer::Certificate(shown), until)) => {
-            let why = if shown.node != node.name {
-                // Whoever holds the address shows it, which proves nothing about this node.
-                format!("{address} shows the certificate of Node {}", shown.node)
-            } else if shown.sans.contains(san) {
-                let by = format!("certificate that the kubelet shows at {address}");
-                return SourceResult::Vouched(by);
+        if let Some(shown) = asked.certificates.pop() {
+            let by = format!("the certificate that the kubelet shows at {address}");
+            let proven = if shown.node == node.name {
+                prove(shown).map_err(|why| format!("{why} {by}"))
             } else {
-                format!("{san} is not in the certificate that the kubelet shows at {address}")
+                Err(format!("{by} is that of another Node, {}", shown.node))
             };
-            SourceResult::Unproven(Code::SanUncorroborated, vec![Awaited::Time(until)], why)
-        }
-        Some((Answer::Empty(why), until)) => SourceResult::Unproven(
-            Code::SanUncorroborated,
-            vec![Awaited::Time(until)],
-            why.clone(),
-        ),
-        Some((Answer::Sans(_) | Answer::Failed(_), _)) | None => {
-            unanswered(case, Source::ServingCertificates, question)
-        }
-    }
-}
-
-/// An address of the Node that another source vouches for. Otherwise a kubelet could make csr-warden
-/// connect to any address. The error lists the events to wait for.
-fn kubelet_address(case: &Case<'_>, node: &Node) -> Result<IpAddr, Vec<Awaited>> {
-    let mut awaits = vec![Awaited::Node(node.name.shared())];
-    for address in &node.addresses {
-        let San::Ip(ip) = address.san else { continue };
-        for check in [inventory::check, machines::check, dns::check] {
-            // The same findings are added when the address itself is checked.
-            let mut discarded = Findings::default();
-            match check(case, node, &address.san, &mut discarded) {
-                SourceResult::Vouched(_) => return Ok(ip),
-                SourceResult::Unproven(_, more, _) => awaits.extend(more),
-                SourceResult::NotConfigured => awaits.push(Awaited::Policy),
-                SourceResult::Contradicted => {}
+            // A node that has lost a name keeps its older certificates.
+            let newest = certificates.newest(&node.name);
+            let later = newest.filter(|newest| newest.issued > shown.issued);
+            let is_current = || match later {
+                Some(later) => prove(later).map_err(|why| {
+                    format!("{why} its latest certificate, valid from {}", later.issued)
+                }),
+                None => Ok(()),
+            };
+            match proven.and_then(|()| is_current()) {
+                Ok(()) => return SourceResult::Vouched(by),
+                Err(why) => asked.record_reason(why.into()),
             }
         }
     }
-    Err(awaits)
+    let on_node = Awaited::Node(node.name.shared());
+    if addresses.is_empty() {
+        let why = format!(
+            "Node {} has no address at which its kubelet may be asked for its certificate: reserved, \
+             protected, Service and pod addresses are never asked",
+            node.name
+        );
+        return SourceResult::Unproven(Code::SanUncorroborated, vec![on_node], why);
+    }
+    let code = match has_answered {
+        true => Code::SanUncorroborated,
+        false => Code::SourceUnready,
+    };
+    // A failed answer itself would wake the request at once.
+    let (again, reasons) = asked.ended();
+    let awaits = again.into_iter().chain([on_node]).collect();
+    SourceResult::Unproven(code, awaits, reasons)
 }

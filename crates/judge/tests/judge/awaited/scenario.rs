@@ -206,7 +206,7 @@ impl Scenario {
             .find(|node| Some(&*node.name) == name);
         let id = of_node.and_then(|node| node.provider_id.clone());
         let machines = self.vector.machines.get_or_insert_default();
-        if key.starts_with("Machine ") {
+        if key.contains(' ') {
             machines.retain(|spec| spec.machine().key.as_ref() != key);
             return;
         }
@@ -242,7 +242,7 @@ impl Scenario {
         let is_certificate = matches!(to, QuestionSpec::Certificate(_));
         let (sans, certificate) = if is_certificate {
             let node = own.map(|own| own.as_str().to_owned()).unwrap_or_default();
-            let age = SignedDuration::from_hours(1);
+            let age = SignedDuration::ZERO;
             (None, Some(CertificateSpec { node, age, sans }))
         } else {
             (Some(sans), None)
