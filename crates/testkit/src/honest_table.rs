@@ -22,9 +22,6 @@ pub struct HonestRow {
     /// The tests that show the row where a vector cannot, such as restarts and clocks.
     #[serde(default)]
     pub elsewhere: Vec<TestCase>,
-    /// True until the row has vectors or tests.
-    #[serde(default)]
-    pub pending: bool,
 }
 
 /// A test that is no vector.

@@ -204,26 +204,16 @@ fn every_honest_row_has_vectors_on_both_sides_of_its_line() {
         let approved =
             |vector: &Vector| vector.expected(BasePolicy::Default).verdict == Decision::Approve;
         let sides: BTreeSet<bool> = of_row.map(approved).collect();
-        let problem = match (sides.len(), row.pending) {
-            (0, true) if row.elsewhere.is_empty() => None,
-            (_, true) => Some("is pending and has vectors or a test"),
-            (0, false) if row.elsewhere.is_empty() => Some("has neither vectors nor a test"),
-            (1, false) => Some("has vectors on one side only"),
-            (_, false) => None,
+        let problem = match sides.len() {
+            0 if row.elsewhere.is_empty() => Some("has neither vectors nor a test"),
+            1 => Some("has vectors on one side only"),
+            _ => None,
         };
         wrong.extend(problem.map(|problem| format!("H{} {problem}", row.row)));
         let missing = row.elsewhere.iter().filter(|test| !test.exists());
         wrong.extend(missing.map(|test| format!("H{}: {test:?} does not exist", row.row)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// The rows that have no test yet. The list becomes shorter only.
-#[test]
-fn pending_honest_rows_are_known() {
-    let pending = honest_table::rows().into_iter().filter(|row| row.pending);
-    let pending: Vec<u8> = pending.map(|row| row.row).collect();
-    assert_eq!(pending, [41, 50, 60, 61, 62, 63, 64, 65, 66]);
 }
 
 /// `UPDATE_DOCS=1 cargo test -p judge` writes them again.
