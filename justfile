@@ -92,7 +92,7 @@ fmt:
 # Regenerate every committed page and schema
 [group('write')]
 docs:
-    # docs/verdicts.md
+    # docs/verdicts.md, docs/honest-nodes.md
     UPDATE_DOCS=1 cargo test --locked --test judge -- vectors::
     # docs/schemas/, docs/decision.schema.json, policies/*.schema.json, the PrometheusRule
     UPDATE_DOCS=1 cargo test --locked --test program -- schemas:: policies:: doctor:: monitoring::

@@ -14,11 +14,14 @@ pub mod cluster;
 pub mod facts;
 pub mod forge;
 pub mod fuzz_targets;
+pub mod honest_page;
+pub mod honest_table;
 pub mod mutant;
 pub mod policies;
 pub mod random;
 pub mod strategies;
 pub mod threat_table;
+pub mod topology;
 pub mod vector;
 pub mod verdicts_page;
 

@@ -22,7 +22,8 @@ use super::{now, read_yaml};
 use crate::forge::Recipe;
 
 /// The Namespaces of every cluster.
-const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+pub(super) const NAMESPACES: [&str; 4] =
+    ["default", "kube-node-lease", "kube-public", "kube-system"];
 
 /// One test vector.
 #[derive(Clone, Debug, Deserialize)]

@@ -145,12 +145,6 @@ impl Protected {
         entry.into_iter().flat_map(|entry| entry.sans.keys())
     }
 
-    /// Returns true if a certificate holds this SAN.
-    pub fn is_in_certificate(&self, san: &San) -> bool {
-        let mut entries = self.by_origin.values();
-        entries.any(|entry| entry.certificate.is_some() && entry.sans.contains_key(san))
-    }
-
     /// Returns true if an API server listens in this network, so it is none of pods.
     pub fn has_endpoint_in(&self, network: &IpNet) -> bool {
         self.by_origin.values().any(|entry| {
@@ -197,6 +191,28 @@ impl Protected {
                 sans.filter(|san| self.is_endpoint(san)).cloned().collect()
             }
         }
+    }
+
+    /// Returns true if the certificate of another endpoint has this name, and the one that is served at this
+    /// endpoint does not. Then the endpoint is of another machine than the name.
+    pub fn is_of_other_name(&self, endpoint: &San, name: &San) -> bool {
+        let (mut at_endpoint, mut elsewhere) = (false, false);
+        for entry in self.by_origin.values() {
+            let certificate = entry.certificate.as_ref();
+            let Some(host) = certificate.and_then(|served| served.host.as_ref()) else {
+                continue;
+            };
+            let has_name = entry.sans.contains_key(name);
+            if host == endpoint {
+                if has_name {
+                    return false;
+                }
+                at_endpoint = true;
+            } else {
+                elsewhere |= has_name && self.is_endpoint(host);
+            }
+        }
+        at_endpoint && elsewhere
     }
 
     /// The domains of the cluster's Services, from the certificates of its API servers, each with its

@@ -3,7 +3,7 @@
 //! Some distributions list every address of a machine in the certificate of its API server, and in no
 //! other one. Such an address is the machine's own, like the one at which the API server listens.
 
-use super::Case;
+use super::{Case, protected_sans};
 use crate::csr::Fingerprint;
 use crate::csr::names::San;
 use crate::evidence::{Identity, IdentityKind, Node, ServedCertificate};
@@ -48,7 +48,7 @@ fn is_of_own_api_server(case: &Case<'_>, node: &Node, san: &San, identities: &[I
         let endpoints = case.evidence.protected.endpoints_of(identity);
         if endpoints.is_empty() {
             elsewhere.push(certificate.sha256);
-        } else if is_of_another_node(case, node, identity) {
+        } else if names_another_node(case, node, identity) {
             return false;
         } else if endpoints.iter().all(|at| owns_endpoint(case, node, at)) {
             own.push(certificate.sha256);
@@ -72,20 +72,12 @@ fn is_of_own_api_server(case: &Case<'_>, node: &Node, san: &San, identities: &[I
         && case.evidence.protected.has_all_certificates()
 }
 
-/// Returns true if the certificate is that of another node's API server by the names in it. A Node can claim
-/// the endpoint of a node that has no label yet, or of a load balancer.
-fn is_of_another_node(case: &Case<'_>, node: &Node, identity: &Identity) -> bool {
-    let (nodes, protected) = (&case.evidence.nodes, &case.evidence.protected);
-    let mut names = protected.sans_of(identity);
-    if names.any(|san| node.is_own_name(san)) {
-        return false;
-    }
-    let mut owners = protected
-        .sans_of(identity)
-        .filter_map(|san| nodes.with_own_name(san));
-    let own_name = San::from_host_text(node.name.as_str());
-    owners.any(|owner| owner.name != node.name)
-        || own_name.is_some_and(|name| protected.is_in_certificate(&name))
+/// Returns true if a certificate has another Node's name, and not this one's. A Node can claim the endpoint of
+/// a load balancer.
+fn names_another_node(case: &Case<'_>, node: &Node, identity: &Identity) -> bool {
+    let sans = || case.evidence.protected.sans_of(identity);
+    let mut named = sans().filter_map(|san| case.evidence.nodes.with_own_name(san));
+    !sans().any(|san| node.is_own_name(san)) && named.any(|other| other.name != node.name)
 }
 
 /// The endpoints that the Node claims and does not own. Their certificates become its own when the claims of
@@ -100,23 +92,36 @@ pub(super) fn contested_endpoints(
         .flat_map(|identity| case.evidence.protected.endpoints_of(identity));
     endpoints
         .filter(|at| case.evidence.nodes.claim(at, &node.name).is_some())
-        .filter(|at| !owns_endpoint(case, node, at))
+        .filter(|at| !is_of_other_machine(case, node, at) && !owns_endpoint(case, node, at))
         .collect()
 }
 
-/// Returns true if no other control-plane node can have this endpoint. One that is asked for too is decided
-/// on by the rules of claims.
+/// Returns true if the certificate at this endpoint is another machine's. Where certificates have the names
+/// of nodes, a control-plane node has only endpoints whose certificates have its own.
+pub(super) fn is_of_other_machine(case: &Case<'_>, node: &Node, endpoint: &San) -> bool {
+    let name = San::from_host_text(node.name.as_str());
+    let protected = &case.evidence.protected;
+    name.is_some_and(|name| protected.is_of_other_name(endpoint, &name))
+}
+
+/// Returns true if no other Node of the control plane, or that the policy allows it, can have this endpoint.
+/// One that is asked for too is decided on by the rules of claims.
 fn owns_endpoint(case: &Case<'_>, node: &Node, endpoint: &San) -> bool {
     let nodes = &case.evidence.nodes;
     let Some(own) = nodes.claim(endpoint, &node.name) else {
         return false;
     };
+    if is_of_other_machine(case, node, endpoint) {
+        return false;
+    }
     let requestor = case.request.object.requestor.node();
     if requestor.as_ref() == Some(&node.name) && case.sans().contains(endpoint) {
         return true;
     }
     let mut claimants = nodes.claimants(endpoint);
     claimants.all(|(other, claim)| {
-        other.name == node.name || !other.control_plane || own.precedes(&claim)
+        let may_have_it =
+            other.control_plane || protected_sans::is_allowed(&case.as_asked_by(other), endpoint);
+        other.name == node.name || !may_have_it || own.precedes(&claim)
     })
 }

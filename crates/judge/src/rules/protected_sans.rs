@@ -45,6 +45,8 @@ fn check_identities(case: &Case<'_>, san: &San, findings: &mut Findings) {
         // A control-plane node that does not have the address yet waits by another rule.
         if !node.control_plane {
             check_endpoint(case, node, san, &endpoint.origin, findings);
+        } else if own_identities::is_of_other_machine(case, node, san) {
+            wait_for_own_endpoint(node, san, &endpoint.origin, findings);
         }
     } else if of(IdentityKind::ApiServerIdentity).is_some() {
         if !own_identities::has(case, node, san, &identities) {
@@ -93,6 +95,18 @@ fn earlier_claimants<'a>(
     let own = case.evidence.nodes.claim(san, &node.name);
     let claimants = case.evidence.nodes.claimants(san);
     claimants.filter(move |(_, claim)| own.is_none_or(|own| !own.precedes(claim)))
+}
+
+/// Row 42: an API server's endpoint whose certificate is another control-plane node's.
+fn wait_for_own_endpoint(node: &Node, san: &San, origin: &str, findings: &mut Findings) {
+    let detail = format!(
+        "{san} is where an API server listens ({origin}): expected a certificate with the name of Node {} \
+         there, found one without it, and the name is in the certificate of another API server; the policy's \
+         protected.allowed lets the node have it nevertheless",
+        node.name
+    );
+    let awaits = vec![Awaited::Policy, Awaited::ProtectedIdentities];
+    findings.wait(Code::SanApiServerIdentityNotAllowed, awaits, detail);
 }
 
 /// Row 44: a name or address of the API server that is not this machine's alone.

@@ -13,4 +13,5 @@ mod awaited;
 mod fuzz;
 mod properties;
 mod shapes;
+mod topologies;
 mod vectors;

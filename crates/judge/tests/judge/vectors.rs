@@ -8,7 +8,7 @@ use judge::finding::Effect;
 use judge::{Decision, Verdict};
 use testkit::policies::BasePolicy;
 use testkit::vector::{Outcome, Vector, request_pem};
-use testkit::{threat_table, verdicts_page};
+use testkit::{honest_page, honest_table, threat_table, verdicts_page};
 
 const MIN_VECTORS: usize = 200;
 
@@ -186,15 +186,50 @@ fn every_row_has_vectors_on_both_sides_of_its_line() {
     }
 }
 
-/// `UPDATE_DOCS=1 cargo test -p judge` writes it again.
+/// Each row of honest nodes has vectors that are approved and vectors that are not, or a test elsewhere.
 #[test]
-fn the_page_is_up_to_date() {
-    let (path, text) = (
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/verdicts.md"),
-        verdicts_page::write(&threat_table::rows(), &Vector::all()),
-    );
+fn every_honest_row_has_vectors_on_both_sides_of_its_line() {
+    let vectors = Vector::all();
+    let rows = honest_table::rows();
+    let numbers: Vec<u8> = rows.iter().map(|row| row.row).collect();
+    let groups = [1..=7, 10..=13, 20..=25, 30..=36, 40..=42, 50..=51, 60..=66];
+    assert_eq!(numbers, groups.into_iter().flatten().collect::<Vec<u8>>());
+    for vector in &vectors {
+        let known = vector.honest.is_none_or(|row| numbers.contains(&row));
+        assert!(known, "`{}` is of no honest row", vector.title);
+    }
+    let mut wrong = Vec::new();
+    for row in rows {
+        let of_row = vectors.iter().filter(|v| v.honest == Some(row.row));
+        let approved =
+            |vector: &Vector| vector.expected(BasePolicy::Default).verdict == Decision::Approve;
+        let sides: BTreeSet<bool> = of_row.map(approved).collect();
+        let problem = match sides.len() {
+            0 if row.elsewhere.is_empty() => Some("has neither vectors nor a test"),
+            1 => Some("has vectors on one side only"),
+            _ => None,
+        };
+        wrong.extend(problem.map(|problem| format!("H{} {problem}", row.row)));
+        let missing = row.elsewhere.iter().filter(|test| !test.exists());
+        wrong.extend(missing.map(|test| format!("H{}: {test:?} does not exist", row.row)));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `UPDATE_DOCS=1 cargo test -p judge` writes them again.
+#[test]
+fn the_pages_are_up_to_date() {
+    let vectors = Vector::all();
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
+    let verdicts = verdicts_page::write(&threat_table::rows(), &vectors);
+    is_up_to_date(&format!("{docs}/verdicts.md"), &verdicts);
+    let honest = honest_page::write(&honest_table::rows(), &vectors);
+    is_up_to_date(&format!("{docs}/honest-nodes.md"), &honest);
+}
+
+fn is_up_to_date(path: &str, text: &str) {
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(path, &text).unwrap();
+        std::fs::write(path, text).unwrap();
     }
     let found = std::fs::read_to_string(path).unwrap_or_default();
     assert!(

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::SourceResult;
 use crate::csr::names::San;
-use crate::evidence::{Machine, Machines, Node};
+use crate::evidence::{Machine, Machines, Node, NodeReference};
 use crate::finding::{Awaited, Code, Findings};
-use crate::rules::Case;
+use crate::rules::{Case, protected_sans};
 
 pub(super) fn check(
     case: &Case<'_>,
@@ -17,7 +17,7 @@ pub(super) fn check(
     let Some(machines) = &case.evidence.machines else {
         return SourceResult::NotConfigured;
     };
-    check_other_machines(machines, node, san, findings);
+    check_other_machines(case, machines, node, san, findings);
     let own = machines.for_node(node);
     check_own(&own, node, findings, |machine| {
         check_address(machine, node, san)
@@ -139,13 +139,19 @@ fn check_instance(machine: &Machine, node: &Node, findings: &mut Findings) -> Op
 
 /// Checks that no Machine of another node has the SAN. Guests can write what some Machines show, so that
 /// denies only a node whose own Machine has addresses and not this one.
-fn check_other_machines(machines: &Machines, node: &Node, san: &San, findings: &mut Findings) {
+fn check_other_machines(
+    case: &Case<'_>,
+    machines: &Machines,
+    node: &Node,
+    san: &San,
+    findings: &mut Findings,
+) {
     let own = machines.for_node(node);
     let lacks =
         |machine: &&Machine| !machine.addresses.is_empty() && !machine.addresses.contains(san);
     let is_elsewhere = own.iter().any(lacks);
     for other in machines.with_address(san) {
-        if other.refers_to(node) {
+        if other.refers_to(node) || may_both_have(case, other, san) {
             continue;
         }
         let is_older = other.created < node.created && !other.terminating;
@@ -159,6 +165,26 @@ fn check_other_machines(machines: &Machines, node: &Node, san: &San, findings: &
             findings.wait(Code::SanContested, awaits, detail);
         }
     }
+}
+
+/// Returns true if the policy lets several nodes have the SAN, this one and that of the other Machine among
+/// them. A Machine shows what its guest reports, such as a virtual address that moves.
+fn may_both_have(case: &Case<'_>, other: &Machine, san: &San) -> bool {
+    let mut shared = case.policy.spec.names.shared.iter();
+    if shared.any(|shared| shared.contains(san)) {
+        return true;
+    }
+    let nodes = &case.evidence.nodes;
+    let of_other: Vec<&Node> = match (&other.node, &other.provider_id) {
+        (NodeReference::Name(Some(name)), _) => nodes.get(name.as_str()).into_iter().collect(),
+        (NodeReference::ProviderId, Some(id)) => {
+            let with_id = nodes.with_provider_id(id);
+            with_id.map(|(node, _)| node).collect()
+        }
+        (NodeReference::Name(None) | NodeReference::ProviderId, _) => Vec::new(),
+    };
+    let is_allowed = |node: &&Node| protected_sans::is_allowed(&case.as_asked_by(node), san);
+    protected_sans::is_allowed(case, san) && !of_other.is_empty() && of_other.iter().all(is_allowed)
 }
 
 fn on_machines_of(node: &Node) -> Vec<Awaited> {
