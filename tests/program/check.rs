@@ -177,8 +177,8 @@ fn a_policy_is_built_in_or_a_file() {
     let default = include_str!("../../policies/default.yaml");
     let narrow = default
         .replace(
-            "networks: []\n  sources",
-            "networks: [192.168.0.0/16]\n  sources",
+            "networks: []\n    shared: []\n  sources",
+            "networks: [192.168.0.0/16]\n    shared: []\n  sources",
         )
         .replace("name: default", "name: narrow");
     case.file("narrow.yaml", &narrow);

@@ -328,7 +328,7 @@ fn only_what_passes_is_in_a_line() {
     let verdicts = judged(&nodes);
     assert_eq!(
         fields(&verdicts),
-        ["names.max", "names.serviceLike"],
+        ["names.max", "names.serviceLike", "protected.allowed"],
         "{:#?}",
         verdicts.policy_lines
     );
@@ -343,7 +343,7 @@ fn only_what_passes_is_in_a_line() {
         "{}",
         service_like.gives_up
     );
-    lets_through(&nodes, &verdicts, &["w-1", "w-4"]);
+    lets_through(&nodes, &verdicts, &["cp-2", "w-1", "w-4"]);
 }
 
 #[test]

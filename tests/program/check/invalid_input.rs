@@ -36,7 +36,10 @@ fn invalid_policies_are_reported_in_one_sentence() {
         ),
         (
             "network.yaml",
-            default.replace("networks: []\n  sources", "networks: [10.0.0.1]\n  sources"),
+            default.replace(
+                "networks: []\n    shared",
+                "networks: [10.0.0.1]\n    shared",
+            ),
             "spec.names.networks[0]: expected a network such as `10.0.0.1/32`, found `10.0.0.1` at line ",
         ),
         (
