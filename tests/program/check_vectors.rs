@@ -73,7 +73,7 @@ fn write(dir: &Path, vector: &Vector, base: BasePolicy) -> Vec<String> {
     if vector.machines.is_some() {
         policy["spec"]["sources"]["machines"] = testkit::policies::machine_kinds();
     }
-    let mut files = vec![
+    let files = vec![
         ("objects.yaml", list.to_string()),
         ("policy.yaml", policy.to_string()),
     ];

@@ -3,6 +3,7 @@
 mod chart;
 mod claims;
 mod conformance;
+mod control_planes;
 mod differential;
 mod doctor;
 mod enabling;
@@ -15,6 +16,7 @@ mod hardening;
 mod hostile_objects;
 mod issued_certificates;
 mod kubelet_requests;
+mod large_metadata;
 mod late_evidence;
 mod leadership;
 mod machines;
@@ -66,6 +68,8 @@ pub fn all() -> Vec<Case> {
         pod::cases(),
         hardening::cases(),
         hostile_objects::cases(),
+        large_metadata::cases(),
+        control_planes::cases(),
         story::cases(),
     ]
     .into_iter()
