@@ -12,6 +12,7 @@
 mod awaited;
 mod fuzz;
 mod properties;
+mod questions;
 mod shapes;
 mod topologies;
 mod vectors;
