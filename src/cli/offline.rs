@@ -73,6 +73,7 @@ impl Reader {
             self.add_inventory(inventory);
         }
         let not_given = not_given(&self.builder, policy);
+        let is_stated = self.builder.states(Source::ApiServerCertificates);
         for source in Source::ALL {
             if !self.builder.states(source) {
                 self.builder.add_stated(Fact::Synced(source), now);
@@ -84,6 +85,12 @@ impl Reader {
             true => taken.read_as_new(now),
             false => taken.read(),
         };
+        let mut not_given = not_given;
+        let certificates = Source::ApiServerCertificates;
+        let has_all = evidence.protected().has_all_certificates();
+        if !has_all && !is_stated && !not_given.contains(&certificates) {
+            not_given.push(certificates);
+        }
         Offline {
             requests: requests.iter().map(read).collect(),
             evidence,

@@ -48,7 +48,10 @@ fn ignored(code: Code) -> &'static str {
 
 fn waits(finding: &Finding, now: Timestamp) -> String {
     let nodes: Vec<&str> = finding.awaits.iter().filter_map(node).collect();
+    let by_policy = finding.awaits.contains(&Awaited::Policy);
     let specific = match nodes.as_slice() {
+        // The Node has it beyond names.max.
+        [_] if finding.code == Code::SanNotOfNode && by_policy => None,
         [name] => of_node(finding.code, name),
         _ => None,
     };

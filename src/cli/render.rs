@@ -265,7 +265,7 @@ fn for_people(source: Source) -> &'static str {
         Source::ApiServerEndpoints => "EndpointSlices of default/kubernetes",
         Source::ServiceCidrs => "ServiceCIDRs",
         Source::ClusterInfo => "the ConfigMap kube-public/cluster-info",
-        Source::ApiServerCertificates => "certificates of API servers",
+        Source::ApiServerCertificates => "certificates of all API servers",
         Source::Inventory => "an inventory",
         Source::Machines => "Machines",
         Source::Dns => "DNS",

@@ -12,8 +12,8 @@ use super::policy_lines::{Candidate, Scene, candidates};
 use super::{Contested, PolicyLine, Refused};
 use judge::evidence::Evidence;
 use judge::finding::Code;
-use judge::judge;
 use judge::policy::{Policy, SHIPPED, parse};
+use judge::{Decision, judge};
 
 /// The name of a shipped policy with further lines.
 const NAME: &str = "mine";
@@ -74,25 +74,44 @@ pub(super) fn suggest(
     let contested = contested(&tried, evidence);
     let pairs = refused.iter().zip(&tried);
     let passing: Vec<Refused<'_>> = pairs.map(|(one, tried)| passing(one, tried)).collect();
-    let Some(last) = suggested(&passing, evidence) else {
-        return Suggestion {
-            contested,
-            ..Suggestion::default()
-        };
+    let none = |contested| Suggestion {
+        contested,
+        ..Suggestion::default()
     };
-    let verdicts = under(&last.policy, evidence, basis, |evidence, basis| {
-        let verdict = |one: &Refused<'_>| {
-            let judgment = judge(one.request, basis.policy, evidence, basis.now);
-            (one.node.to_owned(), judgment.verdict.decision().as_str())
-        };
-        refused.iter().map(verdict).collect()
-    });
+    let Some(next) = suggested(&passing, evidence) else {
+        return none(contested);
+    };
+    // A line that lets no Node through weakens the policy for nothing.
+    let verdicts = verdicts(&next.policy, refused, evidence, basis);
+    let approve = Some(&Decision::Approve.as_str());
+    let of_use = passing.into_iter();
+    let of_use = of_use.filter(|one| verdicts.get(one.node) == approve);
+    let Some(last) = suggested(&of_use.collect::<Vec<_>>(), evidence) else {
+        return none(contested);
+    };
+    let verdicts = self::verdicts(&last.policy, refused, evidence, basis);
     Suggestion {
         lines: last.used.into_iter().map(line).collect(),
         text: Some(last.text),
         verdicts,
         contested,
     }
+}
+
+/// The verdicts of the requests under another policy, by Node.
+fn verdicts(
+    policy: &Policy,
+    refused: &[Refused<'_>],
+    evidence: &mut Evidence,
+    basis: Basis<'_>,
+) -> BTreeMap<String, &'static str> {
+    under(policy, evidence, basis, |evidence, basis| {
+        let verdict = |one: &Refused<'_>| {
+            let judgment = judge(one.request, basis.policy, evidence, basis.now);
+            (one.node.to_owned(), judgment.verdict.decision().as_str())
+        };
+        refused.iter().map(verdict).collect()
+    })
 }
 
 fn line(candidate: Candidate) -> PolicyLine {

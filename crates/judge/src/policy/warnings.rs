@@ -1,6 +1,6 @@
 //! Warnings about policies that are well-formed, and allow more than they seem to.
 
-use super::Policy;
+use super::{Policy, Reaction, Requirement};
 
 impl Policy {
     /// Fields that allow more, or less, than they seem to, each with the reason.
@@ -12,6 +12,16 @@ impl Policy {
                 "spec.names.shared: {shared} is wider than one site's network (/24, or /120 for IPv6); \
                  every address in it goes to each Node that claims it"
             ));
+        }
+        if !spec.requestor.groups.is_empty()
+            && (spec.requestor.credential_id == Requirement::Required
+                || spec.requestor.uid == Reaction::Deny)
+        {
+            warnings.push(
+                "spec.requestor.groups: authenticators that add a group set a UID and no client certificate, \
+                 so credentialId must be Optional and uid must be Allow"
+                    .to_owned(),
+            );
         }
         for entry in &spec.protected.allowed {
             let sans = entry.sans.join(", ");
@@ -54,6 +64,11 @@ mod tests {
         assert_eq!(allowed("{nodes: ControlPlane, sans: [10.0.0.1]}"), 0);
         assert_eq!(allowed("{node: 'cp-*', sans: [10.0.0.1]}"), 0);
         assert_eq!(allowed("{node: '*', sans: []}"), 2);
+        assert_eq!(of("{requestor: {groups: [system:bootstrappers]}}"), 0);
+        assert_eq!(
+            of("{requestor: {groups: [system:bootstrappers], uid: Deny}}"),
+            1
+        );
     }
 
     #[test]

@@ -80,7 +80,10 @@ fn check_dns(case: &Case<'_>, name: &DnsName, findings: &mut Findings) {
     let policy = &case.policy.spec;
     let within = |domain: &str| is_within(name, domain);
     if means_the_cluster(name) {
-        let detail = format!("DNS name {name} means the cluster or the machine itself");
+        let detail = format!(
+            "DNS name {name} means the API server, a Service of a Namespace of every cluster, or the machine \
+             itself, so no policy lets a node have it"
+        );
         findings.add(Code::SanClusterName, detail);
     } else if let Some((domain, origin)) = cluster_domain(case, name) {
         let detail = format!(

@@ -39,8 +39,10 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) -> Vec<SanProof> {
                     node.name
                 ),
             };
-            let awaits = vec![Awaited::Node(node.name.shared())];
-            findings.wait(Code::SanNotOfNode, awaits, detail);
+            let has_it = node.address(san).is_some();
+            let own = Awaited::Node(node.name.shared());
+            let awaits = std::iter::once(own).chain(has_it.then_some(Awaited::Policy));
+            findings.wait(Code::SanNotOfNode, awaits.collect(), detail);
         }
         let by_sources = corroboration::check(case, node, san, findings);
         vouched_by.extend(by_sources.into_iter().map(|(_, by)| by));

@@ -328,6 +328,7 @@ impl Scenario {
         spec.proof.ip_addresses = Corroboration::default();
         spec.proof.node_name = Corroboration::default();
         spec.proof.dns_names = Corroboration::default();
+        spec.names.max = 256;
         spec.names.dns_only = Reaction::Allow;
         spec.names.incomplete = Reaction::Allow;
         spec.names.dns_suffixes.clear();
