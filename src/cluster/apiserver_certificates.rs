@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use super::certificate_fields::{SansError, sans};
 use super::clock::Clock;
 use super::error::innermost;
-use super::tls_verifier::client_config;
+use super::tls_verifier::client_config_by;
 use judge::csr::Fingerprint;
 use judge::csr::names::San;
 use judge::evidence::{IdentityKind, Protection, ServedCertificate};
@@ -179,8 +179,7 @@ impl CertificateReader {
             .into_iter()
             .filter_map(|name| ServerName::try_from(name).ok())
             .collect();
-        let mut tls = accept_any_name(verifier, names);
-        tls.time_provider = Arc::new(clock.clone());
+        let tls = accept_any_name(verifier, names, clock);
         Ok(CertificateReader {
             tls: TlsConnector::from(Arc::new(tls)),
         })
@@ -227,8 +226,9 @@ impl CertificateReader {
 fn accept_any_name(
     verifier: Arc<WebPkiServerVerifier>,
     names: Vec<ServerName<'static>>,
+    clock: &Clock,
 ) -> ClientConfig {
-    client_config(move |(certificate, intermediates, ocsp, now)| {
+    client_config_by(clock, move |(certificate, intermediates, ocsp, now)| {
         let mut refused = rustls::Error::General("no name to verify with".into());
         for name in &names {
             match verifier.verify_server_cert(certificate, intermediates, name, ocsp, now) {

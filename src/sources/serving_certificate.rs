@@ -14,7 +14,7 @@ use super::kubelet_ca::{KubeletCaError, verifier, verify};
 use crate::cluster::certificate_fields::serving_certificate;
 use crate::cluster::clock::Clock;
 use crate::cluster::error::{find, innermost};
-use crate::cluster::tls_verifier::client_config;
+use crate::cluster::tls_verifier::{client_config_by, is_of_validity};
 use judge::evidence::Answer;
 use judge::policy::ServingCertificatePolicy;
 
@@ -36,10 +36,9 @@ impl ServingCertificates {
         clock: &Clock,
     ) -> Result<ServingCertificates, KubeletCaError> {
         let verifier = verifier(authorities)?;
-        let mut config = client_config(move |(certificate, intermediates, _, now)| {
+        let config = client_config_by(clock, move |(certificate, intermediates, _, now)| {
             verify(&verifier, certificate, intermediates, now)
         });
-        config.time_provider = Arc::new(clock.clone());
         Ok(ServingCertificates {
             tls: TlsConnector::from(Arc::new(config)),
         })
@@ -79,7 +78,11 @@ impl ServingCertificates {
             .map_err(|error| HandshakeError::Connection(error.to_string()))?;
         let name = ServerName::IpAddress(at.ip().into());
         let stream = self.tls.connect(name, tcp).await.map_err(|error| {
-            let is_of_tls = matches!(find(&error), Some(rustls::Error::InvalidCertificate(_)));
+            // A certificate that no known time accepts may be the newest: it is no answer.
+            let is_of_tls = matches!(
+                find(&error),
+                Some(refused @ rustls::Error::InvalidCertificate(_)) if !is_of_validity(refused)
+            );
             let why = innermost(&error);
             if is_of_tls {
                 HandshakeError::Certificate(why)

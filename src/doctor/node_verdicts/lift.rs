@@ -5,10 +5,6 @@ use judge::finding::Code;
 /// The kind of policy line that lifts a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lift {
-    /// `names.serviceLike`.
-    ServiceLike,
-    /// `names.dnsOnly`.
-    DnsOnly,
     /// `names.max`.
     Max,
     /// `names.dnsSuffixes` and `names.networks`.
@@ -27,8 +23,6 @@ pub(super) enum Lift {
 /// The kind of policy line for a code.
 pub(super) fn lift(code: Code) -> Lift {
     match code {
-        Code::SanLooksLikeService => Lift::ServiceLike,
-        Code::SanWithoutIp => Lift::DnsOnly,
         // A kubelet asks for its Node's addresses alone, so others lie beyond the limit.
         Code::SanTooMany | Code::SanNotOfNode => Lift::Max,
         Code::SanOutsidePolicy => Lift::OutsidePolicy,
@@ -47,8 +41,10 @@ pub(super) fn lift(code: Code) -> Lift {
         | Code::NodeAddressesUnstable
         | Code::SourceUnready => Lift::Passing,
 
-        // Identities of the API server and of Services: never for a node without the label.
-        Code::SanServiceAddress
+        // Identities of the API server and of Services, and names like theirs: never for a node without
+        // the label, and not for every node because of one.
+        Code::SanLooksLikeService
+        | Code::SanServiceAddress
         | Code::SanApiServerEndpoint
         | Code::SanApiServerEndpointUnowned
         | Code::SanApiServerIdentity
@@ -66,6 +62,8 @@ pub(super) fn lift(code: Code) -> Lift {
         | Code::SanDuplicate
         // Proof that the policy demands: the source is what is missing.
         | Code::SanIncomplete
+        // A kubelet without an IP address asks for nothing.
+        | Code::SanWithoutIp
         | Code::SanUncorroborated
         | Code::SanContradicted
         | Code::SanOfOlderMachine

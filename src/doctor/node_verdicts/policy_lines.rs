@@ -18,7 +18,7 @@ use judge::policy::Policy;
 const MOST_NAMES: usize = 256;
 /// Number of Nodes from which an address counts as shared by a site. Two may be a node and a liar.
 const SHARED_BY: usize = 3;
-/// Number of addresses in one network from which the network is suggested instead of each address.
+/// Number of Nodes in one network or domain from which that is suggested instead of each address or name.
 const MANY: usize = 3;
 
 /// A line that may be suggested.
@@ -46,8 +46,6 @@ pub(super) struct Scene<'a> {
 pub(super) fn candidates(scene: Scene<'_>) -> Vec<Candidate> {
     let all = [
         max(scene),
-        dns_only(scene),
-        service_like(scene),
         dns_suffixes(scene),
         networks(scene),
         shared(scene),
@@ -118,48 +116,23 @@ fn max(scene: Scene<'_>) -> Option<Candidate> {
     })
 }
 
-fn dns_only(scene: Scene<'_>) -> Option<Candidate> {
-    let requests = scene.requests(Lift::DnsOnly);
-    (!requests.is_empty()).then(|| Candidate {
-        field: "names.dnsOnly",
-        value: json!("Allow"),
-        gives_up:
-            "A certificate without an IP address is issued, which clients that dial the address \
-                   reject."
-                .to_owned(),
-        nodes: askers(&requests),
-    })
-}
-
-fn service_like(scene: Scene<'_>) -> Option<Candidate> {
-    let sans = scene.sans(Lift::ServiceLike);
-    (!sans.is_empty()).then(|| Candidate {
-        field: "names.serviceLike",
-        value: json!("Allow"),
-        gives_up: format!(
-            "Every node can get a certificate for a name that pods resolve to a Service, and pose as it. \
-             Asked for here: {}. An entry of protected.allowed lets one node have one such name.",
-            listed(sans.iter().map(|(one, san)| format!("{san} by {}", one.node)))
-        ),
-        nodes: nodes(&sans),
-    })
-}
-
 fn dns_suffixes(scene: Scene<'_>) -> Option<Candidate> {
     let sans = scene.sans(Lift::OutsidePolicy);
     let sans: Vec<_> = sans
         .into_iter()
         .filter(|(_, san)| matches!(san, San::Dns(_)))
         .collect();
-    let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (_, san) in &sans {
+    let mut names: BTreeMap<&str, (BTreeSet<&str>, BTreeSet<&str>)> = BTreeMap::new();
+    for (one, san) in &sans {
         let San::Dns(name) = san else { continue };
         let parent = name.as_str().split_once('.').map_or("", |(_, rest)| rest);
-        names.entry(parent).or_default().insert(name.as_str());
+        let (names, nodes) = names.entry(parent).or_default();
+        names.insert(name.as_str());
+        nodes.insert(one.node);
     }
-    // A top-level domain would allow nearly every name.
-    let added = names.into_iter().flat_map(|(parent, names)| {
-        let is_domain = names.len() > 1 && parent.contains('.');
+    // A top-level domain would allow nearly every name, and one Node can list many.
+    let added = names.into_iter().flat_map(|(parent, (names, nodes))| {
+        let is_domain = nodes.len() >= MANY && parent.contains('.');
         match is_domain {
             true => BTreeSet::from([parent]),
             false => names,
@@ -183,13 +156,16 @@ fn networks(scene: Scene<'_>) -> Option<Candidate> {
         .into_iter()
         .filter(|(_, san)| matches!(san, San::Ip(_)))
         .collect();
-    let mut by_network: BTreeMap<IpNet, BTreeSet<IpAddr>> = BTreeMap::new();
-    for (_, san) in &sans {
+    let mut by_network: BTreeMap<IpNet, (BTreeSet<IpAddr>, BTreeSet<&str>)> = BTreeMap::new();
+    for (one, san) in &sans {
         let San::Ip(ip) = san else { continue };
-        by_network.entry(surrounding(*ip)).or_default().insert(*ip);
+        let (ips, nodes) = by_network.entry(surrounding(*ip)).or_default();
+        ips.insert(*ip);
+        nodes.insert(one.node);
     }
-    let added = by_network.into_iter().flat_map(|(network, ips)| {
-        if ips.len() < MANY {
+    // One Node can list many addresses.
+    let added = by_network.into_iter().flat_map(|(network, (ips, nodes))| {
+        if nodes.len() < MANY {
             ips.into_iter().map(IpNet::from).collect()
         } else {
             vec![network]
@@ -251,8 +227,7 @@ fn is_of_site(scene: Scene<'_>, san: &San) -> bool {
     let nodes = scene.evidence.nodes();
     let mut count = 0;
     for (node, _) in nodes.claimants(san) {
-        let is_reached_at = kubelet_address(node) == Some(san);
-        if is_reached_at || node.named_address().as_ref() == Some(san) {
+        if is_reached_at(node, san) || node.named_address().as_ref() == Some(san) {
             return false;
         }
         count += 1;
@@ -260,19 +235,25 @@ fn is_of_site(scene: Scene<'_>, san: &San) -> bool {
     count >= SHARED_BY && scene.evidence.protected().find(san).next().is_none()
 }
 
-/// The address at which the API server reaches a kubelet: the first InternalIP.
-fn kubelet_address(node: &Node) -> Option<&San> {
+/// Returns true if a kubelet may be reached at this address: an InternalIP, or an ExternalIP of a Node
+/// without one.
+fn is_reached_at(node: &Node, san: &San) -> bool {
+    let of_type = |wanted: AddressType| {
+        let mut addresses = node.addresses.iter();
+        addresses.any(move |address| address.address_type == wanted && address.san == *san)
+    };
     let mut addresses = node.addresses.iter();
-    let internal = addresses.find(|address| address.address_type == AddressType::InternalIP)?;
-    Some(&internal.san)
+    let has_internal = addresses.any(|address| address.address_type == AddressType::InternalIP);
+    of_type(AddressType::InternalIP) || (!has_internal && of_type(AddressType::ExternalIP))
 }
 
 /// Identities of the API server, for control-plane nodes. A virtual address moves between them, so each of
 /// them may have it.
 fn allowed(scene: Scene<'_>) -> Option<Candidate> {
-    let is_of_service = |san: &San| {
+    // An endpoint is one machine's.
+    let is_not_shared = |san: &San| {
         let mut identities = scene.evidence.protected().find(san);
-        identities.any(|identity| identity.kind == IdentityKind::Service)
+        identities.any(|identity| identity.kind != IdentityKind::ApiServerIdentity)
     };
     let sans: Vec<_> = scene
         .sans(Lift::ApiServerIdentity)
@@ -280,7 +261,7 @@ fn allowed(scene: Scene<'_>) -> Option<Candidate> {
         .filter(|(one, san)| {
             // No kubelet can set the label.
             let is_labeled = scene.node(one.node).is_some_and(|node| node.control_plane);
-            is_labeled && !is_of_service(san)
+            is_labeled && !is_not_shared(san)
         })
         .collect();
     let texts: BTreeSet<String> = sans.iter().map(|(_, san)| host_text(san)).collect();

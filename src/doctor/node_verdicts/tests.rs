@@ -328,22 +328,16 @@ fn only_what_passes_is_in_a_line() {
     let verdicts = judged(&nodes);
     assert_eq!(
         fields(&verdicts),
-        ["names.max", "names.serviceLike", "protected.allowed"],
+        ["names.max", "protected.allowed"],
         "{:#?}",
         verdicts.policy_lines
     );
-    let (max, service_like) = (&verdicts.policy_lines[0], &verdicts.policy_lines[1]);
+    let max = &verdicts.policy_lines[0];
     assert_eq!(
         (&max.value, &max.nodes[..]),
         (&json!(65), &["w-4".to_owned()][..])
     );
-    assert_eq!(service_like.nodes, ["w-1"]);
-    assert!(
-        !service_like.gives_up.contains("w-2"),
-        "{}",
-        service_like.gives_up
-    );
-    lets_through(&nodes, &verdicts, &["cp-2", "w-1", "w-4"]);
+    lets_through(&nodes, &verdicts, &["cp-2", "w-4"]);
 }
 
 #[test]
@@ -368,27 +362,24 @@ fn an_address_of_a_site_is_shared_and_the_address_of_a_kubelet_never() {
     assert_eq!(fields(&judged(two)), [""; 0]);
 }
 
+/// One Node could ask for such a line for all.
 #[test]
-fn names_like_services_are_for_all_nodes() {
+fn names_like_services_are_in_no_line() {
     let nodes = [
         worker("w-1", &["InternalIP 10.0.0.11", "Hostname registry"]),
         worker("w-2", &["InternalIP 10.0.0.12", "ExternalDNS vault.prod"]),
     ];
-    let verdicts = judged(&nodes);
-    assert_eq!(fields(&verdicts), ["names.serviceLike"]);
-    let line = &verdicts.policy_lines[0];
-    for named in ["DNS:registry by w-1", "DNS:vault.prod by w-2"] {
-        assert!(line.gives_up.contains(named), "{}", line.gives_up);
-    }
-    lets_through(&nodes, &verdicts, &["w-1", "w-2"]);
-    let contested = [
-        worker("w-1", &["InternalIP 10.0.0.11", "Hostname registry"]),
-        worker("w-2", &["InternalIP 10.0.0.12", "Hostname registry"]),
+    assert_eq!(fields(&judged(&nodes)), [""; 0]);
+}
+
+/// The endpoint of another control-plane node is not for all of them.
+#[test]
+fn an_endpoint_is_in_no_line() {
+    let nodes = [
+        control_plane("cp-1", &["InternalIP 10.0.0.1"]),
+        control_plane("cp-2", &["InternalIP 10.0.0.2", "InternalIP 10.0.0.1"]),
     ];
-    let verdicts = judged(&contested);
-    assert_eq!(fields(&verdicts), [""; 0]);
-    assert_eq!(verdicts.contested[0].claimed, "DNS:registry");
-    assert_eq!(verdicts.contested[0].nodes, ["w-1", "w-2"]);
+    assert_eq!(fields(&judged(&nodes)), [""; 0]);
 }
 
 #[test]
@@ -412,7 +403,7 @@ fn names_and_addresses_outside_of_the_policy_extend_its_lists() {
     assert_eq!(
         values,
         [
-            r#"["a.example","b.example","w-5.c.example"]"#,
+            r#"["a.example","w-2.b.example","w-3.b.example","w-5.c.example"]"#,
             r#"["10.0.0.0/28","10.9.0.0/24","fd00::5/128"]"#,
         ]
     );

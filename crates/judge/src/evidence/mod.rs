@@ -32,7 +32,7 @@ pub use keys::Keys;
 pub use machines::{Machine, Machines, NodeReference};
 pub use networks::{Networks, to_ipv4_mapped};
 pub use node::{AddressType, Node, NodeAddress};
-pub use nodes::Nodes;
+pub use nodes::{MAX_ALIKE, Nodes};
 pub use protected_identities::{Protected, reserved_kind};
 pub use sources::{Source, SourceState, Sources};
 

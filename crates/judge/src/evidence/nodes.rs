@@ -52,6 +52,10 @@ impl Default for MaxClaims {
     }
 }
 
+/// Maximum number of Nodes whose names begin with a name and a dot that are looked at. More make it a name
+/// of other Nodes, regardless of their order.
+pub const MAX_ALIKE: usize = 1024;
+
 impl Nodes {
     /// Adds a Node, or replaces the Node of the same name. A Node with the same UID keeps its first
     /// event, its claims on what it still has, and the age of its addresses if these are unchanged. Returns
@@ -231,7 +235,8 @@ impl Nodes {
             Bound::Excluded(end.as_str()),
         ));
         // Each can have come before or after a claim.
-        let longer: SmallVec<[&Node; 1]> = longer.take(64).map(|(_, known)| &known.node).collect();
+        let longer = longer.take(MAX_ALIKE);
+        let longer: SmallVec<[&Node; 1]> = longer.map(|(_, known)| &known.node).collect();
         shorter.chain(longer)
     }
 

@@ -1,6 +1,6 @@
 //! Warnings about policies that are well-formed, and allow more than they seem to.
 
-use super::{Policy, Reaction, Requirement};
+use super::{IndependentSource, Policy, Reaction, Requirement};
 
 impl Policy {
     /// Fields that allow more, or less, than they seem to, each with the reason.
@@ -22,6 +22,23 @@ impl Policy {
                  so credentialId must be Optional and uid must be Allow"
                     .to_owned(),
             );
+        }
+        let proof = [
+            &spec.proof.ip_addresses,
+            &spec.proof.node_name,
+            &spec.proof.dns_names,
+        ];
+        let mut asked = proof
+            .iter()
+            .flat_map(|asked| asked.all_of.iter().chain(&asked.any_of));
+        let is_exists = asked.any(|source| *source == IndependentSource::MachineExists);
+        let mut kinds = spec.sources.machines.iter();
+        if is_exists && let Some(kind) = kinds.find(|kind| kind.node_name.is_none()) {
+            warnings.push(format!(
+                "spec.sources.machines: {} is found by the Node's provider ID, which a kubelet can write while \
+                 there is none, so MachineExists proves nothing with it; add nodeName",
+                kind.kind
+            ));
         }
         for entry in &spec.protected.allowed {
             let sans = entry.sans.join(", ");

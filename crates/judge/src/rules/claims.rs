@@ -429,9 +429,9 @@ fn newest_certificate<'a>(
     }
     let is_name = matches!(san, San::Dns(_));
     let mut all_answered = others.len() < MAX_ASKED;
-    let has_answered = asked.ask(case, addresses_to_ask(case, node, Some(own)).into_iter());
+    let has_answered = asked.ask(case, addresses_to_ask(case, node).into_iter());
     for rival in others.iter().take(MAX_ASKED - 1) {
-        let addresses = addresses_to_ask(case, rival.node, Some(rival.claim));
+        let addresses = addresses_to_ask(case, rival.node);
         all_answered &= asked.ask(case, addresses.into_iter());
     }
     if !asked.open.is_empty() {

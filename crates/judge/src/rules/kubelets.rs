@@ -78,20 +78,15 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The addresses at which a Node's kubelet is asked, in the Node's own order. An address that it does not
-/// claim counts as claimed by `claim`, and is left out without one.
-pub(super) fn addresses_to_ask(
-    case: &Case<'_>,
-    node: &Node,
-    claim: Option<Claim>,
-) -> SmallVec<[IpAddr; MAX_ADDRESSES]> {
+/// The addresses at which a Node's kubelet is asked, in the Node's own order. Those beyond the names that count
+/// as claims are left out.
+pub(super) fn addresses_to_ask(case: &Case<'_>, node: &Node) -> SmallVec<[IpAddr; MAX_ADDRESSES]> {
     let mut addresses: SmallVec<[IpAddr; MAX_ADDRESSES]> = SmallVec::new();
     for address in node.addresses.iter().take(MAX_SEARCHED) {
         let San::Ip(ip) = address.san else {
             continue;
         };
-        let own = case.evidence.nodes.claim(&address.san, &node.name);
-        let claim = own.or(claim);
+        let claim = case.evidence.nodes.claim(&address.san, &node.name);
         if !addresses.contains(&ip)
             && claim.is_some_and(|claim| may_be_asked(case, node, claim, ip))
         {

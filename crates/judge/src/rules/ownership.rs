@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::{Case, corroboration};
 use crate::csr::names::San;
-use crate::evidence::Node;
+use crate::evidence::{MAX_ALIKE, Node};
 use crate::finding::{Awaited, Code, Findings};
 use crate::policy::Reaction;
 
@@ -110,8 +110,11 @@ fn check_name_of_other(case: &Case<'_>, node: &Node, san: &San, findings: &mut F
 /// Row 72: checks that the SAN is not another Node's name with or without a domain. A search path makes
 /// such a name mean the other machine.
 fn check_name_like_other(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) {
-    let mut others = named_like_others(case, node, san);
-    let other = others.find(|other| came_before(case, other, node, san) != Some(false));
+    let others: Vec<&Node> = named_like_others(case, node, san).collect();
+    let is_too_many = others.len() >= MAX_ALIKE;
+    let mut others = others.into_iter();
+    let other =
+        others.find(|other| is_too_many || came_before(case, other, node, san) != Some(false));
     if let Some(other) = other {
         let detail = format!(
             "{san} is the name of Node {} but for the domain",

@@ -44,7 +44,7 @@ fn check_shown(
     if case.policy.spec.sources.serving_certificate.is_none() {
         return SourceResult::NotConfigured;
     }
-    let find = || addresses_to_ask(case, node, None);
+    let find = || addresses_to_ask(case, node);
     let addresses = case.kubelet_addresses.get_or_init(find);
     let certificates = &case.evidence.certificates;
     let mut asked = Asked::default();
