@@ -129,7 +129,17 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
             "policy {} wants addresses that have stood for {stands:#}: looking again after that",
             lookout.policy.metadata.name
         )]);
-        tokio::time::sleep(stands.unsigned_abs()).await;
+        let until = look.now.checked_add(stands).unwrap_or(look.now);
+        loop {
+            let left = until.duration_since(lookout.now());
+            let Ok(left) = std::time::Duration::try_from(left) else {
+                break;
+            };
+            if left.is_zero() {
+                break;
+            }
+            tokio::time::sleep(left).await;
+        }
         (look, judged) = judge_pending(&mut lookout, &args.names).await?;
     }
     let mut approved = Approved {

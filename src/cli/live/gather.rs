@@ -30,7 +30,7 @@ type Read = (Source, Result<Objects<Value>, String>);
 
 pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
     lookout.connection.ask_time().await;
-    let now = lookout.connection.clock.wall();
+    let now = lookout.now();
     let spec = lookout.policy.spec.clone();
     let client = lookout.connection.watches.clone();
     let (mut requests, undecodable, unread) = match requests(&client).await {

@@ -62,6 +62,8 @@ pub(super) struct Lookout {
     pub(super) needs_requests: bool,
     /// First observation of each Node's addresses.
     pub(super) addresses: AddressAges,
+    /// The latest time of a read.
+    latest: Timestamp,
 }
 
 /// Request on the cluster, with its history.
@@ -118,11 +120,19 @@ impl LiveArgs {
             keep,
             needs_requests: true,
             addresses: AddressAges::default(),
+            latest: Timestamp::UNIX_EPOCH,
         })
     }
 }
 
 impl Lookout {
+    /// The API server's time. A further answer can show that it is earlier than it seemed, but ages never
+    /// shrink.
+    pub(super) fn now(&mut self) -> Timestamp {
+        self.latest = self.latest.max(self.connection.clock.wall());
+        self.latest
+    }
+
     /// Reads the cluster. Fails only if CertificateSigningRequests are needed and cannot be read.
     pub(super) async fn look(&mut self) -> Result<Look> {
         let quiet = async {

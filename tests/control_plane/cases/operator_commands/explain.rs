@@ -61,7 +61,7 @@ pub async fn explain(assets: Arc<Assets>) -> Result<()> {
         .says(&[
             "SanServiceAddress: Deny (row 41)",
             "SanClusterName: Deny (row 49)",
-            "Nothing can change this: the kubelet has to ask anew.",
+            "Nothing can change this: the kubelet must send another request.",
         ])?;
     admin(&test_cluster, &["explain", "blind"])
         .await?
@@ -151,7 +151,7 @@ pub async fn sources(assets: Arc<Assets>) -> Result<()> {
         "certificate.yaml",
         policy(
             shown,
-            json!({"nodeName": {"allOf": ["ServingCertificate"]}}),
+            json!({"nodeName": {"anyOf": ["Inventory", "ServingCertificate"]}}),
         ),
     )?;
     let inventory = |address: &str| {
