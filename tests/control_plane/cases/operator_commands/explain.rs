@@ -163,6 +163,9 @@ pub async fn sources(assets: Arc<Assets>) -> Result<()> {
     };
     let good = file("good.yaml", inventory("10.0.0.1"))?;
     let other = file("other.yaml", inventory("10.0.0.7"))?;
+    let mut of_another = inventory("10.0.0.9");
+    of_another["nodes"][0]["name"] = json!("worker-9");
+    let of_another = file("of-another.yaml", of_another)?;
 
     for (name, code, expected, flags) in [
         (
@@ -193,8 +196,8 @@ pub async fn sources(assets: Arc<Assets>) -> Result<()> {
         (
             "certificate",
             WAIT,
-            Some("SourceUnready"),
-            vec!["--policy", &by_certificate, "--inventory", &good],
+            Some("SanUncorroborated"),
+            vec!["--policy", &by_certificate, "--inventory", &of_another],
         ),
         (
             "machines",

@@ -12,7 +12,11 @@ use testkit::cluster::{ProtectedKind, ProtectedSpec};
 
 /// The address of the API server.
 pub const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
-const LOAD_BALANCER: &str = "https://api.cluster.example:6443";
+/// The API server's addresses for clients: a load balancer, and a virtual IP.
+const SERVERS: [&str; 2] = [
+    "https://api.cluster.example:6443",
+    "https://10.0.0.200:6443",
+];
 
 /// Returns options for a cluster that protects exactly what `judge::cluster::kubeadm` lists.
 pub fn options(node_restriction: bool) -> Options {
@@ -28,10 +32,10 @@ pub fn options(node_restriction: bool) -> Options {
     }
 }
 
-/// Publishes the load balancer's name as kubeadm does.
+/// Publishes the API server's addresses as kubeadm does.
 pub async fn publish_cluster_info(cluster: &Cluster) -> Result<()> {
-    let server = json!({"name": "", "cluster": {"server": LOAD_BALANCER}});
-    let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "clusters": [server]});
+    let servers = SERVERS.map(|server| json!({"name": "", "cluster": {"server": server}}));
+    let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "clusters": servers});
     let published = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -6,9 +6,12 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::environment::ENDPOINT;
 use super::nodes;
 use super::requestor::AUTHENTICATED;
-use testkit::cluster::{KeySpec, NodeSpec, ProtectedSpec, kubeadm};
+use testkit::cluster::{
+    KeySpec, NodeSpec, ProtectedKind, ProtectedSpec, ServedCertificateSpec, kubeadm,
+};
 use testkit::policies::{BasePolicy, merge};
 use testkit::vector::{Outcome, Vector, request_pem};
 
@@ -42,6 +45,9 @@ pub enum Skip {
     AlwaysAuthenticated,
     /// Fewer names are protected than on this cluster, and the verdict depends on it.
     LessProtected,
+    /// The certificates of several API servers matter, and this cluster has one more at most:
+    /// `cases/control_planes.rs`.
+    OtherApiServers,
     /// A name was protected recently, which csr-warden must have seen: `cases/late_evidence.rs`.
     RecentlyProtected,
 }
@@ -57,6 +63,7 @@ impl Skip {
             | Self::SeenOrder
             | Self::EqualRank
             | Self::OtherNamespaces
+            | Self::OtherApiServers
             | Self::RecentlyProtected => true,
             Self::RequestDated
             | Self::SameSecond
@@ -255,6 +262,8 @@ fn skip(vector: &Vector) -> Option<Skip> {
         .any(|part| part.until.is_some())
     {
         Some(Skip::RecentlyProtected)
+    } else if has_other_api_servers(vector) {
+        Some(Skip::OtherApiServers)
     } else if !is_same_here(vector) {
         Some(Skip::LessProtected)
     } else {
@@ -278,6 +287,29 @@ fn has_equal_rank(vector: &Vector) -> bool {
     }
     let is_changed = |base| ordered.outcome(base) != *vector.expected(base);
     BasePolicy::ALL.into_iter().any(is_changed)
+}
+
+/// Returns true if the outcome is another one when what is protected in addition is in the certificate of one
+/// more API server at the endpoint of this cluster.
+fn has_other_api_servers(vector: &Vector) -> bool {
+    let mut here = vector.clone();
+    here.protected = kubeadm();
+    here.also_protected = besides(vector);
+    let parts = here.also_protected.iter_mut();
+    let identities: Vec<&mut ProtectedSpec> = parts
+        .filter(|part| part.kind == ProtectedKind::ApiServerIdentity)
+        .collect();
+    if identities.len() > 1 {
+        return true;
+    }
+    for part in identities {
+        part.certificate = Some(ServedCertificateSpec {
+            host: Some(ENDPOINT.to_string()),
+            der: "facade".into(),
+        });
+    }
+    let is_changed = |base| here.outcome(base) != *vector.expected(base);
+    !here.also_protected.is_empty() && BasePolicy::ALL.into_iter().any(is_changed)
 }
 
 /// Returns true if `whole` protects everything in `part`, in the same way.
