@@ -90,12 +90,21 @@ fn missing_evidence_is_named() {
         .concat()
     );
     case.yaml("cluster.yaml", &api_server("10.96.0.1"));
-    case.file("apiserver.crt", &certificate(&["kubernetes"], &[]));
+    let own = certificate(&["kubernetes"], &["10.0.0.100"]);
+    case.file("apiserver.crt", &own);
+    // The API server at the endpoint has another certificate.
+    let of_another = certificate(&["kubernetes"], &["10.0.0.101"]);
+    case.file("another.crt", &of_another);
     let mut second = csr(&genuine());
     second["metadata"]["name"] = "csr-second".into();
     case.yaml("second.yaml", &second);
     let files = ["csr.yaml", "nodes.yaml", "cluster.yaml", "apiserver.crt"];
     assert_eq!(not_given(&files), ["certificatesigningrequests"]);
+    let with_another = ["csr.yaml", "nodes.yaml", "cluster.yaml", "another.crt"];
+    assert_eq!(
+        not_given(&with_another),
+        ["certificatesigningrequests", "apiserver-certificates"]
+    );
     assert_eq!(not_given(&[&files[..], &["second.yaml"]].concat()), [""; 0]);
     case.check(&["csr.yaml", "nodes.yaml"]).assert(
         APPROVE,
