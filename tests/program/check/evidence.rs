@@ -111,7 +111,7 @@ fn missing_evidence_is_named() {
         &[
             "Not looked at",
             "the Service default/kubernetes",
-            "certificates of API",
+            "certificates of all",
         ],
     );
     let ran = case.check(&[&files[..], &["second.yaml"]].concat());
