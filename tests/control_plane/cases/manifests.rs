@@ -143,7 +143,7 @@ async fn recipe_of_check(assets: Arc<Assets>) -> Result<()> {
         "SanServiceAddress",
         "SanApiServerIdentity",
         "Not looked at",
-        "certificates of API",
+        "certificates of all",
     ] {
         ensure!(text.contains(part), "no `{part}` in\n{text}");
     }

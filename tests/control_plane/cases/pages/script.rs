@@ -5,6 +5,14 @@ use std::collections::BTreeSet;
 /// Commands that cannot simply run and succeed here, by their prefix.
 pub const EXCEPTIONS: &[(&str, Exception)] = &[
     (
+        "kubectl logs --namespace kube-system deployment/csr-warden | grep \"this machine's clock is\"",
+        Exception::Exits(&[1], "the clocks agree"),
+    ),
+    (
+        "timedatectl",
+        Exception::Elsewhere("the clock of a node, with systemd"),
+    ),
+    (
         "sudo ",
         Exception::Elsewhere("it is for a node with systemd and a kubelet"),
     ),
