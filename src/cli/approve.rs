@@ -130,14 +130,8 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
             lookout.policy.metadata.name
         )]);
         let until = look.now.checked_add(stands).unwrap_or(look.now);
-        loop {
-            let left = until.duration_since(lookout.now());
-            let Ok(left) = std::time::Duration::try_from(left) else {
-                break;
-            };
-            if left.is_zero() {
-                break;
-            }
+        let mut left = || Duration::try_from(until.duration_since(lookout.now())).ok();
+        while let Some(left) = left().filter(|left| !left.is_zero()) {
             tokio::time::sleep(left).await;
         }
         (look, judged) = judge_pending(&mut lookout, &args.names).await?;

@@ -55,7 +55,7 @@ fn write(dir: &Path, vector: &Vector, base: BasePolicy) -> Vec<String> {
         .map(|node| testkit::api_objects::node(node, before_now(node.age), now()))
         .collect();
     let protected = [vector.protected.as_slice(), &vector.also_protected].concat();
-    items.extend(testkit::api_objects::protected_objects(&protected).0);
+    items.extend(testkit::api_objects::protected_objects(&protected));
     items.push(identities(&protected));
     items.extend(
         vector

@@ -103,9 +103,8 @@ pub fn request(vector: &Vector) -> Value {
     })
 }
 
-/// The objects that protect these identities, and the names that only the certificate of an API server
-/// can protect.
-pub fn protected_objects(parts: &[ProtectedSpec]) -> (Vec<Value>, Vec<String>) {
+/// The objects that protect the Services and endpoints of these identities.
+pub fn protected_objects(parts: &[ProtectedSpec]) -> Vec<Value> {
     let of = |kind: ProtectedKind| {
         let parts = parts.iter().filter(move |part| part.kind == kind);
         parts.flat_map(|part| part.sans.clone()).collect::<Vec<_>>()
@@ -118,7 +117,7 @@ pub fn protected_objects(parts: &[ProtectedSpec]) -> (Vec<Value>, Vec<String>) {
         "name": "kubernetes", "namespace": "default",
         "labels": {"kubernetes.io/service-name": "kubernetes"},
     });
-    let objects = vec![
+    vec![
         json!({
             "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR",
             "metadata": {"name": "kubernetes"}, "spec": {"cidrs": networks},
@@ -133,8 +132,7 @@ pub fn protected_objects(parts: &[ProtectedSpec]) -> (Vec<Value>, Vec<String>) {
             "endpoints": [{"addresses": of(ProtectedKind::ApiServerEndpoint)}],
             "ports": [{"name": "https", "port": 6443, "protocol": "TCP"}],
         }),
-    ];
-    (objects, of(ProtectedKind::ApiServerIdentity))
+    ]
 }
 
 /// A Machine of [`MACHINE_GROUP`].
