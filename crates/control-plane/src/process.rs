@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use super::POLL_INTERVAL;
@@ -229,9 +230,19 @@ impl Process {
         Ok(())
     }
 
-    /// Sends SIGSTOP, which freezes it.
+    /// Sends SIGSTOP, and returns when all of its threads have stopped.
+    ///
+    /// The signal alone is no pause yet: on busy processors, a thread can still send an answer.
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::SIGSTOP)
+        self.signal(Signal::SIGSTOP)?;
+        let id = self.id().context("it has just been signalled")?;
+        let pid = Pid::from_raw(i32::try_from(id)?);
+        // Without WNOWAIT, an end would be taken away from `wait`.
+        let awaited = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        match waitid(Id::Pid(pid), awaited)? {
+            WaitStatus::Stopped(..) => Ok(()),
+            other => bail!("{} has not stopped: {other:?}", self.name()),
+        }
     }
 
     /// Sends SIGCONT, which resumes it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -123,8 +123,9 @@ async fn components_restart(assets: Arc<Assets>) -> Result<()> {
     cluster.api_server.pause()?;
     let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(cluster.admin());
     let all = ListParams::default();
-    let frozen = tokio::time::timeout(Duration::from_millis(500), nodes.list(&all)).await;
-    ensure!(frozen.is_err(), "a paused API server answered");
+    if let Ok(answer) = tokio::time::timeout(Duration::from_millis(500), nodes.list(&all)).await {
+        bail!("a paused API server answered: {answer:?}");
+    }
     cluster.api_server.resume()?;
     cluster.ready(START_DEADLINE).await?;
     ensure!(nodes.list(&all).await?.items.len() == 2);
