@@ -21,12 +21,11 @@ use judge::csr::{
     CsrObject, MAX_REQUEST_BYTES, NODE_USER_PREFIX, PreservedMetadata, Request, Requestor, Settled,
 };
 use judge::evidence::{self, Fact, ServingCertificate};
+use judge::policy::MOST_NAMES;
 use judge::{APPROVED_REASON, MESSAGE_PREFIX};
 
 const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
 const UNINITIALIZED_TAINT: &str = "node.cloudprovider.kubernetes.io/uninitialized";
-/// Maximum number of addresses that are read from one Node. A kubelet can write any number.
-const MAX_ADDRESSES: usize = 256;
 
 /// The used part of `metadata`.
 #[derive(Deserialize)]
@@ -329,13 +328,13 @@ impl SlimNode {
         let lost = |condition: &StatusCondition| {
             condition.condition_type == "Ready" && condition.status == "Unknown"
         };
-        // In the Node's own order: the first ones count.
+        // In the Node's own order: the first ones count. A kubelet can write any number.
         let mut known = BTreeSet::new();
         let mut addresses: Vec<_> = self
             .status
             .addresses
             .iter()
-            .take(MAX_ADDRESSES)
+            .take(MOST_NAMES)
             .filter_map(|entry| evidence::NodeAddress::parse(&entry.address_type, &entry.address))
             .filter(|address| known.insert(address.clone()))
             .collect();

@@ -12,10 +12,8 @@ use super::lift::{Lift, lift};
 use judge::csr::names::San;
 use judge::evidence::{AddressType, Evidence, IdentityKind, Node};
 use judge::finding::Code;
-use judge::policy::Policy;
+use judge::policy::{MOST_NAMES, Policy};
 
-/// The largest `names.max` that a policy can have.
-const MOST_NAMES: usize = 256;
 /// Number of Nodes from which an address counts as shared by a site. Two may be a node and a liar.
 const SHARED_BY: usize = 3;
 /// Number of Nodes in one network or domain from which that is suggested instead of each address or name.

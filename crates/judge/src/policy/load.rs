@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use thiserror::Error;
 
 use super::groups::can_be_allowed;
-use super::{IndependentSource, KIND, Policy, Reaction};
+use super::{IndependentSource, KIND, MOST_NAMES, Policy, Reaction};
 use crate::api_version::API_VERSION;
 use crate::csr::names::{DnsName, NodeName, San};
 use crate::evidence::to_ipv4_mapped;
@@ -108,9 +108,9 @@ fn check(policy: &Policy) -> Result<(), PolicyError> {
     )?;
     check_durations(policy)?;
     require(
-        (1..=256).contains(&spec.names.max),
+        (1..=MOST_NAMES).contains(&spec.names.max),
         "spec.names.max",
-        "1 to 256",
+        &format!("1 to {MOST_NAMES}"),
         &spec.names.max.to_string(),
     )?;
     domains("spec.names.dnsSuffixes", &spec.names.dns_suffixes)?;

@@ -27,6 +27,9 @@ use crate::api_version::API_VERSION;
 /// The `kind` of a policy.
 pub const KIND: &str = "Policy";
 
+/// The largest value of `names.max`. No more addresses of a Node are kept.
+pub const MOST_NAMES: usize = 256;
+
 /// A policy file.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -7,7 +7,7 @@ use super::ownership::first_label;
 use crate::csr::names::{DnsName, San};
 use crate::evidence::reserved_kind;
 use crate::finding::{Awaited, Code, Findings};
-use crate::policy::Reaction;
+use crate::policy::{MOST_NAMES, Reaction};
 
 /// The name of the API server's Service within its namespace. As a domain the name is ordinary.
 const API_SERVER: &str = "kubernetes";
@@ -60,7 +60,11 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     let policy = &case.policy.spec.names;
     let asked = case.request.content.as_ref().map_or(0, |c| c.san_count);
     if asked > policy.max {
-        let detail = format!("expected at most {} names, found {asked}", policy.max);
+        let detail = format!(
+            "expected at most {} names, found {asked}; the policy's names.max, which is at most \
+             {MOST_NAMES}, sets the limit",
+            policy.max
+        );
         findings.add(Code::SanTooMany, detail);
     }
     let has_ip = sans.iter().any(|san| matches!(san, San::Ip(_)));
@@ -183,17 +187,16 @@ fn read_as_address(name: &str) -> Option<Ipv4Addr> {
 
 fn check_ip(case: &Case<'_>, ip: IpAddr, findings: &mut Findings) {
     if let Some(what) = reserved_kind(ip) {
-        findings.add(
-            Code::SanReservedAddress,
-            format!("IP address {ip} is {what}"),
-        );
+        let detail = format!("{} is reserved: {what}", San::Ip(ip));
+        findings.add(Code::SanReservedAddress, detail);
     }
     let networks = &case.policy.spec.names.networks;
     let is_named = networks.iter().any(|network| network.contains(&ip));
     if is_of_class_e(ip) && !is_named {
         let detail = format!(
-            "IP address {ip} is in 240.0.0.0/4, which no node may use unless the policy's names.networks \
-             name it, with all other networks of the nodes"
+            "{} is in 240.0.0.0/4, which no node may use unless the policy's names.networks name it, with all \
+             other networks of the nodes",
+            San::Ip(ip)
         );
         findings.add(Code::SanReservedAddress, detail);
     }

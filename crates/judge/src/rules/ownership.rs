@@ -6,7 +6,7 @@ use super::{Case, corroboration};
 use crate::csr::names::San;
 use crate::evidence::{MAX_ALIKE, Node};
 use crate::finding::{Awaited, Code, Findings};
-use crate::policy::Reaction;
+use crate::policy::{MOST_NAMES, Reaction};
 
 /// A requested SAN, with the sources that vouch for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,11 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) -> Vec<SanProof> {
             vouched_by.push(detail);
         } else {
             let detail = match node.address(san) {
+                None if node.addresses.len() >= MOST_NAMES => format!(
+                    "{san} is not among the first {} addresses of Node {}, and no policy counts more",
+                    node.addresses.len(),
+                    node.name
+                ),
                 None => format!("{san} is not among the addresses of Node {}", node.name),
                 Some(_) => format!(
                     "{san} is not among the first {max} addresses of Node {}, and the policy's names.max \
