@@ -117,7 +117,10 @@ fn of_node(code: Code, node: &str) -> Option<String> {
         code,
         Code::SanApiServerEndpointUnowned | Code::SanApiServerIdentityUnowned
     ) {
-        format!("Changes when Node {node} gets the label node-role.kubernetes.io/control-plane.")
+        format!(
+            "Changes when Node {node} gets the label node-role.kubernetes.io/control-plane, or when the policy's \
+             protected.allowed lists it for Node {node}."
+        )
     } else {
         return None;
     };

@@ -75,7 +75,7 @@ fn check_endpoint(case: &Case<'_>, node: &Node, san: &San, origin: &str, finding
     } else {
         let detail = format!(
             "{san} is where an API server listens ({origin}), and Node {} does not have the label \
-             node-role.kubernetes.io/control-plane",
+             node-role.kubernetes.io/control-plane{BY_NAME}",
             node.name
         );
         // A new machine may have the address of a control-plane node that is gone.
@@ -155,7 +155,7 @@ fn check_identity(
         findings.add(Code::SanApiServerIdentity, detail);
     } else if !is_of_the_cluster && own_identities::may_be_of_a_machine(san, identities) {
         let detail = format!(
-            "{known_by}, and Node {} does not have the label node-role.kubernetes.io/control-plane",
+            "{known_by}, and Node {} does not have the label node-role.kubernetes.io/control-plane{BY_NAME}",
             node.name
         );
         let owner = owner.map(|(owner, _)| Awaited::Node(owner.name.shared()));
