@@ -32,7 +32,12 @@ pub(super) fn check(
         listed.any(|other| is_of_same_kind(other, san) && !node.is_own_name(other))
     };
     match own.iter().find(lists_others) {
-        Some(machine) => not_listed(machine, node, san),
+        Some(machine) => not_listed(
+            machine,
+            node,
+            san,
+            "it need not be if the policy's sources.machines leaves `addresses` out",
+        ),
         None => result,
     }
 }

@@ -74,12 +74,20 @@ fn check_address(machine: &Machine, node: &Node, san: &San) -> SourceResult {
         );
         return SourceResult::Unproven(Code::MachineIncomplete, on_machines_of(node), detail);
     }
-    not_listed(machine, node, san)
+    not_listed(
+        machine,
+        node,
+        san,
+        "the policy's proof can accept another source",
+    )
 }
 
-/// The result of a Machine that has other addresses than this.
-pub(super) fn not_listed(machine: &Machine, node: &Node, san: &San) -> SourceResult {
-    let why = format!("{san} is not among the addresses of {}", machine.key);
+/// The result of a Machine that has other addresses than this. `remedy` names the field of the policy.
+pub(super) fn not_listed(machine: &Machine, node: &Node, san: &San, remedy: &str) -> SourceResult {
+    let why = format!(
+        "{san} is not among the addresses of {}; {remedy}",
+        machine.key
+    );
     SourceResult::Unproven(Code::SanUncorroborated, on_machines_of(node), why)
 }
 
