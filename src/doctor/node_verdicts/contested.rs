@@ -33,6 +33,8 @@ pub(super) fn contested(refused: &[Refused<'_>], evidence: &Evidence) -> Vec<Con
         }
     }
     all.into_iter()
+        // An address can be in the pod network of its own Node.
+        .filter(|(_, nodes)| nodes.len() > 1)
         .map(|(claimed, nodes)| Contested {
             claimed,
             more: nodes.len().saturating_sub(MAX_NAMED),
