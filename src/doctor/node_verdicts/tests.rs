@@ -18,7 +18,7 @@ fn now() -> Timestamp {
     "2026-07-24T12:00:00Z".parse().unwrap()
 }
 
-/// A Node with its addresses, each as `Type value`.
+/// A Node with its addresses, each as `Type value`, and its pod networks as `PodCIDR value`.
 struct Given(&'static str, bool, Vec<String>);
 
 fn worker(name: &'static str, addresses: &[&str]) -> Given {
@@ -35,10 +35,11 @@ fn control_plane(name: &'static str, addresses: &[&str]) -> Given {
 
 fn object(given: &Given) -> Value {
     let Given(name, control_plane, addresses) = given;
-    let addresses = addresses.iter().map(|one| {
-        let (kind, address) = one.split_once(' ').unwrap();
-        json!({"type": kind, "address": address})
-    });
+    let split = addresses.iter().map(|one| one.split_once(' ').unwrap());
+    let (networks, addresses): (Vec<_>, Vec<_>) = split.partition(|(kind, _)| *kind == "PodCIDR");
+    let networks: Vec<&str> = networks.into_iter().map(|(_, network)| network).collect();
+    let address = |(kind, address)| json!({"type": kind, "address": address});
+    let addresses = addresses.into_iter().map(address);
     let mut labels = json!({});
     if *control_plane {
         labels = json!({"node-role.kubernetes.io/control-plane": ""});
@@ -46,6 +47,7 @@ fn object(given: &Given) -> Value {
     json!({
         "metadata": {"name": name, "uid": name, "labels": labels,
                      "creationTimestamp": "2026-07-24T11:00:00Z"},
+        "spec": {"podCIDRs": networks},
         "status": {"addresses": addresses.collect::<Vec<_>>()},
     })
 }
@@ -293,6 +295,22 @@ fn claimants_of_a_contested_address_are_named_instead_of_a_line() {
     );
     assert_eq!(of(&verdicts, "w-4").verdict, Some("Approve"));
     assert_eq!(verdicts.shared_addresses[0].address, "10.0.0.11");
+}
+
+/// The cloud provider reports the interface of a Node's own pods.
+#[test]
+fn an_address_in_the_own_pod_network_is_contested_by_no_other_node() {
+    let nodes = [worker(
+        "w-1",
+        &[
+            "InternalIP 10.0.0.11",
+            "ExternalIP 10.244.1.1",
+            "PodCIDR 10.244.1.0/24",
+        ],
+    )];
+    let verdicts = judged(&nodes);
+    assert_eq!(of(&verdicts, "w-1").verdict, Some("Wait"));
+    assert!(verdicts.contested.is_empty());
 }
 
 /// What the judge denies with the lines too is in none of them.
