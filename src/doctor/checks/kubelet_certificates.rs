@@ -16,6 +16,8 @@ const REQUESTS: &str = "kubectl get csr \\\n  \
                         --field-selector=spec.signerName=kubernetes.io/kubelet-serving";
 /// Upper limit of the warning before expiry. A tenth of a validity of years would be too early.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Maximum number of names in one detail. A kubelet can present a certificate with any number.
+const MAX_NAMED: usize = 8;
 const RESTART: &str = "# on each of these nodes\nsystemctl restart kubelet";
 
 pub(super) fn kubelet_certificates(facts: &Facts) -> Checked {
@@ -109,9 +111,12 @@ fn check_certificate(node: &str, certificate: &Certificate, now: Timestamp) -> V
     let dialed = San::Ip(certificate.address);
     if !certificate.sans.contains(&dialed) {
         let names: Vec<String> = certificate.sans.iter().map(San::to_string).collect();
-        let names = match names.as_slice() {
-            [] => "no name at all".to_owned(),
-            some => some.join(", "),
+        let names = match names.split_at_checked(MAX_NAMED) {
+            Some((first, more)) if !more.is_empty() => {
+                format!("{} and {} more", first.join(", "), more.len())
+            }
+            _ if names.is_empty() => "no name at all".to_owned(),
+            _ => names.join(", "),
         };
         let detail = format!("{} is not in it, but {names}", certificate.address);
         wrong.push((Code::KubeletWrongNames, detail));

@@ -2,8 +2,9 @@
 
 use super::super::report;
 use super::{ago, approved, certificate, found, healthy, of_kubelet, presents};
-use crate::doctor::facts::{Certificate, DialResult, Proxied, SignedBy};
+use crate::doctor::facts::{Certificate, DialResult, Kubelet, Proxied, SignedBy};
 use crate::doctor::finding_code::Code;
+use judge::csr::names::San;
 
 fn of_certificate(change: impl FnOnce(&mut Certificate)) -> Vec<Code> {
     let mut certificate = certificate();
@@ -64,6 +65,27 @@ fn presented_certificates() {
         of_kubelet(DialResult::NoCertificate, Proxied::NoCertificate),
         [Code::KubeletNoCertificate]
     );
+}
+
+/// A kubelet can present a certificate with any number of names.
+#[test]
+fn few_names_of_a_certificate_are_shown() {
+    let mut shown = certificate();
+    let names = 1..=20;
+    shown.sans = names
+        .filter_map(|last| San::from_ip_text(&format!("10.9.9.{last}")))
+        .collect();
+    let mut facts = healthy();
+    facts.kubelets = vec![Kubelet {
+        node: "n1".into(),
+        dialed: presents(shown),
+        proxied: Proxied::Bootstrap(true),
+    }];
+    let report = report(&facts, Ok(approved()));
+    let mut findings = report.checks.iter().flat_map(|checked| &checked.findings);
+    let wrong = findings.find(|finding| finding.code == Code::KubeletWrongNames);
+    let summary = &wrong.unwrap().summary;
+    assert!(summary.contains("and 12 more"), "{summary}");
 }
 
 #[test]
