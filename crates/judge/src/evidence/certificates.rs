@@ -120,6 +120,22 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_that_was_shown_first_counts_as_watched_later() {
+        let mut certificates = Certificates::default();
+        let (node, san) = (
+            NodeName::parse("a").unwrap(),
+            San::from_ip_text("10.0.0.1").unwrap(),
+        );
+        assert!(certificates.record(shown("a", 2, &["10.0.0.1"]), false, 1));
+        assert!(!certificates.was_watched(&node, &san));
+        assert!(certificates.record(shown("a", 2, &["10.0.0.1"]), true, 1));
+        assert!(certificates.was_watched(&node, &san));
+        assert!(!certificates.record(shown("a", 2, &["10.0.0.1"]), true, 1));
+        assert!(!certificates.record(shown("a", 2, &["10.0.0.1"]), false, 1));
+        assert!(certificates.was_watched(&node, &san));
+    }
+
+    #[test]
     fn beyond_the_limit_the_oldest_is_forgotten() {
         let mut certificates = Certificates::default();
         for index in 0..=MIN_KEPT {

@@ -83,3 +83,17 @@ impl<'de> Deserialize<'de> for SharedSan {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_written_as_what_it_is() {
+        let is_read = |text: &str| text.parse::<SharedSan>().is_ok();
+        assert!(is_read("10.0.0.0/24"));
+        assert!(is_read("fd00::/120"));
+        assert!(!is_read("10.0.0.1/24"));
+        assert!(!is_read("::ffff:10.0.0.0/120"));
+    }
+}

@@ -154,21 +154,19 @@ fn is_protected(case: &Case<'_>, san: &San) -> bool {
     case.evidence.protected.find(san).next().is_some()
 }
 
-/// The first rival if its claim began before the node's own, otherwise all of equal rank. Stops where
-/// there are too many to tell.
+/// The first rival if its claim began before the node's own, otherwise all of equal rank.
 fn first_or_equal<'a>(
     candidates: impl Iterator<Item = Rival<'a>>,
     own: Claim,
     is_rival: impl Fn(&Rival<'a>) -> bool,
 ) -> Vec<Rival<'a>> {
     let mut rivals = Vec::new();
-    for (examined, candidate) in candidates.enumerate() {
-        // Unknown never approves.
-        let too_many = examined >= MAX_EXAMINED || rivals.len() > MAX_RIVALS;
-        if too_many || is_rival(&candidate) {
+    for (examined, candidate) in candidates.take(MAX_EXAMINED + 1).enumerate() {
+        // Unknown never approves: one that is not examined counts as a rival.
+        if examined == MAX_EXAMINED || is_rival(&candidate) {
             let is_owner = candidate.claim.precedes(&own);
             rivals.push(candidate);
-            if is_owner || too_many {
+            if is_owner {
                 break;
             }
         }
@@ -209,7 +207,7 @@ fn is_rival(case: &Case<'_>, rival: &Rival<'_>, san: &San, gives: &[IndependentS
     let mut refusals = Findings::default();
     protected_sans::check_san(&as_other, san, &mut refusals);
     service_names::check_san(&as_other, san, &mut refusals);
-    if !refusals.is_empty() || ownership::is_name_of_other(&as_other, rival.node, san) {
+    if !refusals.is_empty() || ownership::is_like_name_of_other(&as_other, rival.node, san) {
         return false;
     }
     let mut findings = Findings::default();

@@ -177,7 +177,7 @@ fn local_meaning(case: &Case<'_>, name: &DnsName) -> Option<String> {
 fn read_as_address(name: &str) -> Option<Ipv4Addr> {
     let number = if let Some(digits) = name.strip_prefix("0x") {
         u32::from_str_radix(digits, 16)
-    } else if name.len() > 1 && name.starts_with('0') {
+    } else if name.starts_with('0') {
         u32::from_str_radix(name, 8)
     } else {
         name.parse()

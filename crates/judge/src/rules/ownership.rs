@@ -77,14 +77,10 @@ fn check_complete(case: &Case<'_>, node: &Node, findings: &mut Findings) {
     }
 }
 
-/// Returns true if the SAN is for certain another Node's name, or one with or without a domain: that Node
-/// was seen to be there before this Node's claim.
-pub(super) fn is_name_of_other(case: &Case<'_>, node: &Node, san: &San) -> bool {
-    let own = case.evidence.nodes.with_own_name(san);
-    let own = own.filter(|other| other.name != node.name);
-    let alike = named_like_others(case, node, san);
-    own.into_iter()
-        .chain(alike)
+/// Returns true if the SAN is for certain another Node's name with or without a domain: that Node was seen
+/// to be there before this Node's claim.
+pub(super) fn is_like_name_of_other(case: &Case<'_>, node: &Node, san: &San) -> bool {
+    named_like_others(case, node, san)
         .any(|other| came_before(case, other, node, san) == Some(true))
 }
 

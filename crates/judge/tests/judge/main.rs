@@ -10,6 +10,7 @@
 )]
 
 mod awaited;
+mod contests;
 mod fuzz;
 mod properties;
 mod questions;

@@ -64,10 +64,9 @@ fn check_shown(
             };
             // A node that has lost a name keeps its older certificates.
             let newest = certificates.newest(&node.name);
-            let later = newest.filter(|newest| newest.issued > shown.issued);
-            let is_current = || match later {
-                Some(later) => prove(later).map_err(|why| {
-                    format!("{why} its latest certificate, valid from {}", later.issued)
+            let is_current = || match newest.filter(|newest| *newest != shown) {
+                Some(newest) => prove(newest).map_err(|why| {
+                    format!("{why} its latest certificate, valid from {}", newest.issued)
                 }),
                 None => Ok(()),
             };
