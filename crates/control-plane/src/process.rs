@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
@@ -239,10 +239,13 @@ impl Process {
         let pid = Pid::from_raw(i32::try_from(id)?);
         // Without WNOWAIT, an end would be taken away from `wait`.
         let awaited = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-        match waitid(Id::Pid(pid), awaited)? {
-            WaitStatus::Stopped(..) => Ok(()),
-            other => bail!("{} has not stopped: {other:?}", self.name()),
-        }
+        let status = waitid(Id::Pid(pid), awaited)?;
+        ensure!(
+            matches!(status, WaitStatus::Stopped(..)),
+            "{} has not stopped: {status:?}",
+            self.name()
+        );
+        Ok(())
     }
 
     /// Sends SIGCONT, which resumes it.

@@ -235,7 +235,10 @@ fn many_nodes_are_summarized() {
     let rows = wide.lines().filter(|line| line.starts_with("bad-"));
     assert_eq!(rows.count(), 60, "{wide}");
     assert!(wide.contains("\ngood-2   Approve"), "{wide}");
-    assert!(wide.contains("127.0.0.9 is reserved: a loopback address"), "{wide}");
+    assert!(
+        wide.contains("127.0.0.9 is reserved: a loopback address"),
+        "{wide}"
+    );
 }
 
 /// A missing right is named, and does not keep the Nodes that can be listed from being judged.
