@@ -217,7 +217,8 @@ fn is_rival(case: &Case<'_>, rival: &Rival<'_>, san: &San, gives: &[IndependentS
     }
     let only_ours = gives.iter().any(|source| !theirs.contains(source));
     let only_theirs = theirs.iter().any(|source| !gives.contains(source));
-    !only_ours || only_theirs
+    // Unknown never approves: DNS may give it to the claimant too.
+    !only_ours || only_theirs || corroboration::is_dns_unknown(&as_other, rival.node, san)
 }
 
 fn decide(
@@ -359,6 +360,10 @@ fn wait(
         )
     };
     awaits.insert(0, Awaited::Claim(rival.claimed.clone()));
+    if let Claimed::San(_) = &rival.claimed {
+        let as_other = case.as_asked_by(rival.node);
+        awaits.extend(corroboration::awaited_of_dns(&as_other, rival.node, san));
+    }
     if is_listed_as_shared(case, san) && is_protected(case, san) {
         awaits.push(Awaited::ProtectedIdentities);
     }

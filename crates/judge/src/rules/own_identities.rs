@@ -48,7 +48,7 @@ fn is_of_own_api_server(case: &Case<'_>, node: &Node, san: &San, identities: &[I
         let endpoints = case.evidence.protected.endpoints_of(identity);
         if endpoints.is_empty() {
             elsewhere.push(certificate.sha256);
-        } else if names_another_node(case, node, identity) {
+        } else if !named_instead(case, node, identity).is_empty() {
             return false;
         } else if endpoints.iter().all(|at| owns_endpoint(case, node, at)) {
             own.push(certificate.sha256);
@@ -72,12 +72,21 @@ fn is_of_own_api_server(case: &Case<'_>, node: &Node, san: &San, identities: &[I
         && case.evidence.protected.has_all_certificates()
 }
 
-/// Returns true if a certificate has another Node's name, and not this one's. A Node can claim the endpoint of
-/// a load balancer.
-fn names_another_node(case: &Case<'_>, node: &Node, identity: &Identity) -> bool {
+/// The other Nodes whose names a certificate has instead of this Node's. A Node can claim the endpoint of a
+/// load balancer.
+pub(super) fn named_instead<'a>(
+    case: &Case<'a>,
+    node: &Node,
+    identity: &Identity,
+) -> Vec<&'a Node> {
     let sans = || case.evidence.protected.sans_of(identity);
-    let mut named = sans().filter_map(|san| case.evidence.nodes.with_own_name(san));
-    !sans().any(|san| node.is_own_name(san)) && named.any(|other| other.name != node.name)
+    if sans().any(|san| node.is_own_name(san)) {
+        return Vec::new();
+    }
+    sans()
+        .filter_map(|san| case.evidence.nodes.with_own_name(san))
+        .filter(|other| other.name != node.name)
+        .collect()
 }
 
 /// The endpoints that the Node claims and does not own. Their certificates become its own when the claims of

@@ -131,9 +131,13 @@ fn check_identity(
         );
         let contested = own_identities::contested_endpoints(case, node, identities).into_iter();
         let contested = contested.map(|endpoint| Awaited::Claim(Claimed::San(endpoint)));
+        let named = identities
+            .iter()
+            .flat_map(|identity| own_identities::named_instead(case, node, identity));
         let awaits = [Awaited::Policy, Awaited::ProtectedIdentities]
             .into_iter()
-            .chain(contested);
+            .chain(contested)
+            .chain(named.map(|other| Awaited::Node(other.name.shared())));
         findings.wait(
             Code::SanApiServerIdentityNotAllowed,
             awaits.collect(),

@@ -56,8 +56,10 @@ fn contest(shared: &str, rivals: usize) -> Vector {
         Ok(ip) => Recipe::genuine("node-1", &["node-1"], &[own, ip]),
         Err(_) => Recipe::genuine("node-1", &["node-1", shared], &[own]),
     };
-    vector.nodes = vec![node(1, shared)];
-    vector.others = (2..2 + rivals).map(|index| node(index, shared)).collect();
+    vector.nodes = (2..2 + rivals)
+        .chain([1])
+        .map(|index| node(index, shared))
+        .collect();
     vector
 }
 
@@ -120,15 +122,14 @@ fn claimants_that_are_not_examined_count_as_rivals() {
     // that itself. So none is a rival.
     let contest_of = |claimants| {
         let mut vector = contest("node-1.example", claimants);
-        vector.nodes[0].watched = Some(SignedDuration::from_mins(20));
-        let before = NodeSpec {
+        for node in &mut vector.nodes {
+            let minutes = if node.name == "node-1" { 20 } else { 30 };
+            node.watched = Some(SignedDuration::from_mins(minutes));
+        }
+        vector.others = vec![NodeSpec {
             addresses: vec![address("Hostname", "node-1")],
             ..NodeSpec::default()
-        };
-        vector.nodes.push(before);
-        for other in &mut vector.others {
-            other.watched = Some(SignedDuration::from_mins(30));
-        }
+        }];
         vector
     };
     assert!(is_approved(&contest_of(MAX_EXAMINED)));

@@ -14,6 +14,7 @@ mod contests;
 mod fuzz;
 mod properties;
 mod questions;
+mod remedies;
 mod shapes;
 mod topologies;
 mod vectors;

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::{SourceResult, unanswered};
 use crate::csr::names::{DnsName, San};
 use crate::evidence::{Answer, Node, Source};
@@ -45,6 +47,32 @@ fn names_of(node: &Node, dns: &DnsPolicy) -> Vec<DnsName> {
     let under = dns.suffixes.iter().map(|suffix| format!("{own}.{suffix}"));
     let under = under.filter_map(|name| DnsName::parse(name.as_bytes()).ok());
     whole.into_iter().chain(under).collect()
+}
+
+/// Returns true if an answer about the node is not known. It may vouch for any of its SANs.
+pub(super) fn is_unknown(case: &Case<'_>, node: &Node) -> bool {
+    let answers = || questions(case, node).map(|question| answer(case, &question));
+    answers().any(|known| matches!(known, None | Some((Answer::Failed(_), _))))
+}
+
+/// The events after which DNS may say something else about the node.
+pub(super) fn awaited(case: &Case<'_>, node: &Node) -> Vec<Awaited> {
+    questions(case, node)
+        .map(|question| match answer(case, &question) {
+            Some((_, until)) => Awaited::Time(until),
+            None => Awaited::Answer(question),
+        })
+        .collect()
+}
+
+fn questions(case: &Case<'_>, node: &Node) -> impl Iterator<Item = Question> {
+    let dns = case.policy.spec.sources.dns.as_ref();
+    let names = dns.into_iter().flat_map(|dns| names_of(node, dns));
+    names.map(|name| Question::Addresses(name.as_str().into()))
+}
+
+fn answer<'a>(case: &Case<'a>, question: &Question) -> Option<(&'a Answer, Timestamp)> {
+    case.evidence.answers.get(question, case.now.monotonic)
 }
 
 /// Checks a name: it is the node's if all its addresses are.

@@ -81,6 +81,25 @@ pub(super) fn check(
     vouched
 }
 
+/// Returns true if the policy asks DNS about the SAN, and what it says of the node is not known.
+pub(super) fn is_dns_unknown(case: &Case<'_>, node: &Node, san: &San) -> bool {
+    asks_dns(case, node, san) && dns::is_unknown(case, node)
+}
+
+/// The events after which DNS may say something else about the node, if the policy asks it about the SAN.
+pub(super) fn awaited_of_dns(case: &Case<'_>, node: &Node, san: &San) -> Vec<Awaited> {
+    match asks_dns(case, node, san) {
+        true => dns::awaited(case, node),
+        false => Vec::new(),
+    }
+}
+
+fn asks_dns(case: &Case<'_>, node: &Node, san: &San) -> bool {
+    let required = required_sources(case, node, san);
+    let mut sources = required.all_of.iter().chain(&required.any_of);
+    sources.any(|source| *source == IndependentSource::Dns)
+}
+
 /// Returns true for a source whose contradiction denies under every policy. Any other one is checked
 /// only if the result matters; most of these need a query over the network.
 fn may_contradict(source: IndependentSource) -> bool {
