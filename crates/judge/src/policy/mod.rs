@@ -2,6 +2,7 @@
 
 mod fields;
 mod groups;
+mod label_selector;
 mod load;
 mod protected;
 mod shared;
@@ -11,6 +12,7 @@ mod warnings;
 
 pub(crate) use fields::networks;
 pub(crate) use groups::{AUTHENTICATED_GROUP, can_be_allowed};
+pub use label_selector::LabelSelector;
 pub use load::{SHIPPED, default_policy, parse, shipped};
 pub use protected::{AllowedIdentities, AllowedNodes, ProtectedPolicy};
 pub use shared::SharedSan;
