@@ -125,7 +125,7 @@ fn is_count(word: &str) -> bool {
 }
 
 /// Shortens a cell in the middle: names of nodes often differ at the beginning or at the end.
-fn shortened(cell: &str, width: usize) -> String {
+pub(super) fn shortened(cell: &str, width: usize) -> String {
     let length = cell.chars().count();
     if length <= width {
         return cell.to_owned();
