@@ -255,7 +255,7 @@ mod tests {
         let text = named(&long);
         assert!(text.ends_with("n3 and 4 more"), "{text}");
         assert!(
-            text.split(", ").all(|name| name.chars().count() < WIDTH),
+            text.split(' ').all(|name| name.chars().count() < WIDTH),
             "{text}"
         );
     }
