@@ -102,8 +102,10 @@ fn contested(finding: &Finding, now: Timestamp) -> String {
         })
         .take(MOST)
         .collect();
+    // Commands have seen no order of claims.
     format!(
-        "Changes when {}. docs/runbooks.md#csrwardencontested says how to find out whose it is.",
+        "Changes when {}. A csr-warden that runs and has seen the order names the owner in an Event of the Node \
+         (kubectl get events). docs/runbooks.md#csrwardencontested says how to find out whose it is.",
         reasons.join(", or ")
     )
 }
@@ -209,5 +211,21 @@ mod tests {
             };
             assert_eq!(remedy(&finding, Timestamp::UNIX_EPOCH), expected);
         }
+    }
+
+    #[test]
+    fn a_contested_name_points_to_the_event_of_a_daemon_that_has_seen_the_order() {
+        let finding = Finding {
+            code: Code::SanContested,
+            effect: Effect::Wait,
+            detail: String::new(),
+            awaits: vec![Awaited::Source("inventory")],
+        };
+        let remedy = remedy(&finding, Timestamp::UNIX_EPOCH);
+        assert!(remedy.contains("names the owner in an Event"), "{remedy}");
+        assert!(
+            remedy.contains("runbooks.md#csrwardencontested"),
+            "{remedy}"
+        );
     }
 }
