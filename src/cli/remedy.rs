@@ -8,7 +8,8 @@ use judge::finding::{Awaited, Code, Effect, Finding};
 /// Maximum number of conditions named in one sentence.
 const MOST: usize = 4;
 /// Denials that the policy could avoid for the next request, each with the field.
-const BY_POLICY: [(Code, &str); 7] = [
+const BY_POLICY: [(Code, &str); 8] = [
+    (Code::GroupsExtra, "requestor.groups"),
     (Code::CredentialIdMissing, "requestor.credentialId"),
     (Code::RequestorUidSet, "requestor.uid"),
     (Code::ExpirationTooLong, "request.maxExpiration"),
@@ -22,14 +23,22 @@ const BY_POLICY: [(Code, &str); 7] = [
 pub(super) fn remedy(finding: &Finding, now: Timestamp) -> String {
     match finding.effect {
         Effect::Ignore => ignored(finding.code).to_owned(),
-        Effect::Deny => match BY_POLICY.iter().find(|(code, _)| *code == finding.code) {
-            Some((_, field)) => format!(
+        Effect::Deny => match field(finding) {
+            Some(field) => format!(
                 "The policy's {field} could allow the kubelet's next request; this one is denied."
             ),
             None => "Nothing can change this: the kubelet must send another request.".to_owned(),
         },
         Effect::Wait => waits(finding, now),
     }
+}
+
+/// The field of the policy that could avoid a denial.
+fn field(finding: &Finding) -> Option<&'static str> {
+    let (code, field) = BY_POLICY.iter().find(|(code, _)| *code == finding.code)?;
+    // No policy allows groups of administrators and ServiceAccounts, and the finding about one names no field.
+    let is_allowable = *code != Code::GroupsExtra || finding.detail.contains(field);
+    is_allowable.then_some(field)
 }
 
 fn ignored(code: Code) -> &'static str {
@@ -93,8 +102,10 @@ fn contested(finding: &Finding, now: Timestamp) -> String {
         })
         .take(MOST)
         .collect();
+    // Commands have seen no order of claims.
     format!(
-        "Changes when {}. docs/runbooks.md#csrwardencontested says how to find out whose it is.",
+        "Changes when {}. A csr-warden that runs and has seen the order names the owner in an Event of the Node \
+         (kubectl get events). docs/runbooks.md#csrwardencontested says how to find out whose it is.",
         reasons.join(", or ")
     )
 }
@@ -176,5 +187,48 @@ fn reasons_of(awaited: &Awaited, now: Timestamp) -> String {
             "the API servers' endpoints or certificates change".to_owned()
         }
         Awaited::Policy => "another policy is in force".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_names_the_field_of_the_policy_if_that_can_allow_it() {
+        for (unless, expected) in [
+            (
+                ", unless requestor.groups of the policy lists it",
+                "The policy's requestor.groups could allow the kubelet's next request; this one is denied.",
+            ),
+            (
+                "",
+                "Nothing can change this: the kubelet must send another request.",
+            ),
+        ] {
+            let finding = Finding {
+                code: Code::GroupsExtra,
+                effect: Effect::Deny,
+                detail: format!("expected no group `a`{unless}"),
+                awaits: Vec::new(),
+            };
+            assert_eq!(remedy(&finding, Timestamp::UNIX_EPOCH), expected);
+        }
+    }
+
+    #[test]
+    fn a_contested_name_points_to_the_event_of_a_daemon_that_has_seen_the_order() {
+        let finding = Finding {
+            code: Code::SanContested,
+            effect: Effect::Wait,
+            detail: String::new(),
+            awaits: vec![Awaited::Source("inventory")],
+        };
+        let remedy = remedy(&finding, Timestamp::UNIX_EPOCH);
+        assert!(remedy.contains("names the owner in an Event"), "{remedy}");
+        assert!(
+            remedy.contains("runbooks.md#csrwardencontested"),
+            "{remedy}"
+        );
     }
 }

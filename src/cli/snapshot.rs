@@ -146,8 +146,8 @@ mod tests {
             ),
             (
                 "sinced: {source: nodes}",
-                "facts[0]: unknown variant `sinced`, expected one of synced, failed, incomplete, \
-                 protected, unprotected, key, answer at line 5, column 3; did you mean `synced`?",
+                "facts[0]: expected one of synced, failed, incomplete, protected, unprotected, key, \
+                 answer, found `sinced` at line 5, column 3; did you mean `synced`?",
             ),
             (
                 "failed: {source: nodes, reason: down}",
@@ -156,7 +156,7 @@ mod tests {
             ),
             (
                 "unprotected: {origin: a}",
-                "facts[0].unprotected: missing field `at` at line 5, column 16",
+                "facts[0].unprotected: expected a field `at`, found none at line 5, column 16",
             ),
             (
                 "protected: {origin: a, kind: Pod}",

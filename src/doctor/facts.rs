@@ -17,6 +17,10 @@ pub(super) struct ReadFailure {
     pub(super) verb: &'static str,
     /// The resource as `kubectl auth can-i` takes it.
     pub(super) resource: &'static str,
+    /// The namespace of the read; `None` for all, and for what has none.
+    pub(super) namespace: Option<String>,
+    /// The name of the object, if only one was read.
+    pub(super) name: Option<String>,
     /// True if the permission is missing.
     pub(super) forbidden: bool,
     /// The cause, in a sentence.

@@ -149,7 +149,7 @@ codes! {
         does not scale. Most often metrics-server cannot verify kubelets.";
 
     RightMissing: Unknown, "Without this right nothing can be said about it.";
-    ReadFailed: Unknown, "Without an answer nothing can be said about it.";
+    ReadFailed: Unknown, "Without an answer this question stays open. Other checks do not depend on it.";
 }
 
 impl fmt::Display for Code {

@@ -160,7 +160,7 @@ where
     let selected = Selected {
         client: client.clone(),
         path: DynamicObject::url_path(resource, kind.namespace.as_deref()),
-        labels: kind.label_selector.clone(),
+        labels: kind.label_selector.as_ref().map(ToString::to_string),
         fields: None,
         metadata_only: false,
     };

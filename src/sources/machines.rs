@@ -3,9 +3,7 @@
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use kube::core::SelectorExt as _;
 
-use super::label_selector::{self, SelectorError};
 use judge::csr::names::NodeName;
 use judge::evidence::{Machine, NodeReference};
 use judge::policy::MachineKind;
@@ -15,10 +13,10 @@ const MAX_ADDRESSES: usize = 256;
 
 /// Returns true if the policy selects the object: the daemon watches no other. The group and the kind are
 /// compared by the caller.
-pub fn is_selected(kind: &MachineKind, object: &DynamicObject) -> Result<bool, SelectorError> {
-    let selector = label_selector::parse(kind.label_selector.as_deref().unwrap_or_default())?;
+pub fn is_selected(kind: &MachineKind, object: &DynamicObject) -> bool {
     let is_in_namespace = kind.namespace.is_none() || kind.namespace == object.namespace();
-    Ok(is_in_namespace && selector.matches(object.labels()))
+    let mut selector = kind.label_selector.iter();
+    is_in_namespace && selector.all(|selector| selector.matches(object.labels()))
 }
 
 /// Converts an object to the Machine that it describes.

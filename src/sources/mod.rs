@@ -5,7 +5,6 @@ pub mod answer_question;
 pub mod certificate_probe;
 pub mod dns;
 pub mod kubelet_ca;
-pub mod label_selector;
 pub mod machine_watch;
 pub mod machines;
 pub mod replaced_file;

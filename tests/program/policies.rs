@@ -110,22 +110,22 @@ fn errors_name_the_line_and_the_expected_value() {
         ),
         (
             format!("{head}spec:\n  requestor:\n    groups: ['system:masters']\n"),
-            "spec.requestor.groups: expected a group that a node can be in besides `system:nodes` and \
-             `system:authenticated`, such as `system:bootstrappers`, found `system:masters`",
+            "spec.requestor.groups[0]: expected a group that a node can be in besides `system:nodes` and \
+             `system:authenticated`, such as `system:bootstrappers`, found `system:masters` at line 6, column 14\n",
         ),
         (
             format!("{head}spec:\n  proof:\n    nodeName: {{allOf: [machine]}}\n"),
-            "spec.proof.nodeName.allOf[0]: unknown variant `machine`, expected one of Inventory, \
-             Machine, MachineExists, DNS, ServingCertificate, Renewal at line 6, column 24; did you mean `Machine`?",
+            "spec.proof.nodeName.allOf[0]: expected one of Inventory, Machine, MachineExists, DNS, \
+             ServingCertificate, Renewal, found `machine` at line 6, column 24; did you mean `Machine`?",
         ),
         (
             format!("{head}spec:\n  proof:\n    nodeName: {{allOf: [Machine]}}\n"),
             "spec.sources.machines: expected a kind of Machine, since spec.proof names Machine, \
-             found `[]`",
+             found none\n",
         ),
         (
             format!("{head}spec:\n  proof:\n    nodeName: {{anyOf: [DNS]}}\n"),
-            "spec.sources.dns: expected how DNS is asked, since spec.proof names DNS, found `null`",
+            "spec.sources.dns: expected how DNS is asked, since spec.proof names DNS, found none\n",
         ),
         (
             format!(
@@ -152,7 +152,7 @@ fn errors_name_the_line_and_the_expected_value() {
         ),
         (
             format!("{head}spec:\n  sources: {{servingCertificate: {{timeout: 6s}}}}\n"),
-            "spec.sources.servingCertificate.timeout: expected 100ms to 5s, found `6s`",
+            "spec.sources.servingCertificate.timeout: expected 100ms to 5s, found `6s` at line 5, column 43\n",
         ),
         (
             format!(
@@ -163,33 +163,70 @@ fn errors_name_the_line_and_the_expected_value() {
         ),
         (
             format!("{head}spec:\n  sources:\n    machines: [{{group: a.b, kind: M}}]\n"),
-            "spec.sources.machines.providerID: expected a path, since without nodeName a Machine is \
-             found by its provider ID, found `null`",
+            "spec.sources.machines[0]: expected a field `providerID`, since without `nodeName` a \
+             Machine is found by its provider ID, found none at line 6, column 16\n",
+        ),
+        (
+            format!(
+                "{head}spec:\n  sources:\n    machines:\n      - group: a.b\n        kind: M\n\
+                 \x20       nodeName: .spec.name\n        labelSelector: cluster like prod\n"
+            ),
+            "spec.sources.machines[0].labelSelector: expected a label selector such as `a=b,c in (d, e)`, \
+             found `cluster like prod` at line 10, column 24\n",
+        ),
+        (
+            format!(
+                "{head}spec:\n  protected:\n    allowed:\n    - {{node: a, sans: [10.0.0.1]}}\n\
+                 \x20   - {{node: b, nodes: ControlPlane, sans: [10.0.0.1]}}\n"
+            ),
+            "spec.protected.allowed[1]: expected either `node` or `nodes`, found both at line 8, \
+             column 7\n",
+        ),
+        (
+            format!(
+                "{head}spec:\n  protected:\n    allowed:\n    - node: a\n      sans: [10.0.0.1, 'a b']\n"
+            ),
+            "spec.protected.allowed[0].sans[1]: expected a DNS name or an IP address, found `a b` at line \
+             8, column 24\n",
+        ),
+        (
+            format!("{head}spec:\n  protected:\n    allowed: [{{node: a}}]\n"),
+            "spec.protected.allowed[0]: expected a field `sans`, found none at line 6, column 15\n",
+        ),
+        (
+            format!("{head}spec:\n  protected:\n    allowed: [{{nodes: All, sans: []}}]\n"),
+            "spec.protected.allowed[0].nodes: expected ControlPlane, found `All` at line 6, column 23\n",
+        ),
+        (
+            format!("{head}spec:\n  protected:\n    clusterDomains: [cluster.local, '*.example']\n"),
+            "spec.protected.clusterDomains[1]: expected a DNS name without a leading dot or `*`, found \
+             `*.example` at line 6, column 37\n",
         ),
         (
             format!("{head}spec:\n  protected:\n    networks: ['::ffff:10.0.0.0/104']\n"),
-            "spec.protected.networks: expected its IPv4 form `10.0.0.0/8`, found \
+            "spec.protected.networks[0]: expected its IPv4 form `10.0.0.0/8`, found \
              `::ffff:10.0.0.0/104`",
         ),
         (
             format!("{head}spec:\n  names:\n    networks: ['::ffff:10.1.2.3/128']\n"),
-            "spec.names.networks: expected its IPv4 form `10.1.2.3/32`, found",
+            "spec.names.networks[0]: expected its IPv4 form `10.1.2.3/32`, found",
         ),
         (
             "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\n\
              patterns: [{nodes: 'a-*', networks: ['::ffff:10.0.0.0/104']}]\n"
                 .into(),
-            "patterns.networks: expected its IPv4 form 10.0.0.0/8, found `::ffff:10.0.0.0/104`",
+            "patterns[0].networks[0]: expected its IPv4 form `10.0.0.0/8`, found `::ffff:10.0.0.0/104`",
         ),
         (
             "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\nnodes: [{name: a, addresses: [x]}]\n".into(),
-            "nodes.addresses of a: expected an IP address, found `x`",
+            "nodes[0].addresses[0]: expected an IP address, found `x` at line 3, column 31\n",
         ),
         (
             "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\nnodes:\n\
              - {name: a, addresses: [10.0.0.1]}\n- {name: b, addresses: [10.0.0.1]}\n"
                 .into(),
-            "IP:10.0.0.1 stands at a and at b, and can be of one Node only",
+            "nodes[1].addresses[0]: expected each name and address at one Node only, found IP:10.0.0.1 at a \
+             and at b at line 5, column 25\n",
         ),
         (
             "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\npatterns: [{nodes: 'a-*', dnsSuffix: []}]\n"

@@ -13,9 +13,10 @@ use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, Options};
 
 use crate::api_version::FORMER_API_VERSION;
+pub(crate) use error::quoted;
 pub use error::{Error, FieldError};
 pub use location::Location;
-use location::locate;
+use location::{Step, locate};
 use typed::{Mismatch, Node};
 
 /// Maximum number of nodes that aliases repeat: a small text must not become a large value.
@@ -117,7 +118,7 @@ fn typed<T: DeserializeOwned>(value: Value, text: &str) -> Result<T, Error> {
     serde_path_to_error::deserialize(Node(value)).map_err(|error| {
         let path = error.path().clone();
         let wrong: Mismatch = error.into_inner();
-        let place = locate(&path, text);
+        let place = locate(Step::of(&path), text);
         let error = FieldError {
             path: path.iter().next().map(|_| path.to_string()),
             at: place.map(|place| if wrong.is_key { place.key } else { place.value }),
@@ -240,8 +241,7 @@ mod tests {
             ),
             (
                 "level: low\n",
-                "level: unknown variant `low`, expected one of Low, High, Exact, Named at line 3, \
-                 column 8; did you mean `Low`?",
+                "level: expected one of Low, High, Exact, Named, found `low` at line 3, column 8; did you mean `Low`?",
             ),
             (
                 "level: {Low: ~}\n",
@@ -249,8 +249,7 @@ mod tests {
             ),
             (
                 "level: {Exakt: {value: 7}}\n",
-                "level: unknown variant `Exakt`, expected one of Low, High, Exact, Named at line 3, \
-                 column 8; did you mean `Exact`?",
+                "level: expected one of Low, High, Exact, Named, found `Exakt` at line 3, column 8; did you mean `Exact`?",
             ),
             (
                 "level: {Exact: {valu: 7}}\n",
@@ -292,6 +291,10 @@ mod tests {
                  string",
             ),
             (
+                "inner: {[a]: 1}\n",
+                "expected a string as a key, found a list or a mapping at line 3, column 9",
+            ),
+            (
                 "---\na: 1\n",
                 "expected one document, found another at line 4, column 1",
             ),
@@ -303,7 +306,7 @@ mod tests {
             typed::<Outer>(serde_json::json!({"kind": "Outer"}), text)
                 .unwrap_err()
                 .to_string(),
-            "missing field `apiVersion` at line 1, column 1"
+            "expected a field `apiVersion`, found none at line 1, column 1"
         );
     }
 

@@ -6,6 +6,7 @@ use clap::builder::styling::AnsiColor;
 
 use super::super::WIDTH;
 use super::super::color::Paint;
+use super::super::table::shortened;
 use super::policy_lines::policy_lines;
 use super::verdict_table::verdict_table;
 use crate::doctor::{Checked, Code, Finding, Report, Severity};
@@ -13,6 +14,10 @@ use crate::telemetry::printable::printable;
 
 /// Maximum number of objects named for one finding. The machine-readable formats name all of them.
 const NAMED: usize = 5;
+/// Maximum length of all objects named for one finding, unless one alone is longer.
+const NAMED_LENGTH: usize = 3 * WIDTH;
+/// Maximum length of one object, which fits on a line.
+const LONGEST: usize = WIDTH - 10;
 const WORD: usize = 9;
 const TITLE: usize = 22;
 
@@ -74,18 +79,8 @@ fn line(checked: &Checked, paint: Paint) -> String {
         about.push(codes.join(", "));
     }
     about.extend(checked.observed.clone());
-    // Each part is one line, whatever a kubelet has answered.
-    let about: Vec<_> = about.iter().map(|part| printable(part)).collect();
     let indent = " ".repeat(WORD + TITLE);
-    let options = textwrap::Options::new(WIDTH)
-        .initial_indent(&indent)
-        .subsequent_indent(&indent)
-        .word_splitter(textwrap::WordSplitter::NoHyphenation)
-        .break_words(false);
-    let wrapped: Vec<String> = about
-        .iter()
-        .map(|line| textwrap::fill(line, &options))
-        .collect();
+    let wrapped: Vec<String> = about.iter().map(|part| wrap(part, &indent)).collect();
     let word = word(checked.severity);
     let start = format!(
         "{}{}{:<TITLE$}",
@@ -179,11 +174,27 @@ fn sentence(what: &str) -> String {
 
 /// The first objects, and the number of the others.
 pub(super) fn named(objects: &[String]) -> String {
-    let first: Vec<&str> = objects.iter().take(NAMED).map(String::as_str).collect();
-    let first = first.join(", ");
-    match objects.len().saturating_sub(NAMED) {
-        0 => first,
-        more => format!("{first} and {more} more"),
+    first(objects, NAMED, objects.len())
+}
+
+/// The first objects, at most so many and no more than fit on a few lines, and the number of the others among
+/// `count`. Long ones are shortened.
+pub(super) fn first(objects: &[String], most: usize, count: usize) -> String {
+    let mut shown: Vec<String> = Vec::new();
+    let mut length = 0;
+    for object in objects.iter().take(most) {
+        let object = shortened(object, LONGEST);
+        length += object.chars().count();
+        if length > NAMED_LENGTH && !shown.is_empty() {
+            break;
+        }
+        shown.push(object);
+    }
+    let more = count.saturating_sub(shown.len());
+    let shown = shown.join(", ");
+    match more {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
@@ -206,15 +217,20 @@ fn sum(report: &Report, paint: Paint) -> String {
     parts.join(", ")
 }
 
-/// Wraps a paragraph. Untrusted text in it is escaped.
+/// Wraps a paragraph. Untrusted text in it is escaped, and a word that is longer than a line is shortened.
 fn wrap(text: &str, indent: &str) -> String {
-    let text = &*printable(text);
+    let most = WIDTH.saturating_sub(indent.len());
+    let printable = printable(text);
+    let words: Vec<String> = printable
+        .split(' ')
+        .map(|word| shortened(word, most))
+        .collect();
     let options = textwrap::Options::new(WIDTH)
         .initial_indent(indent)
         .subsequent_indent(indent)
         .word_splitter(textwrap::WordSplitter::NoHyphenation)
         .break_words(false);
-    textwrap::fill(text, options)
+    textwrap::fill(&words.join(" "), options)
 }
 
 #[cfg(test)]
@@ -232,5 +248,15 @@ mod tests {
         let names: Vec<String> = (1..8).map(|number| format!("n{number}")).collect();
         assert_eq!(named(&names), "n1, n2, n3, n4, n5 and 2 more");
         assert_eq!(named(&names[..5]), "n1, n2, n3, n4, n5");
+        assert_eq!(first(&names, 2, 100), "n1, n2 and 98 more");
+        let long: Vec<String> = (1..8)
+            .map(|number| format!("{}{number}", "n".repeat(252)))
+            .collect();
+        let text = named(&long);
+        assert!(text.ends_with("n3 and 4 more"), "{text}");
+        assert!(
+            text.split(' ').all(|name| name.chars().count() < WIDTH),
+            "{text}"
+        );
     }
 }

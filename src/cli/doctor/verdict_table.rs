@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::super::render::wrap;
 use super::super::table::table;
+use super::text::first;
 use crate::doctor::{Contested, NodeVerdict, NodeVerdicts};
 use judge::Decision;
 use judge::finding::Code;
@@ -106,10 +107,7 @@ fn claimants(contested: &[Contested], wide: bool) -> String {
     let _ = writeln!(text, "\n{}\n", wrap(lead, ""));
     let most = if wide { usize::MAX } else { MOST_CONTESTED };
     for one in contested.iter().take(most) {
-        let mut names = one.nodes.join(", ");
-        if one.more > 0 {
-            let _ = write!(names, " and {} more", one.more);
-        }
+        let names = first(&one.nodes, most, one.nodes.len() + one.more);
         let _ = writeln!(text, "{}", wrap(&format!("{}: {names}", one.claimed), "  "));
     }
     let more = contested.len().saturating_sub(most);

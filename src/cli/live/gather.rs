@@ -239,7 +239,7 @@ async fn machines_of(client: &Client, kind: &MachineKind) -> Result<Objects<Valu
     };
     let mut params = ListParams::default();
     if let Some(labels) = &kind.label_selector {
-        params = params.labels(labels);
+        params = params.labels(&labels.to_string());
     }
     list(client, &listed, &params, pruned).await
 }

@@ -22,6 +22,7 @@ use super::facts::{Facts, ReadFailure};
 use super::finding_code::{Code, Severity};
 use super::node_verdicts::NodeVerdicts;
 use super::report::{Finding, Report};
+use crate::telemetry::printable::shell_word;
 
 /// Runs all checks.
 pub(super) fn report(facts: &Facts, verdicts: Result<NodeVerdicts, String>) -> Report {
@@ -59,11 +60,23 @@ fn not_known(failure: &ReadFailure, so: &str) -> Finding {
     let ReadFailure {
         verb,
         resource,
+        namespace,
+        name,
         forbidden,
         why,
     } = failure;
     if !forbidden {
-        return Finding::new(Code::ReadFailed, format!("{so} is not known: {why}"));
+        let name = name
+            .as_deref()
+            .map_or_else(String::new, |name| format!(" {name}"));
+        let place = namespace.as_deref();
+        let place_text = place.map_or_else(String::new, |name| format!(" in namespace {name}"));
+        let read = format!("{verb} {resource}{name}{place_text}");
+        let summary = format!("{so} is not known: cannot {read}: {why}");
+        let again = read_again(resource, &name, place);
+        return Finding::new(Code::ReadFailed, summary)
+            .fix(format!("# the API server's own answer\n{again}"))
+            .fix("# if it is only slow\ncsr-warden doctor --timeout 60");
     }
     let what = format!("{so} is not known: the right to {verb} {resource} is missing");
     let short = resource.split('.').next().unwrap_or(resource);
@@ -81,6 +94,19 @@ fn not_known(failure: &ReadFailure, so: &str) -> Finding {
         .fix(format!(
             "kubectl create clusterrolebinding {role} \\\n  --clusterrole={role} --user=NAME"
         ))
+}
+
+/// The command that reads the same.
+fn read_again(resource: &str, name: &str, namespace: Option<&str>) -> String {
+    if resource.starts_with('/') {
+        return format!("kubectl get --raw {resource}");
+    }
+    // kubectl ignores the flag for what has no namespace.
+    let place = namespace.map_or_else(
+        || "--all-namespaces".to_owned(),
+        |name| format!("--namespace {}", shell_word(name)),
+    );
+    format!("kubectl get {resource}{name} {place}")
 }
 
 /// A number with its noun and verb, such as `1 kubelet shows` and `2 kubelets show`.

@@ -7,6 +7,9 @@ use crate::doctor::node_verdicts::{NodeVerdict, NodeVerdicts};
 use crate::doctor::report::{Check, Checked, Finding};
 use judge::Decision;
 
+/// Maximum number of Nodes that are named for one shared address. JSON and YAML have more.
+const NAMED: usize = 3;
+
 pub(super) fn nodes(verdicts: Result<&NodeVerdicts, &String>) -> Checked {
     let verdicts = match verdicts {
         Ok(verdicts) => verdicts,
@@ -79,21 +82,26 @@ pub(super) fn addresses(verdicts: Result<&NodeVerdicts, &String>) -> Checked {
         Err(why) => return unknown(Check::Addresses, "which addresses Nodes share", why),
     };
     let mut findings = Vec::new();
-    if let Some(most) = verdicts.shared_addresses.iter().max_by_key(|one| one.count) {
+    let shared = verdicts.shared_addresses.iter();
+    let (allowed, shared): (Vec<_>, Vec<_>) = shared.partition(|one| one.allowed);
+    if let Some(most) = shared.iter().max_by_key(|one| one.count) {
         let summary = format!(
             "{} of several Nodes; {} is {} Nodes'",
             count(
-                verdicts.shared_addresses.len(),
+                shared.len(),
                 "address is an address",
                 "addresses are addresses"
             ),
             most.address,
             most.count
         );
-        let all = verdicts.shared_addresses.iter();
-        let all = all.map(|one| match one.count.saturating_sub(one.nodes.len()) {
-            0 => format!("{} ({})", one.address, one.nodes.join(", ")),
-            more => format!("{} ({} and {more} more)", one.address, one.nodes.join(", ")),
+        let all = shared.iter().map(|one| {
+            let first: Vec<&str> = one.nodes.iter().take(NAMED).map(String::as_str).collect();
+            let names = first.join(", ");
+            match one.count.saturating_sub(first.len()) {
+                0 => format!("{} ({names})", one.address),
+                more => format!("{} ({names} and {more} more)", one.address),
+            }
         });
         findings.push(Finding::new(Code::AddressesShared, summary).about(all));
     }
@@ -112,14 +120,18 @@ pub(super) fn addresses(verdicts: Result<&NodeVerdicts, &String>) -> Checked {
             nodes => format!("{} (on {})", one.address, nodes.join(", ")),
         })
         .collect();
-    let observed = match addresses.is_empty() {
-        true => findings
-            .is_empty()
-            .then(|| "each is one Node's alone".to_owned()),
-        false => Some(format!(
-            "virtual, of the API server: {}",
-            addresses.join(", ")
-        )),
-    };
+    let mut observed = Vec::new();
+    if !addresses.is_empty() {
+        let addresses = addresses.join(", ");
+        observed.push(format!("virtual, of the API server: {addresses}"));
+    }
+    if !allowed.is_empty() {
+        let shared = count(allowed.len(), "address", "addresses");
+        observed.push(format!("shared, as names.shared allows: {shared}"));
+    }
+    if observed.is_empty() && findings.is_empty() {
+        observed.push("each is one Node's alone".to_owned());
+    }
+    let observed = (!observed.is_empty()).then(|| observed.join("; "));
     Checked::new(Check::Addresses, observed, findings)
 }

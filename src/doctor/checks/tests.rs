@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::report;
+use super::{not_known, report};
 use crate::cluster::clock::Offset;
 use crate::doctor::facts::{
     ApiServer, ApprovedBy, Approver, Certificate, Container, DialResult, Facts, Kubelet, Lease,
@@ -199,6 +199,8 @@ fn without_permissions_everything_is_unknown() {
         Err(ReadFailure {
             verb: "list",
             resource: "deployments.apps",
+            namespace: None,
+            name: None,
             forbidden: true,
             why: "no".into(),
         })
@@ -235,4 +237,41 @@ fn without_permissions_everything_is_unknown() {
             Code::RightMissing
         ]
     );
+}
+
+#[test]
+fn a_failed_read_names_its_object_and_the_command_that_reads_it() {
+    let failure = ReadFailure {
+        verb: "get",
+        resource: "configmaps",
+        namespace: Some("kube-system".into()),
+        name: Some("kubelet-config".into()),
+        forbidden: false,
+        why: "no answer within 5 s".into(),
+    };
+    let finding = not_known(&failure, "what nodes that join are told");
+    assert_eq!(
+        finding.summary,
+        "what nodes that join are told is not known: cannot get configmaps kubelet-config in namespace \
+         kube-system: no answer within 5 s"
+    );
+    assert_eq!(
+        finding.remedy[0],
+        "# the API server's own answer\nkubectl get configmaps kubelet-config --namespace kube-system"
+    );
+    let listed = ReadFailure {
+        verb: "list",
+        resource: "deployments.apps",
+        namespace: None,
+        name: None,
+        ..failure
+    };
+    let finding = not_known(&listed, "which other approvers run");
+    assert!(finding.remedy[0].ends_with("\nkubectl get deployments.apps --all-namespaces"));
+    let version = ReadFailure {
+        resource: "/version",
+        ..listed
+    };
+    let finding = not_known(&version, "the version of Kubernetes");
+    assert!(finding.remedy[0].ends_with("\nkubectl get --raw /version"));
 }

@@ -74,8 +74,8 @@ impl Allows {
 pub(super) async fn approvers(reader: &Reader) -> Known<Vec<Approver>> {
     let roles = path::<ClusterRole>(None);
     let bindings = path::<ClusterRoleBinding>(None);
-    let of_roles = Right("list", "clusterroles.rbac.authorization.k8s.io");
-    let of_bindings = Right("list", "clusterrolebindings.rbac.authorization.k8s.io");
+    let of_roles = Right::new("list", "clusterroles.rbac.authorization.k8s.io");
+    let of_bindings = Right::new("list", "clusterrolebindings.rbac.authorization.k8s.io");
     let every = ListParams::default;
     let (roles, bindings) = tokio::join!(
         reader.list(of_roles, &roles, every(), |role: Role| Some((

@@ -8,7 +8,7 @@ use super::reader::{Reader, Right, path};
 use crate::doctor::distributions::{Sign, signs};
 use crate::doctor::facts::Known;
 
-const GROUPS: Right = Right("get", "/apis");
+const GROUPS: Right<'static> = Right::new("get", "/apis");
 
 /// The used part of the list of API groups.
 #[derive(Deserialize)]
@@ -34,7 +34,7 @@ pub(super) async fn api_groups(reader: &Reader) -> Known<Vec<String>> {
 
 /// Reads the names of the ConfigMaps in `kube-system` that are a sign of a distribution.
 pub(super) async fn config_maps(reader: &Reader) -> Known<Vec<&'static str>> {
-    let right = Right("get", "configmaps");
+    let right = Right::new("get", "configmaps").in_namespace("kube-system");
     let path = path::<ConfigMap>(Some("kube-system"));
     let mut found = Vec::new();
     for sign in signs() {

@@ -139,7 +139,7 @@ struct LeaseSpec {
 }
 
 pub(super) async fn nodes(reader: &Reader) -> Known<Vec<Node>> {
-    let right = Right("list", "nodes");
+    let right = Right::new("list", "nodes");
     let path = path::<FullNode>(None);
     reader.list(right, &path, ListParams::default(), node).await
 }
@@ -181,7 +181,7 @@ fn node(node: SlimNode) -> Option<Node> {
 
 /// Reads the configuration that kubeadm keeps for nodes that join.
 pub(super) async fn kubelet_config(reader: &Reader) -> Known<Option<String>> {
-    let right = Right("get", "configmaps");
+    let right = Right::new("get", "configmaps").in_namespace("kube-system");
     let path = path::<ConfigMap>(Some("kube-system"));
     let found = reader.get(right, &path, "kubelet-config").await?;
     Ok(found.map(|map: SlimConfigMap| {
@@ -191,7 +191,7 @@ pub(super) async fn kubelet_config(reader: &Reader) -> Known<Option<String>> {
 }
 
 pub(super) async fn requests(reader: &Reader) -> Known<Vec<Request>> {
-    let right = Right("list", "certificatesigningrequests.certificates.k8s.io");
+    let right = Right::new("list", "certificatesigningrequests.certificates.k8s.io");
     let path = path::<CertificateSigningRequest>(None);
     let params = ListParams::default().fields(&format!("spec.signerName={KUBELET_SERVING_SIGNER}"));
     reader.list(right, &path, params, request).await
@@ -257,7 +257,7 @@ fn writer(managed: &[Managed]) -> Option<&str> {
 }
 
 pub(super) async fn lease(reader: &Reader, namespace: &str, name: &str) -> Known<Option<Lease>> {
-    let right = Right("get", "leases.coordination.k8s.io");
+    let right = Right::new("get", "leases.coordination.k8s.io").in_namespace(namespace);
     let path = path::<FullLease>(Some(namespace));
     let found = reader.get(right, &path, name).await?;
     Ok(found.map(|lease: SlimLease| {

@@ -41,13 +41,35 @@ pub(super) fn path<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> St
 
 /// The permission that a read needs: verb and resource.
 #[derive(Clone, Copy)]
-pub(super) struct Right(pub(super) &'static str, pub(super) &'static str);
+pub(super) struct Right<'a> {
+    verb: &'static str,
+    resource: &'static str,
+    namespace: Option<&'a str>,
+}
 
-impl Right {
+impl<'a> Right<'a> {
+    /// The permission for a resource without a namespace, or in all of them.
+    pub(super) const fn new(verb: &'static str, resource: &'static str) -> Right<'a> {
+        Right {
+            verb,
+            resource,
+            namespace: None,
+        }
+    }
+
+    pub(super) fn in_namespace(self, namespace: &'a str) -> Right<'a> {
+        Right {
+            namespace: Some(namespace),
+            ..self
+        }
+    }
+
     pub(super) fn failure(self, forbidden: bool, why: impl Into<String>) -> ReadFailure {
         ReadFailure {
-            verb: self.0,
-            resource: self.1,
+            verb: self.verb,
+            resource: self.resource,
+            namespace: self.namespace.map(str::to_owned),
+            name: None,
             forbidden,
             why: why.into(),
         }
@@ -72,7 +94,7 @@ impl Reader {
     /// Waits for a response until the deadline.
     pub(super) async fn within<T>(
         &self,
-        right: Right,
+        right: Right<'_>,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Known<Result<T, kube::Error>> {
         match timeout(self.deadline, call).await {
@@ -87,16 +109,20 @@ impl Reader {
     /// Reads one object; `None` if it does not exist.
     pub(super) async fn get<K: DeserializeOwned>(
         &self,
-        right: Right,
+        right: Right<'_>,
         path: &str,
         name: &str,
     ) -> Known<Option<K>> {
         let read =
             async { raw_request::response(&self.client, raw_request::get(path, name)?).await };
-        match self.within(right, read).await? {
+        let named = |failure: ReadFailure| ReadFailure {
+            name: Some(name.to_owned()),
+            ..failure
+        };
+        match self.within(right, read).await.map_err(named)? {
             Ok(found) => Ok(Some(found)),
             Err(error) if status(&error) == 404 => Ok(None),
-            Err(error) => Err(right.failed(&error)),
+            Err(error) => Err(named(right.failed(&error))),
         }
     }
 
@@ -104,7 +130,7 @@ impl Reader {
     /// decoded is skipped.
     pub(super) async fn list<K: DeserializeOwned, T>(
         &self,
-        right: Right,
+        right: Right<'_>,
         path: &str,
         params: ListParams,
         keep: impl Fn(K) -> Option<T>,
@@ -126,7 +152,7 @@ impl Reader {
     /// The text of the response to a request.
     pub(super) async fn text(
         &self,
-        right: Right,
+        right: Right<'_>,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Known<kube::Result<String>> {
         self.within(right, raw_request::response_text(&self.client, request))

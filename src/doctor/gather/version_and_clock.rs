@@ -21,7 +21,7 @@ struct Version {
     git_version: String,
 }
 
-const VERSION: Right = Right("get", "/version");
+const VERSION: Right<'static> = Right::new("get", "/version");
 /// Maximum size of a response, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
@@ -66,7 +66,7 @@ pub(super) async fn version(
 
 /// Returns true if the API server serves ServiceCIDR objects.
 pub(super) async fn service_cidrs(reader: &Reader) -> Known<bool> {
-    let right = Right("list", "servicecidrs.networking.k8s.io");
+    let right = Right::new("list", "servicecidrs.networking.k8s.io");
     let request = Request::new(path::<ServiceCIDR>(None)).list(&ListParams::default().limit(1));
     match reader.text(right, request).await? {
         Ok(_) => Ok(true),

@@ -106,7 +106,12 @@ pub(super) async fn workloads(reader: &Reader) -> Known<Vec<Workload>> {
         path::<StatefulSet>(None),
     );
     let list = |resource, path, keep: fn(SlimWorkload) -> Option<Workload>| {
-        reader.list(Right("list", resource), path, ListParams::default(), keep)
+        reader.list(
+            Right::new("list", resource),
+            path,
+            ListParams::default(),
+            keep,
+        )
     };
     let (deployments, daemons, sets) = tokio::join!(
         list("deployments.apps", &deployments, deployment),
@@ -193,14 +198,14 @@ pub(super) async fn api_servers(reader: &Reader) -> Known<Vec<ApiServer>> {
                 .collect(),
         })
     };
-    let right = Right("list", "pods");
+    let right = Right::new("list", "pods").in_namespace("kube-system");
     let path = path::<Pod>(Some("kube-system"));
     reader.list(right, &path, params, keep).await
 }
 
 /// Lists the autoscalers that cannot read metrics.
 pub(super) async fn autoscalers(reader: &Reader) -> Known<Vec<Autoscaler>> {
-    let right = Right("list", "horizontalpodautoscalers.autoscaling");
+    let right = Right::new("list", "horizontalpodautoscalers.autoscaling");
     let path = path::<HorizontalPodAutoscaler>(None);
     reader
         .list(right, &path, ListParams::default(), autoscaler)

@@ -37,6 +37,7 @@ pub(super) fn addresses(
                 address: ip.to_string(),
                 count: nodes.len(),
                 nodes: named(nodes.iter().copied()),
+                allowed: is_allowed(*ip, policy),
             })
             .collect(),
         under_cluster_domain: evidence
@@ -48,8 +49,14 @@ pub(super) fn addresses(
     }
 }
 
+fn is_allowed(ip: IpAddr, policy: &Policy) -> bool {
+    let mut shared = policy.spec.names.shared.iter();
+    shared.any(|shared| shared.contains(&San::Ip(ip)))
+}
+
 /// The addresses in API servers' certificates and in `cluster-info` that no control-plane node has, or
-/// several have, or one has without being allowed to. Where there are no control-plane nodes, none can be told from a machine's own.
+/// several have, or one has without being allowed to. Where there are no control-plane nodes, none can be told from
+/// a machine's own.
 fn virtual_ones(
     evidence: &Evidence,
     holders: &BTreeMap<IpAddr, BTreeSet<&str>>,

@@ -129,6 +129,8 @@ pub struct SharedAddress {
     pub count: usize,
     /// The first of them, at most 10.
     pub nodes: Vec<String>,
+    /// True if the policy lets several Nodes have it (`names.shared`).
+    pub allowed: bool,
 }
 
 /// A source of evidence that could not be read.

@@ -463,3 +463,26 @@ fn a_policy_that_demands_another_source_has_no_lines() {
     assert_eq!(of(&verdicts, "w-1").verdict, Some("Wait"));
     assert_eq!(fields(&verdicts), [""; 0]);
 }
+
+#[test]
+fn an_address_of_more_nodes_than_are_examined_is_shared() {
+    let addresses = |i: usize| format!("InternalIP 10.1.{}.{}", i / 200, 1 + i % 200);
+    let names: Vec<String> = (0..1100).map(|i| format!("w-{i:04}")).collect();
+    let given = |(i, name): (usize, &String)| {
+        let name: &'static str = name.clone().leak();
+        worker(name, &[&addresses(i), "ExternalIP 192.0.2.1"])
+    };
+    let nodes: Vec<Given> = names.iter().enumerate().map(given).collect();
+    let verdicts = judged(&nodes);
+    let shared = &verdicts.shared_addresses[0];
+    assert_eq!((shared.count, shared.nodes.len()), (1100, 10));
+    let contested = &verdicts.contested[0];
+    assert_eq!((contested.nodes.len(), contested.more), (10, 1090));
+    assert!(
+        rows(&verdicts)
+            .iter()
+            .all(|(_, verdict, _)| *verdict == "Wait")
+    );
+    assert_eq!(fields(&verdicts), ["names.shared"]);
+    assert_eq!(verdicts.let_through(), 1100);
+}

@@ -175,7 +175,7 @@ async fn wrong_files(_: Arc<Assets>) -> Result<()> {
         ),
         (
             "metadata: {name: p}\nspec: {enforcement: Maybe}",
-            "spec.enforcement: unknown variant `Maybe`",
+            "spec.enforcement: expected one of ApproveAndDeny, ApproveOnly, DryRun, found `Maybe`",
         ),
         (
             "metadata: {name: p}\nspec: {request: {maxAge: 1h}}",

@@ -133,6 +133,8 @@ fn machines_that_the_policy_does_not_select_are_left_out() {
             ran.stdout
         );
     }
-    check(", labelSelector: cluster like prod")
-        .assert_error(&["labelSelector", "cluster like prod"]);
+    check(", labelSelector: cluster like prod").assert_error(&[
+        "spec.sources.machines[0].labelSelector: ",
+        "cluster like prod` at line ",
+    ]);
 }

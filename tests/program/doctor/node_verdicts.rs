@@ -16,6 +16,8 @@ use tokio::runtime::Runtime;
 
 /// The virtual address of the API server.
 const VIP: &str = "10.50.0.100";
+/// The head of a policy.
+const HEAD: &str = "apiVersion: csr-warden.dev/v1beta1\nkind: Policy\nmetadata: {name: mine}\n";
 const LABEL: &str = "node-role.kubernetes.io/control-plane";
 
 /// An embedded API server with Nodes, and files for it.
@@ -238,6 +240,36 @@ fn many_nodes_are_summarized() {
     assert!(
         wide.contains("127.0.0.9 is reserved: a loopback address"),
         "{wide}"
+    );
+}
+
+/// Names of nodes have up to 253 characters, and a terminal 80 columns.
+#[test]
+fn long_names_leave_the_text_readable() {
+    let cluster = Cluster::start();
+    let suffix = format!(
+        "{}.corp.example",
+        ["x".repeat(60), "y".repeat(60)].join(".")
+    );
+    for index in 0..12 {
+        let own = format!("InternalIP 10.50.0.{}", 10 + index);
+        let name = format!("worker-{index:02}.{suffix}");
+        cluster.node(&name, index == 0, &[&own, "ExternalIP 192.0.2.1"]);
+    }
+    let (_, text) = cluster.doctor(&[]);
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}\n{text}");
+    }
+    assert!(text.contains("SanContested"), "{text}");
+    assert!(text.contains("worker-00.xxx"), "{text}");
+
+    let policy = format!("{HEAD}spec: {{names: {{shared: [192.0.2.1]}}}}\n");
+    let file = cluster.file("shared.yaml", &policy);
+    let (_, text) = cluster.doctor(&["--policy", file.to_str().unwrap()]);
+    assert!(!text.contains("AddressesShared"), "{text}");
+    assert!(
+        text.contains("shared, as names.shared allows: 1 address"),
+        "{text}"
     );
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
 use crate::csr::names::{NodeName, San};
 
@@ -24,7 +25,11 @@ pub struct ServingCertificate {
 #[derive(Debug, Default)]
 pub struct Certificates {
     by_node: BTreeMap<NodeName, Box<Known>>,
+    by_san: BTreeMap<San, Holders>,
 }
+
+/// The nodes whose newest certificates have one SAN, usually one node, the oldest certificate first.
+type Holders = SmallVec<[(Timestamp, NodeName); 1]>;
 
 #[derive(Debug)]
 struct Known {
@@ -59,16 +64,44 @@ impl Certificates {
         if is_new && self.by_node.len() >= MIN_KEPT.max(nodes.saturating_mul(2)) {
             let certificates = self.by_node.values().map(|known| &known.certificate);
             let oldest = certificates.min_by_key(|certificate| certificate.issued);
-            let oldest = oldest.map(|certificate| certificate.node.clone());
-            self.by_node.retain(|name, _| Some(name) != oldest.as_ref());
+            if let Some(oldest) = oldest.map(|certificate| certificate.node.clone()) {
+                self.forget(&oldest);
+            }
         }
+        self.forget(&certificate.node);
         let node = certificate.node.clone();
+        for san in &certificate.sans {
+            let holders = self.by_san.entry(san.clone()).or_default();
+            let holder = (certificate.issued, node.clone());
+            let (Ok(at) | Err(at)) = holders.binary_search(&holder);
+            holders.insert(at, holder);
+        }
         let known = Known {
             certificate,
             was_watched,
         };
         self.by_node.insert(node, Box::new(known));
         true
+    }
+
+    fn forget(&mut self, node: &NodeName) {
+        let Some(known) = self.by_node.remove(node) else {
+            return;
+        };
+        for san in &known.certificate.sans {
+            if let Some(holders) = self.by_san.get_mut(san) {
+                holders.retain(|(_, holder)| holder != node);
+                if holders.is_empty() {
+                    self.by_san.remove(san);
+                }
+            }
+        }
+    }
+
+    /// The nodes whose newest certificates have this SAN, and when these were issued, the latest first.
+    pub fn holders(&self, san: &San) -> impl Iterator<Item = (Timestamp, &NodeName)> {
+        let holders = self.by_san.get(san).into_iter().flatten().rev();
+        holders.map(|(issued, node)| (*issued, node))
     }
 
     /// The newest certificate of this node.
@@ -151,5 +184,27 @@ mod tests {
             certificates.issued(&NodeName::parse(name).unwrap(), &san)
         };
         assert!(issued("n0").is_none() && issued("n1").is_some());
+    }
+
+    #[test]
+    fn holders_of_a_name_are_sorted_by_date_of_issue() {
+        let mut certificates = Certificates::default();
+        for (node, second, sans) in [
+            ("a", 1, &["10.0.0.1", "10.0.0.9"][..]),
+            ("b", 3, &["10.0.0.9"]),
+            ("c", 2, &["10.0.0.9"]),
+            // Its newest certificate does not have the address.
+            ("b", 4, &["10.0.0.2"]),
+        ] {
+            certificates.record(shown(node, second, sans), false, 1);
+        }
+        let holders = |ip: &str| -> Vec<&str> {
+            let san = San::from_ip_text(ip).unwrap();
+            let holders = certificates.holders(&san);
+            holders.map(|(_, node)| node.as_str()).collect()
+        };
+        assert_eq!(holders("10.0.0.9"), ["c", "a"]);
+        assert_eq!(holders("10.0.0.2"), ["b"]);
+        assert_eq!(holders("10.0.0.3"), [""; 0]);
     }
 }

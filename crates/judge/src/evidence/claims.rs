@@ -62,8 +62,42 @@ pub struct Claimant {
     pub claim: Claim,
 }
 
-/// The claimants of one thing in the order of their claims, usually one.
-pub(super) type Claimants = SmallVec<[Claimant; 1]>;
+/// The claimants of one thing, usually one, in the order of their claims, and by name where that is equal.
+#[derive(Debug, Default)]
+pub(super) struct Claimants(SmallVec<[Claimant; 1]>);
+
+impl Claimants {
+    pub(super) fn insert(&mut self, claimant: Claimant) {
+        let (Ok(at) | Err(at)) = self.find(&claimant.node, claimant.claim);
+        self.0.insert(at, claimant);
+    }
+
+    pub(super) fn remove(&mut self, node: &NodeName) {
+        self.0.retain(|claimant| claimant.node != *node);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Claimant> {
+        self.0.iter()
+    }
+
+    /// The claim of a Node. Most claims begin when the Node is first seen, and thousands of Nodes may claim the
+    /// same, so that one is searched for first.
+    pub(super) fn of(&self, node: &NodeName, there: Claim) -> Option<Claim> {
+        let began_with_it = self.find(node, there).ok().and_then(|at| self.0.get(at));
+        let found = began_with_it.or_else(|| self.iter().find(|one| one.node == *node));
+        found.map(|claimant| claimant.claim)
+    }
+
+    /// The index of a claimant, or the one at which it belongs.
+    fn find(&self, node: &NodeName, claim: Claim) -> Result<usize, usize> {
+        self.0
+            .binary_search_by(|one| one.claim.order(&claim).then_with(|| one.node.cmp(node)))
+    }
+}
 
 /// Source of ranks.
 #[derive(Debug, Default)]
@@ -112,5 +146,30 @@ mod tests {
                 assert!(one.precedes(later) && !later.precedes(one));
             }
         }
+    }
+
+    #[test]
+    fn claimants_are_sorted_by_claim_and_name() {
+        let name = |name: &str| NodeName::parse(name).unwrap();
+        let claim = |rank| Claim {
+            rank,
+            since: Timestamp::UNIX_EPOCH,
+        };
+        let mut claimants = Claimants::default();
+        for (node, rank) in [("d", 2), ("b", 1), ("c", 1), ("a", 3)] {
+            claimants.insert(Claimant {
+                node: name(node),
+                claim: claim(rank),
+            });
+        }
+        let names: Vec<&str> = claimants.iter().map(|one| one.node.as_str()).collect();
+        assert_eq!(names, ["b", "c", "d", "a"]);
+        // The claim of `a` began after the Node was first seen.
+        for (node, there, rank) in [("c", 1, Some(1)), ("a", 1, Some(3)), ("e", 1, None)] {
+            let found = claimants.of(&name(node), claim(there));
+            assert_eq!(found.map(|claim| claim.rank), rank, "{node}");
+        }
+        claimants.remove(&name("c"));
+        assert_eq!(claimants.iter().count(), 3);
     }
 }

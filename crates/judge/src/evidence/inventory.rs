@@ -5,12 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use super::networks::to_ipv4_mapped;
 use crate::api_version::API_VERSION;
 use crate::csr::names::{DnsName, NodeName, San};
-use crate::{node_pattern, yaml};
+use crate::yaml::{FieldError, quoted};
+use crate::{node_pattern, policy, yaml};
 
 /// The `kind` of an inventory.
 pub const KIND: &str = "Inventory";
@@ -56,40 +55,12 @@ pub struct InventoryPattern {
     /// A Node's name in which each `*` stands for any characters but a dot.
     pub nodes: String,
     /// Networks in which their IP addresses lie.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "policy::networks")]
     #[schemars(with = "Vec<String>")]
     pub networks: Vec<IpNet>,
     /// Domains under which each has its Node's name: `example.com` for `<node>.example.com`.
     #[serde(default)]
     pub dns_suffixes: Vec<String>,
-}
-
-/// An error in an inventory.
-#[derive(Debug, Error)]
-pub enum InventoryError {
-    /// The text is not YAML of the expected shape.
-    #[error(transparent)]
-    Shape(#[from] yaml::Error),
-    /// A field has a value that it must not have.
-    #[error("{field}: expected {expected}, found `{found}`")]
-    Field {
-        /// The path of the field.
-        field: String,
-        /// The values that it may have.
-        expected: String,
-        /// The value that it has.
-        found: String,
-    },
-    /// Two Nodes list the same name or address.
-    #[error("{san} stands at {one} and at {other}, and can be of one Node only")]
-    Shared {
-        /// The name or address.
-        san: San,
-        /// The Node that lists it first.
-        one: NodeName,
-        /// The Node that lists it next.
-        other: NodeName,
-    },
 }
 
 /// The result of looking up a SAN of a node in an inventory.
@@ -126,65 +97,74 @@ pub struct Inventory {
 
 impl Inventory {
     /// Parses and validates an inventory. The error names the field, or two nodes that share a SAN.
-    pub fn parse(text: &str) -> Result<Inventory, InventoryError> {
+    pub fn parse(text: &str) -> Result<Inventory, yaml::Error> {
         let file: InventoryFile = yaml::read(text, MAX_BYTES, (API_VERSION, KIND))?;
-        Inventory::from_file(&file)
+        let inventory = Inventory::from_file(&file).map_err(|error| error.located_in(text))?;
+        Ok(inventory)
     }
 
-    fn from_file(file: &InventoryFile) -> Result<Inventory, InventoryError> {
-        for (field, expected, found) in [
+    fn from_file(file: &InventoryFile) -> Result<Inventory, FieldError> {
+        for (path, expected, found) in [
             ("kind", KIND, &file.kind),
             ("apiVersion", API_VERSION, &file.api_version),
         ] {
             if found != expected {
-                return Err(wrong(field, &format!("`{expected}`"), found));
+                return Err(FieldError::new(path, &quoted(expected), &quoted(found)));
             }
         }
         let mut inventory = Inventory::default();
-        for node in &file.nodes {
-            inventory.add(node)?;
+        for (index, node) in file.nodes.iter().enumerate() {
+            inventory.add(&format!("nodes[{index}]"), node)?;
         }
-        for pattern in &file.patterns {
-            inventory.patterns.push(Pattern::read(pattern)?);
+        for (index, pattern) in file.patterns.iter().enumerate() {
+            let pattern = Pattern::read(&format!("patterns[{index}]"), pattern)?;
+            inventory.patterns.push(pattern);
         }
         Ok(inventory)
     }
 
-    fn add(&mut self, node: &InventoryNode) -> Result<(), InventoryError> {
+    fn add(&mut self, path: &str, node: &InventoryNode) -> Result<(), FieldError> {
+        let of_name = format!("{path}.name");
         let name = NodeName::parse(&node.name)
-            .ok_or_else(|| wrong("nodes.name", "a Node's name", &node.name))?;
+            .ok_or_else(|| FieldError::new(&of_name, "a Node's name", &quoted(&node.name)))?;
         let mut entry = Entry::default();
-        for text in &node.addresses {
-            let field = format!("nodes.addresses of {name}");
-            let san = San::from_ip_text(text).ok_or_else(|| wrong(&field, "an IP address", text));
-            let san = san?;
-            self.claim(&san, &name)?;
+        for (index, text) in node.addresses.iter().enumerate() {
+            let path = format!("{path}.addresses[{index}]");
+            let san = San::from_ip_text(text)
+                .ok_or_else(|| FieldError::new(&path, "an IP address", &quoted(text)))?;
+            self.claim(&path, &san, &name)?;
             entry.addresses.insert(san);
         }
-        for text in &node.names {
-            let field = format!("nodes.names of {name}");
-            let san = San::from_dns_text(text).ok_or_else(|| wrong(&field, "a DNS name", text));
-            let san = san?;
-            self.claim(&san, &name)?;
+        for (index, text) in node.names.iter().enumerate() {
+            let path = format!("{path}.names[{index}]");
+            let san = San::from_dns_text(text)
+                .ok_or_else(|| FieldError::new(&path, "a DNS name", &quoted(text)))?;
+            self.claim(&path, &san, &name)?;
             entry.names.insert(san);
         }
         // A node's own name need not be listed, but no other node may have it.
         if let Some(own) = San::from_host_text(name.as_str()) {
-            self.claim(&own, &name)?;
+            self.claim(&of_name, &own, &name)?;
         }
         match self.entries.insert(name, entry) {
             None => Ok(()),
-            Some(_) => Err(wrong("nodes.name", "each Node once", &node.name)),
+            Some(_) => {
+                let found = format!("{} again", quoted(&node.name));
+                Err(FieldError::new(of_name, "each Node once", &found))
+            }
         }
     }
 
-    fn claim(&mut self, san: &San, name: &NodeName) -> Result<(), InventoryError> {
+    fn claim(&mut self, path: &str, san: &San, name: &NodeName) -> Result<(), FieldError> {
         match self.owners.insert(san.clone(), name.clone()) {
-            Some(first) if first != *name => Err(InventoryError::Shared {
-                san: san.clone(),
-                one: first,
-                other: name.clone(),
-            }),
+            Some(first) if first != *name => {
+                let found = format!("{san} at {first} and at {name}");
+                Err(FieldError::new(
+                    path,
+                    "each name and address at one Node only",
+                    &found,
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -234,29 +214,19 @@ impl Inventory {
 }
 
 impl Pattern {
-    fn read(pattern: &InventoryPattern) -> Result<Pattern, InventoryError> {
+    fn read(path: &str, pattern: &InventoryPattern) -> Result<Pattern, FieldError> {
         if !node_pattern::is_well_formed(&pattern.nodes) {
-            return Err(wrong(
-                "patterns.nodes",
-                node_pattern::EXPECTED,
-                &pattern.nodes,
-            ));
+            let found = quoted(&pattern.nodes);
+            let path = format!("{path}.nodes");
+            return Err(FieldError::new(path, node_pattern::EXPECTED, &found));
         }
-        for network in &pattern.networks {
-            if let Some(ipv4) = to_ipv4_mapped(network) {
-                let expected = format!("its IPv4 form {ipv4}");
-                return Err(wrong("patterns.networks", &expected, &network.to_string()));
-            }
-            if *network != network.trunc() {
-                let expected = format!("a network without host bits, such as {}", network.trunc());
-                return Err(wrong("patterns.networks", &expected, &network.to_string()));
-            }
-        }
+        policy::validate_networks(&format!("{path}.networks"), &pattern.networks)?;
         let mut dns_suffixes = Vec::new();
-        for text in &pattern.dns_suffixes {
+        for (index, text) in pattern.dns_suffixes.iter().enumerate() {
             let suffix = DnsName::parse(text.as_bytes()).map_err(|_| {
                 let expected = "a DNS name without a leading dot or `*`";
-                wrong("patterns.dnsSuffixes", expected, text)
+                let path = format!("{path}.dnsSuffixes[{index}]");
+                FieldError::new(path, expected, &quoted(text))
             })?;
             dns_suffixes.push(suffix);
         }
@@ -277,14 +247,6 @@ impl Pattern {
                 }) || name.as_str() == node.as_str()
             }
         }
-    }
-}
-
-fn wrong(field: &str, expected: &str, found: &str) -> InventoryError {
-    InventoryError::Field {
-        field: field.to_owned(),
-        expected: expected.to_owned(),
-        found: found.to_owned(),
     }
 }
 

@@ -25,9 +25,7 @@ pub use clock::Instants;
 pub use fact::{Applied, Fact, Protection, TimedFact};
 pub use identity::{Identity, IdentityKind, ServedCertificate};
 pub use inventory::KIND as INVENTORY_KIND;
-pub use inventory::{
-    Inventory, InventoryError, InventoryFile, InventoryMatch, InventoryNode, InventoryPattern,
-};
+pub use inventory::{Inventory, InventoryFile, InventoryMatch, InventoryNode, InventoryPattern};
 pub use keys::Keys;
 pub use machines::{Machine, Machines, NodeReference};
 pub use networks::{Networks, to_ipv4_mapped};

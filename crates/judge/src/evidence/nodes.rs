@@ -146,7 +146,10 @@ impl Nodes {
                 changed.push(Claimed::ProviderId(id));
             }
             if let Some(id) = now {
-                self.by_provider_id.entry(id).or_default().push(claimant());
+                self.by_provider_id
+                    .entry(id)
+                    .or_default()
+                    .insert(claimant());
             }
         }
     }
@@ -165,7 +168,7 @@ impl Nodes {
         }
         for san in now.difference(before) {
             let claimants = self.claims.entry(san.clone()).or_default();
-            claimants.push(claimant.clone());
+            claimants.insert(claimant.clone());
             changed.push(Claimed::San(san.clone()));
         }
     }
@@ -261,12 +264,17 @@ impl Nodes {
         self.known(self.claims.get(san))
     }
 
+    /// The Node that is named by this address, which is its alone, with its claim.
+    pub fn named_by(&self, san: &San) -> Option<(&Node, Claim)> {
+        let San::Ip(ip) = san else { return None };
+        let node = self.get(&ip.to_string())?;
+        Some((node, self.claim(san, &node.name)?))
+    }
+
     /// The claim of a Node on this SAN; `None` if it does not have it among its addresses, and is not
     /// named by it.
     pub fn claim(&self, san: &San, name: &NodeName) -> Option<Claim> {
-        let mut claimants = self.claims.get(san).into_iter().flatten();
-        let claimant = claimants.find(|claimant| claimant.node == *name)?;
-        Some(claimant.claim)
+        self.claims.get(san)?.of(name, self.there(name)?)
     }
 
     /// The Nodes with this provider ID, in the order of their claims.
@@ -298,7 +306,7 @@ impl Nodes {
             let ends = San::Ip(network.network())..=San::Ip(network.broadcast());
             self.claims.range(ends).map(|(_, claimants)| claimants)
         });
-        let claimants = by_address.chain(by_network).flatten();
+        let claimants = by_address.chain(by_network).flat_map(Claimants::iter);
         for claimant in claimants.take(MAX_VISITED) {
             if claimant.node != node.name {
                 others.insert(claimant.node.as_str());
@@ -321,7 +329,10 @@ impl Nodes {
     ) -> bool {
         const MAX_VISITED: usize = 1024;
         let ends = San::Ip(network.network())..=San::Ip(network.broadcast());
-        let claimants = self.claims.range(ends).flat_map(|(_, claimants)| claimants);
+        let claimants = self
+            .claims
+            .range(ends)
+            .flat_map(|(_, claimants)| claimants.iter());
         let earlier = claimants
             .take(MAX_VISITED)
             .filter(|claimant| claimant.node != owner.name && claimant.claim.precedes(&claim));
@@ -341,7 +352,7 @@ impl Nodes {
         &'a self,
         claimants: Option<&'a Claimants>,
     ) -> impl Iterator<Item = (&'a Node, Claim)> {
-        let claimants = claimants.into_iter().flatten();
+        let claimants = claimants.into_iter().flat_map(Claimants::iter);
         claimants.filter_map(|one| Some((self.get(one.node.as_str())?, one.claim)))
     }
 }
@@ -353,7 +364,7 @@ fn end<K: Ord + Borrow<Q>, Q: Ord + ?Sized>(
     name: &NodeName,
 ) {
     if let Some(claimants) = claims.get_mut(claimed) {
-        claimants.retain(|claimant| claimant.node != *name);
+        claimants.remove(name);
         if claimants.is_empty() {
             claims.remove(claimed);
         }

@@ -16,7 +16,7 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(
     })
 }
 
-pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+pub(crate) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     let networks: Vec<Network> = Vec::deserialize(deserializer)?;
     Ok(networks
         .into_iter()

@@ -2,17 +2,22 @@
 
 mod fields;
 mod groups;
+mod label_selector;
 mod load;
 mod protected;
 mod shared;
 mod sources;
+mod validation;
 mod warnings;
 
+pub(crate) use fields::networks;
 pub(crate) use groups::{AUTHENTICATED_GROUP, can_be_allowed};
-pub use load::{PolicyError, SHIPPED, default_policy, parse, shipped};
+pub use label_selector::LabelSelector;
+pub use load::{SHIPPED, default_policy, parse, shipped};
 pub use protected::{AllowedIdentities, AllowedNodes, ProtectedPolicy};
 pub use shared::SharedSan;
 pub use sources::{DnsPolicy, FieldPath, MachineKind, ServingCertificatePolicy, SourcesPolicy};
+pub(crate) use validation::networks as validate_networks;
 
 use std::fmt;
 use std::str::FromStr;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::Requirement;
+use super::{LabelSelector, Requirement};
 
 /// Sources of evidence besides the API server's own objects.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -116,7 +116,8 @@ pub struct MachineKind {
     pub namespace: Option<String>,
     /// The label selector, in the syntax of kubectl.
     #[serde(default)]
-    pub label_selector: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub label_selector: Option<LabelSelector>,
     /// The path of its Node's name. Without a path its Node is the one with its provider ID.
     #[serde(default)]
     #[schemars(with = "Option<String>")]

@@ -7,9 +7,10 @@ impl Policy {
     pub fn warnings(&self) -> Vec<String> {
         let spec = &self.spec;
         let mut warnings = Vec::new();
-        for shared in spec.names.shared.iter().filter(|shared| shared.is_wide()) {
+        let shared = spec.names.shared.iter().enumerate();
+        for (index, shared) in shared.filter(|(_, shared)| shared.is_wide()) {
             warnings.push(format!(
-                "spec.names.shared: {shared} is wider than one site's network (/24, or /120 for IPv6); \
+                "spec.names.shared[{index}]: {shared} is wider than one site's network (/24, or /120 for IPv6); \
                  every address in it goes to each Node that claims it"
             ));
         }
@@ -32,25 +33,26 @@ impl Policy {
             .iter()
             .flat_map(|asked| asked.all_of.iter().chain(&asked.any_of));
         let is_exists = asked.any(|source| *source == IndependentSource::MachineExists);
-        let mut kinds = spec.sources.machines.iter();
-        if is_exists && let Some(kind) = kinds.find(|kind| kind.node_name.is_none()) {
+        let mut kinds = spec.sources.machines.iter().enumerate();
+        if is_exists && let Some((index, kind)) = kinds.find(|(_, kind)| kind.node_name.is_none()) {
             warnings.push(format!(
-                "spec.sources.machines: {} is found by the Node's provider ID, which a kubelet can write while \
+                "spec.sources.machines[{index}]: {} is found by the Node's provider ID, which a kubelet can write while \
                  there is none, so MachineExists proves nothing with it; add nodeName",
                 kind.kind
             ));
         }
-        for entry in &spec.protected.allowed {
+        for (index, entry) in spec.protected.allowed.iter().enumerate() {
             let sans = entry.sans.join(", ");
             if entry.node.as_deref() == Some("*") {
                 warnings.push(format!(
-                    "spec.protected.allowed: node `*` matches control-plane Nodes whose names have no dot; \
+                    "spec.protected.allowed[{index}]: node `*` matches control-plane Nodes whose names have no dot; \
                      `nodes: ControlPlane` allows {sans} to all of them"
                 ));
             }
             if entry.sans.is_empty() {
-                warnings
-                    .push("spec.protected.allowed: an entry without sans has no effect".to_owned());
+                warnings.push(format!(
+                    "spec.protected.allowed[{index}]: an entry without sans has no effect"
+                ));
             }
         }
         warnings
@@ -100,15 +102,18 @@ mod tests {
             ("{nodes: ControlPlane, sans: []}", None),
             (
                 "{sans: []}",
-                Some("expected either `node` or `nodes`, found `neither`"),
+                Some("expected either `node` or `nodes`, found neither at line 4, column 30"),
             ),
             (
                 "{node: a, nodes: ControlPlane, sans: []}",
-                Some("expected either `node` or `nodes`, found `both`"),
+                Some("expected either `node` or `nodes`, found both at line 4, column 30"),
             ),
             (
                 "{node: 'a?', sans: []}",
-                Some("expected a Node's name, with `*` for any characters but a dot, found `a?`"),
+                Some(
+                    "expected a Node's name, with `*` for any characters but a dot, found `a?` at line 4, \
+                     column 37",
+                ),
             ),
         ] {
             let found = of(entry);

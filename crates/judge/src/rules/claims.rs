@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use super::kubelets::{Asked, addresses_to_ask, may_be_asked};
 use super::{Case, corroboration, ownership, protected_sans, service_names};
 use crate::csr::names::{NodeName, San};
-use crate::evidence::{Claim, Claimed, Node, Source};
+use crate::evidence::{Claim, Claimed, Evidence, Node, Source};
 use crate::finding::{Awaited, Code, Effect, Findings};
 use crate::policy::IndependentSource;
 
@@ -109,12 +109,15 @@ fn check_provider_id(case: &Case<'_>, node: &Node, san: &San, findings: &mut Fin
 fn rivals<'a>(case: &Case<'a>, node: &Node, san: &San, own: Claim) -> Vec<Rival<'a>> {
     let nodes = &case.evidence.nodes;
     let is_shared = is_listed_as_shared(case, san) && !is_protected(case, san);
-    let by_address = nodes
-        .claimants(san)
+    // The name of a Node is its alone, also if it is an address.
+    let named_by = is_shared.then(|| nodes.named_by(san)).flatten();
+    let all = (!is_shared).then(|| nodes.claimants(san));
+    let by_address = all
+        .into_iter()
+        .flatten()
+        .chain(named_by)
         // In the order of claims: those after the node's own do not matter.
         .take_while(|(_, claim)| !own.precedes(claim))
-        // The name of a Node is its alone, also if it is an address.
-        .filter(|(other, _)| !is_shared || other.named_address().as_ref() == Some(san))
         .filter(|(other, _)| other.name != node.name)
         .map(|(other, claim)| Rival {
             node: other,
@@ -459,26 +462,19 @@ fn newest_certificate<'a>(
 
 /// The claimant with the newest certificate that has the SAN; `None` if there is none, or two are equally
 /// new. All claimants count, since only certificates that are known are compared.
-fn newest<'a>(case: &Case<'a>, node: &'a Node, san: &San) -> Option<&'a NodeName> {
-    let certificates = &case.evidence.certificates;
-    let claimants = case
-        .evidence
-        .nodes
-        .claimants(san)
-        .map(|(other, _)| &other.name);
-    let mut newest: Option<(Timestamp, Option<&NodeName>)> = None;
-    for name in claimants.chain([&node.name]) {
-        let Some(issued) = certificates.issued(name, san) else {
-            continue;
-        };
-        newest = match newest {
-            Some((known, _)) if known > issued => newest,
-            Some((known, Some(of))) if known == issued && of != name => Some((issued, None)),
-            Some((known, None)) if known == issued => newest,
-            _ => Some((issued, Some(name))),
-        };
-    }
-    newest?.1
+fn newest<'a>(case: &Case<'a>, node: &Node, san: &San) -> Option<&'a NodeName> {
+    let Evidence {
+        certificates,
+        nodes,
+        ..
+    } = case.evidence;
+    let is_claimant = |name: &NodeName| *name == node.name || nodes.claim(san, name).is_some();
+    let mut holders = certificates
+        .holders(san)
+        .filter(|(_, name)| is_claimant(name));
+    let (issued, newest) = holders.next()?;
+    let is_alone = holders.next().is_none_or(|(next, _)| next < issued);
+    is_alone.then_some(newest)
 }
 
 /// The contested address, if a kubelet may be asked there: its true holder answers.

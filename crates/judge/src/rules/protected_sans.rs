@@ -94,7 +94,7 @@ fn earlier_claimants<'a>(
 ) -> impl Iterator<Item = (&'a Node, Claim)> {
     let own = case.evidence.nodes.claim(san, &node.name);
     let claimants = case.evidence.nodes.claimants(san);
-    claimants.filter(move |(_, claim)| own.is_none_or(|own| !own.precedes(claim)))
+    claimants.take_while(move |(_, claim)| own.is_none_or(|own| !own.precedes(claim)))
 }
 
 /// Row 42: an API server's endpoint whose certificate is another control-plane node's.

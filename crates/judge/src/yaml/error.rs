@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_saphyr::budget::BudgetBreach;
 use thiserror::Error;
 
-use super::location::Location;
+use super::location::{Location, Step, locate};
 use crate::api_version::{API_VERSION, FORMER_API_VERSION};
 
 /// An error in a YAML file.
@@ -67,6 +67,28 @@ pub struct FieldError {
     pub remedy: String,
 }
 
+impl FieldError {
+    /// The error about a value that a field must not have, without its location.
+    pub(crate) fn new(path: impl Into<String>, expected: &str, found: &str) -> FieldError {
+        FieldError {
+            path: Some(path.into()),
+            at: None,
+            why: format!("expected {expected}, found {found}"),
+            remedy: String::new(),
+        }
+    }
+
+    /// The same error with the location of the field in this text, unless the text does not have it.
+    pub(crate) fn located_in(self, text: &str) -> FieldError {
+        let path = self.path.as_deref().unwrap_or_default();
+        let at = locate(Step::parse(path), text).filter(|place| place.is_exact);
+        FieldError {
+            at: at.map(|place| place.value),
+            ..self
+        }
+    }
+}
+
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(path) = &self.path {
@@ -78,6 +100,11 @@ impl fmt::Display for FieldError {
         }
         f.write_str(&self.remedy)
     }
+}
+
+/// A value in an error message, in backticks.
+pub(crate) fn quoted(value: impl fmt::Display) -> String {
+    format!("`{value}`")
 }
 
 /// The value of a field that may be missing.
@@ -131,6 +158,10 @@ fn sentence(error: &serde_saphyr::Error) -> String {
         Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => {
             format!("the text is too large, with all that its aliases repeat, {place}")
         }
+        Error::Unexpected {
+            expected: "string scalar",
+            ..
+        } => format!("expected a string as a key, found a list or a mapping {place}"),
         _ => error.to_string(),
     }
 }

@@ -9,6 +9,34 @@ use serde_saphyr::granit_parser::{Event, Marker, Parser, StrInput};
 pub(super) struct NodeLocation {
     pub(super) key: Location,
     pub(super) value: Location,
+    /// False for the location of an ancestor, because the text does not have the node.
+    pub(super) is_exact: bool,
+}
+
+/// One step of a path: a key of a mapping or an index of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+impl<'a> Step<'a> {
+    /// Parses a path such as `spec.protected.allowed[1].sans`, in which no key has a dot or a bracket.
+    pub(super) fn parse(path: &'a str) -> impl Iterator<Item = Step<'a>> {
+        path.split(['.', '[']).map(|step| {
+            let index = step.strip_suffix(']').and_then(|index| index.parse().ok());
+            index.map_or(Step::Key(step), Step::Index)
+        })
+    }
+
+    /// The steps of a path of the deserializer, up to the first that is not known.
+    pub(super) fn of(path: &'a Path) -> impl Iterator<Item = Step<'a>> {
+        path.iter().map_while(|segment| match segment {
+            Segment::Seq { index } => Some(Step::Index(*index)),
+            Segment::Map { key } | Segment::Enum { variant: key } => Some(Step::Key(key)),
+            Segment::Unknown => None,
+        })
+    }
 }
 
 /// A line and a column, each counted from 1.
@@ -18,6 +46,16 @@ pub struct Location {
     pub line: usize,
     /// The column, in characters.
     pub column: usize,
+}
+
+impl NodeLocation {
+    fn new(key: Location, value: Location) -> NodeLocation {
+        NodeLocation {
+            key,
+            value,
+            is_exact: true,
+        }
+    }
 }
 
 impl From<Marker> for Location {
@@ -36,20 +74,21 @@ impl fmt::Display for Location {
 }
 
 /// Finds the node at a path in a text that was parsed before. If the text has no such node, this is
-/// its nearest ancestor: fields that an alias repeats have the location of the alias.
-pub(super) fn locate(path: &Path, text: &str) -> Option<NodeLocation> {
+/// its nearest ancestor. Fields that an alias repeats have the location of the alias.
+pub(super) fn locate<'a>(path: impl Iterator<Item = Step<'a>>, text: &str) -> Option<NodeLocation> {
     let mut events = Events(Parser::new_from_str(text));
     let (mut node, at) = events.next()?;
-    let mut place = NodeLocation { key: at, value: at };
-    for segment in path {
-        let child = match (segment, &node) {
-            (Segment::Seq { index }, Event::SequenceStart(..)) => events.item(*index),
-            (Segment::Map { key } | Segment::Enum { variant: key }, Event::MappingStart(..)) => {
-                events.entry(key)
-            }
+    let mut place = NodeLocation::new(at, at);
+    for step in path {
+        let child = match (step, &node) {
+            (Step::Index(index), Event::SequenceStart(..)) => events.item(index),
+            (Step::Key(key), Event::MappingStart(..)) => events.entry(key),
             _ => None,
         };
-        let Some((child, at)) = child else { break };
+        let Some((child, at)) = child else {
+            place.is_exact = matches!(node, Event::Alias(..));
+            break;
+        };
         (node, place) = (child, at);
     }
     Some(place)
@@ -76,7 +115,7 @@ impl<'a> Events<'a> {
             self.skip(&event)?;
         }
         let (event, at) = self.next()?;
-        Some((event, NodeLocation { key: at, value: at }))
+        Some((event, NodeLocation::new(at, at)))
     }
 
     /// The value of this key in the current mapping.
@@ -90,7 +129,7 @@ impl<'a> Events<'a> {
             self.skip(&event)?;
             let (event, value) = self.next()?;
             if is_wanted {
-                return Some((event, NodeLocation { key, value }));
+                return Some((event, NodeLocation::new(key, value)));
             }
             self.skip(&event)?;
         }

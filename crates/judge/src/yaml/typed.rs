@@ -176,14 +176,18 @@ impl Mismatch {
         Mismatch::new(why, remedy.to_owned())
     }
 
-    fn unknown(what: &str, found: &str, expected: &'static [&'static str]) -> Mismatch {
-        let expected_words = match expected {
-            [] => "none".to_owned(),
-            [one] => (*one).to_owned(),
-            several => format!("one of {}", several.join(", ")),
-        };
-        let why = format!("unknown {what} `{found}`, expected {expected_words}");
+    /// The error for a word that is none of those expected.
+    fn unknown(found: &str, expected: &'static [&'static str], why: String) -> Mismatch {
         Mismatch::new(why, suggestion(found, expected))
+    }
+}
+
+/// The words that are expected, in an error message.
+fn words(expected: &[&str]) -> String {
+    match expected {
+        [] => "none".to_owned(),
+        [one] => (*one).to_owned(),
+        several => format!("one of {}", several.join(", ")),
     }
 }
 
@@ -201,14 +205,20 @@ impl Error for Mismatch {
     }
 
     fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Mismatch {
-        Mismatch::unknown("variant", found, expected)
+        let why = format!("expected {}, found `{found}`", words(expected));
+        Mismatch::unknown(found, expected, why)
     }
 
     fn unknown_field(found: &str, expected: &'static [&'static str]) -> Mismatch {
+        let why = format!("unknown field `{found}`, expected {}", words(expected));
         Mismatch {
             is_key: true,
-            ..Mismatch::unknown("field", found, expected)
+            ..Mismatch::unknown(found, expected, why)
         }
+    }
+
+    fn missing_field(field: &'static str) -> Mismatch {
+        Mismatch::custom(format!("expected a field `{field}`, found none"))
     }
 }
 

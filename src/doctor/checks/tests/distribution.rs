@@ -95,6 +95,8 @@ fn unread() -> ReadFailure {
     ReadFailure {
         verb: "list",
         resource: "deployments.apps",
+        namespace: None,
+        name: None,
         forbidden: true,
         why: "no".into(),
     }

@@ -56,6 +56,7 @@ fn addresses_of_several_nodes_are_warnings_and_virtual_ones_are_shown() {
             address: "172.17.0.1".into(),
             count: 12,
             nodes: vec!["n1".into(), "n2".into()],
+            allowed: false,
         }];
         verdicts.virtual_addresses = vec![VirtualAddress {
             address: "10.0.0.100".into(),
@@ -73,5 +74,24 @@ fn addresses_of_several_nodes_are_warnings_and_virtual_ones_are_shown() {
     assert_eq!(
         checked.findings[0].objects,
         ["172.17.0.1 (n1, n2 and 10 more)"]
+    );
+}
+
+#[test]
+fn addresses_that_the_policy_shares_are_no_warning() {
+    let report = with(|verdicts| {
+        verdicts.shared_addresses = vec![SharedAddress {
+            address: "192.0.2.1".into(),
+            count: 12,
+            nodes: vec!["n1".into(), "n2".into()],
+            allowed: true,
+        }];
+    });
+    assert_eq!(report.codes(), []);
+    let mut checks = report.checks.iter();
+    let checked = checks.find(|one| one.check == Check::Addresses).unwrap();
+    assert_eq!(
+        checked.observed.as_deref(),
+        Some("shared, as names.shared allows: 1 address")
     );
 }
