@@ -239,10 +239,11 @@ impl Process {
         let pid = Pid::from_raw(i32::try_from(id)?);
         // Without WNOWAIT, an end would be taken away from `wait`.
         let awaited = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-        match waitid(Id::Pid(pid), awaited)? {
-            WaitStatus::Stopped(..) => Ok(()),
-            other => bail!("{} has not stopped: {other:?}", self.name()),
+        let status = waitid(Id::Pid(pid), awaited)?;
+        if !matches!(status, WaitStatus::Stopped(..)) {
+            bail!("{} has not stopped: {status:?}", self.name());
         }
+        Ok(())
     }
 
     /// Sends SIGCONT, which resumes it.

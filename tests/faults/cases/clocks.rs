@@ -46,6 +46,16 @@ pub fn cases() -> Vec<Case> {
             one_clock_behind,
         ),
         Case::new(
+            "embedded_one_clock_behind_unheard",
+            "the clock of one of two API servers that write in turn is three hours behind, and the daemon hears the other one only",
+            |scale| {
+                dates(scale, |server| {
+                    server.set_clocks(&[SignedDuration::ZERO, SignedDuration::from_hours(-3)]);
+                    server.set_proxy_clock(Some(SignedDuration::ZERO));
+                })
+            },
+        ),
+        Case::new(
             "embedded_proxy_clock_ahead",
             "a proxy writes the Date of all answers, by a clock that is 20 minutes ahead",
             |scale| {
