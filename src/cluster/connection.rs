@@ -434,8 +434,7 @@ mod tests {
     /// The proxy of the environment is left to the tests of the program.
     #[tokio::test]
     async fn a_proxy_url_is_kept() {
-        let mut config = serde_json::json!({
-            "current-context": "a",
+        let config = serde_json::json!({
             "contexts": [{"name": "a", "context": {"cluster": "a"}}, {"name": "b", "context": {"cluster": "b"}}],
             "clusters": [
                 {"name": "a", "cluster": {"server": "https://127.0.0.1", "proxy-url": "socks5://10.0.0.1"}},
@@ -443,9 +442,12 @@ mod tests {
             ],
         });
         for (context, expected) in [("a", Some("socks5://10.0.0.1")), ("b", None)] {
-            config["current-context"] = context.into();
             let kubeconfig: Kubeconfig = serde_json::from_value(config.clone()).unwrap();
-            let config = configure(kubeconfig, &KubeConfigOptions::default()).await;
+            let options = KubeConfigOptions {
+                context: Some(context.to_owned()),
+                ..KubeConfigOptions::default()
+            };
+            let config = configure(kubeconfig, &options).await;
             let expected = expected.map(|url| url.parse().unwrap());
             assert_eq!(config.unwrap().proxy_url, expected);
         }
