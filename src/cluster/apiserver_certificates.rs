@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use super::certificate_fields::{SansError, sans};
 use super::clock::Clock;
 use super::error::innermost;
+use super::proxy::{ProxyConnector, ProxyError};
 use super::tls_verifier::client_config_by;
 use judge::csr::Fingerprint;
 use judge::csr::names::San;
@@ -44,6 +45,9 @@ pub enum ClusterCaError {
     /// The TLS library rejects the CA.
     #[error("{0}")]
     Verifier(VerifierBuilderError),
+    /// The proxy before the configured server cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
 }
 
 /// A serving certificate that could not be read.
@@ -154,6 +158,8 @@ impl ApiServer {
 #[derive(Clone)]
 pub struct CertificateReader {
     tls: TlsConnector,
+    /// The configured server, and the proxy before it. Endpoints are reached directly.
+    configured: Option<(ApiServer, ProxyConnector)>,
 }
 
 impl CertificateReader {
@@ -180,8 +186,10 @@ impl CertificateReader {
             .filter_map(|name| ServerName::try_from(name).ok())
             .collect();
         let tls = accept_any_name(verifier, names, clock);
+        let connector = ProxyConnector::new(config.proxy_url.as_ref())?;
         Ok(CertificateReader {
             tls: TlsConnector::from(Arc::new(tls)),
+            configured: ApiServer::configured(config).map(|server| (server, connector)),
         })
     }
 
@@ -196,12 +204,23 @@ impl CertificateReader {
             .map_err(|failure| server.failed(failure))
     }
 
+    async fn open(&self, server: &ApiServer) -> io::Result<TcpStream> {
+        match &self.configured {
+            Some((configured, connector)) if configured == server => {
+                let url = server.url().parse().map_err(io::Error::other)?;
+                connector.connect(url).await.map_err(io::Error::other)
+            }
+            Some(_) | None => TcpStream::connect((server.host.as_str(), server.port)).await,
+        }
+    }
+
     async fn handshake(
         &self,
         server: &ApiServer,
     ) -> Result<CertificateDer<'static>, HandshakeError> {
         let name = ServerName::try_from(server.host.clone()).map_err(HandshakeError::Host)?;
-        let tcp = TcpStream::connect((server.host.as_str(), server.port))
+        let tcp = self
+            .open(server)
             .await
             .map_err(HandshakeError::Connection)?;
         let stream = self

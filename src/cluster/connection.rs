@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
-use kube::client::{Body, ClientBuilder, ConfigExt as _};
+use kube::client::{AuthError, Body, ClientBuilder, ConfigExt as _};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use thiserror::Error;
@@ -20,6 +20,7 @@ use super::clock::Clock;
 use super::date_layer::DateLayer;
 use super::error::{describe, innermost};
 use super::kubeconfig::{self, ReadError};
+use super::proxy::{self, ProxyError};
 use super::raw_request;
 use super::server_time::QUICK;
 use super::tls_connector::TlsConnector;
@@ -50,12 +51,22 @@ pub enum ConnectError {
     /// `tls-server-name` is neither a DNS name nor an IP address.
     #[error("expected a DNS name or an IP address as tls-server-name, found `{0}`")]
     ServerName(String),
-    /// The configuration demands a proxy.
-    #[error("a proxy-url is not supported: found `{0}` in the kubeconfig")]
-    Proxy(http::Uri),
+    /// The proxy cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// The credential is a token file that cannot be read.
     #[error("the credential cannot be used: {0}")]
     Token(#[from] TokenError),
+    /// The command of the kubeconfig that gives the credential cannot be started.
+    #[error("cannot run `{command}`, which the kubeconfig names for the credential: {cause}{hint}")]
+    Exec {
+        /// The command.
+        command: String,
+        /// The cause.
+        cause: String,
+        /// The `installHint` of the kubeconfig after a colon, in one line.
+        hint: String,
+    },
     /// The client rejects the credential.
     #[error("the credential cannot be used: {}", innermost(.0))]
     Credential(kube::Error),
@@ -153,9 +164,6 @@ impl Connection {
         if config.cluster_url.scheme().is_none() {
             return Err(ConnectError::Scheme(config.cluster_url));
         }
-        if let Some(proxy) = config.proxy_url {
-            return Err(ConnectError::Proxy(proxy));
-        }
         let file = token_file(&config.auth_info)?;
         let clock = Clock::of_machine();
         let client = |read: Duration| {
@@ -227,7 +235,8 @@ fn build(
     let service = client.map_err(BoxError::from);
     let headers = config.extra_headers_layer();
     let service = headers.map_err(ConnectError::Credential)?.layer(service);
-    let auth = config.auth_layer().map_err(ConnectError::Credential)?;
+    let auth = config.auth_layer();
+    let auth = auth.map_err(|error| credential_error(error, &config.auth_info))?;
     let service = option_layer(auth).layer(service);
     let authorize =
         token.map(|token| MapRequestLayer::new(move |request| token.authorize(request)));
@@ -235,6 +244,23 @@ fn build(
     let service = config.base_uri_layer().layer(service);
     let builder = ClientBuilder::new(service, config.default_namespace.clone());
     Ok(builder.with_layer(&DateLayer(clock.clone())).build())
+}
+
+/// Names the command that could not be started, with the kubeconfig's hint on its installation.
+fn credential_error(error: kube::Error, auth: &AuthInfo) -> ConnectError {
+    let (kube::Error::Auth(AuthError::AuthExecStart(cause)), Some(exec)) = (&error, &auth.exec)
+    else {
+        return ConnectError::Credential(error);
+    };
+    let hint = exec.install_hint.as_deref().unwrap_or_default();
+    let words: Vec<&str> = hint.split_whitespace().collect();
+    ConnectError::Exec {
+        command: exec.command.clone().unwrap_or_default(),
+        cause: cause.to_string(),
+        hint: words
+            .first()
+            .map_or_else(String::new, |_| format!(": {}", words.join(" "))),
+    }
 }
 
 /// Checks that the selected context exists. The error lists the existing ones.
@@ -310,15 +336,46 @@ async fn with_context(
     options: &KubeConfigOptions,
 ) -> Result<Config, ContextError> {
     check_context(&kubeconfig, options.context.as_deref())?;
-    Config::from_custom_kubeconfig(kubeconfig, options)
+    configure(kubeconfig, options)
         .await
         .map_err(ContextError::Refused)
+}
+
+/// Reads the configuration of the selected context. kube applies `NO_PROXY` to the address of the proxy, and to a
+/// `proxy-url` too.
+async fn configure(
+    kubeconfig: Kubeconfig,
+    options: &KubeConfigOptions,
+) -> Result<Config, KubeconfigError> {
+    let is_named = names_proxy(&kubeconfig, options.context.as_deref());
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, options).await?;
+    if !is_named {
+        config.proxy_url = proxy::of_environment(&config.cluster_url);
+    }
+    Ok(config)
+}
+
+/// Returns true if the selected context's cluster has a `proxy-url`.
+fn names_proxy(kubeconfig: &Kubeconfig, context: Option<&str>) -> bool {
+    let context = context.or(kubeconfig.current_context.as_deref());
+    let context = kubeconfig
+        .contexts
+        .iter()
+        .find(|named| Some(&*named.name) == context);
+    let cluster = context.and_then(|named| named.context.as_ref());
+    let cluster = cluster.and_then(|context| {
+        let mut clusters = kubeconfig.clusters.iter();
+        clusters.find(|named| named.name == context.cluster)
+    });
+    let cluster = cluster.and_then(|named| named.cluster.as_ref());
+    let proxy = cluster.and_then(|cluster| cluster.proxy_url.as_deref());
+    proxy.is_some_and(|proxy| !proxy.is_empty())
 }
 
 async fn default_kubeconfig(options: &KubeConfigOptions) -> Result<Config, DefaultKubeconfigError> {
     let home = std::env::home_dir().ok_or(DefaultKubeconfigError::NoHome)?;
     let kubeconfig = kubeconfig::read(&home.join(".kube/config"))?;
-    Config::from_custom_kubeconfig(kubeconfig, options)
+    configure(kubeconfig, options)
         .await
         .map_err(DefaultKubeconfigError::Refused)
 }
@@ -351,6 +408,49 @@ mod tests {
         assert!(Connection::with(config.clone()).is_err());
         config.auth_info.token_file = Some(token.display().to_string());
         assert!(Connection::with(config).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_missing_exec_plugin_is_named_with_its_hint() {
+        let mut config = Config::new("https://127.0.0.1".parse().unwrap());
+        config.auth_info.exec = Some(
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "client.authentication.k8s.io/v1",
+                "command": "/absent/auth-plugin",
+                "installHint": "install auth-plugin:\n  see example.org\n",
+            }))
+            .unwrap(),
+        );
+        let error = Connection::with(config).err().unwrap().to_string();
+        let expected = "cannot run `/absent/auth-plugin`, which the kubeconfig names for the \
+                        credential: No such file";
+        assert!(error.starts_with(expected), "{error}");
+        assert!(
+            error.ends_with(": install auth-plugin: see example.org"),
+            "{error}"
+        );
+    }
+
+    /// The proxy of the environment is left to the tests of the program.
+    #[tokio::test]
+    async fn a_proxy_url_is_kept() {
+        let config = serde_json::json!({
+            "contexts": [{"name": "a", "context": {"cluster": "a"}}, {"name": "b", "context": {"cluster": "b"}}],
+            "clusters": [
+                {"name": "a", "cluster": {"server": "https://127.0.0.1", "proxy-url": "socks5://10.0.0.1"}},
+                {"name": "b", "cluster": {"server": "https://127.0.0.1", "proxy-url": ""}},
+            ],
+        });
+        for (context, expected) in [("a", Some("socks5://10.0.0.1")), ("b", None)] {
+            let kubeconfig: Kubeconfig = serde_json::from_value(config.clone()).unwrap();
+            let options = KubeConfigOptions {
+                context: Some(context.to_owned()),
+                ..KubeConfigOptions::default()
+            };
+            let config = configure(kubeconfig, &options).await;
+            let expected = expected.map(|url| url.parse().unwrap());
+            assert_eq!(config.unwrap().proxy_url, expected);
+        }
     }
 
     /// kube evaluates one JSONPath: the place of the token in a command's output.

@@ -16,6 +16,7 @@ pub mod list;
 pub mod objects;
 pub mod protected_identities;
 pub mod protected_objects;
+mod proxy;
 pub mod random;
 pub mod raw_request;
 pub mod relist;

@@ -18,7 +18,8 @@ const DATE_RESOLUTION: Duration = Duration::from_secs(1);
 const EARLIEST_DATE: Timestamp = Timestamp::constant(1_767_225_600, 0);
 /// An answer counts for one to two of these.
 const PERIOD: Duration = Duration::from_secs(300);
-/// An answer that is further back than this counts once a second one confirms it.
+/// An answer that is further back than this counts once a second one within [`PERIOD`] confirms it, with or
+/// without others between them: of two API servers, both answer.
 const UNCONFIRMED_STEP: SignedDuration = SignedDuration::from_secs(30);
 
 /// The range of the API server's time in one answer.
@@ -72,8 +73,8 @@ struct Readings {
     since: Duration,
     /// True once two answers have counted.
     is_confirmed: bool,
-    /// The last reading that is too far back and not confirmed.
-    unconfirmed: Option<Reading>,
+    /// The last reading that is too far back and not confirmed, and the uptime at its answer.
+    unconfirmed: Option<(Reading, Duration)>,
     /// Uptime at the last answer that counts.
     heard: Option<Duration>,
 }
@@ -112,11 +113,10 @@ impl ServerTime {
 
 impl Readings {
     fn learn(&mut self, reading: Reading, uptime: Duration) {
-        if self.is_doubtful(reading) {
-            self.unconfirmed = Some(reading);
+        if self.is_doubtful(reading, uptime) {
+            self.unconfirmed = Some((reading, uptime));
             return;
         }
-        self.unconfirmed = None;
         self.is_confirmed = self.heard.replace(uptime).is_some();
         if uptime.saturating_sub(self.since) >= PERIOD {
             self.previous = self.current.take();
@@ -126,13 +126,13 @@ impl Readings {
     }
 
     /// Returns true if the reading is far before the one in force, which more than one answer has
-    /// confirmed, and the last reading of that kind was another.
-    fn is_doubtful(&self, reading: Reading) -> bool {
+    /// confirmed, and no recent reading of that kind agrees with it.
+    fn is_doubtful(&self, reading: Reading, uptime: Duration) -> bool {
         let is_back =
             |from: Reading| from.earliest.duration_since(reading.earliest) > UNCONFIRMED_STEP;
-        let agrees = |other: Reading| {
+        let agrees = |(other, heard): (Reading, Duration)| {
             let apart = other.earliest.duration_since(reading.earliest);
-            apart.abs() <= UNCONFIRMED_STEP
+            apart.abs() <= UNCONFIRMED_STEP && uptime.saturating_sub(heard) <= PERIOD
         };
         self.is_confirmed
             && self.in_force().is_some_and(is_back)
@@ -254,10 +254,24 @@ mod tests {
         let day = 24 * 3600;
         for absurd in [-day, day, 100 * 365 * day] {
             let time = ServerTime::default();
-            for uptime in 1..400 {
-                answer(&time, uptime, if uptime % 100 == 50 { absurd } else { 0 });
+            for uptime in 1..1000 {
+                answer(&time, uptime, if uptime % 350 == 50 { absurd } else { 0 });
                 assert_eq!(ahead(&time, uptime), 0, "{absurd} {uptime}");
             }
+        }
+    }
+
+    #[test]
+    fn of_two_servers_in_turn_the_one_far_behind_counts_at_its_second_answer() {
+        let time = ServerTime::default();
+        let behind = -3 * 3600;
+        for (uptime, of, expected) in [(1, 0, 0), (2, 0, 0), (3, behind, 0), (4, 0, 0)] {
+            answer(&time, uptime, of);
+            assert_eq!(ahead(&time, uptime), expected, "{uptime}");
+        }
+        for uptime in 5..2000 {
+            answer(&time, uptime, if uptime % 2 == 1 { behind } else { 0 });
+            assert_eq!(ahead(&time, uptime), behind, "{uptime}");
         }
     }
 

@@ -61,8 +61,8 @@ impl Reporter {
         let crossing = match self.is_reported {
             false if ahead.abs() > REPORTED => Crossing::Differs(format!(
                 "this machine's clock is {} the API server's: ages are counted by the API server's \
-                 clock, so requests are judged as usual; set this machine's clock, and check NTP on \
-                 both",
+                 clock, so requests are judged as usual; set the clock that is wrong: this machine's, or \
+                 that of an API server or of a proxy in front of it",
                 describe(ahead)
             )),
             true if ahead.abs() < AGREED => Crossing::Agrees,

@@ -13,7 +13,6 @@ use std::task::{Context, Poll};
 
 use http::Uri;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use jiff::Timestamp;
 use kube::Config;
 use kube::client::ConfigExt as _;
@@ -24,14 +23,15 @@ use tower::{BoxError, Service, ServiceExt as _};
 use super::clock::Clock;
 use super::connection::ConnectError;
 use super::error::find;
+use super::proxy::ProxyConnector;
 
 /// Opens connections of one client.
 #[derive(Clone)]
 pub(super) struct TlsConnector {
     /// Verifies by the API server's time.
-    by_server: HttpsConnector<HttpConnector>,
+    by_server: HttpsConnector<ProxyConnector>,
     /// Verifies by the machine's clock.
-    by_machine: HttpsConnector<HttpConnector>,
+    by_machine: HttpsConnector<ProxyConnector>,
     clock: Clock,
     /// The first failure of a row of equal ones.
     refused: Arc<Mutex<Option<NotValidNow>>>,
@@ -74,10 +74,8 @@ impl TlsConnector {
 fn https(
     config: &Config,
     tls: rustls::ClientConfig,
-) -> Result<HttpsConnector<HttpConnector>, ConnectError> {
-    let mut http = HttpConnector::new();
-    // The scheme decides.
-    http.enforce_http(false);
+) -> Result<HttpsConnector<ProxyConnector>, ConnectError> {
+    let http = ProxyConnector::new(config.proxy_url.as_ref())?;
     let mut builder = HttpsConnectorBuilder::new()
         .with_tls_config(tls)
         .https_or_http();
@@ -90,7 +88,7 @@ fn https(
 }
 
 impl Service<Uri> for TlsConnector {
-    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+    type Response = <HttpsConnector<ProxyConnector> as Service<Uri>>::Response;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 

@@ -30,7 +30,8 @@ pub(super) enum Effect {
     PolicyRefused(Arc<Policy>, String),
     /// Log and count a judged request.
     Record(Arc<Judged>),
-    /// List all requests again: some were dropped for lack of memory, and now there is room.
+    /// List all requests again: some were dropped, for lack of memory or as stale by a later time of the API
+    /// server, and now there is room.
     ListRequests,
     /// Look up the answer to a question that a request of this user depends on, under this policy.
     Ask(Question, Arc<str>, Arc<Policy>),

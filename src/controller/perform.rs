@@ -56,7 +56,10 @@ impl Controller {
             }
             Effect::Record(judged) => self.record(&judged),
             Effect::ListRequests => {
-                tracing::info!("listing all requests again: some were dropped for lack of memory");
+                tracing::info!(
+                    "listing all requests again: some were dropped, for lack of memory or as stale by a \
+                     later time of the API server"
+                );
                 self.relist.notify_one();
             }
             Effect::Ask(question, requestor, policy) => {

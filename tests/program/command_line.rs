@@ -102,6 +102,49 @@ fn a_cluster_that_cannot_be_reached_is_named() {
     }
 }
 
+/// A proxy of the environment is used unless `NO_PROXY` excludes the server, and errors name it.
+#[test]
+fn a_proxy_of_the_environment_is_named_and_can_be_excluded() {
+    // RFC 5737: no such machine exists.
+    let server = "https://192.0.2.10:6443";
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kubeconfig");
+    let error = |cluster: serde_json::Value, excluded: &str| {
+        let kubeconfig = serde_json::json!({
+            "current-context": "test",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "contexts": [{"name": "test", "context": {"cluster": "test"}}],
+        });
+        std::fs::write(&file, kubeconfig.to_string()).unwrap();
+        let output = Command::new(PROGRAM)
+            .args(["status", "--kubeconfig"])
+            .arg(&file)
+            .env("HTTPS_PROXY", "http://user:secret@127.0.0.1:1")
+            .env("NO_PROXY", excluded)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let proxied = "through the proxy http://127.0.0.1:1: Connection refused";
+    let plain = serde_json::json!({"server": server});
+    let found = error(plain.clone(), "192.0.2.11,.example");
+    assert!(
+        found.contains(proxied) && !found.contains("secret"),
+        "{found}"
+    );
+    for excluded in ["192.0.2.0/24", "192.0.2.10:6443", "*"] {
+        let found = error(plain.clone(), excluded);
+        assert!(
+            found.contains(server) && !found.contains("proxy"),
+            "{found}"
+        );
+    }
+    let named = serde_json::json!({"server": server, "proxy-url": "http://127.0.0.1:1"});
+    let found = error(named, "*");
+    assert!(found.contains(proxied), "{found}");
+}
+
 /// Runs bash with the completion script, as when Tab is pressed.
 #[test]
 fn bash_completes_commands_and_flags() {

@@ -14,7 +14,7 @@ use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use super::POLL_INTERVAL;
 use super::assets::Assets;
 use super::cluster_dir::ClusterDir;
-use super::components::ServingNames;
+use super::components::{ApiServer, ServingNames};
 use super::etcd::Store;
 use super::https::Https;
 use super::pki::{Authority, Pair};
@@ -25,6 +25,9 @@ pub use super::options::Options;
 
 /// The deadline for a component to become ready, which takes about 3 s.
 pub const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The name of the first API server's certificate.
+const API_SERVER: &str = "apiserver";
 
 /// A running control plane. Its processes are stopped and its files are removed when it is dropped.
 ///
@@ -40,6 +43,8 @@ pub struct Cluster {
     pub etcd: Process,
     authority: Authority,
     names: ServingNames,
+    accounts: Pair,
+    options: Options,
     kubectl: PathBuf,
     server: String,
     etcd_address: SocketAddr,
@@ -66,16 +71,21 @@ impl Cluster {
         let admin_kubeconfig = authority.kubeconfig("admin", &server, &admin_pair)?;
 
         let names = ServingNames::of(&options)?;
-        let serving = names.certificate(&authority)?;
+        let serving = names.certificate(&authority, API_SERVER)?;
+        let accounts = authority.service_account_key("sa")?;
         let etcd = components::etcd(assets, dir.path(), &etcd_url, peer_port);
         let api_server = components::api_server(
             assets,
             dir.path(),
             &options,
             &authority,
-            &serving,
-            &etcd_url,
-            port,
+            &ApiServer {
+                name: "kube-apiserver",
+                serving: &serving,
+                accounts: &accounts,
+                etcd_url: &etcd_url,
+                port,
+            },
         )?;
         let controller_manager = components::controller_manager(
             assets,
@@ -92,6 +102,8 @@ impl Cluster {
             admin: client(&admin_kubeconfig).await?,
             authority,
             names,
+            accounts,
+            options: options.clone(),
             kubectl: assets.kubectl.clone(),
             server,
             etcd_address: SocketAddr::from((Ipv4Addr::LOCALHOST, etcd_port)),
@@ -217,7 +229,38 @@ impl Cluster {
     /// Replaces the API server's serving certificate by another one of the same CA and names. The
     /// API server reloads the file when it notices the change.
     pub fn rotate_certificate(&self) -> Result<Pair> {
-        self.names.certificate(&self.authority)
+        self.names.certificate(&self.authority, API_SERVER)
+    }
+
+    /// Starts another API server of this cluster, at this address and the port of the first one. Its
+    /// serving certificate has these names besides those of the Service and its address. The first one must
+    /// not listen on all addresses.
+    pub fn start_api_server(
+        &self,
+        assets: &Assets,
+        address: Ipv4Addr,
+        extra_sans: Vec<String>,
+    ) -> Result<Process> {
+        let options = Options {
+            advertise: Some(address),
+            extra_sans,
+            api_server_args: vec![format!("--bind-address={address}")],
+            ..self.options.clone()
+        };
+        let name = format!("kube-apiserver-{address}");
+        let names = ServingNames::of(&options)?;
+        let serving = names.certificate(&self.authority, &name)?;
+        let server: SocketAddr = self.server.trim_start_matches("https://").parse()?;
+        let server = ApiServer {
+            name: &name,
+            serving: &serving,
+            accounts: &self.accounts,
+            etcd_url: &format!("http://{}", self.etcd_address),
+            port: server.port(),
+        };
+        let launch =
+            components::api_server(assets, self.dir(), &options, &self.authority, &server)?;
+        Process::spawn(launch)
     }
 
     /// Returns the etcd of the API server.

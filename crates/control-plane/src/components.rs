@@ -21,16 +21,19 @@ pub(super) struct ServingNames {
 impl ServingNames {
     /// Returns the names for these options.
     pub(super) fn of(options: &Options) -> Result<Self> {
-        let services: IpNet = options.service_cidr.parse().context("service_cidr")?;
-        let service_ip = services
-            .hosts()
-            .next()
-            .context("service_cidr has no address")?;
+        let service_ip = |network: &str| {
+            let network: IpNet = network.parse().context("service_cidr")?;
+            network
+                .hosts()
+                .next()
+                .context("service_cidr has no address")
+        };
+        let networks = options.service_cidr.split(',');
         let mut dns: Vec<String> = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
             .map(String::from)
             .into();
         dns.push(format!("kubernetes.default.svc.{}", options.cluster_domain));
-        let mut ips = vec![service_ip];
+        let mut ips: Vec<IpAddr> = networks.map(service_ip).collect::<Result<_>>()?;
         if options.loopback {
             dns.push("localhost".into());
             ips.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -45,9 +48,9 @@ impl ServingNames {
         Ok(Self { dns, ips })
     }
 
-    /// Signs a certificate with these names, in the files that the API server reads.
-    pub(super) fn certificate(&self, authority: &Authority) -> Result<Pair> {
-        authority.serving("apiserver", &self.dns, &self.ips)
+    /// Signs a certificate with these names, in the files that the API server of this name reads.
+    pub(super) fn certificate(&self, authority: &Authority, server: &str) -> Result<Pair> {
+        authority.serving(server, &self.dns, &self.ips)
     }
 }
 
@@ -66,18 +69,33 @@ pub(super) fn etcd(assets: &Assets, dir: &Path, url: &str, peer_port: u16) -> La
     ])
 }
 
-/// Returns the launch of kube-apiserver on this port.
+/// The files and addresses of a kube-apiserver.
+pub(super) struct ApiServer<'a> {
+    /// The name of the process.
+    pub(super) name: &'a str,
+    /// Its serving certificate.
+    pub(super) serving: &'a Pair,
+    /// The key of service account tokens, which all API servers of a cluster share.
+    pub(super) accounts: &'a Pair,
+    pub(super) etcd_url: &'a str,
+    pub(super) port: u16,
+}
+
+/// Returns the launch of kube-apiserver.
 pub(super) fn api_server(
     assets: &Assets,
     dir: &Path,
     options: &Options,
     authority: &Authority,
-    serving: &Pair,
-    etcd_url: &str,
-    port: u16,
+    server: &ApiServer<'_>,
 ) -> Result<Launch> {
-    let accounts = authority.service_account_key("sa")?;
-
+    let ApiServer {
+        name,
+        serving,
+        accounts,
+        etcd_url,
+        port,
+    } = server;
     let (bind, advertise, reconciler) = match options.advertise {
         Some(address) => (Ipv4Addr::UNSPECIFIED, address, "lease"),
         None => (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, "none"),
@@ -87,7 +105,7 @@ pub(super) fn api_server(
     } else {
         "disable"
     };
-    let launch = Launch::new("kube-apiserver", &assets.api_server, dir).args([
+    let launch = Launch::new(name, &assets.api_server, dir).args([
         format!("--etcd-servers={etcd_url}"),
         format!("--bind-address={bind}"),
         format!("--advertise-address={advertise}"),
@@ -108,7 +126,7 @@ pub(super) fn api_server(
             "--service-account-signing-key-file={}",
             accounts.key.display()
         ),
-        format!("--cert-dir={}", dir.join("apiserver-certs").display()),
+        format!("--cert-dir={}", dir.join(format!("{name}-certs")).display()),
     ]);
     let verifies = options.verify_kubelets.then(|| {
         let ca = authority.pair().cert;

@@ -28,6 +28,8 @@ pub struct Options {
     pub dns_suffix: Option<String>,
     /// The time over which the starts are spread.
     pub start_spread: Duration,
+    /// The URL of the API server. `None` for the cluster's first one.
+    pub server: Option<String>,
 }
 
 impl Default for Options {
@@ -39,6 +41,7 @@ impl Default for Options {
             dual_stack: false,
             dns_suffix: None,
             start_spread: Duration::ZERO,
+            server: None,
         }
     }
 }
@@ -94,10 +97,11 @@ impl Fleet {
     pub fn start(assets: &Assets, cluster: &Cluster, options: &Options) -> Result<Self> {
         let name = format!("fleet-{}-{}", options.prefix, options.first_index);
         let ca = cluster.authority().pair();
+        let server = options.server.as_deref().unwrap_or(cluster.server());
         let mut launch = Launch::new(&name, &assets.fleet, cluster.dir())
             .with_stdin()
             .args([
-                format!("--server={}", cluster.server()),
+                format!("--server={server}"),
                 format!("--ca-cert={}", ca.cert.display()),
                 format!("--ca-key={}", ca.key.display()),
                 format!("--dir={}", cluster.dir().join(&name).display()),

@@ -3,7 +3,7 @@
 //! EndpointSlices reject loopback addresses. So an API server that publishes its endpoints needs
 //! another address. In a namespace it has one, and no packet leaves the machine.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -56,8 +56,10 @@ pub fn enter() -> Network {
 }
 
 /// Adds an address to the namespace of the tests, if it is missing.
-pub fn add(address: Ipv4Addr) -> Result<()> {
-    let address = format!("{address}/32");
+pub fn add(address: impl Into<IpAddr>) -> Result<()> {
+    let address = address.into();
+    let length = if address.is_ipv4() { 32 } else { 128 };
+    let address = format!("{address}/{length}");
     let output = Command::new("ip")
         .args(["address", "replace", &address, "dev", "lo"])
         .output()

@@ -19,7 +19,8 @@ pub struct Options {
     pub loopback: bool,
     /// Additional DNS names and IPs in the API server's serving certificate.
     pub extra_sans: Vec<String>,
-    /// The network of Services. Its first address is that of the Service `kubernetes`.
+    /// The network of Services, or one of each family with a comma between. The first address of the
+    /// first one is that of the Service `kubernetes`.
     pub service_cidr: String,
     /// The domain of Services.
     pub cluster_domain: String,

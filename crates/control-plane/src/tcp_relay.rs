@@ -1,4 +1,4 @@
-//! A TCP relay in front of the API server that can be cut, silenced and delayed.
+//! A TCP relay in front of the API server that can be cut, silenced, delayed and moved to another one.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,6 +28,8 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 struct Conditions {
     state: State,
+    /// The API server.
+    target: SocketAddr,
     /// The delay of data from the server.
     delay: Duration,
     /// The number of times that all connections have been closed.
@@ -43,14 +45,19 @@ pub struct TcpRelay {
 }
 
 impl TcpRelay {
-    /// Starts a relay to this `https://` URL.
+    /// Starts a relay to this `https://` URL, at a free port of 127.0.0.1.
     pub async fn to(server: &str) -> Result<Self> {
-        let target = server.strip_prefix("https://").context("https://")?;
-        let target: SocketAddr = target.parse().context("an address and a port")?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), server).await
+    }
+
+    /// Starts a relay at this address to this `https://` URL.
+    pub async fn at(address: SocketAddr, server: &str) -> Result<Self> {
+        let target = target(server)?;
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (conditions, seen) = watch::channel(Conditions {
             state: State::Up,
+            target,
             delay: Duration::ZERO,
             reset: 0,
         });
@@ -59,7 +66,7 @@ impl TcpRelay {
         let relay = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(relay(near, target, seen.clone()));
+                tokio::spawn(relay(near, seen.clone()));
             }
         });
         Ok(Self {
@@ -109,6 +116,16 @@ impl TcpRelay {
         self.conditions.send_modify(|now| now.reset += 1);
     }
 
+    /// Closes every connection. New ones are forwarded to this `https://` URL.
+    pub fn move_to(&self, server: &str) -> Result<()> {
+        let target = target(server)?;
+        self.conditions.send_modify(|now| {
+            now.target = target;
+            now.reset += 1;
+        });
+        Ok(())
+    }
+
     /// Delays all data from the server by this time.
     pub fn delay(&self, delay: Duration) {
         self.conditions.send_modify(|now| now.delay = delay);
@@ -121,15 +138,16 @@ impl Drop for TcpRelay {
     }
 }
 
-async fn relay(
-    mut near: TcpStream,
-    target: SocketAddr,
-    mut conditions: watch::Receiver<Conditions>,
-) {
+fn target(server: &str) -> Result<SocketAddr> {
+    let target = server.strip_prefix("https://").context("https://")?;
+    target.parse().context("an address and a port")
+}
+
+async fn relay(mut near: TcpStream, mut conditions: watch::Receiver<Conditions>) {
     let begun = *conditions.borrow_and_update();
     let reset = move |now: &Conditions| now.reset != begun.reset;
     let up = begun.state == State::Up;
-    if up && let Ok(mut far) = TcpStream::connect(target).await {
+    if up && let Ok(mut far) = TcpStream::connect(begun.target).await {
         let (questions, near_end) = near.split();
         let (answers, far_end) = far.split();
         let late = forward_delayed(answers, near_end, conditions.clone());

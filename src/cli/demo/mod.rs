@@ -346,7 +346,10 @@ async fn start_daemon(connection: Connection) -> Result<Daemon> {
 async fn config(server: &Server, user: &str, groups: &[&str]) -> Result<Config> {
     let kubeconfig = server.kubeconfig(user, groups)?;
     let options = KubeConfigOptions::default();
-    Ok(Config::from_custom_kubeconfig(kubeconfig, &options).await?)
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    // kube takes the proxy of the environment for a server in this process too.
+    config.proxy_url = None;
+    Ok(config)
 }
 
 /// Arrival time of number `index` of `count`, from the start. Arrivals are in order, at slightly

@@ -39,7 +39,7 @@ pub(super) fn daemon_only(policy: &Policy) -> Vec<DaemonOnly> {
         entry(
             Code::NodeYounger,
             "the order in which Node and request appeared, where their creationTimestamps are less \
-             than a minute apart or one was in the future",
+             than a minute apart or one is of a wrong clock",
         ),
     ];
     if !policy.spec.proof.addresses_stable_for.is_zero() {

@@ -47,6 +47,8 @@ impl State {
     pub(in crate::controller) fn tick(&mut self, now: Now) -> Vec<Effect> {
         let clock_skew = now.clock_skew();
         if (clock_skew - self.clock_skew).abs() > CLOCK_SKEW_TOLERANCE {
+            // By the earlier time, what was dropped as stale may be young.
+            self.is_incomplete |= clock_skew < self.clock_skew;
             self.clock_skew = clock_skew;
             // The time differs too after a virtual machine was paused, which its clocks do not show.
             // It has missed what has changed.

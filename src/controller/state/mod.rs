@@ -62,7 +62,8 @@ pub(super) struct State {
     /// Number of changes of the policy's list of Machine kinds.
     generation: u64,
     totals: Totals,
-    /// True if requests were dropped for lack of memory since the last list was asked for.
+    /// True if requests were dropped since the last list was asked for: for lack of memory, or as stale by an
+    /// API server's time that is ahead of the one in force now.
     is_incomplete: bool,
     /// Earliest time at which all requests are listed again.
     next_list: Instant,

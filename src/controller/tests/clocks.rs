@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{Scene, assert_approved, codes, node};
+use crate::controller::effect::Effect;
 use judge::evidence::{Fact, Source};
 use judge::finding::Code;
 
@@ -87,6 +88,30 @@ fn what_is_old_by_a_clock_that_is_right_is_forgotten() {
     scene.ask_at("a", 1, created);
     assert_eq!(codes(&scene.turn().unwrap()), [Code::RequestStale]);
     assert_eq!(scene.state.open().oldest(), None);
+}
+
+#[test]
+fn what_was_forgotten_as_stale_is_listed_again_once_the_time_is_earlier() {
+    let mut scene = Scene::synced();
+    scene.show(node("a", scene.now.wall - HOUR * 4));
+    let created = scene.now.wall - HOUR * 3;
+    scene.is_listing = true;
+    scene.ask_at("a", 1, created);
+    assert_eq!(codes(&scene.turn().unwrap()), [Code::RequestStale]);
+    assert_eq!(scene.state.open().oldest(), None);
+    assert!(scene.state.tick(scene.now).is_empty());
+
+    // The second of two API servers answers, whose clock is behind.
+    scene.now.wall -= HOUR * 3;
+    let effects = scene.state.tick(scene.now);
+    assert!(matches!(effects.as_slice(), [Effect::ListRequests]));
+    assert!(scene.state.tick(scene.now).is_empty());
+    scene.ask_at("a", 1, created);
+    assert_approved(&scene.turn().unwrap());
+
+    scene.now.wall += HOUR * 3;
+    scene.pass(Duration::from_secs(120));
+    assert!(scene.state.tick(scene.now).is_empty());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::Options;
 use super::reader::{path, status};
-use crate::cluster::connection::Connection;
+use crate::cluster::connection::{ConnectError, Connection};
 use crate::cluster::error::describe;
 use crate::cluster::raw_request;
 use crate::doctor::facts::{Node, NodeRestriction, ReadFailure};
@@ -37,24 +37,20 @@ pub(super) async fn restriction(
         Ok([target]) => (&target.name, STAND_IN_NODE),
         Ok([target, impersonated, ..]) => (&target.name, impersonated.name.as_str()),
     };
-    match client(connection, impersonated, options.deadline) {
+    match client(connection, impersonated) {
         Ok(client) => attempt(&client, target, options.deadline).await,
         Err(error) => NodeRestriction::NotTried(error.to_string()),
     }
 }
 
-fn client(connection: &Connection, node: &str, deadline: Duration) -> kube::Result<Client> {
+fn client(connection: &Connection, node: &str) -> Result<Client, ConnectError> {
     let mut config = connection.config.clone();
     config.auth_info.impersonate = Some(format!("{NODE_USER_PREFIX}{node}"));
     config.auth_info.impersonate_groups = Some(vec![
         NODES_GROUP.to_owned(),
         "system:authenticated".to_owned(),
     ]);
-    config.connect_timeout = Some(deadline);
-    config.read_timeout = Some(deadline);
-    config.write_timeout = Some(deadline);
-    config.default_retry = false;
-    Client::try_from(config)
+    Ok(Connection::with(config)?.writes)
 }
 
 /// Tries both the status, which has the addresses, and the Node itself, which has the labels. Each

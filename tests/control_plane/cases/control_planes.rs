@@ -5,23 +5,23 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use kube::Api;
 use serde_json::json;
 
 use super::test_cluster::{SOON, TestCluster};
 use super::vectors::environment::endpoint_slice;
 use crate::{Case, Needs};
 use control_plane::assets::Assets;
+use control_plane::daemon::Daemon;
+use control_plane::decision_log;
 use control_plane::fake_api_server::FakeApiServer;
 use control_plane::netns;
-use control_plane::node_user::{NewRequest, NodeUser, has_no_conditions};
+use control_plane::node_user::{NewRequest, NodeUser};
 use testkit::forge::Recipe;
 
 /// The address by which clients reach the control plane.
 const VIRTUAL: &str = "10.0.0.200";
 const NAME: &str = "api-int.corp.example";
-const LABEL: &str = "node-role.kubernetes.io/control-plane=";
+pub const LABEL: &str = "node-role.kubernetes.io/control-plane=";
 
 pub fn cases() -> Vec<Case> {
     vec![Case::new(
@@ -57,6 +57,21 @@ async fn ask(user: &NodeUser, request: &str, dns: &[&str], ips: &[&str]) -> Resu
         .collect();
     let pem = Recipe::genuine(&user.name, &names, &ips).pem();
     user.post(&NewRequest::new(request, pem)).await?;
+    Ok(())
+}
+
+/// Waits until a request of this node's kubelet waits for exactly these codes.
+pub async fn asks_and_waits(daemon: &Daemon, node: &str, codes: &[&str]) -> Result<()> {
+    let requestor = format!("system:node:{node}");
+    let waits = daemon.stdout().find(SOON, |line| {
+        let decision = decision_log::parse(line).filter(|one| one.requestor == requestor)?;
+        (decision.verdict == "Wait" && decision.codes == codes).then_some(())
+    });
+    ensure!(
+        waits.await.is_some(),
+        "{node}: expected Wait {codes:?}, found {:?}",
+        decision_log::all(daemon.stdout())
+    );
     Ok(())
 }
 
@@ -100,10 +115,8 @@ async fn have_what_is_their_own(assets: Arc<Assets>) -> Result<()> {
         .await?;
     ask(&first, "virtual-alone", &[NAME], &["10.0.0.101", VIRTUAL]).await?;
     test.waits(&daemon, "virtual-alone", &not_allowed).await?;
-    let requests: Api<CertificateSigningRequest> = Api::all(test.admin.clone());
     for request in ["virtual", "virtual-alone"] {
-        let found = requests.get(request).await?;
-        ensure!(has_no_conditions(&found), "{found:?}");
+        test.has_no_conditions(request).await?;
     }
 
     // A node joins: its API server, then its kubelet, then its label.

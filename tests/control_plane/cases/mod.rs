@@ -6,6 +6,7 @@ mod conformance;
 mod control_planes;
 mod differential;
 mod doctor;
+mod dual_stack;
 mod enabling;
 mod events;
 mod external_sources;
@@ -15,6 +16,7 @@ mod forgery;
 mod hardening;
 mod hostile_objects;
 mod issued_certificates;
+mod kubeadm_ha;
 mod kubelet_requests;
 mod large_metadata;
 mod late_evidence;
@@ -70,6 +72,8 @@ pub fn all() -> Vec<Case> {
         hostile_objects::cases(),
         large_metadata::cases(),
         control_planes::cases(),
+        dual_stack::cases(),
+        kubeadm_ha::cases(),
         story::cases(),
     ]
     .into_iter()

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, Client};
@@ -18,7 +19,9 @@ use control_plane::daemon::Daemon;
 use control_plane::decision_log;
 use control_plane::install::Installation;
 use control_plane::kubelet_port;
-use control_plane::node_user::{NewRequest, NodeUser, issued, settled, wait_until_later_than};
+use control_plane::node_user::{
+    NewRequest, NodeUser, has_no_conditions, issued, settled, wait_until_later_than,
+};
 use testkit::forge::Recipe;
 
 /// The deadline for any step.
@@ -115,6 +118,13 @@ impl TestCluster {
 
     pub async fn waits(&self, daemon: &Daemon, request: &str, codes: &[&str]) -> Result<()> {
         decision_log::expect(daemon.stdout(), request, "Wait", codes).await
+    }
+
+    pub async fn has_no_conditions(&self, request: &str) -> Result<()> {
+        let requests: Api<CertificateSigningRequest> = Api::all(self.admin.clone());
+        let found = requests.get(request).await?;
+        ensure!(has_no_conditions(&found), "{request}: {:?}", found.status);
+        Ok(())
     }
 
     pub async fn provider_id(&self, node: &str, id: &str) -> Result<()> {

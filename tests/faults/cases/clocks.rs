@@ -12,10 +12,11 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use super::daemon_clocks::{is_reported_once, wait_for_offset};
 use super::load::{ask, register};
 use crate::Case;
 use crate::scale::Scale;
-use crate::scenario::{Expectations, Measured, run_one_replica, run_scenario};
+use crate::scenario::{Expectations, Measured, all_served, run_one_replica, run_scenario};
 use crate::test_cluster::TestCluster;
 
 pub fn cases() -> Vec<Case> {
@@ -36,6 +37,21 @@ pub fn cases() -> Vec<Case> {
             |scale| {
                 dates(scale, |server| {
                     server.set_clocks(&[SignedDuration::ZERO, SignedDuration::from_secs(20)]);
+                })
+            },
+        ),
+        Case::new(
+            "embedded_one_clock_behind",
+            "the clock of one of two API servers that answer in turn is three hours behind, from before the daemon starts",
+            one_clock_behind,
+        ),
+        Case::new(
+            "embedded_one_clock_behind_unheard",
+            "the clock of one of two API servers that write in turn is three hours behind, and the daemon hears the other one only",
+            |scale| {
+                dates(scale, |server| {
+                    server.set_clocks(&[SignedDuration::ZERO, SignedDuration::from_hours(-3)]);
+                    server.set_proxy_clock(Some(SignedDuration::ZERO));
                 })
             },
         ),
@@ -94,6 +110,48 @@ async fn jump(scale: Scale, ahead: SignedDuration) -> Result<Measured> {
             ask(&admin, index).await?;
         }
         Ok(())
+    };
+    run_scenario(
+        &mut test_cluster,
+        &scale,
+        scale.fault,
+        Expectations::default(),
+        during,
+    )
+    .await
+}
+
+/// Of two API servers, one is three hours behind. Requests of both were made before the daemon starts, so that no
+/// watch shows their creation.
+async fn one_clock_behind(scale: Scale) -> Result<Measured> {
+    let behind = SignedDuration::from_hours(-3);
+    let mut test_cluster = TestCluster::embedded().await?;
+    let admin = test_cluster.admin()?;
+    // Nodes that are older than all requests, by the clock of either.
+    let server = test_cluster.server()?;
+    server.set_clock(behind - SignedDuration::from_hours(1));
+    let late = scale.kubelets + 1..=scale.kubelets + 2 * LATE;
+    let present = 1..=scale.kubelets - scale.kubelets.div_ceil(10);
+    for index in present.chain(late.clone()) {
+        register(&admin, index).await?;
+    }
+    for index in late {
+        let clock = if index % 2 == 0 {
+            behind
+        } else {
+            SignedDuration::ZERO
+        };
+        test_cluster.server()?.set_clock(clock);
+        ask(&admin, index).await?;
+    }
+    test_cluster
+        .server()?
+        .set_clocks(&[SignedDuration::ZERO, behind]);
+    test_cluster.start(&["one"], &[]).await?;
+    all_served(&test_cluster, scale.patience).await?;
+    let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
+        wait_for_offset(test_cluster, -behind).await?;
+        is_reported_once(test_cluster, lasts).await
     };
     run_scenario(
         &mut test_cluster,

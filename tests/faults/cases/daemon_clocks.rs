@@ -92,19 +92,24 @@ async fn wrong_from_the_start(scale: Scale, ahead: SignedDuration) -> Result<Mea
     clock.set(ahead)?;
     let during = async |test_cluster: &mut TestCluster, lasts: Duration| {
         wait_for_offset(test_cluster, ahead).await?;
-        let replica = test_cluster.replicas.first().context("no replica")?;
-        replica.wait_for_log(REPORT, SOON).await?;
-        let ready = replica.http_get("/readyz").await?;
-        ensure!(
-            ready.status == 200 && ready.body.contains(REPORT),
-            "{ready:?}"
-        );
-        sleep(lasts.max(2 * COMPARED_EVERY)).await;
-        let reports = replica.stderr().containing(REPORT).len();
-        ensure!(reports == 1, "reported {reports} times");
-        Ok(())
+        is_reported_once(test_cluster, lasts).await
     };
     run_one_replica(test_cluster, &scale, scale.fault, during).await
+}
+
+/// Waits for the report of the difference, in the log and in `/readyz`, and checks that it is not repeated.
+pub(super) async fn is_reported_once(test_cluster: &TestCluster, lasts: Duration) -> Result<()> {
+    let replica = test_cluster.replicas.first().context("no replica")?;
+    replica.wait_for_log(REPORT, SOON).await?;
+    let ready = replica.http_get("/readyz").await?;
+    ensure!(
+        ready.status == 200 && ready.body.contains(REPORT),
+        "{ready:?}"
+    );
+    sleep(lasts.max(2 * COMPARED_EVERY)).await;
+    let reports = replica.stderr().containing(REPORT).len();
+    ensure!(reports == 1, "reported {reports} times");
+    Ok(())
 }
 
 /// Sets the daemon's clock, and waits until the daemon shows it.
@@ -114,7 +119,10 @@ async fn set(test_cluster: &TestCluster, clock: &DaemonClock, ahead: SignedDurat
 }
 
 /// Waits until the metric shows by how much the daemon's clock is ahead.
-async fn wait_for_offset(test_cluster: &TestCluster, ahead: SignedDuration) -> Result<()> {
+pub(super) async fn wait_for_offset(
+    test_cluster: &TestCluster,
+    ahead: SignedDuration,
+) -> Result<()> {
     let replica = test_cluster.replicas.first().context("no replica")?;
     let begun = Instant::now();
     loop {

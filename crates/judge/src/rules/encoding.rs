@@ -20,7 +20,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     } else if let Some(content) = &case.request.content
         && content.common_name.is_none()
     {
-        let detail = "there is no single CN as a PrintableString to hold against the user name";
+        let detail = "expected one CN as a PrintableString, as kubelets send it, found none";
         findings.add(Code::CommonNameMismatch, detail);
     }
 }

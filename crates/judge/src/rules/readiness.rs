@@ -11,6 +11,10 @@ use crate::finding::{Awaited, Code, Findings};
 /// future when its object was first seen was written by a wrong clock.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 
+/// Maximum delay of a creation event, as after a failure of the watch. A creation that the watch showed later
+/// than this after its creationTimestamp was dated by a clock that is behind.
+const LATE_BY: SignedDuration = SignedDuration::from_mins(15);
+
 /// Smallest difference of plausible creationTimestamps by which a Node is younger than a request. API
 /// servers' clocks differ by some seconds.
 const YOUNGER_BY: SignedDuration = SignedDuration::from_secs(60);
@@ -78,8 +82,9 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
 /// Row 59: the reason why the Node counts as younger than the request; `None` if it existed before.
 ///
 /// The creationTimestamps decide, except when one of them was in the future when its object was first
-/// seen. Then the clock of an API server was ahead. Its timestamp proves nothing, and would make a
-/// Node wait for as long as the clock was ahead. In that case the observed order decides.
+/// seen, or far in the past when the watch showed its creation. Then the clock of an API server was wrong. Its
+/// timestamp proves nothing, and would make a Node wait for as long as the clock was wrong. In that case the
+/// observed order decides.
 ///
 /// The exception is narrow: a request of the previous Node of this name must not be approved for the
 /// current one.
@@ -99,9 +104,12 @@ fn younger(case: &Case<'_>, node: &Node) -> Option<String> {
     let (name, created, asked) = (&node.name, node.created, request.object.created);
     let wrong = [(created, node.first_seen), (asked, request.first_seen)]
         .into_iter()
-        .find(|(timestamp, seen)| was_future(*timestamp, *seen, case.now));
-    if let (Some((timestamp, _)), Some(of_node), Some(of_request)) =
-        (wrong, node.first_seen, request.first_seen)
+        .find_map(|(timestamp, seen)| {
+            let how = implausible(timestamp, seen, case.now)?;
+            Some(format!("{timestamp} was {how}"))
+        });
+    if let (Some(wrong), Some(of_node), Some(of_request)) =
+        (&wrong, node.first_seen, request.first_seen)
     {
         if of_node.precedes(&of_request) {
             return None;
@@ -109,7 +117,7 @@ fn younger(case: &Case<'_>, node: &Node) -> Option<String> {
         if of_request.precedes(&of_node) {
             return Some(format!(
                 "Node {name} was created after the request: the request has resourceVersion {}, the \
-                 Node {}. creationTimestamps do not decide, because {timestamp} was in the future",
+                 Node {}. creationTimestamps do not decide, because {wrong}",
                 of_request.resource_version, of_node.resource_version
             ));
         }
@@ -125,17 +133,28 @@ fn younger(case: &Case<'_>, node: &Node) -> Option<String> {
     let by_timestamps =
         format!("Node {name} was created at {created}, after the request at {asked}");
     Some(match wrong {
-        Some((timestamp, _)) => format!(
-            "{by_timestamps}; {timestamp} was in the future, but the order of their creation was \
-             not seen here"
-        ),
+        Some(wrong) => {
+            format!("{by_timestamps}; {wrong}, but the order of their creation was not seen here")
+        }
         None => by_timestamps,
     })
 }
 
-/// Returns true if an object's creationTimestamp is later than the time when it was first seen. An
-/// object that did not come from a watch counts as seen now.
-fn was_future(created: Timestamp, first_seen: Option<FirstSeen>, now: Instants) -> bool {
+/// Returns how a creationTimestamp contradicts the time when its object was first seen. An object that did not
+/// come from a watch counts as seen now.
+fn implausible(
+    created: Timestamp,
+    first_seen: Option<FirstSeen>,
+    now: Instants,
+) -> Option<&'static str> {
     let seen = first_seen.map_or(now.wall, |first_seen| now.to_wall(first_seen.at));
-    created.duration_since(seen) > CLOCK_TOLERANCE
+    let ahead = created.duration_since(seen);
+    let is_creation = first_seen.is_some_and(|first_seen| first_seen.is_creation);
+    if ahead > CLOCK_TOLERANCE {
+        Some("in the future")
+    } else if is_creation && -ahead > LATE_BY {
+        Some("long before the watch showed the creation")
+    } else {
+        None
+    }
 }

@@ -54,7 +54,7 @@ impl VectorCluster {
     pub async fn start(assets: &Assets, options: Options) -> Result<Self> {
         let cluster = Cluster::start(assets, options).await?;
         cluster.apply(ANYONE_MAY_ASK).await?;
-        environment::publish_cluster_info(&cluster).await?;
+        environment::publish_cluster_info(&cluster, &environment::SERVERS).await?;
         let installation = Installation::apply(&cluster, Path::new(BINARY)).await?;
         let policy = cluster.dir().join("policy.yaml");
         std::fs::write(&policy, BasePolicy::Default.written(None).to_string())?;

@@ -13,7 +13,7 @@ use testkit::cluster::{ProtectedKind, ProtectedSpec};
 /// The address of the API server.
 pub const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 /// The API server's addresses for clients: a load balancer, and a virtual IP.
-const SERVERS: [&str; 2] = [
+pub const SERVERS: [&str; 2] = [
     "https://api.cluster.example:6443",
     "https://10.0.0.200:6443",
 ];
@@ -32,9 +32,11 @@ pub fn options(node_restriction: bool) -> Options {
     }
 }
 
-/// Publishes the API server's addresses as kubeadm does.
-pub async fn publish_cluster_info(cluster: &Cluster) -> Result<()> {
-    let servers = SERVERS.map(|server| json!({"name": "", "cluster": {"server": server}}));
+/// Publishes these URLs of the API server as kubeadm does.
+pub async fn publish_cluster_info(cluster: &Cluster, servers: &[&str]) -> Result<()> {
+    let servers = servers.iter();
+    let servers = servers.map(|server| json!({"name": "", "cluster": {"server": server}}));
+    let servers: Vec<Value> = servers.collect();
     let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "clusters": servers});
     let published = json!({
         "apiVersion": "v1",
