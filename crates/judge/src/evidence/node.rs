@@ -156,7 +156,7 @@ impl Node {
             addresses.sort_unstable();
             addresses
         };
-        self.addresses == other.addresses || sorted(self) == sorted(other)
+        sorted(self) == sorted(other)
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod awaited;
 mod contests;
+mod evidence;
 mod fuzz;
 mod properties;
 mod questions;
