@@ -1,6 +1,6 @@
 //! One replica of the daemon, with a clock, randomness and a connection of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::faults::Party;
 use super::network::{Client, Link, LinkState};
+use super::truth::MAX_LAG;
 use super::world::{BEGIN, World};
 use crate::cli::daemon::{Daemon, Plan};
 use crate::cluster::clock::Clock;
@@ -153,6 +154,7 @@ impl Replica {
 /// The receiver of a replica's audits, which checks them.
 fn auditor(world: &Arc<World>, replica: &str, last: &Arc<Mutex<Audit>>) -> Auditor {
     let outdated: Mutex<BTreeMap<String, Instant>> = Mutex::default();
+    let gone: Mutex<BTreeMap<String, Instant>> = Mutex::default();
     let (world, replica, last) = (Arc::downgrade(world), replica.to_owned(), last.clone());
     Arc::new(move |audit| {
         let Some(world) = world.upgrade() else { return };
@@ -171,6 +173,20 @@ fn auditor(world: &Arc<World>, replica: &str, last: &Arc<Mutex<Audit>>) -> Audit
                 let seconds = since.elapsed().as_secs();
                 world.find(format!(
                     "{replica}: for {seconds} s nothing has woken {name}: {why}"
+                ));
+            }
+        }
+        let present = world.truth().nodes.clone();
+        let mut gone = gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let nodes = audit.nodes.iter();
+        let believed = nodes.filter(|(name, uid, _)| present.get(name) != Some(uid));
+        let believed: BTreeSet<&String> = believed.map(|(_, uid, _)| uid).collect();
+        gone.retain(|uid, _| audit.is_ready && believed.contains(uid));
+        for uid in believed.into_iter().filter(|_| audit.is_ready) {
+            let since = *gone.entry(uid.clone()).or_insert_with(Instant::now);
+            if since.elapsed() > MAX_LAG {
+                world.find(format!(
+                    "{replica} still believes in the deleted Node {uid}"
                 ));
             }
         }

@@ -11,7 +11,7 @@ use super::world::World;
 
 /// The longest time by which a judgment may be behind the API server, by design: a source that fails is
 /// used for a minute, a silent watch is noticed after 65 s, and a write takes 4 s.
-const MAX_LAG: Duration = Duration::from_secs(60 + 65 + 10);
+pub(super) const MAX_LAG: Duration = Duration::from_secs(60 + 65 + 10);
 /// Validity of a Lease.
 const LEASE: Duration = crate::cluster::lease::DURATION;
 
@@ -50,6 +50,8 @@ pub(super) struct Truth {
     lease: Option<(String, String, Instant)>,
     /// The certificate that each host shows.
     pub(super) shown: BTreeMap<String, CertificateDer<'static>>,
+    /// UIDs of the present Nodes by name.
+    pub(super) nodes: BTreeMap<String, String>,
     /// Names of honest Nodes.
     pub(super) honest: BTreeSet<String>,
 }
@@ -89,6 +91,11 @@ impl Truth {
     pub(super) fn node_written(&mut self, name: &str, node: Option<&Map<String, Value>>) -> u64 {
         let sans = node.map(sans).unwrap_or_default();
         let now = Instant::now();
+        let uid = node.and_then(|node| node.get("metadata")?.get("uid")?.as_str());
+        match uid {
+            Some(uid) => self.nodes.insert(name.to_owned(), uid.to_owned()),
+            None => self.nodes.remove(name),
+        };
         for (san, claims) in &mut self.claims {
             claims.retain(|claim| claim.until.is_none_or(|until| now - until < MAX_LAG));
             for claim in claims.iter_mut().filter(|claim| claim.node == name) {
