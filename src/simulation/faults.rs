@@ -99,6 +99,14 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// Any fault of such a request.
+    pub(super) fn any(verb: Verb, rng: &mut SeededRng) -> Option<Fault> {
+        let fault = Fault::ALL.get(rng.below(Fault::ALL.len())).copied();
+        fault.filter(|fault| fault.concerns(verb))
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -124,6 +132,27 @@ pub(super) enum Party {
     Cluster,
 }
 
+/// The faults in force.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) periods: Vec<Period>,
+    /// Probability that any other request fails, in per mille.
+    pub(super) background: u16,
+}
+
+impl Faults {
+    /// Draws the fault of a request.
+    pub(super) fn draw(&mut self, party: Party, verb: Verb, rng: &mut SeededRng) -> Option<Fault> {
+        self.periods.retain(|period| period.until > Instant::now());
+        let mut periods = self.periods.iter();
+        if let Some(period) = periods.find(|period| period.strikes(party, verb, rng)) {
+            return Some(period.fault);
+        }
+        let strikes = rng.below(1000) < usize::from(self.background);
+        strikes.then(|| Fault::any(verb, rng)).flatten()
+    }
+}
+
 /// A period in which requests of a party fail in one way.
 #[derive(Clone, Debug)]
 pub(super) struct Period {
@@ -137,9 +166,8 @@ pub(super) struct Period {
 
 impl Period {
     /// True if this request fails.
-    pub(super) fn strikes(&self, party: Party, verb: Verb, rng: &mut SeededRng) -> bool {
+    fn strikes(&self, party: Party, verb: Verb, rng: &mut SeededRng) -> bool {
         self.party.is_none_or(|of| of == party)
-            && self.until > Instant::now()
             && self.fault.concerns(verb)
             && rng.below(100) < usize::from(self.percent)
     }

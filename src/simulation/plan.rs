@@ -52,6 +52,8 @@ pub(super) enum Event {
     Attack { attack: Attack, lasts: Duration },
     /// The signer pauses.
     SignerPause { lasts: Duration },
+    /// A controller labels each new request.
+    Labels { lasts: Duration },
 }
 
 impl Event {
@@ -74,7 +76,8 @@ impl Event {
             } => 10,
             Event::Attack { .. } => 11,
             Event::SignerPause { .. } => 12,
-            Event::Faults { fault, .. } => 13 + *fault as u32,
+            Event::Labels { .. } => 13,
+            Event::Faults { fault, .. } => 14 + *fault as u32,
         }
     }
 
@@ -94,6 +97,7 @@ impl Event {
             Event::Move { .. } => "address changed",
             Event::Attack { .. } => "attack",
             Event::SignerPause { .. } => "signer paused",
+            Event::Labels { .. } => "requests labeled",
         }
     }
 }
@@ -143,6 +147,7 @@ impl fmt::Display for Event {
             Event::Move { kubelet } => write!(f, "kubelet {kubelet} gets another address"),
             Event::Attack { attack, lasts } => write!(f, "an attack for {lasts:?}: {attack:?}"),
             Event::SignerPause { lasts } => write!(f, "the signer pauses for {lasts:?}"),
+            Event::Labels { lasts } => write!(f, "a controller labels requests for {lasts:?}"),
         }
     }
 }
@@ -157,6 +162,8 @@ pub(super) struct Plan {
     pub(super) lasts: Duration,
     /// The policy's `addressesStableFor`, in seconds.
     pub(super) stable_for: u32,
+    /// Probability that any request fails, in per mille.
+    pub(super) background: u16,
     /// The events, in the order of time.
     pub(super) events: Vec<(Duration, Event)>,
 }
@@ -181,6 +188,10 @@ impl Plan {
         let hours = between(extent.hours, &mut rng);
         let lasts = Duration::from_secs(3600) * u32::try_from(hours).unwrap_or(1);
         let stable_for = [0, 0, 0, 45].get(rng.below(4)).copied().unwrap_or_default();
+        let background = [0, 2, 10, 40]
+            .get(rng.below(4))
+            .copied()
+            .unwrap_or_default();
         // Kinds that are left out let others have longer effects (Groce et al., "Swarm testing", 2012).
         let left_out = rng.number() & rng.number();
         let mut events = Vec::new();
@@ -197,6 +208,7 @@ impl Plan {
             kubelets,
             lasts,
             stable_for,
+            background,
             events,
         }
     }
@@ -204,6 +216,7 @@ impl Plan {
     /// The same plan without events.
     pub(super) fn quiet(mut self) -> Plan {
         self.events.clear();
+        self.background = 0;
         self
     }
 }
@@ -212,11 +225,12 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "seed {}: {} kubelets, 2 replicas, {} s, addresses stable for {} s",
+            "seed {}: {} kubelets, 2 replicas, {} s, addresses stable for {} s, {} ‰ of requests fail",
             self.seed,
             self.kubelets,
             self.lasts.as_secs(),
-            self.stable_for
+            self.stable_for,
+            self.background
         )?;
         for (at, event) in &self.events {
             writeln!(f, "{:>8} s  {event}", at.as_secs())?;
@@ -242,7 +256,7 @@ fn event(kubelets: usize, rng: &mut SeededRng) -> Event {
     let kubelet = rng.below(kubelets);
     let replica = rng.below(2);
     match rng.below(100) {
-        0..40 => Event::Faults {
+        0..38 => Event::Faults {
             fault: Fault::ALL
                 .get(rng.below(Fault::ALL.len()))
                 .copied()
@@ -256,30 +270,30 @@ fn event(kubelets: usize, rng: &mut SeededRng) -> Event {
             percent: [5, 30, 60, 100].get(rng.below(4)).copied().unwrap_or(100),
             lasts: time(240, rng),
         },
-        40..45 => Event::Cut {
+        38..43 => Event::Cut {
             replica,
             lasts: time(120, rng),
         },
-        45..50 => Event::Kill {
+        43..48 => Event::Kill {
             replica,
             down: time(120, rng),
             ahead: ahead(rng),
         },
-        50..53 => Event::Stop {
+        48..51 => Event::Stop {
             replica,
             down: time(120, rng),
         },
-        53..57 => Event::Compact,
-        57..61 => Event::EndWatches,
-        61..64 => Event::ServerClock { ahead: ahead(rng) },
-        64..68 => Event::Leave { kubelet },
-        68..72 => Event::Join { kubelet },
-        72..77 => Event::Recreate {
+        51..55 => Event::Compact,
+        55..59 => Event::EndWatches,
+        59..62 => Event::ServerClock { ahead: ahead(rng) },
+        62..66 => Event::Leave { kubelet },
+        66..70 => Event::Join { kubelet },
+        70..75 => Event::Recreate {
             kubelet,
             after: time(60, rng),
         },
-        77..83 => Event::Move { kubelet },
-        83..97 => {
+        75..81 => Event::Move { kubelet },
+        81..95 => {
             let kinds = ForgeryKind::ALL;
             let kind = match rng.below(3) {
                 0 => ForgeryKind::AddressOfAnotherNode,
@@ -296,8 +310,11 @@ fn event(kubelets: usize, rng: &mut SeededRng) -> Event {
                 lasts: time(1800, rng),
             }
         }
-        _ => Event::SignerPause {
+        95..97 => Event::SignerPause {
             lasts: time(300, rng),
+        },
+        _ => Event::Labels {
+            lasts: time(1200, rng),
         },
     }
 }

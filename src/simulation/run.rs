@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::at_rest;
 use super::attacker::{self, Attacker, delete_node};
-use super::faults::{Party, Period};
+use super::faults::{Faults, Party, Period};
 use super::kubelet::{Kubelet, node_user};
 use super::network::{Client, Link};
 use super::plan::{Event, Plan};
@@ -32,6 +32,8 @@ pub(super) struct Stage {
     attackers: Vec<(Instant, Attacker)>,
     administrator: Client,
     signer_pause: watch::Sender<Instant>,
+    /// The time until which requests are labeled.
+    labels: watch::Sender<Instant>,
     /// Planned starts of replicas, with the seconds that the clock is ahead.
     starts: Vec<(Instant, usize, i64)>,
     /// Planned ends of cuts.
@@ -56,14 +58,18 @@ pub(super) fn run(plan: &Plan, keeps_trace: bool) -> Outcome {
 
 async fn simulate(plan: &Plan, keeps_trace: bool) -> Outcome {
     let (approved, to_sign) = mpsc::unbounded_channel();
-    let world = World::new(plan.seed, keeps_trace, approved);
+    let (created, to_label) = mpsc::unbounded_channel();
+    let world = World::new(plan.seed, keeps_trace, approved, created);
+    world.faults().background = plan.background;
     simulated_handshakes::set(Some(handshakes(&world)));
     let policy = policy(plan);
     let controller =
         |name: &str| client(&world, User::new(name, &["system:masters"]), Party::Cluster);
     let (signer_pause, pauses) = watch::channel(Instant::now());
+    let (labels, labeling) = watch::channel(Instant::now());
     tokio::spawn(signer::sign_all(controller("signer"), to_sign, pauses));
     tokio::spawn(signer::clean(controller("cleaner")));
+    tokio::spawn(signer::label(controller("labeler"), to_label, labeling));
     let mut stage = Stage {
         replicas: (0..2)
             .map(|index| Replica::new(index, &world, &policy))
@@ -72,6 +78,7 @@ async fn simulate(plan: &Plan, keeps_trace: bool) -> Outcome {
         attackers: Vec::new(),
         administrator: controller("administrator"),
         signer_pause,
+        labels,
         starts: Vec::new(),
         cuts: Vec::new(),
         addresses: 0,
@@ -189,7 +196,7 @@ impl Stage {
                 party,
                 percent,
                 lasts,
-            } => self.world.begin_faults(Period {
+            } => self.world.faults().periods.push(Period {
                 fault: *fault,
                 party: *party,
                 percent: *percent,
@@ -266,13 +273,17 @@ impl Stage {
             Event::SignerPause { lasts } => {
                 self.signer_pause.send_replace(now + *lasts);
             }
+            Event::Labels { lasts } => {
+                self.labels.send_replace(now + *lasts);
+            }
         }
     }
 
     /// Ends faults and attacks, and starts whatever is not running.
     async fn calm_down(&mut self) {
         self.world.trace("EVENT faults and attacks end");
-        self.world.end_faults();
+        *self.world.faults() = Faults::default();
+        self.labels.send_replace(Instant::now());
         self.world.api.set_clock(SignedDuration::ZERO);
         self.cuts.clear();
         self.starts.clear();

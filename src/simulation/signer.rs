@@ -7,7 +7,7 @@ use http::Method;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -79,6 +79,30 @@ async fn sign(client: &Client, request: &str) -> Option<()> {
         .await
         .ok()?;
     (status == 200).then_some(())
+}
+
+/// Labels new requests until `labeling`, so that a decision on one meets a conflict.
+pub(super) async fn label(
+    client: Client,
+    mut created: mpsc::UnboundedReceiver<String>,
+    labeling: tokio::sync::watch::Receiver<Instant>,
+) {
+    let mut number = 0;
+    while let Some(request) = created.recv().await {
+        number += 1;
+        if *labeling.borrow() < Instant::now() {
+            continue;
+        }
+        let mut rng = client.world.rng("labeler's delay", number);
+        let client = client.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(25).mul_f64(rng.share())).await;
+            let labels = json!({"metadata": {"labels": {"simulation": "labeled"}}});
+            let path = format!("{REQUESTS}/{request}");
+            // A request that cannot be labeled stays as it is.
+            let _ = client.call(Method::PATCH, &path, Some(labels), None).await;
+        });
+    }
 }
 
 /// Deletes old requests, as the cleaner in the controller-manager does.

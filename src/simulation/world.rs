@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use super::faults::{Fault, Party, Period};
+use super::faults::{Fault, Faults, Party};
 use super::network::{Call, Client};
 use super::tally::Tally;
 use super::truth::Truth;
@@ -36,11 +36,13 @@ pub(super) struct World {
     pub(super) server_certificate: Vec<u8>,
     record: Mutex<Record>,
     truth: Mutex<Truth>,
-    faults: Mutex<Vec<Period>>,
+    faults: Mutex<Faults>,
     /// Clients that wait for a change of a request.
     waiting: Mutex<BTreeMap<String, Arc<Notify>>>,
     /// Names of approved requests.
     approved: mpsc::UnboundedSender<String>,
+    /// Names of new requests.
+    created: mpsc::UnboundedSender<String>,
 }
 
 /// The record of what happened.
@@ -68,6 +70,7 @@ impl World {
         seed: u64,
         keeps_trace: bool,
         approved: mpsc::UnboundedSender<String>,
+        created: mpsc::UnboundedSender<String>,
     ) -> Arc<World> {
         let api = InMemory::new(BEGIN, seed).expect("an API server");
         let names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"];
@@ -91,6 +94,7 @@ impl World {
             faults: Mutex::default(),
             waiting: Mutex::default(),
             approved,
+            created,
         })
     }
 
@@ -156,17 +160,8 @@ impl World {
         }
     }
 
-    /// Starts a period of faults.
-    pub(super) fn begin_faults(&self, period: Period) {
-        self.faults().push(period);
-    }
-
-    /// Ends all faults.
-    pub(super) fn end_faults(&self) {
-        self.faults().clear();
-    }
-
-    fn faults(&self) -> MutexGuard<'_, Vec<Period>> {
+    /// The faults in force.
+    pub(super) fn faults(&self) -> MutexGuard<'_, Faults> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -178,14 +173,7 @@ impl World {
         call: &Call,
         rng: &mut SeededRng,
     ) -> Option<Fault> {
-        let fault = {
-            let mut faults = self.faults();
-            faults.retain(|period| period.until > Instant::now());
-            let found = faults
-                .iter()
-                .find(|period| period.strikes(party, call.verb, rng));
-            found.map(|period| period.fault)
-        }?;
+        let fault = self.faults().draw(party, call.verb, rng)?;
         self.trace(&format!("{client} {} {}: {fault}", call.method, call.path));
         self.count(|tally| *tally.faults.entry(fault.as_str()).or_default() += 1);
         Some(fault)
@@ -248,6 +236,8 @@ impl World {
                 let name = made.pointer("/metadata/name").and_then(Value::as_str);
                 if let (Some(name), Some(asked)) = (name, asked) {
                     self.truth().requested(name, asked);
+                    // The labeler runs as long as the world.
+                    let _ = self.created.send(name.to_owned());
                 }
                 return;
             }
