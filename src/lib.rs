@@ -4,7 +4,7 @@ pub mod cli;
 pub mod cluster;
 pub mod controller;
 pub mod doctor;
-#[cfg(test)]
+#[cfg(all(test, feature = "lab"))]
 #[allow(
     clippy::expect_used,
     clippy::panic,

@@ -67,7 +67,7 @@ fn check_audits(stage: &Stage) {
         }
         if audit.leads {
             for (request, why) in audit.outdated {
-                find(format!("has a wrong verdict on {request}: {why}"));
+                find(format!("has a wrong verdict on {request}: {}", why.text));
             }
         }
     }

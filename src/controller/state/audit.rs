@@ -9,7 +9,7 @@ use crate::controller::open_requests::{MOST_OF_ONE_REQUESTOR, OpenRequest};
 use crate::controller::request_memory::MEMORY_OF_ALL_REQUESTS;
 use crate::controller::{Controller, WRITES_AT_ONCE};
 use judge::csr::names::San;
-use judge::judge;
+use judge::{Decision, judge};
 
 /// Receiver of audits.
 pub(crate) type Auditor = Arc<dyn Fn(&Audit) + Send + Sync>;
@@ -34,9 +34,18 @@ pub(crate) struct Audit {
     /// Requests that nothing will judge, write or wake.
     pub(crate) orphans: Vec<String>,
     /// Requests that would get another verdict now, each with both verdicts.
-    pub(crate) outdated: Vec<(String, String)>,
+    pub(crate) outdated: Vec<(String, Outdated)>,
     /// Queues that exceed their bounds.
     pub(crate) too_long: Vec<String>,
+}
+
+/// A judgment that is out of date.
+#[derive(Clone, Debug)]
+pub(crate) struct Outdated {
+    /// True if the request would be denied now.
+    pub(crate) is_denied: bool,
+    /// Both decisions.
+    pub(crate) text: String,
 }
 
 impl Controller {
@@ -97,7 +106,9 @@ impl State {
                 && !self.unissued.is_full(&request.object.requestor.username)
             {
                 let codes = judgment.codes();
-                let why = format!("{before} when it was judged, now {decision} {codes:?}");
+                let text = format!("{before} when it was judged, now {decision} {codes:?}");
+                let is_denied = decision == Decision::Deny;
+                let why = Outdated { is_denied, text };
                 audit.outdated.push((name.clone(), why));
             }
         }
