@@ -23,7 +23,7 @@ use crate::cluster::random::Random;
 use crate::controller::audit::{Audit, Auditor};
 use crate::controller::{RequestorLimits, Setup, WRITES_AT_ONCE};
 
-/// Where every replica reaches the API server.
+/// The URL of the API server, for every replica.
 const SERVER: &str = "https://127.0.0.1:6443";
 /// The time for which a judgment may be out of date: wakes of an object that changes continuously are
 /// delayed.
