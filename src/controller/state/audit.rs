@@ -80,19 +80,18 @@ impl State {
             ));
         }
         for (uid, entry) in self.open.iter() {
+            let is_next =
+                self.writing.contains_key(uid) || self.queue.has(entry.request.username(), uid);
+            if !is_next && !self.waiting.has(uid) {
+                audit.orphans.push(uid.to_string());
+            }
             let OpenRequest::Read(request) = &entry.request else {
-                if !self.queue.has(entry.request.username(), uid) {
-                    audit.orphans.push(uid.to_string());
-                }
                 continue;
             };
             let name = &request.object.name;
             audit.open.push(name.clone());
-            if self.writing.contains_key(uid) || self.queue.has(entry.request.username(), uid) {
+            if is_next {
                 continue;
-            }
-            if !self.waiting.has(uid) {
-                audit.orphans.push(name.clone());
             }
             let judgment = judge(
                 request.as_ref(),
