@@ -183,6 +183,11 @@ prove-differential N:
 prove-kubelets N:
     CSR_WARDEN_KUBELETS="$1" cargo test --locked --release --test control_plane -- kubelets_own
 
+# Simulate the daemon with so many seeds
+[group('search')]
+prove-simulation N:
+    CSR_WARDEN_SEEDS="$1" cargo test --locked --release --lib -p csr-warden -- simulation::no_seed --nocapture
+
 # Find changes of the judge that no test notices
 [group('search')]
 mutants:
@@ -207,8 +212,11 @@ switches:
     CSR_WARDEN_KUBELETS      number of kubelets in the case kubelets_own
     CSR_WARDEN_KUBERNETES    version of the real control plane, such as 1.35.4
     CSR_WARDEN_MUTANTS       number of requests in the case differential
+    CSR_WARDEN_SEED          the seed of a simulation to repeat
+    CSR_WARDEN_SEEDS         number of seeds of simulations
     CSR_WARDEN_TEST_KEEP     1: keep the files and logs of a control plane
     CSR_WARDEN_TEST_SHOW     1: print the output of doctor in its cases
+    CSR_WARDEN_TRACE         1: print every write, fault and event of a simulation
     KUBEBUILDER_ASSETS       directory with the programs of a control plane
     UPDATE_DOCS              1: tests write generated pages (`just docs`)
     WRITE_CORPUS             1: a test writes the seeds for fuzzing (`just corpus`)

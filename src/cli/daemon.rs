@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use kube::api::Api;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::serving_args::ServingArgs;
 use crate::cluster::connection::Connection;
@@ -23,47 +24,61 @@ use crate::telemetry::metrics::Metrics;
 use judge::policy::{Enforcement, Policy};
 
 /// Configuration of a daemon.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// Connection to the cluster.
-    pub(super) connection: Connection,
+    pub(crate) connection: Connection,
     /// Policy at startup.
-    pub(super) policy: Policy,
+    pub(crate) policy: Policy,
     /// Enforcement that overrides the policy's.
-    pub(super) enforcement: Option<Enforcement>,
+    pub(crate) enforcement: Option<Enforcement>,
     /// Policy file, and sources besides the cluster.
-    pub(super) setup: Setup,
+    pub(crate) setup: Setup,
     /// Namespace and name of the Lease; `None` to write without leader election.
-    pub(super) lease: Option<(String, String)>,
-    /// Flags of the HTTP server.
-    pub(super) serving: ServingArgs,
+    pub(crate) lease: Option<(String, String)>,
+    /// Flags of the HTTP server; `None` for no server.
+    pub(crate) serving: Option<ServingArgs>,
     /// Format of the decision log, and the queue of its lines; `None` to disable it.
-    pub(super) decision_log: Option<(decision_log::Format, LogQueue)>,
+    pub(crate) decision_log: Option<(decision_log::Format, LogQueue)>,
     /// Maximum number of concurrent writes.
-    pub(super) concurrency: usize,
+    pub(crate) concurrency: usize,
     /// Limits of what one requestor can cost others.
-    pub(super) limits: RequestorLimits,
+    pub(crate) limits: RequestorLimits,
+    /// Randomness for jitter and for the identity.
+    pub(crate) random: Random,
+    /// Receiver of audits of the state.
+    #[cfg(test)]
+    pub(crate) auditor: Option<crate::controller::audit::Auditor>,
 }
 
 /// Daemon whose watches have started. It does not write before [`Daemon::run`].
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     controller: Controller,
     candidate: Option<Candidate>,
-    server: Server,
+    server: Option<Server>,
+    /// The task that keeps the API server's time known.
+    time_keeper: JoinSet<()>,
     #[cfg(feature = "lab")]
     health: Arc<Health>,
 }
 
 impl Daemon {
     /// Binds the HTTP port and starts the watches.
-    pub(super) async fn start(plan: Plan) -> Result<Daemon> {
-        let (clock, random) = (plan.connection.clock.clone(), Random::from_os());
+    pub(crate) async fn start(plan: Plan) -> Result<Daemon> {
+        let (clock, random) = (plan.connection.clock.clone(), plan.random);
         let policy = Arc::new(plan.policy);
         let health = Arc::new(Health::new());
         let metrics = Arc::new(Metrics::new(&policy, clock.time_of_day()));
-        let server = plan
-            .serving
-            .bind(&plan.connection, health.clone(), metrics.clone())
-            .await?;
+        let server = match plan.serving {
+            Some(serving) => {
+                let connection = &plan.connection;
+                Some(
+                    serving
+                        .bind(connection, health.clone(), metrics.clone())
+                        .await?,
+                )
+            }
+            None => None,
+        };
         let enforcement = plan.enforcement.unwrap_or(policy.spec.enforcement);
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -113,17 +128,21 @@ impl Daemon {
             leading: leading_seen,
             clock: clock.clone(),
             random,
+            #[cfg(test)]
+            auditor: plan.auditor,
         };
         let events = EventRecorder::start(plan.connection.writes.clone(), identity, clock);
         let connection = &plan.connection;
         let shown = health.clone();
-        tokio::spawn(keep_time(connection.clone(), move |remark| {
+        let mut time_keeper = JoinSet::new();
+        time_keeper.spawn(keep_time(connection.clone(), move |remark| {
             shown.record_clock(remark);
         }));
         Ok(Daemon {
             controller: Controller::new(settings, connection, events, metrics, health.clone()),
             candidate,
             server,
+            time_keeper,
             #[cfg(feature = "lab")]
             health,
         })
@@ -132,7 +151,8 @@ impl Daemon {
     /// Address of `/metrics`, `/livez` and `/readyz`.
     #[cfg(feature = "lab")]
     pub(super) fn address(&self) -> Result<SocketAddr> {
-        Ok(self.server.address()?)
+        let server = self.server.as_ref().context("there is no HTTP server")?;
+        Ok(server.address()?)
     }
 
     /// Shared health state, to query readiness while the daemon runs.
@@ -142,14 +162,21 @@ impl Daemon {
     }
 
     /// Runs until `stopped` is signaled and the last write has ended.
-    pub(super) async fn run(self, stopped: watch::Receiver<bool>) -> Result<()> {
+    pub(crate) async fn run(self, stopped: watch::Receiver<bool>) -> Result<()> {
         let Daemon {
             mut controller,
             candidate,
             server,
+            // Its task ends with this value.
+            time_keeper: _time_keeper,
             ..
         } = self;
-        let http = tokio::spawn(server.run());
+        let http = tokio::spawn(async {
+            match server {
+                Some(server) => server.run().await,
+                None => std::future::pending().await,
+            }
+        });
         let work = async {
             match candidate {
                 None => {
@@ -157,6 +184,7 @@ impl Daemon {
                 }
                 Some(mut candidate) => {
                     let ended = tokio::select! {
+                        biased;
                         ended = controller.run(stopped) => ended,
                         () = candidate.run() => false,
                     };
@@ -169,6 +197,7 @@ impl Daemon {
         };
         let http_ends = http.abort_handle();
         let done = tokio::select! {
+            biased;
             () = work => Ok(()),
             ended = http => ended.context("the HTTP server has stopped"),
         };

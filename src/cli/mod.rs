@@ -8,7 +8,7 @@ mod check;
 mod cluster_args;
 mod color;
 mod completion;
-mod daemon;
+pub(crate) mod daemon;
 #[cfg(feature = "lab")]
 mod demo;
 mod doctor;

@@ -17,6 +17,7 @@ use super::daemon::{Daemon, Plan};
 use super::judging_args::JudgingArgs;
 use super::logging::{TextLines, messages};
 use super::serving_args::ServingArgs;
+use crate::cluster::random::Random;
 use crate::controller::{DENIAL_INTERVAL, RequestorLimits, Setup, UNISSUED, WRITES_AT_ONCE};
 use crate::sources::replaced_file::FileVersion;
 use crate::telemetry::decision_log;
@@ -137,13 +138,16 @@ async fn serve(
         enforcement: args.enforcement,
         setup,
         lease,
-        serving: args.serving,
+        serving: Some(args.serving),
         decision_log: Some((args.log_format.of_decisions(), log)),
         concurrency: args.concurrency.into(),
         limits: RequestorLimits {
             denial_interval: Duration::from_secs(args.denial_interval),
             unissued: args.max_unissued.max(1),
         },
+        random: Random::from_os(),
+        #[cfg(test)]
+        auditor: None,
     })
     .await?;
 

@@ -22,7 +22,7 @@ const EVERYWHERE: [SocketAddr; 2] = [
 
 /// Flags of the server, as other components of Kubernetes have them.
 #[derive(Clone, Debug, Args)]
-pub(super) struct ServingArgs {
+pub(crate) struct ServingArgs {
     /// Where /metrics, /livez and /readyz are served [default: [::]:8080, which is every IPv4
     /// address too]
     #[arg(long, env = "CSR_WARDEN_BIND_ADDRESS", value_name = "IP:PORT")]

@@ -187,6 +187,34 @@ impl Connection {
         })
     }
 
+    /// A connection without sockets. `service` gives the service of a client with this read timeout.
+    #[cfg(test)]
+    pub(crate) fn in_memory<S, B>(
+        config: Config,
+        clock: Clock,
+        service: impl Fn(Duration) -> S,
+    ) -> Connection
+    where
+        S: tower::Service<http::Request<Body>, Response = http::Response<B>, Error = BoxError>
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        B: hyper::body::Body<Data = hyper::body::Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let client = |read: Duration| {
+            let builder = ClientBuilder::new(service(read), config.default_namespace.clone());
+            builder.with_layer(&DateLayer(clock.clone())).build()
+        };
+        Connection {
+            watches: client(WATCH_SILENCE),
+            writes: client(WRITE_SILENCE),
+            lease: client(LEASE_SILENCE),
+            config,
+            clock,
+        }
+    }
+
     /// Asks the API server for its time, by a request that needs no permission. Without a quick
     /// answer the time stays as it is known.
     pub async fn ask_time(&self) {

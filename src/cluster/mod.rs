@@ -22,6 +22,8 @@ pub mod raw_request;
 pub mod relist;
 pub mod server_time;
 pub mod shallow_value;
+#[cfg(test)]
+pub(crate) mod simulated_handshakes;
 pub mod time_keeper;
 mod tls_connector;
 pub mod tls_verifier;

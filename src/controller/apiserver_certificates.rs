@@ -78,6 +78,7 @@ pub(super) async fn read_certificates(
             }
         }
         let failures = tokio::select! {
+            biased;
             failures = read_all(&config, &clock, &servers, &mut read, &inputs) => failures,
             go_on = changed(&mut endpoints, &mut policy) => if go_on {
                 continue;
@@ -100,6 +101,7 @@ pub(super) async fn read_certificates(
             return;
         }
         tokio::select! {
+            biased;
             () = sleep(pause) => {}
             go_on = changed(&mut endpoints, &mut policy) => if !go_on {
                 return;
@@ -115,6 +117,7 @@ async fn changed(
     policy: &mut watch::Receiver<InForce>,
 ) -> bool {
     tokio::select! {
+        biased;
         changed = endpoints.changed() => changed.is_ok(),
         changed = policy.changed() => changed.is_ok(),
     }

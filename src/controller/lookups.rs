@@ -132,6 +132,7 @@ async fn ask_all(
         };
         let Some((question, requestor, policy)) = next else {
             tokio::select! {
+                biased;
                 Some(Ok((answered, requestor))) = asking.join_next() => {
                     turns.end(&requestor);
                     open.remove(&(answered.question.clone(), answered.asked_by.digest.clone()));

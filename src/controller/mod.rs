@@ -55,6 +55,8 @@ use judge::policy::{Enforcement, Policy};
 use lookups::Lookups;
 pub use reload::{InventoryFile, Setup};
 use state::State;
+#[cfg(test)]
+pub(crate) use state::audit;
 use writer::{Writer, Writes};
 
 /// Limit of requests judged in a row before the loop handles other events.
@@ -111,6 +113,9 @@ pub struct Settings {
     pub clock: Clock,
     /// Randomness for jitter.
     pub random: Random,
+    /// Receiver of audits of the state.
+    #[cfg(test)]
+    pub(crate) auditor: Option<audit::Auditor>,
 }
 
 /// The event loop.
@@ -135,6 +140,8 @@ pub struct Controller {
     failing: Option<&'static str>,
     /// Time of the last log line on an object that cannot be decoded.
     undecodable_logged: Option<Instant>,
+    #[cfg(test)]
+    auditor: Option<audit::Auditor>,
 }
 
 impl Controller {
@@ -157,6 +164,8 @@ impl Controller {
             leading,
             clock,
             random,
+            #[cfg(test)]
+            auditor,
         } = settings;
         let now = clock.now();
         let mut state = State::new(policy, enforcement, limits, random.clone(), now);
@@ -188,6 +197,8 @@ impl Controller {
             health,
             failing: None,
             undecodable_logged: None,
+            #[cfg(test)]
+            auditor,
         }
     }
 
@@ -266,6 +277,8 @@ impl Controller {
             self.state.forget_stale(now);
         }
         self.refresh();
+        #[cfg(test)]
+        self.audit(now);
     }
 
     fn perform(&mut self, effects: Vec<Effect>) {

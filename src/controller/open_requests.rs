@@ -80,6 +80,13 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// The last recorded decision of a request whose next judgment waits for nothing but a change.
+    #[cfg(test)]
+    pub(super) fn settled_decision(&self) -> Option<Decision> {
+        let (decision, _) = self.recorded.as_deref()?;
+        (self.failures == 0 && !self.is_deferred).then_some(*decision)
+    }
+
     /// The event that first showed it.
     fn first_seen(&self) -> Option<FirstSeen> {
         Some(FirstSeen {
@@ -173,6 +180,19 @@ impl OpenRequests {
             OpenRequest::Read(request) => request.content.as_ref().map(|content| content.key),
             OpenRequest::Packed(..) => None,
         }
+    }
+
+    /// All requests.
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Uid, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// The largest number of requests of one requestor, and the memory of all.
+    #[cfg(test)]
+    pub(super) fn extent(&self) -> (usize, usize) {
+        let most = self.by_requestor.values().map(Timeline::len).max();
+        (most.unwrap_or_default(), self.memory.total())
     }
 
     /// The request of this UID, mutable.

@@ -60,6 +60,23 @@ impl Queue {
         None
     }
 
+    /// Drops the places without a request, which otherwise stay until their turn. A replica that stands
+    /// by takes no turn.
+    pub(super) fn prune(&mut self) {
+        let places = &mut self.places;
+        self.turns.retain(|requestor| {
+            let has_request = |place: &Place| !place.waiting.is_empty();
+            let keep = places.get(requestor).is_some_and(has_request);
+            if !keep && let Some(place) = places.get_mut(requestor) {
+                place.in_line = false;
+                if !place.busy {
+                    places.remove(requestor);
+                }
+            }
+            keep
+        });
+    }
+
     /// Begins a write: other requests of this requestor wait.
     pub(super) fn begin(&mut self, requestor: &Username) {
         self.places.entry(requestor.clone()).or_default().busy = true;
@@ -72,6 +89,22 @@ impl Queue {
             self.line_up(requestor);
             self.forget_if_empty(requestor);
         }
+    }
+
+    /// True if this request has a place, whose requestor has a turn or is being written for.
+    #[cfg(test)]
+    pub(super) fn has(&self, requestor: &Username, uid: &Uid) -> bool {
+        let place = self.places.get(requestor);
+        place.is_some_and(|place| {
+            (place.busy || place.in_line && self.turns.contains(requestor))
+                && place.waiting.oldest_first().any(|queued| queued == uid)
+        })
+    }
+
+    /// Number of requestors with a place.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.places.len().max(self.turns.len())
     }
 
     /// True if no requestor is queued.
@@ -156,6 +189,25 @@ mod tests {
         push(&mut queue, "a", 1);
         queue.remove(&"a".into(), at(1), &"a-1".into());
         assert_eq!(queue.pop(), None);
+        assert!(queue.places.is_empty());
+    }
+
+    #[test]
+    fn places_of_removed_requests_are_pruned() {
+        let mut queue = Queue::default();
+        for requestor in ["a", "b", "busy"] {
+            push(&mut queue, requestor, 1);
+        }
+        queue.begin(&"busy".into());
+        for requestor in ["a", "busy"] {
+            let uid: Uid = format!("{requestor}-1").into();
+            queue.remove(&requestor.into(), at(1), &uid);
+        }
+        queue.prune();
+        assert_eq!((queue.turns.len(), queue.places.len()), (1, 2));
+        push(&mut queue, "a", 2);
+        assert_eq!(drain(&mut queue), ["b-1", "a-2"]);
+        queue.end(&"busy".into());
         assert!(queue.places.is_empty());
     }
 }

@@ -110,6 +110,7 @@ async fn follow_machines(
             }
         };
         tokio::select! {
+            biased;
             () = watches => return,
             changed = in_force.wait_for(|now| now.generation != generation) => {
                 if changed.is_err() {

@@ -75,6 +75,18 @@ impl Waiting {
         self.parked.insert(uid.clone(), (keys, at));
     }
 
+    /// True if this request waits.
+    #[cfg(test)]
+    pub(super) fn has(&self, uid: &Uid) -> bool {
+        self.parked.contains_key(uid)
+    }
+
+    /// Number of waiting requests.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.parked.len().max(self.by_time.len())
+    }
+
     /// Removes a request. Returns true if it was waiting.
     pub(super) fn leave(&mut self, uid: &Uid) -> bool {
         let Some((keys, at)) = self.parked.remove(uid) else {

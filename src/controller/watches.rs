@@ -185,6 +185,7 @@ async fn follow_requests(client: Client, list_again: Arc<Notify>, random: Random
     loop {
         let requests = requests.clone();
         tokio::select! {
+            biased;
             () = follow(requests, &mut relist, &random, read, send) => return,
             // The report of a deletion can be lost by that: its request fails when it is written (404).
             () = list_again.notified() => {}

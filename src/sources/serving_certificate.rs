@@ -14,6 +14,8 @@ use super::kubelet_ca::{KubeletCaError, verifier, verify};
 use crate::cluster::certificate_fields::serving_certificate;
 use crate::cluster::clock::Clock;
 use crate::cluster::error::{find, innermost};
+#[cfg(test)]
+use crate::cluster::simulated_handshakes;
 use crate::cluster::tls_verifier::{client_config_by, is_of_validity};
 use judge::evidence::Answer;
 use judge::policy::ServingCertificatePolicy;
@@ -73,6 +75,10 @@ impl ServingCertificates {
         &self,
         at: std::net::SocketAddr,
     ) -> Result<CertificateDer<'static>, HandshakeError> {
+        #[cfg(test)]
+        if let Some(shown) = simulated_handshakes::of_host(&at.ip().to_string()).await {
+            return shown.ok_or_else(|| HandshakeError::Connection("refused".into()));
+        }
         let tcp = TcpStream::connect(at)
             .await
             .map_err(|error| HandshakeError::Connection(error.to_string()))?;

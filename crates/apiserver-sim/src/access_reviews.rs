@@ -150,7 +150,7 @@ pub(super) fn token(call: &Call) -> Result<Response, StatusError> {
         &groups,
     );
     user.uid = text(&account.object(), &["metadata", "uid"]).to_owned();
-    let credential = format!("JTI={}", metadata::uid());
+    let credential = format!("JTI={}", metadata::uid(&call.shared.entropy));
     user.extra.insert(
         "authentication.kubernetes.io/credential-id".into(),
         vec![credential],

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, header};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::FromDer;
 
+use super::entropy::Entropy;
 use super::status_error::StatusError;
 
 const ANONYMOUS: &str = "system:anonymous";
@@ -98,7 +99,7 @@ pub(super) struct Tokens {
 impl Tokens {
     /// Issues a new token for a user.
     pub(super) fn issue(&self, user: User) -> String {
-        let token = super::metadata::random_hex(32);
+        let token = super::metadata::random_hex(&Entropy::default(), 32);
         self.accept(&token, user);
         token
     }

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::clock::Clock;
+use super::call::Shared;
 use super::metadata;
-use super::store::{Expected, Store};
+use super::store::Expected;
 
 /// The address of the Service `kubernetes`.
 pub(super) const SERVICE: [u8; 4] = [10, 96, 0, 1];
@@ -13,11 +13,11 @@ const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kub
 
 /// Creates the namespaces, the Service `kubernetes` with its EndpointSlice, the ServiceCIDR, and
 /// the ConfigMap `cluster-info`.
-pub(super) fn fill(store: &Store, port: u16, authority: &str) {
+pub(super) fn fill(shared: &Shared, port: u16, authority: &str) {
     for name in NAMESPACES {
         let labels = json!({"kubernetes.io/metadata.name": name});
         put(
-            store,
+            shared,
             "namespaces",
             "",
             name,
@@ -26,7 +26,7 @@ pub(super) fn fill(store: &Store, port: u16, authority: &str) {
     }
     let service = std::net::Ipv4Addr::from(SERVICE).to_string();
     put(
-        store,
+        shared,
         "services",
         "default",
         "kubernetes",
@@ -43,7 +43,7 @@ pub(super) fn fill(store: &Store, port: u16, authority: &str) {
         }),
     );
     put(
-        store,
+        shared,
         "endpointslices",
         "default",
         "kubernetes",
@@ -55,7 +55,7 @@ pub(super) fn fill(store: &Store, port: u16, authority: &str) {
         }),
     );
     put(
-        store,
+        shared,
         "servicecidrs",
         "",
         "kubernetes",
@@ -73,7 +73,7 @@ pub(super) fn fill(store: &Store, port: u16, authority: &str) {
         "users": [],
     });
     put(
-        store,
+        shared,
         "configmaps",
         "kube-public",
         "cluster-info",
@@ -81,7 +81,7 @@ pub(super) fn fill(store: &Store, port: u16, authority: &str) {
     );
 }
 
-fn put(store: &Store, storage: &'static str, namespace: &str, name: &str, object: Value) {
+fn put(shared: &Shared, storage: &'static str, namespace: &str, name: &str, object: Value) {
     let mut object = match object {
         Value::Object(map) => map,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
@@ -90,8 +90,8 @@ fn put(store: &Store, storage: &'static str, namespace: &str, name: &str, object
     };
     metadata::of(&mut object, |metadata| {
         metadata.insert("name".into(), name.into());
-        metadata.insert("uid".into(), metadata::uid().into());
-        metadata.insert("creationTimestamp".into(), Clock::default().now().into());
+        metadata.insert("uid".into(), metadata::uid(&shared.entropy).into());
+        metadata.insert("creationTimestamp".into(), shared.clock.now().into());
         if !namespace.is_empty() {
             metadata.insert("namespace".into(), namespace.into());
         }
@@ -102,5 +102,5 @@ fn put(store: &Store, storage: &'static str, namespace: &str, name: &str, object
         format!("{namespace}/{name}")
     };
     // There is no other writer yet.
-    let _ = store.put(storage, &key, Expected::Absent, object);
+    let _ = shared.store.put(storage, &key, Expected::Absent, object);
 }

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::authn::{Tokens, User};
 use super::clock::Clock;
+use super::entropy::Entropy;
 use super::faults::{Fault, FaultInjector};
 use super::request_info::{Query, ResourcePath};
 use super::selectors::Selector;
@@ -20,6 +21,7 @@ pub(super) struct Shared {
     pub(super) tokens: Arc<Tokens>,
     pub(super) injector: Arc<FaultInjector>,
     pub(super) clock: Arc<Clock>,
+    pub(super) entropy: Arc<Entropy>,
     pub(super) write_log: Option<Arc<WriteLog>>,
     pub(super) node_restriction: bool,
     pub(super) ended: watch::Receiver<bool>,

@@ -3,12 +3,26 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 /// The clocks of the API servers that this one stands for, and the clock of a proxy.
 #[derive(Debug, Default)]
-pub(super) struct Clock(Mutex<Offsets>);
+pub(super) struct Clock {
+    source: Source,
+    offsets: Mutex<Offsets>,
+}
 
-/// Offsets from the machine's clock. Negative if it is behind.
+/// The clock that the others differ from.
+#[derive(Debug, Default)]
+enum Source {
+    /// The machine's.
+    #[default]
+    Machine,
+    /// One that showed this time at an instant and follows tokio's.
+    Counted(Timestamp, Instant),
+}
+
+/// Offsets from the source. Negative if it is behind.
 #[derive(Debug, Default)]
 struct Offsets {
     /// Those of the API servers, which take turns; zero if there are none.
@@ -20,7 +34,15 @@ struct Offsets {
 }
 
 impl Clock {
-    /// Sets the offset of each API server from the machine's clock.
+    /// A clock that starts at this time and follows tokio's.
+    pub(super) fn counted_from(begin: Timestamp) -> Clock {
+        Clock {
+            source: Source::Counted(begin, Instant::now()),
+            offsets: Mutex::default(),
+        }
+    }
+
+    /// Sets the offset of each API server from the source.
     pub(super) fn set_servers(&self, ahead: &[SignedDuration]) {
         let mut offsets = self.offsets();
         offsets.servers = ahead.to_vec();
@@ -34,24 +56,35 @@ impl Clock {
 
     /// Returns the current time, to the second.
     pub(super) fn now(&self) -> String {
-        let time = shifted(self.offsets().next_server());
+        let ahead = self.offsets().next_server();
+        let time = self.shifted(ahead);
         let second = Timestamp::from_second(time.as_second());
         second.unwrap_or(time).to_string()
     }
 
     /// Returns the current time as in a `Date` header.
     pub(super) fn date(&self) -> String {
-        let mut offsets = self.offsets();
-        let ahead = match offsets.proxy {
-            Some(ahead) => ahead,
-            None => offsets.next_server(),
+        let ahead = {
+            let mut offsets = self.offsets();
+            match offsets.proxy {
+                Some(ahead) => ahead,
+                None => offsets.next_server(),
+            }
         };
         let format = "%a, %d %b %Y %H:%M:%S GMT";
-        shifted(ahead).strftime(format).to_string()
+        self.shifted(ahead).strftime(format).to_string()
     }
 
     fn offsets(&self) -> MutexGuard<'_, Offsets> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shifted(&self, ahead: SignedDuration) -> Timestamp {
+        let source = match self.source {
+            Source::Machine => Timestamp::now(),
+            Source::Counted(begin, begun) => begin.checked_add(begun.elapsed()).unwrap_or(begin),
+        };
+        source.checked_add(ahead).unwrap_or(source)
     }
 }
 
@@ -62,11 +95,6 @@ impl Offsets {
         self.turn = (self.turn + 1) % number;
         ahead.unwrap_or_default()
     }
-}
-
-fn shifted(ahead: SignedDuration) -> Timestamp {
-    let machine = Timestamp::now();
-    machine.checked_add(ahead).unwrap_or(machine)
 }
 
 #[cfg(test)]

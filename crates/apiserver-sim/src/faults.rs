@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::split_mix::SplitMix;
+
 /// A fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -78,37 +80,21 @@ impl Faults {
     }
 }
 
-/// A seeded random number generator: splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
-struct FaultRng(u64);
-
-impl FaultRng {
-    /// Returns a number from 0 to 1.
-    fn share(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        let high = u32::try_from(mixed >> 32).unwrap_or(u32::MAX);
-        f64::from(high) / f64::from(u32::MAX)
-    }
-}
-
 /// The active faults, with the state of their random numbers.
 pub(super) struct FaultInjector {
-    faults: Mutex<(Faults, FaultRng)>,
+    faults: Mutex<(Faults, SplitMix)>,
 }
 
 impl FaultInjector {
     pub(super) fn new(faults: Faults) -> FaultInjector {
-        let rng = FaultRng(faults.seed);
+        let rng = SplitMix::new(faults.seed);
         FaultInjector {
             faults: Mutex::new((faults, rng)),
         }
     }
 
     pub(super) fn set(&self, faults: Faults) {
-        let rng = FaultRng(faults.seed);
+        let rng = SplitMix::new(faults.seed);
         let mut held = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         *held = (faults, rng);
     }

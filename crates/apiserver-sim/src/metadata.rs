@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::call::Shared;
+use super::entropy::Entropy;
 use super::object::{at, text};
 use super::resources::Resource;
 use super::status_error::{Cause, StatusError};
@@ -12,25 +14,18 @@ const SUFFIX_LENGTH: usize = 5;
 /// The maximum length of the prefix of a generated name, in bytes.
 const MAX_PREFIX_LENGTH: usize = 58;
 
-fn random(length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    let source = ring::rand::SystemRandom::new();
-    // Without randomness, names and tokens repeat, which is reported as a conflict.
-    let _ = ring::rand::SecureRandom::fill(&source, &mut bytes);
-    bytes
-}
-
 /// Returns random hexadecimal text of this length.
-pub(super) fn random_hex(length: usize) -> String {
-    random(length)
+pub(super) fn random_hex(entropy: &Entropy, length: usize) -> String {
+    entropy
+        .bytes(length)
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
 }
 
 /// Returns a random UUID (RFC 9562, version 4).
-pub(super) fn uid() -> String {
-    let mut bytes = random(16);
+pub(super) fn uid(entropy: &Entropy) -> String {
+    let mut bytes = entropy.bytes(16);
     if let Some(byte) = bytes.get_mut(6) {
         *byte = *byte & 0x0f | 0x40;
     }
@@ -63,13 +58,17 @@ pub(super) fn of(object: &mut Map<String, Value>, change: impl FnOnce(&mut Map<S
 }
 
 /// Generates a name from `generateName`.
-pub(super) fn generated(prefix: &str) -> String {
+pub(super) fn generated(entropy: &Entropy, prefix: &str) -> String {
     let prefix: String = prefix.chars().take(MAX_PREFIX_LENGTH).collect();
     let letter = |byte: u8| {
         let index = usize::from(byte) % ALPHABET.len();
         ALPHABET.get(index).copied().map_or('x', char::from)
     };
-    let end: String = random(SUFFIX_LENGTH).into_iter().map(letter).collect();
+    let end: String = entropy
+        .bytes(SUFFIX_LENGTH)
+        .into_iter()
+        .map(letter)
+        .collect();
     prefix + &end
 }
 
@@ -78,7 +77,7 @@ pub(super) fn created(
     resource: &Resource,
     namespace: &str,
     object: &mut Map<String, Value>,
-    now: &str,
+    shared: &Shared,
 ) -> Result<String, StatusError> {
     if !text(object, &["metadata", "resourceVersion"]).is_empty() {
         return Err(StatusError::unhandled(
@@ -92,13 +91,13 @@ pub(super) fn created(
         return Err(StatusError::invalid(resource, "", vec![cause]));
     }
     if name.is_empty() {
-        name = generated(&prefix);
+        name = generated(&shared.entropy, &prefix);
     }
     in_namespace(resource, namespace, object)?;
     of(object, |metadata| {
         metadata.insert("name".into(), name.clone().into());
-        metadata.insert("uid".into(), uid().into());
-        metadata.insert("creationTimestamp".into(), now.into());
+        metadata.insert("uid".into(), uid(&shared.entropy).into());
+        metadata.insert("creationTimestamp".into(), shared.clock.now().into());
         for key in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
             metadata.remove(key);
         }

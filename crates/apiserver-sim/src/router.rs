@@ -56,6 +56,8 @@ pub(super) async fn serve(
     request: Request,
 ) -> Response {
     let mut response = tokio::select! {
+        // In this order, so that a seed decides everything in a simulation.
+        biased;
         answer = handle(Arc::clone(&shared), peer, request) => {
             answer.unwrap_or_else(IntoResponse::into_response)
         }

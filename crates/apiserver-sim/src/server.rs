@@ -75,18 +75,19 @@ impl Server {
         let authority = Arc::new(Authority::new()?);
         let (listener, address) = tls::listen(options.port).await?;
         let store = Arc::new(Store::new(options.history));
-        bootstrap::fill(&store, address.port(), &authority.pem());
-        store.compact();
         let shared = Shared {
             store,
             tokens: Arc::default(),
             injector: Arc::new(FaultInjector::new(options.faults)),
             clock: Arc::default(),
+            entropy: Arc::default(),
             write_log: options.write_log.then(Arc::default),
             node_restriction: options.node_restriction,
             // Each start has a channel of its own.
             ended: watch::channel(true).1,
         };
+        bootstrap::fill(&shared, address.port(), &authority.pem());
+        shared.store.compact();
         let certificate = watch::channel(certificate(&authority)?).0;
         let line = Arc::new(Connections::new());
         let running = Running::begin(listener, &certificate, &line, &shared);

@@ -201,6 +201,7 @@ impl State {
             let due = until(self.bookmark);
             let late = until(self.late.front().map(|(at, _)| *at));
             tokio::select! {
+                biased;
                 event = self.watch.subscription.events.recv() => match self.watch.fault {
                     Some(Fault::Late(time)) => self.late.push_back((Instant::now() + time, event?)),
                     _ => self.take(event?),

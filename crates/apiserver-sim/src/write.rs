@@ -65,7 +65,7 @@ fn insert(call: &Call, object: Map<String, Value>) -> Result<Inserted, StatusErr
     let mut taken = String::new();
     for _ in 0..NAME_ATTEMPTS {
         let mut object = object.clone();
-        let name = metadata::created(resource, namespace, &mut object, &call.shared.clock.now())?;
+        let name = metadata::created(resource, namespace, &mut object, &call.shared)?;
         admission::create(call, &name, &mut object)?;
         if resource.kind == "CertificateSigningRequest" {
             csr_strategy::created(&call.user, &mut object);

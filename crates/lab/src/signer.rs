@@ -112,7 +112,7 @@ async fn sign(
     request: CertificateSigningRequest,
 ) {
     let name = request.metadata.name.clone().unwrap_or_default();
-    let signed = certificate(&request, authority, lifetime);
+    let signed = certificate(&request, authority, lifetime, Timestamp::now());
     let mut due = Some(request);
     let mut backoff = retry_backoff().build();
     while let Some(request) = due.take() {
@@ -165,11 +165,12 @@ fn failed(why: &str) -> CertificateSigningRequestCondition {
     }
 }
 
-/// Issues the certificate. Subject, SAN and key are copied from the request.
-fn certificate(
+/// Issues the certificate at this time. Subject, SAN and key are copied from the request.
+pub fn certificate(
     request: &CertificateSigningRequest,
     authority: &Authority,
     lifetime: Duration,
+    now: Timestamp,
 ) -> Result<String> {
     let spec = &request.spec;
     let pem = std::str::from_utf8(&spec.request.0).context("the request is no text")?;
@@ -179,7 +180,7 @@ fn certificate(
 
     let (_, issuer) = X509Certificate::from_der(authority.der())
         .map_err(|error| anyhow!("the authority's certificate: {error}"))?;
-    let now = Timestamp::now().as_second();
+    let now = now.as_second();
     let wanted = spec.expiration_seconds.map_or(lifetime, |seconds| {
         Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
     });

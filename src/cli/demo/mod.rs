@@ -37,6 +37,7 @@ use super::policy;
 use super::serving_args::ServingArgs;
 use crate::cluster::connection::Connection;
 use crate::cluster::protected_objects::KUBERNETES_SERVICE;
+use crate::cluster::random::Random;
 use crate::controller::{RequestorLimits, Setup, WRITES_AT_ONCE};
 use crate::telemetry::health::Health;
 use apiserver_sim::{Options, Server};
@@ -335,10 +336,13 @@ async fn start_daemon(connection: Connection) -> Result<Daemon> {
         policy,
         enforcement: None,
         lease: Some(("kube-system".into(), "csr-warden".into())),
-        serving: ServingArgs::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        serving: Some(ServingArgs::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))),
         decision_log: None,
         concurrency: WRITES_AT_ONCE.into(),
         limits: RequestorLimits::default(),
+        random: Random::from_os(),
+        #[cfg(test)]
+        auditor: None,
     })
     .await
 }

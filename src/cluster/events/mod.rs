@@ -202,6 +202,7 @@ impl Shared {
             match found {
                 Some((Some(write), _)) => return write,
                 Some((None, Some(due))) => tokio::select! {
+                    biased;
                     () = sleep_until(due) => {}
                     () = self.changed.notified() => {}
                 },

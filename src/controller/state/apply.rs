@@ -67,6 +67,7 @@ impl State {
     /// Drops stale requests, one of each requestor at a time: a replica that is not the leader judges
     /// none.
     pub(in crate::controller) fn forget_stale(&mut self, now: Now) {
+        self.queue.prune();
         let limit = now.wall.checked_sub(self.policy.spec.request.max_age);
         if let Ok(limit) = limit {
             let stale = self.open.oldest_before(limit);

@@ -2,6 +2,8 @@
 //! tests can try every order of events.
 
 mod apply;
+#[cfg(test)]
+pub(crate) mod audit;
 mod outcome;
 
 use std::collections::{BTreeMap, HashMap};
