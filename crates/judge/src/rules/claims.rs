@@ -336,7 +336,7 @@ fn wait(
         let nodes = if count == 1 { "Node" } else { "Nodes" };
         format!("Node {} contests {count}{more} other {nodes}", node.name)
     };
-    let detail = if rival.node.name == node.name {
+    let mut detail = if rival.node.name == node.name {
         format!(
             "{claims} by Node {} itself{}, and as its own address{}: {why}. An address of pods or of their \
              network interface is no address of the node",
@@ -365,6 +365,10 @@ fn wait(
     awaits.insert(0, Awaited::Claim(rival.claimed.clone()));
     if let Claimed::San(_) = &rival.claimed {
         let as_other = case.as_asked_by(rival.node);
+        if corroboration::is_dns_unknown(&as_other, rival.node, san) {
+            let unknown = format!(". DNS has not answered about Node {}", rival.node.name);
+            detail.push_str(&unknown);
+        }
         awaits.extend(corroboration::awaited_of_dns(&as_other, rival.node, san));
     }
     if is_listed_as_shared(case, san) && is_protected(case, san) {

@@ -125,25 +125,31 @@ fn check_name_like_other(case: &Case<'_>, node: &Node, san: &San, findings: &mut
     }
 }
 
-/// The other Nodes whose names are the SAN with or without a domain. A name with the Node's own first label
-/// is its own.
+/// The other Nodes whose names are the SAN with or without a domain, and that have more of its first labels
+/// than this Node's name has.
 fn named_like_others<'a>(
     case: &Case<'a>,
     node: &Node,
     san: &San,
 ) -> impl Iterator<Item = &'a Node> {
-    let name = match san {
-        San::Dns(name) if first_label(name.as_str()) != first_label(node.name.as_str()) => {
-            Some(name)
+    let alike: SmallVec<[&Node; 2]> = match san {
+        San::Dns(name) => {
+            let own = first_labels_in(node.name.as_str(), name.as_str());
+            let alike = case.evidence.nodes.named_alike(name);
+            alike
+                .filter(|other| other.name != node.name)
+                .filter(|other| first_labels_in(other.name.as_str(), name.as_str()) > own)
+                .collect()
         }
-        San::Dns(_) | San::Ip(_) => None,
+        San::Ip(_) => SmallVec::new(),
     };
-    let alike: SmallVec<[&Node; 2]> = name
-        .into_iter()
-        .flat_map(|name| case.evidence.nodes.named_alike(name))
-        .filter(|other| other.name != node.name)
-        .collect();
     alike.into_iter()
+}
+
+/// The number of first labels that both names have.
+fn first_labels_in(one: &str, other: &str) -> usize {
+    let labels = one.split('.').zip(other.split('.'));
+    labels.take_while(|(one, other)| one == other).count()
 }
 
 /// Returns true if the other Node was there before this Node claimed the SAN; `None` if the order was
