@@ -22,7 +22,8 @@ use judge::{Decision, judge};
     Example:\n  kubectl get csr csr-x7k2p -o yaml >csr.yaml\n  \
     kubectl get nodes,namespaces,servicecidrs,services,endpointslices \\\n    \
     -n default -o yaml >cluster.yaml\n  \
-    csr-warden check --as-new csr.yaml cluster.yaml"
+    kubectl get configmap cluster-info -n kube-public -o yaml >cluster-info.yaml\n  \
+    csr-warden check --as-new csr.yaml cluster.yaml cluster-info.yaml"
 )]
 pub(super) struct CheckArgs {
     /// Files with CertificateSigningRequests, Nodes, the Service default/kubernetes, its
