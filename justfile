@@ -186,7 +186,7 @@ prove-kubelets N:
 # Simulate the daemon with so many seeds
 [group('search')]
 prove-simulation N:
-    CSR_WARDEN_SEEDS="$1" cargo test --locked --release --lib -p csr-warden -- simulation::no_seed --nocapture
+    CSR_WARDEN_SEEDS="$1" cargo test --locked --release --lib -p csr-warden -- simulation::no_seed --ignored --nocapture
 
 # Find changes of the judge that no test notices
 [group('search')]
