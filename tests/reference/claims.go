@@ -2,7 +2,7 @@ package main
 
 import (
 	"net/netip"
-	"time"
+	"slices"
 )
 
 const (
@@ -139,6 +139,11 @@ type shown struct {
 	at Name // zero for a certificate that was issued under this watch
 }
 
+// proves reports whether a certificate has a name. The zero name stands for a provider ID, which none holds.
+func (c shown) proves(name Name) bool {
+	return name == Name{} || contains(parseNames(c.SANs), name)
+}
+
 // certificates returns the certificates that are known: those that were issued under this watch, and those
 // that the kubelets of some claimants show.
 func (j *judgment) certificates(claimants []*Node) []shown {
@@ -169,7 +174,7 @@ func newestCertificates(list []shown) map[string]shown {
 
 // certificateDecides reports whether the newest certificate with a name is the Node's. Silence proves
 // nothing: for an address, the certificate must be shown there, or be issued under this watch, or all rivals
-// must have answered. The zero name stands for the provider ID, which no certificate holds.
+// must have answered.
 func (j *judgment) certificateDecides(n *Node, name Name, rivals []*Node) bool {
 	if len(rivals) > maxRivals {
 		return false
@@ -177,19 +182,13 @@ func (j *judgment) certificateDecides(n *Node, name Name, rivals []*Node) bool {
 	asked := append([]*Node{n}, rivals[:min(len(rivals), maxClaimants-1)]...)
 	list := j.certificates(asked)
 	newest := newestCertificates(list)
-	holds := func(node *Node) (time.Time, bool) {
-		certificate, ok := newest[node.Name]
-		if !ok || name != (Name{}) && !contains(parseNames(certificate.SANs), name) {
-			return time.Time{}, false
-		}
-		return certificate.Issued, true
-	}
-	own, ok := holds(n)
-	if !ok {
+	own, ok := newest[n.Name]
+	if !ok || !own.proves(name) {
 		return false
 	}
-	for _, rival := range rivals {
-		if issued, ok := holds(rival); ok && !issued.Before(own) {
+	for _, other := range newest {
+		rival := slices.ContainsFunc(rivals, func(rival *Node) bool { return rival.Name == other.Node })
+		if other.Node != n.Name && (rival || name != Name{}) && other.proves(name) && !other.Issued.Before(own.Issued) {
 			return false
 		}
 	}
@@ -197,7 +196,7 @@ func (j *judgment) certificateDecides(n *Node, name Name, rivals []*Node) bool {
 		return true
 	}
 	for _, certificate := range list {
-		if certificate.Node == n.Name && certificate.Issued.Equal(own) && (certificate.at == name || certificate.at == Name{}) {
+		if certificate.Node == n.Name && certificate.Issued.Equal(own.Issued) && (certificate.at == name || certificate.at == Name{}) {
 			return true
 		}
 	}

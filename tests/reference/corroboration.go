@@ -57,25 +57,25 @@ func cost(source string) int {
 	return 0
 }
 
-// addMissing records why none of some sources vouches for a name.
+// addMissing records why none of some sources vouches for a name. What one of them contradicts is denied.
 func (j *judgment) addMissing(answers []answer) {
+	if contains(answers, contradicts) {
+		j.add("SanContradicted")
+		return
+	}
 	if contains(answers, vouches) {
 		return
 	}
 	missing := false
 	for _, a := range answers {
 		switch a {
-		case contradicts:
-			j.add("SanContradicted")
-			missing = true
-		case silent:
-			j.add("SanUncorroborated")
-			missing = true
 		case unconfigured:
-		default:
-			j.add(string(a))
-			missing = true
+			continue
+		case silent:
+			a = "SanUncorroborated"
 		}
+		j.add(string(a))
+		missing = true
 	}
 	if !missing {
 		j.add("SanUncorroborated")

@@ -37,7 +37,6 @@ const (
 
 // certificationRequest is the content of a request as one reader sees it.
 type certificationRequest struct {
-	raw                []byte
 	signedPart         element
 	key                element
 	signatureAlgorithm element
@@ -115,7 +114,12 @@ func (d *requestReader) read(der []byte) bool {
 		return false
 	}
 	d.notCanonical = d.notCanonical || d.trailing || len(parts) > 3
-	d.request.raw, d.request.signedPart = der, parts[0]
+	algorithm, ok := d.children(parts[1].content)
+	if !ok || len(algorithm) == 0 || !algorithm[0].is(tagOID, false) {
+		return false
+	}
+	d.oid(algorithm[0].content)
+	d.request.signedPart = parts[0]
 	d.request.signatureAlgorithm, d.request.signature = parts[1], parts[2]
 
 	fields, ok := d.children(parts[0].content)

@@ -69,7 +69,7 @@ func isFixedClusterName(name string) bool {
 	if name == "kubernetes.default" || strings.HasPrefix(name, "kubernetes.default.") {
 		return true
 	}
-	if isUnder(name, "svc") || isUnder(name, "localhost") {
+	if isUnder(name, "svc") || isUnder(name, "pod") || isUnder(name, "localhost") {
 		return true
 	}
 	for _, namespace := range everyClustersNamespaces {

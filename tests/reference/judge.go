@@ -14,24 +14,6 @@ type Verdict struct {
 	Codes   []string `json:"codes"`
 }
 
-// ignored and waits are the codes with these effects. All others deny.
-var (
-	ignored = codeSet("SignerOther RequestSettled RequestTerminating RequestStale NodeTerminating")
-	waits   = codeSet(`SanWithoutIp SanIncomplete SanNotOfNode SanUncorroborated SanApiServerEndpointUnowned
-		SanApiServerIdentityUnowned SanApiServerIdentityNotAllowed SanRecentlyProtected SanOutsidePolicy
-		SanPodAddress SanContested NodeMissing NodeYounger NodeAddressesMissing NodeUninitialized
-		NodeAddressesUnstable MachineMissing MachineIncomplete MachineReplaced ProviderIdContested
-		SourceUnready SanLooksLikeService SanLikeAnotherNode`)
-)
-
-func codeSet(text string) map[string]bool {
-	set := map[string]bool{}
-	for _, code := range strings.Fields(text) {
-		set[code] = true
-	}
-	return set
-}
-
 // judgment is the state of one judgment.
 type judgment struct {
 	scene    *Scene
@@ -45,7 +27,12 @@ type judgment struct {
 	findings map[string]bool
 }
 
-func (j *judgment) add(code string) { j.findings[code] = true }
+func (j *judgment) add(code string) {
+	if codes[code].effect == "" {
+		panic("unknown code " + code)
+	}
+	j.findings[code] = true
+}
 
 // Judge decides a scene.
 func Judge(scene *Scene) (Verdict, error) {
@@ -109,30 +96,25 @@ func (j *judgment) run() *certificationRequest {
 }
 
 func (j *judgment) verdict() Verdict {
-	codes := []string{}
+	found := []string{}
 	verdict := "Approve"
-	for code := range j.findings {
-		codes = append(codes, code)
-		effect := "Deny"
-		switch {
-		case ignored[code], code == "RequestorNotNode" && j.policy.Requestor.Others == "Ignore":
-			effect = "Ignore"
-		case waits[code]:
-			effect = "Wait"
+	for name := range j.findings {
+		found = append(found, name)
+		effect := codes[name].effect
+		if name == "RequestorNotNode" {
+			effect = j.policy.Requestor.Others
 		}
 		if severity[effect] > severity[verdict] {
 			verdict = effect
 		}
 	}
-	slices.Sort(codes)
-	return Verdict{verdict, codes}
+	slices.Sort(found)
+	return Verdict{verdict, found}
 }
-
-var severity = map[string]int{"Approve": 0, "Wait": 1, "Deny": 2, "Ignore": 3}
 
 // checkContent applies rows 21 to 33 to the content of the request.
 func (j *judgment) checkContent(content *certificationRequest) {
-	checkKey(content, j.add)
+	checkKey(content, !j.findings["DerNotCanonical"], j.add)
 	var commonNames, organizations []attributeValue
 	for _, rdn := range content.rdns {
 		if len(rdn) != 1 {

@@ -38,8 +38,9 @@ var signatureAlgorithms = map[string]signatureAlgorithm{
 	oidEd25519:                             {x509.PureEd25519, oidEd25519, ""},
 }
 
-// checkKey applies rows 21 to 23: the key's type and size, the algorithm, and the signature.
-func checkKey(request *certificationRequest, add func(code string)) {
+// checkKey applies rows 21 to 23: the key's type and size, the algorithm, and the signature. The signature of a
+// request that is not canonical is not verified.
+func checkKey(request *certificationRequest, canonical bool, add func(code string)) {
 	keyOID, ok := acceptedKey(request.key)
 	if !ok {
 		add("KeyRefused")
@@ -51,7 +52,7 @@ func checkKey(request *certificationRequest, add func(code string)) {
 		add("SignatureAlgorithmRefused")
 		return
 	}
-	if algorithm.keyOID != keyOID || !verifies(request, algorithm.algorithm) {
+	if canonical && (algorithm.keyOID != keyOID || !verifies(request, algorithm.algorithm)) {
 		add("SignatureInvalid")
 	}
 }

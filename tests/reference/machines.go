@@ -101,7 +101,7 @@ func (j *judgment) machineProblem(n *Node) string {
 	problem := ""
 	for _, list := range kinds {
 		code := j.kindProblem(n, list)
-		if code != "" && (problem == "" || waits[problem]) {
+		if code != "" && (problem == "" || codes[problem].effect == "Wait") {
 			problem = code
 		}
 	}

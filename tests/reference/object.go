@@ -28,14 +28,12 @@ func (j *judgment) isOurs() bool {
 	name, isNode := strings.CutPrefix(j.request.Username, nodeUserPrefix)
 	if !isNode {
 		j.add("RequestorNotNode")
-		return false
 	}
 	j.nodeName = name
-	if j.age() > time.Duration(j.policy.Request.MaxAge) {
+	if (isNode || j.policy.Requestor.Others != "Ignore") && j.age() > time.Duration(j.policy.Request.MaxAge) {
 		j.add("RequestStale")
-		return false
 	}
-	return true
+	return len(j.findings) == 0
 }
 
 // age is the age of the request by the API server's clock. It is no older than the watch event that showed

@@ -3,7 +3,7 @@ package main
 // protection returns the codes of what keeps a name from a Node because it is protected: rows 42 to 44. An
 // address of Services has a code of its own.
 func (j *judgment) protection(n *Node, name Name) []string {
-	if j.policy.allows(n.Name, n.ControlPlane, name) || j.evidence.protectedAs("Service", name) {
+	if j.policy.allows(n.Name, n.ControlPlane, name) {
 		return nil
 	}
 	var codes []string
@@ -13,6 +13,7 @@ func (j *judgment) protection(n *Node, name Name) []string {
 	}
 	code := ""
 	switch {
+	case j.evidence.protectedAs("Service", name):
 	case j.evidence.protectedAs("ApiServerEndpoint", name):
 		code = j.endpointProtection(n, name)
 	case j.evidence.protectedAs("ApiServerIdentity", name):
