@@ -17,9 +17,14 @@ type Name struct {
 
 func contains[T comparable](list []T, item T) bool { return slices.Contains(list, item) }
 
-// canonicalDNS returns a DNS name as DNS compares it.
+// canonicalDNS returns a DNS name as DNS compares it: only ASCII letters have a lower case.
 func canonicalDNS(text string) string {
-	return strings.ToLower(strings.TrimSuffix(text, "."))
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, strings.TrimSuffix(text, "."))
 }
 
 // parseIP reads an address as Kubernetes does: leading zeros are decimal, and IPv4 mapped into IPv6 is IPv4.
