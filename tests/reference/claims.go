@@ -40,10 +40,7 @@ func (j *judgment) isContested(n *Node, name Name) bool {
 	var equal []*Node
 	for _, other := range j.evidence.sorted {
 		claim := other.claim(name)
-		if other == n || claim == noClaim || claim > own || !j.isRival(n, other, name) {
-			continue
-		}
-		if shared && parseName(other.Name) != name {
+		if other == n || claim == noClaim || claim > own || shared && parseName(other.Name) != name || !j.isRival(n, other, name) {
 			continue
 		}
 		if claim < own {
@@ -57,29 +54,32 @@ func (j *judgment) isContested(n *Node, name Name) bool {
 // isRival reports whether the judge would grant a name to another Node but for the rivalry. State, lateness
 // and silence never rule a claimant out.
 func (j *judgment) isRival(n, other *Node, name Name) bool {
-	if j.policy.allows(n.Name, n.ControlPlane, name) && j.policy.allows(other.Name, other.ControlPlane, name) {
-		return false
+	return !j.isRuledOut(n, other, name) && j.inventory(other, name) != contradicts && !j.isDecided(n, other, name)
+}
+
+// isRuledOut reports whether protection or the policy keeps another Node from a name, or lets both have it.
+func (j *judgment) isRuledOut(n, other *Node, name Name) bool {
+	both := j.policy.allows(n.Name, n.ControlPlane, name) && j.policy.allows(other.Name, other.ControlPlane, name)
+	return both || len(j.protection(other, name)) > 0 || j.isOutsidePolicy(other, name) ||
+		j.looksLikeService(other.Name, other, name) || name.DNS != "" && j.isLikeAnotherNode(other, name)
+}
+
+// isDecided reports whether an independent source gives a name to the Node and not to another one. DNS decides
+// only where the policy requires it.
+func (j *judgment) isDecided(n, other *Node, name Name) bool {
+	sources := []string{"Inventory", "Machine"}
+	if j.policy.demand(n.Name, name).requires("DNS") {
+		sources = append(sources, "DNS")
 	}
-	if len(j.protection(other, name)) > 0 || j.isOutsidePolicy(other, name) ||
-		j.looksLikeService(other.Name, other, name) || name.DNS != "" && j.isLikeAnotherNode(other, name) {
-		return false
-	}
-	if j.inventory(other, name) == contradicts {
-		return false
-	}
-	for _, source := range []string{"Inventory", "Machine"} {
-		if j.ask(n, name, source) == vouches && j.ask(other, name, source) != vouches {
-			return false
-		}
-	}
-	return !j.policy.demand(n.Name, name).requires("DNS") || j.ask(other, name, "DNS") == vouches
+	return slices.ContainsFunc(sources, func(source string) bool {
+		return j.ask(n, name, source) == vouches && (other == n || j.ask(other, name, source) != vouches)
+	})
 }
 
 // isInPodNetwork reports whether an address lies in a network of pods that came before the claim, of any
-// Node (row 46).
+// Node (row 46). An inventory that contradicts the owner of the network says nothing of its pods.
 func (j *judgment) isInPodNetwork(n *Node, name Name) bool {
-	if j.policy.allows(n.Name, n.ControlPlane, name) ||
-		j.ask(n, name, "Inventory") == vouches || j.ask(n, name, "Machine") == vouches {
+	if j.policy.allows(n.Name, n.ControlPlane, name) {
 		return false
 	}
 	own := n.claim(name)
@@ -87,10 +87,8 @@ func (j *judgment) isInPodNetwork(n *Node, name Name) bool {
 	found := false
 	for _, owner := range j.evidence.sorted {
 		for network, since := range owner.networks {
-			if since > own || !network.Contains(name.IP) || !j.isPodNetwork(n, owner, network, since) {
-				continue
-			}
-			if owner != n && !j.isRival(n, owner, name) {
+			if since > own || !network.Contains(name.IP) || !j.isPodNetwork(n, owner, network, since) ||
+				owner != n && j.isRuledOut(n, owner, name) || j.isDecided(n, owner, name) {
 				continue
 			}
 			if since < own {

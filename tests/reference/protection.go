@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // protection returns the codes of what keeps a name from a Node because it is protected: rows 42 to 44. An
 // address of Services has a code of its own.
 func (j *judgment) protection(n *Node, name Name) []string {
@@ -73,7 +75,7 @@ func (j *judgment) isOtherNodesAPIServer(n *Node, endpoint Name) bool {
 // identityProtection applies row 44, and H3, to any other identity of the API server.
 func (j *judgment) identityProtection(n *Node, name Name) string {
 	if n.ControlPlane {
-		if name.DNS == n.Name || j.isHeldAtOwnEndpoint(n, name) {
+		if name == (Name{DNS: n.Name}) || j.isHeldAtOwnEndpoint(n, name) {
 			return ""
 		}
 		return "SanApiServerIdentityNotAllowed"
@@ -102,7 +104,7 @@ func (j *judgment) isToldToClients(name Name) bool {
 // name. It must be known which certificate each endpoint serves.
 func (j *judgment) isHeldAtOwnEndpoint(n *Node, name Name) bool {
 	same := ""
-	for _, o := range append(j.evidence.protected[:len(j.evidence.protected):len(j.evidence.protected)], j.evidence.recent...) {
+	for _, o := range slices.Concat(j.evidence.protected, j.evidence.recent) {
 		if o.Kind != "ApiServerIdentity" || !o.holds(name) {
 			continue
 		}
@@ -167,23 +169,14 @@ func (j *judgment) ownsEndpoint(n *Node, endpoint Name) bool {
 // recentProtection applies row 44 to what was protected until recently. The control-plane node of an API
 // server that restarts keeps its address and its name.
 func (j *judgment) recentProtection(n *Node, name Name) string {
+	found, endpoint := false, false
 	for _, o := range j.evidence.recent {
-		if !o.holds(name) {
-			continue
-		}
-		own := n.ControlPlane && (name.DNS == n.Name && name.DNS != "" || o.Kind == "ApiServerEndpoint" && n.has(name))
-		if !own && !(n.ControlPlane && n.has(name) && j.wasEndpoint(name)) {
-			return "SanRecentlyProtected"
+		if o.holds(name) {
+			found, endpoint = true, endpoint || o.Kind == "ApiServerEndpoint"
 		}
 	}
-	return ""
-}
-
-func (j *judgment) wasEndpoint(name Name) bool {
-	for _, o := range j.evidence.recent {
-		if o.Kind == "ApiServerEndpoint" && o.holds(name) {
-			return true
-		}
+	if !found || n.ControlPlane && (name == Name{DNS: n.Name} || endpoint && n.has(name)) {
+		return ""
 	}
-	return false
+	return "SanRecentlyProtected"
 }
