@@ -58,7 +58,7 @@ func readRequest(text []byte, add func(code string)) *certificationRequest {
 		return nil
 	}
 	d := &requestReader{}
-	if !d.read(der) {
+	if !parses(func() { d.read(der) }) {
 		add("DerMalformed")
 		return nil
 	}
@@ -103,97 +103,62 @@ type requestReader struct {
 	readersDisagree bool
 }
 
-func (d *requestReader) read(der []byte) bool {
-	outer, rest, ok := d.next(der)
-	if !ok || !outer.is(tagSequence, true) {
-		return false
-	}
+func (d *requestReader) read(der []byte) {
+	outer, rest := d.next(der)
 	d.trailing = len(rest) > 0
-	parts, ok := d.children(outer.content)
-	if !ok || len(parts) < 3 || !parts[0].is(tagSequence, true) || !parts[1].is(tagSequence, true) || !parts[2].is(tagBitString, false) {
-		return false
-	}
-	d.notCanonical = d.notCanonical || d.trailing || len(parts) > 3
-	algorithm, ok := d.children(parts[1].content)
-	if !ok || len(algorithm) == 0 || !algorithm[0].is(tagOID, false) {
-		return false
-	}
-	d.oid(algorithm[0].content)
-	d.request.signedPart = parts[0]
-	d.request.signatureAlgorithm, d.request.signature = parts[1], parts[2]
+	parts := d.sequence(outer, 3)
+	demand(parts[2].is(tagBitString, false))
+	d.nonDER(d.trailing || len(parts) > 3)
+	d.oid(d.sequence(parts[1], 1)[0])
+	d.request.signedPart, d.request.signatureAlgorithm, d.request.signature = parts[0], parts[1], parts[2]
 
-	fields, ok := d.children(parts[0].content)
-	if !ok || len(fields) != 4 || !fields[0].is(tagInteger, false) || !fields[1].is(tagSequence, true) || !fields[2].is(tagSequence, true) ||
-		fields[3].class != classContext || fields[3].tag != 0 || !fields[3].constructed {
-		return false
-	}
-	version := fields[0].content
-	if len(version) != 1 || version[0]&0x80 != 0 {
-		return false
-	}
-	d.notCanonical = d.notCanonical || version[0] != 0
+	fields := d.sequence(parts[0], 4)
+	version, attributes := fields[0], fields[3]
+	demand(len(fields) == 4 && version.is(tagInteger, false) && len(version.content) == 1 && version.content[0]&0x80 == 0)
+	demand(fields[1].is(tagSequence, true) && attributes.class == classContext && attributes.tag == 0 && attributes.constructed)
+	d.nonDER(version.content[0] != 0)
+
+	// The key's parameters and bits are opaque here.
 	d.request.key = fields[2]
-	return d.keyEncoding(fields[2]) && d.subject(fields[1].content) && d.attributes(fields[3].content)
+	key := d.sequence(fields[2], 2)
+	demand(len(key) == 2 && key[1].is(tagBitString, false))
+	d.oid(d.sequence(key[0], 1)[0])
+
+	d.subject(fields[1].content)
+	d.attributes(attributes.content)
 }
 
-// keyEncoding records the encoding of the key's outer elements. Parameters and bits are opaque here.
-func (d *requestReader) keyEncoding(key element) bool {
-	parts, ok := d.children(key.content)
-	if !ok || len(parts) != 2 || !parts[0].is(tagSequence, true) || !parts[1].is(tagBitString, false) {
-		return false
-	}
-	algorithm, ok := d.children(parts[0].content)
-	if !ok || len(algorithm) == 0 || len(algorithm) > 2 || !algorithm[0].is(tagOID, false) {
-		return false
-	}
-	d.oid(algorithm[0].content)
-	return true
-}
-
-func (d *requestReader) subject(content []byte) bool {
-	rdns, ok := d.children(content)
-	if !ok {
-		return false
-	}
-	for _, rdn := range rdns {
-		if !rdn.is(tagSet, true) {
-			return false
-		}
-		values, ok := d.setOf(rdn.content)
-		if !ok {
-			return false
-		}
+func (d *requestReader) subject(content []byte) {
+	for _, rdn := range d.children(content) {
+		demand(rdn.is(tagSet, true))
 		var list []attributeValue
-		for _, value := range values {
-			pair, ok := d.children(value.content)
-			if !ok || !value.is(tagSequence, true) || len(pair) != 2 || !pair[0].is(tagOID, false) {
-				return false
-			}
-			id, _ := d.oid(pair[0].content)
+		for _, value := range d.setOf(rdn.content) {
+			pair := d.sequence(value, 2)
+			demand(len(pair) == 2)
+			id, _ := d.oid(pair[0])
 			list = append(list, attributeValue{id, d.stringType(pair[1]), string(pair[1].content)})
 		}
-		d.readersDisagree = d.readersDisagree || len(list) == 0
+		d.disagree(len(list) == 0)
 		d.request.rdns = append(d.request.rdns, list)
 	}
-	return true
 }
+
+func (d *requestReader) disagree(found bool) { d.readersDisagree = d.readersDisagree || found }
 
 // stringType returns the tag of a string, or -1 for one in segments. Readers disagree about a string with
 // a character that its type cannot have.
 func (d *requestReader) stringType(e element) int {
-	if e.constructed || e.tag == tagUniversalString {
-		d.notCanonical = true
-	}
+	d.nonDER(e.constructed || e.tag == tagUniversalString)
 	if e.constructed || e.class != classUniversal {
 		return -1
 	}
 	switch e.tag {
 	case tagPrintableString:
-		d.readersDisagree = d.readersDisagree || bytes.ContainsFunc(e.content, func(r rune) bool { return !isPrintable(r) })
+		d.disagree(bytes.ContainsFunc(e.content, func(r rune) bool { return !isPrintable(r) }))
 	case tagIA5String:
-		d.readersDisagree = d.readersDisagree || !isASCII(e.content)
+		d.disagree(!isASCII(e.content))
 	case tagUTF8String:
-		d.readersDisagree = d.readersDisagree || !utf8.Valid(e.content)
+		d.disagree(!utf8.Valid(e.content))
 	}
 	return e.tag
 }
@@ -206,22 +171,13 @@ func isASCII(text []byte) bool {
 	return !bytes.ContainsFunc(text, func(r rune) bool { return r >= 0x80 })
 }
 
-func (d *requestReader) attributes(content []byte) bool {
-	attributes, ok := d.setOf(content)
-	if !ok {
-		return false
-	}
+func (d *requestReader) attributes(content []byte) {
 	var requests [][]element
-	for _, attribute := range attributes {
-		pair, ok := d.children(attribute.content)
-		if !ok || !attribute.is(tagSequence, true) || len(pair) != 2 || !pair[0].is(tagOID, false) || !pair[1].is(tagSet, true) {
-			return false
-		}
-		id, padded := d.oid(pair[0].content)
-		values, ok := d.setOf(pair[1].content)
-		if !ok {
-			return false
-		}
+	for _, attribute := range d.setOf(content) {
+		pair := d.sequence(attribute, 2)
+		demand(len(pair) == 2 && pair[1].is(tagSet, true))
+		id, padded := d.oid(pair[0])
+		values := d.setOf(pair[1].content)
 		switch {
 		case id != oidExtensionRequest:
 			d.request.otherAttributes++
@@ -230,7 +186,7 @@ func (d *requestReader) attributes(content []byte) bool {
 			d.request.extensionRequests++
 		default:
 			requests = append(requests, values)
-			d.readersDisagree = d.readersDisagree || len(values) != 1
+			d.disagree(len(values) != 1)
 		}
 	}
 	for _, values := range requests {
@@ -239,38 +195,22 @@ func (d *requestReader) attributes(content []byte) bool {
 		}
 		d.request.extensionRequests += len(values)
 		for _, value := range values {
-			if !value.is(tagSequence, true) || !d.extensions(value.content) {
-				return false
-			}
+			d.extensions(value)
 		}
 	}
-	return true
 }
 
-func (d *requestReader) extensions(content []byte) bool {
-	extensions, ok := d.children(content)
-	if !ok {
-		return false
-	}
-	for _, extension := range extensions {
-		fields, ok := d.children(extension.content)
-		if !ok || !extension.is(tagSequence, true) || len(fields) < 2 || !fields[0].is(tagOID, false) {
-			return false
+func (d *requestReader) extensions(list element) {
+	for _, extension := range d.sequence(list, 0) {
+		fields := d.sequence(extension, 2)
+		id, padded := d.oid(fields[0])
+		fields = fields[1:]
+		if critical := fields[0]; critical.is(tagBoolean, false) {
+			d.nonDER(string(critical.content) != "\xff")
+			fields = fields[1:]
 		}
-		id, padded := d.oid(fields[0].content)
-		value := fields[1]
-		used := 2
-		if value.is(tagBoolean, false) {
-			d.notCanonical = d.notCanonical || string(value.content) != "\xff"
-			if len(fields) < 3 {
-				return false
-			}
-			value, used = fields[2], 3
-		}
-		if !value.is(tagOctetString, false) {
-			return false
-		}
-		d.notCanonical = d.notCanonical || len(fields) > used
+		demand(len(fields) > 0 && fields[0].is(tagOctetString, false))
+		d.nonDER(len(fields) > 1)
 		switch {
 		case id != oidSubjectAltName:
 			d.request.otherExtensions++
@@ -280,28 +220,26 @@ func (d *requestReader) extensions(content []byte) bool {
 			d.request.sanMalformed = true
 		default:
 			d.request.sanExtensions++
-			d.subjectAltName(value.content)
+			d.subjectAltName(fields[0].content)
 		}
 	}
-	return true
 }
 
 // subjectAltName reads the names. If only a lenient reader can read the list, readers disagree.
 func (d *requestReader) subjectAltName(content []byte) {
-	list, rest, ok := d.next(content)
-	if !ok || !list.is(tagSequence, true) {
+	var names []element
+	strict := true
+	lenient := parses(func() {
+		list, rest := d.next(content)
+		names, strict = d.sequence(list, 0), len(rest) == 0
+		for _, name := range names {
+			demand(name.class == classContext)
+			strict = strict && isStrictGeneralName(name)
+		}
+	})
+	if !lenient || !strict {
 		d.request.sanMalformed = true
-		return
-	}
-	names, ok := d.children(list.content)
-	strict := len(rest) == 0
-	for _, name := range names {
-		ok = ok && name.class == classContext
-		strict = strict && isStrictGeneralName(name)
-	}
-	if !ok || !strict {
-		d.request.sanMalformed = true
-		d.readersDisagree = d.readersDisagree || ok
+		d.disagree(lenient)
 		return
 	}
 	for _, name := range names {

@@ -32,85 +32,108 @@ func (e element) is(tag int, constructed bool) bool {
 	return e.class == classUniversal && e.tag == tag && e.constructed == constructed
 }
 
+// malformed is the value of the panic that ends the reading of DER.
+type malformed struct{}
+
+func demand(ok bool) {
+	if !ok {
+		panic(malformed{})
+	}
+}
+
+// parses reports whether a reading ends without a panic about malformed DER.
+func parses(read func()) (ok bool) {
+	defer func() {
+		if problem := recover(); problem != nil {
+			if _, isMalformed := problem.(malformed); !isMalformed {
+				panic(problem)
+			}
+		}
+	}()
+	read()
+	return true
+}
+
 // derReader reads elements and records whether each is encoded as DER demands.
 type derReader struct{ notCanonical bool }
 
-func (r *derReader) next(in []byte) (e element, rest []byte, ok bool) {
-	if len(in) < 2 {
-		return e, nil, false
+func (r *derReader) nonDER(found bool) { r.notCanonical = r.notCanonical || found }
+
+// next reads one element.
+func (r *derReader) next(in []byte) (e element, rest []byte) {
+	at := 0
+	octet := func() int {
+		demand(at < len(in))
+		at++
+		return int(in[at-1])
 	}
-	e.class, e.constructed, e.tag = int(in[0]>>6), in[0]&0x20 != 0, int(in[0]&0x1f)
-	at := 1
+	identifier := octet()
+	e.class, e.constructed, e.tag = identifier>>6, identifier&0x20 != 0, identifier&0x1f
 	if e.tag == 0x1f {
 		e.tag = 0
-		for first := true; ; first = false {
-			if at >= len(in) || at > 4 {
-				return e, nil, false
-			}
-			b := in[at]
-			at++
-			r.notCanonical = r.notCanonical || first && b == 0x80
-			e.tag = e.tag<<7 | int(b&0x7f)
-			if b&0x80 == 0 {
-				break
-			}
+		for more := true; more; {
+			b := octet()
+			demand(at <= 5)
+			r.nonDER(e.tag == 0 && b == 0x80)
+			e.tag, more = e.tag<<7|b&0x7f, b&0x80 != 0
 		}
-		r.notCanonical = r.notCanonical || e.tag < 0x1f
+		r.nonDER(e.tag < 0x1f)
 	}
-	if at >= len(in) {
-		return e, nil, false
-	}
-	length := int(in[at])
-	at++
+	length := octet()
 	if length >= 0x80 {
 		count := length & 0x7f
-		if count == 0 || count > 4 || at+count > len(in) {
-			return e, nil, false
-		}
+		demand(count >= 1 && count <= 4)
 		length = 0
-		for _, b := range in[at : at+count] {
-			length = length<<8 | int(b)
+		for i := range count {
+			b := octet()
+			r.nonDER(i == 0 && b == 0)
+			length = length<<8 | b
 		}
-		r.notCanonical = r.notCanonical || in[at] == 0 || length < 0x80
-		at += count
+		r.nonDER(length < 0x80)
 	}
-	if length > len(in)-at {
-		return e, nil, false
-	}
+	demand(length <= len(in)-at)
 	e.raw, e.content = in[:at+length], in[at:at+length]
-	return e, in[at+length:], true
+	return e, in[at+length:]
 }
 
 // children reads all elements of a content.
-func (r *derReader) children(content []byte) (list []element, ok bool) {
+func (r *derReader) children(content []byte) (list []element) {
 	for len(content) > 0 {
-		e, rest, ok := r.next(content)
-		if !ok {
-			return list, false
-		}
-		list, content = append(list, e), rest
+		var e element
+		e, content = r.next(content)
+		list = append(list, e)
 	}
-	return list, true
+	return list
+}
+
+// sequence reads the elements of a SEQUENCE, at least some number of them.
+func (r *derReader) sequence(e element, atLeast int) []element {
+	demand(e.is(tagSequence, true))
+	list := r.children(e.content)
+	demand(len(list) >= atLeast)
+	return list
 }
 
 // setOf reads the elements of a SET OF, which DER sorts.
-func (r *derReader) setOf(content []byte) (list []element, ok bool) {
-	list, ok = r.children(content)
+func (r *derReader) setOf(content []byte) []element {
+	list := r.children(content)
 	for i := 1; i < len(list); i++ {
-		r.notCanonical = r.notCanonical || bytes.Compare(list[i-1].raw, list[i].raw) > 0
+		r.nonDER(bytes.Compare(list[i-1].raw, list[i].raw) > 0)
 	}
-	return list, ok
+	return list
 }
 
 // oid returns an object identifier without the padding of its arcs, and whether it had any.
-func (r *derReader) oid(content []byte) (id string, padded bool) {
+func (r *derReader) oid(e element) (id string, padded bool) {
+	demand(e.is(tagOID, false))
 	var plain []byte
-	for i, b := range content {
-		if b == 0x80 && (i == 0 || content[i-1]&0x80 == 0) {
-			padded, r.notCanonical = true, true
+	for i, b := range e.content {
+		if b == 0x80 && (i == 0 || e.content[i-1]&0x80 == 0) {
+			padded = true
 			continue
 		}
 		plain = append(plain, b)
 	}
+	r.nonDER(padded)
 	return string(plain), padded
 }

@@ -46,7 +46,7 @@ func checkKey(request *certificationRequest, canonical bool, add func(code strin
 		add("KeyRefused")
 		return
 	}
-	oid, parameters := algorithmOf(request.signatureAlgorithm.content)
+	oid, parameters := algorithmOf(request.signatureAlgorithm)
 	algorithm, ok := signatureAlgorithms[oid]
 	if !ok || parameters != algorithm.parameters {
 		add("SignatureAlgorithmRefused")
@@ -58,18 +58,15 @@ func checkKey(request *certificationRequest, canonical bool, add func(code strin
 }
 
 // algorithmOf splits an AlgorithmIdentifier into its object identifier and its encoded parameters.
-func algorithmOf(content []byte) (oid, parameters string) {
-	id, rest, ok := (&derReader{}).next(content)
-	if !ok || !id.is(tagOID, false) {
-		return "", ""
-	}
+func algorithmOf(algorithm element) (oid, parameters string) {
+	id, rest := (&derReader{}).next(algorithm.content)
 	return string(id.content), string(rest)
 }
 
 // acceptedKey returns the identifier of the key's type if the type and the size are accepted.
 func acceptedKey(key element) (string, bool) {
-	parts, _ := (&derReader{}).children(key.content)
-	oid, parameters := algorithmOf(parts[0].content)
+	parts := (&derReader{}).children(key.content)
+	oid, parameters := algorithmOf(parts[0])
 	var bits asn1.BitString
 	if _, err := asn1.Unmarshal(parts[1].raw, &bits); err != nil || bits.BitLength != 8*len(bits.Bytes) {
 		return oid, false
