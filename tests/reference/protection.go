@@ -53,11 +53,11 @@ func (j *judgment) ownedByControlPlane(n *Node, name Name) bool {
 }
 
 // isOtherNodesAPIServer reports whether API servers' certificates have the Node's name, and the one that is
-// served at an endpoint does not.
+// served at an endpoint does not. A certificate that was removed recently counts too.
 func (j *judgment) isOtherNodesAPIServer(n *Node, endpoint Name) bool {
 	own := Name{DNS: n.Name}
 	named, served := false, false
-	for _, o := range j.evidence.protected {
+	for _, o := range slices.Concat(j.evidence.protected, j.evidence.recent) {
 		if o.Certificate == nil {
 			continue
 		}
@@ -175,7 +175,7 @@ func (j *judgment) recentProtection(n *Node, name Name) string {
 			found, endpoint = true, endpoint || o.Kind == "ApiServerEndpoint"
 		}
 	}
-	if !found || n.ControlPlane && (name == Name{DNS: n.Name} || endpoint && n.has(name)) {
+	if !found || n.ControlPlane && (name == Name{DNS: n.Name} || endpoint && n.has(name) && !j.isOtherNodesAPIServer(n, name)) {
 		return ""
 	}
 	return "SanRecentlyProtected"
