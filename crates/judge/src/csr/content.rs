@@ -76,9 +76,8 @@ fn read_der(der: &[u8], findings: &mut Findings) -> Option<Content> {
     }
     match (lenient, strict) {
         (Some((lenient, _)), Ok(strict)) => {
-            inspect(&lenient, findings);
+            inspect(&strict.parsed, findings);
             if lenient != strict.parsed {
-                inspect(&strict.parsed, findings);
                 findings.add(
                     Code::ReadersDisagree,
                     "x509-parser and x509-cert read different requests from the same bytes",

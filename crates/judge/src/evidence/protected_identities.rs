@@ -193,26 +193,42 @@ impl Protected {
         }
     }
 
-    /// Returns true if the certificate of another endpoint has this name, and the one that is served at this
-    /// endpoint does not. Then the endpoint is of another machine than the name.
-    pub fn is_of_other_name(&self, endpoint: &San, name: &San) -> bool {
-        let (mut at_endpoint, mut elsewhere) = (false, false);
-        for entry in self.by_origin.values() {
+    /// Returns true if the endpoint is of another machine than the Node with this name: the certificate that is
+    /// served there does not have the name, and has that of another Node, or the certificate of another endpoint
+    /// has the name. Certificates that were there recently count where there is none now.
+    pub fn is_of_other_name(
+        &self,
+        endpoint: &San,
+        name: &San,
+        is_other_node: impl Fn(&San) -> bool,
+        now: Timestamp,
+    ) -> bool {
+        let current = self.by_origin.values().flat_map(|entry| {
             let certificate = entry.certificate.as_ref();
-            let Some(host) = certificate.and_then(|served| served.host.as_ref()) else {
-                continue;
-            };
-            let has_name = entry.sans.contains_key(name);
-            if host == endpoint {
-                if has_name {
-                    return false;
-                }
-                at_endpoint = true;
-            } else {
-                elsewhere |= has_name && self.is_endpoint(host);
-            }
+            let host = certificate.and_then(|served| served.host.as_ref());
+            host.into_iter()
+                .flat_map(|host| entry.sans.keys().map(move |san| (host, san)))
+        });
+        let current: SmallVec<[(&San, &San); 16]> = current.collect();
+        let was_endpoint = |host: &San| {
+            let mut recent = self.find_recent(host, now);
+            recent.any(|(identity, _)| identity.kind == IdentityKind::ApiServerEndpoint)
+        };
+        let recent = || self.recent.served(now);
+        let is_elsewhere = current.iter().copied().chain(recent()).any(|(host, san)| {
+            host != endpoint && san == name && (self.is_endpoint(host) || was_endpoint(host))
+        });
+        let mut there: SmallVec<[&San; 16]> = current
+            .iter()
+            .filter(|(host, _)| *host == endpoint)
+            .map(|(_, san)| *san)
+            .collect();
+        if there.is_empty() {
+            let was_there = recent().filter(|(host, _)| *host == endpoint);
+            there.extend(was_there.map(|(_, san)| san));
         }
-        at_endpoint && elsewhere
+        let names_another = there.iter().any(|san| is_other_node(san));
+        !there.is_empty() && !there.contains(&name) && (is_elsewhere || names_another)
     }
 
     /// The domains of the cluster's Services, from the certificates of its API servers, each with its
