@@ -3,6 +3,7 @@ package main
 import (
 	"net/netip"
 	"slices"
+	"time"
 )
 
 const (
@@ -17,95 +18,120 @@ const (
 	machinesInNetwork = 3
 )
 
-// checkClaims applies rows 46 and 47, once all else grants the request.
+// checkClaims applies rows 46, 47 and 63, once all else grants the request.
 func (j *judgment) checkClaims() {
 	for _, name := range j.sans {
-		if j.isContested(j.node, name) {
-			j.add("SanContested")
+		if name.DNS != j.node.Name {
+			if code := j.contest(j.node, name); code != "" {
+				j.add(code)
+			}
 		}
-		if name.IP.IsValid() && j.isInPodNetwork(j.node, name) {
-			j.add("SanPodAddress")
+		if j.isProviderIDContested(j.node, name) {
+			j.add("ProviderIdContested")
 		}
 	}
 }
 
-// isContested reports whether another Node owns a name, or no one does. The first claim owns. Between claims
-// of equal rank the newest certificate decides.
-func (j *judgment) isContested(n *Node, name Name) bool {
-	if name.DNS != "" && (name.DNS == n.Name || j.evidence.nodes[name.DNS] != nil) {
-		return false // rows 53 and 72 decide on Nodes' own names
-	}
+// rival is a claim on a name by another Node, or by a network of pods.
+type rival struct {
+	node  *Node
+	since rank
+	code  string
+}
+
+// contest returns the code of the claim that is in the way of a Node's own, or an empty text. The first claim
+// owns. Between claims of equal rank the newest certificate decides.
+func (j *judgment) contest(n *Node, name Name) string {
 	own := n.claim(name)
-	shared := j.policy.shares(name) && !j.evidence.protectedAs("ApiServerEndpoint", name)
-	var equal []*Node
+	if own == noClaim {
+		return ""
+	}
+	rivals := slices.Concat(j.rivalsByClaim(n, name, own), j.rivalsByNetwork(n, name, own))
+	if len(rivals) == 0 {
+		return ""
+	}
+	slices.SortStableFunc(rivals, func(a, b rival) int { return int(a.since) - int(b.since) })
+	if rivals[0].since < own {
+		return rivals[0].code
+	}
+	var nodes []*Node
+	for _, r := range rivals {
+		nodes = append(nodes, r.node)
+	}
+	if j.certificateDecides(n, own, name, nodes) {
+		return ""
+	}
+	return rivals[0].code
+}
+
+func (j *judgment) rivalsByClaim(n *Node, name Name, own rank) []rival {
+	shared := j.policy.shares(name) && !j.isProtected(name)
+	var list []rival
 	for _, other := range j.evidence.sorted {
 		claim := other.claim(name)
-		if other == n || claim == noClaim || claim > own || shared && parseName(other.Name) != name || !j.isRival(n, other, name) {
+		if other == n || claim > own || claim == noClaim || shared && parseName(other.Name) != name || !j.isRival(n, other, name) {
 			continue
 		}
-		if claim < own {
-			return true
-		}
-		equal = append(equal, other)
+		list = append(list, rival{other, claim, "SanContested"})
 	}
-	return len(equal) > 0 && !j.certificateDecides(n, name, equal)
+	return list
+}
+
+// rivalsByNetwork returns the networks of pods around an address that came no later than the claim, of any Node
+// (row 46). A source that gives the address to the Node decides.
+func (j *judgment) rivalsByNetwork(n *Node, name Name, own rank) []rival {
+	if !name.IP.IsValid() || j.policy.allows(n.Name, n.ControlPlane, name) || j.isProtected(name) ||
+		len(j.corroborate(n, name).deciding()) > 0 {
+		return nil
+	}
+	var list []rival
+	for _, owner := range j.evidence.sorted {
+		for network, since := range owner.networks {
+			if since <= own && network.Contains(name.IP) && j.isPodNetwork(owner, network, since) {
+				list = append(list, rival{owner, since, "SanPodAddress"})
+			}
+		}
+	}
+	return list
+}
+
+func (j *judgment) isProtected(name Name) bool {
+	return j.evidence.protectedAs("Service", name) || j.evidence.protectedAs("ApiServerEndpoint", name) ||
+		j.evidence.protectedAs("ApiServerIdentity", name)
 }
 
 // isRival reports whether the judge would grant a name to another Node but for the rivalry. State, lateness
 // and silence never rule a claimant out.
 func (j *judgment) isRival(n, other *Node, name Name) bool {
-	return !j.isRuledOut(n, other, name) && j.inventory(other, name) != contradicts && !j.isDecided(n, other, name)
+	return !j.isRuledOut(n, other, name) && !j.corroborate(other, name).denies() && !j.isDecided(n, other, name)
 }
 
 // isRuledOut reports whether protection or the policy keeps another Node from a name, or lets both have it.
 func (j *judgment) isRuledOut(n, other *Node, name Name) bool {
 	both := j.policy.allows(n.Name, n.ControlPlane, name) && j.policy.allows(other.Name, other.ControlPlane, name)
-	return both || len(j.protection(other, name)) > 0 || j.isOutsidePolicy(other, name) ||
-		j.looksLikeService(other.Name, other, name) || name.DNS != "" && j.isLikeAnotherNode(other, name)
+	return both || j.evidence.protectedAs("Service", name) || len(j.protection(other, name)) > 0 ||
+		j.looksLikeService(other.Name, other, name) || name.DNS != "" && j.isNameOfAnother(other, name)
 }
 
-// isDecided reports whether an independent source gives a name to the Node and not to another one. DNS decides
-// only where the policy requires it.
+// isNameOfAnother reports whether a name is for certain that of a Node that was there before this Node's claim.
+func (j *judgment) isNameOfAnother(n *Node, name Name) bool {
+	other := j.evidence.nodes[name.DNS]
+	return other != nil && other != n && other.since < n.claim(name) || j.isLikeAnotherNode(n, name, true)
+}
+
+// isDecided reports whether an independent source gives a name to the Node alone, and none gives it to the other
+// one alone.
 func (j *judgment) isDecided(n, other *Node, name Name) bool {
-	sources := []string{"Inventory", "Machine"}
-	if j.policy.demand(n.Name, name).requires("DNS") {
-		sources = append(sources, "DNS")
+	own, theirs := j.corroborate(n, name).deciding(), j.corroborate(other, name).deciding()
+	isOther := func(list []string) func(string) bool {
+		return func(source string) bool { return !contains(list, source) }
 	}
-	return slices.ContainsFunc(sources, func(source string) bool {
-		return j.ask(n, name, source) == vouches && (other == n || j.ask(other, name, source) != vouches)
-	})
-}
-
-// isInPodNetwork reports whether an address lies in a network of pods that came before the claim, of any
-// Node (row 46). An inventory that contradicts the owner of the network says nothing of its pods.
-func (j *judgment) isInPodNetwork(n *Node, name Name) bool {
-	if j.policy.allows(n.Name, n.ControlPlane, name) {
-		return false
-	}
-	own := n.claim(name)
-	var equal []*Node
-	found := false
-	for _, owner := range j.evidence.sorted {
-		for network, since := range owner.networks {
-			if since > own || !network.Contains(name.IP) || !j.isPodNetwork(n, owner, network, since) ||
-				owner != n && j.isRuledOut(n, owner, name) || j.isDecided(n, owner, name) {
-				continue
-			}
-			if since < own {
-				return true
-			}
-			found = true
-			if owner != n && !contains(equal, owner) {
-				equal = append(equal, owner)
-			}
-		}
-	}
-	return found && !j.certificateDecides(n, name, equal)
+	return slices.ContainsFunc(own, isOther(theirs)) && !slices.ContainsFunc(theirs, isOther(own))
 }
 
 // isPodNetwork reports whether a Node's network counts as one of pods. A network that no Node's pods could
 // fill does not, and neither does one with an API server or three other Nodes in it.
-func (j *judgment) isPodNetwork(n, owner *Node, network netip.Prefix, since rank) bool {
+func (j *judgment) isPodNetwork(owner *Node, network netip.Prefix, since rank) bool {
 	if network.Addr().Is4() && network.Bits() < 16 || network.Addr().Is6() && network.Bits() < 48 {
 		return false
 	}
@@ -118,7 +144,7 @@ func (j *judgment) isPodNetwork(n, owner *Node, network netip.Prefix, since rank
 	}
 	before := 0
 	for _, other := range j.evidence.sorted {
-		if other == n || other == owner {
+		if other == owner {
 			continue
 		}
 		for name, claim := range other.claims {
@@ -131,40 +157,20 @@ func (j *judgment) isPodNetwork(n, owner *Node, network netip.Prefix, since rank
 	return before < machinesInNetwork
 }
 
-// shown is a certificate that is known, with the address at which a kubelet showed it.
-type shown struct {
-	*Certificate
-	at Name // zero for a certificate that was issued under this watch
-}
-
-// proves reports whether a certificate has a name. The zero name stands for a provider ID, which none holds.
-func (c shown) proves(name Name) bool {
-	return name == Name{} || contains(parseNames(c.SANs), name)
-}
-
-// certificates returns the certificates that are known: those that were issued under this watch, and those
-// that the kubelets of some claimants show.
-func (j *judgment) certificates(claimants []*Node) []shown {
-	var list []shown
-	for _, issued := range j.evidence.issued {
-		list = append(list, shown{Certificate: issued})
-	}
-	for _, claimant := range claimants {
-		for _, address := range j.askableAddresses(claimant) {
-			if answer := j.evidence.answer("certificate", address); answer != nil && answer.Certificate != nil {
-				list = append(list, shown{answer.Certificate, address})
-			}
+// newestClaimant returns the claimant of a name whose newest certificate has it and is newer than those of all
+// others, or an empty text.
+func (j *judgment) newestClaimant(n *Node, name Name) string {
+	newest, issued := "", time.Time{}
+	for _, claimant := range j.evidence.sorted {
+		known := j.evidence.certificates[claimant.Name]
+		if claimant != n && claimant.claim(name) == noClaim || known == nil || !known.proves(name) {
+			continue
 		}
-	}
-	return list
-}
-
-// newestCertificates returns the newest certificate of each node.
-func newestCertificates(list []shown) map[string]shown {
-	newest := map[string]shown{}
-	for _, certificate := range list {
-		if former, ok := newest[certificate.Node]; !ok || certificate.Issued.After(former.Issued) {
-			newest[certificate.Node] = certificate
+		switch {
+		case known.Issued.After(issued):
+			newest, issued = claimant.Name, known.Issued
+		case known.Issued.Equal(issued):
+			newest = ""
 		}
 	}
 	return newest
@@ -173,37 +179,43 @@ func newestCertificates(list []shown) map[string]shown {
 // certificateDecides reports whether the newest certificate with a name is the Node's. Silence proves
 // nothing: for an address, the certificate must be shown there, or be issued under this watch, or all rivals
 // must have answered.
-func (j *judgment) certificateDecides(n *Node, name Name, rivals []*Node) bool {
+func (j *judgment) certificateDecides(n *Node, own rank, name Name, rivals []*Node) bool {
+	rivals = slices.DeleteFunc(slices.Clone(rivals), func(rival *Node) bool { return rival == n })
+	if j.newestClaimant(n, name) != n.Name {
+		return false
+	}
+	if j.evidence.certificates[n.Name].watched || j.isShownAt(n, own, name) {
+		return true
+	}
 	if len(rivals) > maxRivals {
 		return false
 	}
-	asked := append([]*Node{n}, rivals[:min(len(rivals), maxClaimants-1)]...)
-	list := j.certificates(asked)
-	newest := newestCertificates(list)
-	own, ok := newest[n.Name]
-	if !ok || !own.proves(name) {
+	if name.IP.IsValid() && j.mayBeAsked(n, own, name) && !j.isAnswered(name) {
 		return false
 	}
-	for _, other := range newest {
-		rival := slices.ContainsFunc(rivals, func(rival *Node) bool { return rival.Name == other.Node })
-		if other.Node != n.Name && (rival || name != Name{}) && other.proves(name) && !other.Issued.Before(own.Issued) {
-			return false
+	all := len(rivals) < maxClaimants
+	for _, asked := range append([]*Node{n}, rivals[:min(len(rivals), maxClaimants-1)]...) {
+		for _, address := range j.askableAddresses(asked) {
+			if !j.isAnswered(address) {
+				return false // kubelets are being asked
+			}
 		}
+		all = all && (asked == n || j.hasAnswered(asked))
 	}
-	if !name.IP.IsValid() {
-		return true
+	return all || !name.IP.IsValid()
+}
+
+func (j *judgment) isShownAt(n *Node, own rank, name Name) bool {
+	if !name.IP.IsValid() || !j.mayBeAsked(n, own, name) {
+		return false
 	}
-	for _, certificate := range list {
-		if certificate.Node == n.Name && certificate.Issued.Equal(own.Issued) && (certificate.at == name || certificate.at == Name{}) {
-			return true
-		}
-	}
-	for i, rival := range rivals {
-		if i >= maxClaimants-1 || !j.hasAnswered(rival) {
-			return false
-		}
-	}
-	return true
+	answer := j.evidence.answer("certificate", name)
+	return answer != nil && answer.Certificate != nil && answer.Certificate.Node == n.Name &&
+		contains(parseNames(answer.Certificate.SANs), name)
+}
+
+func (j *judgment) isAnswered(address Name) bool {
+	return j.evidence.answer("certificate", address) != nil
 }
 
 // hasAnswered reports whether a kubelet has answered, with its own certificate or with none.
@@ -221,34 +233,28 @@ func (j *judgment) hasAnswered(n *Node) bool {
 // protected addresses are not, nor are those in a pod network that came before the claim.
 func (j *judgment) askableAddresses(n *Node) []Name {
 	var list []Name
-	for _, ip := range n.ipAddresses() {
-		name := Name{IP: ip}
-		if len(list) < maxAddresses && !j.policy.isReserved(ip) && !j.isProtectedAgainstAsking(n, name) && !j.isInEarlierPodNetwork(n, name) {
+	for _, name := range n.counted {
+		if name.IP.IsValid() && len(list) < maxAddresses && j.mayBeAsked(n, n.claim(name), name) {
 			list = append(list, name)
 		}
 	}
 	return list
 }
 
-// isProtectedAgainstAsking reports whether an address is protected. The endpoint of a control-plane node's own
-// API server is not, to its own kubelet.
-func (j *judgment) isProtectedAgainstAsking(n *Node, name Name) bool {
-	if inAny(name.IP, j.policy.Protected.Networks) || j.evidence.protectedAs("Service", name) {
-		return true
+// mayBeAsked reports whether a Node's kubelet may be asked at an address that the Node claims since then. The
+// addresses of API servers are for control-plane nodes alone.
+func (j *judgment) mayBeAsked(n *Node, own rank, name Name) bool {
+	for _, o := range slices.Concat(j.evidence.protected, j.evidence.recent) {
+		if o.holds(name) && (o.Kind == "Service" || !n.ControlPlane) {
+			return false
+		}
 	}
-	if j.evidence.protectedAs("ApiServerEndpoint", name) {
-		return j.endpointProtection(n, name) != ""
-	}
-	return j.evidence.protectedAs("ApiServerIdentity", name) || j.recentProtection(n, name) != ""
-}
-
-func (j *judgment) isInEarlierPodNetwork(n *Node, name Name) bool {
 	for _, owner := range j.evidence.sorted {
 		for network, since := range owner.networks {
-			if since < n.claim(name) && network.Contains(name.IP) && j.isPodNetwork(n, owner, network, since) {
-				return true
+			if since < own && network.Contains(name.IP) {
+				return false
 			}
 		}
 	}
-	return false
+	return !isReserved(name.IP) && !inAny(name.IP, j.policy.Protected.Networks)
 }

@@ -1,6 +1,9 @@
 package main
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // answer is what an independent source says of a name. A value that is a code says what is missing.
 type answer string
@@ -13,96 +16,109 @@ const (
 	pending      answer = "SourceUnready"
 )
 
-// checkSources applies rows 39, 40, 62, 63 and 64: the sources that must vouch for each name.
+// checkSources applies rows 39, 40, 47, 62, 63 and 64: the sources that must vouch for each name.
 func (j *judgment) checkSources() {
 	for _, name := range j.sans {
-		if j.inventory(j.node, name) == contradicts {
-			j.add("SanContradicted")
+		for _, code := range j.corroborate(j.node, name).codes {
+			j.add(code)
+		}
+	}
+}
+
+// corroboration is what all sources that were asked say of one name.
+type corroboration struct {
+	codes   []string
+	vouched []string
+}
+
+func (c *corroboration) denies() bool {
+	return slices.ContainsFunc(c.codes, func(code string) bool { return codes[code].effect == "Deny" })
+}
+
+// deciding returns the sources that decide claims, of those that vouch.
+func (c *corroboration) deciding() []string {
+	var list []string
+	for _, source := range c.vouched {
+		if source == "Inventory" || source == "Machine" || source == "DNS" {
+			list = append(list, source)
+		}
+	}
+	return list
+}
+
+func (c *corroboration) byMachine() bool {
+	return contains(c.vouched, "Machine") || contains(c.vouched, "MachineExists")
+}
+
+// corroborate asks the sources about a name. Inventory and Machines are always asked, because what they contradict
+// is denied. Others are asked while the policy needs them.
+func (j *judgment) corroborate(n *Node, name Name) *corroboration {
+	c := &corroboration{}
+	demand := j.policy.demand(n.Name, name)
+	enough := len(demand.AnyOf) == 0
+	missing := map[string]string{}
+	unconfiguredAny := 0
+	for _, source := range []string{"Inventory", "Machine", "MachineExists", "DNS", "ServingCertificate", "Renewal"} {
+		must, may := contains(demand.AllOf, source), contains(demand.AnyOf, source)
+		if source != "Inventory" && source != "Machine" && !must && (!may || enough) {
 			continue
 		}
-		demand := j.policy.demand(j.node.Name, name)
-		for _, source := range demand.AllOf {
-			j.addMissing([]answer{j.ask(j.node, name, source)})
-		}
-		if len(demand.AnyOf) > 0 {
-			j.addMissing(j.askAny(name, demand.AnyOf))
-		}
-	}
-	if j.evidence.watchesMachines(j.policy) {
-		j.checkMachines()
-	}
-}
-
-// askAny asks sources until one vouches. DNS and kubelets are asked last.
-func (j *judgment) askAny(name Name, sources []string) []answer {
-	sources = slices.Clone(sources)
-	slices.SortStableFunc(sources, func(a, b string) int { return cost(a) - cost(b) })
-	var answers []answer
-	for _, source := range sources {
-		answers = append(answers, j.ask(j.node, name, source))
-		if answers[len(answers)-1] == vouches {
-			break
-		}
-	}
-	return answers
-}
-
-func cost(source string) int {
-	switch source {
-	case "DNS":
-		return 1
-	case "ServingCertificate", "Renewal":
-		return 2
-	}
-	return 0
-}
-
-// addMissing records why none of some sources vouches for a name. What one of them contradicts is denied.
-func (j *judgment) addMissing(answers []answer) {
-	if contains(answers, contradicts) {
-		j.add("SanContradicted")
-		return
-	}
-	if contains(answers, vouches) {
-		return
-	}
-	missing := false
-	for _, a := range answers {
-		switch a {
+		switch a := j.ask(n, name, source, &c.codes); a {
+		case vouches:
+			enough = enough || may
+			c.vouched = append(c.vouched, source)
+		case contradicts:
 		case unconfigured:
-			continue
+			if must {
+				missing[source] = "SanUncorroborated"
+			}
+			if may {
+				unconfiguredAny++
+			}
 		case silent:
-			a = "SanUncorroborated"
+			missing[source] = "SanUncorroborated"
+		default:
+			missing[source] = string(a)
 		}
-		j.add(string(a))
-		missing = true
 	}
-	if !missing {
-		j.add("SanUncorroborated")
+	for source, code := range missing {
+		if contains(demand.AllOf, source) || contains(demand.AnyOf, source) && !enough {
+			c.codes = append(c.codes, code)
+		}
 	}
+	if !enough && unconfiguredAny == len(demand.AnyOf) {
+		c.codes = append(c.codes, "SanUncorroborated")
+	}
+	return c
 }
 
-// ask asks a source whether a name is a Node's.
-func (j *judgment) ask(n *Node, name Name, source string) answer {
+// ask asks a source whether a name is a Node's. It adds the codes of what is denied or contested.
+func (j *judgment) ask(n *Node, name Name, source string, found *[]string) answer {
+	result := unconfigured
 	switch source {
 	case "Inventory":
-		return j.inventory(n, name)
+		result = j.inventory(n, name)
 	case "Machine", "MachineExists":
 		if !j.evidence.watchesMachines(j.policy) {
 			return unconfigured
 		}
-		if source == "Machine" {
-			return j.machineVouches(n, name)
+		if source == "MachineExists" {
+			return j.machineExists(n, name)
 		}
-		return j.machineExists(n, name)
+		a, denied := j.machineVouches(n, name)
+		*found = append(*found, append(denied, j.checkOtherMachines(n, name)...)...)
+		return a
 	case "DNS":
-		return j.dns(n, name)
+		result = j.dns(n, name)
 	case "ServingCertificate":
 		return j.servingCertificate(n, func(names []Name) bool { return contains(names, name) })
 	case "Renewal":
 		return j.servingCertificate(n, func(names []Name) bool { return sameNames(names, j.sans) })
 	}
-	return unconfigured
+	if result == contradicts {
+		*found = append(*found, "SanContradicted")
+	}
+	return result
 }
 
 func sameNames(a, b []Name) bool {
@@ -163,16 +179,15 @@ func (j *judgment) inventory(n *Node, name Name) answer {
 	return silent
 }
 
-// dnsNames returns the names that DNS is asked for: the Node's name under each suffix, and as it is if it lies
-// under one.
+// dnsNames returns the names that DNS is asked for: the Node's name as it is, if it lies under a suffix, and
+// under each suffix.
 func (j *judgment) dnsNames(n *Node) []string {
 	var names []string
+	if strings.Contains(n.Name, ".") && isUnderAny(n.Name, j.policy.Sources.DNS.Suffixes) {
+		names = append(names, n.Name)
+	}
 	for _, suffix := range j.policy.Sources.DNS.Suffixes {
-		suffix = canonicalDNS(suffix)
-		names = append(names, n.Name+"."+suffix)
-		if n.Name != suffix && isUnder(n.Name, suffix) {
-			names = append(names, n.Name)
-		}
+		names = append(names, n.Name+"."+canonicalDNS(suffix))
 	}
 	return names
 }
@@ -210,12 +225,7 @@ func (j *judgment) dns(n *Node, name Name) answer {
 			return vouches
 		}
 		if name.IP.IsValid() && contains(addresses, name) {
-			switch a := j.leadsBack(name, text); a {
-			case vouches:
-				return vouches
-			case pending:
-				result = pending
-			}
+			return j.leadsBack(name, text)
 		}
 	}
 	if result == silent && found && !ofNode {
@@ -239,20 +249,30 @@ func (j *judgment) leadsBack(address Name, text string) answer {
 	return silent
 }
 
-// servingCertificate answers for the certificate that a Node's kubelet shows. A later certificate of the node
-// that is known must prove the same.
+// servingCertificate answers for the certificate that a Node's kubelet shows: asked at one address after the
+// other, until one proves it. A later certificate of the node that is known must prove the same.
 func (j *judgment) servingCertificate(n *Node, proves func(names []Name) bool) answer {
-	newest, known := newestCertificates(j.certificates([]*Node{n}))[n.Name]
-	result := silent
-	for _, address := range j.askableAddresses(n) {
+	if j.policy.Sources.ServingCertificate == nil {
+		return unconfigured
+	}
+	addresses := j.askableAddresses(n)
+	answered := len(addresses) == 0
+	for _, address := range addresses {
 		reply := j.evidence.answer("certificate", address)
-		if reply == nil || reply.Failed != nil {
-			result = pending
+		if reply == nil {
+			return pending
+		}
+		answered = answered || reply.Failed == nil
+		c := reply.Certificate
+		if c == nil || c.Node != n.Name || !proves(parseNames(c.SANs)) {
 			continue
 		}
-		if c := reply.Certificate; c != nil && c.Node == n.Name && proves(parseNames(c.SANs)) && known && proves(parseNames(newest.SANs)) {
+		if newest := j.evidence.certificates[n.Name]; !newest.Issued.After(c.Issued) || proves(parseNames(newest.SANs)) {
 			return vouches
 		}
 	}
-	return result
+	if answered {
+		return silent
+	}
+	return pending
 }

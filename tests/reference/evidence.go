@@ -19,6 +19,7 @@ type Node struct {
 	*NodeObject
 	since      rank
 	names      []Name
+	counted    []Name // the first names.max of them
 	claims     map[Name]rank
 	networks   map[netip.Prefix]rank
 	providerID rank
@@ -71,8 +72,24 @@ type evidence struct {
 	inventory  *Inventory
 	machines   []*machine
 	namespaces map[string]bool
-	issued     []*Certificate
-	answers    map[question]*LookupAnswer
+	// certificates has the newest certificate of each node that was seen anywhere.
+	certificates map[string]*seenCertificate
+	answers      map[question]*LookupAnswer
+}
+
+// seenCertificate is a certificate that was issued under this watch, or that a kubelet has shown.
+type seenCertificate struct {
+	*Certificate
+	watched bool
+}
+
+func (c *seenCertificate) proves(name Name) bool { return contains(parseNames(c.SANs), name) }
+
+func (e *evidence) see(c *Certificate, watched bool) {
+	if former := e.certificates[c.Node]; former == nil || !c.Issued.Before(former.Issued) {
+		same := former != nil && c.Issued.Equal(former.Issued) && sameNames(parseNames(c.SANs), parseNames(former.SANs))
+		e.certificates[c.Node] = &seenCertificate{c, watched || same && former.watched}
+	}
 }
 
 // question is what DNS or a kubelet is asked.
@@ -92,11 +109,12 @@ type machine struct {
 
 func newEvidence(scene *Scene, policy *Policy) (*evidence, error) {
 	e := &evidence{
-		now:        scene.MonotonicNow,
-		nodes:      map[string]*Node{},
-		sources:    map[string]*SourceState{},
-		namespaces: map[string]bool{},
-		answers:    map[question]*LookupAnswer{},
+		now:          scene.MonotonicNow,
+		nodes:        map[string]*Node{},
+		sources:      map[string]*SourceState{},
+		namespaces:   map[string]bool{},
+		answers:      map[question]*LookupAnswer{},
+		certificates: map[string]*seenCertificate{},
 	}
 	at, listing := rank(0), true
 	for i := range scene.Events {
@@ -145,8 +163,11 @@ func (e *evidence) apply(event *Event) error {
 	case event.Namespace != nil:
 		e.namespaces[*event.Namespace] = true
 	case event.Issued != nil:
-		e.issued = append(e.issued, event.Issued)
+		e.see(event.Issued, true)
 	case event.Answer != nil:
+		if event.Answer.Certificate != nil {
+			e.see(event.Answer.Certificate, false)
+		}
 		asked := event.Answer.Question
 		switch {
 		case asked.AddressesOf != nil:
@@ -179,7 +200,8 @@ func (e *evidence) applyNode(object *NodeObject, at rank, policy *Policy) error 
 	for _, address := range object.Addresses {
 		if name, ok := usableAddress(address); ok && !node.has(name) {
 			node.names = append(node.names, name)
-			if len(node.claims) < policy.Names.Max {
+			if len(node.counted) < policy.Names.Max {
+				node.counted = append(node.counted, name)
 				begin(name)
 			}
 		}

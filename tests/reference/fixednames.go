@@ -27,6 +27,9 @@ var reservedNetworks = prefixes(
 
 var formerClassE = netip.MustParsePrefix("240.0.0.0/4")
 
+// isReserved reports whether an address belongs to no node under any policy.
+func isReserved(ip netip.Addr) bool { return inAny(ip, reservedNetworks) }
+
 // isReserved reports whether an address belongs to no node. The policy's networks can name 240.0.0.0/4.
 func (p *Policy) isReserved(ip netip.Addr) bool {
 	return inAny(ip, reservedNetworks) || formerClassE.Contains(ip) && !inAny(ip, p.Names.Networks)
@@ -92,10 +95,4 @@ func isInClusterDomain(name, node, domain string, discovered bool) bool {
 		return false
 	}
 	return isUnder(name, domain) && (name != node || name == domain)
-}
-
-// isServiceOfAPIServer reports whether pods reach the API server by a name.
-func isServiceOfAPIServer(name string) bool {
-	return name == "kubernetes" || name == "kubernetes.default" || isUnder(name, "kubernetes.default.svc") ||
-		strings.HasPrefix(name, "kubernetes.default.svc.")
 }

@@ -57,25 +57,24 @@ func Judge(scene *Scene) (Verdict, error) {
 
 // run applies all rules, in the order of the rows. It stops at a request that is not csr-warden's.
 func (j *judgment) run() *certificationRequest {
-	if !j.isOurs() {
+	j.checkObject()
+	if j.verdict().Verdict == "Ignore" {
 		return nil
 	}
-	j.checkObject()
-	nameValid := j.checkNodeName()
 	if len(j.request.Request) > maxRequestBytes {
 		j.add("RequestTooLarge")
+		return j.runWithEvidence(nil)
 	}
-	var content *certificationRequest
-	if !j.findings["RequestTooLarge"] {
-		content = readRequest(j.request.Request, j.add)
-	}
+	content := readRequest(j.request.Request, j.add)
 	if content != nil {
 		j.checkContent(content)
 		j.checkNames(content)
 	}
-	if !nameValid {
-		return content
-	}
+	return j.runWithEvidence(content)
+}
+
+// runWithEvidence applies the rules that need to know the cluster, if all sources are ready.
+func (j *judgment) runWithEvidence(content *certificationRequest) *certificationRequest {
 	if !j.evidence.ready(j.policy) {
 		j.add("SourceUnready")
 		return content
@@ -84,6 +83,9 @@ func (j *judgment) run() *certificationRequest {
 	if content != nil {
 		j.checkKeyOwner(content)
 		j.checkNamesByEvidence()
+	}
+	if j.nodeName == "" {
+		return content
 	}
 	j.checkState()
 	if j.node != nil {

@@ -1,6 +1,10 @@
 package main
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // machineNamesOf returns the names and addresses that a Machine lists. A prefix length is ignored.
 func machineNamesOf(m *Machine) []Name {
@@ -25,15 +29,6 @@ func (m *machine) isOf(n *Node) bool {
 	return m.Node != nil && *m.Node == n.Name
 }
 
-func (m *machine) listsAddresses() bool {
-	for _, name := range m.names {
-		if name.IP.IsValid() {
-			return true
-		}
-	}
-	return false
-}
-
 func (j *judgment) machinesOf(n *Node) []*machine {
 	var list []*machine
 	for _, m := range j.evidence.machines {
@@ -44,68 +39,74 @@ func (j *judgment) machinesOf(n *Node) []*machine {
 	return list
 }
 
-// checkMachines denies what no later state of the Machines can make right: rows 47 and 63. It also finds other
-// Machines that show a name of the request.
-func (j *judgment) checkMachines() {
-	switch code := j.machineProblem(j.node); code {
-	case "MachineRepeated", "MachineProviderIdMismatch", "ProviderIdContested":
-		j.add(code)
+// checkOtherMachines finds Machines of other nodes that show a name (row 47). It returns the codes.
+func (j *judgment) checkOtherMachines(n *Node, name Name) []string {
+	lists, holds := false, false
+	for _, m := range j.machinesOf(n) {
+		lists = lists || len(m.names) > 0
+		holds = holds || contains(m.names, name)
 	}
-	own := j.machinesOf(j.node)
-	for _, name := range j.sans {
-		for _, other := range j.evidence.machines {
-			if !contains(other.names, name) || other.isOf(j.node) || name.DNS == j.node.Name || j.machineMayShow(other, name) {
-				continue
-			}
-			lists, holds := false, false
-			for _, m := range own {
-				lists = lists || m.listsAddresses()
-				holds = holds || contains(m.names, name)
-			}
-			if lists && !holds && other.Created.Before(j.node.Created) {
-				j.add("SanOfOlderMachine")
-			} else {
-				j.add("SanContested")
-			}
+	var found []string
+	for _, other := range j.evidence.machines {
+		if !contains(other.names, name) || other.isOf(n) || j.machineMayShow(n, other, name) {
+			continue
+		}
+		older := other.Created.Before(n.Created) && !other.Terminating && other.isOfAnother(n)
+		if lists && !holds && name.DNS != n.Name && older {
+			found = append(found, "SanOfOlderMachine")
+		} else {
+			found = append(found, "SanContested")
 		}
 	}
+	return found
+}
+
+// isOfAnother reports whether a Machine certainly is of another node: by its reference or by the provider ID.
+func (m *machine) isOfAnother(n *Node) bool {
+	return !m.RefersByProviderID && m.Node != nil && *m.Node != n.Name ||
+		m.PolicyHasProviderIDPath && m.ProviderID != nil && n.ProviderID != nil && *m.ProviderID != *n.ProviderID
 }
 
 // machineMayShow reports whether another Machine may show a name too: a shared one, or one that the policy
 // allows both Nodes.
-func (j *judgment) machineMayShow(other *machine, name Name) bool {
+func (j *judgment) machineMayShow(n *Node, other *machine, name Name) bool {
 	if j.policy.shares(name) {
 		return true
 	}
-	if !j.policy.allows(j.node.Name, j.node.ControlPlane, name) {
-		return false
-	}
-	for _, n := range j.evidence.sorted {
-		if other.isOf(n) && j.policy.allows(n.Name, n.ControlPlane, name) {
-			return true
+	found, all := false, j.policy.allows(n.Name, n.ControlPlane, name)
+	for _, owner := range j.evidence.sorted {
+		if other.isOf(owner) {
+			found, all = true, all && j.policy.allows(owner.Name, owner.ControlPlane, name)
 		}
 	}
-	return false
+	return found && all
 }
 
-// machineProblem returns the code of what is wrong with a Node's Machines, of each kind (rows 62 and 63). The
-// most severe one counts.
-func (j *judgment) machineProblem(n *Node) string {
+// askMachines asks the Machines of each kind. What one kind contradicts is contradicted, and else one that vouches
+// is enough. If none does, the first kind by name says why.
+func (j *judgment) askMachines(n *Node, vouch func(m *machine) answer) (answer, []string) {
 	kinds := map[string][]*machine{}
 	for _, m := range j.machinesOf(n) {
 		kinds[m.Kind] = append(kinds[m.Kind], m)
 	}
 	if len(kinds) == 0 {
-		return "MachineMissing"
+		return "MachineMissing", nil
 	}
-	problem := ""
-	for _, list := range kinds {
-		code := j.kindProblem(n, list)
-		if code != "" && (problem == "" || codes[problem].effect == "Wait") {
-			problem = code
+	result, denied := answer(""), []string(nil)
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		a := answer(j.kindProblem(n, kinds[kind]))
+		switch {
+		case a == "":
+			a = vouch(kinds[kind][0])
+		case codes[string(a)].effect == "Deny":
+			denied = append(denied, string(a))
+			a = contradicts
+		}
+		if result == "" || a == contradicts || a == vouches && result != contradicts {
+			result = a
 		}
 	}
-	return problem
+	return result, denied
 }
 
 func (j *judgment) kindProblem(n *Node, list []*machine) string {
@@ -127,17 +128,21 @@ func (j *judgment) kindProblem(n *Node, list []*machine) string {
 		return "MachineReplaced"
 	case *m.ProviderID != *n.ProviderID:
 		return "MachineProviderIdMismatch"
-	case m.RefersByProviderID && j.isProviderIDContested(n):
-		return "ProviderIdContested"
 	}
 	return ""
 }
 
-// isProviderIDContested reports whether another Node owns the provider ID, as it would own an address.
-func (j *judgment) isProviderIDContested(n *Node) bool {
+// isProviderIDContested reports whether another Node with a Machine owns the provider ID, by which a Machine
+// vouches for a name. It is owned as an address is.
+func (j *judgment) isProviderIDContested(n *Node, name Name) bool {
+	compared := slices.ContainsFunc(j.machinesOf(n), func(m *machine) bool { return m.PolicyHasProviderIDPath })
+	if n.ProviderID == nil || !compared || !j.corroborate(n, name).byMachine() {
+		return false
+	}
 	var equal []*Node
 	for _, other := range j.evidence.sorted {
-		if other == n || other.ProviderID == nil || *other.ProviderID != *n.ProviderID || other.providerID > n.providerID {
+		if other == n || other.ProviderID == nil || *other.ProviderID != *n.ProviderID || other.providerID > n.providerID ||
+			len(j.machinesOf(other)) == 0 {
 			continue
 		}
 		if other.providerID < n.providerID {
@@ -145,45 +150,36 @@ func (j *judgment) isProviderIDContested(n *Node) bool {
 		}
 		equal = append(equal, other)
 	}
-	return len(equal) > 0 && !j.certificateDecides(n, Name{}, equal)
+	return len(equal) > 0 && !j.certificateDecides(n, n.providerID, name, equal)
 }
 
-// machineVouches answers for the source Machine: the addresses and names that the Machine lists, and the
+// machineVouches answers for the source Machine: the addresses and names that a Machine lists, and the
 // Node's own name.
-func (j *judgment) machineVouches(n *Node, name Name) answer {
-	if problem := j.machineProblem(n); problem != "" {
-		return answer(problem)
-	}
-	if name == (Name{DNS: n.Name}) {
-		return vouches
-	}
-	lists := false
-	for _, m := range j.machinesOf(n) {
-		if contains(m.names, name) {
+func (j *judgment) machineVouches(n *Node, name Name) (answer, []string) {
+	return j.askMachines(n, func(m *machine) answer {
+		switch {
+		case contains(m.names, name) || name.DNS == n.Name:
 			return vouches
+		case len(m.names) == 0:
+			return "MachineIncomplete"
 		}
-		lists = lists || len(m.names) > 0
-	}
-	if !lists {
-		return answer("MachineIncomplete")
-	}
-	return silent
+		return silent
+	})
 }
 
 // machineExists answers for the source MachineExists. A Machine that lists any address lists all of them, and
 // one that lists any name but the Node's own lists all names.
 func (j *judgment) machineExists(n *Node, name Name) answer {
-	if problem := j.machineProblem(n); problem != "" {
-		return answer(problem)
-	}
+	result, _ := j.askMachines(n, func(*machine) answer { return vouches })
+	lists, holds := false, name.DNS == n.Name
 	for _, m := range j.machinesOf(n) {
-		lists := false
 		for _, listed := range m.names {
 			lists = lists || listed.IP.IsValid() == name.IP.IsValid() && (listed.IP.IsValid() || listed.DNS != n.Name)
-		}
-		if lists && name.DNS != n.Name && !contains(m.names, name) {
-			return silent
+			holds = holds || listed == name
 		}
 	}
-	return vouches
+	if result == vouches && lists && !holds {
+		return silent
+	}
+	return result
 }

@@ -10,11 +10,12 @@ import (
 
 const nodeUserPrefix = "system:node:"
 
-// isOurs applies the rows that stop: another signer, a settled request, another requestor, a stale request.
-func (j *judgment) isOurs() bool {
+// checkObject applies rows 1 to 15 and 68 to the object around the request. For another signer, the rest is
+// not csr-warden's.
+func (j *judgment) checkObject() {
 	if j.request.SignerName != certificatesv1.KubeletServingSignerName {
 		j.add("SignerOther")
-		return false
+		return
 	}
 	if j.request.Settled != nil {
 		j.add("RequestSettled")
@@ -22,18 +23,24 @@ func (j *judgment) isOurs() bool {
 	if j.request.Terminating {
 		j.add("RequestTerminating")
 	}
-	if len(j.findings) > 0 {
-		return false
+	if j.age() > time.Duration(j.policy.Request.MaxAge) {
+		j.add("RequestStale")
 	}
+	if len(validation.IsDNS1123Subdomain(j.request.Name)) > 0 {
+		j.add("RequestNameInvalid")
+	}
+	j.checkUsages()
 	name, isNode := strings.CutPrefix(j.request.Username, nodeUserPrefix)
 	if !isNode {
 		j.add("RequestorNotNode")
+		return
 	}
-	j.nodeName = name
-	if (isNode || j.policy.Requestor.Others != "Ignore") && j.age() > time.Duration(j.policy.Request.MaxAge) {
-		j.add("RequestStale")
+	if len(validation.IsDNS1123Subdomain(name)) > 0 {
+		j.add("NodeNameInvalid")
+	} else {
+		j.nodeName = name
 	}
-	return len(j.findings) == 0
+	j.checkRequestor()
 }
 
 // age is the age of the request by the API server's clock. It is no older than the watch event that showed
@@ -46,12 +53,9 @@ func (j *judgment) age() time.Duration {
 	return age
 }
 
-// checkObject applies rows 5 to 14 and 68 to the object around the request.
-func (j *judgment) checkObject() {
+// checkRequestor applies rows 5 to 10.
+func (j *judgment) checkRequestor() {
 	r, p := j.request, j.policy
-	if len(validation.IsDNS1123Subdomain(r.Name)) > 0 {
-		j.add("RequestNameInvalid")
-	}
 	if !contains(r.Groups, "system:nodes") {
 		j.add("GroupNodesMissing")
 	}
@@ -63,12 +67,27 @@ func (j *judgment) checkObject() {
 			j.add("GroupsExtra")
 		}
 	}
-	if p.Requestor.CredentialID == "Required" && (len(r.CredentialIDs) != 1 || !strings.HasPrefix(r.CredentialIDs[0], "X509SHA256=")) {
+	if p.Requestor.CredentialID == "Required" && !isOfCertificates(r.CredentialIDs) {
 		j.add("CredentialIdMissing")
 	}
 	if p.Requestor.UID == "Deny" && r.UID != "" {
 		j.add("RequestorUidSet")
 	}
+}
+
+// isOfCertificates reports whether all credential IDs, and at least one, are those of client certificates.
+func isOfCertificates(ids []string) bool {
+	for _, id := range ids {
+		if !strings.HasPrefix(id, "X509SHA256=") {
+			return false
+		}
+	}
+	return len(ids) > 0
+}
+
+// checkUsages applies rows 11 to 14.
+func (j *judgment) checkUsages() {
+	r, p := j.request, j.policy
 	if r.ExpirationSeconds != nil && time.Duration(*r.ExpirationSeconds) > time.Duration(p.Request.MaxExpiration)/time.Second {
 		j.add("ExpirationTooLong")
 	}
@@ -87,15 +106,6 @@ func (j *judgment) checkObject() {
 	if !seen[string(certificatesv1.UsageDigitalSignature)] || !seen[string(certificatesv1.UsageServerAuth)] {
 		j.add("UsageMissing")
 	}
-}
-
-// checkNodeName applies row 9.
-func (j *judgment) checkNodeName() bool {
-	if len(validation.IsDNS1123Subdomain(j.nodeName)) > 0 {
-		j.add("NodeNameInvalid")
-		return false
-	}
-	return true
 }
 
 // checkState applies rows 57 to 61 to the Node.
@@ -135,7 +145,7 @@ const (
 // was first shown: then the order of creation decides, if the watches have shown it.
 func (j *judgment) nodeIsYounger() bool {
 	difference := j.node.Created.Sub(j.request.Created)
-	inFuture := wasInFuture(j.node.Created, j.node.FirstSeen) || wasInFuture(j.request.Created, j.request.FirstSeen)
+	inFuture := j.wasInFuture(j.node.Created, j.node.FirstSeen) || j.wasInFuture(j.request.Created, j.request.FirstSeen)
 	if inFuture || difference > 0 && difference < clockTolerance {
 		if nodeIsLater, known := createdLater(j.node.FirstSeen, j.request.FirstSeen); known {
 			return nodeIsLater
@@ -144,8 +154,13 @@ func (j *judgment) nodeIsYounger() bool {
 	return difference >= clockTolerance
 }
 
-func wasInFuture(created time.Time, seen *FirstSeen) bool {
-	return seen != nil && created.Sub(seen.At) > futureTolerance
+// wasInFuture compares by the API server's clock. What no event showed first is shown now.
+func (j *judgment) wasInFuture(created time.Time, seen *FirstSeen) bool {
+	at := j.scene.Now
+	if seen != nil {
+		at = seen.At.Add(j.scene.Now.Sub(j.scene.MonotonicNow))
+	}
+	return created.Sub(at) > futureTolerance
 }
 
 // createdLater reports whether the first object was created after the second, if their resourceVersions say

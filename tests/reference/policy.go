@@ -48,6 +48,7 @@ type Policy struct {
 			Suffixes []string `json:"suffixes"`
 			Reverse  string   `json:"reverse"`
 		} `json:"dns"`
+		ServingCertificate *struct{} `json:"servingCertificate"`
 	} `json:"sources"`
 	Proof struct {
 		AddressesStableFor duration    `json:"addressesStableFor"`

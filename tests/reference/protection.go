@@ -36,7 +36,7 @@ func (j *judgment) endpointProtection(n *Node, name Name) string {
 		return "SanApiServerEndpoint"
 	case !n.ControlPlane:
 		return "SanApiServerEndpointUnowned"
-	case n.has(name) && j.isOtherNodesAPIServer(n, name):
+	case j.isOtherNodesAPIServer(n, name):
 		return "SanApiServerIdentityNotAllowed"
 	}
 	return ""
@@ -52,80 +52,156 @@ func (j *judgment) ownedByControlPlane(n *Node, name Name) bool {
 	return false
 }
 
-// isOtherNodesAPIServer reports whether API servers' certificates have the Node's name, and the one that is
-// served at an endpoint does not. A certificate that was removed recently counts too.
+// isOtherNodesAPIServer reports whether an endpoint is another machine's: its certificate does not have the Node's
+// name, and has that of another Node, or the certificate of another endpoint has the Node's. What was served
+// there within the hour counts, if nothing is served there now.
 func (j *judgment) isOtherNodesAPIServer(n *Node, endpoint Name) bool {
 	own := Name{DNS: n.Name}
-	named, served := false, false
+	elsewhere := false
+	var current, recent []*origin
 	for _, o := range slices.Concat(j.evidence.protected, j.evidence.recent) {
-		if o.Certificate == nil {
+		if o.Certificate == nil || o.Certificate.Host == nil {
 			continue
 		}
-		if o.Certificate.Host != nil && parseName(*o.Certificate.Host) == endpoint {
-			if o.holds(own) {
+		host := parseName(*o.Certificate.Host)
+		switch {
+		case host != endpoint:
+			elsewhere = elsewhere || o.names[own] && j.isOrWasEndpoint(host)
+		case o.RemovedAt == nil:
+			current = append(current, o)
+		default:
+			recent = append(recent, o)
+		}
+	}
+	if len(current) == 0 {
+		current = recent
+	}
+	served, another := false, false
+	for _, o := range current {
+		for name := range o.names {
+			if name == own {
 				return false
 			}
 			served = true
+			another = another || j.evidence.nodes[name.DNS] != nil
 		}
-		named = named || o.holds(own)
 	}
-	return named && served
+	return served && (elsewhere || another)
 }
 
-// identityProtection applies row 44, and H3, to any other identity of the API server.
-func (j *judgment) identityProtection(n *Node, name Name) string {
-	if n.ControlPlane {
-		if name == (Name{DNS: n.Name}) || j.isHeldAtOwnEndpoint(n, name) {
-			return ""
-		}
-		return "SanApiServerIdentityNotAllowed"
-	}
-	if j.isToldToClients(name) || j.ownedByControlPlane(n, name) {
-		return "SanApiServerIdentity"
-	}
-	return "SanApiServerIdentityUnowned"
-}
-
-// isToldToClients reports whether clients are told to connect to a name: by cluster-info, or pods by the
-// Service.
-func (j *judgment) isToldToClients(name Name) bool {
-	if isServiceOfAPIServer(name.DNS) {
-		return true
-	}
-	for _, o := range j.evidence.protected {
-		if o.Kind == "ApiServerIdentity" && o.Certificate == nil && o.holds(name) {
+func (j *judgment) isOrWasEndpoint(name Name) bool {
+	for _, o := range slices.Concat(j.evidence.protected, j.evidence.recent) {
+		if o.Kind == "ApiServerEndpoint" && o.names[name] {
 			return true
 		}
 	}
 	return false
 }
 
-// isHeldAtOwnEndpoint reports whether only the certificate that is served at the Node's own endpoint holds a
-// name. It must be known which certificate each endpoint serves.
-func (j *judgment) isHeldAtOwnEndpoint(n *Node, name Name) bool {
-	same := ""
-	for _, o := range slices.Concat(j.evidence.protected, j.evidence.recent) {
-		if o.Kind != "ApiServerIdentity" || !o.holds(name) {
+// identityProtection applies row 44, and H3, to any other identity of the API server.
+func (j *judgment) identityProtection(n *Node, name Name) string {
+	if n.ControlPlane {
+		if j.isOwnIdentity(n, name) {
+			return ""
+		}
+		return "SanApiServerIdentityNotAllowed"
+	}
+	if j.isToldToClients(name) || j.isOwnedIdentity(n, name) {
+		return "SanApiServerIdentity"
+	}
+	return "SanApiServerIdentityUnowned"
+}
+
+// isOwnIdentity reports whether an identity is the own name of a control-plane node, or its machine's alone.
+func (j *judgment) isOwnIdentity(n *Node, name Name) bool {
+	return n.ControlPlane && (name == (Name{DNS: n.Name}) || j.isHeldAtOwnEndpoints(n, name))
+}
+
+// isOwnedIdentity reports whether an identity is that of a control-plane node which another Node did not precede.
+func (j *judgment) isOwnedIdentity(n *Node, name Name) bool {
+	for _, owner := range j.evidence.sorted {
+		claim := owner.claim(name)
+		if claim != noClaim && claim <= n.claim(name) && !owner.gone() && j.isOwnIdentity(owner, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// isToldToClients reports whether clients are told to connect to a name: pods by the Service, others by
+// cluster-info, csr-warden by its kubeconfig.
+func (j *judgment) isToldToClients(name Name) bool {
+	if name.DNS != "" && j.isOfTheCluster(name.DNS) {
+		return true
+	}
+	for _, o := range j.evidence.protected {
+		if !o.holds(name) {
 			continue
 		}
-		if o.Certificate == nil || same != "" && o.Certificate.Same != same {
-			return false
+		if o.Certificate == nil || o.Certificate.Host != nil && parseName(*o.Certificate.Host) == name {
+			return true
 		}
-		same = o.Certificate.Same
 	}
-	if same == "" {
+	return false
+}
+
+// isHeldAtOwnEndpoints reports whether each certificate that holds a name, or held it within the hour, is one that
+// is served at endpoints of the Node. It must be known which certificate each endpoint serves.
+func (j *judgment) isHeldAtOwnEndpoints(n *Node, name Name) bool {
+	if j.isToldToClients(name) || !j.areCertificatesKnown() {
 		return false
 	}
-	read := map[Name]bool{}
-	endpoints := map[Name]bool{}
+	own, elsewhere := map[string]bool{}, map[string]bool{}
 	for _, o := range j.evidence.protected {
-		if o.Certificate == nil {
+		if !o.holds(name) {
 			continue
 		}
-		for _, endpoint := range j.servedAt(o) {
-			read[endpoint] = true
-			if o.Certificate.Same == same && !j.evidence.protectedAs("Service", endpoint) {
-				endpoints[endpoint] = true
+		endpoints := j.servedAt(o)
+		for _, endpoint := range endpoints {
+			if j.namesAnother(n, o) || !j.ownsEndpoint(n, endpoint) {
+				return false
+			}
+			own[o.Certificate.Same] = true
+		}
+		if len(endpoints) == 0 {
+			elsewhere[o.Certificate.Same] = true
+		}
+	}
+	for _, o := range j.evidence.recent {
+		if !o.holds(name) || o.Kind == "ApiServerEndpoint" {
+			continue
+		}
+		if o.Certificate == nil || !own[o.Certificate.Same] &&
+			(o.Certificate.Host == nil || !j.ownsEndpoint(n, parseName(*o.Certificate.Host))) {
+			return false
+		}
+	}
+	for same := range elsewhere {
+		if !own[same] {
+			return false
+		}
+	}
+	return len(own) > 0
+}
+
+// namesAnother reports whether a certificate has the name of another Node, and not the Node's.
+func (j *judgment) namesAnother(n *Node, o *origin) bool {
+	another := false
+	for name := range o.names {
+		if name.DNS == n.Name {
+			return false
+		}
+		another = another || j.evidence.nodes[name.DNS] != nil
+	}
+	return another
+}
+
+func (j *judgment) areCertificatesKnown() bool {
+	read := map[Name]bool{}
+	for _, o := range j.evidence.protected {
+		if o.Certificate != nil {
+			for _, endpoint := range j.servedAt(o) {
+				read[endpoint] = true
 			}
 		}
 	}
@@ -136,46 +212,66 @@ func (j *judgment) isHeldAtOwnEndpoint(n *Node, name Name) bool {
 			}
 		}
 	}
-	for endpoint := range endpoints {
-		if !j.ownsEndpoint(n, endpoint) {
-			return false
-		}
-	}
-	return len(endpoints) > 0
+	return true
 }
 
-// servedAt returns the host at which a certificate was read. One from a file is served at each endpoint that
-// it names.
+// servedAt returns the endpoint at which a certificate was read, if it is one. One from a file is served at each
+// endpoint that it names.
 func (j *judgment) servedAt(o *origin) []Name {
-	if o.Certificate.Host != nil {
-		return []Name{parseName(*o.Certificate.Host)}
-	}
 	var endpoints []Name
+	if o.Certificate.Host != nil {
+		if host := parseName(*o.Certificate.Host); j.isEndpoint(host) {
+			endpoints = append(endpoints, host)
+		}
+		return endpoints
+	}
 	for name := range o.names {
-		if j.evidence.protectedAs("ApiServerEndpoint", name) {
+		if j.isEndpoint(name) {
 			endpoints = append(endpoints, name)
 		}
 	}
 	return endpoints
 }
 
-// ownsEndpoint reports whether a control-plane node would be granted an endpoint. If the request has it, its
-// own rivalry decides later.
+func (j *judgment) isEndpoint(name Name) bool {
+	return slices.ContainsFunc(j.evidence.protected, func(o *origin) bool {
+		return o.Kind == "ApiServerEndpoint" && o.names[name]
+	})
+}
+
+// ownsEndpoint reports whether a Node claims an endpoint that is no other machine's, and no other Node that may have
+// it came before or in the same list. If the request has it, its own claims decide later.
 func (j *judgment) ownsEndpoint(n *Node, endpoint Name) bool {
-	return n.has(endpoint) && j.evidence.protectedAs("ApiServerEndpoint", endpoint) && len(j.protection(n, endpoint)) == 0 &&
-		(n == j.node && contains(j.sans, endpoint) || !j.isContested(n, endpoint))
+	own := n.claim(endpoint)
+	if own == noClaim || j.isOtherNodesAPIServer(n, endpoint) {
+		return false
+	}
+	if n == j.node && contains(j.sans, endpoint) {
+		return true
+	}
+	for _, other := range j.evidence.sorted {
+		if other != n && other.claim(endpoint) != noClaim && other.claim(endpoint) <= own &&
+			(other.ControlPlane || j.policy.allows(other.Name, other.ControlPlane, endpoint)) {
+			return false
+		}
+	}
+	return true
 }
 
 // recentProtection applies row 44 to what was protected until recently. The control-plane node of an API
 // server that restarts keeps its address and its name.
 func (j *judgment) recentProtection(n *Node, name Name) string {
-	found, endpoint := false, false
+	kinds := map[string]bool{}
 	for _, o := range j.evidence.recent {
 		if o.holds(name) {
-			found, endpoint = true, endpoint || o.Kind == "ApiServerEndpoint"
+			kinds[o.Kind] = true
 		}
 	}
-	if !found || n.ControlPlane && (name == Name{DNS: n.Name} || endpoint && n.has(name) && !j.isOtherNodesAPIServer(n, name)) {
+	own := n.ControlPlane && name == (Name{DNS: n.Name})
+	if kinds["ApiServerEndpoint"] {
+		own = n.ControlPlane && !j.isOtherNodesAPIServer(n, name)
+	}
+	if len(kinds) == 0 || own && !kinds["Service"] {
 		return ""
 	}
 	return "SanRecentlyProtected"

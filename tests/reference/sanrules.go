@@ -40,6 +40,9 @@ func (j *judgment) checkNames(content *certificationRequest) {
 		default:
 			j.add("SanKindRefused")
 		}
+		if ok && j.isOutsidePolicy(j.nodeName, name) {
+			j.add("SanOutsidePolicy")
+		}
 		if ok && !contains(j.sans, name) {
 			j.sans = append(j.sans, name)
 		}
@@ -62,13 +65,8 @@ func (j *judgment) checkDNSName(value string) (string, bool) {
 	if isLocalName(name, j.nodeName) {
 		j.add("SanLocalName")
 	}
-	if isFixedClusterName(name) {
+	if j.isOfTheCluster(name) {
 		j.add("SanClusterName")
-	}
-	for _, domain := range j.policy.Protected.ClusterDomains {
-		if isInClusterDomain(name, j.nodeName, domain, false) {
-			j.add("SanClusterName")
-		}
 	}
 	return name, true
 }
@@ -92,23 +90,17 @@ func (j *judgment) checkNamesByEvidence() {
 		if j.evidence.protectedAs("Service", name) {
 			j.add("SanServiceAddress")
 		}
-		if name.DNS != "" && j.isInDiscoveredDomain(name.DNS) {
-			j.add("SanClusterName")
-		}
-		if j.looksLikeService(j.nodeName, j.node, name) {
+		if j.nodeName != "" && j.looksLikeService(j.nodeName, j.node, name) {
 			j.add("SanLooksLikeService")
 		}
 		if j.node == nil {
 			continue
 		}
-		if !j.node.has(name) {
+		if !contains(j.node.counted, name) {
 			j.add("SanNotOfNode")
 		}
 		for _, code := range j.protection(j.node, name) {
 			j.add(code)
-		}
-		if j.isOutsidePolicy(j.node, name) {
-			j.add("SanOutsidePolicy")
 		}
 		if name.DNS != "" {
 			j.checkOtherNodesNames(name)
@@ -121,6 +113,16 @@ func (j *judgment) checkNamesByEvidence() {
 			}
 		}
 	}
+}
+
+// isOfTheCluster reports whether a name means the API server, a Service or a pod, by its form.
+func (j *judgment) isOfTheCluster(name string) bool {
+	for _, domain := range j.policy.Protected.ClusterDomains {
+		if isInClusterDomain(name, j.nodeName, domain, false) {
+			return true
+		}
+	}
+	return isFixedClusterName(name) || j.isInDiscoveredDomain(name)
 }
 
 // isInDiscoveredDomain reports whether a name lies in a domain of the cluster that API servers'
@@ -156,13 +158,13 @@ func (j *judgment) looksLikeService(nodeName string, n *Node, name Name) bool {
 }
 
 // isOutsidePolicy reports whether a name lies outside of the suffixes or networks of the policy.
-func (j *judgment) isOutsidePolicy(n *Node, name Name) bool {
+func (j *judgment) isOutsidePolicy(nodeName string, name Name) bool {
 	if name.IP.IsValid() {
 		networks := j.policy.Names.Networks
 		return len(networks) > 0 && !inAny(name.IP, networks)
 	}
 	suffixes := j.policy.Names.DNSSuffixes
-	return len(suffixes) > 0 && name.DNS != n.Name && !isUnderAny(name.DNS, suffixes)
+	return len(suffixes) > 0 && name.DNS != nodeName && !isUnderAny(name.DNS, suffixes)
 }
 
 // checkOtherNodesNames applies rows 53 and 72: the name of another Node, exactly or with or without a domain.
@@ -175,20 +177,20 @@ func (j *judgment) checkOtherNodesNames(name Name) {
 			j.add("SanContested")
 		}
 	}
-	if j.isLikeAnotherNode(j.node, name) {
+	if j.isLikeAnotherNode(j.node, name, false) {
 		j.add("SanLikeAnotherNode")
 	}
 }
 
 // isLikeAnotherNode reports whether a name is that of another Node with or without a domain, where that Node
-// was there before the claim (row 72).
-func (j *judgment) isLikeAnotherNode(n *Node, name Name) bool {
+// was there before the claim (row 72), or in the same list. If certain, the same list does not count.
+func (j *judgment) isLikeAnotherNode(n *Node, name Name, certain bool) bool {
 	if firstLabel(name.DNS) == firstLabel(n.Name) {
 		return false
 	}
 	for _, other := range j.evidence.sorted {
 		longer := strings.HasPrefix(name.DNS, other.Name+".") || strings.HasPrefix(other.Name, name.DNS+".")
-		if longer && other != n && other.since <= n.claim(name) {
+		if longer && other != n && (other.since < n.claim(name) || !certain && other.since == n.claim(name)) {
 			return true
 		}
 	}

@@ -13,6 +13,7 @@ use crate::forge::extension::{Critical, Extension};
 use crate::forge::general_name::{GeneralName, RawName};
 use crate::forge::keys::KeyKind;
 use crate::forge::octets::{IpOctets, Octets};
+use crate::forge::pem::PemRecipe;
 use crate::forge::subject::{NameAttribute, StringType};
 use crate::random::Random;
 use crate::vector::{SettledSpec, Vector};
@@ -91,11 +92,7 @@ pub(super) fn requestor(vector: &mut Vector, pools: &Pools, random: &mut Random)
         }
         2 => requestor.uid = "1234".to_owned(),
         3 => drop(requestor.groups.pop()),
-        4 => drop(
-            requestor
-                .groups
-                .remove(0.min(requestor.groups.len().saturating_sub(1))),
-        ),
+        4 => requestor.groups.reverse(),
         5 | 6 => {
             let all = [
                 "system:masters",
@@ -117,7 +114,8 @@ pub(super) fn requestor(vector: &mut Vector, pools: &Pools, random: &mut Random)
 
 /// True if the recipe can be changed without a fault in a place that then is missing.
 fn is_plain(recipe: &Recipe) -> bool {
-    recipe.faults.is_empty() && recipe.raw_der.is_none() && recipe.fixture.is_none()
+    let is_made = recipe.raw_der.is_none() && recipe.fixture.is_none();
+    is_made && recipe.faults.is_empty() && recipe.pem == PemRecipe::default()
 }
 
 fn plain(vector: &mut Vector) -> &mut Recipe {

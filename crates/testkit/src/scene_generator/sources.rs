@@ -111,9 +111,12 @@ pub(super) fn drop_origin(vector: &mut Vector, _: &Pools, random: &mut Random) {
 }
 
 pub(super) fn key(vector: &mut Vector, pools: &Pools, random: &mut Random) {
+    let seed = pools.node(random);
+    // A key has one owner.
+    vector.keys.retain(|key| key.seed != seed);
     vector.keys.push(KeySpec {
         node: pools.node(random),
-        seed: pools.node(random),
+        seed,
     });
 }
 
@@ -275,7 +278,11 @@ pub(super) fn answer(vector: &mut Vector, pools: &Pools, random: &mut Random) {
             let by_name = matches!(answer.to, QuestionSpec::Addresses(_));
             let mut sans = pools.sans(3, random);
             sans.retain(|san| san.parse::<std::net::IpAddr>().is_ok() == by_name);
-            answer.sans = Some(sans);
+            // An answer without any is an empty one.
+            match sans.is_empty() {
+                true => answer.empty = Some("nothing".to_owned()),
+                false => answer.sans = Some(sans),
+            }
         }
         _ => answer.certificate = Some(certificate(vector, pools, random)),
     }
