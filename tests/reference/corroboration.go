@@ -136,7 +136,7 @@ func (j *judgment) inventory(n *Node, name Name) answer {
 		return unconfigured
 	}
 	own := name == parseName(n.Name)
-	listed, others, known := false, false, false
+	listed, others, known, entered := false, false, false, false
 	for _, entry := range file.Nodes {
 		lists := entry.Names
 		if name.IP.IsValid() {
@@ -147,16 +147,16 @@ func (j *judgment) inventory(n *Node, name Name) answer {
 			others = others || holds || parseName(entry.Name) == name
 			continue
 		}
-		known = true
+		known, entered = true, true
 		if len(lists) > 0 && !own && !holds {
 			return contradicts
 		}
 		listed = listed || holds
 	}
-	if listed {
+	if listed || entered && own {
 		return vouches
 	}
-	if others && !own {
+	if others {
 		return contradicts
 	}
 	for _, pattern := range file.Patterns {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"sort"
 	"time"
 )
@@ -26,6 +27,21 @@ type Node struct {
 }
 
 func (n *Node) has(name Name) bool { return contains(n.names, name) }
+
+// hasAddressesOf reports whether two states of a Node have the same usable addresses, in any order.
+func (n *Node) hasAddressesOf(former *Node) bool {
+	list := func(n *Node) []string {
+		var texts []string
+		for _, address := range n.Addresses {
+			if name, ok := usableAddress(address); ok {
+				texts = append(texts, fmt.Sprint(address.Type, " ", name))
+			}
+		}
+		slices.Sort(texts)
+		return texts
+	}
+	return slices.Equal(list(n), list(former))
+}
 
 // gone reports whether the Node is lost or being deleted. It keeps its claims.
 func (n *Node) gone() bool { return n.Lost || n.Terminating }
@@ -189,7 +205,8 @@ func (e *evidence) applyNode(object *NodeObject, at rank, policy *Policy) error 
 	if former == nil || former.UID != object.UID {
 		former = &Node{since: at}
 	}
-	node := &Node{NodeObject: object, since: former.since, claims: map[Name]rank{}, networks: map[netip.Prefix]rank{}, providerID: at}
+	copied := *object
+	node := &Node{NodeObject: &copied, since: former.since, claims: map[Name]rank{}, networks: map[netip.Prefix]rank{}, providerID: at}
 	begin := func(name Name) {
 		if since, ok := former.claims[name]; ok {
 			node.claims[name] = since
@@ -202,8 +219,16 @@ func (e *evidence) applyNode(object *NodeObject, at rank, policy *Policy) error 
 			node.names = append(node.names, name)
 			if len(node.counted) < policy.Names.Max {
 				node.counted = append(node.counted, name)
-				begin(name)
+				if name.DNS != object.Name {
+					begin(name) // the own name is bound to the credential
+				}
 			}
+		}
+	}
+	if former.NodeObject != nil {
+		node.FirstSeen = former.FirstSeen
+		if node.hasAddressesOf(former) {
+			node.AddressesSince = former.AddressesSince
 		}
 	}
 	if ip, ok := parseIP(object.Name); ok {
@@ -238,6 +263,7 @@ func (e *evidence) protect(p *Protection) error {
 		}
 		o.networks = append(o.networks, network)
 	}
+	e.replaceOrigin(o)
 	switch {
 	case p.RemovedAt == nil:
 		e.protected = append(e.protected, o)
@@ -245,6 +271,30 @@ func (e *evidence) protect(p *Protection) error {
 		e.recent = append(e.recent, o)
 	}
 	return nil
+}
+
+// replaceOrigin removes what the same origin protected before. What it no longer has was removed now.
+func (e *evidence) replaceOrigin(o *origin) {
+	i := slices.IndexFunc(e.protected, func(former *origin) bool { return former.Origin == o.Origin })
+	if i < 0 {
+		return
+	}
+	former := e.protected[i]
+	e.protected = slices.Delete(e.protected, i, i+1)
+	removed := *former.Protection
+	removed.RemovedAt = &e.now
+	rest := &origin{Protection: &removed, names: map[Name]bool{}}
+	for name := range former.names {
+		if !o.names[name] {
+			rest.names[name] = true
+		}
+	}
+	for _, network := range former.networks {
+		if !slices.Contains(o.networks, network) {
+			rest.networks = append(rest.networks, network)
+		}
+	}
+	e.recent = append(e.recent, rest)
 }
 
 // protectedAs reports whether an origin of a kind holds a name now.
@@ -270,7 +320,7 @@ func (e *evidence) answer(kind string, name Name) *LookupAnswer {
 var sourceLimits = map[string]time.Duration{
 	"nodes":                      time.Minute,
 	"certificatesigningrequests": time.Minute,
-	"namespaces":                 time.Minute,
+	"namespaces":                 5 * time.Minute,
 	"machines":                   time.Minute,
 	"kubernetes-service":         5 * time.Minute,
 	"apiserver-endpoints":        5 * time.Minute,

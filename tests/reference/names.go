@@ -83,8 +83,21 @@ func isHostName(name string) bool {
 			}
 		}
 	}
-	_, numeric := resolvedNumber(name)
-	return !numeric || !strings.Contains(name, ".")
+	return !strings.Contains(name, ".") || !isOfNumbers(name)
+}
+
+// isOfNumbers reports whether all labels are numbers, decimal or hexadecimal.
+func isOfNumbers(name string) bool {
+	for _, label := range strings.Split(name, ".") {
+		digits, set := label, "0123456789"
+		if rest, ok := strings.CutPrefix(label, "0x"); ok {
+			digits, set = rest, "0123456789abcdef"
+		}
+		if strings.Trim(digits, set) != "" {
+			return false
+		}
+	}
+	return true
 }
 
 // resolvedNumber reads a name as resolvers do (inet_aton): one to four numbers, decimal, octal or

@@ -131,9 +131,10 @@ func (j *judgment) isOwnedIdentity(n *Node, name Name) bool {
 // isToldToClients reports whether clients are told to connect to a name: pods by the Service, others by
 // cluster-info, csr-warden by its kubeconfig.
 func (j *judgment) isToldToClients(name Name) bool {
-	if name.DNS != "" && j.isOfTheCluster(name.DNS) {
-		return true
-	}
+	return name.DNS != "" && j.isOfTheCluster(name.DNS) || j.isConnectedTo(name)
+}
+
+func (j *judgment) isConnectedTo(name Name) bool {
 	for _, o := range j.evidence.protected {
 		if !o.holds(name) {
 			continue
@@ -148,7 +149,7 @@ func (j *judgment) isToldToClients(name Name) bool {
 // isHeldAtOwnEndpoints reports whether each certificate that holds a name, or held it within the hour, is one that
 // is served at endpoints of the Node. It must be known which certificate each endpoint serves.
 func (j *judgment) isHeldAtOwnEndpoints(n *Node, name Name) bool {
-	if j.isToldToClients(name) || !j.areCertificatesKnown() {
+	if j.isConnectedTo(name) || !j.areCertificatesKnown() {
 		return false
 	}
 	own, elsewhere := map[string]bool{}, map[string]bool{}

@@ -22,7 +22,7 @@ func (j *judgment) checkNames(content *certificationRequest) {
 	seen := map[generalName]bool{}
 	var dnsNames, ipAddresses int
 	for _, general := range content.names {
-		if seen[general] {
+		if seen[general] && (general.kind == kindDNS || general.kind == kindIP) {
 			j.add("SanDuplicate")
 		}
 		seen[general] = true
@@ -30,8 +30,10 @@ func (j *judgment) checkNames(content *certificationRequest) {
 		var ok bool
 		switch general.kind {
 		case kindDNS:
-			dnsNames++
 			name.DNS, ok = j.checkDNSName(general.value)
+			if ok {
+				dnsNames++
+			}
 		case kindIP:
 			name.IP, ok = j.checkIPAddress(general.value)
 			if ok {

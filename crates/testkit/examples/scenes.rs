@@ -38,7 +38,15 @@ fn main() -> std::io::Result<()> {
                 let id = format!("vector {index} {}", base.as_str());
                 let text = request_pem(&vector.request);
                 let outcome = vector.outcome(base);
-                let line = line(&id, &vector.title, vector, base, text.as_bytes(), &outcome);
+                let line = line(
+                    &id,
+                    &vector.title,
+                    vector,
+                    base,
+                    text.as_bytes(),
+                    &outcome,
+                    false,
+                );
                 writeln!(out, "{line}")?;
             }
         }
@@ -55,6 +63,7 @@ fn main() -> std::io::Result<()> {
             made.base,
             &made.text,
             &outcome,
+            true,
         )
     };
     let threads = available_parallelism().map_or(1, usize::from) as u64;
@@ -95,12 +104,14 @@ fn line(
     base: BasePolicy,
     text: &[u8],
     outcome: &Outcome,
+    generated: bool,
 ) -> String {
     let codes: Vec<&str> = outcome.codes.iter().map(|code| code.as_str()).collect();
     let line = json!({
         "id": id,
         "row": vector.row,
         "title": title,
+        "generated": generated,
         "scene": scene(vector, base, text),
         "verdict": outcome.verdict.to_string(),
         "codes": codes,

@@ -1,5 +1,6 @@
 //! Changes to everything else that is known of the cluster.
 
+use judge::csr::names::San;
 use judge::evidence::{Inventory, Machine, Source};
 use serde_json::{Value, json};
 
@@ -63,7 +64,8 @@ pub(super) fn api_server(vector: &mut Vector, pools: &Pools, random: &mut Random
     }
     let mut sans = pools.sans(3, random);
     if random.once_in(2) {
-        sans.push(pools.node(random));
+        let node = pools.node(random);
+        sans.extend(Some(node).filter(|name| San::from_host_text(name).is_some()));
     }
     if !random.once_in(3) {
         sans.push(endpoint.clone());
@@ -237,7 +239,7 @@ fn certificate(vector: &Vector, pools: &Pools, random: &mut Random) -> Certifica
         sans.extend(
             asked
                 .map(|(_, value)| value.clone())
-                .filter(|text| judge::csr::names::San::from_host_text(text).is_some()),
+                .filter(|text| San::from_host_text(text).is_some()),
         );
     }
     CertificateSpec {
