@@ -14,6 +14,7 @@ use crate::forge::general_name::{GeneralName, RawName};
 use crate::forge::keys::KeyKind;
 use crate::forge::octets::{IpOctets, Octets};
 use crate::forge::pem::PemRecipe;
+use crate::forge::signature::SignatureRecipe;
 use crate::forge::subject::{NameAttribute, StringType};
 use crate::random::Random;
 use crate::vector::{SettledSpec, Vector};
@@ -115,7 +116,10 @@ pub(super) fn requestor(vector: &mut Vector, pools: &Pools, random: &mut Random)
 /// True if the recipe can be changed without a fault in a place that then is missing.
 fn is_plain(recipe: &Recipe) -> bool {
     let is_made = recipe.raw_der.is_none() && recipe.fixture.is_none();
-    is_made && recipe.faults.is_empty() && recipe.pem == PemRecipe::default()
+    is_made
+        && recipe.faults.is_empty()
+        && recipe.pem == PemRecipe::default()
+        && recipe.signature == SignatureRecipe::default()
 }
 
 fn plain(vector: &mut Vector) -> &mut Recipe {
@@ -201,7 +205,7 @@ pub(super) fn another_node(vector: &mut Vector, pools: &Pools, random: &mut Rand
     let name = pools.node(random);
     vector.requestor.username = format!("system:node:{name}");
     names_of_node(vector, pools, random);
-    vector.request.node = name;
+    plain(vector).node = name;
 }
 
 pub(super) fn genuine(vector: &mut Vector, _: &Pools, _: &mut Random) {
