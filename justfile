@@ -183,6 +183,11 @@ prove-differential N:
 prove-kubelets N:
     CSR_WARDEN_KUBELETS="$1" cargo test --locked --release --test control_plane -- kubelets_own
 
+# Compare both judges on N scenes
+[group('search')]
+prove-reference N:
+    CSR_WARDEN_SCENES="$1" tests/prove reference
+
 # Find changes of the judge that no test notices
 [group('search')]
 mutants:
@@ -207,6 +212,7 @@ switches:
     CSR_WARDEN_KUBELETS      number of kubelets in the case kubelets_own
     CSR_WARDEN_KUBERNETES    version of the real control plane, such as 1.35.4
     CSR_WARDEN_MUTANTS       number of requests in the case differential
+    CSR_WARDEN_SCENES        number of scenes in `just prove-reference` (1000000)
     CSR_WARDEN_TEST_KEEP     1: keep the files and logs of a control plane
     CSR_WARDEN_TEST_SHOW     1: print the output of doctor in its cases
     KUBEBUILDER_ASSETS       directory with the programs of a control plane

@@ -187,7 +187,9 @@ func (j *judgment) dnsNames(n *Node) []string {
 		names = append(names, n.Name)
 	}
 	for _, suffix := range j.policy.Sources.DNS.Suffixes {
-		names = append(names, n.Name+"."+canonicalDNS(suffix))
+		if name := n.Name + "." + canonicalDNS(suffix); isHostName(name) {
+			names = append(names, name)
+		}
 	}
 	return names
 }

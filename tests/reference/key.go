@@ -48,13 +48,20 @@ func checkKey(request *certificationRequest, canonical bool, add func(code strin
 	}
 	oid, parameters := algorithmOf(request.signatureAlgorithm)
 	algorithm, ok := signatureAlgorithms[oid]
-	if !ok || parameters != algorithm.parameters {
+	if !ok || parameters != algorithm.parameters || algorithm.keyOID != keyOID || !fitsCurve(request.key, algorithm.algorithm) {
 		add("SignatureAlgorithmRefused")
 		return
 	}
-	if canonical && (algorithm.keyOID != keyOID || !verifies(request, algorithm.algorithm)) {
+	if canonical && !verifies(request, algorithm.algorithm) {
 		add("SignatureInvalid")
 	}
+}
+
+// fitsCurve reports whether a digest goes with the curve of a key: SHA-512 with P-521, others with smaller ones.
+func fitsCurve(key element, algorithm x509.SignatureAlgorithm) bool {
+	_, parameters := algorithmOf((&derReader{}).children(key.content)[0])
+	length, isCurve := pointLengths[parameters]
+	return !isCurve || (length == 1+2*66) == (algorithm == x509.ECDSAWithSHA512)
 }
 
 // algorithmOf splits an AlgorithmIdentifier into its object identifier and its encoded parameters.
@@ -74,7 +81,7 @@ func acceptedKey(key element) (string, bool) {
 	switch oid {
 	case oidEC:
 		length, known := pointLengths[parameters]
-		return oid, known && len(bits.Bytes) == length && bits.Bytes[0] == 4
+		return oid, known && len(bits.Bytes) == length
 	case oidEd25519:
 		return oid, parameters == "" && len(bits.Bytes) == 32
 	case oidRSA:

@@ -146,7 +146,7 @@ func (j *judgment) isInDiscoveredDomain(name string) bool {
 func (j *judgment) looksLikeService(nodeName string, n *Node, name Name) bool {
 	mode := j.policy.Names.ServiceLike
 	if name.DNS == "" || mode == "Allow" || name.DNS == nodeName || name.DNS == firstLabel(nodeName) ||
-		j.policy.allows(nodeName, n != nil && n.ControlPlane, name) {
+		n != nil && j.policy.allows(nodeName, n.ControlPlane, name) {
 		return false
 	}
 	parts := labels(name.DNS)
