@@ -81,8 +81,8 @@ impl Default for DnsPolicy {
     }
 }
 
-/// Connections to kubelets to read their serving certificates. Only addresses that another source
-/// vouches for are used.
+/// Connections to kubelets to read their serving certificates. No other source must vouch for the
+/// addresses.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ServingCertificatePolicy {
