@@ -24,8 +24,8 @@ pub struct SourcesPolicy {
     pub serving_certificate: Option<ServingCertificatePolicy>,
 }
 
-/// DNS lookups. Only names that follow from a Node's own name are queried: the name itself if it has
-/// a domain, and the name under each suffix.
+/// DNS lookups. Only names that follow from a Node's own name are queried: the name itself if it is
+/// under a suffix, and the name under each suffix.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DnsPolicy {
