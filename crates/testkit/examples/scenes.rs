@@ -8,7 +8,7 @@
 //! A second argument is the first seed (0). A third one is a set of bits: changes of the scene that are
 //! left out, to find those on which a difference rests. With it, there are no vectors.
 
-#![allow(clippy::expect_used, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::indexing_slicing)]
 
 use std::io::{BufWriter, Write};
 use std::sync::mpsc::sync_channel;

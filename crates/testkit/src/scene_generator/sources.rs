@@ -33,7 +33,9 @@ pub(super) fn protect(vector: &mut Vector, pools: &Pools, random: &mut Random) {
     let kind = *one(&kinds, random);
     let sans = match kind {
         ProtectedKind::ApiServerIdentity => pools.sans(3, random),
-        _ => vec![pools.ip(random).to_string()],
+        ProtectedKind::Service | ProtectedKind::ApiServerEndpoint => {
+            vec![pools.ip(random).to_string()]
+        }
     };
     let is_network = kind == ProtectedKind::Service && random.once_in(2);
     vector.also_protected.push(ProtectedSpec {
