@@ -203,32 +203,39 @@ impl Protected {
         is_other_node: impl Fn(&San) -> bool,
         now: Timestamp,
     ) -> bool {
-        let current = self.by_origin.values().flat_map(|entry| {
-            let certificate = entry.certificate.as_ref();
-            let host = certificate.and_then(|served| served.host.as_ref());
-            host.into_iter()
-                .flat_map(|host| entry.sans.keys().map(move |san| (host, san)))
-        });
-        let current: SmallVec<[(&San, &San); 16]> = current.collect();
+        let there = self.served_at(endpoint, now);
+        if there.is_empty() || there.contains(&name) {
+            return false;
+        }
         let was_endpoint = |host: &San| {
             let mut recent = self.find_recent(host, now);
             recent.any(|(identity, _)| identity.kind == IdentityKind::ApiServerEndpoint)
         };
-        let recent = || self.recent.served(now);
-        let is_elsewhere = current.iter().copied().chain(recent()).any(|(host, san)| {
+        let mut all = self.served().chain(self.recent.served(now));
+        let is_elsewhere = all.any(|(host, san)| {
             host != endpoint && san == name && (self.is_endpoint(host) || was_endpoint(host))
         });
-        let mut there: SmallVec<[&San; 16]> = current
-            .iter()
-            .filter(|(host, _)| *host == endpoint)
-            .map(|(_, san)| *san)
-            .collect();
+        is_elsewhere || there.iter().any(|san| is_other_node(san))
+    }
+
+    /// The names and addresses in the certificate at this endpoint, or else in the one that was there recently.
+    pub fn served_at(&self, endpoint: &San, now: Timestamp) -> SmallVec<[&San; 16]> {
+        let at = |(host, san)| (host == endpoint).then_some(san);
+        let there: SmallVec<[&San; 16]> = self.served().filter_map(at).collect();
         if there.is_empty() {
-            let was_there = recent().filter(|(host, _)| *host == endpoint);
-            there.extend(was_there.map(|(_, san)| san));
+            return self.recent.served(now).filter_map(at).collect();
         }
-        let names_another = there.iter().any(|san| is_other_node(san));
-        !there.is_empty() && !there.contains(&name) && (is_elsewhere || names_another)
+        there
+    }
+
+    /// The names and addresses that certificates hold, each with the host that serves it.
+    fn served(&self) -> impl Iterator<Item = (&San, &San)> {
+        self.by_origin.values().flat_map(|entry| {
+            let certificate = entry.certificate.as_ref();
+            let host = certificate.and_then(|served| served.host.as_ref());
+            let sans = move |host| entry.sans.keys().map(move |san| (host, san));
+            host.into_iter().flat_map(sans)
+        })
     }
 
     /// The domains of the cluster's Services, from the certificates of its API servers, each with its

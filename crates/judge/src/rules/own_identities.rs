@@ -7,6 +7,7 @@ use super::{Case, protected_sans};
 use crate::csr::Fingerprint;
 use crate::csr::names::San;
 use crate::evidence::{Identity, IdentityKind, Node, ServedCertificate};
+use crate::finding::Awaited;
 
 /// Returns true if this identity of the API server is the Node's own. `identities` are all that protect
 /// the SAN.
@@ -108,6 +109,19 @@ pub(super) fn is_of_other_machine(case: &Case<'_>, node: &Node, endpoint: &San) 
     let now = case.now.monotonic;
     San::from_host_text(node.name.as_str())
         .is_some_and(|name| protected.is_of_other_name(endpoint, &name, is_other_node, now))
+}
+
+/// The Nodes whose names are in the certificate at an endpoint: without them it is no other machine's.
+pub(super) fn nodes_named_at(case: &Case<'_>, endpoint: &San) -> Vec<Awaited> {
+    let names = case
+        .evidence
+        .protected
+        .served_at(endpoint, case.now.monotonic);
+    let nodes = names.into_iter();
+    let nodes = nodes.filter_map(|san| case.evidence.nodes.with_own_name(san));
+    nodes
+        .map(|node| Awaited::Node(node.name.shared()))
+        .collect()
 }
 
 /// Returns true if no other Node of the control plane, or that the policy allows it, can have this endpoint.

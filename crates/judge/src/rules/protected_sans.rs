@@ -46,7 +46,7 @@ fn check_identities(case: &Case<'_>, san: &San, findings: &mut Findings) {
         if !node.control_plane {
             check_endpoint(case, node, san, &endpoint.origin, findings);
         } else if own_identities::is_of_other_machine(case, node, san) {
-            wait_for_own_endpoint(node, san, &endpoint.origin, findings);
+            wait_for_own_endpoint(case, node, san, &endpoint.origin, findings);
         }
     } else if of(IdentityKind::ApiServerIdentity).is_some() {
         if !own_identities::has(case, node, san, &identities) {
@@ -115,14 +115,21 @@ fn live_or_first<'a>(nodes: impl Iterator<Item = &'a Node>) -> Option<&'a Node> 
 }
 
 /// Row 42: an API server's endpoint whose certificate is another control-plane node's.
-fn wait_for_own_endpoint(node: &Node, san: &San, origin: &str, findings: &mut Findings) {
+fn wait_for_own_endpoint(
+    case: &Case<'_>,
+    node: &Node,
+    san: &San,
+    origin: &str,
+    findings: &mut Findings,
+) {
     let detail = format!(
         "{san} is where an API server listens ({origin}): expected a certificate with the name of Node {} \
          there, found one with the name of another Node, or the name in the certificate of another API server; the policy's \
          protected.allowed lets the node have it nevertheless",
         node.name
     );
-    let awaits = vec![Awaited::Policy, Awaited::ProtectedIdentities];
+    let mut awaits = vec![Awaited::Policy, Awaited::ProtectedIdentities];
+    awaits.extend(own_identities::nodes_named_at(case, san));
     findings.wait(Code::SanApiServerIdentityNotAllowed, awaits, detail);
 }
 
@@ -211,6 +218,7 @@ fn check_recently_protected(case: &Case<'_>, node: &Node, san: &San, findings: &
         if is_endpoint {
             // A node that joins the control plane gets its label later.
             awaits.push(Awaited::Node(node.name.shared()));
+            awaits.extend(own_identities::nodes_named_at(case, san));
         } else if identity.kind != IdentityKind::Service {
             // The API server of this node may come back.
             awaits.push(Awaited::ProtectedIdentities);
