@@ -218,7 +218,10 @@ fn check_recently_protected(case: &Case<'_>, node: &Node, san: &San, findings: &
         if is_endpoint {
             // A node that joins the control plane gets its label later.
             awaits.push(Awaited::Node(node.name.shared()));
-            awaits.extend(own_identities::nodes_named_at(case, san));
+            if node.control_plane {
+                awaits.push(Awaited::ProtectedIdentities);
+                awaits.extend(own_identities::nodes_named_at(case, san));
+            }
         } else if identity.kind != IdentityKind::Service {
             // The API server of this node may come back.
             awaits.push(Awaited::ProtectedIdentities);
