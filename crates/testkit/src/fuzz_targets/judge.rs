@@ -125,8 +125,9 @@ fn check_names_belong_to_node(
     for name in asked.distinct() {
         assert!(claimed.contains(name), "{name} is not among {claimed:?}");
         for other in others {
-            // Only control-plane nodes can have what is the API server's.
-            let may_have = other.control_plane || !protected(name);
+            // Only control-plane nodes can have what is the API server's, and none but the one in its
+            // certificate, if that has a Node's name.
+            let may_have = !protected(name) || other.control_plane && !protected(&own_name);
             let is_claimed = *name != own_name && may_have && claims(other).contains(name);
             assert!(!is_claimed, "{name} is claimed by {} too", other.name);
             let is_named_so = name.strip_prefix("DNS:") == Some(&other.name);
