@@ -188,6 +188,11 @@ prove-kubelets N:
 prove-simulation N:
     CSR_WARDEN_SEEDS="$1" cargo test --locked --release --lib -p csr-warden -- simulation::no_seed --ignored --nocapture
 
+# Compare both judges on N scenes
+[group('search')]
+prove-reference N:
+    CSR_WARDEN_SCENES="$1" tests/prove reference
+
 # Find changes of the judge that no test notices
 [group('search')]
 mutants:
@@ -212,6 +217,7 @@ switches:
     CSR_WARDEN_KUBELETS      number of kubelets in the case kubelets_own
     CSR_WARDEN_KUBERNETES    version of the real control plane, such as 1.35.4
     CSR_WARDEN_MUTANTS       number of requests in the case differential
+    CSR_WARDEN_SCENES        number of scenes in `just prove-reference` (1000000)
     CSR_WARDEN_SEED          the seed of a simulation to repeat
     CSR_WARDEN_SEEDS         number of seeds of simulations
     CSR_WARDEN_TEST_KEEP     1: keep the files and logs of a control plane

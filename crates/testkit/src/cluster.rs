@@ -188,13 +188,17 @@ pub struct KeySpec {
 }
 
 impl KeySpec {
-    pub(super) fn fact(&self) -> Fact {
+    /// The fingerprint of the key's SubjectPublicKeyInfo.
+    pub fn fingerprint(&self) -> Fingerprint {
         let recipe = Recipe {
             key_seed: Some(self.seed.clone()),
             ..Recipe::default()
         };
-        let fingerprint = Fingerprint::of(&recipe.signing_key().spki(false).tlv());
-        Fact::Key(fingerprint, NodeName::parse(&self.node).unwrap())
+        Fingerprint::of(&recipe.signing_key().spki(false).tlv())
+    }
+
+    pub(super) fn fact(&self) -> Fact {
+        Fact::Key(self.fingerprint(), NodeName::parse(&self.node).unwrap())
     }
 }
 

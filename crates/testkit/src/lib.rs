@@ -19,6 +19,8 @@ pub mod honest_table;
 pub mod mutant;
 pub mod policies;
 pub mod random;
+pub mod scene;
+pub mod scene_generator;
 pub mod strategies;
 pub mod threat_table;
 pub mod topology;

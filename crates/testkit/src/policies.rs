@@ -46,11 +46,14 @@ impl BasePolicy {
 
     /// The same policy as the content of a file.
     pub fn written(self, change: Option<&Value>) -> Value {
-        let text = match self {
-            BasePolicy::Default => DEFAULT,
-            BasePolicy::Strict => STRICT,
+        static AS_SHIPPED: [LazyLock<Value>; 2] = [
+            LazyLock::new(|| serde_saphyr::from_str(DEFAULT).unwrap()),
+            LazyLock::new(|| serde_saphyr::from_str(STRICT).unwrap()),
+        ];
+        let mut whole = match self {
+            BasePolicy::Default => AS_SHIPPED[0].clone(),
+            BasePolicy::Strict => AS_SHIPPED[1].clone(),
         };
-        let mut whole: Value = serde_saphyr::from_str(text).unwrap();
         match change {
             None => {}
             Some(change) if change.get("apiVersion").is_some() => whole = change.clone(),

@@ -76,9 +76,8 @@ fn read_der(der: &[u8], findings: &mut Findings) -> Option<Content> {
     }
     match (lenient, strict) {
         (Some((lenient, _)), Ok(strict)) => {
-            inspect(&lenient, findings);
+            inspect(&strict.parsed, findings);
             if lenient != strict.parsed {
-                inspect(&strict.parsed, findings);
                 findings.add(
                     Code::ReadersDisagree,
                     "x509-parser and x509-cert read different requests from the same bytes",
@@ -227,7 +226,9 @@ pub(super) fn content(parsed: &ParsedRequest, findings: &mut Findings) -> Conten
     // Sets, because an attacker chooses the number of names, and comparing all pairs is quadratic.
     let (mut seen_names, mut seen_sans) = (HashSet::new(), HashSet::new());
     for name in looked_at {
-        if !seen_names.insert(name) {
+        // Names of other kinds are read without their content, and refused.
+        let is_read = matches!(name.kind, NameKind::Dns | NameKind::Ip);
+        if is_read && !seen_names.insert(name) {
             let detail = format!("`{}` stands twice", escaped(&name.bytes));
             findings.add(Code::SanDuplicate, detail);
         }

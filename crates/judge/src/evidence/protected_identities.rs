@@ -193,26 +193,49 @@ impl Protected {
         }
     }
 
-    /// Returns true if the certificate of another endpoint has this name, and the one that is served at this
-    /// endpoint does not. Then the endpoint is of another machine than the name.
-    pub fn is_of_other_name(&self, endpoint: &San, name: &San) -> bool {
-        let (mut at_endpoint, mut elsewhere) = (false, false);
-        for entry in self.by_origin.values() {
-            let certificate = entry.certificate.as_ref();
-            let Some(host) = certificate.and_then(|served| served.host.as_ref()) else {
-                continue;
-            };
-            let has_name = entry.sans.contains_key(name);
-            if host == endpoint {
-                if has_name {
-                    return false;
-                }
-                at_endpoint = true;
-            } else {
-                elsewhere |= has_name && self.is_endpoint(host);
-            }
+    /// Returns true if the endpoint is of another machine than the Node with this name: the certificate that is
+    /// served there does not have the name, and has that of another Node, or the certificate of another endpoint
+    /// has the name. Certificates that were there recently count where there is none now.
+    pub fn is_of_other_name(
+        &self,
+        endpoint: &San,
+        name: &San,
+        is_other_node: impl Fn(&San) -> bool,
+        now: Timestamp,
+    ) -> bool {
+        let there = self.served_at(endpoint, now);
+        if there.is_empty() || there.contains(&name) {
+            return false;
         }
-        at_endpoint && elsewhere
+        let was_endpoint = |host: &San| {
+            let mut recent = self.find_recent(host, now);
+            recent.any(|(identity, _)| identity.kind == IdentityKind::ApiServerEndpoint)
+        };
+        let mut all = self.served().chain(self.recent.served(now));
+        let is_elsewhere = all.any(|(host, san)| {
+            host != endpoint && san == name && (self.is_endpoint(host) || was_endpoint(host))
+        });
+        is_elsewhere || there.iter().any(|san| is_other_node(san))
+    }
+
+    /// The names and addresses in the certificate at this endpoint, or else in the one that was there recently.
+    pub fn served_at(&self, endpoint: &San, now: Timestamp) -> SmallVec<[&San; 16]> {
+        let at = |(host, san)| (host == endpoint).then_some(san);
+        let there: SmallVec<[&San; 16]> = self.served().filter_map(at).collect();
+        if there.is_empty() {
+            return self.recent.served(now).filter_map(at).collect();
+        }
+        there
+    }
+
+    /// The names and addresses that certificates hold, each with the host that serves it.
+    fn served(&self) -> impl Iterator<Item = (&San, &San)> {
+        self.by_origin.values().flat_map(|entry| {
+            let certificate = entry.certificate.as_ref();
+            let host = certificate.and_then(|served| served.host.as_ref());
+            let sans = move |host| entry.sans.keys().map(move |san| (host, san));
+            host.into_iter().flat_map(sans)
+        })
     }
 
     /// The domains of the cluster's Services, from the certificates of its API servers, each with its

@@ -85,6 +85,18 @@ impl RecentlyProtected {
             .map(|entry| (&entry.identity, entry.until))
     }
 
+    /// The names and addresses that certificates held recently, each with the host that served it.
+    pub(super) fn served(&self, now: Timestamp) -> impl Iterator<Item = (&San, &San)> {
+        let entries = self.entries.iter().filter(move |entry| entry.until > now);
+        entries.filter_map(|entry| {
+            let host = entry.identity.certificate.as_ref()?.host.as_ref()?;
+            match &entry.object {
+                ProtectedObject::San(san) => Some((host, san)),
+                ProtectedObject::Network(_) => None,
+            }
+        })
+    }
+
     /// Drops expired entries.
     pub(super) fn prune(&mut self, now: Timestamp) {
         self.entries.retain(|entry| entry.until > now);

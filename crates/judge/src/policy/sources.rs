@@ -24,8 +24,8 @@ pub struct SourcesPolicy {
     pub serving_certificate: Option<ServingCertificatePolicy>,
 }
 
-/// DNS lookups. Only names that follow from a Node's own name are queried: the name itself if it has
-/// a domain, and the name under each suffix.
+/// DNS lookups. Only names that follow from a Node's own name are queried: the name itself if it is
+/// under a suffix, and the name under each suffix.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DnsPolicy {
@@ -81,8 +81,8 @@ impl Default for DnsPolicy {
     }
 }
 
-/// Connections to kubelets to read their serving certificates. Only addresses that another source
-/// vouches for are used.
+/// Connections to kubelets to read their serving certificates. No other source must vouch for the
+/// addresses.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ServingCertificatePolicy {

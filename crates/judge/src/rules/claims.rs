@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::kubelets::{Asked, addresses_to_ask, may_be_asked};
+use super::kubelets::{Asked, may_be_asked};
 use super::{Case, corroboration, ownership, protected_sans, service_names};
 use crate::csr::names::{NodeName, San};
 use crate::evidence::{Claim, Claimed, Evidence, Node, Source};
@@ -439,10 +439,9 @@ fn newest_certificate<'a>(
     }
     let is_name = matches!(san, San::Dns(_));
     let mut all_answered = others.len() < MAX_ASKED;
-    let has_answered = asked.ask(case, addresses_to_ask(case, node).into_iter());
+    let has_answered = asked.ask_node(case, node);
     for rival in others.iter().take(MAX_ASKED - 1) {
-        let addresses = addresses_to_ask(case, rival.node);
-        all_answered &= asked.ask(case, addresses.into_iter());
+        all_answered &= asked.ask_node(case, rival.node);
     }
     if !asked.open.is_empty() {
         return Owner::Unknown(asked.open);

@@ -31,6 +31,19 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
+    /// Asks the kubelet of a Node. Returns true if it has answered. A certificate of another node is no answer of
+    /// this one.
+    pub(super) fn ask_node(&mut self, case: &Case<'a>, node: &Node) -> bool {
+        let mut has_answered = false;
+        for ip in addresses_to_ask(case, node) {
+            let known = self.certificates.len();
+            let is_answer = self.ask(case, std::iter::once(ip));
+            let mut shown = self.certificates.iter().skip(known);
+            has_answered |= is_answer && shown.all(|shown| shown.node == node.name);
+        }
+        has_answered
+    }
+
     /// Asks at these addresses. Returns true if a kubelet has answered at one of them.
     pub(super) fn ask(&mut self, case: &Case<'a>, addresses: impl Iterator<Item = IpAddr>) -> bool {
         let mut has_answered = false;

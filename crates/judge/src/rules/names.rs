@@ -12,8 +12,9 @@ use crate::policy::{MOST_NAMES, Reaction};
 /// The name of the API server's Service within its namespace. As a domain the name is ordinary.
 const API_SERVER: &str = "kubernetes";
 /// Domains that mean the cluster or the local machine in every cluster.
-const CLUSTER_DOMAINS: [&str; 4] = [
+const CLUSTER_DOMAINS: [&str; 5] = [
     "svc",
+    "pod",
     "localhost",
     "localhost.localdomain",
     "metadata.google.internal",

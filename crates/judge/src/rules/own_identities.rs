@@ -7,6 +7,7 @@ use super::{Case, protected_sans};
 use crate::csr::Fingerprint;
 use crate::csr::names::San;
 use crate::evidence::{Identity, IdentityKind, Node, ServedCertificate};
+use crate::finding::Awaited;
 
 /// Returns true if this identity of the API server is the Node's own. `identities` are all that protect
 /// the SAN.
@@ -106,11 +107,30 @@ pub(super) fn contested_endpoints(
 }
 
 /// Returns true if the certificate at this endpoint is another machine's. Where certificates have the names
-/// of nodes, a control-plane node has only endpoints whose certificates have its own.
+/// of nodes, a control-plane node has only endpoints whose certificates have its own. The certificate of an
+/// API server that is being restarted stays the one at its endpoint.
 pub(super) fn is_of_other_machine(case: &Case<'_>, node: &Node, endpoint: &San) -> bool {
-    let name = San::from_host_text(node.name.as_str());
+    let is_other_node = |san: &San| {
+        let other = case.evidence.nodes.with_own_name(san);
+        other.is_some_and(|other| other.name != node.name)
+    };
     let protected = &case.evidence.protected;
-    name.is_some_and(|name| protected.is_of_other_name(endpoint, &name))
+    let now = case.now.monotonic;
+    San::from_host_text(node.name.as_str())
+        .is_some_and(|name| protected.is_of_other_name(endpoint, &name, is_other_node, now))
+}
+
+/// The Nodes whose names are in the certificate at an endpoint: without them it is no other machine's.
+pub(super) fn nodes_named_at(case: &Case<'_>, endpoint: &San) -> Vec<Awaited> {
+    let names = case
+        .evidence
+        .protected
+        .served_at(endpoint, case.now.monotonic);
+    let nodes = names.into_iter();
+    let nodes = nodes.filter_map(|san| case.evidence.nodes.with_own_name(san));
+    nodes
+        .map(|node| Awaited::Node(node.name.shared()))
+        .collect()
 }
 
 /// Returns true if no other Node of the control plane, or that the policy allows it, can have this endpoint.

@@ -2,7 +2,7 @@
 
 use super::{Case, names, own_identities};
 use crate::csr::names::San;
-use crate::evidence::{Claim, Claimed, Identity, IdentityKind, Node};
+use crate::evidence::{Claimed, Identity, IdentityKind, Node};
 use crate::finding::{Awaited, Code, Findings};
 
 /// The exception for a node without the label of the control plane, such as a load balancer.
@@ -46,7 +46,7 @@ fn check_identities(case: &Case<'_>, san: &San, findings: &mut Findings) {
         if !node.control_plane {
             check_endpoint(case, node, san, &endpoint.origin, findings);
         } else if own_identities::is_of_other_machine(case, node, san) {
-            wait_for_own_endpoint(node, san, &endpoint.origin, findings);
+            wait_for_own_endpoint(case, node, san, &endpoint.origin, findings);
         }
     } else if of(IdentityKind::ApiServerIdentity).is_some() {
         if !own_identities::has(case, node, san, &identities) {
@@ -60,11 +60,11 @@ fn check_identities(case: &Case<'_>, san: &San, findings: &mut Findings) {
 /// Row 42: an API server's endpoint, asked for by a Node without the label of the control plane. A node
 /// that joins the control plane gets its label after its API server has started.
 fn check_endpoint(case: &Case<'_>, node: &Node, san: &San, origin: &str, findings: &mut Findings) {
-    let mut claimants = earlier_claimants(case, node, san);
-    let owner = claimants.find(|(other, _)| other.control_plane && other.address(san).is_some());
-    if let Some((owner, _)) = owner
-        && !owner.lost
-        && !owner.terminating
+    let owners = earlier_claimants(case, node, san)
+        .filter(|other| other.control_plane && other.address(san).is_some());
+    let owner = live_or_first(owners);
+    if let Some(owner) = owner
+        && is_live(owner)
     {
         let detail = format!(
             "{san} is where an API server listens ({origin}), on control-plane Node {}, and Node {} is not \
@@ -79,7 +79,7 @@ fn check_endpoint(case: &Case<'_>, node: &Node, san: &San, origin: &str, finding
             node.name
         );
         // A new machine may have the address of a control-plane node that is gone.
-        let owner = owner.map(|(owner, _)| Awaited::Node(owner.name.shared()));
+        let owner = owner.map(|owner| Awaited::Node(owner.name.shared()));
         let own = Awaited::Node(node.name.shared());
         let awaits = std::iter::once(own).chain(owner).collect();
         findings.wait(Code::SanApiServerEndpointUnowned, awaits, detail);
@@ -91,21 +91,46 @@ fn earlier_claimants<'a>(
     case: &Case<'a>,
     node: &Node,
     san: &'a San,
-) -> impl Iterator<Item = (&'a Node, Claim)> {
+) -> impl Iterator<Item = &'a Node> {
     let own = case.evidence.nodes.claim(san, &node.name);
     let claimants = case.evidence.nodes.claimants(san);
-    claimants.take_while(move |(_, claim)| own.is_none_or(|own| !own.precedes(claim)))
+    let earlier =
+        claimants.take_while(move |(_, claim)| own.is_none_or(|own| !own.precedes(claim)));
+    earlier.map(|(other, _)| other)
+}
+
+fn is_live(node: &Node) -> bool {
+    !node.lost && !node.terminating
+}
+
+/// The first of these Nodes that is live, or else the first one.
+fn live_or_first<'a>(nodes: impl Iterator<Item = &'a Node>) -> Option<&'a Node> {
+    let mut first = None;
+    for node in nodes {
+        if is_live(node) {
+            return Some(node);
+        }
+        first = first.or(Some(node));
+    }
+    first
 }
 
 /// Row 42: an API server's endpoint whose certificate is another control-plane node's.
-fn wait_for_own_endpoint(node: &Node, san: &San, origin: &str, findings: &mut Findings) {
+fn wait_for_own_endpoint(
+    case: &Case<'_>,
+    node: &Node,
+    san: &San,
+    origin: &str,
+    findings: &mut Findings,
+) {
     let detail = format!(
         "{san} is where an API server listens ({origin}): expected a certificate with the name of Node {} \
-         there, found one without it, and the name is in the certificate of another API server; the policy's \
+         there, found one with the name of another Node, or the name in the certificate of another API server; the policy's \
          protected.allowed lets the node have it nevertheless",
         node.name
     );
-    let awaits = vec![Awaited::Policy, Awaited::ProtectedIdentities];
+    let mut awaits = vec![Awaited::Policy, Awaited::ProtectedIdentities];
+    awaits.extend(own_identities::nodes_named_at(case, san));
     findings.wait(Code::SanApiServerIdentityNotAllowed, awaits, detail);
 }
 
@@ -149,9 +174,10 @@ fn check_identity(
         San::Dns(name) => names::is_of_the_cluster(case, name),
         San::Ip(_) => false,
     };
-    let mut claimants = earlier_claimants(case, node, san);
-    let owner = claimants.find(|(other, _)| own_identities::has(case, other, san, identities));
-    if let Some((owner, _)) = owner.filter(|(owner, _)| !owner.lost && !owner.terminating) {
+    let owners = earlier_claimants(case, node, san)
+        .filter(|other| own_identities::has(case, other, san, identities));
+    let owner = live_or_first(owners);
+    if let Some(owner) = owner.filter(|owner| is_live(owner)) {
         let detail = format!(
             "{known_by}, and control-plane Node {} has it{BY_NAME}",
             owner.name
@@ -162,7 +188,7 @@ fn check_identity(
             "{known_by}, and Node {} does not have the label node-role.kubernetes.io/control-plane{BY_NAME}",
             node.name
         );
-        let owner = owner.map(|(owner, _)| Awaited::Node(owner.name.shared()));
+        let owner = owner.map(|owner| Awaited::Node(owner.name.shared()));
         let own = Awaited::Node(node.name.shared());
         let awaits = [own, Awaited::ProtectedIdentities].into_iter().chain(owner);
         findings.wait(Code::SanApiServerIdentityUnowned, awaits.collect(), detail);
@@ -180,7 +206,7 @@ fn check_recently_protected(case: &Case<'_>, node: &Node, san: &San, findings: &
     let may = if of(IdentityKind::Service) {
         false
     } else if is_endpoint {
-        node.control_plane
+        node.control_plane && !own_identities::is_of_other_machine(case, node, san)
     } else {
         own_identities::is_own_name(node, san)
     };
@@ -197,6 +223,10 @@ fn check_recently_protected(case: &Case<'_>, node: &Node, san: &San, findings: &
         if is_endpoint {
             // A node that joins the control plane gets its label later.
             awaits.push(Awaited::Node(node.name.shared()));
+            if node.control_plane {
+                awaits.push(Awaited::ProtectedIdentities);
+                awaits.extend(own_identities::nodes_named_at(case, san));
+            }
         } else if identity.kind != IdentityKind::Service {
             // The API server of this node may come back.
             awaits.push(Awaited::ProtectedIdentities);
@@ -206,6 +236,10 @@ fn check_recently_protected(case: &Case<'_>, node: &Node, san: &San, findings: &
 }
 
 fn check_policy_list(case: &Case<'_>, san: &San, findings: &mut Findings) {
+    // Without a Node it is not known whether protected.allowed lets it have the SAN.
+    if case.node.is_none() {
+        return;
+    }
     let protected = &case.policy.spec.protected;
     let listed = match san {
         San::Dns(name) => protected

@@ -125,8 +125,9 @@ fn check_names_belong_to_node(
     for name in asked.distinct() {
         assert!(claimed.contains(name), "{name} is not among {claimed:?}");
         for other in others {
-            // Only control-plane nodes can have what is the API server's.
-            let may_have = other.control_plane || !protected(name);
+            // Only control-plane nodes can have what is the API server's, and none but the one in its
+            // certificate, if that has a Node's name.
+            let may_have = !protected(name) || other.control_plane && !protected(&own_name);
             let is_claimed = *name != own_name && may_have && claims(other).contains(name);
             assert!(!is_claimed, "{name} is claimed by {} too", other.name);
             let is_named_so = name.strip_prefix("DNS:") == Some(&other.name);
@@ -237,11 +238,20 @@ fn check_less_proof_is_not_approved(scene: &Scene, request: &Request) {
     refused("with another node's key", &stolen);
     let content = request.content.as_ref().unwrap();
     let own_name = San::from_dns_text(request.object.requestor.node().unwrap().as_str());
-    if content
-        .sans
-        .iter()
-        .any(|san| Some(san) != own_name.as_ref())
-    {
+    // The certificate at an endpoint can rule a rival out.
+    let protected = &scene.vector.protected;
+    let is_endpoint = |san: &San| {
+        let mut endpoints = protected
+            .iter()
+            .filter(|spec| spec.kind == ProtectedKind::ApiServerEndpoint);
+        endpoints.any(|spec| {
+            spec.sans
+                .iter()
+                .any(|text| San::from_host_text(text).as_ref() == Some(san))
+        })
+    };
+    let mut contestable = content.sans.iter().filter(|san| !is_endpoint(san));
+    if contestable.any(|san| Some(san) != own_name.as_ref()) {
         refused("with a rival", &scene.evidence_beside(rival(scene)));
     }
     let strict = BasePolicy::Strict.with(None);

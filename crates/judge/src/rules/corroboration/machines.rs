@@ -155,9 +155,10 @@ fn check_other_machines(
     findings: &mut Findings,
 ) {
     let own = machines.for_node(node);
-    let lacks =
-        |machine: &&Machine| !machine.addresses.is_empty() && !machine.addresses.contains(san);
-    let is_elsewhere = own.iter().any(lacks);
+    let lists_any = own.iter().any(|machine| !machine.addresses.is_empty());
+    let lists_it = own.iter().any(|machine| machine.addresses.contains(san));
+    // A Machine is the Node's by its name, which it need not list.
+    let is_elsewhere = lists_any && !lists_it && !node.is_own_name(san);
     for other in machines.with_address(san) {
         if other.refers_to(node) || may_both_have(case, other, san) {
             continue;
