@@ -6,7 +6,8 @@ use crate::evidence::{Claimed, Identity, IdentityKind, Node};
 use crate::finding::{Awaited, Code, Findings};
 
 /// The exception for a node without the label of the control plane, such as a load balancer.
-const BY_NAME: &str = "; the policy's protected.allowed lets such a node have it by its name only";
+const BY_NAME: &str =
+    "; the policy's protected.allowed lets such a node have it by its exact name, not by a pattern";
 /// Maximum number of origins in one finding.
 const MAX_ORIGINS: usize = 3;
 
