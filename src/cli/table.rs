@@ -7,8 +7,8 @@ use crate::telemetry::printable::printable;
 
 /// Spaces between two columns.
 const BETWEEN: usize = 3;
-/// Minimum width of a shortened column.
-const NARROWEST: usize = 12;
+/// Minimum width of a shortened column: an IPv4 address with its port stays whole.
+const NARROWEST: usize = 21;
 /// Width of the last column down to which it is wrapped before other columns are shortened.
 const COMFORTABLE: usize = 30;
 
