@@ -8,8 +8,9 @@ use jiff::SignedDuration;
 use judge::Verdict;
 use judge::finding::{Awaited, Question};
 use serde_json::json;
-use testkit::cluster::{NodeSpec, ProtectedKind, ProtectedSpec};
+use testkit::cluster::{AnswerSpec, NodeSpec, ProtectedKind, ProtectedSpec, QuestionSpec};
 use testkit::forge::Recipe;
+use testkit::now;
 use testkit::policies::BasePolicy;
 use testkit::strategies::address;
 use testkit::vector::Vector;
@@ -139,4 +140,46 @@ fn a_few_addresses_and_a_few_claimants_are_asked() {
             .push(node(&format!("node-{index}"), &[&own, CONTESTED]));
     }
     assert_eq!(asked_of_other(&vector).len(), 3);
+}
+
+#[test]
+fn dns_is_asked_about_a_claimant_that_another_source_rules_out() {
+    let contested = |asked_for: &str| {
+        let mut vector = Vector::genuine();
+        vector.policy = Some(json!({
+            "sources": {"dns": {"suffixes": ["example.com"]}},
+            "proof": {
+                "ipAddresses": {"anyOf": ["Inventory"]},
+                "nodeName": {"anyOf": []},
+                "dnsNames": {"anyOf": []},
+                asked_for: {"anyOf": ["DNS", "Inventory"]},
+            },
+        }));
+        vector.inventory =
+            Some(json!({"patterns": [{"nodes": "node-*", "networks": ["10.0.0.0/24"]}]}));
+        vector.nodes[0].watched = Some(SignedDuration::from_mins(20));
+        vector.others = vec![node("liar", &["10.0.0.1"])];
+        vector
+    };
+    let mut vector = contested("ipAddresses");
+    let question = || Question::Addresses("liar.example.com".into());
+    let awaited = |vector: &Vector| match vector.judgment(BasePolicy::Default).verdict {
+        Verdict::Wait(awaited) => awaited,
+        other => panic!("{other:?}"),
+    };
+    assert!(awaited(&vector).contains(&Awaited::Answer(question())));
+    // An answer is looked at again when it expires.
+    vector.answers = vec![AnswerSpec {
+        to: QuestionSpec::Addresses("liar.example.com".into()),
+        sans: Some(vec!["10.0.0.1".into()]),
+        empty: None,
+        certificate: None,
+        failed: None,
+        holds: SignedDuration::from_mins(5),
+    }];
+    let until = now() + SignedDuration::from_mins(5);
+    assert!(awaited(&vector).contains(&Awaited::Time(until)));
+    // It is not asked about what the policy does not ask it for.
+    let other = contested("dnsNames").judgment(BasePolicy::Default);
+    assert!(matches!(other.verdict, Verdict::Approve(_)), "{other:?}");
 }
