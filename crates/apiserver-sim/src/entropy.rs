@@ -2,16 +2,16 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::split_mix::SplitMix;
+use fastrand::Rng;
 
 /// A source of random bytes.
 #[derive(Debug, Default)]
-pub(super) struct Entropy(Option<Mutex<SplitMix>>);
+pub(super) struct Entropy(Option<Mutex<Rng>>);
 
 impl Entropy {
     /// A source that gives the same bytes for the same seed.
     pub(super) fn seeded(seed: u64) -> Entropy {
-        Entropy(Some(Mutex::new(SplitMix::new(seed))))
+        Entropy(Some(Mutex::new(Rng::with_seed(seed))))
     }
 
     /// Returns this number of random bytes.
@@ -19,11 +19,7 @@ impl Entropy {
         let mut bytes = vec![0; length];
         if let Some(seeded) = &self.0 {
             let mut seeded = seeded.lock().unwrap_or_else(PoisonError::into_inner);
-            for part in bytes.chunks_mut(8) {
-                for (byte, random) in part.iter_mut().zip(seeded.number().to_le_bytes()) {
-                    *byte = random;
-                }
-            }
+            seeded.fill(&mut bytes);
             return bytes;
         }
         let source = ring::rand::SystemRandom::new();

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::split_mix::SplitMix;
+use fastrand::Rng;
 
 /// A fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,19 +82,19 @@ impl Faults {
 
 /// The active faults, with the state of their random numbers.
 pub(super) struct FaultInjector {
-    faults: Mutex<(Faults, SplitMix)>,
+    faults: Mutex<(Faults, Rng)>,
 }
 
 impl FaultInjector {
     pub(super) fn new(faults: Faults) -> FaultInjector {
-        let rng = SplitMix::new(faults.seed);
+        let rng = Rng::with_seed(faults.seed);
         FaultInjector {
             faults: Mutex::new((faults, rng)),
         }
     }
 
     pub(super) fn set(&self, faults: Faults) {
-        let rng = SplitMix::new(faults.seed);
+        let rng = Rng::with_seed(faults.seed);
         let mut held = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         *held = (faults, rng);
     }
@@ -105,7 +105,7 @@ impl FaultInjector {
         let (faults, rng) = &mut *held;
         let meets = |rule: &&Rule| {
             let concerns = path.contains(&rule.path) && (rule.verb.is_empty() || rule.verb == verb);
-            concerns && rng.share() < rule.probability
+            concerns && rng.f64() < rule.probability
         };
         faults
             .rules

@@ -41,7 +41,6 @@ mod respond;
 mod router;
 mod selectors;
 mod server;
-mod split_mix;
 mod status_error;
 mod store;
 mod table;

@@ -136,13 +136,15 @@ mod tests {
         }
     }
 
+    fn node_and_san() -> (NodeName, San) {
+        let san = San::from_ip_text("10.0.0.1").unwrap();
+        (NodeName::parse("a").unwrap(), san)
+    }
+
     #[test]
     fn the_newest_certificate_of_a_node_counts() {
         let mut certificates = Certificates::default();
-        let (node, san) = (
-            NodeName::parse("a").unwrap(),
-            San::from_ip_text("10.0.0.1").unwrap(),
-        );
+        let (node, san) = node_and_san();
         assert_eq!(certificates.issued(&node, &san), None);
         assert!(certificates.record(shown("a", 2, &["10.0.0.1"]), false, 1));
         assert!(!certificates.record(shown("a", 2, &["10.0.0.1"]), false, 1));
@@ -155,10 +157,7 @@ mod tests {
     #[test]
     fn a_certificate_that_was_shown_first_counts_as_watched_later() {
         let mut certificates = Certificates::default();
-        let (node, san) = (
-            NodeName::parse("a").unwrap(),
-            San::from_ip_text("10.0.0.1").unwrap(),
-        );
+        let (node, san) = node_and_san();
         assert!(certificates.record(shown("a", 2, &["10.0.0.1"]), false, 1));
         assert!(!certificates.was_watched(&node, &san));
         assert!(certificates.record(shown("a", 2, &["10.0.0.1"]), true, 1));
