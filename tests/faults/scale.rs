@@ -50,7 +50,7 @@ impl Scale {
         beyond_the_lease: Duration::from_secs(18),
         patience: Duration::from_secs(100),
         requests: 500,
-        identities: 55,
+        identities: 70,
         nodes_beside: 50,
         rotating: 50,
         day: Duration::from_secs(20),
