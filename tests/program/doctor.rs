@@ -32,10 +32,10 @@ fn every_code_is_documented() {
     assert_eq!(headings, expected);
     for (heading, text) in sections {
         let text = text.split("\n## ").next().unwrap();
-        let (meaning, mending) = text
-            .split_once("\nMend: ")
-            .unwrap_or_else(|| panic!("{heading} says how it is mended"));
+        let (meaning, fix) = text
+            .split_once("\nFix: ")
+            .unwrap_or_else(|| panic!("{heading} says how it is fixed"));
         assert!(meaning.trim().len() > 40, "{heading} says what it means");
-        assert!(mending.trim().len() > 20, "{heading} says how it is mended");
+        assert!(fix.trim().len() > 20, "{heading} says how it is fixed");
     }
 }

@@ -138,7 +138,7 @@ fn finding(finding: &Finding, paint: Paint) -> String {
 /// Renders missing permissions together, since several checks often need the same one.
 fn rights<'a>(missing: impl Iterator<Item = &'a Finding>, paint: Paint) -> String {
     let mut text = String::new();
-    let mut mend: Vec<&str> = Vec::new();
+    let mut remedies: Vec<&str> = Vec::new();
     for finding in missing {
         if text.is_empty() {
             let severity = color(finding.severity, word(finding.severity), paint);
@@ -147,15 +147,15 @@ fn rights<'a>(missing: impl Iterator<Item = &'a Finding>, paint: Paint) -> Strin
         }
         let _ = writeln!(text, "{}", wrap(&sentence(&finding.summary), "  "));
         for block in &finding.remedy {
-            if !mend.contains(&block.as_str()) {
-                mend.push(block);
+            if !remedies.contains(&block.as_str()) {
+                remedies.push(block);
             }
         }
     }
-    if !mend.is_empty() {
+    if !remedies.is_empty() {
         text.push('\n');
     }
-    for line in mend.iter().flat_map(|block| block.lines()) {
+    for line in remedies.iter().flat_map(|block| block.lines()) {
         let _ = writeln!(text, "    {}", printable(line));
     }
     text
