@@ -73,6 +73,12 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// The other Node whose name the SAN is.
+    fn other_named(&self, node: &Node, san: &San) -> Option<&'a Node> {
+        let named = self.evidence.nodes.with_own_name(san);
+        named.filter(|other| other.name != node.name)
+    }
+
     fn sans(&self) -> &'a [San] {
         self.request
             .content

@@ -85,8 +85,7 @@ pub(super) fn named_instead<'a>(
         return Vec::new();
     }
     sans()
-        .filter_map(|san| case.evidence.nodes.with_own_name(san))
-        .filter(|other| other.name != node.name)
+        .filter_map(|san| case.other_named(node, san))
         .collect()
 }
 
@@ -110,10 +109,7 @@ pub(super) fn contested_endpoints(
 /// of nodes, a control-plane node has only endpoints whose certificates have its own. The certificate of an
 /// API server that is being restarted stays the one at its endpoint.
 pub(super) fn is_of_other_machine(case: &Case<'_>, node: &Node, endpoint: &San) -> bool {
-    let is_other_node = |san: &San| {
-        let other = case.evidence.nodes.with_own_name(san);
-        other.is_some_and(|other| other.name != node.name)
-    };
+    let is_other_node = |san: &San| case.other_named(node, san).is_some();
     let protected = &case.evidence.protected;
     let now = case.now.monotonic;
     San::from_host_text(node.name.as_str())

@@ -87,8 +87,7 @@ pub(super) fn is_like_name_of_other(case: &Case<'_>, node: &Node, san: &San) -> 
 /// Row 53: checks that the SAN is no other Node's name. A name is bound to a credential, so it is the
 /// other Node's alone while that is there. Only what was claimed after that is denied.
 fn check_name_of_other(case: &Case<'_>, node: &Node, san: &San, findings: &mut Findings) {
-    let nodes = &case.evidence.nodes;
-    let Some(other) = nodes.with_own_name(san).filter(|o| o.name != node.name) else {
+    let Some(other) = case.other_named(node, san) else {
         return;
     };
     let is_there_to_stay = !other.terminating && !other.lost;
