@@ -23,6 +23,7 @@ mod exposition;
 mod monitoring;
 mod pages;
 mod policies;
+mod project_address;
 mod readme;
 mod schemas;
 mod stable_interface;
