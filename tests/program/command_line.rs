@@ -4,8 +4,6 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::Value;
-
 const PROGRAM: &str = env!("CARGO_BIN_EXE_csr-warden");
 
 fn csr_warden(args: &[&str]) -> Output {
@@ -232,43 +230,4 @@ fn shown(page: &Path) -> Option<String> {
     }
     assert!(complaints.is_empty(), "{}: {complaints}", page.display());
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// krew takes the archive's files and links `bin` under the plugin's name
-/// (<https://krew.sigs.k8s.io/docs/developer-guide/plugin-manifest>).
-#[test]
-fn the_plugins_manifest_names_what_a_release_has() {
-    let text = std::fs::read_to_string("deploy/krew/csr-warden.yaml").unwrap();
-    let manifest: Value = serde_saphyr::from_str(&text).unwrap();
-    assert_eq!(
-        manifest["apiVersion"],
-        "krew.googlecontainertools.github.com/v1alpha2"
-    );
-    assert_eq!(manifest["kind"], "Plugin");
-    assert_eq!(manifest["metadata"]["name"], "csr-warden");
-    let spec = &manifest["spec"];
-    let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(spec["version"], format!("v{version}"));
-    // The limit of krew.
-    assert!(spec["shortDescription"].as_str().unwrap().len() <= 50);
-    let platforms = spec["platforms"].as_array().unwrap();
-    assert!(!platforms.is_empty());
-    for platform in platforms {
-        assert_eq!(platform["bin"], "csr-warden");
-        let labels = &platform["selector"]["matchLabels"];
-        let (os, arch) = (
-            labels["os"].as_str().unwrap(),
-            labels["arch"].as_str().unwrap(),
-        );
-        let uri = platform["uri"].as_str().unwrap();
-        let archive = format!("v{version}/csr-warden-{os}-{arch}.tar.gz");
-        assert!(uri.ends_with(&archive), "{uri} does not end with {archive}");
-        let sum = format!("SHA256_{}_{}", os.to_uppercase(), arch.to_uppercase());
-        let given = platform["sha256"].as_str().unwrap();
-        let is_sum = given.len() == 64 && given.bytes().all(|b| b.is_ascii_hexdigit());
-        assert!(
-            is_sum || given == sum,
-            "{given}: a checksum, or {sum} before there is a release"
-        );
-    }
 }

@@ -27,7 +27,12 @@ impl Installation {
         cluster
             .kubectl(&["apply", "--server-side", "-k", BASE])
             .await?;
-        let token = cluster.token("kube-system", "csr-warden").await?;
+        Self::of(cluster, binary, "kube-system").await
+    }
+
+    /// Returns the installation in this namespace, whose manifests are applied already.
+    pub async fn of(cluster: &Cluster, binary: &Path, namespace: &str) -> Result<Self> {
+        let token = cluster.token(namespace, "csr-warden").await?;
         Ok(Self {
             binary: binary.to_owned(),
             kubeconfig: cluster.kubeconfig_for_token(&token)?,

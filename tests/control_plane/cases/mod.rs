@@ -29,6 +29,7 @@ mod operator_commands;
 mod pages;
 mod permissions;
 mod pod;
+mod release;
 mod reloads;
 mod self_test;
 mod serving;
@@ -68,6 +69,7 @@ pub fn all() -> Vec<Case> {
         enabling::cases(),
         chart::cases(),
         pod::cases(),
+        release::cases(),
         hardening::cases(),
         hostile_objects::cases(),
         large_metadata::cases(),
