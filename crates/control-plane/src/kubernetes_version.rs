@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result, ensure};
 /// The version pinned in `go/go.mod`.
 const PINNED: &str = "1.36.2";
 const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go");
+/// Parts of Kubernetes that newer versions than the pinned one have.
+const NEWER_PARTS: [&str; 2] = ["apiextensions-api", "ktesting"];
 
 /// Returns the version under test, as `1.36.2`.
 pub fn version() -> String {
@@ -25,11 +27,9 @@ pub fn module(version: &str, built: &Path) -> Result<(PathBuf, PathBuf)> {
     if version == PINNED {
         return Ok((MODULE.into(), built.into()));
     }
-    let parts: Vec<&str> = version.split('.').collect();
-    let numbers = parts.iter().all(|part| part.parse::<u16>().is_ok());
     ensure!(
-        parts.len() == 3 && numbers,
-        "CSR_WARDEN_KUBERNETES: expected a version as 1.35.4, found `{version}`"
+        is_version(version),
+        "CSR_WARDEN_KUBERNETES: expected a version as 1.35.4 or 1.38.0-beta.0, found `{version}`"
     );
     let home = built.with_file_name(version);
     let (module, bin) = (home.join("go"), home.join("bin"));
@@ -53,6 +53,16 @@ pub fn module(version: &str, built: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((module, bin))
 }
 
+/// Is it three numbers, perhaps with `-alpha.N`, `-beta.N` or `-rc.N`?
+fn is_version(text: &str) -> bool {
+    let number = |part: &str| part.parse::<u16>().is_ok();
+    let (release, preview) = text.split_once('-').unwrap_or((text, "rc.0"));
+    let preview = preview
+        .split_once('.')
+        .is_some_and(|(stage, of)| ["alpha", "beta", "rc"].contains(&stage) && number(of));
+    release.split('.').count() == 3 && release.split('.').all(number) && preview
+}
+
 /// Returns `go.mod` for another version. All versions except those of Kubernetes and its parts come
 /// from Kubernetes itself.
 fn go_mod(pinned: &str, version: &str) -> String {
@@ -71,7 +81,10 @@ fn go_mod(pinned: &str, version: &str) -> String {
     }
     // Staging modules have the same minor and patch numbers, and major 0.
     let part = |version: &str| format!(" v0{}", version.trim_start_matches('1'));
-    let text = text.replace(&part(PINNED), &part(version));
+    let mut text = text.replace(&part(PINNED), &part(version));
+    for name in NEWER_PARTS {
+        text += &format!("replace k8s.io/{name} => k8s.io/{name}{}\n", part(version));
+    }
     format!("{text}\nrequire k8s.io/kubernetes v{version}\n")
 }
 
@@ -104,4 +117,40 @@ fn tidy(module: &Path) -> Result<()> {
         module.display()
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_recognized() {
+        for good in ["1.35.4", "1.38.0-beta.0", "1.37.0-rc.1"] {
+            assert!(is_version(good), "{good}");
+        }
+        for bad in [
+            "1.35",
+            "v1.35.4",
+            "1.35.4-",
+            "1.35.x",
+            "1.38.0-beta",
+            "1.2.3.4",
+            "",
+        ] {
+            assert!(!is_version(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn another_version_replaces_every_part() {
+        let pinned = std::fs::read_to_string(Path::new(MODULE).join("go.mod")).unwrap_or_default();
+        let text = go_mod(&pinned, "1.38.0-beta.0");
+        assert!(
+            text.contains("k8s.io/api => k8s.io/api v0.38.0-beta.0\n"),
+            "{text}"
+        );
+        assert!(text.contains("k8s.io/ktesting => k8s.io/ktesting v0.38.0-beta.0\n"));
+        assert!(text.ends_with("require k8s.io/kubernetes v1.38.0-beta.0\n"));
+        assert!(!text.contains("0.36."), "{text}");
+    }
 }
