@@ -2,6 +2,9 @@
 //!
 //! `docs/stable-interface.txt` lists it, one item a line. An item that disappears is a breaking change
 //! and fails here; `UPDATE_DOCS=1 cargo test --test program` adds new items and never removes one.
+//!
+//! A release copies the list to `docs/released-interface.txt`. An item that has been released is removed
+//! only after `docs/deprecated-interface.txt` has named it for two minor versions.
 
 use std::collections::BTreeSet;
 
@@ -15,6 +18,12 @@ use serde_json::Value;
 use crate::exposition::{exposed, families};
 
 const LIST: &str = "docs/stable-interface.txt";
+/// The list of the last release.
+const RELEASED: &str = "docs/released-interface.txt";
+/// Items that will be removed, one a line: the version that deprecates it, and the item.
+const DEPRECATED: &str = "docs/deprecated-interface.txt";
+/// An item is removed so many minor versions after the one that deprecates it, or later.
+const MINOR_VERSIONS: u64 = 2;
 /// Commands that only try things out: their flags may change at any time.
 const UNSTABLE: [&str; 2] = ["demo", "bench"];
 
@@ -38,6 +47,75 @@ fn nothing_stable_has_disappeared() {
         new.is_empty(),
         "{LIST} does not have these: run `UPDATE_DOCS=1 cargo test --test program`: {new:#?}"
     );
+}
+
+/// Major and minor version.
+fn minor(version: &str) -> (u64, u64) {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap());
+    (parts.next().unwrap(), parts.next().unwrap())
+}
+
+/// Returns the released items that this version lacks, although no release has deprecated them for long
+/// enough.
+fn removed_too_early(
+    released: &BTreeSet<String>,
+    current: &BTreeSet<String>,
+    deprecated: &str,
+    version: &str,
+) -> Vec<String> {
+    let (major, now) = minor(version);
+    let long_enough = |item: &&String| {
+        deprecated
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(_, name)| name == item)
+            .map(|(since, _)| minor(since))
+            .any(|(of, since)| major > of || now >= since + MINOR_VERSIONS)
+    };
+    let gone = released.difference(current);
+    gone.filter(|item| !long_enough(item)).cloned().collect()
+}
+
+#[test]
+fn a_released_item_is_deprecated_for_two_minor_versions() {
+    let set = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect();
+    let released = set(&["flag run --a", "flag run --b"]);
+    let current = set(&["flag run --b", "flag run --c"]);
+    let early = |deprecated, version| removed_too_early(&released, &current, deprecated, version);
+    assert_eq!(early("", "0.9.0"), ["flag run --a"]);
+    assert_eq!(early("0.3.0 flag run --a\n", "0.4.9"), ["flag run --a"]);
+    assert_eq!(early("0.3.0 flag run --b\n", "0.5.0"), ["flag run --a"]);
+    assert!(early("0.3.0 flag run --a\n", "0.5.0").is_empty());
+    assert!(early("0.3.0 flag run --a\n", "1.0.0").is_empty());
+}
+
+#[test]
+fn nothing_released_was_removed_too_early() {
+    let changelog = std::fs::read_to_string("CHANGELOG.md").unwrap();
+    let has_release = changelog
+        .lines()
+        .filter_map(|line| line.strip_prefix("## ["))
+        .any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let released = std::fs::read_to_string(RELEASED);
+    assert_eq!(
+        released.is_ok(),
+        has_release,
+        "{RELEASED} is committed with the first release"
+    );
+    let released = released.unwrap_or_default();
+    let released: BTreeSet<String> = released.lines().map(str::to_owned).collect();
+    let deprecated = std::fs::read_to_string(DEPRECATED).unwrap();
+    let current = interface();
+    for line in deprecated.lines().filter(|line| !line.starts_with('#')) {
+        let (_, item) = line.split_once(' ').unwrap();
+        assert!(
+            released.contains(item) || current.contains(item),
+            "{DEPRECATED}: {item}"
+        );
+    }
+    let early = removed_too_early(&released, &current, &deprecated, env!("CARGO_PKG_VERSION"));
+    assert!(early.is_empty(), "released, and removed: {early:#?}");
 }
 
 fn interface() -> BTreeSet<String> {
