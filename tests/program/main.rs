@@ -25,5 +25,7 @@ mod pages;
 mod policies;
 mod project_address;
 mod readme;
+mod release;
 mod schemas;
 mod stable_interface;
+mod workflows;
