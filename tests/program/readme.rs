@@ -187,6 +187,7 @@ fn links_lead_somewhere() {
         "SECURITY.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "RELEASING.md",
     ];
     let docs = ["docs", "docs/decisions"].into_iter().flat_map(|folder| {
         let entries = std::fs::read_dir(root.join(folder)).expect(folder);

@@ -29,6 +29,26 @@ pub const EXCEPTIONS: &[(&str, Exception)] = &[
         Exception::Elsewhere("it is for a node with a kubelet"),
     ),
     (
+        "cosign ",
+        Exception::Elsewhere("deploy/release/verify runs it, with a local key"),
+    ),
+    (
+        "sha256sum --check",
+        Exception::Elsewhere("deploy/release/verify runs it"),
+    ),
+    (
+        "gh attestation ",
+        Exception::Elsewhere("the provenance is made on the forge"),
+    ),
+    (
+        "deploy/release/build ",
+        Exception::Elsewhere("deploy/release/reproduce runs it"),
+    ),
+    (
+        "sha256sum target/release-artifacts/",
+        Exception::Elsewhere("deploy/release/reproduce compares every byte"),
+    ),
+    (
         "kubeadm ",
         Exception::Elsewhere("kubeadm is not built here; tests/program/enable.rs reads its file"),
     ),
