@@ -64,12 +64,12 @@ lint:
 # Check licenses, bans and sources of dependencies
 [group('check')]
 deny:
-    cargo deny check bans licenses sources
+    "$(.ci/tool cargo-deny)" --offline check bans licenses sources
 
 # Check dependencies for advisories (fetches a list)
 [group('check')]
 advisories:
-    cargo deny check advisories
+    "$(.ci/tool cargo-deny)" check advisories
 
 # Find unused dependencies with cargo-shear
 [group('check')]
@@ -166,6 +166,23 @@ image *FILE:
 image-check:
     deploy/image/check
 
+# --- release ---
+
+# Make all artifacts of a release in target/release-artifacts
+[group('release')]
+release *PARTS:
+    deploy/release/build "$@"
+
+# Install the artifacts on a real control plane
+[group('release')]
+release-check *FLAGS:
+    deploy/release/check "$@"
+
+# Build the artifacts again elsewhere, and compare every byte
+[group('release')]
+release-reproduce *PARTS:
+    deploy/release/reproduce "$@"
+
 # --- search ---
 
 # Search for a wrong verdict for hours
@@ -215,8 +232,11 @@ switches:
     CSR_WARDEN_FAULTS        all: faults with a large fleet, and on a control plane
     CSR_WARDEN_FUZZ_SECONDS  time of each fuzz target in `just prove` (900)
     CSR_WARDEN_KUBELETS      number of kubelets in the case kubelets_own
+    CSR_WARDEN_IMAGE_DIGEST  digest of the pushed image, for manifests of a release
     CSR_WARDEN_KUBERNETES    version of the real control plane, such as 1.35.4
     CSR_WARDEN_MUTANTS       number of requests in the case differential
+    CSR_WARDEN_REGISTRY      where a release is pushed (registry.example.org)
+    CSR_WARDEN_RELEASE       directory of the artifacts of a release
     CSR_WARDEN_SCENES        number of scenes in `just prove-reference` (1000000)
     CSR_WARDEN_SEED          the seed of a simulation to repeat
     CSR_WARDEN_SEEDS         number of seeds of simulations
