@@ -1,7 +1,7 @@
 //! What is packed for a release, installed as users install it.
 //!
-//! `deploy/release/check` sets `CSR_WARDEN_RELEASE` to the directory of the artifacts. Without it these
-//! cases do not exist.
+//! `deploy/release/check` sets `CSR_WARDEN_RELEASE` to the directory of the artifacts, and `CSR_WARDEN_KREW`
+//! to the program. Without the directory these cases do not exist.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -159,7 +159,8 @@ async fn is_a_plugin(assets: Arc<Assets>) -> Result<()> {
         command.env("KREW_ROOT", home.path()).env("PATH", &path);
         command
     };
-    let mut install = command(Path::new("krew"));
+    let krew = std::env::var_os("CSR_WARDEN_KREW").context("CSR_WARDEN_KREW")?;
+    let mut install = command(Path::new(&krew));
     install.args(["install", "--manifest", text(&manifest)?]);
     run(install.args(["--archive", text(&archive)?]))?;
 
