@@ -4,6 +4,7 @@
 #![allow(clippy::panic, clippy::print_stderr, missing_docs, unreachable_pub)]
 
 mod dashboard;
+mod mixin;
 mod queries;
 
 use std::collections::{BTreeMap, BTreeSet};
