@@ -9,12 +9,14 @@
 use std::io::{Result, Write};
 use std::process::ExitCode;
 
-use control_plane::assets::Assets;
+use control_plane::assets::{Assets, jsonnet};
 
 fn main() -> Result<ExitCode> {
-    Ok(match Assets::find() {
-        Ok(assets) => {
-            writeln!(std::io::stdout(), "{assets:#?}")?;
+    // Small, and first: a test that is no case on a control plane needs it.
+    let found = jsonnet().and_then(|jsonnet| Ok((jsonnet, Assets::find()?)));
+    Ok(match found {
+        Ok((jsonnet, assets)) => {
+            writeln!(std::io::stdout(), "{jsonnet:?}\n{assets:#?}")?;
             ExitCode::SUCCESS
         }
         Err(missing) => {

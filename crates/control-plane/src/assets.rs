@@ -130,25 +130,22 @@ const PROGRAMS: [Program; 11] = [
     },
 ];
 
+/// The interpreter of the monitoring mixin. It is no part of a control plane.
+const JSONNET: Program = Program {
+    name: "jsonnet",
+    module: "go-jsonnet",
+    package: "github.com/google/go-jsonnet/cmd/jsonnet",
+};
+
 impl Assets {
     /// Finds each program in `KUBEBUILDER_ASSETS`. Builds a missing one with Go, once.
     ///
     /// The first build takes about eleven minutes on two cores and downloads Go modules. It must
     /// run before [`super::netns::enter`].
     pub fn find() -> Result<Self, Unavailable> {
-        let given = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
-        let bin = target_dir().join("control-plane").join("bin");
-        let version = kubernetes_version::version();
         let mut files = Vec::new();
         for program in &PROGRAMS {
-            let ready = given
-                .as_ref()
-                .map(|dir| dir.join(program.name))
-                .filter(|f| f.is_file());
-            files.push(match ready {
-                Some(file) => file,
-                None => built(program, &version, &bin)?,
-            });
+            files.push(found(program)?);
         }
         let [
             api_server,
@@ -180,6 +177,24 @@ impl Assets {
     }
 }
 
+/// Finds `jsonnet` in `KUBEBUILDER_ASSETS`. Builds it with Go if it is not there, once.
+pub fn jsonnet() -> Result<PathBuf, Unavailable> {
+    found(&JSONNET)
+}
+
+/// Returns the path in `KUBEBUILDER_ASSETS` or in the directory of binaries.
+fn found(program: &Program) -> Result<PathBuf, Unavailable> {
+    let given = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+    let ready = given.map(|dir| dir.join(program.name));
+    match ready.filter(|file| file.is_file()) {
+        Some(file) => Ok(file),
+        None => {
+            let bin = target_dir().join("control-plane").join("bin");
+            built(program, &kubernetes_version::version(), &bin)
+        }
+    }
+}
+
 fn broken(what: &'static str) -> Unavailable {
     Unavailable::Broken(anyhow::Error::msg(what))
 }
@@ -202,7 +217,8 @@ fn built(program: &Program, version: &str, bin: &Path) -> Result<PathBuf, Unavai
         return Err(Unavailable::Missing(format!(
             "no `{}` to run: install Go 1.26 or newer, which builds it from source, or set \
              KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, kube-controller-manager, \
-             kubectl, fleet, reader, asker, hollow, helm, metrics-server and prometheus-adapter",
+             kubectl, fleet, reader, asker, hollow, helm, metrics-server, prometheus-adapter and \
+             jsonnet",
             program.name,
         )));
     }

@@ -9,7 +9,7 @@ const DASHBOARD: &str = include_str!("../../../deploy/monitoring/dashboard.json"
 /// A query and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// The alert's name, or the panel's title.
+    /// The alert's name, the recorded series, or the panel's title.
     pub of: String,
     /// PromQL with Grafana's variables.
     pub expr: String,
@@ -19,10 +19,21 @@ pub struct Query {
 
 /// Returns the alerts with all their fields.
 pub fn alerts() -> Vec<Value> {
+    rules_with("alert")
+}
+
+/// Returns the recording rules with all their fields.
+pub fn records() -> Vec<Value> {
+    rules_with("record")
+}
+
+/// Returns the rules that have this field.
+fn rules_with(field: &str) -> Vec<Value> {
     let file: Value = serde_saphyr::from_str(RULES).expect("rules.yaml");
     let groups = file["groups"].as_array().expect("groups").clone();
     let rules = groups.iter().flat_map(|group| group["rules"].as_array());
-    rules.flatten().cloned().collect()
+    let rules = rules.flatten().filter(|rule| rule[field].is_string());
+    rules.cloned().collect()
 }
 
 /// Returns the dashboard.
@@ -32,12 +43,21 @@ pub fn dashboard() -> Value {
 
 /// Returns the queries of all alerts.
 pub fn of_alerts() -> Vec<Query> {
+    of_rules(&alerts(), "alert")
+}
+
+/// Returns the queries of all recording rules.
+pub fn of_records() -> Vec<Query> {
+    of_rules(&records(), "record")
+}
+
+fn of_rules(rules: &[Value], name: &str) -> Vec<Query> {
     let query = |rule: &Value| Query {
-        of: text(&rule["alert"]),
+        of: text(&rule[name]),
         expr: text(&rule["expr"]),
         legend: String::new(),
     };
-    alerts().iter().map(query).collect()
+    rules.iter().map(query).collect()
 }
 
 /// Returns the queries of all panels.
@@ -56,12 +76,14 @@ pub fn of_dashboard() -> Vec<Query> {
     queries
 }
 
-/// Replaces Grafana's variables in a query, as Grafana does.
+/// Replaces Grafana's variables in a query, as Grafana does. All clusters and namespaces are selected.
 pub fn rendered(expr: &str, window: &str) -> String {
     let expr = expr
         .replace("$__rate_interval", window)
         .replace("$__range", window)
-        .replace("$job", ".+");
+        .replace("$cluster", ".*")
+        .replace("$namespace", ".*")
+        .replace("$job", "csr-warden");
     assert!(
         !expr.contains('$'),
         "a variable that nobody renders: {expr}"

@@ -31,6 +31,17 @@ impl Prometheus {
         scrape: &Value,
         others: Vec<Value>,
     ) -> Result<Self> {
+        Self::with_rules(dir, Path::new(RULES), target, scrape, others)
+    }
+
+    /// Starts it with other rules than those that are shipped.
+    pub fn with_rules(
+        dir: &Path,
+        rules: &Path,
+        target: SocketAddr,
+        scrape: &Value,
+        others: Vec<Value>,
+    ) -> Result<Self> {
         let [port] = ports::free::<1>()?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut job = json!({
@@ -46,7 +57,7 @@ impl Prometheus {
         jobs.push(job);
         let config = json!({
             "global": {"scrape_interval": "500ms", "evaluation_interval": "500ms"},
-            "rule_files": [RULES],
+            "rule_files": [rules],
             "scrape_configs": jobs,
         });
         // JSON is YAML.
@@ -149,6 +160,17 @@ impl Prometheus {
         };
         Ok((text("health"), text("lastError")))
     }
+}
+
+/// Writes the shipped rules to a file, with alerts that fire after a second instead of minutes.
+pub fn impatient_rules(file: &Path) -> Result<()> {
+    let rules = std::fs::read_to_string(RULES)?;
+    let lines = rules.lines().map(|line| match line.split_once("for: ") {
+        Some((indent, _)) if indent.trim().is_empty() => format!("{indent}for: 1s\n"),
+        _ => format!("{line}\n"),
+    });
+    std::fs::write(file, lines.collect::<String>())?;
+    Ok(())
 }
 
 /// Returns the value at a JSON pointer, null if it is missing.

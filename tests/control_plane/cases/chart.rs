@@ -1,6 +1,7 @@
 //! The chart and the kustomizations. They render the same objects, a real API server accepts them,
 //! and the chart rejects contradictory values.
 
+mod rules;
 mod values;
 mod variants;
 
@@ -27,6 +28,11 @@ pub fn cases() -> Vec<Case> {
             "chart_applies_every_value",
             Needs::Nothing,
             values::every_value,
+        ),
+        Case::new(
+            "chart_applies_values_to_the_rules",
+            Needs::Prometheus,
+            rules::configured,
         ),
     ]
 }

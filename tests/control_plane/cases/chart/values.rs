@@ -19,6 +19,18 @@ fn other_values() -> Value {
         "tlsConfig": {"insecureSkipVerify": true},
         "authorization": {"credentials": {"name": "token", "key": "token"}},
     });
+    let rule = json!({
+        "enabled": true,
+        "labels": {"release": "p"},
+        "job": "of-another-monitor",
+        "kubeletSelector": "job=\"kubelets\"",
+        "certExpirationWarningSeconds": 3600,
+        "certExpirationCriticalSeconds": 600,
+        "runbookBaseUrl": "https://runbooks.example.org/csr-warden",
+        "disabled": ["CsrWardenFlood"],
+        "additionalRuleLabels": {"team": "platform"},
+        "additionalRuleAnnotations": {"dashboard": "https://grafana.example.org"},
+    });
     json!({
         "image": {
             "repository": "registry.example.org/csr-warden",
@@ -64,7 +76,7 @@ fn other_values() -> Value {
         "monitoring": {
             "serviceMonitor": monitor,
             "podMonitor": monitor,
-            "prometheusRule": {"enabled": true, "labels": {"release": "p"}},
+            "prometheusRule": rule,
         },
     })
 }
