@@ -8,6 +8,7 @@ use super::explain::Explanation;
 use super::render::Shown;
 use super::snapshot::FactsFile;
 use super::status::Statuses;
+use super::version::Versions;
 use crate::doctor::Report;
 use crate::telemetry::decision_log;
 use judge::evidence::InventoryFile;
@@ -41,6 +42,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("audit", schema_for!(Audited)),
         ("doctor", schema_for!(Report)),
         ("facts", schema_for!(FactsFile)),
+        ("version", schema_for!(Versions)),
     ];
     all.map(|(name, schema)| (name, identified(name, schema)))
         .into()
