@@ -23,7 +23,7 @@ use serde_json::Value;
 pub(super) use address_ages::AddressAges;
 pub(super) use history::{Decided, History, Issued};
 
-use super::cluster_args::ClusterArgs;
+use super::cluster_args::{ClusterArgs, RequestTimeout};
 use super::evidence_builder::{Taken, read_request};
 use super::judging_args::JudgingArgs;
 use super::snapshot::Snapshot;
@@ -44,6 +44,8 @@ const QUIET: Duration = Duration::from_secs(1);
 pub(super) struct LiveArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
+    #[command(flatten)]
+    timeout: RequestTimeout,
     #[command(flatten)]
     judging: JudgingArgs,
 }
@@ -109,7 +111,7 @@ impl LiveArgs {
     pub(super) async fn lookout(&self, keep: bool) -> Result<Lookout> {
         let (policy, policy_file) = self.judging.policy()?;
         let inventory = self.judging.inventory()?;
-        let connection = self.cluster.connect().await?;
+        let connection = self.cluster.connect_within(&self.timeout).await?;
         Ok(Lookout {
             authorities: self.judging.kubelet_authorities(&connection)?,
             machines: self.judging.machines(&connection).await?,
