@@ -103,6 +103,10 @@ pub fn command() -> clap::Command {
 
 /// Parses the command line and runs the command. An error is reported in one sentence.
 pub fn main() -> ExitCode {
+    if let Some(arguments) = completion::plugin_arguments() {
+        let completed = completion::complete_for_kubectl(arguments);
+        return completed.unwrap_or_else(|error| complain(&error));
+    }
     let cli = parse();
     let result = match cli.command {
         Command::Run(args) => run::run(*args),
