@@ -64,6 +64,7 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
             concurrency: args.concurrency.into(),
             deadline: Duration::from_secs(args.timeout),
             kubelet_authorities: lookout.authorities.clone(),
+            service_networks: lookout.policy.spec.protected.service_networks.clone(),
             impersonate: !args.no_impersonation,
         };
         let connection = lookout.connection.clone();

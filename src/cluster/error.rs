@@ -110,7 +110,8 @@ pub fn describe_absent(path: &str) -> String {
 fn kind_at(path: &str) -> &str {
     match path {
         "/apis/networking.k8s.io/v1/servicecidrs" => {
-            "networking.k8s.io/v1 ServiceCIDR: Kubernetes 1.33 or newer is needed"
+            "networking.k8s.io/v1 ServiceCIDR: Kubernetes 1.33 or newer is needed, or the policy's \
+             protected.serviceNetworks"
         }
         other => other,
     }

@@ -175,6 +175,14 @@ impl Look {
     pub(super) fn unread(&self) -> Vec<Unread> {
         let unread = |source: Source| {
             let (since, why) = self.evidence.sources().state(source).failing?;
+            let is_replaced = self.evidence.sources().is_not_served(source)
+                && !self
+                    .evidence
+                    .required_sources()
+                    .any(|needed| needed == source);
+            if is_replaced {
+                return None;
+            }
             let source = source.as_str().to_owned();
             Some(Unread {
                 source,
@@ -212,6 +220,7 @@ impl Look {
 
     fn facts_of_source(&self, source: Source) -> Vec<TimedFact> {
         let state = self.evidence.sources().state(source);
+        let is_not_served = state.is_not_served;
         let fact = match (state.synced, state.failing) {
             (synced, None) => {
                 return synced
@@ -219,6 +228,7 @@ impl Look {
                     .into_iter()
                     .collect();
             }
+            (None, Some((at, why))) if is_not_served => (Fact::NotServed(source, why), at),
             (None, Some((at, why))) => (Fact::Incomplete(source, why), at),
             (Some(synced), Some((at, why))) => {
                 return vec![
