@@ -8,6 +8,7 @@ mod check;
 mod cluster_args;
 mod color;
 mod completion;
+mod contexts;
 pub(crate) mod daemon;
 #[cfg(feature = "lab")]
 mod demo;

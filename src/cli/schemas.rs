@@ -3,7 +3,8 @@
 use schemars::{Schema, schema_for};
 
 use super::approve::Approved;
-use super::audit::Audited;
+use super::audit::{self, Audited};
+use super::doctor;
 use super::explain::Explanation;
 use super::render::Shown;
 use super::snapshot::FactsFile;
@@ -40,7 +41,9 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("status", schema_for!(Statuses)),
         ("approve", schema_for!(Approved)),
         ("audit", schema_for!(Audited)),
+        ("audit-contexts", schema_for!(audit::fleet::Fleet)),
         ("doctor", schema_for!(Report)),
+        ("doctor-contexts", schema_for!(doctor::fleet::Fleet)),
         ("facts", schema_for!(FactsFile)),
         ("version", schema_for!(Versions)),
     ];

@@ -107,6 +107,19 @@ pub(super) struct Unread {
 }
 
 impl LiveArgs {
+    /// The same flags for another context.
+    pub(super) fn in_context(&self, name: &str) -> LiveArgs {
+        LiveArgs {
+            cluster: self.cluster.in_context(name),
+            ..self.clone()
+        }
+    }
+
+    /// Names of all contexts in the kubeconfig.
+    pub(super) fn contexts(&self) -> Result<Vec<String>> {
+        self.cluster.contexts()
+    }
+
     /// Reads the policy, the inventory and the kubeconfig. No request is sent yet.
     pub(super) async fn lookout(&self, keep: bool) -> Result<Lookout> {
         let (policy, policy_file) = self.judging.policy()?;
