@@ -15,9 +15,15 @@ mod check;
 mod check_vectors;
 mod command_line;
 #[cfg(feature = "lab")]
+mod connections;
+#[cfg(feature = "lab")]
+mod contexts;
+#[cfg(feature = "lab")]
 mod demo;
 mod deploy;
 mod doctor;
+#[cfg(feature = "lab")]
+mod embedded;
 mod enable;
 mod exposition;
 mod monitoring;
@@ -25,4 +31,9 @@ mod pages;
 mod policies;
 mod readme;
 mod schemas;
+#[cfg(feature = "lab")]
+mod service_networks;
 mod stable_interface;
+#[cfg(feature = "lab")]
+mod status;
+mod version;
