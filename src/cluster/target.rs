@@ -149,7 +149,7 @@ impl Target {
             if let Some(server) = &self.server {
                 config.cluster_url = parse(server)?;
             }
-            return Ok(config);
+            return Ok(with_credential_over_tls(config));
         }
         let kubeconfig = match default_kubeconfig() {
             Err(_) if self.server.is_some() && !names_an_entry => Kubeconfig::default(),
@@ -199,10 +199,7 @@ impl Target {
                 cluster.proxy_url = None;
             }
         }
-        if config.cluster_url.scheme() == Some(&Scheme::HTTP) {
-            config.auth_info = without_credential(&config.auth_info);
-        }
-        Ok(config)
+        Ok(with_credential_over_tls(config))
     }
 
     /// Checks that the selected context, cluster and user exist. Flags can replace a context.
@@ -289,15 +286,19 @@ fn clusters<'a>(
     named.take(1).filter_map(|named| named.cluster.as_mut())
 }
 
-/// The impersonated user alone. As kubectl, no credential is sent without TLS.
-fn without_credential(auth: &AuthInfo) -> AuthInfo {
-    AuthInfo {
-        impersonate: auth.impersonate.clone(),
-        impersonate_uid: auth.impersonate_uid.clone(),
-        impersonate_groups: auth.impersonate_groups.clone(),
-        impersonate_user_extra: auth.impersonate_user_extra.clone(),
-        ..AuthInfo::default()
+/// Without TLS, only the impersonated user is kept. As kubectl, no credential is sent in plain text.
+fn with_credential_over_tls(mut config: Config) -> Config {
+    if config.cluster_url.scheme() == Some(&Scheme::HTTP) {
+        let auth = config.auth_info;
+        config.auth_info = AuthInfo {
+            impersonate: auth.impersonate,
+            impersonate_uid: auth.impersonate_uid,
+            impersonate_groups: auth.impersonate_groups,
+            impersonate_user_extra: auth.impersonate_user_extra,
+            ..AuthInfo::default()
+        };
     }
+    config
 }
 
 fn parse(server: &str) -> Result<http::Uri, ConnectError> {
