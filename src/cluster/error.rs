@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(
             path(url(&(), None)),
             "the API server has no networking.k8s.io/v1 ServiceCIDR: Kubernetes 1.33 or newer is \
-             needed"
+             needed, or the policy's protected.serviceNetworks"
         );
         assert_eq!(
             path("/apis/example.org/v1/things".into()),
