@@ -14,3 +14,4 @@ pub mod doctor;
 mod simulation;
 pub mod sources;
 pub mod telemetry;
+mod version;

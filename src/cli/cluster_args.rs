@@ -1,27 +1,84 @@
 //! Flags that select a cluster, and the connection to it, shared by all commands on a cluster.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
+use jiff::SignedDuration;
 use tokio::runtime::Builder;
 
-use crate::cluster::connection::{Connection, Target};
+use crate::cluster::connection::{Connection, Impersonated, Target};
 
 /// Exit code of an interrupted program.
 #[cfg(feature = "lab")]
 pub(super) const INTERRUPTED: u8 = 130;
 
-/// Flags that name a cluster, as kubectl has them.
-#[derive(Clone, Debug, Args)]
+/// Heading of the flags that select a cluster.
+const CONNECTION: &str = "Connection";
+
+/// Flags that select a cluster and a user, as kubectl has them.
+#[derive(Clone, Debug, Default, Args)]
 pub(super) struct ClusterArgs {
     /// Kubeconfig file; in a cluster none is needed [env: KUBECONFIG, a list as kubectl has it]
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = CONNECTION, long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// Context in the kubeconfig
-    #[arg(long, env = "CSR_WARDEN_CONTEXT", value_name = "NAME")]
+    #[arg(help_heading = CONNECTION, long, env = "CSR_WARDEN_CONTEXT", value_name = "NAME")]
     context: Option<String>,
+    /// Cluster in the kubeconfig, instead of the context's
+    #[arg(help_heading = CONNECTION, long, env = "CSR_WARDEN_CLUSTER", value_name = "NAME")]
+    cluster: Option<String>,
+    /// User in the kubeconfig, instead of the context's
+    #[arg(help_heading = CONNECTION, long, env = "CSR_WARDEN_USER", value_name = "NAME")]
+    user: Option<String>,
+    /// URL of the API server, instead of the cluster's
+    #[arg(help_heading = CONNECTION, short, long, env = "CSR_WARDEN_SERVER", value_name = "URL")]
+    server: Option<String>,
+    /// User to impersonate, such as system:serviceaccount:kube-system:csr-warden
+    #[arg(help_heading = CONNECTION, long = "as", env = "CSR_WARDEN_AS", value_name = "NAME")]
+    as_user: Option<String>,
+    /// Group of the impersonated user; can be repeated
+    #[arg(help_heading = CONNECTION, long, env = "CSR_WARDEN_AS_GROUP", value_name = "NAME")]
+    as_group: Vec<String>,
+    /// UID of the impersonated user
+    #[arg(help_heading = CONNECTION, long, env = "CSR_WARDEN_AS_UID", value_name = "UID")]
+    as_uid: Option<String>,
+    /// Further attribute of the impersonated user; can be repeated
+    #[arg(help_heading = CONNECTION, long, env = "CSR_WARDEN_AS_USER_EXTRA", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    as_user_extra: Vec<(String, String)>,
+}
+
+/// Time limit of requests, for commands that end.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct RequestTimeout {
+    /// Time limit of each request, such as 10, 1.5s or 2m; 0 for the limits of the connection
+    #[arg(help_heading = CONNECTION, long, value_name = "TIME", default_value = "0", value_parser = request_timeout)]
+    request_timeout: Duration,
+}
+
+impl RequestTimeout {
+    fn limit(&self) -> Option<Duration> {
+        (!self.request_timeout.is_zero()).then_some(self.request_timeout)
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Parses a number of seconds, or a duration as Go writes it.
+fn request_timeout(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map(Duration::from_secs);
+    let span = || text.parse::<SignedDuration>().ok()?.try_into().ok();
+    let parsed = seconds.ok().or_else(span);
+    parsed.ok_or_else(|| "expected seconds, or a time such as 1s, 2m or 3h".to_owned())
 }
 
 impl ClusterArgs {
@@ -30,7 +87,7 @@ impl ClusterArgs {
     pub(super) fn of_file(kubeconfig: &std::path::Path) -> ClusterArgs {
         ClusterArgs {
             kubeconfig: Some(kubeconfig.to_owned()),
-            context: None,
+            ..ClusterArgs::default()
         }
     }
 
@@ -39,9 +96,25 @@ impl ClusterArgs {
     pub(super) fn words(&self) -> Vec<std::ffi::OsString> {
         let kubeconfig = self.kubeconfig.iter();
         let kubeconfig = kubeconfig.flat_map(|path| ["--kubeconfig".into(), path.into()]);
-        let context = self.context.iter();
-        let context = context.flat_map(|name| ["--context".into(), name.into()]);
-        kubeconfig.chain(context).collect()
+        let flags = [
+            ("--context", &self.context),
+            ("--cluster", &self.cluster),
+            ("--user", &self.user),
+            ("--server", &self.server),
+            ("--as", &self.as_user),
+            ("--as-uid", &self.as_uid),
+        ];
+        let flags = flags
+            .into_iter()
+            .filter_map(|(flag, value)| Some([flag.into(), value.as_ref()?.into()]));
+        let groups = self.as_group.iter();
+        let groups = groups.map(|group| ["--as-group".into(), group.into()]);
+        let extra = self.as_user_extra.iter();
+        let extra =
+            extra.map(|(key, value)| ["--as-user-extra".into(), format!("{key}={value}").into()]);
+        kubeconfig
+            .chain(flags.chain(groups).chain(extra).flatten())
+            .collect()
     }
 
     /// Returns true if a kubeconfig is named, which overrides the in-cluster configuration.
@@ -51,11 +124,50 @@ impl ClusterArgs {
 
     /// Reads the configuration. No request is sent yet.
     pub(super) async fn connect(&self) -> Result<Connection> {
+        Ok(Connection::new(&self.target()).await?)
+    }
+
+    /// Same as [`ClusterArgs::connect`], with a time limit of each request.
+    pub(super) async fn connect_within(&self, timeout: &RequestTimeout) -> Result<Connection> {
         let target = Target {
-            kubeconfigs: self.kubeconfigs(),
-            context: self.context.clone(),
+            request_timeout: timeout.limit(),
+            ..self.target()
         };
         Ok(Connection::new(&target).await?)
+    }
+
+    /// The same flags for another context.
+    pub(super) fn in_context(&self, name: &str) -> ClusterArgs {
+        ClusterArgs {
+            context: Some(name.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// Names of all contexts in the kubeconfig.
+    pub(super) fn contexts(&self) -> Result<Vec<String>> {
+        Ok(self.target().contexts()?)
+    }
+
+    fn target(&self) -> Target {
+        let mut extra: HashMap<String, Vec<String>> = HashMap::new();
+        for (key, value) in &self.as_user_extra {
+            extra.entry(key.clone()).or_default().push(value.clone());
+        }
+        Target {
+            kubeconfigs: self.kubeconfigs(),
+            context: self.context.clone(),
+            cluster: self.cluster.clone(),
+            user: self.user.clone(),
+            server: self.server.clone(),
+            impersonated: Impersonated {
+                name: self.as_user.clone(),
+                uid: self.as_uid.clone(),
+                groups: self.as_group.clone(),
+                extra,
+            },
+            request_timeout: None,
+        }
     }
 
     /// Kubeconfig files: the one of the flag, or else the list in `KUBECONFIG` without empty names.

@@ -21,6 +21,7 @@ use crate::telemetry::health::Health;
 use crate::telemetry::http_server::Server;
 use crate::telemetry::log_queue::LogQueue;
 use crate::telemetry::metrics::Metrics;
+use crate::version::{COMMIT, VERSION};
 use judge::policy::{Enforcement, Policy};
 
 /// Configuration of a daemon.
@@ -81,7 +82,8 @@ impl Daemon {
         };
         let enforcement = plan.enforcement.unwrap_or(policy.spec.enforcement);
         tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
+            version = VERSION,
+            commit = COMMIT,
             server = plan.connection.server(),
             policy = policy.metadata.name,
             digest = policy.digest,

@@ -120,19 +120,14 @@ impl EvidenceBuilder {
 
     /// Adds a dated fact that no object contains. The state of a source marks it as given.
     pub(super) fn add_stated(&mut self, fact: Fact, at: Timestamp) {
-        if let Fact::Synced(source) | Fact::Failed(source, _) | Fact::Incomplete(source, _) = &fact
-        {
-            self.given.insert(*source);
-        }
+        self.given.extend(source_of_state(&fact));
         self.stated.push((fact, at));
     }
 
     /// Returns true if a fact states the state of this source.
     pub(super) fn states(&self, source: Source) -> bool {
-        self.stated.iter().any(|(fact, _)| {
-            matches!(fact, Fact::Synced(of) | Fact::Failed(of, _) | Fact::Incomplete(of, _)
-                if *of == source)
-        })
+        let mut states = self.stated.iter().map(|(fact, _)| source_of_state(fact));
+        states.any(|of| of == Some(source))
     }
 
     fn add_protecting(&mut self, object: Value, kind: Kind) -> Result<()> {
@@ -200,6 +195,19 @@ impl EvidenceBuilder {
     }
 }
 
+/// The source whose state a fact states.
+fn source_of_state(fact: &Fact) -> Option<Source> {
+    // Other facts state none.
+    #[allow(clippy::wildcard_enum_match_arm)]
+    match fact {
+        Fact::Synced(source)
+        | Fact::Failed(source, _)
+        | Fact::Incomplete(source, _)
+        | Fact::NotServed(source, _) => Some(*source),
+        _ => None,
+    }
+}
+
 /// Position of a fact in the order of application. Nodes come before their keys, and the state of
 /// a source after its facts.
 fn turn(fact: &Fact) -> u8 {
@@ -211,14 +219,14 @@ fn turn(fact: &Fact) -> u8 {
         Fact::Namespace(_) | Fact::NamespaceGone(_) => 3,
         Fact::Key(..) | Fact::Issued(_) => 4,
         Fact::Answer(..) => 5,
-        Fact::Synced(_) | Fact::Failed(..) | Fact::Incomplete(..) => 6,
+        Fact::Synced(_) | Fact::Failed(..) | Fact::Incomplete(..) | Fact::NotServed(..) => 6,
     }
 }
 
 /// Position among the facts of one date: a failure of a source outweighs its success.
 fn severity(fact: &Fact) -> u8 {
     match fact {
-        Fact::Failed(..) => 1,
+        Fact::Failed(..) | Fact::NotServed(..) => 1,
         Fact::Incomplete(..) => 2,
         Fact::Node(_)
         | Fact::ListedNode(_)

@@ -53,7 +53,7 @@ impl JudgingArgs {
         };
         let target = Target {
             kubeconfigs: vec![kubeconfig.clone()],
-            context: None,
+            ..Target::default()
         };
         Ok(Connection::new(&target).await?.watches)
     }

@@ -8,6 +8,7 @@ mod check;
 mod cluster_args;
 mod color;
 mod completion;
+mod contexts;
 pub(crate) mod daemon;
 #[cfg(feature = "lab")]
 mod demo;
@@ -19,7 +20,9 @@ mod judging_args;
 mod live;
 mod logging;
 mod man;
+mod node_selection;
 mod offline;
+mod output_end;
 mod policy;
 mod remedy;
 mod render;
@@ -30,6 +33,7 @@ mod serving_args;
 mod snapshot;
 mod status;
 mod table;
+mod version;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -38,6 +42,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::telemetry::printable::printable;
+use crate::version::LINE;
 pub use schemas::{schemas, schemas_of_files};
 
 /// Output width, in columns, that every terminal has.
@@ -51,7 +56,7 @@ const PLUGIN: (&str, &str) = ("kubectl-csr_warden", "kubectl csr-warden");
 #[derive(Debug, Parser)]
 #[command(
     name = NAME,
-    version,
+    version = LINE,
     arg_required_else_help = true,
     max_term_width = 80
 )]
@@ -84,6 +89,8 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// Say whether a cluster is set up for kubelets that can be verified, and how to mend it
     Doctor(doctor::DoctorArgs),
+    /// Print the versions of this program, its policies and the API server
+    Version(version::VersionArgs),
     /// Print the completion script of a shell
     Completion(completion::CompletionArgs),
     /// Print the manual page, or write one for each command into a directory
@@ -97,6 +104,10 @@ pub fn command() -> clap::Command {
 
 /// Parses the command line and runs the command. An error is reported in one sentence.
 pub fn main() -> ExitCode {
+    if let Some(arguments) = completion::plugin_arguments() {
+        let completed = completion::complete_for_kubectl(arguments);
+        return completed.unwrap_or_else(|error| complain(&error));
+    }
     let cli = parse();
     let result = match cli.command {
         Command::Run(args) => run::run(*args),
@@ -111,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::bench(&args),
         Command::Policy(args) => policy::policy(&args),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Version(args) => version::version(&args),
         Command::Completion(args) => completion::completion(&args),
         Command::Man(args) => man::man(&args),
     };

@@ -3,11 +3,13 @@
 use schemars::{Schema, schema_for};
 
 use super::approve::Approved;
-use super::audit::Audited;
+use super::audit::{self, Audited};
+use super::doctor;
 use super::explain::Explanation;
 use super::render::Shown;
 use super::snapshot::FactsFile;
 use super::status::Statuses;
+use super::version::Versions;
 use crate::doctor::Report;
 use crate::telemetry::decision_log;
 use judge::evidence::InventoryFile;
@@ -39,8 +41,11 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("status", schema_for!(Statuses)),
         ("approve", schema_for!(Approved)),
         ("audit", schema_for!(Audited)),
+        ("audit-contexts", schema_for!(audit::fleet::Fleet)),
         ("doctor", schema_for!(Report)),
+        ("doctor-contexts", schema_for!(doctor::fleet::Fleet)),
         ("facts", schema_for!(FactsFile)),
+        ("version", schema_for!(Versions)),
     ];
     all.map(|(name, schema)| (name, identified(name, schema)))
         .into()

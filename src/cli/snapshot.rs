@@ -146,7 +146,7 @@ mod tests {
             ),
             (
                 "sinced: {source: nodes}",
-                "facts[0]: expected one of synced, failed, incomplete, protected, unprotected, key, \
+                "facts[0]: expected one of synced, failed, incomplete, notServed, protected, unprotected, key, \
                  answer, found `sinced` at line 5, column 3; did you mean `synced`?",
             ),
             (

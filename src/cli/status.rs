@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,10 +16,12 @@ use super::cluster_args::block_on;
 use super::explain::state;
 use super::format::TableFormat;
 use super::live::{Decided, Issued, Known, LiveArgs, Look, Lookout, Unread};
+use super::node_selection::{NodeSelection, Selected};
+use super::output_end::{stdout_ended, stdout_has_ended};
 use super::render::{ShownFinding, note, print};
 use super::table::{age, span, table};
 use judge::csr::names::NodeName;
-use judge::csr::{Request, Settled};
+use judge::csr::{NODE_USER_PREFIX, Request, Settled};
 use judge::evidence::Source;
 use judge::finding::escaped;
 
@@ -33,9 +36,12 @@ const SOON: SignedDuration = SignedDuration::from_hours(24);
     after_help = "STATE is the verdict of a pending request (Approve, Deny, Wait, Ignore), else \
     what has become of it (Approved, Issued, Denied, Failed). Certificates are known \
     from requests, which the cluster keeps for an hour after they were issued.\n\n\
-    Examples:\n  csr-warden status\n  csr-warden status --watch -o wide"
+    Examples:\n  csr-warden status\n  csr-warden status worker-1 worker-2\n  \
+    csr-warden status -l node-role.kubernetes.io/control-plane\n  csr-warden status --watch -o wide"
 )]
 pub(super) struct StatusArgs {
+    #[command(flatten)]
+    selection: NodeSelection,
     #[command(flatten)]
     live: LiveArgs,
     /// Show it again and again: drawn anew on a terminal, else appended when it has changed
@@ -48,6 +54,9 @@ pub(super) struct StatusArgs {
     /// How it is written
     #[arg(short, long, value_enum, default_value_t = TableFormat::Table, value_name = "FORMAT")]
     output: TableFormat,
+    /// Leave out the headers of the table
+    #[arg(long)]
+    no_headers: bool,
 }
 
 /// All nodes and requests.
@@ -106,19 +115,32 @@ async fn show(args: &StatusArgs) -> Result<()> {
     let redraw = args.watch && std::io::stdout().is_terminal();
     let mut before = String::new();
     let mut first = true;
+    let mut ended = pin!(watching_ended(args.watch));
     loop {
-        let statuses = match look(&mut lookout).await {
+        let looked = tokio::select! {
+            looked = look(&mut lookout, &args.selection) => looked,
+            () = &mut ended => return Ok(()),
+        };
+        if args.watch && stdout_has_ended() {
+            return Ok(());
+        }
+        let statuses = match looked {
             Ok(statuses) => statuses,
             // `--watch` continues through an outage, to show its end.
             Err(error) if args.watch && !first => {
                 note(&[format!("csr-warden: {error:#}")]);
-                tokio::time::sleep(Duration::from_secs(args.interval)).await;
-                continue;
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_secs(args.interval)) => continue,
+                    () = &mut ended => return Ok(()),
+                }
             }
             Err(error) => return Err(error),
         };
         first = false;
-        let mut text = args.output.write(&statuses, |wide| statuses.table(wide))?;
+        let with_headers = !args.no_headers;
+        let mut text = args
+            .output
+            .write(&statuses, |wide| statuses.table(wide, with_headers))?;
         let unread = statuses.unavailable_sources.iter();
         let notes: Vec<String> = unread
             .map(|unread| format!("{} cannot be read: {}", unread.source, unread.reason))
@@ -138,30 +160,51 @@ async fn show(args: &StatusArgs) -> Result<()> {
                 "Every {} s: csr-warden status, {:.0}, ^C ends it\n\n",
                 args.interval, statuses.time
             );
-            print(&format!("\x1b[H\x1b[2J{heading}{text}"))?;
+            draw(&format!("\x1b[H\x1b[2J{heading}{text}"))?;
             note(&notes);
         } else if now != before {
-            print(&text)?;
+            draw(&text)?;
             note(&notes);
             before = now;
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(args.interval)) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            () = &mut ended => return Ok(()),
         }
     }
 }
 
-async fn look(lookout: &mut Lookout) -> Result<Statuses> {
+/// Completes when `--watch` ends: on Ctrl-C, and when no one can see it any more.
+async fn watching_ended(watch: bool) {
+    if !watch {
+        return std::future::pending().await;
+    }
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = stdout_ended() => {}
+    }
+}
+
+/// Prints one state of `--watch`. Output that ends meanwhile is no error.
+fn draw(text: &str) -> Result<()> {
+    match print(text) {
+        Err(_) if stdout_has_ended() => Ok(()),
+        printed => printed,
+    }
+}
+
+async fn look(lookout: &mut Lookout, selection: &NodeSelection) -> Result<Statuses> {
     let mut look = lookout.look().await?;
-    let shown = chosen(&look);
+    let selected = selection.select(&lookout.connection).await?;
+    let shown = chosen(&look, &selected);
     let open: Vec<Request> = shown
         .iter()
         .filter(|known| known.taken.object.is_open())
         .map(|known| known.taken.read())
         .collect();
     look.ask(lookout, &open).await;
-    let mut items = items(&look, lookout);
+    let mut items = items(&look, lookout, &selected);
+    selection.check(items.iter().filter_map(|item| item.node.as_deref()))?;
     items.sort_by_key(|item| item.urgency(look.now));
     Ok(Statuses {
         time: look.now,
@@ -172,10 +215,13 @@ async fn look(lookout: &mut Lookout) -> Result<Statuses> {
     })
 }
 
-/// Requests to show: each requestor's newest open ones, or else its newest.
-fn chosen(look: &Look) -> Vec<&Known> {
+/// Requests to show: each selected requestor's newest open ones, or else its newest.
+fn chosen<'a>(look: &'a Look, selected: &Selected) -> Vec<&'a Known> {
     let mut chosen = Vec::new();
-    for of_one in by_requestor(look).values() {
+    for (requestor, of_one) in by_requestor(look) {
+        if !selected.has(requestor.strip_prefix(NODE_USER_PREFIX)) {
+            continue;
+        }
         let open = of_one.iter().filter(|known| known.taken.object.is_open());
         let open: Vec<&Known> = open.copied().take(MOST_OF_ONE).collect();
         if open.is_empty() {
@@ -197,13 +243,13 @@ fn by_requestor(look: &Look) -> BTreeMap<&str, Vec<&Known>> {
     by_requestor
 }
 
-fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
+fn items(look: &Look, lookout: &Lookout, selected: &Selected) -> Vec<Status> {
     let by_requestor = by_requestor(look);
     let mut with_request: BTreeSet<NodeName> = BTreeSet::new();
     let mut items = Vec::new();
     let nodes = look.evidence.sources().state(Source::Nodes);
     let nodes_read = nodes.synced.is_some();
-    for known in chosen(look) {
+    for known in chosen(look, selected) {
         let object = &known.taken.object;
         let node = object.requestor.node();
         let username = &*object.requestor.username;
@@ -244,7 +290,7 @@ fn items(look: &Look, lookout: &Lookout) -> Vec<Status> {
         .iter()
         .map(|node| &node.name)
         .collect();
-    others.retain(|name| !with_request.contains(*name));
+    others.retain(|name| !with_request.contains(*name) && selected.has(Some(name.as_str())));
     others.sort_unstable();
     items.extend(others.into_iter().map(|name| Status {
         node: Some(name.to_string()),
@@ -349,8 +395,8 @@ impl Status {
 }
 
 impl Statuses {
-    fn table(&self, wide: bool) -> String {
-        if self.items.is_empty() {
+    fn table(&self, wide: bool, with_headers: bool) -> String {
+        if self.items.is_empty() && with_headers {
             return "No nodes and no requests found\n".to_owned();
         }
         let mut header = vec!["NODE", "REQUEST", "STATE", "AGE", "EXPIRES"];
@@ -363,7 +409,11 @@ impl Statuses {
             .iter()
             .map(|item| item.row(self.time, wide))
             .collect();
-        table(&header, &rows, wide)
+        let table = table(&header, &rows, wide);
+        match table.split_once('\n') {
+            Some((_, rows)) if !with_headers => rows.to_owned(),
+            Some(_) | None => table,
+        }
     }
 
     /// Text of the fields whose change is printed by `--watch`: nodes, requests, states, finding

@@ -9,20 +9,22 @@ use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{AuthError, Body, ClientBuilder, ConfigExt as _};
-use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::AuthInfo;
 use kube::{Client, Config};
 use thiserror::Error;
 use tokio::time::timeout;
-use tower::util::{MapRequestLayer, option_layer};
+use tower::util::{MapFutureLayer, MapRequestLayer, option_layer};
 use tower::{BoxError, Layer as _, ServiceExt as _};
 
 use super::clock::Clock;
 use super::date_layer::DateLayer;
 use super::error::{describe, innermost};
-use super::kubeconfig::{self, ReadError};
-use super::proxy::{self, ProxyError};
+use super::kubeconfig::ReadError;
+use super::proxy::ProxyError;
 use super::raw_request;
 use super::server_time::QUICK;
+use super::target::{ContextError, DefaultKubeconfigError};
+pub use super::target::{Impersonated, Target};
 use super::tls_connector::TlsConnector;
 use super::token_file::{TokenError, TokenFile};
 
@@ -46,8 +48,16 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 #[derive(Debug, Error)]
 pub enum ConnectError {
     /// The server's URL has no scheme.
-    #[error("expected a server such as https://10.0.0.1:6443, found `{0}` in the kubeconfig")]
+    #[error(
+        "expected a server such as https://10.0.0.1:6443, found `{0}` in the kubeconfig or as --server"
+    )]
     Scheme(http::Uri),
+    /// `--server` is not a URL.
+    #[error("expected a server such as https://10.0.0.1:6443, found `{0}` as --server")]
+    Server(String),
+    /// Groups or other attributes are given without a user to impersonate.
+    #[error("--as-group, --as-uid and --as-user-extra need the user of --as")]
+    NotImpersonated,
     /// `tls-server-name` is neither a DNS name nor an IP address.
     #[error("expected a DNS name or an IP address as tls-server-name, found `{0}`")]
     ServerName(String),
@@ -91,49 +101,13 @@ pub enum ConnectError {
         "not inside of a cluster, and there is no usable kubeconfig (--kubeconfig, KUBECONFIG or \
          ~/.kube/config): {0}"
     )]
-    Default(#[from] DefaultKubeconfigError),
+    Default(DefaultKubeconfigError),
 }
 
-/// A context that cannot be used.
-#[derive(Debug, Error)]
-pub enum ContextError {
-    /// No context is selected.
-    #[error("it has no current-context, and --context names none")]
-    NotChosen,
-    /// The selected context does not exist.
-    #[error("it has no context `{wanted}`; found {}", names(present))]
-    Absent {
-        /// The selected context.
-        wanted: String,
-        /// The existing contexts.
-        present: Vec<String>,
-    },
-    /// The context refers to something that cannot be used.
-    #[error("{}", innermost(.0))]
-    Refused(KubeconfigError),
-}
-
-/// A default kubeconfig (`~/.kube/config`) that cannot be used.
-#[derive(Debug, Error)]
-pub enum DefaultKubeconfigError {
-    /// There is no home directory.
-    #[error("there is no home directory")]
-    NoHome,
-    /// The file cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The client rejects its contents.
-    #[error("{}", innermost(.0))]
-    Refused(KubeconfigError),
-}
-
-/// Selection of a cluster and a user.
-#[derive(Clone, Debug, Default)]
-pub struct Target {
-    /// Kubeconfig files. The first file that sets a value wins.
-    pub kubeconfigs: Vec<PathBuf>,
-    /// A context to use instead of the current one.
-    pub context: Option<String>,
+impl From<DefaultKubeconfigError> for ConnectError {
+    fn from(error: DefaultKubeconfigError) -> ConnectError {
+        ConnectError::Default(error)
+    }
 }
 
 /// A connection to one API server.
@@ -155,11 +129,17 @@ impl Connection {
     /// Reads the configuration; sends nothing. Without a target, the order is in-cluster, then
     /// `~/.kube/config`.
     pub async fn new(target: &Target) -> Result<Connection, ConnectError> {
-        Connection::with(load_config(target).await?)
+        Connection::within(target.config().await?, target.request_timeout)
     }
 
     /// Builds the clients of a configuration; sends nothing.
     pub fn with(config: Config) -> Result<Connection, ConnectError> {
+        Connection::within(config, None)
+    }
+
+    /// Builds clients each of whose requests fails after this time. Without one, only connections have
+    /// deadlines.
+    fn within(config: Config, limit: Option<Duration>) -> Result<Connection, ConnectError> {
         // kube assumes that the URL has a scheme.
         if config.cluster_url.scheme().is_none() {
             return Err(ConnectError::Scheme(config.cluster_url));
@@ -173,10 +153,10 @@ impl Connection {
                 // Without a token file, kube would run this command.
                 config.auth_info.exec = None;
             }
-            config.connect_timeout = Some(CONNECT_DEADLINE);
-            config.read_timeout = Some(read);
+            config.connect_timeout = limit.or(Some(CONNECT_DEADLINE));
+            config.read_timeout = Some(limit.map_or(read, |limit| read.min(limit)));
             config.write_timeout = Some(WRITE_DEADLINE);
-            build(&config, file.clone(), &clock)
+            build(&config, file.clone(), limit, &clock)
         };
         Ok(Connection {
             watches: client(WATCH_SILENCE)?,
@@ -251,6 +231,7 @@ fn token_file(auth: &AuthInfo) -> Result<Option<Arc<TokenFile>>, TokenError> {
 fn build(
     config: &Config,
     token: Option<Arc<TokenFile>>,
+    limit: Option<Duration>,
     clock: &Clock,
 ) -> Result<Client, ConnectError> {
     let mut connector = TimeoutConnector::new(TlsConnector::new(config, clock)?);
@@ -270,6 +251,13 @@ fn build(
         token.map(|token| MapRequestLayer::new(move |request| token.authorize(request)));
     let service = option_layer(authorize).layer(service);
     let service = config.base_uri_layer().layer(service);
+    // Until the head of the response. The read timeout covers its body.
+    let limited = limit.map(|limit| {
+        MapFutureLayer::new(move |response| async move {
+            timeout(limit, response).await.map_err(BoxError::from)?
+        })
+    });
+    let service = option_layer(limited).layer(service);
     let builder = ClientBuilder::new(service, config.default_namespace.clone());
     Ok(builder.with_layer(&DateLayer(clock.clone())).build())
 }
@@ -291,126 +279,11 @@ fn credential_error(error: kube::Error, auth: &AuthInfo) -> ConnectError {
     }
 }
 
-/// Checks that the selected context exists. The error lists the existing ones.
-fn check_context(kubeconfig: &Kubeconfig, wanted: Option<&str>) -> Result<(), ContextError> {
-    let wanted = wanted.or(kubeconfig.current_context.as_deref());
-    let wanted = wanted.ok_or(ContextError::NotChosen)?;
-    let present = kubeconfig.contexts.iter().map(|named| &named.name);
-    if present.clone().any(|name| name == wanted) {
-        return Ok(());
-    }
-    Err(ContextError::Absent {
-        wanted: wanted.to_owned(),
-        present: present.cloned().collect(),
-    })
-}
-
-fn names(contexts: &[String]) -> String {
-    match contexts {
-        [] => "none at all".to_owned(),
-        some => {
-            let quoted: Vec<String> = some.iter().map(|name| format!("`{name}`")).collect();
-            quoted.join(", ")
-        }
-    }
-}
-
-/// Merges kubeconfig files as kubectl does. Missing files are skipped as long as one exists.
-fn read_merged(paths: &[PathBuf]) -> Result<Kubeconfig, ConnectError> {
-    let existing: Vec<&PathBuf> = paths.iter().filter(|path| path.exists()).collect();
-    let to_read = if existing.is_empty() {
-        paths.iter().collect()
-    } else {
-        existing
-    };
-    let mut merged = Kubeconfig::default();
-    for path in to_read {
-        merged = kubeconfig::read(path)
-            .and_then(|next| Ok(merged.merge(next)?))
-            .map_err(|cause| ConnectError::Read {
-                path: path.clone(),
-                cause,
-            })?;
-    }
-    Ok(merged)
-}
-
-async fn load_config(target: &Target) -> Result<Config, ConnectError> {
-    let options = KubeConfigOptions {
-        context: target.context.clone(),
-        ..KubeConfigOptions::default()
-    };
-    if !target.kubeconfigs.is_empty() {
-        let files: Vec<String> = target
-            .kubeconfigs
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        let files = files.join(":");
-        let kubeconfig = read_merged(&target.kubeconfigs)?;
-        let config = with_context(kubeconfig, &options).await;
-        return config.map_err(|cause| ConnectError::Context { files, cause });
-    }
-    if target.context.is_none()
-        && let Ok(config) = Config::incluster()
-    {
-        return Ok(config);
-    }
-    Ok(default_kubeconfig(&options).await?)
-}
-
-async fn with_context(
-    kubeconfig: Kubeconfig,
-    options: &KubeConfigOptions,
-) -> Result<Config, ContextError> {
-    check_context(&kubeconfig, options.context.as_deref())?;
-    configure(kubeconfig, options)
-        .await
-        .map_err(ContextError::Refused)
-}
-
-/// Reads the configuration of the selected context. kube applies `NO_PROXY` to the address of the proxy, and to a
-/// `proxy-url` too.
-async fn configure(
-    kubeconfig: Kubeconfig,
-    options: &KubeConfigOptions,
-) -> Result<Config, KubeconfigError> {
-    let is_named = names_proxy(&kubeconfig, options.context.as_deref());
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, options).await?;
-    if !is_named {
-        config.proxy_url = proxy::of_environment(&config.cluster_url);
-    }
-    Ok(config)
-}
-
-/// Returns true if the selected context's cluster has a `proxy-url`.
-fn names_proxy(kubeconfig: &Kubeconfig, context: Option<&str>) -> bool {
-    let context = context.or(kubeconfig.current_context.as_deref());
-    let context = kubeconfig
-        .contexts
-        .iter()
-        .find(|named| Some(&*named.name) == context);
-    let cluster = context.and_then(|named| named.context.as_ref());
-    let cluster = cluster.and_then(|context| {
-        let mut clusters = kubeconfig.clusters.iter();
-        clusters.find(|named| named.name == context.cluster)
-    });
-    let cluster = cluster.and_then(|named| named.cluster.as_ref());
-    let proxy = cluster.and_then(|cluster| cluster.proxy_url.as_deref());
-    proxy.is_some_and(|proxy| !proxy.is_empty())
-}
-
-async fn default_kubeconfig(options: &KubeConfigOptions) -> Result<Config, DefaultKubeconfigError> {
-    let home = std::env::home_dir().ok_or(DefaultKubeconfigError::NoHome)?;
-    let kubeconfig = kubeconfig::read(&home.join(".kube/config"))?;
-    configure(kubeconfig, options)
-        .await
-        .map_err(DefaultKubeconfigError::Refused)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use kube::config::KubeConfigOptions;
+
     use super::*;
 
     #[test]
@@ -457,28 +330,6 @@ mod tests {
             error.ends_with(": install auth-plugin: see example.org"),
             "{error}"
         );
-    }
-
-    /// The proxy of the environment is left to the tests of the program.
-    #[tokio::test]
-    async fn a_proxy_url_is_kept() {
-        let config = serde_json::json!({
-            "contexts": [{"name": "a", "context": {"cluster": "a"}}, {"name": "b", "context": {"cluster": "b"}}],
-            "clusters": [
-                {"name": "a", "cluster": {"server": "https://127.0.0.1", "proxy-url": "socks5://10.0.0.1"}},
-                {"name": "b", "cluster": {"server": "https://127.0.0.1", "proxy-url": ""}},
-            ],
-        });
-        for (context, expected) in [("a", Some("socks5://10.0.0.1")), ("b", None)] {
-            let kubeconfig: Kubeconfig = serde_json::from_value(config.clone()).unwrap();
-            let options = KubeConfigOptions {
-                context: Some(context.to_owned()),
-                ..KubeConfigOptions::default()
-            };
-            let config = configure(kubeconfig, &options).await;
-            let expected = expected.map(|url| url.parse().unwrap());
-            assert_eq!(config.unwrap().proxy_url, expected);
-        }
     }
 
     /// kube evaluates one JSONPath: the place of the token in a command's output.

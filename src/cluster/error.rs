@@ -110,7 +110,8 @@ pub fn describe_absent(path: &str) -> String {
 fn kind_at(path: &str) -> &str {
     match path {
         "/apis/networking.k8s.io/v1/servicecidrs" => {
-            "networking.k8s.io/v1 ServiceCIDR: Kubernetes 1.33 or newer is needed"
+            "networking.k8s.io/v1 ServiceCIDR: Kubernetes 1.33 or newer is needed, or the policy's \
+             protected.serviceNetworks"
         }
         other => other,
     }
@@ -283,7 +284,7 @@ mod tests {
         assert_eq!(
             path(url(&(), None)),
             "the API server has no networking.k8s.io/v1 ServiceCIDR: Kubernetes 1.33 or newer is \
-             needed"
+             needed, or the policy's protected.serviceNetworks"
         );
         assert_eq!(
             path("/apis/example.org/v1/things".into()),

@@ -24,6 +24,7 @@ pub mod server_time;
 pub mod shallow_value;
 #[cfg(test)]
 pub(crate) mod simulated_handshakes;
+mod target;
 pub mod time_keeper;
 mod tls_connector;
 pub mod tls_verifier;

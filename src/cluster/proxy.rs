@@ -27,14 +27,25 @@ const HTTP_PORT: u16 = 80;
 const SOCKS_PORT: u16 = 1080;
 const HTTPS_PORT: u16 = 443;
 
-/// A proxy that cannot be used.
+/// A proxy that cannot be used. The value is left out, since it may contain a password.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "expected a proxy such as http://10.0.0.1:3128 or socks5://10.0.0.1:1080, found the scheme `{scheme}` in the \
-     proxy-url of the kubeconfig or in HTTPS_PROXY"
+    "{place}: expected a proxy such as http://10.0.0.1:3128 or socks5://10.0.0.1:1080, found {found}"
 )]
 pub struct ProxyError {
-    scheme: String,
+    /// The variable or the field that names it.
+    place: &'static str,
+    found: String,
+}
+
+impl ProxyError {
+    fn scheme(place: &'static str, proxy: &Uri) -> ProxyError {
+        let scheme = proxy.scheme_str().unwrap_or_default();
+        ProxyError {
+            place,
+            found: format!("the scheme `{scheme}`"),
+        }
+    }
 }
 
 /// A connection that a proxy did not open.
@@ -45,26 +56,46 @@ pub(super) struct ProxyFailure {
     cause: String,
 }
 
-/// Returns the proxy that the environment names for this server.
-pub(super) fn of_environment(server: &Uri) -> Option<Uri> {
+/// Returns the proxy that the environment names for this server. A value that names none is an error, unless
+/// `NO_PROXY` excludes the server. Go goes past such a proxy, and so around it.
+pub(super) fn of_environment(server: &Uri) -> Result<Option<Uri>, ProxyError> {
     let names = if server.scheme() == Some(&Scheme::HTTP) {
         ["HTTP_PROXY", "http_proxy"]
     } else {
         ["HTTPS_PROXY", "https_proxy"]
     };
-    let proxy = first_set(names)?;
-    let excluded = first_set(["NO_PROXY", "no_proxy"]).unwrap_or_default();
-    if is_excluded(&excluded, server) {
-        return None;
+    let Some((place, proxy)) = first_set(names) else {
+        return Ok(None);
+    };
+    let excluded = first_set(["NO_PROXY", "no_proxy"]);
+    if is_excluded(&excluded.unwrap_or_default().1, server) {
+        return Ok(None);
     }
-    proxy.parse().ok()
+    of_variable(place, &proxy).map(Some)
 }
 
-fn first_set(names: [&str; 2]) -> Option<String> {
+fn of_variable(place: &'static str, proxy: &str) -> Result<Uri, ProxyError> {
+    let found = || ProxyError {
+        place,
+        found: "no URL".to_owned(),
+    };
+    let proxy: Uri = proxy.parse().map_err(|_| found())?;
+    let parsed = parse(&proxy);
+    if proxy.host().is_none_or(str::is_empty) || parsed.is_none() && proxy.scheme().is_none() {
+        return Err(found());
+    }
+    if parsed.is_none_or(|parsed| !is_supported(parsed.uri())) {
+        return Err(ProxyError::scheme(place, &proxy));
+    }
+    Ok(proxy)
+}
+
+/// The first of these variables that is set, and its value. Go prefers upper case too.
+fn first_set(names: [&'static str; 2]) -> Option<(&'static str, String)> {
     let values = names
         .into_iter()
-        .filter_map(|name| std::env::var(name).ok());
-    values.into_iter().find(|value| !value.is_empty())
+        .filter_map(|name| Some((name, std::env::var(name).ok()?)));
+    values.into_iter().find(|(_, value)| !value.is_empty())
 }
 
 /// Returns true if this `NO_PROXY` excludes the server. This machine is always excluded.
@@ -79,6 +110,8 @@ fn is_excluded(no_proxy: &str, server: &Uri) -> bool {
         }
     });
     let ip: Option<IpAddr> = host.parse().ok();
+    // Go compares IPv4-mapped addresses as IPv4.
+    let ip = ip.map(|ip| ip.to_canonical());
     if host == "localhost" || ip.is_some_and(|ip| ip.is_loopback()) {
         return true;
     }
@@ -104,13 +137,16 @@ fn matches_entry(entry: &str, host: &str, ip: Option<IpAddr>, port: u16) -> bool
     }
     let entry = without_brackets(entry);
     if let Ok(expected) = entry.parse::<IpAddr>() {
-        return ip == Some(expected);
+        return ip == Some(expected.to_canonical());
     }
     if ip.is_some() || entry.is_empty() {
         return false;
     }
     let below = entry.strip_prefix("*.").or_else(|| entry.strip_prefix('.'));
-    match host.strip_suffix(below.unwrap_or(entry)) {
+    // A URL has a name in another script as ASCII only.
+    let ascii = idna::domain_to_ascii(below.unwrap_or(entry));
+    let domain = ascii.as_deref().unwrap_or(below.unwrap_or(entry));
+    match host.strip_suffix(domain) {
         Some("") => below.is_none(),
         Some(before) => before.ends_with('.'),
         None => false,
@@ -137,9 +173,7 @@ impl ProxyConnector {
         http.enforce_http(false);
         let checked = |proxy: &Uri| {
             let parsed = parse(proxy).filter(|parsed| is_supported(parsed.uri()));
-            parsed.ok_or_else(|| ProxyError {
-                scheme: proxy.scheme_str().unwrap_or_default().to_owned(),
-            })
+            parsed.ok_or_else(|| ProxyError::scheme("proxy-url of the kubeconfig", proxy))
         };
         Ok(ProxyConnector {
             http,
@@ -242,7 +276,11 @@ mod tests {
 
     use super::*;
 
-    /// Rows of the tests of golang.org/x/net/http/httpproxy, and ports.
+    /// `NO_PROXY` in the tests of golang.org/x/net/http/httpproxy.
+    const GO: &str = "foobar.com, .barbaz.net, *.wildcard.io, 192.168.1.1, 192.168.1.2:81, 192.168.1.3:80, \
+        10.0.0.0/30, 2001:db8::52:0:1, [2001:db8::52:0:2]:443, [2001:db8::52:0:3]:80, 2002:db8:a::45/64";
+
+    /// Rows of these tests, and ports.
     #[test]
     fn no_proxy_excludes_what_it_excludes_in_kubectl() {
         for (no_proxy, excluded, others) in [
@@ -299,6 +337,60 @@ mod tests {
                 vec![],
                 vec!["a.example.com", "a.example"],
             ),
+            (
+                "示例.com,.例子.com",
+                vec![
+                    "www.xn--fsq092h.com",
+                    "xn--fsq092h.com",
+                    "a.xn--fsqu00a.com",
+                ],
+                vec!["xn--fsqu00a.com", "example.com"],
+            ),
+            (
+                "10.0.0.0/8,192.0.2.1,::ffff:192.0.2.2",
+                vec!["[::ffff:10.0.0.1]", "[::ffff:192.0.2.1]", "192.0.2.2"],
+                vec!["[::ffff:192.0.2.3]", "[::a00:1]"],
+            ),
+            (
+                "ample.com,example.com",
+                vec!["foo.example.com"],
+                vec!["sample.com", "[1000::1]:123"],
+            ),
+            // The table of `TestUseProxy`, for servers at port 80.
+            (
+                GO,
+                vec![
+                    "localhost:80",
+                    "127.0.0.1:80",
+                    "127.0.0.2:80",
+                    "[::1]:80",
+                    "192.168.1.1:80",
+                    "192.168.1.3:80",
+                    "10.0.0.2:80",
+                    "[2001:db8::52:0:1]:80",
+                    "[2001:db8::52:0:3]:80",
+                    "[2002:db8:a::123]:80",
+                    "www.barbaz.net:80",
+                    "foobar.com:80",
+                    "www.foobar.com:80",
+                    "nested.wildcard.io:80",
+                ],
+                vec![
+                    "[::2]:80",
+                    "192.168.1.2:80",
+                    "192.168.1.4:80",
+                    "[2001:db8::52:0:2]:80",
+                    "[fe80::424b:c8be:1643:a1b6]:80",
+                    "barbaz.net:80",
+                    "foofoobar.com:80",
+                    "baz.com:80",
+                    "localhost.net:80",
+                    "local.localhost:80",
+                    "barbarbaz.net:80",
+                    "wildcard.io:80",
+                    "awildcard.io:80",
+                ],
+            ),
         ] {
             for (servers, expected) in [(excluded, true), (others, false)] {
                 for server in servers {
@@ -337,6 +429,52 @@ mod tests {
             let connector = ProxyConnector::new(Some(&proxy.parse().unwrap())).unwrap();
             let uri = connector.proxy.unwrap().uri().to_string();
             assert_eq!(uri.trim_end_matches('/'), shown);
+        }
+    }
+
+    /// Rows of `TestProxyForURL`. Go reports a scheme that it does not know with the first request.
+    #[test]
+    fn a_variable_names_a_proxy_with_or_without_a_scheme() {
+        for (value, expected) in [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            (
+                "cache.corp.example.com:1234",
+                "http://cache.corp.example.com:1234/",
+            ),
+            ("cache.corp.example.com", "http://cache.corp.example.com/"),
+            ("localhost", "http://localhost/"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            ("socks5://127.0.0.1", "socks5://127.0.0.1/"),
+            ("user:secret@127.0.0.1:8080", "http://127.0.0.1:8080/"),
+        ] {
+            let proxy = of_variable("HTTPS_PROXY", value).unwrap();
+            let connector = ProxyConnector::new(Some(&proxy)).unwrap();
+            assert_eq!(
+                connector.proxy.unwrap().uri().to_string(),
+                expected,
+                "{value}"
+            );
+        }
+        for (value, expected) in [
+            (
+                "https://user:secret@cache.corp.example.com",
+                "found the scheme `https`",
+            ),
+            ("foo://user:secret@host", "found the scheme `foo`"),
+            ("http://user:secret @host", "found no URL"),
+            ("http://", "found no URL"),
+            ("/user:secret", "found no URL"),
+            ("user:secret@", "found no URL"),
+        ] {
+            let error = of_variable("https_proxy", value).unwrap_err().to_string();
+            assert!(
+                error.starts_with("https_proxy: expected a proxy"),
+                "{error}"
+            );
+            assert!(
+                error.ends_with(expected) && !error.contains("secret"),
+                "{error}"
+            );
         }
     }
 

@@ -75,6 +75,8 @@ pub enum Change<K, T> {
     Synced,
     /// The watch failed and will be retried.
     Failed(String),
+    /// The API server has no such resource. The watch will be retried.
+    NotServed(String),
     /// An object cannot be decoded. The watch continues with the others.
     Undecodable(Undecodable),
 }
@@ -121,8 +123,8 @@ pub async fn follow<O, K, T, S>(
         }
         // 410 Gone means that the resourceVersion is too old. It is not a failure.
         if error.status() != 410 {
-            let why = error.describe(&watch.selected.path);
-            if !(watch.send)(Change::Failed(why)).await {
+            let change = error.change(&watch.selected.path);
+            if !(watch.send)(change).await {
                 return;
             }
         }
@@ -162,11 +164,11 @@ impl WatchError {
         }
     }
 
-    /// Describes the failure of a watch on this path.
-    fn describe(&self, path: &str) -> String {
+    /// The failure of a watch on this path.
+    fn change<K, T>(&self, path: &str) -> Change<K, T> {
         match self.status() {
-            404 => describe_absent(path),
-            _ => self.to_string(),
+            404 => Change::NotServed(describe_absent(path)),
+            _ => Change::Failed(self.to_string()),
         }
     }
 }
@@ -524,12 +526,12 @@ mod tests {
         let changes = Arc::new(Mutex::new(Vec::new()));
         let report = changes.clone();
         let send = move |change: Change<String, u8>| {
-            let goes_on = !matches!(change, Change::Failed(_));
+            let goes_on = !matches!(change, Change::Failed(_) | Change::NotServed(_));
             report.lock().unwrap().push(match change {
                 Change::Applied { object, is_listed } => format!("{object} {is_listed}"),
                 Change::Deleted(key) => format!("deleted {key}"),
                 Change::Synced => "synced".into(),
-                Change::Failed(why) => why,
+                Change::Failed(why) | Change::NotServed(why) => why,
                 Change::Undecodable(object) => format!("undecodable {}", object.name),
             });
             std::future::ready(goes_on)

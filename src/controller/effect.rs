@@ -18,6 +18,9 @@ pub(super) enum Effect {
     SourceSynced(Source, bool),
     /// Report the failure of a source, with its sentence; true if the failure is new.
     SourceFailed(Source, String, bool),
+    /// Report that the API server does not have the resource of a source and that the policy replaces it; true if
+    /// that is new.
+    SourceReplaced(Source, bool),
     /// Report an object of a source that cannot be decoded.
     Undecodable(Source, Undecodable),
     /// Report a failed lookup, with its reason; true if the failure is new.

@@ -39,6 +39,16 @@ impl Controller {
                     tracing::warn!(source = source.as_str(), "{said}");
                 }
             }
+            Effect::SourceReplaced(source, is_news) => {
+                self.refresh();
+                if is_news {
+                    let source = source.as_str();
+                    tracing::info!(
+                        source,
+                        "the API server has no {source}, the policy replaces them"
+                    );
+                }
+            }
             Effect::Undecodable(source, object) => self.report_undecodable(source, &object),
             Effect::AnswerFailed(source, why, is_news) => {
                 self.metrics.record_source_failure(source);

@@ -93,6 +93,7 @@ impl Objects {
             }
             Change::Synced => facts.push(self.state(source)),
             Change::Failed(why) => return vec![Fact::Failed(source, why)],
+            Change::NotServed(why) => return vec![Fact::NotServed(source, why)],
             // Its protections are unknown.
             Change::Undecodable(Undecodable { name, why }) => {
                 let why = format!("{} cannot be decoded: {why}", kind.origin(&name));

@@ -124,7 +124,9 @@ async fn follow_nodes(client: Client, clock: Clock, random: Random, inputs: Inpu
             }
             Change::Deleted(name) => Input::Fact(Fact::NodeGone(name)),
             Change::Synced => Input::Fact(Fact::Synced(Source::Nodes)),
-            Change::Failed(why) => Input::Fact(Fact::Failed(Source::Nodes, why)),
+            Change::Failed(why) | Change::NotServed(why) => {
+                Input::Fact(Fact::Failed(Source::Nodes, why))
+            }
             Change::Undecodable(object) => Input::Undecodable(Source::Nodes, object),
         };
         let inputs = inputs.clone();
@@ -164,7 +166,9 @@ async fn follow_requests(client: Client, list_again: Arc<Notify>, random: Random
             }
             Change::Deleted(uid) => Input::RequestGone(uid),
             Change::Synced => Input::Fact(Fact::Synced(Source::Requests)),
-            Change::Failed(why) => Input::Fact(Fact::Failed(Source::Requests, why)),
+            Change::Failed(why) | Change::NotServed(why) => {
+                Input::Fact(Fact::Failed(Source::Requests, why))
+            }
             Change::Undecodable(object) => Input::Undecodable(Source::Requests, object),
         };
         let inputs = inputs.clone();

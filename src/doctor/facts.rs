@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cluster::clock::Offset;
@@ -39,6 +40,8 @@ pub(super) struct Facts {
     pub(super) api_groups: Known<Vec<String>>,
     /// ConfigMaps in `kube-system` that are a sign of a distribution.
     pub(super) config_maps: Known<Vec<&'static str>>,
+    /// Networks of Services that the policy names.
+    pub(super) service_networks: Vec<IpNet>,
     /// True if the API server serves ServiceCIDR objects.
     pub(super) service_cidrs: Known<bool>,
     pub(super) nodes: Known<Vec<Node>>,

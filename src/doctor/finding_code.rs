@@ -60,7 +60,8 @@ macro_rules! codes {
 
 codes! {
     ServerTooOld: Problem, "csr-warden protects the addresses of Services, and reads from \
-        ServiceCIDR objects which these are. Without them every request waits.";
+        ServiceCIDR objects which these are. Without them every request waits, unless the policy names \
+        them in protected.serviceNetworks.";
     ClockSkew: Warning, "Certificates hold from one time to another, and a request is given up 15 \
         minutes after it was made. Clocks that differ make good certificates look expired.";
 

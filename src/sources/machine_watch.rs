@@ -173,7 +173,7 @@ where
             Change::Deleted(key) => Some(Ok(Fact::MachineGone(key))),
             Change::Undecodable(object) => Some(Err(object)),
             Change::Synced => None,
-            Change::Failed(why) => {
+            Change::Failed(why) | Change::NotServed(why) => {
                 failure = Some(why);
                 return async { false }.boxed();
             }

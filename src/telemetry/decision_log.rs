@@ -11,6 +11,7 @@ use super::line_budget::LineBudget;
 use super::log_queue::{Importance, LogQueue, Loss, Stream};
 use super::printable::printable;
 use crate::cluster::clock::Clock;
+use crate::version::VERSION;
 use judge::Judgment;
 use judge::csr::{CsrObject, Fingerprint};
 use judge::finding::{Finding, escaped};
@@ -227,7 +228,7 @@ fn json(timestamp: Timestamp, decision: Decision<'_>, replica: &str) -> serde_js
         key_fingerprint: key.map(|key| key.to_string()),
         expiration_seconds: object.expiration_seconds,
         replica,
-        version: env!("CARGO_PKG_VERSION"),
+        version: VERSION,
     };
     serde_json::to_string(&line)
 }

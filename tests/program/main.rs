@@ -15,9 +15,15 @@ mod check;
 mod check_vectors;
 mod command_line;
 #[cfg(feature = "lab")]
+mod connections;
+#[cfg(feature = "lab")]
+mod contexts;
+#[cfg(feature = "lab")]
 mod demo;
 mod deploy;
 mod doctor;
+#[cfg(feature = "lab")]
+mod embedded;
 mod enable;
 mod exposition;
 mod monitoring;
@@ -27,5 +33,10 @@ mod project_address;
 mod readme;
 mod release;
 mod schemas;
+#[cfg(feature = "lab")]
+mod service_networks;
 mod stable_interface;
 mod workflows;
+#[cfg(feature = "lab")]
+mod status;
+mod version;

@@ -18,6 +18,8 @@ pub enum Fault {
     Gone,
     /// Answers 429 with `Retry-After` in seconds.
     TooManyRequests(u32),
+    /// Answers 404, as for a resource that the API server does not have.
+    NotServed,
     /// Answers 500 Internal Server Error.
     Internal,
     /// Answers 503 Service Unavailable.

@@ -169,6 +169,7 @@ async fn inject(shared: &Shared, fault: &Fault, target: &Target) -> Result<(), S
                 "too old resource version: fault on demand",
             ));
         }
+        Fault::NotServed => return Err(StatusError::no_such_resource()),
         Fault::TooManyRequests(after) => {
             let message = "the server has received too many requests and has asked us to try \
                            again later";

@@ -2,6 +2,7 @@
 //! created now.
 
 mod dial;
+pub(super) mod fleet;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,10 +16,12 @@ use serde::Serialize;
 
 use super::check::exit_code;
 use super::cluster_args::block_on;
+use super::contexts::ContextsArgs;
 use super::format::TableFormat;
 use super::live::{AddressAges, Decided, Issued, Known, LiveArgs, Unread};
 use super::render::{ShownFinding, note, print, wrap};
 use super::table::{age, table};
+use fleet::Fleet;
 use judge::csr::Request;
 use judge::finding::escaped;
 use judge::{Decision, Judgment};
@@ -30,15 +33,17 @@ const MOST_NAMED: usize = 5;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit codes: 0 all would be approved, 1 something would be denied, 3 something would \
-    not be approved, 2 error. The cluster keeps requests for an hour after they were \
+    not be approved, 2 error. With several contexts an error counts most. The cluster keeps requests for an hour after they were \
     issued: --dial shows what is in use beyond that. It connects to the port of each \
     Node's kubelet, at the address that the Node claims, and sends nothing but a \
     TLS handshake.\n\n\
-    Examples:\n  csr-warden audit\n  csr-warden audit --dial -o wide"
+    Examples:\n  csr-warden audit\n  csr-warden audit --dial -o wide\n  csr-warden audit --all-contexts"
 )]
 pub(super) struct AuditArgs {
     #[command(flatten)]
     live: LiveArgs,
+    #[command(flatten)]
+    contexts: ContextsArgs,
     /// Look at the certificates too that kubelets show now
     #[arg(long)]
     dial: bool,
@@ -91,11 +96,41 @@ pub(super) struct Item {
 
 /// Runs `audit`: judges every approved request again, and with `--dial` each kubelet's certificate.
 pub(super) fn audit(args: &AuditArgs) -> Result<ExitCode> {
-    block_on(audit_now(args))
+    let Some(contexts) = args.contexts.names(&args.live)? else {
+        let (audited, decisions, notes) = block_on(audit_cluster(args, &args.live))?;
+        print(
+            &args
+                .output
+                .write(&audited, |wide| audited.text(wide, args.dial))?,
+        )?;
+        note(&notes);
+        return Ok(exit_code(&decisions));
+    };
+    let examined = block_on(async {
+        let examined = args.contexts.examine(contexts, async |name| {
+            audit_cluster(args, &args.live.in_context(name)).await
+        });
+        Ok(examined.await)
+    })?;
+    let (fleet, decisions, notes) = Fleet::new(examined);
+    print(
+        &args
+            .output
+            .write(&fleet, |wide| fleet.text(wide, args.dial))?,
+    )?;
+    note(&notes);
+    Ok(if fleet.has_errors() {
+        ExitCode::from(2)
+    } else {
+        exit_code(&decisions)
+    })
 }
 
-async fn audit_now(args: &AuditArgs) -> Result<ExitCode> {
-    let mut lookout = args.live.lookout(false).await?;
+/// The result on one cluster, with all decisions and with notes for people.
+type AuditedCluster = (Audited, Vec<Decision>, Vec<String>);
+
+async fn audit_cluster(args: &AuditArgs, live: &LiveArgs) -> Result<AuditedCluster> {
+    let mut lookout = live.lookout(false).await?;
     // No earlier observation exists, and `audit` does not write.
     lookout.addresses = AddressAges::Unlimited;
     let mut look = lookout.look().await?;
@@ -126,10 +161,7 @@ async fn audit_now(args: &AuditArgs) -> Result<ExitCode> {
         policy: lookout.policy.metadata.name.clone(),
         policy_digest: lookout.policy.digest.clone(),
     };
-    let write = |wide| audited.text(wide, args.dial);
-    print(&args.output.write(&audited, write)?)?;
-    note(&look.told());
-    Ok(exit_code(&decisions))
+    Ok((audited, decisions, look.told()))
 }
 
 /// Subject of one judgment: its output item, and the request to judge if there is one.

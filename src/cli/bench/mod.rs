@@ -53,7 +53,7 @@ enum BenchCommand {
     /// Measure approval end to end, on an API server in this process
     Sim(SimArgs),
     /// Measure approval end to end, on a test cluster: creates Nodes and requests, and deletes them
-    Cluster(OnClusterArgs),
+    Cluster(Box<OnClusterArgs>),
     /// Measure what a second client of the API server notices while a backlog is approved
     Neighbor(NeighborArgs),
 }

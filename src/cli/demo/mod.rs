@@ -33,6 +33,7 @@ use self::tally::Tally;
 use super::cluster_args::{INTERRUPTED, block_on};
 use super::daemon::{Daemon, Plan};
 use super::logging::messages;
+use super::output_end::stdout_ended;
 use super::policy;
 use super::serving_args::ServingArgs;
 use crate::cluster::connection::Connection;
@@ -138,6 +139,7 @@ async fn play(
         () = signer::run(client, server.ca().clone(), signer::LIFETIME) => {}
         () = kubelets => {}
         () = told_to_end => {}
+        () = stdout_ended() => {}
     }
     Ok(ExitCode::from(match good.get() {
         Some(true) => 0,

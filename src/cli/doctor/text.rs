@@ -91,7 +91,7 @@ fn line(checked: &Checked, paint: Paint) -> String {
     format!("{start}{}\n", wrapped.join("\n").trim_start())
 }
 
-fn word(severity: Severity) -> &'static str {
+pub(super) fn word(severity: Severity) -> &'static str {
     match severity {
         Severity::Ok => "ok",
         Severity::Unknown => "unknown",

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::history::History;
-use super::lists::{Listed, Objects, list, pruned};
+use super::lists::{ListError, Listed, Objects, list, pruned};
 use super::{Known, Look, Lookout, Unread};
 use crate::cli::evidence_builder::{EvidenceBuilder, Taken};
 use crate::cluster::apiserver_certificates::{ApiServer, CertificateReader};
@@ -26,7 +26,7 @@ use judge::evidence::{Fact, Protection, Source};
 use judge::policy::{MachineKind, Requirement};
 
 /// Objects of one source, or the reason why they cannot be read.
-type Read = (Source, Result<Objects<Value>, String>);
+type Read = (Source, Result<Objects<Value>, ListError>);
 
 pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
     lookout.connection.ask_time().await;
@@ -54,7 +54,7 @@ pub(super) async fn gather(lookout: &mut Lookout) -> Result<Look> {
     };
     match unread {
         None => gathered.synced(Source::Requests),
-        Some(why) => gathered.failed(Source::Requests, why),
+        Some(why) => gathered.failed(Source::Requests, why.to_string()),
     }
     gathered.skipped(Source::Requests, &undecodable);
     let machines = machines(lookout.machines.clone(), spec.sources.machines.clone());
@@ -112,7 +112,11 @@ impl Gathered {
     fn add(&mut self, (source, read): Read) {
         let Objects { items, undecodable } = match read {
             Ok(objects) => objects,
-            Err(why) => return self.failed(source, why),
+            Err(ListError::Failed(why)) => return self.failed(source, why),
+            Err(ListError::NotServed(why)) => {
+                let fact = Fact::NotServed(source, why);
+                return self.builder.add_stated(fact, self.now);
+            }
         };
         // What an undecodable object protects is unknown.
         if let Some(first) = undecodable.first()
@@ -167,7 +171,7 @@ fn age_and_name(known: &Known) -> (Timestamp, &str) {
     (known.taken.object.created, &known.taken.object.name)
 }
 
-async fn requests(client: &Client) -> Result<Objects<Known>, String> {
+async fn requests(client: &Client) -> Result<Objects<Known>, ListError> {
     let ours = format!("spec.signerName={KUBELET_SERVING_SIGNER}");
     let params = ListParams::default().fields(&ours);
     let listed = Listed::of::<CertificateSigningRequest>(None);
@@ -221,16 +225,19 @@ async fn machines(client: Client, kinds: Vec<MachineKind>) -> Option<Read> {
                 all.items.extend(machines.items);
                 all.undecodable.extend(machines.undecodable);
             }
-            Err(why) => return Some((Source::Machines, Err(format!("{kind}: {why}")))),
+            Err(why) => {
+                let why = ListError::Failed(format!("{kind}: {why}"));
+                return Some((Source::Machines, Err(why)));
+            }
         }
     }
     Some((Source::Machines, Ok(all)))
 }
 
-async fn machines_of(client: &Client, kind: &MachineKind) -> Result<Objects<Value>, String> {
+async fn machines_of(client: &Client, kind: &MachineKind) -> Result<Objects<Value>, ListError> {
     let resource = discover(client, kind)
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| ListError::Failed(error.to_string()))?;
     let path = <DynamicObject as Resource>::url_path(&resource, kind.namespace.as_deref());
     let listed = Listed {
         path,

@@ -1,5 +1,6 @@
 //! Paginated lists of one kind of object, with a time limit.
 
+use std::fmt;
 use std::time::Duration;
 
 use kube::api::ListParams;
@@ -61,17 +62,35 @@ pub(super) struct Objects<T> {
     pub(super) undecodable: Vec<Undecodable>,
 }
 
+/// A list that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ListError {
+    /// The API server has no such resource.
+    NotServed(String),
+    /// Another failure.
+    Failed(String),
+}
+
+impl fmt::Display for ListError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListError::NotServed(why) | ListError::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
 /// Lists all objects, each mapped by `keep`. The error is a sentence for a person.
 pub(super) async fn list<T>(
     client: &Client,
     listed: &Listed,
     params: &ListParams,
     keep: impl Fn(Value) -> T,
-) -> Result<Objects<T>, String> {
+) -> Result<Objects<T>, ListError> {
     let pages = pages(client, listed, params, keep);
     timeout(DEADLINE, pages).await.unwrap_or_else(|_| {
         let seconds = DEADLINE.as_secs();
-        Err(format!("the API server did not answer within {seconds} s"))
+        let why = format!("the API server did not answer within {seconds} s");
+        Err(ListError::Failed(why))
     })
 }
 
@@ -80,15 +99,15 @@ async fn pages<T>(
     listed: &Listed,
     params: &ListParams,
     keep: impl Fn(Value) -> T,
-) -> Result<Objects<T>, String> {
+) -> Result<Objects<T>, ListError> {
     let mut tries = 0;
     loop {
         match all_pages(client, listed, params, &keep).await {
             Err(kube::Error::Api(status)) if status.code == 410 && tries < TRIES => tries += 1,
             Err(kube::Error::Api(status)) if status.code == 404 => {
-                return Err(describe_absent(&listed.path));
+                return Err(ListError::NotServed(describe_absent(&listed.path)));
             }
-            result => return result.map_err(|error| describe(&error)),
+            result => return result.map_err(|error| ListError::Failed(describe(&error))),
         }
     }
 }

@@ -23,7 +23,7 @@ use serde_json::Value;
 pub(super) use address_ages::AddressAges;
 pub(super) use history::{Decided, History, Issued};
 
-use super::cluster_args::ClusterArgs;
+use super::cluster_args::{ClusterArgs, RequestTimeout};
 use super::evidence_builder::{Taken, read_request};
 use super::judging_args::JudgingArgs;
 use super::snapshot::Snapshot;
@@ -44,6 +44,8 @@ const QUIET: Duration = Duration::from_secs(1);
 pub(super) struct LiveArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
+    #[command(flatten)]
+    timeout: RequestTimeout,
     #[command(flatten)]
     judging: JudgingArgs,
 }
@@ -105,11 +107,24 @@ pub(super) struct Unread {
 }
 
 impl LiveArgs {
+    /// The same flags for another context.
+    pub(super) fn in_context(&self, name: &str) -> LiveArgs {
+        LiveArgs {
+            cluster: self.cluster.in_context(name),
+            ..self.clone()
+        }
+    }
+
+    /// Names of all contexts in the kubeconfig.
+    pub(super) fn contexts(&self) -> Result<Vec<String>> {
+        self.cluster.contexts()
+    }
+
     /// Reads the policy, the inventory and the kubeconfig. No request is sent yet.
     pub(super) async fn lookout(&self, keep: bool) -> Result<Lookout> {
         let (policy, policy_file) = self.judging.policy()?;
         let inventory = self.judging.inventory()?;
-        let connection = self.cluster.connect().await?;
+        let connection = self.cluster.connect_within(&self.timeout).await?;
         Ok(Lookout {
             authorities: self.judging.kubelet_authorities(&connection)?,
             machines: self.judging.machines(&connection).await?,
@@ -173,6 +188,14 @@ impl Look {
     pub(super) fn unread(&self) -> Vec<Unread> {
         let unread = |source: Source| {
             let (since, why) = self.evidence.sources().state(source).failing?;
+            let is_replaced = self.evidence.sources().is_not_served(source)
+                && !self
+                    .evidence
+                    .required_sources()
+                    .any(|needed| needed == source);
+            if is_replaced {
+                return None;
+            }
             let source = source.as_str().to_owned();
             Some(Unread {
                 source,
@@ -210,6 +233,7 @@ impl Look {
 
     fn facts_of_source(&self, source: Source) -> Vec<TimedFact> {
         let state = self.evidence.sources().state(source);
+        let is_not_served = state.is_not_served;
         let fact = match (state.synced, state.failing) {
             (synced, None) => {
                 return synced
@@ -217,6 +241,7 @@ impl Look {
                     .into_iter()
                     .collect();
             }
+            (None, Some((at, why))) if is_not_served => (Fact::NotServed(source, why), at),
             (None, Some((at, why))) => (Fact::Incomplete(source, why), at),
             (Some(synced), Some((at, why))) => {
                 return vec![

@@ -66,6 +66,15 @@ enum FileFact {
         /// The time since when it fails.
         at: Text<Timestamp>,
     },
+    /// A source fails, since the API server has no such resource.
+    NotServed {
+        /// Its name, as in metrics.
+        source: Text<Source>,
+        /// The reason.
+        why: String,
+        /// The time since when it fails.
+        at: Text<Timestamp>,
+    },
     /// An origin protects these names, addresses and networks, and nothing else.
     Protected {
         /// The object or certificate that names them.
@@ -179,6 +188,7 @@ impl From<FileFact> for TimedFact {
             FileFact::Synced { source, at } => (Fact::Synced(source.0), at.0),
             FileFact::Failed { source, why, at } => (Fact::Failed(source.0, why), at.0),
             FileFact::Incomplete { source, why, at } => (Fact::Incomplete(source.0, why), at.0),
+            FileFact::NotServed { source, why, at } => (Fact::NotServed(source.0, why), at.0),
             FileFact::Protected {
                 origin,
                 kind: Text(kind),
@@ -229,6 +239,11 @@ impl FileFact {
                 at,
             },
             Fact::Incomplete(source, why) => FileFact::Incomplete {
+                source: Text(*source),
+                why: why.clone(),
+                at,
+            },
+            Fact::NotServed(source, why) => FileFact::NotServed {
                 source: Text(*source),
                 why: why.clone(),
                 at,

@@ -100,6 +100,17 @@ impl State {
                 self.check_grace(now);
                 vec![Effect::SourceFailed(source, said, is_news)]
             }
+            Fact::NotServed(source, ref why) => {
+                let said = format!("{} cannot be read: {why}", source.as_str());
+                let is_news = self.learn(fact, now);
+                self.check_grace(now);
+                let mut required = self.evidence.required_sources();
+                vec![if required.any(|needed| needed == source) {
+                    Effect::SourceFailed(source, said, is_news)
+                } else {
+                    Effect::SourceReplaced(source, is_news)
+                }]
+            }
             Fact::Inventory(ref inventory) => {
                 let nodes = inventory.len();
                 self.learn(fact, now);

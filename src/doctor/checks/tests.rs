@@ -95,6 +95,7 @@ fn healthy() -> Facts {
         api_groups: Ok(vec!["apps".into()]),
         config_maps: Ok(vec!["kubeadm-config"]),
         service_cidrs: Ok(true),
+        service_networks: Vec::new(),
         nodes: Ok(vec![Node {
             name: "n1".into(),
             address: Some(ADDRESS),
@@ -211,6 +212,7 @@ fn without_permissions_everything_is_unknown() {
         api_groups: read_failure(),
         config_maps: read_failure(),
         service_cidrs: read_failure(),
+        service_networks: Vec::new(),
         nodes: read_failure(),
         kubelets: Vec::new(),
         kubelet_config: read_failure(),

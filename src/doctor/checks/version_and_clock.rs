@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::{format_age, not_known};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding_code::Code;
@@ -17,6 +19,13 @@ pub(super) fn version(facts: &Facts) -> Checked {
     let mut seen = None;
     match &facts.service_cidrs {
         Ok(true) => seen = Some(format!("{version}, has ServiceCIDR")),
+        Ok(false) if !facts.service_networks.is_empty() => {
+            let networks: Vec<String> = facts.service_networks.iter().map(IpNet::to_string).collect();
+            let networks = networks.join(", ");
+            seen = Some(format!(
+                "{version}, without ServiceCIDR: the policy names the networks of Services, {networks}"
+            ));
+        }
         Ok(false) => findings.push(
             Finding::new(
                 Code::ServerTooOld,
@@ -25,7 +34,11 @@ pub(super) fn version(facts: &Facts) -> Checked {
                      Kubernetes 1.33 and newer have"
                 ),
             )
-            .fix("# on a control plane node\nkubeadm upgrade plan"),
+            .fix("# on a control plane node\nkubeadm upgrade plan")
+            .fix(
+                "# or in the policy, with the value of kube-apiserver's --service-cluster-ip-range\n\
+                 spec:\n  protected:\n    serviceNetworks: [10.96.0.0/12]",
+            ),
         ),
         Err(why) => findings.push(not_known(why, "whether there are ServiceCIDR objects")),
     }

@@ -13,6 +13,7 @@ mod workloads;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use thiserror::Error;
 
 use super::facts::Facts;
@@ -41,6 +42,8 @@ pub struct Options {
     pub deadline: Duration,
     /// CA certificates of kubelets in DER; if empty, those of the kubeconfig.
     pub kubelet_authorities: Vec<Vec<u8>>,
+    /// Networks of Services that the policy names.
+    pub service_networks: Vec<IpNet>,
     /// If false, the dry run as another node is skipped.
     pub impersonate: bool,
 }
@@ -106,6 +109,7 @@ pub(super) async fn gather(
         api_groups,
         config_maps,
         service_cidrs,
+        service_networks: options.service_networks.clone(),
         nodes,
         kubelets,
         kubelet_config,

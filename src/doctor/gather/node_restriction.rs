@@ -50,6 +50,9 @@ fn client(connection: &Connection, node: &str) -> Result<Client, ConnectError> {
         NODES_GROUP.to_owned(),
         "system:authenticated".to_owned(),
     ]);
+    // Those of `--as`.
+    config.auth_info.impersonate_uid = None;
+    config.auth_info.impersonate_user_extra = None;
     Ok(Connection::with(config)?.writes)
 }
 

@@ -213,7 +213,9 @@ impl Metrics {
         let needed: BTreeSet<Source> = evidence.required_sources().collect();
         for source in Source::ALL {
             let label = source_label(source);
-            if !needed.contains(&source) && !evidence.sources().is_known(source) {
+            let sources = evidence.sources();
+            let has_state = sources.is_known(source) && !sources.is_not_served(source);
+            if !needed.contains(&source) && !has_state {
                 self.source_synced.remove(&label);
                 self.source_age.remove(&label);
                 continue;

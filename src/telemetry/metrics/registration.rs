@@ -10,6 +10,7 @@ use super::{
 };
 use crate::cluster::approval::Outcome;
 use crate::telemetry::process::ProcessCollector;
+use crate::version::{COMMIT, VERSION};
 use judge::Decision;
 use judge::evidence::{Evidence, Source};
 use judge::finding::Code;
@@ -118,8 +119,8 @@ impl Metrics {
             "Whether the policy that was read last is the one in force",
             self.policy_reload_successful.clone(),
         );
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        r.register("build", "The version of this program", build);
+        let build = Info::new([("version", VERSION), ("commit", COMMIT)]);
+        r.register("build", "The version and the commit of this program", build);
     }
 
     /// Creates all known series. A counter that starts at its first event shows no increase for it.

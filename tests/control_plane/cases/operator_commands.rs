@@ -2,6 +2,7 @@
 //! `audit`.
 
 mod approve;
+mod as_kubectl;
 mod audit;
 pub mod command;
 mod explain;
@@ -14,6 +15,12 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("operator_explain", Needs::Nothing, explain::explain),
         Case::new("operator_explain_sources", Needs::Nothing, explain::sources),
+        Case::new("operator_flags", Needs::Nothing, as_kubectl::flags),
+        Case::new(
+            "operator_completion",
+            Needs::Nothing,
+            as_kubectl::completion,
+        ),
         Case::new("operator_status", Needs::Nothing, status::status),
         Case::new("operator_approve", Needs::Nothing, approve::approve),
         Case::new("operator_approve_prompts", Needs::Nothing, approve::asks),

@@ -49,7 +49,12 @@ pub enum Fact {
     Failed(Source, String),
     /// A source fails, with the reason, and its last state is not complete any more.
     Incomplete(Source, String),
+    /// A source fails, since the API server has no such resource. The reason names it.
+    NotServed(Source, String),
 }
+
+/// Origin of the networks of Services that the policy names.
+pub(super) const POLICY_SERVICE_NETWORKS: &str = "protected.serviceNetworks of the policy";
 
 /// A fact, with the monotonic time at which it was found out.
 pub type TimedFact = (Fact, Timestamp);
@@ -117,7 +122,25 @@ impl Evidence {
         evidence
             .nodes
             .set_max_claims(policy.names.max, nothing_is_known);
+        evidence.protect_service_networks(policy, nothing_is_known);
         evidence
+    }
+
+    /// Protects the networks of Services that the policy names, and no longer those that another one named.
+    fn protect_service_networks(&mut self, policy: &Spec, at: Timestamp) {
+        let networks = &policy.protected.service_networks;
+        if networks.is_empty() {
+            self.protected.remove(POLICY_SERVICE_NETWORKS, at);
+            return;
+        }
+        let protection = Protection {
+            origin: POLICY_SERVICE_NETWORKS.to_owned(),
+            kind: IdentityKind::Service,
+            sans: Vec::new(),
+            networks: networks.clone(),
+            certificate: None,
+        };
+        self.protected.replace(protection, at);
     }
 
     /// Applies a fact that was observed at this monotonic time.
@@ -158,12 +181,17 @@ impl Evidence {
             Fact::Incomplete(source, why) => {
                 Applied::silent(self.sources.incomplete(source, at, &why))
             }
+            Fact::NotServed(source, why) => {
+                let changed = self.sources.not_served(source, at, &why);
+                Applied::waking(changed, || Awaited::Source(source.as_str()))
+            }
         }
     }
 
     /// Drops evidence that was valid only under the previous policy, which ends at this monotonic time.
     pub fn policy_changed(&mut self, before: &Spec, policy: &Spec, at: Timestamp) {
         self.nodes.set_max_claims(policy.names.max, at);
+        self.protect_service_networks(policy, at);
         if before.sources.machines != policy.sources.machines {
             self.reset_machines(policy);
         }
@@ -322,6 +350,43 @@ mod tests {
         let nodes = [Awaited::Source("nodes")];
         assert_eq!(synced(&mut evidence).wakes.as_slice(), nodes);
         assert_eq!(synced(&mut evidence), Applied::default());
+    }
+
+    #[test]
+    fn the_policy_names_service_networks_where_the_api_server_cannot() {
+        let without = default_policy().unwrap();
+        let mut with = without.clone();
+        with.spec.protected.service_networks = vec!["10.96.0.0/12".parse().unwrap()];
+        let san = San::from_host_text("10.96.0.1").unwrap();
+        let is_required = |evidence: &Evidence| {
+            let mut required = evidence.required_sources();
+            required.any(|source| source == Source::ServiceCidrs)
+        };
+        let not_served = || Fact::NotServed(Source::ServiceCidrs, "none".to_owned());
+        let mut evidence = Evidence::new(&without.spec);
+        let awaited = [Awaited::Source("servicecidrs")];
+        assert_eq!(
+            evidence.apply(not_served(), at(1)).wakes.as_slice(),
+            awaited
+        );
+        assert_eq!(evidence.apply(not_served(), at(2)), Applied::default());
+        assert!(is_required(&evidence) && evidence.protected.find(&san).next().is_none());
+        evidence.policy_changed(&without.spec, &with.spec, at(3));
+        assert!(!is_required(&evidence));
+        let found: Vec<_> = evidence.protected.find(&san).collect();
+        assert!(
+            matches!(&found[..], [one] if one.kind == IdentityKind::Service),
+            "{found:?}"
+        );
+        // A resource that exists and cannot be read is needed.
+        let failed = Fact::Failed(Source::ServiceCidrs, "forbidden".to_owned());
+        assert!(evidence.apply(failed, at(4)).changed);
+        assert!(is_required(&evidence));
+        evidence.apply(not_served(), at(5));
+        evidence.policy_changed(&with.spec, &without.spec, at(6));
+        assert!(is_required(&evidence));
+        // For an hour, no node gets what was protected.
+        assert_eq!(evidence.protected.find_recent(&san, at(7)).count(), 1);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub use nodes::{MAX_ALIKE, Nodes};
 pub use protected_identities::{Protected, reserved_kind};
 pub use sources::{Source, SourceState, Sources};
 
+use fact::POLICY_SERVICE_NETWORKS;
+
 /// Everything that a verdict may rest on. Outside of this crate [`Evidence::apply`] alone adds to it.
 #[derive(Debug, Default)]
 pub struct Evidence {
@@ -76,11 +78,16 @@ impl Evidence {
     }
 
     /// The sources that every judgment needs. The inventory and the Machines are among them only if
-    /// they are configured.
+    /// they are configured. ServiceCIDRs are not where the API server has none and the policy names the networks
+    /// of Services.
     pub fn required_sources(&self) -> impl Iterator<Item = Source> {
+        let by_policy = self.protected.has_origin(POLICY_SERVICE_NETWORKS)
+            && self.sources.is_not_served(Source::ServiceCidrs);
+        let built_in = Source::REQUIRED.into_iter();
+        let built_in = built_in.filter(move |source| *source != Source::ServiceCidrs || !by_policy);
         let inventory = self.inventory.as_ref().map(|_| Source::Inventory);
         let machines = self.machines.as_ref().map(|_| Source::Machines);
         let configured = inventory.into_iter().chain(machines);
-        Source::REQUIRED.into_iter().chain(configured)
+        built_in.chain(configured)
     }
 }

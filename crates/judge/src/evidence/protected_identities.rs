@@ -132,6 +132,11 @@ impl Protected {
         })
     }
 
+    /// Returns true if this origin protects anything.
+    pub(super) fn has_origin(&self, origin: &str) -> bool {
+        self.by_origin.contains_key(origin)
+    }
+
     /// Returns true if an API server listens at this name or address.
     pub fn is_endpoint(&self, san: &San) -> bool {
         let kind = Some(&IdentityKind::ApiServerEndpoint);

@@ -104,6 +104,8 @@ pub struct SourceState {
     pub synced: Option<Timestamp>,
     /// Monotonic time since which it fails, with the last reason; `None` while it works.
     pub failing: Option<(Timestamp, String)>,
+    /// True while it fails because the API server has no such resource.
+    pub is_not_served: bool,
 }
 
 /// The state of every source.
@@ -120,20 +122,36 @@ impl Sources {
         *state = SourceState {
             synced: Some(now),
             failing: None,
+            is_not_served: false,
         };
         changed
     }
 
     /// Records that the source fails. Returns true if its state or the reason changed.
     pub(super) fn failed(&mut self, source: Source, now: Timestamp, why: &str) -> bool {
+        self.fails(source, now, why, false)
+    }
+
+    /// Records that the API server has no such resource. Returns true if the state or the reason changed.
+    pub(super) fn not_served(&mut self, source: Source, now: Timestamp, why: &str) -> bool {
+        self.fails(source, now, why, true)
+    }
+
+    fn fails(&mut self, source: Source, now: Timestamp, why: &str, is_not_served: bool) -> bool {
         let state = self.states.entry(source).or_default();
-        let changed = state
-            .failing
-            .as_ref()
-            .is_none_or(|(_, before)| before != why);
+        let failing = state.failing.as_ref();
+        let changed =
+            state.is_not_served != is_not_served || failing.is_none_or(|(_, before)| before != why);
         let since = state.failing.take().map_or(now, |(since, _)| since);
         state.failing = Some((since, why.to_owned()));
+        state.is_not_served = is_not_served;
         changed
+    }
+
+    /// Returns true while the source fails because the API server has no such resource.
+    pub fn is_not_served(&self, source: Source) -> bool {
+        let state = self.states.get(&source);
+        state.is_some_and(|state| state.is_not_served)
     }
 
     /// Records that the source fails and that its last state is not complete any more. Returns true

@@ -21,6 +21,11 @@ pub struct ProtectedPolicy {
     #[serde(deserialize_with = "fields::networks")]
     #[schemars(with = "Vec<String>")]
     pub networks: Vec<IpNet>,
+    /// Networks of the cluster's Services, for an API server without ServiceCIDR objects (older than Kubernetes
+    /// 1.33). They are protected besides those of such objects.
+    #[serde(deserialize_with = "fields::networks")]
+    #[schemars(with = "Vec<String>")]
+    pub service_networks: Vec<IpNet>,
     /// Reading the certificate of every API server endpoint.
     pub endpoint_certificates: Requirement,
     /// Exceptions: names and addresses of API servers that nodes may have.
@@ -33,6 +38,7 @@ impl Default for ProtectedPolicy {
             cluster_domains: vec!["cluster.local".into()],
             names: Vec::new(),
             networks: Vec::new(),
+            service_networks: Vec::new(),
             endpoint_certificates: Requirement::Required,
             allowed: Vec::new(),
         }

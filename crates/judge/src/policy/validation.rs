@@ -105,6 +105,10 @@ fn protected(protected: &ProtectedPolicy) -> Result<(), FieldError> {
     domains("spec.protected.clusterDomains", &protected.cluster_domains)?;
     domains("spec.protected.names", &protected.names)?;
     networks("spec.protected.networks", &protected.networks)?;
+    networks(
+        "spec.protected.serviceNetworks",
+        &protected.service_networks,
+    )?;
     each(
         "spec.protected.allowed",
         &protected.allowed,

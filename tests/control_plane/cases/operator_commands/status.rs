@@ -2,13 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use tokio::time::sleep;
 
 use super::command::{APPROVE, admin, ask_for, codes};
 use crate::BINARY;
 use crate::cases::test_cluster::{SOON, TestCluster};
+use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;
 use control_plane::node_user::issued;
 use control_plane::process::{Launch, Process};
@@ -22,6 +25,16 @@ fn lines(status: &Value) -> Vec<(&str, &str, &str)> {
             (text("node"), text("request"), text("state"))
         })
         .collect()
+}
+
+/// Returns true if `status --watch` runs with this kubeconfig.
+fn has_watch(kubeconfig: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut commands = processes.filter_map(|process| {
+        let command = std::fs::read(process.path().join("cmdline")).ok()?;
+        Some(String::from_utf8_lossy(&command).into_owned())
+    });
+    commands.any(|command| command.contains("--watch") && command.contains(kubeconfig))
 }
 
 pub async fn status(assets: Arc<Assets>) -> Result<()> {
@@ -114,6 +127,12 @@ pub async fn status(assets: Arc<Assets>) -> Result<()> {
     let seen = terminal.stdout.find(SOON, twice).await;
     seen.context("not drawn anew")?;
     drop(terminal);
+    // What ran on the terminal ends with it.
+    let begun = Instant::now();
+    while has_watch(kubeconfig) {
+        ensure!(begun.elapsed() < SOON, "it goes on without a terminal");
+        sleep(POLL_INTERVAL).await;
+    }
 
     let after = admin(&test_cluster, &["status", "-o", "json"])
         .await?
