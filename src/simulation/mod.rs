@@ -8,6 +8,7 @@ mod at_rest;
 mod attacker;
 mod faults;
 mod kubelet;
+mod machines;
 mod network;
 mod plan;
 mod replica;
@@ -15,6 +16,7 @@ mod run;
 mod shrink;
 mod signer;
 mod tally;
+mod terms;
 mod truth;
 mod world;
 
@@ -28,13 +30,13 @@ use tally::Tally;
 /// The size of the simulations of ordinary tests.
 const SMALL: Extent = Extent {
     kubelets: (3, 12),
-    hours: (1, 1),
+    minutes: (30, 40),
     pause: Duration::from_secs(40),
 };
 /// The size of the simulations of a proof.
 const LARGE: Extent = Extent {
     kubelets: (10, 200),
-    hours: (2, 6),
+    minutes: (120, 360),
     pause: Duration::from_secs(40),
 };
 /// The seed of the first large simulation: those before are small.

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -182,20 +182,19 @@ impl Client {
             _ => {}
         }
         let (parts, body) = request.into_parts();
-        let asked = parts.headers.get(ASKED).cloned();
-        let asked = asked.and_then(|asked| asked.to_str().ok()?.parse().ok());
-        let body = to_bytes(body, MAX_BODY).await?;
-        world.before(self, &call, &body);
-        let request = Request::from_parts(parts, Body::from(body));
-        // It has no point of suspension before the object is stored.
-        let response = world.api.serve(&self.user, request).await;
+        let request = Request::from_parts(parts, to_bytes(body, MAX_BODY).await?);
+        if fault == Some(Fault::LateWrite) {
+            let (client, late) = (self.clone(), Duration::from_secs(30).mul_f64(rng.share()));
+            tokio::spawn(async move {
+                sleep(late).await;
+                // An answer finds no one.
+                let _ = client.deliver(&call, request, true).await;
+            });
+            return std::future::pending().await;
+        }
+        let response = self.deliver(&call, request, false).await?;
         if call.verb == Verb::Watch && response.status() == StatusCode::OK {
             return Ok(self.watched(response, fault, rng));
-        }
-        let (parts, body) = response.into_parts();
-        let body = to_bytes(body, MAX_BODY).await?;
-        if call.verb == Verb::Write {
-            world.after(self, &call, parts.status.as_u16(), &body, asked);
         }
         match fault {
             Some(Fault::LostAnswer) => return Err("connection reset".into()),
@@ -204,6 +203,30 @@ impl Client {
         }
         sleep(latency(fault, &mut rng)).await;
         link.open().await?;
+        Ok(response)
+    }
+
+    /// Lets the API server serve a request. Its answer is complete, except for a watch.
+    async fn deliver(
+        &self,
+        call: &Call,
+        request: Request<Bytes>,
+        is_late: bool,
+    ) -> Result<Response<Body>, BoxError> {
+        let asked = request.headers().get(ASKED);
+        let asked = asked.and_then(|asked| asked.to_str().ok()?.parse().ok());
+        let world = &self.world;
+        world.before(self, call, request.body(), is_late);
+        // It has no point of suspension before the object is stored.
+        let response = world.api.serve(&self.user, request.map(Body::from)).await;
+        if call.verb == Verb::Watch && response.status() == StatusCode::OK {
+            return Ok(response);
+        }
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, MAX_BODY).await?;
+        if call.verb == Verb::Write {
+            world.after(self, call, parts.status.as_u16(), &body, asked);
+        }
         Ok(Response::from_parts(parts, Body::from(body)))
     }
 

@@ -46,7 +46,14 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) -> Vec<SanProof> {
             };
             let has_it = node.address(san).is_some();
             let own = Awaited::Node(node.name.shared());
-            let awaits = std::iter::once(own).chain(has_it.then_some(Awaited::Policy));
+            // A Node that comes with this name makes the request a forgery.
+            let named = match san {
+                San::Dns(name) => Some(Awaited::Node(name.as_str().into())),
+                San::Ip(_) => None,
+            };
+            let awaits = std::iter::once(own)
+                .chain(named)
+                .chain(has_it.then_some(Awaited::Policy));
             findings.wait(Code::SanNotOfNode, awaits.collect(), detail);
         }
         let by_sources = corroboration::check(case, node, san, findings);
