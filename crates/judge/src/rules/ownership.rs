@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{Case, corroboration};
-use crate::csr::names::San;
+use crate::csr::names::{NodeName, San};
 use crate::evidence::{MAX_ALIKE, Node};
 use crate::finding::{Awaited, Code, Findings};
 use crate::policy::{MOST_NAMES, Reaction};
@@ -48,9 +48,10 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) -> Vec<SanProof> {
             let own = Awaited::Node(node.name.shared());
             // A Node that comes with this name makes the request a forgery.
             let named = match san {
-                San::Dns(name) => Some(Awaited::Node(name.as_str().into())),
+                San::Dns(name) => NodeName::parse(name.as_str()),
                 San::Ip(_) => None,
             };
+            let named = named.map(|name| Awaited::Node(name.shared()));
             let awaits = std::iter::once(own)
                 .chain(named)
                 .chain(has_it.then_some(Awaited::Policy));
