@@ -203,7 +203,7 @@ prove-kubelets N:
 # Simulate the daemon with so many seeds
 [group('search')]
 prove-simulation N:
-    CSR_WARDEN_SEEDS="$1" cargo test --locked --release --lib -p csr-warden -- simulation::no_seed --ignored --nocapture
+    CSR_WARDEN_SEEDS="$1" cargo test --locked --release --lib -p csr-warden -- simulation::no_seed --nocapture
 
 # Compare both judges on N scenes
 [group('search')]

@@ -122,6 +122,8 @@ async fn serve(
     let setup = Setup {
         kubelet_authorities: args.judging.kubelet_authorities(&connection)?,
         policy: policy_file,
+        #[cfg(test)]
+        policies: None,
         inventory: args.judging.inventory()?,
         machines: args.judging.machines(&connection).await?,
     };

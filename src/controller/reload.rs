@@ -22,7 +22,15 @@ pub struct Setup {
     pub machines: Client,
     /// The CA certificates that kubelets' certificates are verified with, in DER.
     pub kubelet_authorities: Vec<Vec<u8>>,
+    /// Texts of policies that come instead of a file.
+    #[cfg(test)]
+    pub(crate) policies: Option<Policies>,
 }
+
+/// Texts of policies, for simulations.
+#[cfg(test)]
+pub(crate) type Policies =
+    std::sync::Arc<tokio::sync::Mutex<tokio::sync::mpsc::UnboundedReceiver<String>>>;
 
 /// An inventory file as it was at startup.
 #[derive(Clone, Debug)]
@@ -39,6 +47,17 @@ impl Setup {
         if let Some(file) = self.policy {
             tokio::spawn(follow_policy(file, inputs.clone()));
         }
+        #[cfg(test)]
+        if let Some(policies) = self.policies {
+            let inputs = inputs.clone();
+            tokio::spawn(async move {
+                while let Some(text) = policies.lock().await.recv().await {
+                    if inputs.send(read_policy(Ok(text))).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
         if let Some(source) = self.inventory {
             tokio::spawn(follow_inventory(source.file, inputs.clone()));
         }
@@ -54,11 +73,15 @@ impl Setup {
 async fn follow_policy(file: FileVersion, inputs: Inputs) {
     replaced_file::follow(file, |text| {
         let inputs = inputs.clone();
-        let text = text.map_err(|error| error.to_string());
-        let read = text.and_then(|text| parse(&text).map_err(|why| why.to_string()));
-        async move { inputs.send(Input::Policy(read.map(Box::new))).await.is_ok() }
+        let input = read_policy(text.map_err(|error| error.to_string()));
+        async move { inputs.send(input).await.is_ok() }
     })
     .await;
+}
+
+fn read_policy(text: Result<String, String>) -> Input {
+    let read = text.and_then(|text| parse(&text).map_err(|why| why.to_string()));
+    Input::Policy(read.map(Box::new))
 }
 
 async fn follow_inventory(file: FileVersion, inputs: Inputs) {

@@ -323,6 +323,23 @@ fn a_request_that_is_gone_is_forgotten() {
     assert_eq!(names.collect::<Vec<_>>(), ["csr-b-1"]);
 }
 
+/// Else the safety net would find it, a minute later.
+#[test]
+fn a_node_that_comes_with_a_requested_name_wakes_the_request() {
+    let mut scene = Scene::synced();
+    scene.show(node("a", scene.now.wall));
+    let (object, _) = request("a", 1, scene.now.wall);
+    let ip = "10.0.0.1".parse().unwrap();
+    let asking = Recipe::genuine("a", &["a", "b"], &[ip]).pem();
+    scene.see(object, asking.as_bytes());
+    assert_eq!(codes(&scene.turn().unwrap()), [Code::SanNotOfNode]);
+    assert!(scene.turn().is_none());
+    scene.show(node("b", scene.now.wall));
+    let turn = scene.turn().unwrap();
+    assert_eq!(turn.judgment.verdict.decision(), Decision::Deny);
+    assert!(codes(&turn).contains(&Code::SanOfAnotherNode));
+}
+
 #[test]
 fn a_node_that_is_gone_is_forgotten() {
     let mut scene = Scene::synced();

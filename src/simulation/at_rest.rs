@@ -1,13 +1,14 @@
 //! Checks of a world at rest: no faults, no attackers, and time enough for everything to be decided.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::time::sleep;
 
 use super::run::Stage;
-use super::world::has_condition;
+use super::world::{BEGIN, has_condition};
 
 /// Interval of the checks.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
@@ -17,8 +18,21 @@ const MOST: Duration = Duration::from_secs(40 * 60);
 /// The time after which nothing is left to be read.
 const SETTLED: Duration = Duration::from_secs(90);
 
-/// Checks the world once all kubelets have been served.
-pub(super) async fn check(stage: &Stage) {
+/// The time after which an observer has read and judged everything, also what it looks at again by itself.
+const OBSERVED: Duration = Duration::from_secs(100);
+/// The age up to which every replica judges a request, by any policy here.
+const MAX_AGE: SignedDuration = SignedDuration::from_mins(14);
+/// Number of comparisons with the observer. Only what differs in all of them is wrong.
+const COMPARISONS: usize = 4;
+/// Interval of these.
+const COMPARE_EVERY: Duration = Duration::from_secs(6);
+
+/// Checks the world: with the Nodes of the attackers, and without them once all kubelets are served.
+pub(super) async fn check(stage: &mut Stage) {
+    stage.observe();
+    sleep(SETTLED + OBSERVED).await;
+    compare(stage).await;
+    stage.evict().await;
     let begun = tokio::time::Instant::now();
     loop {
         sleep(CHECK_EVERY).await;
@@ -34,6 +48,62 @@ pub(super) async fn check(stage: &Stage) {
     }
     sleep(SETTLED).await;
     check_audits(stage);
+    compare(stage).await;
+}
+
+/// Compares the verdicts of the leader, whose evidence grew with all that happened, with those of the
+/// observer, whose evidence is made of what the API server has now.
+async fn compare(stage: &Stage) {
+    let mut different: Option<BTreeMap<String, String>> = None;
+    for _ in 0..COMPARISONS {
+        sleep(COMPARE_EVERY).await;
+        let now = differences(stage);
+        different = Some(match different {
+            None => now,
+            Some(mut before) => {
+                before.retain(|request, _| now.contains_key(request));
+                before
+            }
+        });
+    }
+    for (request, how) in different.into_iter().flatten() {
+        stage.world.find(format!("at rest, {request}: {how}"));
+    }
+}
+
+/// The requests on which the leader and the observer disagree.
+fn differences(stage: &Stage) -> BTreeMap<String, String> {
+    let audits = stage.replicas.iter().map(|replica| {
+        let audit = replica.audit.lock();
+        audit.map(|audit| audit.clone()).unwrap_or_default()
+    });
+    let mut audits: Vec<_> = audits.collect();
+    let Some(observer) = audits.pop() else {
+        return BTreeMap::new();
+    };
+    let Some(leader) = audits.into_iter().find(|audit| audit.leads) else {
+        return BTreeMap::from([("all requests".into(), "no replica leads".into())]);
+    };
+    let compared = |tally: &mut super::tally::Tally| {
+        tally.compared += u64::try_from(observer.verdicts.len()).unwrap_or_default();
+    };
+    stage.world.count(compared);
+    let mut differences = BTreeMap::new();
+    let dated = rightly_dated(stage);
+    for (request, verdict) in &observer.verdicts {
+        let of_leader = leader.verdicts.get(request);
+        if of_leader != Some(verdict) && dated.contains(request) {
+            let how = format!("the leader has {of_leader:?}, the state alone gives {verdict}");
+            differences.insert(request.clone(), how);
+        }
+    }
+    for (request, verdict) in &leader.verdicts {
+        if !observer.verdicts.contains_key(request) && dated.contains(request) {
+            let how = format!("the leader has {verdict}, the state alone has no such open request");
+            differences.insert(request.clone(), how);
+        }
+    }
+    differences
 }
 
 /// Checks that each replica knows the API server's state, and that one of them leads.
@@ -48,7 +118,7 @@ fn check_audits(stage: &Stage) {
             .lock()
             .map(|audit| audit.clone())
             .unwrap_or_default();
-        leaders += u32::from(audit.leads);
+        leaders += u32::from(audit.leads && index < 2);
         let find = |what: String| world.find(format!("at rest, replica {index} {what}"));
         if !audit.is_ready {
             find("is not ready".into());
@@ -74,6 +144,21 @@ fn check_audits(stage: &Stage) {
     if leaders != 1 {
         world.find(format!("at rest, {leaders} replicas lead"));
     }
+}
+
+/// Names of the requests that are young, and not dated by a wrong clock: by what a replica has seen it keeps
+/// others, which are too old for one that starts now.
+fn rightly_dated(stage: &Stage) -> BTreeSet<String> {
+    let now = BEGIN + stage.world.elapsed();
+    let objects = stage.world.api.objects("certificatesigningrequests");
+    let young = objects.into_iter().filter_map(|object| {
+        let metadata = object.get("metadata")?;
+        let created: Timestamp = metadata.get("creationTimestamp")?.as_str()?.parse().ok()?;
+        let age = now.duration_since(created);
+        let is_young = age >= SignedDuration::ZERO && age < MAX_AGE;
+        is_young.then(|| Some(metadata.get("name")?.as_str()?.to_owned()))?
+    });
+    young.collect()
 }
 
 /// Names, UIDs and addresses of all Nodes, as in audits.

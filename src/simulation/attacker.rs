@@ -62,9 +62,14 @@ impl Attacker {
         Attacker { node, task }
     }
 
+    /// Ends its requests. Its Node stays.
+    pub(super) fn stop(&self) {
+        self.task.abort();
+    }
+
     /// Takes the credential away, and deletes the Node.
     pub(super) async fn evict(self, administrator: &Client) {
-        self.task.abort();
+        self.stop();
         delete_node(administrator, &self.node).await;
     }
 }

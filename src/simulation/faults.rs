@@ -31,6 +31,8 @@ pub(super) enum Fault {
     Hang,
     /// The request is served, and no answer comes.
     HangAfter,
+    /// The request arrives after its client has given it up, as from a process that was frozen.
+    LateWrite,
     /// A watch ends in order.
     WatchEnd,
     /// A watch breaks within a line.
@@ -43,7 +45,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub(super) const ALL: [Fault; 15] = [
+    pub(super) const ALL: [Fault; 16] = [
         Fault::Slow,
         Fault::Conflict,
         Fault::Gone,
@@ -55,6 +57,7 @@ impl Fault {
         Fault::LostAnswer,
         Fault::Hang,
         Fault::HangAfter,
+        Fault::LateWrite,
         Fault::WatchEnd,
         Fault::WatchTorn,
         Fault::WatchSilent,
@@ -75,6 +78,7 @@ impl Fault {
             Fault::LostAnswer => "lost answer",
             Fault::Hang => "hang",
             Fault::HangAfter => "hang after the write",
+            Fault::LateWrite => "late write",
             Fault::WatchEnd => "watch ends",
             Fault::WatchTorn => "watch torn",
             Fault::WatchSilent => "watch silent",
@@ -92,8 +96,13 @@ impl Fault {
     /// True if the fault can happen to such a request.
     fn concerns(self, verb: Verb) -> bool {
         match verb {
-            Verb::Watch => !matches!(self, Fault::LostAnswer | Fault::HangAfter | Fault::Conflict),
-            Verb::Read => !self.is_of_watches() && self != Fault::Conflict,
+            Verb::Watch => !matches!(
+                self,
+                Fault::LostAnswer | Fault::HangAfter | Fault::Conflict | Fault::LateWrite
+            ),
+            Verb::Read => {
+                !self.is_of_watches() && !matches!(self, Fault::Conflict | Fault::LateWrite)
+            }
             Verb::Write => !self.is_of_watches() && !matches!(self, Fault::Gone | Fault::Behind),
         }
     }

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::machines::provider_id;
 use super::network::Client;
 use super::signer::{BACKDATE, LIFETIME};
 use super::truth::Asked;
@@ -279,6 +280,7 @@ pub(super) async fn register(
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+        "spec": {"providerID": provider_id(name)},
         "status": {"addresses": node_addresses(name, addresses)},
     });
     loop {

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use futures::stream::{self, StreamExt as _};
 use http::{Method, Request, Response, StatusCode};
 use lab::random::SeededRng;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tower::BoxError;
 
@@ -39,7 +39,9 @@ pub(super) enum LinkState {
 pub(super) struct Link {
     pub(super) name: String,
     pub(super) party: Party,
-    state: watch::Sender<LinkState>,
+    state: Mutex<LinkState>,
+    /// It wakes those who wait in their order: a channel of tokio's `watch` wakes them in any order.
+    changed: Notify,
     /// The number of requests so far.
     requests: AtomicU64,
 }
@@ -49,29 +51,40 @@ impl Link {
         Arc::new(Link {
             name: name.to_owned(),
             party,
-            state: watch::channel(LinkState::Up).0,
+            state: Mutex::new(LinkState::Up),
+            changed: Notify::new(),
             requests: AtomicU64::new(0),
         })
     }
 
     pub(super) fn set(&self, state: LinkState) {
-        self.state.send_replace(state);
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        self.changed.notify_waiters();
+    }
+
+    /// Waits for one of these states.
+    async fn wait_for(&self, is_awaited: impl Fn(LinkState) -> bool) -> LinkState {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let state = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if is_awaited(state) {
+                return state;
+            }
+            changed.await;
+        }
     }
 
     /// Waits until data can be transferred. It is an error if the client is gone.
     async fn open(&self) -> Result<(), BoxError> {
-        let mut seen = self.state.subscribe();
-        let state = *seen.wait_for(|state| *state != LinkState::Cut).await?;
-        match state {
+        match self.wait_for(|state| state != LinkState::Cut).await {
             LinkState::Closed => Err("the connection is closed".into()),
             LinkState::Up | LinkState::Cut => Ok(()),
         }
     }
 
     async fn closed(&self) {
-        let mut seen = self.state.subscribe();
-        // The sender lives as long as `self`.
-        let _ = seen.wait_for(|state| *state == LinkState::Closed).await;
+        self.wait_for(|state| state == LinkState::Closed).await;
     }
 }
 
@@ -169,20 +182,19 @@ impl Client {
             _ => {}
         }
         let (parts, body) = request.into_parts();
-        let asked = parts.headers.get(ASKED).cloned();
-        let asked = asked.and_then(|asked| asked.to_str().ok()?.parse().ok());
-        let body = to_bytes(body, MAX_BODY).await?;
-        world.before(self, &call, &body);
-        let request = Request::from_parts(parts, Body::from(body));
-        // It has no point of suspension before the object is stored.
-        let response = world.api.serve(&self.user, request).await;
+        let request = Request::from_parts(parts, to_bytes(body, MAX_BODY).await?);
+        if fault == Some(Fault::LateWrite) {
+            let (client, late) = (self.clone(), Duration::from_secs(30).mul_f64(rng.share()));
+            tokio::spawn(async move {
+                sleep(late).await;
+                // An answer finds no one.
+                let _ = client.deliver(&call, request, true).await;
+            });
+            return std::future::pending().await;
+        }
+        let response = self.deliver(&call, request, false).await?;
         if call.verb == Verb::Watch && response.status() == StatusCode::OK {
             return Ok(self.watched(response, fault, rng));
-        }
-        let (parts, body) = response.into_parts();
-        let body = to_bytes(body, MAX_BODY).await?;
-        if call.verb == Verb::Write {
-            world.after(self, &call, parts.status.as_u16(), &body, asked);
         }
         match fault {
             Some(Fault::LostAnswer) => return Err("connection reset".into()),
@@ -191,6 +203,30 @@ impl Client {
         }
         sleep(latency(fault, &mut rng)).await;
         link.open().await?;
+        Ok(response)
+    }
+
+    /// Lets the API server serve a request. Its answer is complete, except for a watch.
+    async fn deliver(
+        &self,
+        call: &Call,
+        request: Request<Bytes>,
+        is_late: bool,
+    ) -> Result<Response<Body>, BoxError> {
+        let asked = request.headers().get(ASKED);
+        let asked = asked.and_then(|asked| asked.to_str().ok()?.parse().ok());
+        let world = &self.world;
+        world.before(self, call, request.body(), is_late);
+        // It has no point of suspension before the object is stored.
+        let response = world.api.serve(&self.user, request.map(Body::from)).await;
+        if call.verb == Verb::Watch && response.status() == StatusCode::OK {
+            return Ok(response);
+        }
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, MAX_BODY).await?;
+        if call.verb == Verb::Write {
+            world.after(self, call, parts.status.as_u16(), &body, asked);
+        }
         Ok(Response::from_parts(parts, Body::from(body)))
     }
 

@@ -4,11 +4,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use judge::policy::Enforcement;
 use lab::forgery::ForgeryKind;
 use lab::random::SeededRng;
 
 use super::attacker::Attack;
 use super::faults::{Fault, Party};
+use super::terms::Terms;
 use super::world::rng;
 
 /// The longest difference of a clock, in seconds.
@@ -38,8 +40,8 @@ pub(super) enum Event {
     Compact,
     /// The API server ends all watches.
     EndWatches,
-    /// The API server's clock is set so many seconds ahead of the right time.
-    ServerClock { ahead: i64 },
+    /// The clock of the API server, or of one of two, is set so many seconds ahead of the right time.
+    ServerClock { ahead: i64, is_one_of_two: bool },
     /// A kubelet is stopped and its Node is deleted.
     Leave { kubelet: usize },
     /// A kubelet starts, or starts again. Its Node is created.
@@ -54,6 +56,12 @@ pub(super) enum Event {
     SignerPause { lasts: Duration },
     /// A controller labels each new request.
     Labels { lasts: Duration },
+    /// The policy is replaced. Each replica reads it after its own delay.
+    Reload { terms: Terms, delays: [Duration; 2] },
+    /// The policy's file is replaced by one that is no policy.
+    BrokenPolicy,
+    /// A kubelet's Machine is deleted, and made again after some time.
+    LoseMachine { kubelet: usize, lasts: Duration },
 }
 
 impl Event {
@@ -77,7 +85,10 @@ impl Event {
             Event::Attack { .. } => 11,
             Event::SignerPause { .. } => 12,
             Event::Labels { .. } => 13,
-            Event::Faults { fault, .. } => 14 + *fault as u32,
+            Event::Reload { .. } => 14,
+            Event::BrokenPolicy => 15,
+            Event::LoseMachine { .. } => 16,
+            Event::Faults { fault, .. } => 17 + *fault as u32,
         }
     }
 
@@ -98,6 +109,9 @@ impl Event {
             Event::Attack { .. } => "attack",
             Event::SignerPause { .. } => "signer paused",
             Event::Labels { .. } => "requests labeled",
+            Event::Reload { .. } => "policy replaced",
+            Event::BrokenPolicy => "policy broken",
+            Event::LoseMachine { .. } => "Machine lost",
         }
     }
 }
@@ -133,8 +147,15 @@ impl fmt::Display for Event {
             Event::Stop { replica, down } => write!(f, "replica {replica} is stopped for {down:?}"),
             Event::Compact => f.write_str("the API server compacts its history"),
             Event::EndWatches => f.write_str("the API server ends all watches"),
-            Event::ServerClock { ahead } => {
-                write!(f, "the API server's clock is set {ahead} s ahead")
+            Event::ServerClock {
+                ahead,
+                is_one_of_two,
+            } => {
+                let whose = match is_one_of_two {
+                    true => "clock of one of two API servers",
+                    false => "API server's clock",
+                };
+                write!(f, "the {whose} is set {ahead} s ahead")
             }
             Event::Leave { kubelet } => write!(f, "kubelet {kubelet} stops, its Node is deleted"),
             Event::Join { kubelet } => write!(f, "kubelet {kubelet} starts"),
@@ -148,6 +169,13 @@ impl fmt::Display for Event {
             Event::Attack { attack, lasts } => write!(f, "an attack for {lasts:?}: {attack:?}"),
             Event::SignerPause { lasts } => write!(f, "the signer pauses for {lasts:?}"),
             Event::Labels { lasts } => write!(f, "a controller labels requests for {lasts:?}"),
+            Event::Reload { terms, delays } => {
+                write!(f, "the replicas read a policy after {delays:?}: {terms}")
+            }
+            Event::BrokenPolicy => f.write_str("the replicas read a file that is no policy"),
+            Event::LoseMachine { kubelet, lasts } => {
+                write!(f, "the Machine of kubelet {kubelet} is gone for {lasts:?}")
+            }
         }
     }
 }
@@ -160,8 +188,10 @@ pub(super) struct Plan {
     pub(super) kubelets: usize,
     /// The time until the last event.
     pub(super) lasts: Duration,
-    /// The policy's `addressesStableFor`, in seconds.
-    pub(super) stable_for: u32,
+    /// The policy at first, and at rest.
+    pub(super) terms: Terms,
+    /// True if kubelets have Machines.
+    pub(super) has_machines: bool,
     /// Probability that any request fails, in per mille.
     pub(super) background: u16,
     /// The events, in the order of time.
@@ -172,7 +202,8 @@ pub(super) struct Plan {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extent {
     pub(super) kubelets: (usize, usize),
-    pub(super) hours: (usize, usize),
+    /// Minutes until the last event.
+    pub(super) minutes: (usize, usize),
     /// Average time between two events.
     pub(super) pause: Duration,
 }
@@ -185,9 +216,13 @@ impl Plan {
             least + rng.below(most.saturating_sub(least) + 1)
         };
         let kubelets = between(extent.kubelets, &mut rng);
-        let hours = between(extent.hours, &mut rng);
-        let lasts = Duration::from_secs(3600) * u32::try_from(hours).unwrap_or(1);
-        let stable_for = [0, 0, 0, 45].get(rng.below(4)).copied().unwrap_or_default();
+        let minutes = between(extent.minutes, &mut rng);
+        let lasts = Duration::from_secs(60) * u32::try_from(minutes).unwrap_or(1);
+        let has_machines = rng.below(3) == 0;
+        let terms = Terms {
+            enforcement: Enforcement::ApproveAndDeny,
+            ..Terms::draw(has_machines, &mut rng)
+        };
         let background = [0, 2, 10, 40]
             .get(rng.below(4))
             .copied()
@@ -197,7 +232,7 @@ impl Plan {
         let mut events = Vec::new();
         let mut at = Duration::from_secs(60);
         while at < lasts {
-            let event = event(kubelets, &mut rng);
+            let event = event(kubelets, has_machines, &mut rng);
             if left_out >> event.number() & 1 == 0 {
                 events.push((at, event));
             }
@@ -207,7 +242,8 @@ impl Plan {
             seed,
             kubelets,
             lasts,
-            stable_for,
+            terms,
+            has_machines,
             background,
             events,
         }
@@ -225,11 +261,11 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "seed {}: {} kubelets, 2 replicas, {} s, addresses stable for {} s, {} ‰ of requests fail",
+            "seed {}: {} kubelets, 2 replicas, {} s, {}, {} ‰ of requests fail",
             self.seed,
             self.kubelets,
             self.lasts.as_secs(),
-            self.stable_for,
+            self.terms,
             self.background
         )?;
         for (at, event) in &self.events {
@@ -239,7 +275,7 @@ impl fmt::Display for Plan {
     }
 }
 
-fn event(kubelets: usize, rng: &mut SeededRng) -> Event {
+fn event(kubelets: usize, has_machines: bool, rng: &mut SeededRng) -> Event {
     let time = |most: usize, rng: &mut SeededRng| {
         // Short times are as probable as long ones.
         let most = 1 + rng.below(most);
@@ -255,7 +291,7 @@ fn event(kubelets: usize, rng: &mut SeededRng) -> Event {
     };
     let kubelet = rng.below(kubelets);
     let replica = rng.below(2);
-    match rng.below(100) {
+    match rng.below(108) {
         0..38 => Event::Faults {
             fault: Fault::ALL
                 .get(rng.below(Fault::ALL.len()))
@@ -285,7 +321,10 @@ fn event(kubelets: usize, rng: &mut SeededRng) -> Event {
         },
         51..55 => Event::Compact,
         55..59 => Event::EndWatches,
-        59..62 => Event::ServerClock { ahead: ahead(rng) },
+        59..62 => Event::ServerClock {
+            ahead: ahead(rng),
+            is_one_of_two: rng.below(3) == 0,
+        },
         62..66 => Event::Leave { kubelet },
         66..70 => Event::Join { kubelet },
         70..75 => Event::Recreate {
@@ -311,6 +350,15 @@ fn event(kubelets: usize, rng: &mut SeededRng) -> Event {
             }
         }
         95..97 => Event::SignerPause {
+            lasts: time(300, rng),
+        },
+        100..103 => Event::Reload {
+            terms: Terms::draw(has_machines, rng),
+            delays: [time(90, rng), time(90, rng)],
+        },
+        103 => Event::BrokenPolicy,
+        104..108 if has_machines => Event::LoseMachine {
+            kubelet,
             lasts: time(300, rng),
         },
         _ => Event::Labels {

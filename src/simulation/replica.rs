@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use apiserver_sim::User;
 use jiff::SignedDuration;
-use judge::policy::Policy;
+use judge::policy::Enforcement;
 use kube::Config;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::faults::Party;
 use super::network::{Client, Link, LinkState};
+use super::terms::Terms;
 use super::truth::MAX_LAG;
 use super::world::{BEGIN, World};
 use crate::cli::daemon::{Daemon, Plan};
@@ -28,17 +29,28 @@ const SERVER: &str = "https://127.0.0.1:6443";
 /// The time for which a judgment may be out of date: wakes of an object that changes continuously are
 /// delayed.
 const MAX_OUTDATED: Duration = Duration::from_secs(16);
-/// The time for which a judgment may be out of date by which a request would be denied. A Node that comes
-/// with a requested name wakes no request: the safety net of the waiting requests finds it.
-const MAX_LATE_DENIAL: Duration = Duration::from_secs(60 + 16);
+/// The same for a judgment that the policy's enforcement writes not: it awaits another policy, and the safety
+/// net of the waiting requests finds all else.
+const MAX_OUTDATED_UNWRITTEN: Duration = Duration::from_secs(60 + 16);
 /// The time for which an ended replica may finish its last writes.
 const LAST_WRITES: Duration = Duration::from_secs(30);
+
+/// A part of a replica in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It takes part in the election.
+    Candidate,
+    /// It judges each request from the first on, and writes nothing.
+    Observer,
+}
 
 /// A replica that can be stopped and started again.
 pub(super) struct Replica {
     index: usize,
+    role: Role,
     world: Arc<World>,
-    policy: Policy,
+    /// The number of the policy in its file.
+    policy: usize,
     starts: u64,
     running: Option<Running>,
     /// The last audit.
@@ -48,15 +60,18 @@ pub(super) struct Replica {
 struct Running {
     link: Arc<Link>,
     stop: watch::Sender<bool>,
+    policies: mpsc::UnboundedSender<String>,
     daemon: JoinHandle<()>,
 }
 
 impl Replica {
-    pub(super) fn new(index: usize, world: &Arc<World>, policy: &Policy) -> Replica {
+    /// Creates a replica that does not run yet. `policy` is the number of the policy in its file.
+    pub(super) fn new(index: usize, role: Role, world: &Arc<World>, policy: usize) -> Replica {
         Replica {
             index,
+            role,
             world: world.clone(),
-            policy: policy.clone(),
+            policy,
             starts: 0,
             running: None,
             audit: Arc::default(),
@@ -92,17 +107,22 @@ impl Replica {
             read_timeout,
         });
         let (stop, stopped) = watch::channel(false);
+        let (policies, read) = mpsc::unbounded_channel();
+        let policy = self.terms().policy(self.policy);
+        world.truth().policy_read(&name, self.policy);
+        let is_candidate = self.role == Role::Candidate;
         let plan = Plan {
             setup: Setup {
                 policy: None,
+                policies: Some(Arc::new(tokio::sync::Mutex::new(read))),
                 inventory: None,
                 machines: connection.watches.clone(),
                 kubelet_authorities: vec![world.api.ca().der().to_vec()],
             },
             connection,
-            policy: self.policy.clone(),
-            enforcement: None,
-            lease: Some(("kube-system".into(), "csr-warden".into())),
+            policy,
+            enforcement: (!is_candidate).then_some(Enforcement::DryRun),
+            lease: is_candidate.then(|| ("kube-system".into(), "csr-warden".into())),
             serving: None,
             decision_log: None,
             concurrency: WRITES_AT_ONCE.into(),
@@ -120,7 +140,34 @@ impl Replica {
                 Err(why) => world.find(format!("{name} does not start: {why:#}")),
             }
         });
-        self.running = Some(Running { link, stop, daemon });
+        self.running = Some(Running {
+            link,
+            stop,
+            policies,
+            daemon,
+        });
+    }
+
+    fn terms(&self) -> Terms {
+        let terms = self.world.truth().policies.get(self.policy).copied();
+        terms.expect("a policy")
+    }
+
+    /// Replaces the policy in its file.
+    pub(super) fn read_policy(&mut self, number: usize) {
+        self.policy = number;
+        self.read_text(self.terms().text(number));
+        if let Some(running) = &self.running {
+            self.world.truth().policy_read(&running.link.name, number);
+        }
+    }
+
+    /// Lets it read a file that is no policy. The administrator corrects it before the next start.
+    pub(super) fn read_text(&self, text: String) {
+        if let Some(running) = &self.running {
+            // A daemon that has just ended reads nothing.
+            let _ = running.policies.send(text);
+        }
     }
 
     /// Ends it at once, as SIGKILL does.
@@ -133,7 +180,10 @@ impl Replica {
 
     /// Ends it in order, as SIGTERM does.
     pub(super) async fn stop(&mut self) {
-        if let Some(Running { link, stop, daemon }) = self.running.take() {
+        if let Some(Running {
+            link, stop, daemon, ..
+        }) = self.running.take()
+        {
             stop.send_replace(true);
             if timeout(LAST_WRITES, daemon).await.is_err() {
                 self.world.find(format!("{} does not stop", link.name));
@@ -172,8 +222,8 @@ fn auditor(world: &Arc<World>, replica: &str, last: &Arc<Mutex<Audit>>) -> Audit
         outdated.retain(|name, _| audit.leads && is_outdated(name));
         for (name, why) in audit.outdated.iter().filter(|_| audit.leads) {
             let since = *outdated.entry(name.clone()).or_insert_with(Instant::now);
-            let most = if why.is_denied {
-                MAX_LATE_DENIAL
+            let most = if why.is_unwritten {
+                MAX_OUTDATED_UNWRITTEN
             } else {
                 MAX_OUTDATED
             };

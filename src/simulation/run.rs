@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use apiserver_sim::User;
 use jiff::SignedDuration;
-use judge::policy::{Policy, default_policy};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -14,10 +13,12 @@ use super::at_rest;
 use super::attacker::{self, Attacker, delete_node};
 use super::faults::{Faults, Party, Period};
 use super::kubelet::{Kubelet, node_user};
+use super::machines;
 use super::network::{Client, Link};
 use super::plan::{Event, Plan};
-use super::replica::Replica;
+use super::replica::{Replica, Role};
 use super::signer;
+use super::terms::Terms;
 use super::world::{Outcome, World};
 use crate::cluster::simulated_handshakes;
 
@@ -38,6 +39,11 @@ pub(super) struct Stage {
     starts: Vec<(Instant, usize, i64)>,
     /// Planned ends of cuts.
     cuts: Vec<(Instant, usize)>,
+    /// Planned reads of policies by replicas.
+    reads: Vec<(Instant, usize, usize)>,
+    /// Kubelets whose Machines are made again.
+    machines: Vec<(Instant, usize)>,
+    has_machines: bool,
     /// Number of addresses that kubelets had so far.
     addresses: u32,
     /// Number of attackers so far.
@@ -62,7 +68,7 @@ async fn simulate(plan: &Plan, keeps_trace: bool) -> Outcome {
     let world = World::new(plan.seed, keeps_trace, approved, created);
     world.faults().background = plan.background;
     simulated_handshakes::set(Some(handshakes(&world)));
-    let policy = policy(plan);
+    world.truth().policies.push(plan.terms);
     let controller =
         |name: &str| client(&world, User::new(name, &["system:masters"]), Party::Cluster);
     let (signer_pause, pauses) = watch::channel(Instant::now());
@@ -72,7 +78,7 @@ async fn simulate(plan: &Plan, keeps_trace: bool) -> Outcome {
     tokio::spawn(signer::label(controller("labeler"), to_label, labeling));
     let mut stage = Stage {
         replicas: (0..2)
-            .map(|index| Replica::new(index, &world, &policy))
+            .map(|index| Replica::new(index, Role::Candidate, &world, 0))
             .collect(),
         kubelets: Vec::new(),
         attackers: Vec::new(),
@@ -81,6 +87,9 @@ async fn simulate(plan: &Plan, keeps_trace: bool) -> Outcome {
         labels,
         starts: Vec::new(),
         cuts: Vec::new(),
+        reads: Vec::new(),
+        machines: Vec::new(),
+        has_machines: plan.has_machines,
         addresses: 0,
         attacks: 0,
         world: world.clone(),
@@ -100,17 +109,10 @@ async fn simulate(plan: &Plan, keeps_trace: bool) -> Outcome {
     }
     if !world.has_failed() {
         stage.pass_until(plan.lasts).await;
-        stage.calm_down().await;
-        at_rest::check(&stage).await;
+        stage.calm_down(plan.terms).await;
+        at_rest::check(&mut stage).await;
     }
     world.outcome()
-}
-
-/// The default policy, with the plan's `addressesStableFor`.
-fn policy(plan: &Plan) -> Policy {
-    let mut policy = default_policy().expect("the default policy");
-    policy.spec.proof.addresses_stable_for = SignedDuration::from_secs(plan.stable_for.into());
-    policy
 }
 
 fn client(world: &Arc<World>, user: User, party: Party) -> Client {
@@ -150,6 +152,26 @@ impl Stage {
             let mut rng = self.world.rng(&name, 0);
             kubelet.start(Duration::from_secs(300).mul_f64(rng.share()));
             self.kubelets.push(kubelet);
+            self.make_machine(index, Duration::from_secs(300).mul_f64(rng.share()));
+        }
+    }
+
+    /// Makes a kubelet's Machine, or corrects it, after a delay.
+    fn make_machine(&self, kubelet: usize, after: Duration) {
+        if let Some(kubelet) = self.kubelets.get(kubelet)
+            && let Some(address) = kubelet.address()
+            && self.has_machines
+        {
+            machines::set(&self.administrator, &kubelet.name, address, after);
+        }
+    }
+
+    /// Deletes a kubelet's Machine.
+    fn delete_machine(&self, kubelet: usize) {
+        if let Some(kubelet) = self.kubelets.get(kubelet)
+            && self.has_machines
+        {
+            machines::delete(&self.administrator, &kubelet.name, Duration::ZERO);
         }
     }
 
@@ -166,7 +188,10 @@ impl Stage {
             let starts = self.starts.iter().map(|(at, ..)| *at);
             let cuts = self.cuts.iter().map(|(at, _)| *at);
             let evictions = self.attackers.iter().map(|(at, _)| *at);
-            let next = starts.chain(cuts).chain(evictions).min();
+            let reads = self.reads.iter().map(|(at, ..)| *at);
+            let machines = self.machines.iter().map(|(at, _)| *at);
+            let next = starts.chain(cuts).chain(evictions);
+            let next = next.chain(reads).chain(machines).min();
             sleep_until(next.unwrap_or(until).min(until)).await;
             let now = Instant::now();
             for (_, replica, ahead) in take_due(&mut self.starts, |(at, ..)| *at <= now) {
@@ -178,6 +203,14 @@ impl Stage {
                 if let Some(replica) = self.replicas.get(replica) {
                     replica.cut(false);
                 }
+            }
+            for (_, replica, number) in take_due(&mut self.reads, |(at, ..)| *at <= now) {
+                if let Some(replica) = self.replicas.get_mut(replica) {
+                    replica.read_policy(number);
+                }
+            }
+            for (_, kubelet) in take_due(&mut self.machines, |(at, _)| *at <= now) {
+                self.make_machine(kubelet, Duration::ZERO);
             }
             for (_, attacker) in take_due(&mut self.attackers, |(at, _)| *at <= now) {
                 attacker.evict(&self.administrator).await;
@@ -227,20 +260,29 @@ impl Stage {
             }
             Event::Compact => self.world.api.compact(),
             Event::EndWatches => self.world.api.drop_watches(),
-            Event::ServerClock { ahead } => {
-                self.world.api.set_clock(SignedDuration::from_secs(*ahead));
+            Event::ServerClock {
+                ahead,
+                is_one_of_two,
+            } => {
+                let ahead = SignedDuration::from_secs(*ahead);
+                let right = is_one_of_two.then_some(SignedDuration::ZERO);
+                let clocks: Vec<_> = right.into_iter().chain([ahead]).collect();
+                self.world.api.set_clocks(&clocks);
             }
             Event::Leave { kubelet } => {
                 if let Some(kubelet) = self.kubelets.get_mut(*kubelet) {
                     kubelet.stop();
                     delete_node(&self.administrator, &kubelet.name).await;
                 }
+                self.delete_machine(*kubelet);
             }
             Event::Join { kubelet } => {
-                if let Some(kubelet) = self.kubelets.get_mut(*kubelet)
-                    && !kubelet.is_running()
+                if let Some(of) = self.kubelets.get_mut(*kubelet)
+                    && !of.is_running()
                 {
-                    kubelet.start(Duration::ZERO);
+                    of.start(Duration::ZERO);
+                    let after = self.delay();
+                    self.make_machine(*kubelet, after);
                 }
             }
             Event::Recreate { kubelet, after } => {
@@ -258,6 +300,8 @@ impl Stage {
                     }
                     kubelet.set_address(address);
                 }
+                let after = self.delay();
+                self.make_machine(*kubelet, after);
             }
             Event::Attack { attack, lasts } => {
                 let running = self.kubelets.iter().filter(|kubelet| kubelet.is_running());
@@ -276,23 +320,77 @@ impl Stage {
             Event::Labels { lasts } => {
                 self.labels.send_replace(now + *lasts);
             }
+            Event::Reload { terms, delays } => {
+                let number = self.next_policy(*terms);
+                let delays = delays.iter().enumerate();
+                let reads = delays.map(|(replica, delay)| (now + *delay, replica, number));
+                self.reads.extend(reads);
+            }
+            Event::BrokenPolicy => {
+                for replica in &self.replicas {
+                    replica.read_text("kind: Policy\nspec: {enforcement: Never}\n".into());
+                }
+            }
+            Event::LoseMachine { kubelet, lasts } => {
+                self.delete_machine(*kubelet);
+                self.machines.push((now + *lasts, *kubelet));
+            }
         }
     }
 
-    /// Ends faults and attacks, and starts whatever is not running.
-    async fn calm_down(&mut self) {
+    /// The delay of the controller of Machines.
+    fn delay(&self) -> Duration {
+        let millis = self.world.elapsed().as_millis();
+        let mut rng = self
+            .world
+            .rng("machines", u64::try_from(millis).unwrap_or_default());
+        Duration::from_secs(30).mul_f64(rng.share())
+    }
+
+    /// Adds a policy. Returns its number.
+    fn next_policy(&self, terms: Terms) -> usize {
+        let mut truth = self.world.truth();
+        truth.policies.push(terms);
+        truth.policies.len() - 1
+    }
+
+    /// Adds an observer that reads the policy at rest.
+    pub(super) fn observe(&mut self) {
+        let policy = self.world.truth().policies.len() - 1;
+        let index = self.replicas.len();
+        let mut observer = Replica::new(index, Role::Observer, &self.world, policy);
+        observer.start(SignedDuration::ZERO);
+        self.replicas.push(observer);
+    }
+
+    /// Evicts all attackers.
+    pub(super) async fn evict(&mut self) {
+        for (_, attacker) in self.attackers.drain(..) {
+            attacker.evict(&self.administrator).await;
+        }
+    }
+
+    /// Ends faults and attacks, and starts whatever is not running. The attackers' Nodes stay.
+    async fn calm_down(&mut self, terms: Terms) {
         self.world.trace("EVENT faults and attacks end");
         *self.world.faults() = Faults::default();
         self.labels.send_replace(Instant::now());
-        self.world.api.set_clock(SignedDuration::ZERO);
+        self.world.api.set_clocks(&[]);
         self.cuts.clear();
         self.starts.clear();
+        self.reads.clear();
+        self.machines.clear();
+        let policy = self.next_policy(terms);
         for replica in &mut self.replicas {
             replica.cut(false);
+            replica.read_policy(policy);
             replica.start(SignedDuration::ZERO);
         }
-        for (_, attacker) in self.attackers.drain(..) {
-            attacker.evict(&self.administrator).await;
+        for (_, attacker) in &self.attackers {
+            attacker.stop();
+        }
+        for kubelet in 0..self.kubelets.len() {
+            self.make_machine(kubelet, Duration::ZERO);
         }
         for kubelet in &mut self.kubelets {
             if !kubelet.is_running() {

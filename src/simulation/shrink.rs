@@ -5,7 +5,7 @@ use super::run::run;
 use super::world::Outcome;
 
 /// The maximum number of runs.
-const MAX_RUNS: usize = 300;
+const MAX_RUNS: usize = 150;
 
 /// Returns a plan with few events that fails in the same way, and its outcome.
 pub(super) fn shrink(plan: &Plan, outcome: Outcome) -> (Plan, Outcome) {

@@ -15,7 +15,7 @@ use super::network::Client;
 use super::world::{BEGIN, REQUESTS, World};
 
 /// Lifetime of a certificate.
-pub(super) const LIFETIME: Duration = Duration::from_secs(3600);
+pub(super) const LIFETIME: Duration = Duration::from_secs(20 * 60);
 /// The time by which `notBefore` is in the past.
 pub(super) const BACKDATE: Duration = Duration::from_secs(5 * 60);
 /// Interval of the cleaner.

@@ -19,6 +19,8 @@ pub(super) struct Tally {
     /// Claims of attackers on what an honest Node has.
     pub(super) contested_claims: u64,
     pub(super) leader_changes: u64,
+    /// Verdicts at rest that were compared with those of an observer.
+    pub(super) compared: u64,
     /// Planned events that happened, by kind.
     pub(super) events: BTreeMap<&'static str, u64>,
     /// Faults of the network, by kind.
@@ -37,6 +39,7 @@ impl Tally {
         self.attacks += other.attacks;
         self.contested_claims += other.contested_claims;
         self.leader_changes += other.leader_changes;
+        self.compared += other.compared;
         self.findings += other.findings;
         for (kind, count) in &other.events {
             *self.events.entry(kind).or_default() += count;
@@ -58,6 +61,7 @@ impl fmt::Display for Tally {
         row("requests of attackers", self.attacks)?;
         row("contested claims", self.contested_claims)?;
         row("leader changes", self.leader_changes)?;
+        row("verdicts compared at rest", self.compared)?;
         for (kind, count) in &self.events {
             row(&format!("event: {kind}"), *count)?;
         }

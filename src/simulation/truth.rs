@@ -1,17 +1,22 @@
 //! The truth of the simulated world, and the checks of each decision by it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use super::terms::{Terms, number_in};
 use super::world::World;
+use judge::policy::Enforcement;
 
 /// The longest time by which a judgment may be behind the API server, by design: a source that fails is
 /// used for a minute, a silent watch is noticed after 65 s, and a write takes 4 s.
 pub(super) const MAX_LAG: Duration = Duration::from_secs(60 + 65 + 10);
+/// The longest time after the read of a policy for which one may still write by the policy before.
+const MAX_POLICY_LAG: Duration = Duration::from_secs(6);
 /// Validity of a Lease.
 const LEASE: Duration = crate::cluster::lease::DURATION;
 
@@ -54,6 +59,14 @@ pub(super) struct Truth {
     pub(super) nodes: BTreeMap<String, String>,
     /// Names of honest Nodes.
     pub(super) honest: BTreeSet<String>,
+    /// All policies, by number.
+    pub(super) policies: Vec<Terms>,
+    /// The policies that each client has read, with the times.
+    policies_read: BTreeMap<String, Vec<(usize, Instant)>>,
+    /// Addresses of each Node's Machine, with the times at which they were removed.
+    machines: BTreeMap<String, BTreeMap<String, Option<Instant>>>,
+    /// Numbers of the last planned changes of Machines, with the addresses.
+    machine_plans: BTreeMap<String, (u64, Option<IpAddr>)>,
 }
 
 impl Truth {
@@ -85,6 +98,41 @@ impl Truth {
             .lease
             .replace((client.to_owned(), holder.to_owned(), Instant::now()));
         !holder.is_empty() && before.is_none_or(|(_, before, _)| before != holder)
+    }
+
+    /// Records that a client has read this policy.
+    pub(super) fn policy_read(&mut self, client: &str, number: usize) {
+        let read = self.policies_read.entry(client.to_owned()).or_default();
+        read.push((number, Instant::now()));
+    }
+
+    /// Records a planned change of a Machine. Returns its number.
+    pub(super) fn machine_planned(&mut self, node: &str, address: Option<IpAddr>) -> u64 {
+        let (number, planned) = self.machine_plans.entry(node.to_owned()).or_default();
+        *number += 1;
+        *planned = address;
+        *number
+    }
+
+    /// True if no later change of the Machine is planned.
+    pub(super) fn is_latest_machine(&self, node: &str, number: u64) -> bool {
+        let latest = self.machine_plans.get(node);
+        latest.is_some_and(|(latest, _)| *latest == number)
+    }
+
+    /// Records the state of a Machine.
+    pub(super) fn machine_written(&mut self, node: &str, machine: Option<&Map<String, Value>>) {
+        let annotations = machine.and_then(|machine| machine.get("metadata")?.get("annotations"));
+        let address = annotations.and_then(|annotations| annotations.get("address")?.as_str());
+        let addresses = self.machines.entry(node.to_owned()).or_default();
+        for (of, until) in addresses.iter_mut() {
+            if until.is_none() && address != Some(of) {
+                *until = Some(Instant::now());
+            }
+        }
+        if let Some(address) = address {
+            addresses.insert(address.to_owned(), None);
+        }
     }
 
     /// Records the state of a Node. Returns the number of claims that begin on what an honest Node has.
@@ -155,6 +203,51 @@ impl Truth {
         None
     }
 
+    /// The reason why this decision is not by the client's policy, if it is not.
+    fn not_by_policy(
+        &self,
+        client: &str,
+        request: &str,
+        is_approval: bool,
+        message: &str,
+    ) -> Option<String> {
+        let number = number_in(message)?;
+        let read = self.policies_read.get(client)?;
+        let replaced = read.iter().rev().take_while(|(of, _)| *of != number).last();
+        if let Some((by, at)) = replaced
+            && at.elapsed() > MAX_POLICY_LAG
+        {
+            let seconds = at.elapsed().as_secs();
+            return Some(format!(
+                "policy {number} was replaced by {by} {seconds} s ago"
+            ));
+        }
+        let terms = self.policies.get(number)?;
+        match (terms.enforcement, is_approval) {
+            (Enforcement::DryRun, _) | (Enforcement::ApproveOnly, false) => {
+                return Some(format!("the policy is {}", terms.enforcement));
+            }
+            (Enforcement::ApproveOnly | Enforcement::ApproveAndDeny, _) => {}
+        }
+        if !terms.needs_machines || !is_approval {
+            return None;
+        }
+        let asked = self.content(request)?;
+        let is_recent = |until: &Option<Instant>| until.is_none_or(|at| at.elapsed() < MAX_LAG);
+        let machine = self.machines.get(&asked.node);
+        let has = |san: &String| {
+            machine.is_some_and(|machine| {
+                let is_name = *san == asked.node && machine.values().any(is_recent);
+                is_name || machine.get(san).is_some_and(is_recent)
+            })
+        };
+        let lacking = asked.sans.iter().find(|san| !has(san))?;
+        Some(format!(
+            "the Machine of {} did not have {lacking} recently",
+            asked.node
+        ))
+    }
+
     /// The reason why a client may not write decisions now, if it may not.
     fn not_leading(&self, client: &str) -> Option<String> {
         let Some((by, holder, renewed)) = &self.lease else {
@@ -171,8 +264,8 @@ impl Truth {
 }
 
 impl World {
-    /// Checks a decision right before it is stored.
-    pub(super) fn check_decision(&self, client: &str, name: &str, body: &Value) {
+    /// Checks a decision right before it is stored. `is_late`: its client has given the write up.
+    pub(super) fn check_decision(&self, client: &str, name: &str, body: &Value, is_late: bool) {
         let Some(object) = body.as_object() else {
             return;
         };
@@ -184,9 +277,14 @@ impl World {
         if stored.as_ref().and_then(version) != version(object) {
             return;
         }
+        let message = body.pointer("/status/conditions/0/message");
+        let message = message.and_then(Value::as_str).unwrap_or_default();
         let truth = self.truth();
         let mut objections = Vec::new();
-        objections.extend(truth.not_leading(client));
+        if !is_late {
+            objections.extend(truth.not_leading(client));
+            objections.extend(truth.not_by_policy(client, name, is_approval, message));
+        }
         if is_approval {
             objections.extend(truth.objection(name));
         } else if truth
@@ -201,13 +299,9 @@ impl World {
             false => tally.denials += 1,
         });
         let what = if is_approval { "approves" } else { "denies" };
-        let reason = body
-            .pointer("/status/conditions/0/message")
-            .and_then(Value::as_str);
-        let reason = reason.unwrap_or_default();
         for objection in objections {
             self.find(format!(
-                "{client} {what} {name} ({reason}), but {objection}"
+                "{client} {what} {name} ({message}), but {objection}"
             ));
         }
     }

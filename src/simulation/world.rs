@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::faults::{Fault, Faults, Party};
+use super::machines::MACHINES;
 use super::network::{Call, Client};
 use super::tally::Tally;
 use super::truth::Truth;
@@ -199,13 +200,13 @@ impl World {
     }
 
     /// Checks a request right before it is served.
-    pub(super) fn before(&self, client: &Client, call: &Call, body: &[u8]) {
+    pub(super) fn before(&self, client: &Client, call: &Call, body: &[u8], is_late: bool) {
         let Party::Replica(_) = client.link.party else {
             return;
         };
         if let Some((name, "approval")) = call.object(REQUESTS) {
             let body: Value = serde_json::from_slice(body).unwrap_or_default();
-            self.check_decision(&client.link.name, name, &body);
+            self.check_decision(&client.link.name, name, &body, is_late);
         }
     }
 
@@ -223,7 +224,13 @@ impl World {
         if status >= 300 {
             return;
         }
-        if call.path.contains("/leases") {
+        if let Some((name, _)) = call.object(MACHINES) {
+            let name = written_name(name, body);
+            let machine = self
+                .api
+                .object("networkpolicies", &format!("machines/{name}"));
+            self.truth().machine_written(&name, machine.as_ref());
+        } else if call.path.contains("/leases") {
             let lease: Value = serde_json::from_slice(body).unwrap_or_default();
             let holder = lease
                 .pointer("/spec/holderIdentity")
@@ -249,18 +256,22 @@ impl World {
             }
             self.notify(name);
         } else if let Some((name, _)) = call.object(NODES) {
-            let written: Value = serde_json::from_slice(body).unwrap_or_default();
-            let made = written.pointer("/metadata/name").and_then(Value::as_str);
-            let name = if name.is_empty() {
-                made.unwrap_or_default()
-            } else {
-                name
-            };
-            let node = self.api.object("nodes", name);
-            let contested = self.truth().node_written(name, node.as_ref());
+            let name = written_name(name, body);
+            let node = self.api.object("nodes", &name);
+            let contested = self.truth().node_written(&name, node.as_ref());
             self.count(|tally| tally.contested_claims += contested);
         }
     }
+}
+
+/// The name of a written object: that in the path, or in the answer if it was created.
+fn written_name(in_path: &str, answer: &[u8]) -> String {
+    if !in_path.is_empty() {
+        return in_path.to_owned();
+    }
+    let made: Value = serde_json::from_slice(answer).unwrap_or_default();
+    let name = made.pointer("/metadata/name").and_then(Value::as_str);
+    name.unwrap_or_default().to_owned()
 }
 
 /// True if an object has this condition.

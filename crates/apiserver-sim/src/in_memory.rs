@@ -96,8 +96,9 @@ impl InMemory {
         self.shared.store.drop_watchers();
     }
 
-    /// Sets the clock ahead of tokio's. Behind it, if negative.
-    pub fn set_clock(&self, ahead: SignedDuration) {
-        self.shared.clock.set_servers(&[ahead]);
+    /// Sets the clocks of the API servers that this one stands for ahead of tokio's. Behind it, if
+    /// negative.
+    pub fn set_clocks(&self, ahead: &[SignedDuration]) {
+        self.shared.clock.set_servers(ahead);
     }
 }

@@ -331,6 +331,8 @@ async fn start_daemon(connection: Connection) -> Result<Daemon> {
         setup: Setup {
             kubelet_authorities: connection.config.root_cert.clone().unwrap_or_default(),
             policy: policy_file,
+            #[cfg(test)]
+            policies: None,
             inventory: None,
             machines: connection.watches.clone(),
         },

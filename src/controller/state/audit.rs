@@ -1,6 +1,7 @@
 //! Audits of the state for simulations: every open request must have a future, every queue a bound, and
 //! no judgment may be out of date.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::State;
@@ -33,6 +34,8 @@ pub(crate) struct Audit {
     pub(crate) nodes: Vec<(String, String, Vec<String>)>,
     /// Requests that nothing will judge, write or wake.
     pub(crate) orphans: Vec<String>,
+    /// The verdicts that open requests get now, by name.
+    pub(crate) verdicts: BTreeMap<String, Decision>,
     /// Requests that would get another verdict now, each with both verdicts.
     pub(crate) outdated: Vec<(String, Outdated)>,
     /// Queues that exceed their bounds.
@@ -42,8 +45,8 @@ pub(crate) struct Audit {
 /// A judgment that is out of date.
 #[derive(Clone, Debug)]
 pub(crate) struct Outdated {
-    /// True if the request would be denied now.
-    pub(crate) is_denied: bool,
+    /// True if it was to be approved or denied, and the policy's enforcement writes that not.
+    pub(crate) is_unwritten: bool,
     /// Both decisions.
     pub(crate) text: String,
 }
@@ -60,13 +63,13 @@ impl Controller {
         let leads = self.leadership.may_write();
         auditor(&Audit {
             leads,
-            ..self.state.audit(self.writes.limit(), now)
+            ..self.state.audit(self.writes.limit(), leads, now)
         });
     }
 }
 
 impl State {
-    fn audit(&self, most_writes: usize, now: Now) -> Audit {
+    fn audit(&self, most_writes: usize, judges: bool, now: Now) -> Audit {
         let mut audit = Audit {
             is_ready: self.unready(now).is_empty(),
             ..Audit::default()
@@ -90,7 +93,7 @@ impl State {
             };
             let name = &request.object.name;
             audit.open.push(name.clone());
-            if is_next {
+            if is_next || !judges {
                 continue;
             }
             let judgment = judge(
@@ -100,14 +103,15 @@ impl State {
                 now.instants(),
             );
             let decision = judgment.verdict.decision();
+            audit.verdicts.insert(name.clone(), decision);
             if let Some(before) = entry.settled_decision()
                 && before != decision
                 && !self.unissued.is_full(&request.object.requestor.username)
             {
                 let codes = judgment.codes();
                 let text = format!("{before} when it was judged, now {decision} {codes:?}");
-                let is_denied = decision == Decision::Deny;
-                let why = Outdated { is_denied, text };
+                let is_unwritten = before != Decision::Wait;
+                let why = Outdated { is_unwritten, text };
                 audit.outdated.push((name.clone(), why));
             }
         }

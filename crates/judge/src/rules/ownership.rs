@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{Case, corroboration};
-use crate::csr::names::San;
+use crate::csr::names::{NodeName, San};
 use crate::evidence::{MAX_ALIKE, Node};
 use crate::finding::{Awaited, Code, Findings};
 use crate::policy::{MOST_NAMES, Reaction};
@@ -46,7 +46,15 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) -> Vec<SanProof> {
             };
             let has_it = node.address(san).is_some();
             let own = Awaited::Node(node.name.shared());
-            let awaits = std::iter::once(own).chain(has_it.then_some(Awaited::Policy));
+            // A Node that comes with this name makes the request a forgery.
+            let named = match san {
+                San::Dns(name) => NodeName::parse(name.as_str()),
+                San::Ip(_) => None,
+            };
+            let named = named.map(|name| Awaited::Node(name.shared()));
+            let awaits = std::iter::once(own)
+                .chain(named)
+                .chain(has_it.then_some(Awaited::Policy));
             findings.wait(Code::SanNotOfNode, awaits.collect(), detail);
         }
         let by_sources = corroboration::check(case, node, san, findings);

@@ -53,10 +53,16 @@ impl Scenario {
         )
     }
 
-    /// Changes this thing only: an existing Node is removed, everything else is fixed.
+    /// Changes this thing only: an existing Node is removed, a Node of another name comes, everything else
+    /// is fixed.
     pub fn change(&mut self, thing: &Awaited) {
         match thing {
             Awaited::Node(name) if self.has_node(name) => self.remove_node(name),
+            Awaited::Node(name) if !self.is_requestor(name) => self.vector.nodes.push(NodeSpec {
+                name: name.to_string(),
+                addresses: Vec::new(),
+                ..NodeSpec::default()
+            }),
             Awaited::Node(_)
             | Awaited::Claim(_)
             | Awaited::Machine(_)
