@@ -120,9 +120,13 @@ func (j *judgment) isNameOfAnother(n *Node, name Name) bool {
 }
 
 // isDecided reports whether an independent source gives a name to the Node alone, and none gives it to the other
-// one alone.
+// one alone. While DNS has not answered about the other one, it may.
 func (j *judgment) isDecided(n, other *Node, name Name) bool {
-	own, theirs := j.corroborate(n, name).deciding(), j.corroborate(other, name).deciding()
+	ofOther := j.corroborate(other, name)
+	if ofOther.dnsUnknown {
+		return false
+	}
+	own, theirs := j.corroborate(n, name).deciding(), ofOther.deciding()
 	isOther := func(list []string) func(string) bool {
 		return func(source string) bool { return !contains(list, source) }
 	}

@@ -29,6 +29,8 @@ func (j *judgment) checkSources() {
 type corroboration struct {
 	codes   []string
 	vouched []string
+	// dnsUnknown is true if DNS was asked, and has not answered.
+	dnsUnknown bool
 }
 
 func (c *corroboration) denies() bool {
@@ -79,6 +81,7 @@ func (j *judgment) corroborate(n *Node, name Name) *corroboration {
 			missing[source] = "SanUncorroborated"
 		default:
 			missing[source] = string(a)
+			c.dnsUnknown = c.dnsUnknown || source == "DNS"
 		}
 	}
 	for source, code := range missing {
