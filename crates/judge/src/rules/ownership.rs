@@ -50,7 +50,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) -> Vec<SanProof> {
             findings.wait(Code::SanNotOfNode, awaits.collect(), detail);
         }
         let by_sources = corroboration::check(case, node, san, findings);
-        vouched_by.extend(by_sources.into_iter().map(|(_, by)| by));
+        vouched_by.extend(by_sources.vouched.into_iter().map(|(_, by)| by));
         proofs.push(SanProof {
             san: san.clone(),
             vouched_by,
