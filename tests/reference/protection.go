@@ -78,13 +78,11 @@ func (j *judgment) isOtherNodesAPIServer(n *Node, endpoint Name) bool {
 	}
 	served, another := false, false
 	for _, o := range current {
-		for name := range o.names {
-			if name == own {
-				return false
-			}
-			served = true
-			another = another || j.evidence.nodes[name.DNS] != nil
+		if o.names[own] {
+			return false
 		}
+		served = served || len(o.names) > 0
+		another = another || j.namesAnother(n, o)
 	}
 	return served && (elsewhere || another)
 }
@@ -187,14 +185,12 @@ func (j *judgment) isHeldAtOwnEndpoints(n *Node, name Name) bool {
 
 // namesAnother reports whether a certificate has the name of another Node, and not the Node's.
 func (j *judgment) namesAnother(n *Node, o *origin) bool {
-	another := false
 	for name := range o.names {
-		if name.DNS == n.Name {
-			return false
+		if j.evidence.nodes[name.DNS] != nil {
+			return !o.names[Name{DNS: n.Name}]
 		}
-		another = another || j.evidence.nodes[name.DNS] != nil
 	}
-	return another
+	return false
 }
 
 func (j *judgment) areCertificatesKnown() bool {

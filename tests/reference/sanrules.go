@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// maxNames is the number of names that are read (row 54). No policy allows as many.
+const maxNames = 512
+
 // checkNames applies the rules for names that need no evidence: rows 33 to 36, 45, 48 to 51, 54, 73, 74.
 func (j *judgment) checkNames(content *certificationRequest) {
 	if content.sanMalformed {
@@ -21,7 +24,7 @@ func (j *judgment) checkNames(content *certificationRequest) {
 	}
 	seen := map[generalName]bool{}
 	var dnsNames, ipAddresses int
-	for _, general := range content.names {
+	for _, general := range content.names[:min(len(content.names), maxNames)] {
 		if seen[general] && (general.kind == kindDNS || general.kind == kindIP) {
 			j.add("SanDuplicate")
 		}
