@@ -143,12 +143,9 @@ func (j *judgment) isDecided(n, other *Node, name Name) bool {
 	return slices.ContainsFunc(own, isOther(theirs)) && !slices.ContainsFunc(theirs, isOther(own))
 }
 
-// isPodNetwork reports whether a Node's network counts as one of pods. A network that no Node's pods could
-// fill does not, and neither does one with an API server or three other Nodes in it.
+// isPodNetwork reports whether a Node's network counts as one of pods. One with an API server or three other Nodes
+// in it does not.
 func (j *judgment) isPodNetwork(owner *Node, network netip.Prefix, since rank) bool {
-	if network.Addr().Is4() && network.Bits() < 16 || network.Addr().Is6() && network.Bits() < 48 {
-		return false
-	}
 	for _, o := range j.evidence.protected {
 		for name := range o.names {
 			if o.Kind == "ApiServerEndpoint" && name.IP.IsValid() && network.Contains(name.IP) {
@@ -181,9 +178,9 @@ func (j *judgment) newestClaimant(n *Node, name Name) string {
 			continue
 		}
 		switch {
-		case known.Issued.After(issued):
-			newest, issued = claimant.Name, known.Issued
-		case known.Issued.Equal(issued):
+		case known.issued.After(issued):
+			newest, issued = claimant.Name, known.issued
+		case known.issued.Equal(issued):
 			newest = ""
 		}
 	}

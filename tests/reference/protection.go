@@ -217,23 +217,17 @@ func (j *judgment) areCertificatesKnown() bool {
 func (j *judgment) servedAt(o *origin) []Name {
 	var endpoints []Name
 	if o.Certificate.Host != nil {
-		if host := parseName(*o.Certificate.Host); j.isEndpoint(host) {
+		if host := parseName(*o.Certificate.Host); j.evidence.protectedAs("ApiServerEndpoint", host) {
 			endpoints = append(endpoints, host)
 		}
 		return endpoints
 	}
 	for name := range o.names {
-		if j.isEndpoint(name) {
+		if j.evidence.protectedAs("ApiServerEndpoint", name) {
 			endpoints = append(endpoints, name)
 		}
 	}
 	return endpoints
-}
-
-func (j *judgment) isEndpoint(name Name) bool {
-	return slices.ContainsFunc(j.evidence.protected, func(o *origin) bool {
-		return o.Kind == "ApiServerEndpoint" && o.names[name]
-	})
 }
 
 // ownsEndpoint reports whether a Node claims an endpoint that is no other machine's, and no other Node that may have

@@ -187,6 +187,10 @@ pub(super) fn crowd(vector: &mut Vector, pools: &Pools, random: &mut Random) {
         1..=10 => 62 + random.below(5),
         _ => 1 + random.below(5),
     };
+    let mut nodes = vector.nodes.iter().chain(&vector.others);
+    if nodes.any(|node| node.name.starts_with("crowd-")) {
+        return;
+    }
     let Some(own) = vector.nodes.first_mut() else {
         return;
     };
