@@ -6,7 +6,7 @@ use super::{Case, corroboration};
 use crate::csr::names::San;
 use crate::evidence::{MAX_ALIKE, Node};
 use crate::finding::{Awaited, Code, Findings};
-use crate::policy::{MOST_NAMES, Reaction};
+use crate::policy::{AllowOrWait, MOST_NAMES};
 
 /// A requested SAN, with the sources that vouch for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) -> Vec<SanProof> {
 
 fn check_complete(case: &Case<'_>, node: &Node, findings: &mut Findings) {
     // A request without readable names has its own finding.
-    if case.policy.spec.names.incomplete == Reaction::Allow || case.sans().is_empty() {
+    if case.policy.spec.names.incomplete == AllowOrWait::Allow || case.sans().is_empty() {
         return;
     }
     for address in &node.addresses {
