@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -10,7 +10,7 @@ import (
 
 // comparison counts decisions, and prints those that differ from the other judge's.
 type comparison struct {
-	out         io.Writer
+	out         *bufio.Writer
 	scenes      int
 	differences int
 	// unread counts requests that one judge cannot read, and none approves.
@@ -24,7 +24,7 @@ type comparison struct {
 	pairs map[[2]int]int
 }
 
-func newComparison(out io.Writer) *comparison {
+func newComparison(out *bufio.Writer) *comparison {
 	return &comparison{
 		out: out, verdicts: map[string]int{}, codes: map[string]int{},
 		begun: map[int]int{}, found: map[int]int{}, pairs: map[[2]int]int{},
@@ -53,6 +53,7 @@ func (c *comparison) add(d decided) {
 func (c *comparison) differ(d decided, own, other string) {
 	c.differences++
 	fmt.Fprintf(c.out, "%s: %s\n  %s\n  other:     %s\n", d.input.ID, d.input.Title, own, other)
+	c.out.Flush() // a comparison can take hours
 }
 
 func decision(verdict string, codes []string) string {
