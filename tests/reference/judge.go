@@ -116,7 +116,7 @@ func (j *judgment) verdict() Verdict {
 
 // checkContent applies rows 21 to 33 to the content of the request.
 func (j *judgment) checkContent(content *certificationRequest) {
-	checkKey(content, !j.findings["DerNotCanonical"], j.add)
+	checkKey(content, j.add)
 	var commonNames, organizations []attributeValue
 	for _, rdn := range content.rdns {
 		if len(rdn) != 1 {

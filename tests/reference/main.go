@@ -20,8 +20,6 @@ type input struct {
 	Scene   *Scene   `json:"scene"`
 	Verdict string   `json:"verdict"`
 	Codes   []string `json:"codes"`
-	// Generated is true if the scene was made at random.
-	Generated bool `json:"generated"`
 }
 
 // output is the decision on one line.
