@@ -34,6 +34,10 @@ const (
 	kindIP  = 7
 )
 
+// isConstructedKind has the kinds of names that are no text or octets: otherName, x400Address, directoryName, and
+// ediPartyName (RFC 5280, 4.2.1.6).
+var isConstructedKind = map[int]bool{0: true, 3: true, 4: true, 5: true}
+
 // certificationRequest is the content of a request.
 type certificationRequest struct {
 	signedPart         element
@@ -151,7 +155,7 @@ func (r *certificationRequest) extension(fields []element) {
 		list, rest := next(fields[0].content)
 		demand(len(rest) == 0)
 		for _, name := range sequenceOf(list) {
-			demand(name.class == classContext)
+			demand(name.class == classContext && name.tag <= 8 && name.constructed == isConstructedKind[name.tag])
 			names = append(names, generalName{name.tag, string(name.content)})
 		}
 	})
