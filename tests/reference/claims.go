@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
 )
 
 const (
+	// maxExamined is the number of claimants of one name that are examined. Others count as rivals.
+	maxExamined = 1024
 	// maxRivals is the number of rivals of equal rank above which all wait.
 	maxRivals = 64
 	// maxClaimants is the number of claimants of one name that are asked, with the requesting node.
@@ -21,60 +24,67 @@ const (
 // checkClaims applies rows 46, 47 and 63, once all else grants the request.
 func (j *judgment) checkClaims() {
 	for _, name := range j.sans {
-		if name.DNS != j.node.Name {
-			if code := j.contest(j.node, name); code != "" {
+		for _, code := range []string{j.contest(j.node, name), j.contestOfProviderID(j.node, name)} {
+			if code != "" {
 				j.add(code)
 			}
-		}
-		if j.isProviderIDContested(j.node, name) {
-			j.add("ProviderIdContested")
 		}
 	}
 }
 
-// rival is a claim on a name by another Node, or by a network of pods.
+// rival is a claim on a name by another Node, or by a network of pods, and the code if it is in the way.
 type rival struct {
 	node  *Node
 	since rank
 	code  string
 }
 
-// contest returns the code of the claim that is in the way of a Node's own, or an empty text. The first claim
-// owns. Between claims of equal rank the newest certificate decides.
+// contest returns the code of the claim that is in the way of a Node's own, or an empty text.
 func (j *judgment) contest(n *Node, name Name) string {
 	own := n.claim(name)
-	if own == noClaim {
+	if own == noClaim || name.DNS == n.Name {
 		return ""
 	}
-	rivals := slices.Concat(j.rivalsByClaim(n, name, own), j.rivalsByNetwork(n, name, own))
+	shared := j.policy.shares(name) && !j.isProtected(name)
+	var claims []rival
+	for _, other := range j.evidence.sorted {
+		if !shared || parseName(other.Name) == name {
+			claims = append(claims, rival{other, other.claim(name), "SanContested"})
+		}
+	}
+	rivals := j.rivals(n, own, claims, func(other rival) bool { return j.isRival(n, other.node, name) })
+	return j.decide(n, own, name, append(rivals, j.rivalsByNetwork(n, name, own)...))
+}
+
+// rivals returns those of other Nodes' claims that began no later than the Node's own, and count. No more than
+// the first maxExamined are examined; others count.
+func (j *judgment) rivals(n *Node, own rank, claims []rival, counts func(rival) bool) []rival {
+	claims = slices.DeleteFunc(claims, func(r rival) bool { return r.node == n || r.since > own || r.since == noClaim })
+	sortByClaim(claims)
+	var list []rival
+	for i, claim := range claims {
+		if i >= maxExamined || counts(claim) {
+			list = append(list, claim)
+		}
+	}
+	return list
+}
+
+func sortByClaim(rivals []rival) {
+	slices.SortStableFunc(rivals, func(a, b rival) int { return cmp.Compare(a.since, b.since) })
+}
+
+// decide returns the code of the rival that is in the way, or an empty text. The first claim owns. Between claims
+// of equal rank the newest certificate decides.
+func (j *judgment) decide(n *Node, own rank, name Name, rivals []rival) string {
 	if len(rivals) == 0 {
 		return ""
 	}
-	slices.SortStableFunc(rivals, func(a, b rival) int { return int(a.since) - int(b.since) })
-	if rivals[0].since < own {
-		return rivals[0].code
+	sortByClaim(rivals)
+	if first := rivals[0]; first.since < own || !j.certificateDecides(n, own, name, rivals) {
+		return first.code
 	}
-	var nodes []*Node
-	for _, r := range rivals {
-		nodes = append(nodes, r.node)
-	}
-	if j.certificateDecides(n, own, name, nodes) {
-		return ""
-	}
-	return rivals[0].code
-}
-
-func (j *judgment) rivalsByClaim(n *Node, name Name, own rank) []rival {
-	shared := j.policy.shares(name) && !j.isProtected(name)
-	var list []rival
-	for _, other := range j.evidence.sorted {
-		claim := other.claim(name)
-		if other == n || claim > own || claim == noClaim || shared && parseName(other.Name) != name || !j.isRival(n, other, name) {
-			continue
-		}
-		list = append(list, rival{other, claim, "SanContested"})
-	}
-	return list
+	return ""
 }
 
 // rivalsByNetwork returns the networks of pods around an address that came no later than the claim, of any Node
@@ -120,21 +130,22 @@ func (j *judgment) isNameOfAnother(n *Node, name Name) bool {
 }
 
 // isDecided reports whether an independent source gives a name to the Node alone, and none gives it to the other
-// one alone.
+// one alone. While DNS has not answered about the other one, it may.
 func (j *judgment) isDecided(n, other *Node, name Name) bool {
-	own, theirs := j.corroborate(n, name).deciding(), j.corroborate(other, name).deciding()
+	ofOther := j.corroborate(other, name)
+	if ofOther.dnsUnknown {
+		return false
+	}
+	own, theirs := j.corroborate(n, name).deciding(), ofOther.deciding()
 	isOther := func(list []string) func(string) bool {
 		return func(source string) bool { return !contains(list, source) }
 	}
 	return slices.ContainsFunc(own, isOther(theirs)) && !slices.ContainsFunc(theirs, isOther(own))
 }
 
-// isPodNetwork reports whether a Node's network counts as one of pods. A network that no Node's pods could
-// fill does not, and neither does one with an API server or three other Nodes in it.
+// isPodNetwork reports whether a Node's network counts as one of pods. One with an API server or three other Nodes
+// in it does not.
 func (j *judgment) isPodNetwork(owner *Node, network netip.Prefix, since rank) bool {
-	if network.Addr().Is4() && network.Bits() < 16 || network.Addr().Is6() && network.Bits() < 48 {
-		return false
-	}
 	for _, o := range j.evidence.protected {
 		for name := range o.names {
 			if o.Kind == "ApiServerEndpoint" && name.IP.IsValid() && network.Contains(name.IP) {
@@ -167,9 +178,9 @@ func (j *judgment) newestClaimant(n *Node, name Name) string {
 			continue
 		}
 		switch {
-		case known.Issued.After(issued):
-			newest, issued = claimant.Name, known.Issued
-		case known.Issued.Equal(issued):
+		case known.issued.After(issued):
+			newest, issued = claimant.Name, known.issued
+		case known.issued.Equal(issued):
 			newest = ""
 		}
 	}
@@ -179,22 +190,28 @@ func (j *judgment) newestClaimant(n *Node, name Name) string {
 // certificateDecides reports whether the newest certificate with a name is the Node's. Silence proves
 // nothing: for an address, the certificate must be shown there, or be issued under this watch, or all rivals
 // must have answered.
-func (j *judgment) certificateDecides(n *Node, own rank, name Name, rivals []*Node) bool {
-	rivals = slices.DeleteFunc(slices.Clone(rivals), func(rival *Node) bool { return rival == n })
+func (j *judgment) certificateDecides(n *Node, own rank, name Name, rivals []rival) bool {
 	if j.newestClaimant(n, name) != n.Name {
 		return false
 	}
 	if j.evidence.certificates[n.Name].watched || j.isShownAt(n, own, name) {
 		return true
 	}
-	if len(rivals) > maxRivals {
+	// A Node is no rival of its own, but by its network.
+	var others []*Node
+	for _, r := range rivals {
+		if r.node != n {
+			others = append(others, r.node)
+		}
+	}
+	if len(others) > maxRivals {
 		return false
 	}
 	if name.IP.IsValid() && j.mayBeAsked(n, own, name) && !j.isAnswered(name) {
 		return false
 	}
-	all := len(rivals) < maxClaimants
-	for _, asked := range append([]*Node{n}, rivals[:min(len(rivals), maxClaimants-1)]...) {
+	all := len(others) < maxClaimants
+	for _, asked := range append([]*Node{n}, others[:min(len(others), maxClaimants-1)]...) {
 		for _, address := range j.askableAddresses(asked) {
 			if !j.isAnswered(address) {
 				return false // kubelets are being asked

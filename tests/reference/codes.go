@@ -29,7 +29,7 @@ var codes = parseCodes(`
 17 Deny RequestTooLarge
 18 Deny PemMissing PemLabelWrong
 19 Deny PemNotExact
-20 Deny DerMalformed DerTrailingBytes DerNotCanonical ReadersDisagree
+20 Deny DerMalformed
 21 Deny SignatureInvalid SignatureAlgorithmRefused
 22 Deny KeyRefused
 24 Deny KeyOfAnotherNode

@@ -29,6 +29,8 @@ func (j *judgment) checkSources() {
 type corroboration struct {
 	codes   []string
 	vouched []string
+	// dnsUnknown is true if DNS was asked, and has not answered.
+	dnsUnknown bool
 }
 
 func (c *corroboration) denies() bool {
@@ -79,6 +81,7 @@ func (j *judgment) corroborate(n *Node, name Name) *corroboration {
 			missing[source] = "SanUncorroborated"
 		default:
 			missing[source] = string(a)
+			c.dnsUnknown = c.dnsUnknown || source == "DNS"
 		}
 	}
 	for source, code := range missing {
@@ -252,7 +255,7 @@ func (j *judgment) leadsBack(address Name, text string) answer {
 }
 
 // servingCertificate answers for the certificate that a Node's kubelet shows: asked at one address after the
-// other, until one proves it. A later certificate of the node that is known must prove the same.
+// other, until one proves it. The newest certificate of the node that is known must prove the same.
 func (j *judgment) servingCertificate(n *Node, proves func(names []Name) bool) answer {
 	if j.policy.Sources.ServingCertificate == nil {
 		return unconfigured
@@ -266,10 +269,7 @@ func (j *judgment) servingCertificate(n *Node, proves func(names []Name) bool) a
 		}
 		answered = answered || reply.Failed == nil
 		c := reply.Certificate
-		if c == nil || c.Node != n.Name || !proves(parseNames(c.SANs)) {
-			continue
-		}
-		if newest := j.evidence.certificates[n.Name]; !newest.Issued.After(c.Issued) || proves(parseNames(newest.SANs)) {
+		if c != nil && c.Node == n.Name && proves(parseNames(c.SANs)) && proves(j.evidence.certificates[n.Name].names) {
 			return vouches
 		}
 	}

@@ -1,6 +1,9 @@
 package main
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // The universal tags in use. Strings of other types are opaque.
 const (
@@ -9,18 +12,15 @@ const (
 	tagBitString       = 3
 	tagOctetString     = 4
 	tagOID             = 6
-	tagUTF8String      = 12
 	tagSequence        = 16
 	tagSet             = 17
 	tagPrintableString = 19
-	tagIA5String       = 22
-	tagUniversalString = 28
 
 	classUniversal = 0
 	classContext   = 2
 )
 
-// element is one BER element with a definite length.
+// element is one element of DER.
 type element struct {
 	class, tag  int
 	constructed bool
@@ -30,6 +30,14 @@ type element struct {
 
 func (e element) is(tag int, constructed bool) bool {
 	return e.class == classUniversal && e.tag == tag && e.constructed == constructed
+}
+
+// stringType returns the tag of a string, or -1 for what is none.
+func (e element) stringType() int {
+	if e.constructed || e.class != classUniversal {
+		return -1
+	}
+	return e.tag
 }
 
 // malformed is the value of the panic that ends the reading of DER.
@@ -54,13 +62,8 @@ func parses(read func()) (ok bool) {
 	return true
 }
 
-// derReader reads elements and records whether each is encoded as DER demands.
-type derReader struct{ notCanonical bool }
-
-func (r *derReader) nonDER(found bool) { r.notCanonical = r.notCanonical || found }
-
-// next reads one element.
-func (r *derReader) next(in []byte) (e element, rest []byte) {
+// next reads one element. Tags above 30 are in no request.
+func next(in []byte) (e element, rest []byte) {
 	at := 0
 	octet := func() int {
 		demand(at < len(in))
@@ -69,27 +72,16 @@ func (r *derReader) next(in []byte) (e element, rest []byte) {
 	}
 	identifier := octet()
 	e.class, e.constructed, e.tag = identifier>>6, identifier&0x20 != 0, identifier&0x1f
-	if e.tag == 0x1f {
-		e.tag = 0
-		for more := true; more; {
-			b := octet()
-			demand(at <= 5)
-			r.nonDER(e.tag == 0 && b == 0x80)
-			e.tag, more = e.tag<<7|b&0x7f, b&0x80 != 0
-		}
-		r.nonDER(e.tag < 0x1f)
-	}
+	demand(e.tag != 0x1f)
 	length := octet()
 	if length >= 0x80 {
 		count := length & 0x7f
 		demand(count >= 1 && count <= 4)
 		length = 0
-		for i := range count {
-			b := octet()
-			r.nonDER(i == 0 && b == 0)
-			length = length<<8 | b
+		for range count {
+			length = length<<8 | octet()
 		}
-		r.nonDER(length < 0x80)
+		demand(length >= 0x80 && length>>(8*(count-1)) > 0)
 	}
 	demand(length <= len(in)-at)
 	e.raw, e.content = in[:at+length], in[at:at+length]
@@ -97,43 +89,43 @@ func (r *derReader) next(in []byte) (e element, rest []byte) {
 }
 
 // children reads all elements of a content.
-func (r *derReader) children(content []byte) (list []element) {
+func children(content []byte) (list []element) {
 	for len(content) > 0 {
 		var e element
-		e, content = r.next(content)
+		e, content = next(content)
 		list = append(list, e)
 	}
 	return list
 }
 
-// sequence reads the elements of a SEQUENCE, at least some number of them.
-func (r *derReader) sequence(e element, atLeast int) []element {
+func sequenceOf(e element) []element {
 	demand(e.is(tagSequence, true))
-	list := r.children(e.content)
-	demand(len(list) >= atLeast)
+	return children(e.content)
+}
+
+// sequence reads the elements of a SEQUENCE that is not empty.
+func sequence(e element) []element {
+	list := sequenceOf(e)
+	demand(len(list) > 0)
 	return list
 }
 
-// setOf reads the elements of a SET OF, which DER sorts.
-func (r *derReader) setOf(content []byte) []element {
-	list := r.children(content)
-	for i := 1; i < len(list); i++ {
-		r.nonDER(bytes.Compare(list[i-1].raw, list[i].raw) > 0)
-	}
+func setOf(e element) []element {
+	demand(e.is(tagSet, true))
+	return sorted(children(e.content))
+}
+
+// sorted demands the order that DER gives to a SET OF.
+func sorted(list []element) []element {
+	demand(slices.IsSortedFunc(list, func(a, b element) int { return bytes.Compare(a.raw, b.raw) }))
 	return list
 }
 
-// oid returns an object identifier without the padding of its arcs, and whether it had any.
-func (r *derReader) oid(e element) (id string, padded bool) {
+// oid returns an object identifier, whose arcs have no padding.
+func oid(e element) string {
 	demand(e.is(tagOID, false))
-	var plain []byte
 	for i, b := range e.content {
-		if b == 0x80 && (i == 0 || e.content[i-1]&0x80 == 0) {
-			padded = true
-			continue
-		}
-		plain = append(plain, b)
+		demand(b != 0x80 || i > 0 && e.content[i-1]&0x80 != 0)
 	}
-	r.nonDER(padded)
-	return string(plain), padded
+	return string(e.content)
 }

@@ -93,18 +93,25 @@ type evidence struct {
 	answers      map[question]*LookupAnswer
 }
 
-// seenCertificate is a certificate that was issued under this watch, or that a kubelet has shown.
+// seenCertificate is the newest certificate of a node that was issued under this watch, or that a kubelet has shown.
 type seenCertificate struct {
-	*Certificate
+	issued  time.Time
+	names   []Name
 	watched bool
 }
 
-func (c *seenCertificate) proves(name Name) bool { return contains(parseNames(c.SANs), name) }
+func (c *seenCertificate) proves(name Name) bool { return contains(c.names, name) }
 
+// see records a certificate. Of two with the same time it is not known which one is newer: what both have counts.
 func (e *evidence) see(c *Certificate, watched bool) {
-	if former := e.certificates[c.Node]; former == nil || !c.Issued.Before(former.Issued) {
-		same := former != nil && c.Issued.Equal(former.Issued) && sameNames(parseNames(c.SANs), parseNames(former.SANs))
-		e.certificates[c.Node] = &seenCertificate{c, watched || same && former.watched}
+	seen := &seenCertificate{c.Issued, parseNames(c.SANs), watched}
+	former := e.certificates[c.Node]
+	switch {
+	case former == nil || c.Issued.After(former.issued):
+		e.certificates[c.Node] = seen
+	case c.Issued.Equal(former.issued):
+		former.names = slices.DeleteFunc(former.names, func(name Name) bool { return !seen.proves(name) })
+		former.watched = former.watched || watched
 	}
 }
 
@@ -238,6 +245,9 @@ func (e *evidence) applyNode(object *NodeObject, at rank, policy *Policy) error 
 		network, err := netip.ParsePrefix(text)
 		if err != nil {
 			return err
+		}
+		if network.Addr().Is4() && network.Bits() < 16 || network.Addr().Is6() && network.Bits() < 48 {
+			continue // no Node's pods could fill it
 		}
 		node.networks[network] = at
 		if since, ok := former.networks[network]; ok {

@@ -116,7 +116,7 @@ func (j *judgment) verdict() Verdict {
 
 // checkContent applies rows 21 to 33 to the content of the request.
 func (j *judgment) checkContent(content *certificationRequest) {
-	checkKey(content, !j.findings["DerNotCanonical"], j.add)
+	checkKey(content, j.add)
 	var commonNames, organizations []attributeValue
 	for _, rdn := range content.rdns {
 		if len(rdn) != 1 {
@@ -166,13 +166,16 @@ func (j *judgment) count(what string, count int) {
 	}
 }
 
-// checkKeyOwner denies a key that is in use by another node (row 24).
+// checkKeyOwner denies a key that was approved for another node first (row 24).
 func (j *judgment) checkKeyOwner(content *certificationRequest) {
 	sum := sha256.Sum256(content.key.raw)
 	fingerprint := hex.EncodeToString(sum[:])
 	for _, key := range j.evidence.keys {
-		if key.Node != j.nodeName && strings.EqualFold(key.SPKISHA256, fingerprint) {
-			j.add("KeyOfAnotherNode")
+		if strings.EqualFold(key.SPKISHA256, fingerprint) {
+			if key.Node != j.nodeName {
+				j.add("KeyOfAnotherNode")
+			}
+			return
 		}
 	}
 }

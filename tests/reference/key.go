@@ -38,9 +38,8 @@ var signatureAlgorithms = map[string]signatureAlgorithm{
 	oidEd25519:                             {x509.PureEd25519, oidEd25519, ""},
 }
 
-// checkKey applies rows 21 to 23: the key's type and size, the algorithm, and the signature. The signature of a
-// request that is not canonical is not verified.
-func checkKey(request *certificationRequest, canonical bool, add func(code string)) {
+// checkKey applies rows 21 to 23: the key's type and size, the algorithm, and the signature.
+func checkKey(request *certificationRequest, add func(code string)) {
 	keyOID, ok := acceptedKey(request.key)
 	if !ok {
 		add("KeyRefused")
@@ -52,27 +51,27 @@ func checkKey(request *certificationRequest, canonical bool, add func(code strin
 		add("SignatureAlgorithmRefused")
 		return
 	}
-	if canonical && !verifies(request, algorithm.algorithm) {
+	if !verifies(request, algorithm.algorithm) {
 		add("SignatureInvalid")
 	}
 }
 
 // fitsCurve reports whether a digest goes with the curve of a key: SHA-512 with P-521, others with smaller ones.
 func fitsCurve(key element, algorithm x509.SignatureAlgorithm) bool {
-	_, parameters := algorithmOf((&derReader{}).children(key.content)[0])
+	_, parameters := algorithmOf(children(key.content)[0])
 	length, isCurve := pointLengths[parameters]
 	return !isCurve || (length == 1+2*66) == (algorithm == x509.ECDSAWithSHA512)
 }
 
 // algorithmOf splits an AlgorithmIdentifier into its object identifier and its encoded parameters.
 func algorithmOf(algorithm element) (oid, parameters string) {
-	id, rest := (&derReader{}).next(algorithm.content)
+	id, rest := next(algorithm.content)
 	return string(id.content), string(rest)
 }
 
 // acceptedKey returns the identifier of the key's type if the type and the size are accepted.
 func acceptedKey(key element) (string, bool) {
-	parts := (&derReader{}).children(key.content)
+	parts := children(key.content)
 	oid, parameters := algorithmOf(parts[0])
 	var bits asn1.BitString
 	if _, err := asn1.Unmarshal(parts[1].raw, &bits); err != nil || bits.BitLength != 8*len(bits.Bytes) {

@@ -132,25 +132,21 @@ func (j *judgment) kindProblem(n *Node, list []*machine) string {
 	return ""
 }
 
-// isProviderIDContested reports whether another Node with a Machine owns the provider ID, by which a Machine
-// vouches for a name. It is owned as an address is.
-func (j *judgment) isProviderIDContested(n *Node, name Name) bool {
+// contestOfProviderID returns ProviderIdContested if another Node with a Machine owns the provider ID, by which a
+// Machine vouches for a name. It is owned as an address is.
+func (j *judgment) contestOfProviderID(n *Node, name Name) string {
 	compared := slices.ContainsFunc(j.machinesOf(n), func(m *machine) bool { return m.PolicyHasProviderIDPath })
 	if n.ProviderID == nil || !compared || !j.corroborate(n, name).byMachine() {
-		return false
+		return ""
 	}
-	var equal []*Node
+	var claims []rival
 	for _, other := range j.evidence.sorted {
-		if other == n || other.ProviderID == nil || *other.ProviderID != *n.ProviderID || other.providerID > n.providerID ||
-			len(j.machinesOf(other)) == 0 {
-			continue
+		if other.ProviderID != nil && *other.ProviderID == *n.ProviderID {
+			claims = append(claims, rival{other, other.providerID, "ProviderIdContested"})
 		}
-		if other.providerID < n.providerID {
-			return true
-		}
-		equal = append(equal, other)
 	}
-	return len(equal) > 0 && !j.certificateDecides(n, n.providerID, name, equal)
+	rivals := j.rivals(n, n.providerID, claims, func(other rival) bool { return len(j.machinesOf(other.node)) > 0 })
+	return j.decide(n, n.providerID, name, rivals)
 }
 
 // machineVouches answers for the source Machine: the addresses and names that a Machine lists, and the

@@ -13,14 +13,13 @@ import (
 
 // input is one line: a scene, and for a comparison the decision of the other judge.
 type input struct {
-	ID      string   `json:"id"`
-	Title   string   `json:"title"`
-	Row     any      `json:"row"`
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	// Row is the row of the vector with which the scene began.
+	Row     int      `json:"row"`
 	Scene   *Scene   `json:"scene"`
 	Verdict string   `json:"verdict"`
 	Codes   []string `json:"codes"`
-	// Generated is true if the scene was made at random.
-	Generated bool `json:"generated"`
 }
 
 // output is the decision on one line.
@@ -41,14 +40,17 @@ func main() {
 	workers := flag.Int("workers", runtime.GOMAXPROCS(0), "number of scenes that are decided at once")
 	flag.Parse()
 	out := bufio.NewWriterSize(os.Stdout, 1<<20)
-	equal, err := true, error(nil)
+	encoder := json.NewEncoder(out)
+	c := newComparison(out)
+	err := decideAll(os.Stdin, *workers, func(d decided) {
+		if *compare {
+			c.add(d)
+		} else {
+			encoder.Encode(d.output) // Flush returns its errors.
+		}
+	})
 	if *compare {
-		c := newComparison(out)
-		err = decideAll(os.Stdin, *workers, func(d decided) error { c.add(d); return nil })
-		equal = c.report()
-	} else {
-		encoder := json.NewEncoder(out)
-		err = decideAll(os.Stdin, *workers, func(d decided) error { return encoder.Encode(d.output) })
+		c.report()
 	}
 	if flushed := out.Flush(); err == nil {
 		err = flushed
@@ -57,80 +59,50 @@ func main() {
 		fmt.Fprintln(os.Stderr, "reference:", err)
 		os.Exit(2)
 	}
-	if !equal {
+	if c.differences > 0 {
 		os.Exit(1)
 	}
 }
 
-// batchSize is the number of lines that one worker decides at a time.
-const batchSize = 64
-
-type batch struct {
-	lines  [][]byte
-	result chan []decided
+// job is a line to decide.
+type job struct {
+	line   []byte
+	result chan decided
 }
 
 // decideAll decides lines in parallel, and hands each to a function in the order of the input.
-func decideAll(in io.Reader, workers int, done func(decided) error) error {
-	work := make(chan *batch)
-	order := make(chan *batch, 2*workers)
+func decideAll(in io.Reader, workers int, done func(decided)) (err error) {
+	work, order := make(chan job), make(chan job, 64*workers)
 	for range workers {
 		go func() {
-			for b := range work {
-				results := make([]decided, len(b.lines))
-				for i, line := range b.lines {
-					results[i] = decide(line)
-				}
-				b.result <- results
+			for j := range work {
+				j.result <- decide(j.line)
 			}
 		}()
 	}
-	readError := make(chan error, 1)
 	go func() {
-		readError <- readBatches(in, work, order)
-		close(work)
-		close(order)
-	}()
-	var failed error
-	for b := range order {
-		for _, d := range <-b.result {
-			if failed == nil {
-				failed = done(d)
+		defer close(order)
+		defer close(work)
+		reader := bufio.NewReaderSize(in, 1<<20)
+		for {
+			line, failed := reader.ReadBytes('\n')
+			if len(line) > 1 {
+				j := job{line, make(chan decided, 1)}
+				order <- j
+				work <- j
+			}
+			if failed != nil {
+				if failed != io.EOF {
+					err = failed
+				}
+				return
 			}
 		}
+	}()
+	for j := range order {
+		done(<-j.result)
 	}
-	if err := <-readError; err != nil {
-		return err
-	}
-	return failed
-}
-
-func readBatches(in io.Reader, work, order chan<- *batch) error {
-	reader := bufio.NewReaderSize(in, 1<<20)
-	send := func(lines [][]byte) {
-		if len(lines) > 0 {
-			b := &batch{lines, make(chan []decided, 1)}
-			order <- b
-			work <- b
-		}
-	}
-	var lines [][]byte
-	for {
-		line, err := reader.ReadBytes('\n')
-		if len(line) > 1 {
-			lines = append(lines, line)
-		}
-		if len(lines) == batchSize || err != nil || reader.Buffered() == 0 {
-			send(lines)
-			lines = nil
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
+	return err
 }
 
 func decide(line []byte) (d decided) {

@@ -139,6 +139,16 @@ func firstLabel(name string) string {
 	return label
 }
 
+// firstLabelsInCommon returns the number of first labels that two names share.
+func firstLabelsInCommon(a, b string) int {
+	first, second := labels(a), labels(b)
+	count := 0
+	for count < min(len(first), len(second)) && first[count] == second[count] {
+		count++
+	}
+	return count
+}
+
 // isUnder reports whether a canonical name is a domain or lies under it.
 func isUnder(name, domain string) bool {
 	domain = canonicalDNS(domain)

@@ -137,16 +137,17 @@ const (
 	clockTolerance = 60 * time.Second
 	// futureTolerance is the time by which a timestamp may be ahead when its object is first shown.
 	futureTolerance = 30 * time.Second
+	// behindTolerance is the time by which a watch event of a creation may be later than the timestamp.
+	behindTolerance = 15 * time.Minute
 	// watchTolerance is the time by which one watch may be later than another.
 	watchTolerance = 10 * time.Second
 )
 
-// nodeIsYounger applies row 59. The timestamps decide, but not one that was in the future when its object
-// was first shown: then the order of creation decides, if the watches have shown it.
+// nodeIsYounger applies row 59. The timestamps decide, but not one of a clock that is ahead or behind: then the
+// order of creation decides, if the watches have shown it.
 func (j *judgment) nodeIsYounger() bool {
 	difference := j.node.Created.Sub(j.request.Created)
-	inFuture := j.wasInFuture(j.node.Created, j.node.FirstSeen) || j.wasInFuture(j.request.Created, j.request.FirstSeen)
-	if inFuture || difference > 0 && difference < clockTolerance {
+	if j.isMisdated(j.node.Created, j.node.FirstSeen) || j.isMisdated(j.request.Created, j.request.FirstSeen) || difference > 0 && difference < clockTolerance {
 		if nodeIsLater, known := createdLater(j.node.FirstSeen, j.request.FirstSeen); known {
 			return nodeIsLater
 		}
@@ -154,13 +155,14 @@ func (j *judgment) nodeIsYounger() bool {
 	return difference >= clockTolerance
 }
 
-// wasInFuture compares by the API server's clock. What no event showed first is shown now.
-func (j *judgment) wasInFuture(created time.Time, seen *FirstSeen) bool {
-	at := j.scene.Now
-	if seen != nil {
-		at = seen.At.Add(j.scene.Now.Sub(j.scene.MonotonicNow))
+// isMisdated reports whether a timestamp was in the future when its object was first shown, or is long before
+// the watch event of its creation. It compares by the API server's clock. What nothing showed first is shown now.
+func (j *judgment) isMisdated(created time.Time, seen *FirstSeen) bool {
+	if seen == nil {
+		return created.Sub(j.scene.Now) > futureTolerance
 	}
-	return created.Sub(at) > futureTolerance
+	ahead := created.Sub(seen.At.Add(j.scene.Now.Sub(j.scene.MonotonicNow)))
+	return ahead > futureTolerance || !seen.Listed && -ahead > behindTolerance
 }
 
 // createdLater reports whether the first object was created after the second, if their resourceVersions say

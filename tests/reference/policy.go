@@ -71,11 +71,6 @@ type proofDemand struct {
 	AnyOf []string `json:"anyOf"`
 }
 
-// requires reports whether no name is proven without the source.
-func (d proofDemand) requires(source string) bool {
-	return contains(d.AllOf, source) || len(d.AnyOf) == 1 && d.AnyOf[0] == source
-}
-
 type allowedIdentities struct {
 	Node  string   `json:"node"`
 	Nodes string   `json:"nodes"`

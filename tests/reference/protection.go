@@ -78,13 +78,11 @@ func (j *judgment) isOtherNodesAPIServer(n *Node, endpoint Name) bool {
 	}
 	served, another := false, false
 	for _, o := range current {
-		for name := range o.names {
-			if name == own {
-				return false
-			}
-			served = true
-			another = another || j.evidence.nodes[name.DNS] != nil
+		if o.names[own] {
+			return false
 		}
+		served = served || len(o.names) > 0
+		another = another || j.namesAnother(n, o)
 	}
 	return served && (elsewhere || another)
 }
@@ -187,14 +185,12 @@ func (j *judgment) isHeldAtOwnEndpoints(n *Node, name Name) bool {
 
 // namesAnother reports whether a certificate has the name of another Node, and not the Node's.
 func (j *judgment) namesAnother(n *Node, o *origin) bool {
-	another := false
 	for name := range o.names {
-		if name.DNS == n.Name {
-			return false
+		if j.evidence.nodes[name.DNS] != nil {
+			return !o.names[Name{DNS: n.Name}]
 		}
-		another = another || j.evidence.nodes[name.DNS] != nil
 	}
-	return another
+	return false
 }
 
 func (j *judgment) areCertificatesKnown() bool {
@@ -221,23 +217,17 @@ func (j *judgment) areCertificatesKnown() bool {
 func (j *judgment) servedAt(o *origin) []Name {
 	var endpoints []Name
 	if o.Certificate.Host != nil {
-		if host := parseName(*o.Certificate.Host); j.isEndpoint(host) {
+		if host := parseName(*o.Certificate.Host); j.evidence.protectedAs("ApiServerEndpoint", host) {
 			endpoints = append(endpoints, host)
 		}
 		return endpoints
 	}
 	for name := range o.names {
-		if j.isEndpoint(name) {
+		if j.evidence.protectedAs("ApiServerEndpoint", name) {
 			endpoints = append(endpoints, name)
 		}
 	}
 	return endpoints
-}
-
-func (j *judgment) isEndpoint(name Name) bool {
-	return slices.ContainsFunc(j.evidence.protected, func(o *origin) bool {
-		return o.Kind == "ApiServerEndpoint" && o.names[name]
-	})
 }
 
 // ownsEndpoint reports whether a Node claims an endpoint that is no other machine's, and no other Node that may have

@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// maxNames is the number of names that are read (row 54). No policy allows as many.
+const maxNames = 512
+
 // checkNames applies the rules for names that need no evidence: rows 33 to 36, 45, 48 to 51, 54, 73, 74.
 func (j *judgment) checkNames(content *certificationRequest) {
 	if content.sanMalformed {
@@ -21,7 +24,7 @@ func (j *judgment) checkNames(content *certificationRequest) {
 	}
 	seen := map[generalName]bool{}
 	var dnsNames, ipAddresses int
-	for _, general := range content.names {
+	for _, general := range content.names[:min(len(content.names), maxNames)] {
 		if seen[general] && (general.kind == kindDNS || general.kind == kindIP) {
 			j.add("SanDuplicate")
 		}
@@ -185,14 +188,12 @@ func (j *judgment) checkOtherNodesNames(name Name) {
 }
 
 // isLikeAnotherNode reports whether a name is that of another Node with or without a domain, where that Node
-// was there before the claim (row 72), or in the same list. If certain, the same list does not count.
+// was there before the claim (row 72), or in the same list. If certain, the same list does not count. The name is
+// the Node's own if its name has as many of the first labels.
 func (j *judgment) isLikeAnotherNode(n *Node, name Name, certain bool) bool {
-	if firstLabel(name.DNS) == firstLabel(n.Name) {
-		return false
-	}
 	for _, other := range j.evidence.sorted {
-		longer := strings.HasPrefix(name.DNS, other.Name+".") || strings.HasPrefix(other.Name, name.DNS+".")
-		if longer && other != n && (other.since < n.claim(name) || !certain && other.since == n.claim(name)) {
+		alike := strings.HasPrefix(name.DNS, other.Name+".") || strings.HasPrefix(other.Name, name.DNS+".")
+		if alike && firstLabelsInCommon(other.Name, name.DNS) > firstLabelsInCommon(n.Name, name.DNS) && (other.since < n.claim(name) || !certain && other.since == n.claim(name)) {
 			return true
 		}
 	}

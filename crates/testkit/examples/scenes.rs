@@ -38,15 +38,7 @@ fn main() -> std::io::Result<()> {
                 let id = format!("vector {index} {}", base.as_str());
                 let text = request_pem(&vector.request);
                 let outcome = vector.outcome(base);
-                let line = line(
-                    &id,
-                    &vector.title,
-                    vector,
-                    base,
-                    text.as_bytes(),
-                    &outcome,
-                    false,
-                );
+                let line = line(&id, &vector.title, vector, base, text.as_bytes(), &outcome);
                 writeln!(out, "{line}")?;
             }
         }
@@ -63,7 +55,6 @@ fn main() -> std::io::Result<()> {
             made.base,
             &made.text,
             &outcome,
-            true,
         )
     };
     let threads = available_parallelism().map_or(1, usize::from) as u64;
@@ -104,14 +95,12 @@ fn line(
     base: BasePolicy,
     text: &[u8],
     outcome: &Outcome,
-    generated: bool,
 ) -> String {
     let codes: Vec<&str> = outcome.codes.iter().map(|code| code.as_str()).collect();
     let line = json!({
         "id": id,
         "row": vector.row,
         "title": title,
-        "generated": generated,
         "scene": scene(vector, base, text),
         "verdict": outcome.verdict.to_string(),
         "codes": codes,

@@ -34,11 +34,12 @@ pub struct Generated {
 type Change = fn(&mut Vector, &Pools, &mut Random);
 
 /// The changes, each as often as it is drawn. Those that several rows depend on are the most frequent.
-const CHANGES: [(&str, usize, Change); 34] = [
+const CHANGES: [(&str, usize, Change); 36] = [
     ("object", 4, request::object),
     ("requestor", 2, request::requestor),
     ("names", 8, request::names),
     ("names of the Node", 10, request::names_of_node),
+    ("many names", 1, request::many_names),
     ("another node asks", 4, request::another_node),
     ("recipe", 2, request::recipe),
     ("genuine recipe", 3, request::genuine),
@@ -49,6 +50,7 @@ const CHANGES: [(&str, usize, Change); 34] = [
     ("a Node's first event", 2, cluster::first_seen),
     ("another Node", 5, cluster::add_node),
     ("a copy of a Node", 4, cluster::copy_node),
+    ("a crowd of Nodes", 2, cluster::crowd),
     ("a later event of a Node", 4, cluster::later_event),
     ("pod networks", 4, cluster::pod_cidr),
     ("provider ID", 3, cluster::provider_id),

@@ -10,7 +10,7 @@ use judge::csr::Request;
 use judge::csr::names::San;
 use judge::evidence::Evidence;
 use judge::finding::{Code, Effect};
-use judge::policy::{Policy, Reaction};
+use judge::policy::{AllowOrWait, Policy};
 use judge::{Decision, Judgment, judge};
 
 /// A Node, with the request of its kubelet.
@@ -118,8 +118,8 @@ pub(super) fn codes_of(
         content.san_count = 1;
     }
     let mut policy = basis.policy.clone();
-    policy.spec.names.dns_only = Reaction::Allow;
-    policy.spec.names.incomplete = Reaction::Allow;
+    policy.spec.names.dns_only = AllowOrWait::Allow;
+    policy.spec.names.incomplete = AllowOrWait::Allow;
     judge(&alone, &policy, evidence, basis.now).codes()
 }
 

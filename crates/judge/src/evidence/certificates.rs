@@ -39,26 +39,29 @@ struct Known {
 }
 
 impl Certificates {
-    /// Records a certificate, unless a newer one of the same node is known. Returns true if it is new.
-    /// `nodes` is the number of Nodes, which limits how many are kept.
+    /// Records a certificate, unless a newer one of the same node is known. Of two that were issued at the same
+    /// time, no one knows which is newer, so only what both have counts. Returns true if it is new. `nodes` is
+    /// the number of Nodes, which limits how many are kept.
     pub(super) fn record(
         &mut self,
-        certificate: ServingCertificate,
-        was_watched: bool,
+        mut certificate: ServingCertificate,
+        mut was_watched: bool,
         nodes: usize,
     ) -> bool {
-        let known = self.by_node.get_mut(&certificate.node);
-        if let Some(known) = &known
-            && known.certificate.issued > certificate.issued
-        {
-            return false;
-        }
-        if let Some(known) = known
-            && known.certificate == certificate
-        {
-            let is_news = was_watched && !known.was_watched;
-            known.was_watched |= was_watched;
-            return is_news;
+        if let Some(known) = self.by_node.get_mut(&certificate.node) {
+            if known.certificate.issued > certificate.issued {
+                return false;
+            }
+            if known.certificate.issued == certificate.issued {
+                let sans = &known.certificate.sans;
+                certificate.sans.retain(|san| sans.contains(san));
+                let is_news = was_watched && !known.was_watched;
+                known.was_watched |= was_watched;
+                was_watched = known.was_watched;
+                if known.certificate == certificate {
+                    return is_news;
+                }
+            }
         }
         let is_new = !self.by_node.contains_key(&certificate.node);
         if is_new && self.by_node.len() >= MIN_KEPT.max(nodes.saturating_mul(2)) {
@@ -152,6 +155,22 @@ mod tests {
         assert!(certificates.issued(&node, &san).is_some());
         assert!(certificates.record(shown("a", 3, &["10.0.0.2"]), false, 1));
         assert_eq!(certificates.issued(&node, &san), None);
+    }
+
+    #[test]
+    fn of_two_certificates_of_the_same_time_what_both_have_counts() {
+        let (node, san) = node_and_san();
+        let mut both = [&["10.0.0.1", "10.0.0.2"][..], &["10.0.0.2", "10.0.0.3"]];
+        for _ in 0..2 {
+            let mut certificates = Certificates::default();
+            assert!(certificates.record(shown("a", 2, both[0]), true, 1));
+            assert!(certificates.record(shown("a", 2, both[1]), false, 1));
+            assert!(!certificates.record(shown("a", 2, both[0]), false, 1));
+            assert_eq!(certificates.issued(&node, &san), None);
+            let common = San::from_ip_text("10.0.0.2").unwrap();
+            assert!(certificates.was_watched(&node, &common));
+            both.reverse();
+        }
     }
 
     #[test]

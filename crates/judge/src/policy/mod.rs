@@ -124,29 +124,43 @@ pub enum Requirement {
     Required,
 }
 
-/// The reaction to a request that is unusual, but not wrong.
+/// The reaction to a requestor that csr-warden does not serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum Reaction {
+pub enum IgnoreOrDeny {
+    /// Leave the request to others.
+    Ignore,
+    /// Deny.
+    Deny,
+}
+
+/// The reaction to what no kubelet with a client certificate sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum AllowOrDeny {
+    /// Continue with the other rules.
+    Allow,
+    /// Deny.
+    Deny,
+}
+
+/// The reaction to names that are unusual, but not wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum AllowOrWait {
     /// Continue with the other rules.
     Allow,
     /// Wait.
     Wait,
-    /// Deny.
-    Deny,
-    /// Ignore.
-    Ignore,
 }
 
 /// Limits for requestors.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RequestorPolicy {
-    /// The reaction to a requestor that is not a node: `Ignore` or `Deny`.
-    pub others: Reaction,
+    /// The reaction to a requestor that is not a node.
+    pub others: IgnoreOrDeny,
     /// Authentication with a client certificate (`authentication.kubernetes.io/credential-id`).
     pub credential_id: Requirement,
-    /// The reaction to a node with a UID, which client certificates do not set: `Allow` or `Deny`.
-    pub uid: Reaction,
+    /// The reaction to a node with a UID, which client certificates do not set.
+    pub uid: AllowOrDeny,
     /// Groups that a node may be in besides `system:nodes` and `system:authenticated`.
     pub groups: Vec<String>,
 }
@@ -154,9 +168,9 @@ pub struct RequestorPolicy {
 impl Default for RequestorPolicy {
     fn default() -> Self {
         RequestorPolicy {
-            others: Reaction::Ignore,
+            others: IgnoreOrDeny::Ignore,
             credential_id: Requirement::Optional,
-            uid: Reaction::Allow,
+            uid: AllowOrDeny::Allow,
             groups: Vec::new(),
         }
     }
@@ -191,10 +205,10 @@ impl Default for RequestPolicy {
 pub struct NamePolicy {
     /// Maximum number of names in one request.
     pub max: usize,
-    /// The reaction to a request with DNS names and no IP address: `Allow` or `Wait`.
-    pub dns_only: Reaction,
-    /// The reaction to a request for only some of the Node's addresses: `Allow` or `Wait`.
-    pub incomplete: Reaction,
+    /// The reaction to a request with DNS names and no IP address.
+    pub dns_only: AllowOrWait,
+    /// The reaction to a request for only some of the Node's addresses.
+    pub incomplete: AllowOrWait,
     /// The reaction to a DNS name that pods could resolve to a Service: `Allow`, `Wait`, or `WaitAlways`
     /// for names of more than two labels too.
     pub service_like: ServiceLike,
@@ -215,8 +229,8 @@ impl Default for NamePolicy {
     fn default() -> Self {
         NamePolicy {
             max: 64,
-            dns_only: Reaction::Wait,
-            incomplete: Reaction::Allow,
+            dns_only: AllowOrWait::Wait,
+            incomplete: AllowOrWait::Allow,
             service_like: ServiceLike::Wait,
             dns_suffixes: Vec::new(),
             networks: Vec::new(),

@@ -6,9 +6,7 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 
 use super::groups::can_be_allowed;
-use super::{
-    Corroboration, IndependentSource, KIND, MOST_NAMES, Policy, ProtectedPolicy, Reaction, Spec,
-};
+use super::{Corroboration, IndependentSource, KIND, MOST_NAMES, Policy, ProtectedPolicy, Spec};
 use crate::api_version::API_VERSION;
 use crate::csr::names::{DnsName, NodeName, San};
 use crate::evidence::to_ipv4_mapped;
@@ -38,18 +36,8 @@ pub(super) fn validate(policy: &Policy) -> Result<(), FieldError> {
 }
 
 fn requestor(spec: &Spec) -> Result<(), FieldError> {
-    let requestor = &spec.requestor;
-    reaction(
-        "spec.requestor.others",
-        requestor.others,
-        &[Reaction::Ignore, Reaction::Deny],
-    )?;
-    reaction(
-        "spec.requestor.uid",
-        requestor.uid,
-        &[Reaction::Allow, Reaction::Deny],
-    )?;
-    each("spec.requestor.groups", &requestor.groups, |path, group| {
+    let groups = &spec.requestor.groups;
+    each("spec.requestor.groups", groups, |path, group| {
         let expected = "a group that a node can be in besides `system:nodes` and \
                         `system:authenticated`, such as `system:bootstrappers`";
         require(can_be_allowed(group), path, expected, &quoted(group))
@@ -91,9 +79,6 @@ fn durations(spec: &Spec) -> Result<(), FieldError> {
 
 fn names(spec: &Spec) -> Result<(), FieldError> {
     let names = &spec.names;
-    let allow_or_wait = [Reaction::Allow, Reaction::Wait];
-    reaction("spec.names.dnsOnly", names.dns_only, &allow_or_wait)?;
-    reaction("spec.names.incomplete", names.incomplete, &allow_or_wait)?;
     let is_met = (1..=MOST_NAMES).contains(&names.max);
     let expected = format!("1 to {MOST_NAMES}");
     require(is_met, "spec.names.max", &expected, &quoted(names.max))?;
@@ -285,13 +270,6 @@ fn require(is_met: bool, path: &str, expected: &str, found: &str) -> Result<(), 
 
 fn is_word(path: &str, expected: &str, found: &str) -> Result<(), FieldError> {
     require(found == expected, path, &quoted(expected), &quoted(found))
-}
-
-fn reaction(path: &str, found: Reaction, expected: &[Reaction]) -> Result<(), FieldError> {
-    let names: Vec<String> = expected.iter().map(|one| format!("{one:?}")).collect();
-    let is_met = expected.contains(&found);
-    let found = quoted(format!("{found:?}"));
-    require(is_met, path, &names.join(" or "), &found)
 }
 
 fn domains(path: &str, found: &[String]) -> Result<(), FieldError> {

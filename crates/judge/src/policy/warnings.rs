@@ -1,6 +1,6 @@
 //! Warnings about policies that are well-formed, and allow more than they seem to.
 
-use super::{IndependentSource, Policy, Reaction, Requirement};
+use super::{AllowOrDeny, IndependentSource, Policy, Requirement};
 
 impl Policy {
     /// Fields that allow more, or less, than they seem to, each with the reason.
@@ -16,7 +16,7 @@ impl Policy {
         }
         if !spec.requestor.groups.is_empty()
             && (spec.requestor.credential_id == Requirement::Required
-                || spec.requestor.uid == Reaction::Deny)
+                || spec.requestor.uid == AllowOrDeny::Deny)
         {
             warnings.push(
                 "spec.requestor.groups: authenticators that add a group set a UID and no client certificate, \

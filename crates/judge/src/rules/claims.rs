@@ -13,8 +13,9 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
+use super::corroboration::{self, Corroborated};
 use super::kubelets::{Asked, may_be_asked};
-use super::{Case, corroboration, ownership, protected_sans, service_names};
+use super::{Case, ownership, protected_sans, service_names};
 use crate::csr::names::{NodeName, San};
 use crate::evidence::{Claim, Claimed, Evidence, Node, Source};
 use crate::finding::{Awaited, Code, Effect, Findings};
@@ -96,8 +97,8 @@ fn check_provider_id(case: &Case<'_>, node: &Node, san: &San, findings: &mut Fin
         machines.any(|machine| machine.checks_provider_id)
     };
     let vouches = || {
-        let vouched = corroboration::check(case, node, san, &mut Findings::default());
-        vouched.iter().any(|(source, _)| source.is_of_machines())
+        let by = corroboration::check(case, node, san, &mut Findings::default());
+        by.vouched.iter().any(|(source, _)| source.is_of_machines())
     };
     if !rivals.is_empty() && is_compared() && vouches() {
         decide(case, node, san, own, &rivals, findings);
@@ -138,7 +139,10 @@ fn rivals<'a>(case: &Case<'a>, node: &Node, san: &San, own: Claim) -> Vec<Rival<
     };
     by_network.sort_by(|one, other| one.claim.order(&other.claim));
     // Most SANs have one claimant.
-    let gives = LazyCell::new(|| corroborating_sources(case, node, san, &mut Findings::default()));
+    let gives = LazyCell::new(|| {
+        let by = corroboration::check(case, node, san, &mut Findings::default());
+        deciding(&by)
+    });
     let is_rival = |rival: &Rival<'_>| is_rival(case, rival, san, &gives);
     let mut rivals = first_or_equal(by_address, own, is_rival);
     rivals.extend(first_or_equal(by_network.into_iter(), own, is_rival));
@@ -164,9 +168,10 @@ fn first_or_equal<'a>(
     is_rival: impl Fn(&Rival<'a>) -> bool,
 ) -> Vec<Rival<'a>> {
     let mut rivals = Vec::new();
-    for (examined, candidate) in candidates.take(MAX_EXAMINED + 1).enumerate() {
-        // Unknown never approves: one that is not examined counts as a rival.
-        if examined == MAX_EXAMINED || is_rival(&candidate) {
+    let candidates = candidates.take(MAX_EXAMINED + MAX_RIVALS + 1);
+    for (examined, candidate) in candidates.enumerate() {
+        // Unknown never approves: those that are not examined count as rivals, and so many make all wait.
+        if examined >= MAX_EXAMINED || is_rival(&candidate) {
             let is_owner = candidate.claim.precedes(&own);
             rivals.push(candidate);
             if is_owner {
@@ -177,15 +182,9 @@ fn first_or_equal<'a>(
     rivals
 }
 
-/// The sources that vouch for a SAN of a node and say whose it is, and their findings.
-fn corroborating_sources(
-    case: &Case<'_>,
-    node: &Node,
-    san: &San,
-    findings: &mut Findings,
-) -> SmallVec<[IndependentSource; 4]> {
-    let vouched = corroboration::check(case, node, san, findings);
-    let sources = vouched.into_iter().map(|(source, _)| source);
+/// The sources that vouch and say whose the SAN is.
+fn deciding(by: &Corroborated) -> SmallVec<[IndependentSource; 4]> {
+    let sources = by.vouched.iter().map(|(source, _)| *source);
     sources.filter(|source| source.decides_claims()).collect()
 }
 
@@ -214,14 +213,15 @@ fn is_rival(case: &Case<'_>, rival: &Rival<'_>, san: &San, gives: &[IndependentS
         return false;
     }
     let mut findings = Findings::default();
-    let theirs = corroborating_sources(&as_other, rival.node, san, &mut findings);
+    let by = corroboration::check(&as_other, rival.node, san, &mut findings);
     if findings.effect() == Some(Effect::Deny) {
         return false;
     }
+    let theirs = deciding(&by);
     let only_ours = gives.iter().any(|source| !theirs.contains(source));
     let only_theirs = theirs.iter().any(|source| !gives.contains(source));
     // Unknown never approves: DNS may give it to the claimant too.
-    !only_ours || only_theirs || corroboration::is_dns_unknown(&as_other, rival.node, san)
+    !only_ours || only_theirs || by.dns_unknown.is_some()
 }
 
 fn decide(
@@ -365,9 +365,11 @@ fn wait(
     awaits.insert(0, Awaited::Claim(rival.claimed.clone()));
     if let Claimed::San(_) = &rival.claimed {
         let as_other = case.as_asked_by(rival.node);
-        if corroboration::is_dns_unknown(&as_other, rival.node, san) {
-            let unknown = format!(". DNS has not answered about Node {}", rival.node.name);
-            detail.push_str(&unknown);
+        let by = corroboration::check(&as_other, rival.node, san, &mut Findings::default());
+        if let Some(unknown) = by.dns_unknown {
+            let silence = format!(". DNS has not answered about Node {}", rival.node.name);
+            detail.push_str(&silence);
+            awaits.extend(unknown);
         }
         awaits.extend(corroboration::awaited_of_dns(&as_other, rival.node, san));
     }

@@ -7,7 +7,7 @@ use super::ownership::first_label;
 use crate::csr::names::{DnsName, San};
 use crate::evidence::reserved_kind;
 use crate::finding::{Awaited, Code, Findings};
-use crate::policy::{MOST_NAMES, Reaction};
+use crate::policy::{AllowOrWait, MOST_NAMES};
 
 /// The name of the API server's Service within its namespace. As a domain the name is ordinary.
 const API_SERVER: &str = "kubernetes";
@@ -69,7 +69,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         findings.add(Code::SanTooMany, detail);
     }
     let has_ip = sans.iter().any(|san| matches!(san, San::Ip(_)));
-    if !sans.is_empty() && !has_ip && policy.dns_only != Reaction::Allow {
+    if !sans.is_empty() && !has_ip && policy.dns_only != AllowOrWait::Allow {
         let detail = "expected an IP address among the names; a kubelet asks again once it has one";
         findings.wait(Code::SanWithoutIp, vec![Awaited::Policy], detail);
     }

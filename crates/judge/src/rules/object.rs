@@ -4,7 +4,7 @@ use super::Case;
 use crate::csr::names::is_dns_subdomain;
 use crate::csr::{KUBELET_SERVING_SIGNER, NODES_GROUP, Settled};
 use crate::finding::{Code, Effect, Findings, escaped};
-use crate::policy::{AUTHENTICATED_GROUP, Reaction, Requirement, can_be_allowed};
+use crate::policy::{AUTHENTICATED_GROUP, AllowOrDeny, IgnoreOrDeny, Requirement, can_be_allowed};
 
 /// Prefix of the credential ID of a client certificate (apiserver `x509.go`).
 const CERTIFICATE_CREDENTIAL: &str = "X509SHA256=";
@@ -70,8 +70,8 @@ fn check_requestor(case: &Case<'_>, findings: &mut Findings) {
     let policy = &case.policy.spec.requestor;
     let Some(node) = requestor.node_part() else {
         let effect = match policy.others {
-            Reaction::Deny => Effect::Deny,
-            Reaction::Ignore | Reaction::Allow | Reaction::Wait => Effect::Ignore,
+            IgnoreOrDeny::Deny => Effect::Deny,
+            IgnoreOrDeny::Ignore => Effect::Ignore,
         };
         let detail = format!(
             "expected a requestor `system:node:<name>`, found `{}`",
@@ -116,7 +116,7 @@ fn check_requestor(case: &Case<'_>, findings: &mut Findings) {
         let detail = "expected a credential ID of a client certificate in `spec.extra`";
         findings.add(Code::CredentialIdMissing, detail);
     }
-    if policy.uid == Reaction::Deny && !requestor.uid.is_empty() {
+    if policy.uid == AllowOrDeny::Deny && !requestor.uid.is_empty() {
         let detail = format!(
             "expected no UID, found `{}`",
             escaped(requestor.uid.as_bytes())

@@ -6,7 +6,7 @@ use super::{Case, corroboration};
 use crate::csr::names::{NodeName, San};
 use crate::evidence::{MAX_ALIKE, Node};
 use crate::finding::{Awaited, Code, Findings};
-use crate::policy::{MOST_NAMES, Reaction};
+use crate::policy::{AllowOrWait, MOST_NAMES};
 
 /// A requested SAN, with the sources that vouch for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) -> Vec<SanProof> {
             findings.wait(Code::SanNotOfNode, awaits.collect(), detail);
         }
         let by_sources = corroboration::check(case, node, san, findings);
-        vouched_by.extend(by_sources.into_iter().map(|(_, by)| by));
+        vouched_by.extend(by_sources.vouched.into_iter().map(|(_, by)| by));
         proofs.push(SanProof {
             san: san.clone(),
             vouched_by,
@@ -70,7 +70,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) -> Vec<SanProof> {
 
 fn check_complete(case: &Case<'_>, node: &Node, findings: &mut Findings) {
     // A request without readable names has its own finding.
-    if case.policy.spec.names.incomplete == Reaction::Allow || case.sans().is_empty() {
+    if case.policy.spec.names.incomplete == AllowOrWait::Allow || case.sans().is_empty() {
         return;
     }
     for address in &node.addresses {

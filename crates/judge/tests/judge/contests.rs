@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use jiff::SignedDuration;
 use judge::Decision;
+use serde_json::json;
 use testkit::cluster::{AnswerSpec, CertificateSpec, NodeSpec, QuestionSpec};
 use testkit::forge::Recipe;
 use testkit::policies::BasePolicy;
@@ -134,6 +135,37 @@ fn claimants_that_are_not_examined_count_as_rivals() {
     };
     assert!(is_approved(&contest_of(MAX_EXAMINED)));
     assert!(!is_approved(&contest_of(MAX_EXAMINED + 1)));
+}
+
+#[test]
+fn each_claimant_that_is_not_examined_must_answer() {
+    // The inventory rules all rivals out, if they are examined.
+    let silent_from = |rivals: usize, first: usize| {
+        let mut vector = contest(ADDRESS, rivals);
+        let entry = json!({"name": name(1), "addresses": [own_address(1), ADDRESS]});
+        vector.inventory = Some(json!({"nodes": [entry]}));
+        let own = shows(&own_address(1), 1, &[ADDRESS], 5);
+        vector.answers = [silent(ADDRESS), own].into();
+        vector.answers.extend((2..2 + rivals).map(|index| {
+            let at = own_address(index);
+            let is_silent = index >= first;
+            if is_silent {
+                silent(&at)
+            } else {
+                shows(&at, index, &[ADDRESS], 60)
+            }
+        }));
+        vector
+    };
+    assert!(is_approved(&silent_from(MAX_EXAMINED, 2)));
+    assert!(is_approved(&silent_from(MAX_EXAMINED + 2, usize::MAX)));
+    // By name, the last ones are not examined.
+    let mut names: Vec<usize> = (2..4 + MAX_EXAMINED).collect();
+    names.sort_by_key(|index| name(*index));
+    let last = names[MAX_EXAMINED + 1];
+    let mut vector = silent_from(MAX_EXAMINED + 2, usize::MAX);
+    vector.answers[last] = silent(&own_address(last));
+    assert!(!is_approved(&vector));
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //! An elliptic curve key is derived from its seed, so `Key::p256("node-1")` is always the same key and
 //! every request is reproducible. RSA keys are checked in, one for each size.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use ring::{digest, signature::KeyPair as _};
 use serde::Deserialize;
 
@@ -177,9 +180,18 @@ fn rsa(size: Size) -> (Vec<Node>, Node) {
     )
 }
 
+/// The key of most requests. Its public point is half of the work of a signature, so keys are kept.
 fn p256_key(seed: &str) -> p256::ecdsa::SigningKey {
-    scalar("p256", seed, |s: &[u8; 32]| {
-        p256::ecdsa::SigningKey::from_slice(s).ok()
+    thread_local! {
+        static KEPT: RefCell<HashMap<String, p256::ecdsa::SigningKey>> = RefCell::default();
+    }
+    let kept = KEPT.with_borrow(|keys| keys.get(seed).cloned());
+    kept.unwrap_or_else(|| {
+        let key = scalar("p256", seed, |s: &[u8; 32]| {
+            p256::ecdsa::SigningKey::from_slice(s).ok()
+        });
+        KEPT.with_borrow_mut(|keys| keys.insert(seed.to_owned(), key.clone()));
+        key
     })
 }
 

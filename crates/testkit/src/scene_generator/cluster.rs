@@ -1,8 +1,10 @@
 //! Changes to the Nodes.
 
+use serde_json::json;
+
 use super::pools::{Pools, age, any_age, network, one};
 use super::request::first_seen as event;
-use crate::cluster::NodeSpec;
+use crate::cluster::{AnswerSpec, CertificateSpec, NodeSpec, QuestionSpec};
 use crate::random::Random;
 use crate::strategies::{DNS_TYPES, IP_TYPES, address};
 use crate::vector::Vector;
@@ -172,5 +174,58 @@ pub(super) fn drop_node(vector: &mut Vector, _: &Pools, random: &mut Random) {
         0 => vector.nodes.clear(),
         1 => drop(vector.others.pop()),
         _ => vector.others.clear(),
+    }
+}
+
+/// Nodes that all list one more name or address of the requestor's Node, around the limits of the claimants that
+/// are asked, compared, and examined.
+pub(super) fn crowd(vector: &mut Vector, pools: &Pools, random: &mut Random) {
+    let text = pools.san(random);
+    let watched = random.once_in(2).then(|| age(random));
+    let count = match random.below(60) {
+        0 => 1022 + random.below(5),
+        1..=10 => 62 + random.below(5),
+        _ => 1 + random.below(5),
+    };
+    let mut nodes = vector.nodes.iter().chain(&vector.others);
+    if nodes.any(|node| node.name.starts_with("crowd-")) {
+        return;
+    }
+    let Some(own) = vector.nodes.first_mut() else {
+        return;
+    };
+    own.addresses.push(typed(&text, random));
+    // Rules all others out.
+    if vector.inventory.is_none() && random.once_in(3) {
+        let is_ip = text.parse::<std::net::IpAddr>().is_ok();
+        let list = if is_ip { "addresses" } else { "names" };
+        vector.inventory = Some(json!({"nodes": [{"name": own.name, list: [text]}]}));
+    }
+    super::request::names_of_node(vector, pools, random);
+    let is_answered = count < 10 && random.once_in(2);
+    for index in 0..count {
+        let name = format!("crowd-{index}");
+        let ip = std::net::IpAddr::from([10, 20, (index / 250) as u8, (index % 250) as u8 + 1]);
+        if is_answered && !random.once_in(8) {
+            let certificate = CertificateSpec {
+                node: name.clone(),
+                age: age(random),
+                sans: vec![text.clone()],
+            };
+            vector.answers.push(AnswerSpec {
+                to: QuestionSpec::Certificate(ip),
+                sans: None,
+                empty: None,
+                certificate: Some(certificate),
+                failed: None,
+                holds: age(random),
+            });
+        }
+        vector.others.push(NodeSpec {
+            name,
+            addresses: vec![address("InternalIP", &ip.to_string()), typed(&text, random)],
+            watched,
+            ..NodeSpec::default()
+        });
     }
 }

@@ -170,6 +170,21 @@ pub(super) fn names(vector: &mut Vector, pools: &Pools, random: &mut Random) {
     }
 }
 
+/// More names than a policy allows, or than are read.
+pub(super) fn many_names(vector: &mut Vector, pools: &Pools, random: &mut Random) {
+    let recipe = plain(vector);
+    let count = match random.below(8) {
+        0 => 508 + random.below(8),
+        _ => 60 + random.below(8),
+    };
+    for index in 0..count {
+        let ip = IpAddr::from([10, 20, (index / 250) as u8, (index % 250) as u8 + 1]);
+        recipe.ip.push(IpOctets::from(ip));
+    }
+    // The last one may not be read.
+    push(recipe, &pools.text(random));
+}
+
 /// The Node of the requestor as it is at last.
 fn own_node(vector: &Vector) -> Option<&crate::cluster::NodeSpec> {
     let name = vector.requestor.username.strip_prefix("system:node:")?;

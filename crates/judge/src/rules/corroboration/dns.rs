@@ -49,12 +49,6 @@ fn names_of(node: &Node, dns: &DnsPolicy) -> Vec<DnsName> {
     whole.into_iter().chain(under).collect()
 }
 
-/// Returns true if an answer about the node is not known. It may vouch for any of its SANs.
-pub(super) fn is_unknown(case: &Case<'_>, node: &Node) -> bool {
-    let answers = || questions(case, node).map(|question| answer(case, &question));
-    answers().any(|known| matches!(known, None | Some((Answer::Failed(_), _))))
-}
-
 /// The events after which DNS may say something else about the node.
 pub(super) fn awaited(case: &Case<'_>, node: &Node) -> Vec<Awaited> {
     questions(case, node)

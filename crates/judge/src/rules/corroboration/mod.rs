@@ -25,16 +25,25 @@ enum SourceResult {
     Contradicted,
 }
 
+/// The sources that vouch for a SAN.
+pub(super) struct Corroborated {
+    /// Each source, with the entry that proves the SAN, for a person.
+    pub(super) vouched: Vec<(IndependentSource, String)>,
+    /// The events that bring the answer of DNS; `None` unless it was asked and has not answered.
+    pub(super) dns_unknown: Option<Vec<Awaited>>,
+}
+
 /// Checks a SAN against the sources that the policy requires for it. Local sources are always checked
-/// for contradictions. Returns the entries that vouch for the SAN.
+/// for contradictions.
 pub(super) fn check(
     case: &Case<'_>,
     node: &Node,
     san: &San,
     findings: &mut Findings,
-) -> Vec<(IndependentSource, String)> {
+) -> Corroborated {
     let required = required_sources(case, node, san);
     let mut vouched = Vec::new();
+    let mut dns_unknown = None;
     let mut unproven = Vec::new();
     let mut missing_sources: Vec<IndependentSource> = Vec::new();
     let mut enough = required.any_of.is_empty();
@@ -49,7 +58,12 @@ pub(super) fn check(
                 enough |= may;
                 vouched.push((source, by));
             }
-            SourceResult::Unproven(code, awaits, why) => unproven.push((source, code, awaits, why)),
+            SourceResult::Unproven(code, awaits, why) => {
+                if source == IndependentSource::Dns && code == Code::SourceUnready {
+                    dns_unknown = Some(awaits.clone());
+                }
+                unproven.push((source, code, awaits, why));
+            }
             SourceResult::NotConfigured => missing_sources.push(source),
             SourceResult::Contradicted => {}
         }
@@ -78,26 +92,20 @@ pub(super) fn check(
         let why = format!("no {source} is configured, which policy {name} asks about {san}");
         findings.wait(Code::SanUncorroborated, vec![Awaited::Policy], why);
     }
-    vouched
-}
-
-/// Returns true if the policy asks DNS about the SAN, and what it says of the node is not known.
-pub(super) fn is_dns_unknown(case: &Case<'_>, node: &Node, san: &San) -> bool {
-    asks_dns(case, node, san) && dns::is_unknown(case, node)
+    Corroborated {
+        vouched,
+        dns_unknown,
+    }
 }
 
 /// The events after which DNS may say something else about the node, if the policy asks it about the SAN.
 pub(super) fn awaited_of_dns(case: &Case<'_>, node: &Node, san: &San) -> Vec<Awaited> {
-    match asks_dns(case, node, san) {
+    let required = required_sources(case, node, san);
+    let mut sources = required.all_of.iter().chain(&required.any_of);
+    match sources.any(|source| *source == IndependentSource::Dns) {
         true => dns::awaited(case, node),
         false => Vec::new(),
     }
-}
-
-fn asks_dns(case: &Case<'_>, node: &Node, san: &San) -> bool {
-    let required = required_sources(case, node, san);
-    let mut sources = required.all_of.iter().chain(&required.any_of);
-    sources.any(|source| *source == IndependentSource::Dns)
 }
 
 /// Returns true for a source whose contradiction denies under every policy. Any other one is checked

@@ -7,7 +7,7 @@ use judge::csr::Request;
 use judge::csr::names::San;
 use judge::evidence::{Claimed, Source};
 use judge::finding::{Awaited, Code, Question};
-use judge::policy::{AllowedIdentities, Corroboration, Policy, Reaction, ServiceLike};
+use judge::policy::{AllowOrWait, AllowedIdentities, Corroboration, Policy, ServiceLike};
 use judge::{Judgment, judge};
 
 use testkit::cluster::{
@@ -335,8 +335,8 @@ impl Scenario {
         spec.proof.node_name = Corroboration::default();
         spec.proof.dns_names = Corroboration::default();
         spec.names.max = 256;
-        spec.names.dns_only = Reaction::Allow;
-        spec.names.incomplete = Reaction::Allow;
+        spec.names.dns_only = AllowOrWait::Allow;
+        spec.names.incomplete = AllowOrWait::Allow;
         spec.names.dns_suffixes.clear();
         spec.names.networks.clear();
         spec.names.service_like = ServiceLike::Allow;
