@@ -98,6 +98,13 @@ docs:
     UPDATE_DOCS=1 cargo test --locked --test program -- schemas:: policies:: doctor:: monitoring::
     # The table of cases in docs/faults.md
     UPDATE_DOCS=1 cargo test --locked --test faults -- docs_name_every_case
+    # The chart's page and copies, and its schema, which has those of policies
+    UPDATE_DOCS=1 cargo test --locked --test program -- chart::
+
+# Render the folders in deploy/ from the chart
+[group('write')]
+manifests:
+    UPDATE_DOCS=1 cargo test --locked --test control_plane -- chart_renders_its_variants
 
 # Write the verdicts to target/verdicts.txt
 [group('write')]

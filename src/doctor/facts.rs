@@ -262,6 +262,13 @@ impl Workload {
         self.name == "csr-warden" || self.label.as_deref() == Some("csr-warden")
     }
 
+    /// The name of the Lease of csr-warden's replicas. The chart names it after the release.
+    pub(super) fn lease_name(&self) -> &str {
+        let args = self.containers.iter().flat_map(|one| &one.args);
+        let named = args.filter_map(|arg| arg.strip_prefix("--lease-name="));
+        named.last().unwrap_or("csr-warden")
+    }
+
     /// `NAMESPACE/NAME`.
     pub(super) fn display_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)

@@ -11,6 +11,7 @@
 mod architecture;
 #[cfg(feature = "lab")]
 mod bench;
+mod chart;
 mod check;
 mod check_vectors;
 mod command_line;

@@ -28,7 +28,7 @@ const COMMANDS: [(&str, By); 12] = [
         "helm install csr-warden deploy/helm/csr-warden -n kube-system \
          --set image.repository=registry.example.org/csr-warden",
         By::Test(
-            "tests/control_plane/cases/chart.rs",
+            "tests/control_plane/cases/chart/releases.rs",
             "\"install\", \"csr-warden\", CHART",
         ),
     ),

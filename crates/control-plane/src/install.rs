@@ -40,6 +40,15 @@ impl Installation {
         })
     }
 
+    /// Returns an installation whose replicas have this token.
+    pub fn with_token(&self, cluster: &Cluster, token: &str) -> Result<Self> {
+        Ok(Self {
+            binary: self.binary.clone(),
+            kubeconfig: cluster.kubeconfig_for_token(token)?,
+            dir: self.dir.clone(),
+        })
+    }
+
     /// Returns an installation whose replicas use this URL of the API server, and a token that can
     /// be revoked.
     pub fn through(&self, cluster: &Cluster, server: &str, token: &BoundToken) -> Result<Self> {

@@ -38,9 +38,17 @@ pub fn helm(
     command.output().context("run helm")
 }
 
-/// Runs `helm template` for `kube-system` with these additional arguments.
+/// Runs `helm template` for `kube-system` with these additional arguments, and an image for
+/// kustomize to replace. The Pod of `helm test` is left out.
 pub fn chart(assets: &Assets, args: &[&str]) -> Result<String> {
-    let template = ["template", "csr-warden", CHART, "--namespace=kube-system"];
+    let template = [
+        "template",
+        "csr-warden",
+        CHART,
+        "--namespace=kube-system",
+        "--set=image.repository=csr-warden",
+        "--skip-tests",
+    ];
     let output = helm(assets, None, [&template, args].concat())?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "helm template {args:?}: {stderr}");

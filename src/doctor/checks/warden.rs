@@ -29,13 +29,14 @@ pub(super) fn warden(facts: &Facts) -> Checked {
             ));
         }
         (Ok(Some(lease)), ours) => {
+            let name = ours.map_or("csr-warden", Workload::lease_name);
             let what = match &lease.holder {
                 Some(_) => format!(
-                    "nobody has renewed the Lease {}/csr-warden {}",
+                    "nobody has renewed the Lease {}/{name} {}",
                     lease.namespace,
                     since(lease, now)
                 ),
-                None => format!("nobody holds the Lease {}/csr-warden", lease.namespace),
+                None => format!("nobody holds the Lease {}/{name}", lease.namespace),
             };
             findings.push(with_log_commands(
                 Finding::new(Code::WardenSilent, what),
@@ -45,10 +46,11 @@ pub(super) fn warden(facts: &Facts) -> Checked {
         }
         (Ok(None), Some(ours)) => {
             let what = format!(
-                "{} is there, with {} of {} replicas ready, and there is no Lease csr-warden",
+                "{} is there, with {} of {} replicas ready, and there is no Lease {}",
                 ours.display_name(),
                 ours.ready,
-                ours.desired
+                ours.desired,
+                ours.lease_name()
             );
             findings.push(with_log_commands(
                 Finding::new(Code::WardenSilent, what),

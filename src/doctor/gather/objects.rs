@@ -282,7 +282,12 @@ pub(super) async fn warden_lease(
         .flatten()
         .find(|workload| workload.is_csr_warden());
     let namespace = ours.map_or("kube-system", |workload| workload.namespace.as_str());
-    lease(reader, namespace, "csr-warden").await
+    lease(
+        reader,
+        namespace,
+        ours.map_or("csr-warden", Workload::lease_name),
+    )
+    .await
 }
 
 #[cfg(test)]

@@ -1,29 +1,54 @@
-//! The chart and the kustomizations. They render the same objects, a real API server accepts them,
-//! and the chart rejects contradictory values.
+//! The chart, and the folders in `deploy/` that are rendered from it. Every value has its effect,
+//! contradictory values are rejected, and a real API server accepts the objects.
 
+mod pod_security;
+mod releases;
 mod rules;
+mod side_by_side;
 mod values;
 mod variants;
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
 
 use super::machines::definition;
 use crate::{Case, Needs};
 use control_plane::assets::Assets;
-use control_plane::cluster::{Cluster, Options};
-use control_plane::manifests::{CHART, helm};
+use control_plane::cluster::Cluster;
+use control_plane::manifests::{CHART, Objects, helm, objects};
 
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new(
-            "chart_renders_what_kustomize_does",
+            "chart_renders_its_variants",
             Needs::Nothing,
-            variants::same,
+            variants::are_rendered,
+        ),
+        Case::new(
+            "chart_variants_are_accepted",
+            Needs::Nothing,
+            variants::are_accepted,
+        ),
+        Case::new(
+            "chart_pod_security",
+            Needs::Nothing,
+            pod_security::is_restricted,
         ),
         Case::new("chart_refuses_wrong_values", Needs::Nothing, refused),
-        Case::new("chart_is_installed_and_removed", Needs::Nothing, installed),
+        Case::new("chart_fills_absent_values", Needs::Nothing, absent),
+        Case::new("chart_adapts_to_openshift", Needs::Nothing, openshift),
+        Case::new(
+            "chart_is_installed_and_removed",
+            Needs::Nothing,
+            releases::installed,
+        ),
+        Case::new(
+            "chart_releases_side_by_side",
+            Needs::Nothing,
+            side_by_side::are_separate,
+        ),
         Case::new(
             "chart_applies_every_value",
             Needs::Nothing,
@@ -38,7 +63,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Creates the kinds of the Prometheus Operator.
-async fn operator(cluster: &Cluster) -> Result<()> {
+async fn monitoring_kinds(cluster: &Cluster) -> Result<()> {
     for kind in ["ServiceMonitor", "PodMonitor", "PrometheusRule"] {
         let definition = definition("monitoring.coreos.com", "v1", kind);
         cluster.apply(&definition.to_string()).await?;
@@ -65,16 +90,57 @@ async fn apply(cluster: &Cluster, name: &str, manifests: &str) -> Result<()> {
     Ok(())
 }
 
+/// Renders the chart with these values, and an image unless they name one.
+fn render(assets: &Assets, values: &Value) -> Result<Objects> {
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), values.to_string())?;
+    let named = format!("--values={}", file.path().display());
+    let mut args = vec![
+        "template",
+        "csr-warden",
+        CHART,
+        "--namespace=kube-system",
+        "--skip-tests",
+        &named,
+    ];
+    if values.pointer("/image/repository").is_none() {
+        args.push("--set=image.repository=csr-warden");
+    }
+    let output = helm(assets, None, args)?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{values}: {stderr}");
+    objects(&String::from_utf8(output.stdout)?)
+}
+
+/// Renders the Pod of `helm test`.
+fn hook(assets: &Assets, more: &[&str]) -> Result<Value> {
+    let template = [
+        "template",
+        "csr-warden",
+        CHART,
+        "--namespace=kube-system",
+        "--set=image.repository=csr-warden",
+        "--show-only=templates/tests/doctor.yaml",
+    ];
+    let output = helm(assets, None, [&template, more].concat())?;
+    ensure!(output.status.success(), "{output:?}");
+    let pods = objects(&String::from_utf8(output.stdout)?)?;
+    Ok(pods.into_values().next().context("no Pod")?)
+}
+
 /// Contradictory values, with the error message.
-const WRONG: [(&[&str], &str); 16] = [
+const WRONG: [(&[&str], &str); 30] = [
+    (&["--set=image.repository="], "image.repository is empty"),
+    (&["--set=enabled=false"], "`condition` of an umbrella chart"),
+    (
+        &["--set=global.imageRegistry.name=a"],
+        "at '/global/imageRegistry': got object, want string",
+    ),
     (
         &["--set=replica=2"],
         "additional properties 'replica' not allowed",
     ),
-    (
-        &["--set=replicas=3"],
-        "at '/replicas': value must be one of 1, 2",
-    ),
+    (&["--set=replicas=-1"], "at '/replicas': minimum:"),
     (
         &["--set=enforcement=dryrun"],
         "at '/enforcement': value must be one of",
@@ -93,6 +159,27 @@ const WRONG: [(&[&str], &str); 16] = [
         "at '/extraArgs/0': 'run' does not match pattern",
     ),
     (
+        &["--set=extraArgs={--bind-address=0.0.0.0:9090}"],
+        "use metrics.port, or bootstrap.host and bootstrap.port",
+    ),
+    (
+        &["--set=extraArgs={--lease-name,mine}"],
+        "at '/extraArgs/1': 'mine' does not match pattern",
+    ),
+    (&["--set=extraArgs={--lease-name=mine}"], "use lease.name"),
+    (
+        &["--set=extraEnv[0].name=CSR_WARDEN_BIND_ADDRESS"],
+        "use metrics.port, or bootstrap.host and bootstrap.port",
+    ),
+    (
+        &["--set=podLabels.app\\.kubernetes\\.io/name=mine"],
+        "podLabels has `app.kubernetes.io/name`, which the chart sets",
+    ),
+    (
+        &["--set=commonLabels.helm\\.sh/chart=mine"],
+        "commonLabels has `helm.sh/chart`, which the chart sets",
+    ),
+    (
         &["--set=policy.name=mine,policy.spec.names.maxx=3"],
         "at '/policy/spec/names': additional properties 'maxx' not allowed",
     ),
@@ -109,6 +196,18 @@ const WRONG: [(&[&str], &str); 16] = [
         "give it a name of its own",
     ),
     (
+        &["--set=policy.name=strict,policy.existing.configMapName=a"],
+        "remove policy.spec and policy.name",
+    ),
+    (
+        &["--set=inventory.nodes[0].name=n1,inventory.existing.configMapName=a"],
+        "remove inventory.nodes and inventory.patterns",
+    ),
+    (
+        &["--set=machinesKubeconfig.configMapName=a,machinesKubeconfig.secretName=b"],
+        "machinesKubeconfig names a ConfigMap and a Secret",
+    ),
+    (
         &["--set=bootstrap.enabled=true,placement=AnyNode"],
         "set apiServer.host",
     ),
@@ -122,69 +221,94 @@ const WRONG: [(&[&str], &str); 16] = [
         "needs the Service",
     ),
     (
+        &["--set=bootstrap.enabled=true,monitoring.podMonitor.enabled=true"],
+        "monitoring.podMonitor reaches no Pod at 127.0.0.1",
+    ),
+    (
+        &["--set=monitoring.serviceMonitor.enabled=true,monitoring.podMonitor.enabled=true"],
+        "would count everything twice",
+    ),
+    (
         &["--set=metrics.auth.enabled=true"],
         "set metrics.tls.secretName",
     ),
     (
         &[
-            "--set=metrics.auth.enabled=true,metrics.tls.secretName=a",
-            "--set=monitoring.podMonitor.enabled=true",
+            "--set=metrics.tls.secretName=a",
+            "--set=monitoring.podMonitor.enabled=true,monitoring.podMonitor.namespace=b",
         ],
-        "set monitoring.podMonitor.authorization",
+        "set monitoring.podMonitor.tlsConfig",
     ),
 ];
 
 async fn refused(assets: Arc<Assets>) -> Result<()> {
+    let template = ["template", "csr-warden", CHART, "--namespace=kube-system"];
+    let image = ["--set=image.repository=csr-warden"];
     for (values, said) in WRONG {
-        let template = ["template", "csr-warden", CHART, "--namespace=kube-system"];
-        let output = helm(&assets, None, [&template, values].concat())?;
+        let output = helm(&assets, None, [&template[..], &image, values].concat())?;
         let stderr = String::from_utf8_lossy(&output.stderr);
         let refused = !output.status.success() && output.stdout.is_empty();
         ensure!(refused && stderr.contains(said), "{values:?}: {stderr}");
     }
-    let lint = helm(&assets, None, ["lint", "--strict", CHART])?;
+    let lint = helm(&assets, None, ["lint", "--strict", CHART, image[0]])?;
     let said = String::from_utf8_lossy(&lint.stdout);
     ensure!(lint.status.success(), "{said}");
     ensure!(said.contains("0 chart(s) failed"), "{said}");
+    ensure!(!said.contains("icon"), "{said}");
     Ok(())
 }
 
-/// Helm's own client installs the chart on a real API server. After removal, no object is left.
-async fn installed(assets: Arc<Assets>) -> Result<()> {
-    let cluster = Cluster::start(&assets, Options::default()).await?;
-    let helm = |args: &[&str]| -> Result<String> {
-        let output = helm(&assets, Some(cluster.admin_kubeconfig()), args)?;
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "helm {args:?}: {stderr}");
-        Ok(String::from_utf8(output.stdout)?)
-    };
-    let everything = [
-        "get",
-        "all,cm,sa,role,rolebinding,clusterrole,clusterrolebinding,pdb,netpol",
-        "--all-namespaces",
-        "--selector=app.kubernetes.io/part-of=csr-warden",
-        "--output=name",
-    ];
-    const NAMESPACE: &str = "--namespace=kube-system";
-    let notes = helm(&["install", "csr-warden", CHART, NAMESPACE])?;
-    ensure!(notes.contains("serverTLSBootstrap: true"), "{notes}");
-    ensure!(notes.lines().all(|line| line.len() <= 80), "{notes}");
-    let first = cluster.kubectl(&everything).await?;
-    ensure!(first.contains("deployment.apps/csr-warden"), "{first}");
-
-    let more = "--set=replicas=2,machines={cluster-api},policy.name=strict";
-    let notes = helm(&["upgrade", "csr-warden", CHART, NAMESPACE, more])?;
-    ensure!(notes.contains("Every request waits"), "{notes}");
-    let second = cluster.kubectl(&everything).await?;
-    for added in [
-        "poddisruptionbudget.policy/csr-warden",
-        "csr-warden-cluster-api",
-    ] {
-        ensure!(!first.contains(added) && second.contains(added), "{second}");
+/// Replaces every value by null. Values of free form and the image's name stay.
+fn nothing(path: &str, value: &Value) -> Value {
+    match value.as_object() {
+        Some(fields) if path != "/resources" && !fields.is_empty() => {
+            let below = |(name, value): (&String, &Value)| {
+                (name.clone(), nothing(&format!("{path}/{name}"), value))
+            };
+            Value::Object(fields.iter().map(below).collect())
+        }
+        _ if path == "/runAsUser" || path == "/image/repository" => value.clone(),
+        _ => Value::Null,
     }
+}
 
-    helm(&["uninstall", "csr-warden", NAMESPACE])?;
-    let left = cluster.kubectl(&everything).await?;
-    ensure!(left.is_empty(), "left behind:\n{left}");
+/// Absent values, as with `helm upgrade --reuse-values` after an older chart, have their defaults:
+/// whole sections, and every value in them.
+async fn absent(assets: Arc<Assets>) -> Result<()> {
+    let defaults = std::fs::read_to_string(format!("{CHART}/values.yaml"))?;
+    let mut defaults: Value = serde_saphyr::from_str(&defaults)?;
+    defaults["image"]["repository"] = json!("csr-warden");
+    let expected = render(&assets, &json!({}))?;
+    let mut sections = defaults.clone();
+    for (name, section) in sections.as_object_mut().context("sections")? {
+        if name != "runAsUser" && name != "image" {
+            *section = Value::Null;
+        }
+    }
+    let leaves = nothing("", &defaults);
+    ensure!(leaves["monitoring"]["dashboard"]["labels"]["grafana_dashboard"].is_null());
+    for values in [sections, leaves] {
+        let rendered = render(&assets, &values)?;
+        ensure!(rendered == expected, "{values}: {rendered:?}");
+    }
+    Ok(())
+}
+
+/// OpenShift assigns the user of each namespace, and has this API group.
+async fn openshift(assets: Arc<Assets>) -> Result<()> {
+    let group = "--api-versions=security.openshift.io/v1";
+    for (more, assigned) in [(&[][..], false), (&[group], true)] {
+        let context = &hook(&assets, more)?["spec"]["securityContext"];
+        ensure!(context["runAsUser"].is_null() == assigned, "{context}");
+        ensure!(context["runAsNonRoot"] == true, "{context}");
+        let args = [&["--set=metrics.tls.secretName=a"], more].concat();
+        let rendered = objects(&control_plane::manifests::chart(&assets, &args)?)?;
+        let deployment = rendered.get("Deployment kube-system/csr-warden");
+        let pod = &deployment.context("no Deployment")?["spec"]["template"]["spec"];
+        let context = &pod["securityContext"];
+        for field in ["runAsUser", "runAsGroup", "fsGroup"] {
+            ensure!(context[field].is_null() == assigned, "{field}: {context}");
+        }
+    }
     Ok(())
 }

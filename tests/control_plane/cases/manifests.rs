@@ -75,7 +75,7 @@ async fn place_the_pod(assets: Arc<Assets>) -> Result<()> {
     let image = at(&named, "containers/0/image");
     ensure!(image == "registry.example.org/csr-warden:0.1.0", "{image}");
 
-    let overlay = "deploy/overlays/any-node";
+    let overlay = "deploy/variants/any-node";
     let example = example.replace("deploy/base", overlay);
     let named = apply(&cluster, Kustomization::new(&example)?.path()).await?;
     ensure!(at(&named, "affinity").is_null(), "{named}");

@@ -2,6 +2,7 @@
 //! are sufficient.
 
 mod components;
+mod namespaces;
 mod roles;
 
 use std::cell::Cell;
@@ -52,6 +53,11 @@ pub fn cases() -> Vec<Case> {
             "component_permissions_are_reported_by_name",
             Needs::Nothing,
             components::are_missed,
+        ),
+        Case::new(
+            "permissions_in_a_namespace_that_a_tool_sets",
+            Needs::Nothing,
+            namespaces::are_kept,
         ),
     ]
 }

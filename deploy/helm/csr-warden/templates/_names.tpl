@@ -1,5 +1,5 @@
 {{- define "csr-warden.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- default .Chart.Name .Values.nameOverride | trunc 58 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "csr-warden.fullname" -}}
@@ -13,32 +13,39 @@
 {{- end }}
 {{- end }}
 
-{{- define "csr-warden.selector" -}}
-app.kubernetes.io/name: {{ include "csr-warden.name" . }}
+{{- define "csr-warden.namespace" -}}
+{{- .Values.namespaceOverride | default .Release.Namespace }}
 {{- end }}
 
-{{- define "csr-warden.labels" -}}
-{{ include "csr-warden.selector" . }}
-app.kubernetes.io/part-of: csr-warden
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- define "csr-warden.service-account" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "csr-warden.fullname" .) "default" .Values.serviceAccount.create) }}
+{{- end }}
+
+{{- /* Two releases in one namespace must not share a Lease, or one of them would never lead. */ -}}
+{{- define "csr-warden.lease" -}}
+{{- .Values.lease.name | default (include "csr-warden.fullname" .) }}
 {{- end }}
 
 {{- define "csr-warden.image" -}}
-{{- $tag := .Values.image.tag | default .Chart.AppVersion }}
-{{- with .Values.image.digest }}
-{{- printf "%s@%s" $.Values.image.repository . }}
+{{- $image := .Values.image }}
+{{- $registry := dig "imageRegistry" "" (.Values.global | default dict) | default $image.registry }}
+{{- $name := $image.repository }}
+{{- if $registry }}
+{{- $name = printf "%s/%s" (trimSuffix "/" $registry) $name }}
+{{- end }}
+{{- with $image.digest }}
+{{- printf "%s@%s" $name . }}
 {{- else }}
-{{- printf "%s:%s" .Values.image.repository $tag }}
+{{- printf "%s:%s" $name ($image.tag | default $.Chart.AppVersion) }}
 {{- end }}
 {{- end }}
 
-{{- /* A binding of a role, which has the binding's name, to the ServiceAccount. */ -}}
-{{- define "csr-warden.subject" -}}
-subjects:
-  - kind: ServiceAccount
-    name: {{ include "csr-warden.fullname" . }}
-    namespace: {{ .Release.Namespace }}
+{{- /* Names of Secrets: those of the umbrella chart, then those of this one. */ -}}
+{{- define "csr-warden.pull-secrets" -}}
+{{- range dig "imagePullSecrets" list (.Values.global | default dict) }}
+- name: {{ kindIs "map" . | ternary . (dict "name" .) | dig "name" "" }}
+{{- end }}
+{{- range .Values.imagePullSecrets }}
+- name: {{ .name }}
+{{- end }}
 {{- end }}

@@ -96,6 +96,17 @@ fn csr_warden_runs_or_is_reported() {
     );
 }
 
+/// The chart names the Lease after its release.
+#[test]
+fn the_lease_is_the_one_of_the_deployment() {
+    let of = |args: &[&str]| {
+        let workload = workload("canary-csr-warden", "csr-warden:1", args);
+        workload.lease_name().to_owned()
+    };
+    assert_eq!(of(&["run"]), "csr-warden");
+    assert_eq!(of(&["run", "--lease-name=canary"]), "canary");
+}
+
 #[test]
 fn other_approvers() {
     let runs = |one: Workload| found(|facts| facts.workloads.as_mut().unwrap().push(one));

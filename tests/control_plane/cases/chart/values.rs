@@ -1,153 +1,176 @@
-//! Effects of the values of the chart: each one changes the rendered objects.
+//! The effect of every value of the chart, by the table in `effects.yaml`.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, anyhow, ensure};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{apply, operator};
+use super::{monitoring_kinds, render};
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
-use control_plane::manifests::chart;
+use control_plane::manifests::{CHART, Objects};
 
-/// Returns values of the chart that all differ from the default.
-fn other_values() -> Value {
-    let monitor = json!({
-        "enabled": true,
-        "labels": {"release": "p"},
-        "interval": "15s",
-        "tlsConfig": {"insecureSkipVerify": true},
-        "authorization": {"credentials": {"name": "token", "key": "token"}},
-    });
-    let rule = json!({
-        "enabled": true,
-        "labels": {"release": "p"},
-        "job": "of-another-monitor",
-        "kubeletSelector": "job=\"kubelets\"",
-        "certExpirationWarningSeconds": 3600,
-        "certExpirationCriticalSeconds": 600,
-        "runbookBaseUrl": "https://runbooks.example.org/csr-warden",
-        "disabled": ["CsrWardenFlood"],
-        "additionalRuleLabels": {"team": "platform"},
-        "additionalRuleAnnotations": {"dashboard": "https://grafana.example.org"},
-    });
-    json!({
-        "image": {
-            "repository": "registry.example.org/csr-warden",
-            "tag": "v9",
-            "digest": "",
-            "pullPolicy": "Always",
-        },
-        "imagePullSecrets": [{"name": "registry"}],
-        "nameOverride": "warden",
-        "fullnameOverride": "warden-of-kubelets",
-        "replicas": 2,
-        "placement": "AnyNode",
-        "bootstrap": {"enabled": true, "host": "::", "port": 10280},
-        "apiServer": {"host": "192.0.2.1", "port": 8443},
-        "policy": {"name": "mine", "spec": {"names": {"networks": ["10.0.0.0/16"]}}},
-        "inventory": {
-            "nodes": [{"name": "n1", "addresses": ["10.0.0.1"]}],
-            "patterns": [{"nodes": "pool-*", "networks": ["10.0.1.0/24"]}],
-        },
-        "enforcement": "DryRun",
-        "machines": ["metal3"],
-        "extraArgs": ["--log-level=debug"],
-        "extraEnv": [{"name": "CSR_WARDEN_CONCURRENCY", "value": "8"}],
-        "extraVolumes": [{"name": "far", "secret": {"secretName": "far"}}],
-        "extraVolumeMounts": [{"name": "far", "mountPath": "/far", "readOnly": true}],
-        "podAnnotations": {"example.org/a": "b"},
-        "podLabels": {"example.org/c": "d"},
-        "priorityClassName": "system-node-critical",
-        "nodeSelector": {"example.org/pool": "trusted"},
-        "tolerations": [{"key": "example.org/pool", "operator": "Exists"}],
-        "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
-            {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"a": "b"}}},
-        ]}},
-        "runAsUser": 1000,
-        "resources": {"requests": {"cpu": "20m"}, "limits": {"memory": "128Mi"}},
-        "service": {"enabled": false, "annotations": {"example.org/e": "f"}},
-        "networkPolicy": {
-            "enabled": false,
-            "egressPorts": [{"protocol": "UDP", "port": 53}],
-            "scrapers": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}],
-        },
-        "metrics": {"tls": {"secretName": "tls"}, "auth": {"enabled": true}},
-        "monitoring": {
-            "serviceMonitor": monitor,
-            "podMonitor": monitor,
-            "prometheusRule": rule,
-        },
+const EFFECTS: &str = include_str!("effects.yaml");
+
+/// One row of the table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Effect {
+    /// Path of the value, with dots.
+    value: String,
+    to: Value,
+    /// Other values.
+    #[serde(default)]
+    with: Value,
+    #[serde(default, rename = "in")]
+    object: String,
+    #[serde(default)]
+    at: String,
+    #[serde(default)]
+    is: Value,
+    /// The reason why a value has no effect on its own.
+    is_noted: Option<String>,
+}
+
+/// Merges `more` into `values`.
+fn merge(values: &mut Value, more: &Value) {
+    match (values, more) {
+        (Value::Object(into), Value::Object(fields)) => {
+            for (name, value) in fields {
+                merge(into.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (into, value) => *into = value.clone(),
+    }
+}
+
+impl Effect {
+    fn without(&self) -> Value {
+        let mut values = json!({});
+        if !self.with.is_null() {
+            merge(&mut values, &self.with);
+        }
+        values
+    }
+
+    fn values(&self) -> Value {
+        let names = self.value.rsplit('.');
+        let set = names.fold(self.to.clone(), |below, name| json!({name: below}));
+        let mut values = self.without();
+        merge(&mut values, &set);
+        values
+    }
+
+    /// The object in question, if it is rendered.
+    fn find<'a>(&self, objects: &'a Objects) -> Option<&'a Value> {
+        let kind = format!("{} ", self.object);
+        let of_kind = || objects.iter().find(|(key, _)| key.starts_with(&kind));
+        let found = objects.get(&self.object);
+        found.or_else(|| of_kind().map(|(_, object)| object))
+    }
+
+    fn seen<'a>(&self, objects: &'a Objects) -> &'a Value {
+        let object = self.find(objects);
+        let value = object.and_then(|object| object.pointer(&self.at));
+        value.unwrap_or(&Value::Null)
+    }
+}
+
+/// Returns the paths of all values in a schema. An object without properties is one value.
+fn paths(path: &str, schema: &Value, into: &mut BTreeSet<String>) {
+    match schema["properties"].as_object() {
+        Some(properties) => {
+            for (name, schema) in properties {
+                let dot = if path.is_empty() { "" } else { "." };
+                paths(&format!("{path}{dot}{name}"), schema, into);
+            }
+        }
+        None => {
+            into.insert(path.to_owned());
+        }
+    }
+}
+
+type Rendered = BTreeMap<String, Result<Objects>>;
+
+/// Renders the chart with and without the value of each row, on two threads.
+fn render_all(assets: &Assets, rows: &[&Effect]) -> Result<Rendered> {
+    let mut wanted = BTreeMap::new();
+    for row in rows {
+        for values in [row.without(), row.values()] {
+            wanted.insert(values.to_string(), values);
+        }
+    }
+    let wanted: Vec<_> = wanted.into_iter().collect();
+    let half = wanted.len().div_ceil(2);
+    std::thread::scope(|threads| {
+        let render_half = |half: &[(String, Value)]| -> Rendered {
+            let each = half.iter();
+            each.map(|(text, values)| (text.clone(), render(assets, values)))
+                .collect()
+        };
+        let threads: Vec<_> = wanted
+            .chunks(half)
+            .map(|half| threads.spawn(move || render_half(half)))
+            .collect();
+        let mut rendered = Rendered::new();
+        for thread in threads {
+            rendered.extend(thread.join().map_err(|_| anyhow!("a thread panicked"))?);
+        }
+        Ok(rendered)
     })
 }
 
-/// Collects the pointers to all values. A value with fields in `values.yaml` has values below it.
-fn pointers(path: &str, value: &Value, into: &mut Vec<String>) {
-    match value.as_object().filter(|fields| !fields.is_empty()) {
-        Some(fields) => {
-            for (name, value) in fields {
-                // Users replace these as a whole.
-                if name == "resources" {
-                    into.push(format!("{path}/{name}"));
-                } else {
-                    pointers(&format!("{path}/{name}"), value, into);
-                }
-            }
-        }
-        None => into.push(path.to_owned()),
-    }
-}
-
-/// A change of any single value to its default changes the rendered objects. A real API server
-/// accepts everything that is rendered.
+/// Every value has its effect, which is not there without it. A real API server accepts every object
+/// that shows one.
 pub async fn every_value(assets: Arc<Assets>) -> Result<()> {
-    const DEFAULTS: &str = include_str!("../../../../deploy/helm/csr-warden/values.yaml");
-    let cluster = Cluster::start(&assets, Options::default()).await?;
-    operator(&cluster).await?;
-    let defaults: Value = serde_saphyr::from_str(DEFAULTS)?;
-    let all = other_values();
-    // Some values exclude each other, so the effect must be visible in at least one of these
-    // combinations.
-    let mut on_pods = all.clone();
-    on_pods["bootstrap"]["enabled"] = json!(false);
-    on_pods["service"]["enabled"] = json!(true);
-    on_pods["networkPolicy"]["enabled"] = json!(true);
-    let mut on_nodes = all.clone();
-    on_nodes["monitoring"]["serviceMonitor"]["enabled"] = json!(false);
-    let mut bare = all.clone();
-    bare["bootstrap"]["enabled"] = json!(false);
-    bare["monitoring"]["serviceMonitor"]["enabled"] = json!(false);
-    bare["image"]["digest"] = json!(format!("sha256:{}", "0".repeat(64)));
-    let combinations = [on_pods, on_nodes, bare];
-    let dir = tempfile::tempdir()?;
-    let file = dir.path().join("values.json");
-    let named = format!("--values={}", file.display());
-    let render = |values: &Value| -> Result<String> {
-        std::fs::write(&file, values.to_string())?;
-        chart(&assets, &[&named])
-    };
-    let mut whole = Vec::new();
-    for values in &combinations {
-        let text = render(values)?;
-        apply(&cluster, "all values", &text).await?;
-        whole.push(text);
+    let effects: Vec<Effect> = serde_saphyr::from_str(EFFECTS)?;
+    let schema = std::fs::read_to_string(Path::new(CHART).join("values.schema.json"))?;
+    let mut all = BTreeSet::new();
+    paths("", &serde_json::from_str(&schema)?, &mut all);
+    let asserted: BTreeSet<String> = effects.iter().map(|one| one.value.clone()).collect();
+    let missing: Vec<_> = all.symmetric_difference(&asserted).collect();
+    ensure!(missing.is_empty(), "not a row for each value: {missing:?}");
+
+    let rows: Vec<&Effect> = effects
+        .iter()
+        .filter(|one| one.is_noted.is_none())
+        .collect();
+    let rendered = render_all(&assets, &rows)?;
+    let of = |values: &Value| &rendered[&values.to_string()];
+    let mut shown = Vec::new();
+    for effect in rows {
+        let what = || format!("{} set to {}", effect.value, effect.to);
+        // Values that are rejected without this one show nothing.
+        let nothing = Objects::new();
+        let baseline = of(&effect.without()).as_ref().unwrap_or(&nothing);
+        let before = effect.seen(baseline);
+        ensure!(*before != effect.is, "{}: without it, too", what());
+        let objects = of(&effect.values()).as_ref();
+        let objects = objects.map_err(|error| anyhow!("{}: {error:#}", what()))?;
+        let seen = effect.seen(objects);
+        ensure!(
+            *seen == effect.is,
+            "{}: expected {}, found {seen}",
+            what(),
+            effect.is
+        );
+        shown.extend(effect.find(objects).cloned());
     }
 
-    let mut paths = Vec::new();
-    pointers("", &defaults, &mut paths);
-    for path in paths {
-        let default = defaults.pointer(&path).context("a default")?;
-        let mut seen = false;
-        for (values, text) in combinations.iter().zip(&whole) {
-            let mut values = values.clone();
-            let value = values
-                .pointer_mut(&path)
-                .with_context(|| format!("{path} has no other value here"))?;
-            *value = default.clone();
-            // A rejection counts as an effect: some values require another one.
-            seen |= render(&values).map_or(true, |other| other != *text);
-        }
-        ensure!(seen, "{path} does nothing");
+    let cluster = Cluster::start(&assets, Options::default()).await?;
+    monitoring_kinds(&cluster).await?;
+    for namespace in ["elsewhere", "monitoring"] {
+        cluster.kubectl(&["create", "ns", namespace]).await?;
     }
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": shown}).to_string();
+    let args = ["apply", "--server-side", "--dry-run=server", "-f", "-"];
+    let output = cluster.kubectl_output(&args, &list).await?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let clean = output.status.success() && stderr.is_empty();
+    ensure!(clean, "{}: {stderr}", output.status);
     Ok(())
 }

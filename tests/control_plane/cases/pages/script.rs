@@ -69,6 +69,10 @@ pub const EXCEPTIONS: &[(&str, Exception)] = &[
         Exception::Elsewhere("its chart is not here; tests/program/enable.rs reads the values"),
     ),
     (
+        "helm test ",
+        Exception::Elsewhere("no kubelet runs its Pod; cases/chart runs its command"),
+    ),
+    (
         "kubectl logs --namespace kube-system deployment/metrics-server",
         Exception::Elsewhere("there is no metrics-server"),
     ),
