@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 
 const CHART: &str = "deploy/helm/csr-warden";
-/// Where the definitions begin in the chart's schema. They are its last member.
+/// The begin of the definitions in the chart's schema. They are its last member.
 const DEFINITIONS: &str = "\n  \"$defs\": ";
 
 fn read(path: &str) -> String {
@@ -129,10 +129,12 @@ fn the_charts_page_lists_every_value_with_its_default() {
         assert_eq!(!value.default.is_empty(), ours, "{path}");
     }
 
-    let mut page = String::from(
+    let home = yaml(&format!("{CHART}/Chart.yaml"))["home"].clone();
+    let home = home.as_str().unwrap();
+    let mut page = format!(
         "# Values of the chart\n\n\
-         csr-warden approves the serving certificate requests of kubelets on proof. `docs/install.md` in its \
-         repository says how to install it.\n\n\
+         csr-warden approves the serving certificate requests of kubelets on proof: \
+         [how to install it]({home}/blob/main/docs/install.md).\n\n\
          This page is generated from `values.schema.json` and `values.yaml`. Unknown or contradictory values are \
          rejected.\n\n\
          | value | default | meaning |\n|--|--|--|\n",

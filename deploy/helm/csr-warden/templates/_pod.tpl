@@ -1,4 +1,4 @@
-{{- /* What the Pod of the Deployment and that of `helm test` have in common. */ -}}
+{{- /* Parts of the Pod of the Deployment and of that of `helm test`. */ -}}
 
 {{- /* OpenShift assigns a user from the range of the namespace, and rejects another one. */ -}}
 {{- define "csr-warden.user" -}}
@@ -81,7 +81,7 @@ dnsConfig:
 {{- end }}
 {{- end }}
 
-{{- /* Where the API server is, if it is not the Service `kubernetes`. */ -}}
+{{- /* The address of the API server, if it is not the Service `kubernetes`. */ -}}
 {{- define "csr-warden.api-server" -}}
 {{- if .Values.apiServer.host }}
 - {name: KUBERNETES_SERVICE_HOST, value: {{ .Values.apiServer.host | quote }}}

@@ -11,7 +11,7 @@ use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
 use control_plane::manifests::{Objects, objects};
 
-/// What `restricted` rejects of a Pod on the network of its node.
+/// Violations of `restricted` by a Pod on the network of its node.
 const VIOLATIONS: [&str; 2] = ["host namespaces (hostNetwork=true)", "hostPort"];
 
 async fn namespace(cluster: &Cluster, level: &str) -> Result<()> {

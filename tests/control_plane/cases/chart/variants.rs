@@ -32,7 +32,7 @@ enum Form {
 /// An inventory without nodes, for users to replace.
 const INVENTORY: &str = r#"--set-json=extraObjects=[{"apiVersion": "v1", "kind": "ConfigMap",
     "metadata": {"name": "csr-warden", "namespace": "kube-system",
-        "labels": {"app.kubernetes.io/part-of": "csr-warden"}},
+        "labels": {"app.kubernetes.io/name": "csr-warden", "app.kubernetes.io/part-of": "csr-warden"}},
     "data": {"inventory.yaml":
         "apiVersion: csr-warden.dev/v1beta1\nkind: Inventory\nnodes: []\npatterns: []\n"}}]"#;
 

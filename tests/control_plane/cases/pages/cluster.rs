@@ -163,13 +163,22 @@ impl PagesCluster {
                 }],
             }),
         ];
-        for (name, label) in [
-            ("csr-warden", "app.kubernetes.io/name"),
-            ("kube-controller-manager", "component"),
+        for (name, labels) in [
+            (
+                "csr-warden",
+                json!({
+                    "app.kubernetes.io/name": "csr-warden",
+                    "app.kubernetes.io/instance": "csr-warden",
+                }),
+            ),
+            (
+                "kube-controller-manager",
+                json!({"component": "kube-controller-manager"}),
+            ),
         ] {
             manifests.push(json!({
                 "apiVersion": "v1", "kind": "Pod",
-                "metadata": {"name": name, "namespace": "kube-system", "labels": {label: name}},
+                "metadata": {"name": name, "namespace": "kube-system", "labels": labels},
                 "spec": {
                     "nodeName": "control-1",
                     "serviceAccountName": "csr-warden",
