@@ -28,6 +28,7 @@ use super::list::{Pages, Undecodable, decode};
 use super::random::Random;
 use super::raw_request::{MAX_OBJECT_BYTES, too_large};
 use super::relist::Relist;
+use super::required_rule::RequiredRule;
 
 /// `timeoutSeconds` of a watch. A half-open connection is detected soon after it.
 pub const TIMEOUT_SECONDS: u32 = 60;
@@ -121,7 +122,7 @@ pub async fn follow<O, K, T, S>(
         }
         // 410 Gone means that the resourceVersion is too old. It is not a failure.
         if error.status() != 410 {
-            let why = error.describe(&watch.selected.path);
+            let why = error.describe(&watch.selected);
             if !(watch.send)(Change::Failed(why)).await {
                 return;
             }
@@ -162,10 +163,15 @@ impl WatchError {
         }
     }
 
-    /// Describes the failure of a watch on this path.
-    fn describe(&self, path: &str) -> String {
-        match self.status() {
-            404 => describe_absent(path),
+    /// Describes the failure of a watch on these objects. For a missing permission that is the rule to add.
+    fn describe(&self, selected: &Selected) -> String {
+        let Selected { path, fields, .. } = selected;
+        match (
+            self.status(),
+            RequiredRule::of_watch(path, fields.as_deref()),
+        ) {
+            (404, _) => describe_absent(path),
+            (403, Some(rule)) => format!("{self}; {rule}"),
             _ => self.to_string(),
         }
     }

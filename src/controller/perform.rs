@@ -15,6 +15,7 @@ use crate::telemetry::log_queue::Importance;
 use judge::Verdict;
 use judge::evidence::Source;
 use judge::finding::escaped;
+use judge::policy::Enforcement;
 
 /// Minimum interval between log lines on objects that cannot be decoded.
 const UNDECODABLE_LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -51,7 +52,9 @@ impl Controller {
             Effect::PolicyRefused(kept, why) => {
                 self.metrics.record_policy_reload(false);
                 let (name, digest) = (&kept.metadata.name, &kept.digest);
-                self.events.record_refused_policy(&kept, &why);
+                if self.may_write_events() {
+                    self.events.record_refused_policy(&kept, &why);
+                }
                 tracing::error!("the policy cannot be used, {name} ({digest}) stays: {why}");
             }
             Effect::Record(judged) => self.record(&judged),
@@ -93,6 +96,11 @@ impl Controller {
             self.undecodable_logged = Some(now);
             tracing::warn!(source, name, "an object cannot be decoded: {why}");
         }
+    }
+
+    /// True for the leader, unless it writes nothing.
+    fn may_write_events(&self) -> bool {
+        self.state.enforcement() != Enforcement::DryRun && self.leadership.may_write()
     }
 
     fn policy_changed(&mut self, in_force: InForce) {
@@ -190,5 +198,6 @@ impl Controller {
         self.metrics
             .set_totals(self.state.unissued(), self.state.totals());
         self.metrics.set_write_limit(self.writes.limit());
+        self.metrics.set_enforcement(self.state.enforcement());
     }
 }

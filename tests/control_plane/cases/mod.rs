@@ -6,6 +6,7 @@ mod conformance;
 mod control_planes;
 mod differential;
 mod doctor;
+mod dry_run;
 mod dual_stack;
 mod enabling;
 mod events;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Case> {
         events::cases(),
         faults::cases(),
         leadership::cases(),
+        dry_run::cases(),
         messages::cases(),
         permissions::cases(),
         manifests::cases(),
