@@ -137,11 +137,12 @@ impl Daemon {
             leading: leading_seen,
             lease_needed: need_of_lease,
             clock: clock.clone(),
-            random,
+            random: random.clone(),
             #[cfg(test)]
             auditor: plan.auditor,
         };
-        let events = EventRecorder::start(plan.connection.writes.clone(), identity, clock);
+        let writes = plan.connection.writes.clone();
+        let events = EventRecorder::start(writes, identity, clock, &random);
         let connection = &plan.connection;
         let shown = health.clone();
         let mut time_keeper = JoinSet::new();

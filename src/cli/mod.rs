@@ -21,7 +21,6 @@ mod logging;
 mod man;
 mod offline;
 mod policy;
-mod remedy;
 mod render;
 mod request_name;
 mod run;

@@ -25,6 +25,7 @@ mod state;
 mod tests;
 mod timeline;
 mod unissued;
+mod wait_events;
 mod waiting;
 mod wake_budget;
 mod watches;
@@ -57,6 +58,7 @@ pub use reload::{InventoryFile, Setup};
 use state::State;
 #[cfg(test)]
 pub(crate) use state::audit;
+use wait_events::WaitEvents;
 use writer::{Writer, Writes};
 
 /// Limit of requests judged in a row before the loop handles other events.
@@ -137,6 +139,7 @@ pub struct Controller {
     lease_needed: watch::Sender<bool>,
     clock: Clock,
     events: EventRecorder,
+    wait_events: WaitEvents,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     /// Kind of the last failure of a write; `None` after a success.
@@ -198,6 +201,7 @@ impl Controller {
             lease_needed,
             clock,
             events,
+            wait_events: WaitEvents::default(),
             metrics,
             health,
             failing: None,
@@ -215,6 +219,7 @@ impl Controller {
         loop {
             self.publish_lease_need();
             let more = self.judge_next();
+            self.events.set_busy(!self.writes.has_room());
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -296,6 +301,7 @@ impl Controller {
         if !self.may_judge() {
             self.state.forget_stale(now);
         }
+        self.report_waits(now.instant);
         self.refresh();
         #[cfg(test)]
         self.audit(now);
