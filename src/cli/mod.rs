@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod cluster_args;
 mod color;
+mod comparison;
 mod completion;
 pub(crate) mod daemon;
 #[cfg(feature = "lab")]

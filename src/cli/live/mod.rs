@@ -105,6 +105,11 @@ pub(super) struct Unread {
 }
 
 impl LiveArgs {
+    /// Flags that select the cluster.
+    pub(super) fn cluster(&self) -> &ClusterArgs {
+        &self.cluster
+    }
+
     /// Reads the policy, the inventory and the kubeconfig. No request is sent yet.
     pub(super) async fn lookout(&self, keep: bool) -> Result<Lookout> {
         let (policy, policy_file) = self.judging.policy()?;

@@ -1,5 +1,6 @@
 //! All cases by subject.
 
+mod canary;
 mod chart;
 mod claims;
 mod conformance;
@@ -69,6 +70,7 @@ pub fn all() -> Vec<Case> {
         pages::cases(),
         enabling::cases(),
         chart::cases(),
+        canary::cases(),
         pod::cases(),
         hardening::cases(),
         hostile_objects::cases(),
