@@ -83,7 +83,6 @@ impl Daemon {
             None => None,
         };
         let enforcement = plan.enforcement.unwrap_or(policy.spec.enforcement);
-        metrics.set_enforcement(enforcement);
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             server = plan.connection.server(),

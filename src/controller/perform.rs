@@ -203,6 +203,5 @@ impl Controller {
         self.metrics
             .set_totals(self.state.unissued(), self.state.totals());
         self.metrics.set_write_limit(self.writes.limit());
-        self.metrics.set_enforcement(self.state.enforcement());
     }
 }

@@ -20,7 +20,7 @@ use super::log_queue::LostLines;
 use crate::cluster::clock::Offset;
 use judge::evidence::{Evidence, Source};
 use judge::finding::Code;
-use judge::policy::{Enforcement, Policy};
+use judge::policy::Policy;
 use judge::{Decision, Judgment};
 use scraped_gauge::ScrapedGauge;
 
@@ -57,11 +57,6 @@ struct ReasonLabel {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ResultLabel {
     result: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ModeLabel {
-    mode: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -104,7 +99,6 @@ pub struct Metrics {
     source_errors: Family<SourceLabel, Counter>,
     undecodable_objects: Family<SourceLabel, Counter>,
     policy: Family<PolicyLabel, Gauge>,
-    enforcement: Family<ModeLabel, Gauge>,
     policy_reloads: Family<ResultLabel, Counter>,
     policy_reload_successful: Gauge,
     issued: Counter,
@@ -133,7 +127,6 @@ impl Metrics {
             source_errors: Family::default(),
             undecodable_objects: Family::default(),
             policy: Family::default(),
-            enforcement: Family::default(),
             policy_reloads: Family::default(),
             policy_reload_successful: Gauge::default(),
             issued: Counter::default(),
@@ -147,7 +140,6 @@ impl Metrics {
         metrics.register(&mut registry, started);
         metrics.preset(started);
         metrics.set_policy(policy);
-        metrics.set_enforcement(policy.spec.enforcement);
         Metrics {
             registry: Mutex::new(registry),
             ..metrics
@@ -201,13 +193,6 @@ impl Metrics {
             digest: policy.digest.clone(),
         };
         self.policy.get_or_create(&label).set(1);
-    }
-
-    /// Sets the enforcement in force.
-    pub fn set_enforcement(&self, enforcement: Enforcement) {
-        self.enforcement.clear();
-        let mode = enforcement.to_string();
-        self.enforcement.get_or_create(&ModeLabel { mode }).set(1);
     }
 
     /// Counts a policy reload; `used` is true if the policy is now in force.

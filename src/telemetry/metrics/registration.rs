@@ -109,11 +109,6 @@ impl Metrics {
         );
         r.register("policy_info", "The policy in force", self.policy.clone());
         r.register(
-            "enforcement",
-            "1 for the enforcement in force",
-            self.enforcement.clone(),
-        );
-        r.register(
             "policy_reloads",
             "Policies read anew, by whether they could be used",
             self.policy_reloads.clone(),
