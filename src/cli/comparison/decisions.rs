@@ -26,18 +26,25 @@ pub(super) struct Decision {
     /// The codes of all findings.
     pub(super) codes: Vec<String>,
     #[serde(skip_serializing)]
+    #[schemars(skip)]
     pub(super) request: String,
     #[serde(skip_serializing)]
+    #[schemars(skip)]
     pub(super) uid: String,
     #[serde(skip_serializing)]
+    #[schemars(skip)]
     pub(super) node: String,
     #[serde(skip_serializing)]
+    #[schemars(skip)]
     pub(super) policy: String,
     #[serde(skip_serializing)]
+    #[schemars(skip)]
     pub(super) policy_digest: String,
     #[serde(skip_serializing)]
+    #[schemars(skip)]
     pub(super) enforcement: String,
     #[serde(skip_serializing)]
+    #[schemars(skip)]
     pub(super) version: String,
 }
 
