@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use super::serving_args::ServingArgs;
 use crate::cluster::connection::Connection;
 use crate::cluster::events::EventRecorder;
-use crate::cluster::lease::{Candidate, Leadership};
+use crate::cluster::leadership::Leadership;
+use crate::cluster::lease::{Candidate, Election};
 use crate::cluster::random::Random;
 use crate::cluster::time_keeper::keep_time;
 use crate::controller::{Controller, RequestorLimits, Settings, Setup};
@@ -55,6 +56,8 @@ pub(crate) struct Plan {
 pub(crate) struct Daemon {
     controller: Controller,
     candidate: Option<Candidate>,
+    /// The need for the Lease.
+    lease_needed: watch::Receiver<bool>,
     server: Option<Server>,
     /// The task that keeps the API server's time known.
     time_keeper: JoinSet<()>,
@@ -102,19 +105,24 @@ impl Daemon {
             Some(_) => Leadership::not_held(),
             None => Leadership::without_election(),
         };
+        let (need_of_lease, lease_needed) = watch::channel(enforcement != Enforcement::DryRun);
+        let unready = health.clone();
         let candidate = plan.lease.map(|(namespace, name)| {
-            Candidate::new(
-                Api::namespaced(plan.connection.lease.clone(), &namespace),
-                &name,
-                &identity,
-                leadership.clone(),
+            Candidate::new(Election {
+                api: Api::namespaced(plan.connection.lease.clone(), &namespace),
+                namespace,
+                name,
+                identity: identity.clone(),
+                leadership: leadership.clone(),
                 leading,
-                clock.clone(),
-                random.clone(),
-            )
+                report: Box::new(move |why| unready.record_lease(why)),
+                clock: clock.clone(),
+                random: random.clone(),
+            })
         });
-        let leads = leadership.clone();
-        metrics.register_leader(move || leads.may_write());
+        let (leads, needed) = (leadership.clone(), lease_needed.clone());
+        // Without a series in a dry run: that no replica leads is no alert then.
+        metrics.register_leader(move || (*needed.borrow()).then(|| leads.may_write()));
         let decision_log = plan.decision_log.map(|(format, queue)| {
             metrics.register_lost_lines(queue.lost());
             DecisionLog::new(format, identity.clone(), queue, clock.clone())
@@ -128,12 +136,14 @@ impl Daemon {
             decision_log,
             leadership,
             leading: leading_seen,
+            lease_needed: need_of_lease,
             clock: clock.clone(),
-            random,
+            random: random.clone(),
             #[cfg(test)]
             auditor: plan.auditor,
         };
-        let events = EventRecorder::start(plan.connection.writes.clone(), identity, clock);
+        let writes = plan.connection.writes.clone();
+        let events = EventRecorder::start(writes, identity, clock, &random);
         let connection = &plan.connection;
         let shown = health.clone();
         let mut time_keeper = JoinSet::new();
@@ -143,6 +153,7 @@ impl Daemon {
         Ok(Daemon {
             controller: Controller::new(settings, connection, events, metrics, health.clone()),
             candidate,
+            lease_needed,
             server,
             time_keeper,
             #[cfg(feature = "lab")]
@@ -168,6 +179,7 @@ impl Daemon {
         let Daemon {
             mut controller,
             candidate,
+            lease_needed,
             server,
             // Its task ends with this value.
             time_keeper: _time_keeper,
@@ -188,7 +200,7 @@ impl Daemon {
                     let ended = tokio::select! {
                         biased;
                         ended = controller.run(stopped) => ended,
-                        () = candidate.run() => false,
+                        () = candidate.run(lease_needed) => false,
                     };
                     // Only after the last write, since the next leader starts at once.
                     if ended {

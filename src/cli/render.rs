@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::WIDTH;
-use super::remedy::remedy;
 use crate::telemetry::printable::printable;
+use crate::telemetry::remedy::remedy_without_order;
 use judge::Judgment;
 use judge::csr::CsrObject;
 use judge::evidence::Source;
@@ -105,7 +105,7 @@ impl ShownFinding {
     /// Findings of a judgment, each with its remedy.
     pub(super) fn explained(judgment: &Judgment, now: Timestamp) -> Vec<ShownFinding> {
         let with_change = |finding| ShownFinding {
-            remedy: Some(remedy(finding, now)),
+            remedy: Some(remedy_without_order(finding, now)),
             ..ShownFinding::new(finding)
         };
         judgment.findings.iter().map(with_change).collect()

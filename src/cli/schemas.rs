@@ -4,6 +4,7 @@ use schemars::{Schema, schema_for};
 
 use super::approve::Approved;
 use super::audit::{self, Audited};
+use super::comparison::Comparison;
 use super::doctor;
 use super::explain::Explanation;
 use super::render::Shown;
@@ -39,6 +40,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("check", schema_for!(Shown)),
         ("explain", schema_for!(Explanation)),
         ("status", schema_for!(Statuses)),
+        ("comparison", schema_for!(Comparison)),
         ("approve", schema_for!(Approved)),
         ("audit", schema_for!(Audited)),
         ("audit-contexts", schema_for!(audit::fleet::Fleet)),

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::cluster_args::block_on;
+use super::comparison::{ReleaseName, compare};
 use super::explain::state;
 use super::format::TableFormat;
 use super::live::{Decided, Issued, Known, LiveArgs, Look, Lookout, Unread};
@@ -36,14 +37,25 @@ const SOON: SignedDuration = SignedDuration::from_hours(24);
     after_help = "STATE is the verdict of a pending request (Approve, Deny, Wait, Ignore), else \
     what has become of it (Approved, Issued, Denied, Failed). Certificates are known \
     from requests, which the cluster keeps for an hour after they were issued.\n\n\
-    Examples:\n  csr-warden status\n  csr-warden status worker-1 worker-2\n  \
-    csr-warden status -l node-role.kubernetes.io/control-plane\n  csr-warden status --watch -o wide"
+    Examples:
+  csr-warden status
+  csr-warden status worker-1 worker-2
+  \
+    csr-warden status -l node-role.kubernetes.io/control-plane
+  csr-warden status --watch -o wide
+  \
+    csr-warden status --compare kube-system/csr-warden kube-system/canary-csr-warden"
 )]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     selection: NodeSelection,
     #[command(flatten)]
     live: LiveArgs,
+    /// Compare the verdicts of two Deployments of csr-warden by their logs, such as those of a canary
+    /// [exit code: 0 none differs, 1 some differ, 3 an open request has a verdict of only one]
+    #[arg(long, num_args = 2, value_names = ["NAMESPACE/DEPLOYMENT", "NAMESPACE/DEPLOYMENT"],
+          conflicts_with = "watch")]
+    compare: Vec<ReleaseName>,
     /// Show it again and again: drawn anew on a terminal, else appended when it has changed
     #[arg(short, long)]
     watch: bool,
@@ -106,6 +118,9 @@ pub(super) struct Status {
 
 /// Runs `status`, once or continuously.
 pub(super) fn status(args: &StatusArgs) -> Result<ExitCode> {
+    if !args.compare.is_empty() {
+        return compare(args.live.cluster(), &args.compare, args.output);
+    }
     block_on(show(args))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -13,8 +13,9 @@ use super::connection::WRITE_DEADLINE;
 use super::error::{ApiError, describe};
 use super::objects::SlimRequest;
 use super::raw_request::{self, Limited};
+use super::required_rule::RequiredRule;
 use super::shallow_value::ShallowValue;
-use judge::csr::{CsrObject, PreservedMetadata};
+use judge::csr::{CsrObject, KUBELET_SERVING_SIGNER, PreservedMetadata};
 use judge::{Approval, Denial};
 
 /// Maximum size of a request whose metadata and other conditions a write preserves, in bytes of JSON. A
@@ -255,11 +256,28 @@ fn outcome(error: &kube::Error) -> Outcome {
     match api_status(error).map_or(0, |status| status.code) {
         409 => Outcome::Changed(None),
         404 | 413 | 422 => Outcome::Gone(describe(error)),
-        403 => Outcome::Forbidden(describe(error)),
+        403 => {
+            let why = describe(error);
+            let rule = required_rule(&why);
+            Outcome::Forbidden(format!("{why}; {rule}"))
+        }
         _ => Outcome::Failed {
             why: describe(error),
             retry_after: retry_after(error),
         },
+    }
+}
+
+/// The rule that a write lacks which the API server has refused for this reason.
+fn required_rule(why: &str) -> RequiredRule {
+    const GROUP: &str = "certificates.k8s.io";
+    if why.contains("signerName") {
+        RequiredRule::in_cluster_role(GROUP, "signers", Some(KUBELET_SERVING_SIGNER), &["approve"])
+    } else if why.contains("/approval") {
+        let resource = "certificatesigningrequests/approval";
+        RequiredRule::in_cluster_role(GROUP, resource, None, &["update"])
+    } else {
+        RequiredRule::in_cluster_role(GROUP, "certificatesigningrequests", None, &["get"])
     }
 }
 

@@ -11,7 +11,9 @@ mod date_layer;
 pub mod error;
 pub mod events;
 mod kubeconfig;
+pub mod leadership;
 pub mod lease;
+mod lease_health;
 pub mod list;
 pub mod objects;
 pub mod protected_identities;
@@ -20,6 +22,7 @@ mod proxy;
 pub mod random;
 pub mod raw_request;
 pub mod relist;
+pub mod required_rule;
 pub mod server_time;
 pub mod shallow_value;
 #[cfg(test)]

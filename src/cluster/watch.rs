@@ -28,6 +28,7 @@ use super::list::{Pages, Undecodable, decode};
 use super::random::Random;
 use super::raw_request::{MAX_OBJECT_BYTES, too_large};
 use super::relist::Relist;
+use super::required_rule::RequiredRule;
 
 /// `timeoutSeconds` of a watch. A half-open connection is detected soon after it.
 pub const TIMEOUT_SECONDS: u32 = 60;
@@ -123,7 +124,7 @@ pub async fn follow<O, K, T, S>(
         }
         // 410 Gone means that the resourceVersion is too old. It is not a failure.
         if error.status() != 410 {
-            let change = error.change(&watch.selected.path);
+            let change = error.change(&watch.selected);
             if !(watch.send)(change).await {
                 return;
             }
@@ -164,10 +165,15 @@ impl WatchError {
         }
     }
 
-    /// The failure of a watch on this path.
-    fn change<K, T>(&self, path: &str) -> Change<K, T> {
-        match self.status() {
-            404 => Change::NotServed(describe_absent(path)),
+    /// The failure of a watch on these objects. For a missing permission it has the rule to add.
+    fn change<K, T>(&self, selected: &Selected) -> Change<K, T> {
+        let Selected { path, fields, .. } = selected;
+        match (
+            self.status(),
+            RequiredRule::of_watch(path, fields.as_deref()),
+        ) {
+            (404, _) => Change::NotServed(describe_absent(path)),
+            (403, Some(rule)) => Change::Failed(format!("{self}; {rule}")),
             _ => Change::Failed(self.to_string()),
         }
     }

@@ -25,6 +25,7 @@ mod state;
 mod tests;
 mod timeline;
 mod unissued;
+mod wait_events;
 mod waiting;
 mod wake_budget;
 mod watches;
@@ -42,7 +43,7 @@ use crate::cluster::approval::Outcome;
 use crate::cluster::clock::Clock;
 use crate::cluster::connection::Connection;
 use crate::cluster::events::EventRecorder;
-use crate::cluster::lease::Leadership;
+use crate::cluster::leadership::Leadership;
 use crate::cluster::random::Random;
 use crate::telemetry::decision_log::DecisionLog;
 use crate::telemetry::health::Health;
@@ -57,6 +58,7 @@ pub use reload::{InventoryFile, Setup};
 use state::State;
 #[cfg(test)]
 pub(crate) use state::audit;
+use wait_events::WaitEvents;
 use writer::{Writer, Writes};
 
 /// Limit of requests judged in a row before the loop handles other events.
@@ -109,6 +111,8 @@ pub struct Settings {
     pub leadership: Leadership,
     /// Changes of leadership.
     pub leading: watch::Receiver<bool>,
+    /// Receiver of the need for the Lease: false in a dry run, which writes nothing.
+    pub lease_needed: watch::Sender<bool>,
     /// The clock.
     pub clock: Clock,
     /// Randomness for jitter.
@@ -132,8 +136,10 @@ pub struct Controller {
     decision_log: Option<DecisionLog>,
     leadership: Leadership,
     leading: watch::Receiver<bool>,
+    lease_needed: watch::Sender<bool>,
     clock: Clock,
     events: EventRecorder,
+    wait_events: WaitEvents,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     /// Kind of the last failure of a write; `None` after a success.
@@ -162,6 +168,7 @@ impl Controller {
             decision_log,
             leadership,
             leading,
+            lease_needed,
             clock,
             random,
             #[cfg(test)]
@@ -191,8 +198,10 @@ impl Controller {
             decision_log,
             leadership,
             leading,
+            lease_needed,
             clock,
             events,
+            wait_events: WaitEvents::default(),
             metrics,
             health,
             failing: None,
@@ -208,7 +217,9 @@ impl Controller {
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.publish_lease_need();
             let more = self.judge_next();
+            self.events.set_busy(!self.writes.has_room());
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -245,7 +256,7 @@ impl Controller {
             if started.elapsed() >= JUDGING_TIME {
                 break;
             }
-            if !self.writes.has_room() || !self.leadership.may_write() || !self.can_log() {
+            if !self.writes.has_room() || !self.may_judge() || !self.can_log() {
                 return false;
             }
             let begun = self.clock.now();
@@ -256,6 +267,20 @@ impl Controller {
             self.perform(effects);
         }
         self.state.has_next(self.clock.now())
+    }
+
+    /// Returns true if this replica judges: it leads, or it writes nothing.
+    fn may_judge(&self) -> bool {
+        self.state.enforcement() == Enforcement::DryRun || self.leadership.may_write()
+    }
+
+    /// Publishes that the Lease is needed: for everything but a dry run, and until the last write has ended
+    /// that was decided before it.
+    fn publish_lease_need(&self) {
+        let is_dry_run = self.state.enforcement() == Enforcement::DryRun;
+        let needed = !is_dry_run || !self.writes.is_empty();
+        self.lease_needed
+            .send_if_modified(|before| std::mem::replace(before, needed) != needed);
     }
 
     /// Returns true if the decision log has room for a decision that is written.
@@ -273,9 +298,10 @@ impl Controller {
         let now = self.clock.now();
         let effects = self.state.tick(now);
         self.perform(effects);
-        if !self.leadership.may_write() {
+        if !self.may_judge() {
             self.state.forget_stale(now);
         }
+        self.report_waits(now.instant);
         self.refresh();
         #[cfg(test)]
         self.audit(now);

@@ -12,9 +12,10 @@ use crate::cluster::approval::Outcome;
 use crate::cluster::list::Undecodable;
 use crate::telemetry::decision_log::Decision;
 use crate::telemetry::log_queue::Importance;
-use judge::Verdict;
+use judge::csr::Uid;
 use judge::evidence::Source;
 use judge::finding::escaped;
+use judge::policy::Enforcement;
 
 /// Minimum interval between log lines on objects that cannot be decoded.
 const UNDECODABLE_LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -61,7 +62,9 @@ impl Controller {
             Effect::PolicyRefused(kept, why) => {
                 self.metrics.record_policy_reload(false);
                 let (name, digest) = (&kept.metadata.name, &kept.digest);
-                self.events.record_refused_policy(&kept, &why);
+                if self.may_write_events() {
+                    self.events.record_refused_policy(&kept, &why);
+                }
                 tracing::error!("the policy cannot be used, {name} ({digest}) stays: {why}");
             }
             Effect::Record(judged) => self.record(&judged),
@@ -105,6 +108,11 @@ impl Controller {
         }
     }
 
+    /// True for the leader, unless it writes nothing.
+    fn may_write_events(&self) -> bool {
+        self.state.enforcement() != Enforcement::DryRun && self.leadership.may_write()
+    }
+
     fn policy_changed(&mut self, in_force: InForce) {
         let policy = &in_force.policy;
         let (name, digest) = (&policy.metadata.name, &policy.digest);
@@ -119,13 +127,8 @@ impl Controller {
             return;
         }
         self.metrics.record_verdict(&judged.judgment);
-        if let Verdict::Wait(_) = judged.judgment.verdict {
-            let mut findings = judged.judgment.findings.iter();
-            if let Some(contested) = findings.find(|finding| finding.code.is_contested()) {
-                let (code, detail) = (contested.code, &contested.detail);
-                self.events.record_contested(&judged.object, code, detail);
-            }
-        }
+        let now = self.clock.now();
+        self.wait_events.record(judged, now.instant, now.wall);
         let Some(log) = &mut self.decision_log else {
             return;
         };
@@ -141,6 +144,16 @@ impl Controller {
             None => Importance::Ordinary,
         };
         log.record(decision, importance);
+    }
+
+    /// Writes Events for the requests that have waited for long enough.
+    pub(super) fn report_waits(&mut self, now: Instant) {
+        let may_write = self.may_write_events();
+        let open = self.state.open();
+        let is_open = |uid: &Uid| open.get(uid).is_some();
+        for request in self.wait_events.due(now, may_write, is_open) {
+            self.events.record_wait(&request);
+        }
     }
 
     fn report_outcome(&mut self, judged: &Judged, outcome: &Outcome, after: Duration) {

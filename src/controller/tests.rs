@@ -27,6 +27,7 @@ mod budgets;
 mod clocks;
 mod order;
 mod sources;
+mod wait_events;
 mod writes;
 
 use testkit::forge::recipe::Recipe;

@@ -9,7 +9,7 @@ use tokio::task::{Id, JoinSet};
 use super::judged::{Judged, Write};
 use super::write_limit::{Halvings, WriteLimit};
 use crate::cluster::approval::{self, Outcome};
-use crate::cluster::lease::Leadership;
+use crate::cluster::leadership::Leadership;
 use judge::csr::Uid;
 
 /// Writer of conditions.
@@ -75,6 +75,11 @@ impl Writes {
     /// True if another write can start.
     pub(super) fn has_room(&self) -> bool {
         self.tasks.len() < self.limit.current()
+    }
+
+    /// True if no write is running.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
     }
 
     /// The limit in force.

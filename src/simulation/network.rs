@@ -103,6 +103,8 @@ pub(super) struct Call {
     pub(super) verb: Verb,
     pub(super) method: Method,
     pub(super) path: String,
+    /// True for a write that is not stored.
+    pub(super) is_dry_run: bool,
 }
 
 impl Call {
@@ -117,6 +119,7 @@ impl Call {
             verb,
             method: request.method().clone(),
             path: uri.path().to_owned(),
+            is_dry_run: uri.query().is_some_and(|query| query.contains("dryRun")),
         }
     }
 

@@ -221,7 +221,7 @@ impl World {
     ) {
         let link = &client.link.name;
         self.trace(&format!("{link} {} {} {status}", call.method, call.path));
-        if status >= 300 {
+        if status >= 300 || call.is_dry_run {
             return;
         }
         if let Some((name, _)) = call.object(MACHINES) {

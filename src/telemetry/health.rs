@@ -24,6 +24,8 @@ struct State {
     unready: Vec<(String, String)>,
     /// The permission that the last write lacked.
     forbidden: Option<String>,
+    /// The reason that the Lease can be neither held nor taken over.
+    lease: Option<String>,
     /// A remark on the clock, which does not make the daemon unready.
     clock: Option<String>,
 }
@@ -36,6 +38,7 @@ impl Health {
                 last_loop: Instant::now(),
                 unready: vec![("start".into(), "nothing has been read yet".into())],
                 forbidden: None,
+                lease: None,
                 clock: None,
             }),
             updated: Notify::new(),
@@ -70,6 +73,14 @@ impl Health {
         }
     }
 
+    /// Records the reason that this replica can never lead; `None` if it leads or stands by.
+    pub fn record_lease(&self, why: Option<String>) {
+        if let Ok(mut state) = self.state.lock() {
+            state.lease = why;
+        }
+        self.updated.notify_waiters();
+    }
+
     /// Records a remark on the clock; `None` if there is none.
     pub fn record_clock(&self, remark: Option<String>) {
         if let Ok(mut state) = self.state.lock() {
@@ -99,7 +110,8 @@ impl Health {
             .iter()
             .map(|(name, why)| format!("{name}: {why}"));
         let forbidden = state.forbidden.iter().map(|why| format!("approval: {why}"));
-        sources.chain(forbidden).collect()
+        let lease = state.lease.iter().map(|why| format!("lease: {why}"));
+        sources.chain(forbidden).chain(lease).collect()
     }
 }
 

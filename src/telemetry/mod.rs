@@ -11,3 +11,4 @@ pub mod metrics;
 pub mod metrics_auth;
 pub mod printable;
 pub mod process;
+pub mod remedy;

@@ -38,7 +38,7 @@ pub(crate) fn exposed() -> String {
     metrics.record_verdict(&judge::judge(&request, &policy, &evidence, now));
     metrics.set_pending([(Code::NodeMissing, 1)].into_iter(), Duration::ZERO);
     metrics.record_write("written", Some(Duration::ZERO));
-    metrics.register_leader(|| true);
+    metrics.register_leader(|| Some(true));
     metrics.register_clock_offset(|| {
         Some(Offset {
             ahead: SignedDuration::from_secs(-2),

@@ -120,6 +120,11 @@ impl LiveArgs {
         self.cluster.contexts()
     }
 
+    /// Flags that select the cluster.
+    pub(super) fn cluster(&self) -> &ClusterArgs {
+        &self.cluster
+    }
+
     /// Reads the policy, the inventory and the kubeconfig. No request is sent yet.
     pub(super) async fn lookout(&self, keep: bool) -> Result<Lookout> {
         let (policy, policy_file) = self.judging.policy()?;

@@ -1,10 +1,11 @@
-//! Events for denials, for contested names and for rejected policies, shown by `kubectl describe` and `kubectl get
-//! events`.
+//! Events for denials, for requests that wait and for rejected policies, shown by `kubectl describe` and `kubectl
+//! get events`.
 //!
-//! Each denied request has its own Event. Each Node has one Event for each reason, which counts.
+//! Each denied request has its own Event, and each request that waits one for each code. Each Node has one Event for each reason, which counts.
 //!
 //! Events are written one at a time, from a bounded queue and at a bounded rate, so that an
-//! attacker cannot flood the API server. The log and the condition record every denial.
+//! attacker cannot flood the API server. They are held back while conditions are written, and after a write that
+//! failed. The log and the condition record every denial.
 
 mod queue;
 #[cfg(test)]
@@ -21,15 +22,18 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::Request;
 use kube::{Client, Resource};
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::backoff::Backoff;
 use super::clock::Clock;
 use super::connection::WRITE_DEADLINE;
-use super::error::describe;
+use super::error::{ApiError, describe};
+use super::random::Random;
 use super::raw_request;
+use super::required_rule::RequiredRule;
 use judge::Denial;
-use judge::csr::CsrObject;
+use judge::csr::Uid;
 use judge::csr::names::{NodeName, is_dns_subdomain};
 use judge::finding::{Code, escaped};
 use judge::policy::Policy;
@@ -40,8 +44,27 @@ const NAMESPACE: &str = "default";
 const CONTROLLER: &str = "csr-warden";
 /// Minimum pause between two writes.
 const WRITE_INTERVAL: Duration = Duration::from_millis(200);
+/// Longest pause after a write that failed.
+const LAST_RETRY: Duration = Duration::from_secs(60);
+/// Longest time for which an Event is held back by writes of conditions.
+const MAX_BUSY: Duration = Duration::from_secs(10);
 /// Maximum length of a note, in bytes (`pkg/apis/core/validation/events.go`).
 const MAX_NOTE_BYTES: usize = 1000;
+
+/// A request that waits, as its Event describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingRequest {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: Uid,
+    /// The node of the requestor, if it is one.
+    pub node: Option<NodeName>,
+    /// The code of the finding for which it waits.
+    pub code: Code,
+    /// The finding and its remedy.
+    pub note: String,
+}
 
 /// Records Events, which a task of its own writes.
 #[derive(Clone, Debug)]
@@ -51,20 +74,24 @@ pub struct EventRecorder(Arc<Shared>);
 struct Shared {
     queue: Mutex<EventQueue>,
     changed: Notify,
+    /// True while the writes of conditions need all connections.
+    busy: watch::Sender<bool>,
     clock: Clock,
 }
 
 impl EventRecorder {
     /// Starts the writer. `instance` is the `reportingInstance` of its Events.
-    pub fn start(client: Client, instance: String, clock: Clock) -> EventRecorder {
+    pub fn start(client: Client, instance: String, clock: Clock, random: &Random) -> EventRecorder {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             changed: Notify::new(),
+            busy: watch::Sender::new(false),
             clock,
         });
         let writer = Writer {
             client,
             instance,
+            backoff: Backoff::new(WRITE_INTERVAL, LAST_RETRY, random),
             create_fails: false,
             patch_fails: false,
         };
@@ -86,18 +113,25 @@ impl EventRecorder {
         self.record_of_request(content, node, "was denied");
     }
 
-    /// Records that a request waits because another Node claims the same, for the request and for the
-    /// node. `detail` names both claimants. The Event of the request is dropped if the queue is full.
-    pub fn record_contested(&self, object: &CsrObject, code: Code, detail: &str) {
+    /// Records that a request waits, for the request and for the node if the requestor is one. The Event of the
+    /// request is dropped if the queue is full.
+    pub fn record_wait(&self, request: &WaitingRequest) {
         let content = EventContent {
-            regarding: request_reference(&object.name, &object.uid),
+            regarding: request_reference(&request.name, &request.uid),
             related: None,
             action: "Wait",
-            reason: code.as_str(),
-            note: detail.to_owned(),
+            reason: request.code.as_str(),
+            note: request.note.clone(),
             time: self.0.clock.wall(),
         };
-        self.record_of_request(content, object.requestor.node().as_ref(), "waits");
+        self.record_of_request(content, request.node.as_ref(), "waits");
+    }
+
+    /// Holds Events back while the writes of conditions need all connections.
+    pub fn set_busy(&self, is_busy: bool) {
+        self.0
+            .busy
+            .send_if_modified(|before| std::mem::replace(before, is_busy) != is_busy);
     }
 
     /// Records an Event of a request, and one of its node if there is one. `what` completes the sentence on
@@ -194,6 +228,13 @@ impl Shared {
         self.queue.lock().ok().map(|mut queue| apply(&mut queue))
     }
 
+    /// Waits until writes of conditions do not need all connections, and not for ever: Events must not starve.
+    async fn idle(&self) {
+        let mut busy = self.busy.subscribe();
+        // The sender lives as long as this value.
+        let _ = timeout(MAX_BUSY, busy.wait_for(|busy| !busy)).await;
+    }
+
     /// Waits for the next write.
     async fn next(&self) -> EventWrite {
         loop {
@@ -212,9 +253,22 @@ impl Shared {
     }
 }
 
+/// The rule that writes Events.
+fn required_rule() -> RequiredRule {
+    RequiredRule::in_role(
+        NAMESPACE,
+        "events.k8s.io",
+        "events",
+        None,
+        &["create", "patch"],
+    )
+}
+
 struct Writer {
     client: Client,
     instance: String,
+    /// The pause after a write that failed.
+    backoff: Backoff,
     create_fails: bool,
     patch_fails: bool,
 }
@@ -223,14 +277,28 @@ impl Writer {
     async fn write_all(mut self, shared: Arc<Shared>) {
         loop {
             let write = shared.next().await;
-            let ended = self.write(&write).await;
+            shared.idle().await;
+            let (ended, retry_after) = self.write(&write).await;
             shared.with(|queue| queue.complete(&write, ended, Instant::now()));
-            sleep(WRITE_INTERVAL).await;
+            let pause = if ended == WriteOutcome::Failed {
+                self.backoff.pause().max(retry_after)
+            } else {
+                self.backoff.reset();
+                WRITE_INTERVAL
+            };
+            sleep(pause).await;
         }
     }
 
-    async fn write(&mut self, write: &EventWrite) -> WriteOutcome {
+    /// Writes an Event. Returns the outcome, and the pause that the API server asks for.
+    async fn write(&mut self, write: &EventWrite) -> (WriteOutcome, Duration) {
         let written = timeout(WRITE_DEADLINE, self.send(write)).await;
+        let mut retry_after = Duration::ZERO;
+        if let Ok(Err(kube::Error::Api(status))) = &written {
+            let details = status.details.as_ref();
+            let seconds = details.map_or(0, |details| details.retry_after_seconds);
+            retry_after = Duration::from_secs(seconds.into()).min(LAST_RETRY);
+        }
         let (ended, why) = match written {
             Ok(Ok(_)) => (WriteOutcome::Written, None),
             Ok(Err(kube::Error::Api(status))) if write.create.is_some() && status.code == 409 => {
@@ -238,6 +306,13 @@ impl Writer {
             }
             Ok(Err(kube::Error::Api(status))) if write.create.is_none() && status.code == 404 => {
                 (WriteOutcome::Gone, None)
+            }
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+                let why = ApiError::from(&*status);
+                (
+                    WriteOutcome::Failed,
+                    Some(format!("{why}; {}", required_rule())),
+                )
             }
             Ok(Err(error)) => (WriteOutcome::Failed, Some(describe(&error))),
             Err(_) => {
@@ -259,7 +334,7 @@ impl Writer {
                 tracing::warn!(event, "cannot write an Event: {why}");
             }
         }
-        ended
+        (ended, retry_after)
     }
 
     async fn send(&self, write: &EventWrite) -> kube::Result<()> {

@@ -12,6 +12,8 @@ use judge::csr::names::is_dns_subdomain;
 
 /// Maximum number of queued Events that are not part of a series.
 const MAX_SINGLE_EVENTS: usize = 64;
+/// Maximum number of further attempts to write a single Event.
+const MAX_RETRIES: u8 = 5;
 /// Maximum number of series. The one that was quiet longest is dropped for a new one.
 ///
 /// Most Nodes have at most one. Reasons differ when an attacker tries several.
@@ -88,6 +90,8 @@ pub(super) struct EventWrite {
     /// The content to create; `None` to patch the series of an existing Event.
     pub(super) create: Option<EventContent>,
     key: Option<Key>,
+    /// Number of writes of this single Event that failed.
+    failures: u8,
 }
 
 /// The outcome of a write.
@@ -106,7 +110,8 @@ pub(super) enum WriteOutcome {
 /// Bounded queue of Events that are not written yet.
 #[derive(Debug, Default)]
 pub(super) struct EventQueue {
-    single: VecDeque<EventContent>,
+    /// Each with the number of writes that failed.
+    single: VecDeque<(EventContent, u8)>,
     series: BTreeMap<Key, Series>,
     /// True if the next write is that of a series. Series and single Events get half of the writes
     /// each.
@@ -118,7 +123,7 @@ impl EventQueue {
     pub(super) fn push(&mut self, content: EventContent) -> bool {
         let room = self.single.len() < MAX_SINGLE_EVENTS;
         if room {
-            self.single.push_back(content);
+            self.single.push_back((content, 0));
         }
         room
     }
@@ -180,6 +185,7 @@ impl EventQueue {
             .filter(|(_, series)| series.not_before <= now)
             .min_by_key(|(_, series)| series.not_before)
             .map(|(key, series)| EventWrite {
+                failures: 0,
                 event: series.event.clone(),
                 series: SeriesState {
                     count: series.count,
@@ -193,8 +199,9 @@ impl EventQueue {
             return of_series;
         }
         self.series_next = true;
-        let content = self.single.pop_front()?;
+        let (content, failures) = self.single.pop_front()?;
         Some(EventWrite {
+            failures,
             event: content.event_name(),
             series: SeriesState {
                 count: 1,
@@ -207,6 +214,18 @@ impl EventQueue {
 
     /// Records the outcome of a write.
     pub(super) fn complete(&mut self, write: &EventWrite, ended: WriteOutcome, now: Instant) {
+        if ended == WriteOutcome::Failed
+            && write.key.is_none()
+            && write.failures < MAX_RETRIES
+            && let Some(content) = &write.create
+        {
+            // Its place is taken by newer ones, if there are as many.
+            if self.single.len() < MAX_SINGLE_EVENTS {
+                let again = (content.clone(), write.failures.saturating_add(1));
+                self.single.push_front(again);
+            }
+            return;
+        }
         // The series may have been dropped meanwhile and started again with another Event.
         let Some(series) = write
             .key

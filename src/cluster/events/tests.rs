@@ -134,3 +134,26 @@ fn the_name_of_an_event_fits_for_any_node_name() {
     let write = queue.next_write(now).unwrap();
     assert_eq!(write.event, format!("{kept}.3b9aca00"));
 }
+
+#[test]
+fn a_single_event_is_written_again_a_few_times() {
+    let mut queue = EventQueue::default();
+    let now = Instant::now();
+    assert!(queue.push(content("r", "Once", 0)) && queue.push(content("r", "Once", 1)));
+    let mut attempts = 0;
+    let first = loop {
+        let write = queue.next_write(now).unwrap();
+        if write.create == Some(content("r", "Once", 1)) {
+            break write;
+        }
+        attempts += 1;
+        queue.complete(&write, WriteOutcome::Failed, now);
+    };
+    assert_eq!(attempts, 6);
+    // The response to the first write was lost.
+    queue.complete(&first, WriteOutcome::Failed, now);
+    let again = queue.next_write(now).unwrap();
+    assert_eq!(again.event, first.event);
+    queue.complete(&again, WriteOutcome::Exists, now);
+    assert_eq!(queue.next_due(now), None);
+}

@@ -77,8 +77,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// An empty state. `enforcement` overrides the policy's. `limits` are those of each
-    /// denials of one requestor.
+    /// An empty state. `enforcement` overrides the policy's.
     pub(super) fn new(
         policy: Arc<Policy>,
         enforcement: Option<Enforcement>,
@@ -212,7 +211,7 @@ impl State {
     }
 
     /// The enforcement in force.
-    fn enforcement(&self) -> Enforcement {
+    pub(super) fn enforcement(&self) -> Enforcement {
         self.enforcement.unwrap_or(self.policy.spec.enforcement)
     }
 

@@ -28,6 +28,12 @@ pub(super) fn warden(facts: &Facts) -> Checked {
                 ours.display_name()
             ));
         }
+        (Ok(_), Some(ours)) if ours.ready > 0 && is_dry_run(ours) => {
+            seen = Some(format!(
+                "{} runs with enforcement DryRun, and decides nothing",
+                ours.display_name()
+            ));
+        }
         (Ok(Some(lease)), ours) => {
             let name = ours.map_or("csr-warden", Workload::lease_name);
             let what = match &lease.holder {
@@ -78,6 +84,12 @@ pub(super) fn warden(facts: &Facts) -> Checked {
 fn is_unelected(workload: &Workload) -> bool {
     let args = workload.containers.iter().flat_map(|one| &one.args);
     args.into_iter().any(|arg| arg == "--leader-elect=false")
+}
+
+/// True if its flags say so. A policy in a ConfigMap can say so too.
+fn is_dry_run(workload: &Workload) -> bool {
+    let args = workload.containers.iter().flat_map(|one| &one.args);
+    args.into_iter().any(|arg| arg == "--enforcement=DryRun")
 }
 
 fn with_log_commands(finding: Finding, lease: Option<&Lease>, ours: Option<&Workload>) -> Finding {

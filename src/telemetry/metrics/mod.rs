@@ -265,14 +265,14 @@ impl Metrics {
     }
 
     /// Registers the gauge of leadership. It is evaluated at each scrape, because a process may
-    /// have been frozen since its last renewal.
-    pub fn register_leader(&self, leads: impl Fn() -> bool + Send + Sync + 'static) {
+    /// have been frozen since its last renewal. `None` for no series, in a dry run.
+    pub fn register_leader(&self, leads: impl Fn() -> Option<bool> + Send + Sync + 'static) {
         if let Ok(mut registry) = self.registry.lock() {
             registry.register_collector(Box::new(ScrapedGauge {
                 name: "csr_warden_leader",
                 help: "Whether this replica is the one that writes",
                 unit: None,
-                value: Box::new(move || Some(i64::from(leads()))),
+                value: Box::new(move || leads().map(i64::from)),
             }));
         }
     }

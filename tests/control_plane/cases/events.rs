@@ -1,5 +1,5 @@
-//! Events for denials: one for each request, and a counted one for each Node, as shown by `kubectl
-//! describe`.
+//! Events for denials and for requests that wait: one for each request, and a counted one for each Node, as shown by
+//! `kubectl describe`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,18 +13,31 @@ use super::test_cluster::{SOON, TestCluster};
 use crate::{Case, Needs};
 use control_plane::POLL_INTERVAL;
 use control_plane::assets::Assets;
+use control_plane::node_user::{NodeUser, wait_until_later_than};
 
 const SERVICE: &str = "10.96.0.77";
 const FORGERIES: i32 = 20;
 /// The minimum interval between two writes of an Event.
 const EACH_SERIES: Duration = Duration::from_secs(10);
 
+/// The limit of reported waits of one node in an hour.
+const MOST_WAITS: usize = 6;
+/// The deadline for the Event of a wait, which is longer than the grace period of ten seconds.
+const WAITS: Duration = Duration::from_secs(30);
+
 pub fn cases() -> Vec<Case> {
-    vec![Case::new(
-        "events_report_denials_without_a_flood",
-        Needs::Nothing,
-        report_denials,
-    )]
+    vec![
+        Case::new(
+            "events_report_denials_without_a_flood",
+            Needs::Nothing,
+            report_denials,
+        ),
+        Case::new(
+            "events_say_why_a_request_waits",
+            Needs::Nothing,
+            report_waits,
+        ),
+    ]
 }
 
 async fn report_denials(assets: Arc<Assets>) -> Result<()> {
@@ -98,6 +111,92 @@ async fn report_denials(assets: Arc<Assets>) -> Result<()> {
     let failed = daemon.stderr().containing("cannot write an Event");
     ensure!(failed.is_empty(), "{failed:#?}");
     Ok(())
+}
+
+/// `kubectl describe csr` says why a request is pending, and what would change it. A kubelet that gets its
+/// certificate within seconds has no Event.
+async fn report_waits(assets: Arc<Assets>) -> Result<()> {
+    let test_cluster = TestCluster::new(&assets).await?;
+    let mut daemon = test_cluster.installation.start("csr-warden", &[])?;
+    daemon.wait_ready(SOON).await?;
+    let quick = test_cluster.node("quick", &["10.0.0.1"]).await?;
+    test_cluster.ask(&quick, "quick", &["10.0.0.1"]).await?;
+    test_cluster.is_approved("quick").await?;
+
+    let late = NodeUser::new(&test_cluster.cluster, "late").await?;
+    test_cluster.ask(&late, "pending", &["10.0.0.2"]).await?;
+    test_cluster
+        .waits(&daemon, "pending", &["NodeMissing"])
+        .await?;
+    // A flood of the same node leaves the request its Event, and has few of its own.
+    for number in 0..20 {
+        let name = format!("flood-{number}");
+        test_cluster.ask(&late, &name, &["10.0.0.2"]).await?;
+    }
+    let first = waits(&test_cluster, "csr", "pending", "NodeMissing").await?;
+    ensure!(
+        first.contains("Changes when there is a Node late."),
+        "{first}"
+    );
+    ensure!(first.contains("Warning"), "{first}");
+
+    let created = late.register().await?;
+    wait_until_later_than(&test_cluster.admin, created).await?;
+    late.report(&["Hostname late", "InternalIP 10.0.0.3"])
+        .await?;
+    let second = waits(&test_cluster, "csr", "flood-19", "SanNotOfNode").await;
+    // Its budget is used up.
+    ensure!(second.is_err(), "{second:?}");
+    let node = waits(&test_cluster, "node", "late", "NodeMissing").await?;
+    ensure!(node.contains("first in request "), "{node}");
+    let events = wait(&test_cluster, "CertificateSigningRequest", |found| {
+        !found.is_empty()
+    })
+    .await?;
+    ensure!(events.len() == MOST_WAITS, "{events:#?}");
+    ensure!(events.iter().all(|event| regarding(event) != "quick"));
+    let of_nodes = wait(&test_cluster, "Node", |found| !found.is_empty()).await?;
+    ensure!(of_nodes.len() == 1, "{of_nodes:#?}");
+    ensure!(counts(&of_nodes) <= MOST_WAITS as i32, "{of_nodes:#?}");
+
+    // A further Event when the code changes.
+    let other = NodeUser::new(&test_cluster.cluster, "other").await?;
+    test_cluster.ask(&other, "changes", &["10.0.0.4"]).await?;
+    waits(&test_cluster, "csr", "changes", "NodeMissing").await?;
+    let created = other.register().await?;
+    wait_until_later_than(&test_cluster.admin, created).await?;
+    other
+        .report(&["Hostname other", "InternalIP 10.0.0.5"])
+        .await?;
+    let line = waits(&test_cluster, "csr", "changes", "SanNotOfNode").await?;
+    ensure!(line.contains("10.0.0.4"), "{line}");
+    other
+        .report(&["Hostname other", "InternalIP 10.0.0.4"])
+        .await?;
+    test_cluster.is_approved("changes").await?;
+    daemon.sigterm(Duration::from_secs(5)).await?;
+    let failed = daemon.stderr().containing("cannot write an Event");
+    ensure!(failed.is_empty(), "{failed:#?}");
+    Ok(())
+}
+
+/// Waits for a line with this reason in the Events of `kubectl describe`.
+async fn waits(test_cluster: &TestCluster, kind: &str, name: &str, reason: &str) -> Result<String> {
+    let begun = Instant::now();
+    loop {
+        let describe = ["describe", kind, name];
+        let text = test_cluster.cluster.kubectl(&describe).await?;
+        let events = text
+            .split_once("\nEvents:")
+            .map_or("", |(_, events)| events);
+        let mut lines = events.lines();
+        let line = lines.find(|line| line.contains(reason) && line.contains(" csr-warden "));
+        if let Some(line) = line {
+            return Ok(line.to_owned());
+        }
+        ensure!(begun.elapsed() < WAITS, "{text}");
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
 }
 
 fn regarding(event: &Event) -> String {

@@ -179,7 +179,7 @@ async fn etcd_killed(assets: Arc<Assets>) -> Result<()> {
     cluster.cluster.etcd.kill()?;
     cluster
         .daemon
-        .wait_for_log("cannot read or renew the Lease", SOON)
+        .wait_for_log("the Lease kube-system/csr-warden", SOON)
         .await?;
     cluster.cluster.etcd.start()?;
     cluster.cluster.ready(START_DEADLINE).await?;

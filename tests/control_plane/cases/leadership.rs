@@ -179,7 +179,10 @@ async fn ends_with_the_lease(assets: Arc<Assets>) -> Result<()> {
     let edit = Patch::Merge(json!({"spec": {"holderIdentity": "an-administrator"}}));
     let params = PatchParams::default();
     leases.patch("csr-warden", &params, &edit).await?;
-    replicas.leader.wait_for_log("leads no more", SOON).await?;
+    replicas
+        .leader
+        .wait_for_log("lost leadership", SOON)
+        .await?;
     let before = (
         replicas.leader.written().await?,
         replicas.standby.written().await?,

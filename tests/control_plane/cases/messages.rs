@@ -247,7 +247,10 @@ async fn wrong_credential(assets: Arc<Assets>) -> Result<()> {
         .wait_for_log(&format!("nodes cannot be read: {refused}"), SOON)
         .await?;
     daemon
-        .wait_for_log(&format!("renew the Lease: {refused}"), SOON)
+        .wait_for_log(
+            &format!("the Lease kube-system/csr-warden: {refused}"),
+            SOON,
+        )
         .await?;
     let lines = daemon.stderr().containing(refused);
     ensure!(lines.len() <= 8, "{} lines: {lines:#?}", lines.len());

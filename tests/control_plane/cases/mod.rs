@@ -1,11 +1,13 @@
 //! All cases by subject.
 
+mod canary;
 mod chart;
 mod claims;
 mod conformance;
 mod control_planes;
 mod differential;
 mod doctor;
+mod dry_run;
 mod dual_stack;
 mod enabling;
 mod events;
@@ -61,6 +63,7 @@ pub fn all() -> Vec<Case> {
         events::cases(),
         faults::cases(),
         leadership::cases(),
+        dry_run::cases(),
         messages::cases(),
         permissions::cases(),
         manifests::cases(),
@@ -68,6 +71,7 @@ pub fn all() -> Vec<Case> {
         pages::cases(),
         enabling::cases(),
         chart::cases(),
+        canary::cases(),
         pod::cases(),
         release::cases(),
         hardening::cases(),

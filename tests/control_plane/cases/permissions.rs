@@ -17,7 +17,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use roles::Role;
 use serde_json::json;
 
@@ -49,6 +49,11 @@ pub fn cases() -> Vec<Case> {
             are_missed,
         ),
         Case::new("permissions_without_lease", Needs::Nothing, lease_is_missed),
+        Case::new(
+            "permissions_of_a_standby",
+            Needs::Nothing,
+            standby_is_checked,
+        ),
         Case::new(
             "component_permissions_are_reported_by_name",
             Needs::Nothing,
@@ -222,7 +227,8 @@ async fn are_missed(assets: Arc<Assets>) -> Result<()> {
             let what = || format!("{name} without {rule:?}");
             let replica = format!("without-{name}-{index}");
             let mut daemon = test.installation.start(&replica, &[])?;
-            let missed = missed(&test, &mut daemon, report_of(rule)?).await;
+            let remedy = remedy(namespace, rule)?;
+            let missed = missed(&test, &mut daemon, report_of(rule)?, remedy).await;
             missed.with_context(what)?;
 
             // The same process recovers once it has the permission.
@@ -250,9 +256,11 @@ async fn lease_is_missed(assets: Arc<Assets>) -> Result<()> {
         .await?;
     let mut daemon = test.installation.start("csr-warden", &[])?;
     let line = daemon
-        .wait_for_log("the Lease csr-warden does not exist", SOON)
+        .wait_for_log("cannot create the Lease kube-system/csr-warden", SOON)
         .await?;
-    ensure!(line.contains("apply deploy/base/lease.yaml"), "{line}");
+    let remedy = "apply deploy/base/lease.yaml";
+    ensure!(line.contains(remedy), "{line}");
+    daemon.wait_unready(remedy, SOON).await?;
     ensure!(!daemon.is_leader().await?, "it leads without a Lease");
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/base/lease.yaml");
     test.cluster
@@ -280,7 +288,72 @@ async fn lease_is_missed(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-async fn missed(test: &PermissionTest, daemon: &mut Daemon, report: Report) -> Result<()> {
+/// The part of a report that names the role and the rule to add to it.
+fn remedy(namespace: Option<&str>, rule: &PolicyRule) -> Result<String> {
+    let role = match namespace {
+        Some(namespace) => format!("a Role in namespace {namespace}"),
+        None => "a ClusterRole".to_owned(),
+    };
+    let resources = rule.resources.clone().unwrap_or_default();
+    let groups = rule.api_groups.clone().unwrap_or_default();
+    let group = groups.first().context("group")?.as_str();
+    let group = if group.is_empty() { "\"\"" } else { group };
+    let resource = resources.first().context("resource")?;
+    Ok(format!(
+        "{role} needs the rule {{apiGroups: [{group}], resources: [{resource}]"
+    ))
+}
+
+/// A standby is ready, unless it may not update the Lease: it could never lead.
+async fn standby_is_checked(assets: Arc<Assets>) -> Result<()> {
+    let test = PermissionTest::start(&assets).await?;
+    let role = Role::new(&test.cluster, Some("kube-system"), "csr-warden-lease");
+    let rules = role.rules().await?;
+    let held = json!({"spec": {
+        "holderIdentity": "another", "leaseDurationSeconds": 3600,
+        "renewTime": "2026-01-01T00:00:00.000000Z",
+    }});
+    let leases: Api<Lease> = Api::namespaced(test.cluster.admin(), "kube-system");
+    let params = PatchParams::default();
+    leases
+        .patch("csr-warden", &params, &Patch::Merge(held))
+        .await?;
+    let before = leases.get("csr-warden").await?.metadata.resource_version;
+
+    let mut standby = test.installation.start("standby", &[])?;
+    standby
+        .wait_for_log("another replica leads, this one stands by", SOON)
+        .await?;
+    standby.wait_ready(SOON).await?;
+    standby.sigterm(END).await?;
+    let after = leases.get("csr-warden").await?.metadata.resource_version;
+    ensure!(before == after, "the check has changed the Lease");
+
+    let mut reads = rules.clone();
+    let update = PolicyRule {
+        verbs: vec!["update".to_owned()],
+        ..rules.first().context("rule")?.clone()
+    };
+    for rule in &mut reads {
+        rule.verbs.retain(|verb| verb != "update");
+    }
+    role.set(&reads).await?;
+    role.wait_allowed(USER, &update, false).await?;
+    let mut standby = test.installation.start("reader", &[])?;
+    let why = "lease: cannot update the Lease kube-system/csr-warden: a permission is missing";
+    standby.wait_unready(why, SOON).await?;
+    role.set(&rules).await?;
+    standby.wait_ready(SOON).await?;
+    standby.sigterm(END).await?;
+    Ok(())
+}
+
+async fn missed(
+    test: &PermissionTest,
+    daemon: &mut Daemon,
+    report: Report,
+    rule: String,
+) -> Result<()> {
     const MISSING: &str = "a permission is missing";
     match report {
         Report::Source(source) => {
@@ -288,7 +361,8 @@ async fn missed(test: &PermissionTest, daemon: &mut Daemon, report: Report) -> R
                 .wait_for_log(&format!("{source} cannot be read: {MISSING}"), SOON)
                 .await?;
             let why = format!("{source}: cannot be read: {MISSING}");
-            daemon.wait_unready(&why, SOON).await
+            daemon.wait_unready(&why, SOON).await?;
+            daemon.wait_unready(&rule, SOON).await
         }
         Report::Write(named) => {
             daemon.wait_ready(SOON).await?;
@@ -299,14 +373,16 @@ async fn missed(test: &PermissionTest, daemon: &mut Daemon, report: Report) -> R
             ensure!(line.contains(named), "{line}");
             daemon
                 .wait_unready(&format!("approval: {MISSING}"), SOON)
-                .await
+                .await?;
+            daemon.wait_unready(&rule, SOON).await
         }
         Report::Lease => {
-            let line = daemon
-                .wait_for_log(&format!("renew the Lease: {MISSING}"), SOON)
+            let lease = format!("cannot get the Lease kube-system/csr-warden: {MISSING}");
+            daemon.wait_for_log(&lease, SOON).await?;
+            daemon
+                .wait_unready(&format!("lease: {lease}"), SOON)
                 .await?;
-            ensure!(line.contains("leases"), "{line}");
-            Ok(())
+            daemon.wait_unready(&rule, SOON).await
         }
         Report::Event(verb) => {
             daemon.wait_ready(SOON).await?;

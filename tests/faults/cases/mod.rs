@@ -6,6 +6,7 @@ mod clocks;
 mod connections;
 mod credentials;
 mod daemon_clocks;
+mod events;
 mod files;
 mod http_clients;
 mod leadership;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Case> {
         http_clients::cases(),
         load::cases(),
         budgets::cases(),
+        events::cases(),
         changing_node::cases(),
         real_control_plane::cases(),
         server_rejections::cases(),

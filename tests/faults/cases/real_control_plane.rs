@@ -157,7 +157,7 @@ async fn slow(scale: Scale) -> Result<Measured> {
         ensure!(more > 0, "nothing was written meanwhile");
         ensure!(
             test_cluster.replicas[0].is_leader().await?,
-            "it leads no more"
+            "it lost leadership"
         );
         test_cluster.relay()?.delay(Duration::ZERO);
         Ok(())

@@ -82,18 +82,18 @@ fn csr_warden_runs_or_is_reported() {
         }),
         [Code::WardenAbsent]
     );
-    let unelected = workload(
-        "csr-warden",
-        "csr-warden:1",
-        &["run", "--leader-elect=false"],
-    );
-    assert_eq!(
-        found(|facts| {
-            facts.warden = Ok(None);
-            facts.workloads = Ok(vec![unelected]);
-        }),
-        []
-    );
+    // Neither needs the Lease.
+    for arg in ["--leader-elect=false", "--enforcement=DryRun"] {
+        let without_lease = workload("csr-warden", "csr-warden:1", &["run", arg]);
+        assert_eq!(
+            found(|facts| {
+                facts.warden = Ok(None);
+                facts.workloads = Ok(vec![without_lease]);
+            }),
+            [],
+            "{arg}"
+        );
+    }
 }
 
 /// The chart names the Lease after its release.

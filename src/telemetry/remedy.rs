@@ -7,6 +7,8 @@ use judge::finding::{Awaited, Code, Effect, Finding};
 
 /// Maximum number of conditions named in one sentence.
 const MOST: usize = 4;
+/// The runbook on contested names.
+const CONTESTED: &str = "docs/runbooks.md#csrwardencontested";
 /// Denials that the policy could avoid for the next request, each with the field.
 const BY_POLICY: [(Code, &str); 8] = [
     (Code::GroupsExtra, "requestor.groups"),
@@ -19,8 +21,20 @@ const BY_POLICY: [(Code, &str); 8] = [
     (Code::SanTooMany, "names.max"),
 ];
 
+/// Remedy of a finding, for a command: it has seen no order of claims.
+pub fn remedy_without_order(finding: &Finding, now: Timestamp) -> String {
+    let mut remedy = remedy(finding, now);
+    if finding.effect == Effect::Wait && is_contested(finding.code) && remedy.contains(CONTESTED) {
+        remedy.push_str(
+            " A csr-warden that runs and has seen the order names the owner in an Event of the Node (kubectl get \
+             events).",
+        );
+    }
+    remedy
+}
+
 /// Remedy of a finding, as a sentence.
-pub(super) fn remedy(finding: &Finding, now: Timestamp) -> String {
+pub fn remedy(finding: &Finding, now: Timestamp) -> String {
     match finding.effect {
         Effect::Ignore => ignored(finding.code).to_owned(),
         Effect::Deny => match field(finding) {
@@ -67,7 +81,7 @@ fn waits(finding: &Finding, now: Timestamp) -> String {
     if let Some(sentence) = specific {
         return sentence;
     }
-    if finding.code.is_contested() || finding.code == Code::SanLikeAnotherNode {
+    if is_contested(finding.code) {
         return contested(finding, now);
     }
     let reasons = match finding.awaits.as_slice() {
@@ -80,6 +94,10 @@ fn waits(finding: &Finding, now: Timestamp) -> String {
         awaits => reasons(awaits, now).join(", or "),
     };
     format!("Changes when {reasons}.")
+}
+
+fn is_contested(code: Code) -> bool {
+    code.is_contested() || code == Code::SanLikeAnotherNode
 }
 
 /// Remedy of a name or address that others claim. It names no Node to delete: which one lies is unknown.
@@ -102,10 +120,8 @@ fn contested(finding: &Finding, now: Timestamp) -> String {
         })
         .take(MOST)
         .collect();
-    // Commands have seen no order of claims.
     format!(
-        "Changes when {}. A csr-warden that runs and has seen the order names the owner in an Event of the Node \
-         (kubectl get events). docs/runbooks.md#csrwardencontested says how to find out whose it is.",
+        "Changes when {}. {CONTESTED} says how to find out whose it is.",
         reasons.join(", or ")
     )
 }
@@ -152,7 +168,7 @@ fn node(awaited: &Awaited) -> Option<&str> {
 }
 
 /// Awaited changes, in a few words each.
-pub(super) fn reasons(awaits: &[Awaited], now: Timestamp) -> Vec<String> {
+fn reasons(awaits: &[Awaited], now: Timestamp) -> Vec<String> {
     let mut reasons: Vec<String> = Vec::new();
     for awaited in awaits {
         let reason = reasons_of(awaited, now);
@@ -224,7 +240,7 @@ mod tests {
             detail: String::new(),
             awaits: vec![Awaited::Source("inventory")],
         };
-        let remedy = remedy(&finding, Timestamp::UNIX_EPOCH);
+        let remedy = remedy_without_order(&finding, Timestamp::UNIX_EPOCH);
         assert!(remedy.contains("names the owner in an Event"), "{remedy}");
         assert!(
             remedy.contains("runbooks.md#csrwardencontested"),
