@@ -81,6 +81,11 @@ shear:
 typos:
     typos
 
+# Check the language of pages, comments and strings with vale
+[group('check')]
+prose *PATHS:
+    tests/prose "$@"
+
 # --- write ---
 
 # Format the code, also of fuzz/

@@ -79,10 +79,14 @@ async fn run(assets: Arc<Assets>) -> Result<()> {
 }
 
 fn pages() -> Result<BTreeSet<String>> {
+    let docs = Path::new(ROOT).join("docs");
     let mut pages = BTreeSet::new();
-    for entry in std::fs::read_dir(Path::new(ROOT).join("docs"))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        pages.extend(name.strip_suffix(".md").map(str::to_owned));
+    for folder in ["", "distributions/"] {
+        for entry in std::fs::read_dir(docs.join(folder))? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let page = name.strip_suffix(".md");
+            pages.extend(page.map(|page| format!("{folder}{page}")));
+        }
     }
     Ok(pages)
 }
