@@ -265,8 +265,8 @@ impl Workload {
     /// The name of the Lease of csr-warden's replicas. The chart names it after the release.
     pub(super) fn lease_name(&self) -> &str {
         let args = self.containers.iter().flat_map(|one| &one.args);
-        let named = args.filter_map(|arg| arg.strip_prefix("--lease-name="));
-        named.last().unwrap_or("csr-warden")
+        let mut named = args.filter_map(|arg| arg.strip_prefix("--lease-name="));
+        named.next_back().unwrap_or("csr-warden")
     }
 
     /// `NAMESPACE/NAME`.

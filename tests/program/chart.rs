@@ -86,9 +86,10 @@ fn values(path: &str, schema: &Value, default: &Value, into: &mut BTreeMap<Strin
         }
         return;
     }
-    let default = match default {
-        Value::Null => String::new(),
-        some => format!("`{some}`"),
+    let default = if default.is_null() {
+        String::new()
+    } else {
+        format!("`{default}`")
     };
     let value = Documented {
         description: description.replace('|', "\\|"),

@@ -77,7 +77,8 @@ pub async fn is_restricted(assets: Arc<Assets>) -> Result<()> {
         let rejected = !accepted && VIOLATIONS.iter().all(|one| said.contains(one));
         ensure!(rejected, "{name}: {said}");
         // A Deployment is warned about, not rejected.
-        let (accepted, said) = answer(&cluster, "restricted", &[deployment.clone()]).await?;
+        let (accepted, said) =
+            answer(&cluster, "restricted", std::slice::from_ref(deployment)).await?;
         let warned = said.contains("would violate PodSecurity \"restricted:latest\"");
         ensure!(accepted && warned, "{name}: {said}");
         let accepted = answer(&cluster, "privileged", &[pod, deployment.clone()]).await?;
