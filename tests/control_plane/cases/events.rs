@@ -144,7 +144,7 @@ async fn report_waits(assets: Arc<Assets>) -> Result<()> {
     wait_until_later_than(&test_cluster.admin, created).await?;
     late.report(&["Hostname late", "InternalIP 10.0.0.3"])
         .await?;
-    let second = waits(&test_cluster, "csr", "flood-19", "SanNotOfNode").await;
+    let second = waits(&test_cluster, "csr", "flood-19", "NodeYounger").await;
     // Its budget is used up.
     ensure!(second.is_err(), "{second:?}");
     let node = waits(&test_cluster, "node", "late", "NodeMissing").await?;
@@ -161,10 +161,10 @@ async fn report_waits(assets: Arc<Assets>) -> Result<()> {
 
     // A further Event when the code changes.
     let other = NodeUser::new(&test_cluster.cluster, "other").await?;
-    test_cluster.ask(&other, "changes", &["10.0.0.4"]).await?;
-    waits(&test_cluster, "csr", "changes", "NodeMissing").await?;
     let created = other.register().await?;
     wait_until_later_than(&test_cluster.admin, created).await?;
+    test_cluster.ask(&other, "changes", &["10.0.0.4"]).await?;
+    waits(&test_cluster, "csr", "changes", "NodeAddressesMissing").await?;
     other
         .report(&["Hostname other", "InternalIP 10.0.0.5"])
         .await?;
@@ -190,7 +190,8 @@ async fn waits(test_cluster: &TestCluster, kind: &str, name: &str, reason: &str)
             .split_once("\nEvents:")
             .map_or("", |(_, events)| events);
         let mut lines = events.lines();
-        let line = lines.find(|line| line.contains(reason) && line.contains(" csr-warden "));
+        let reason_of = |line: &str| line.split_whitespace().nth(1) == Some(reason);
+        let line = lines.find(|line| reason_of(line) && line.contains(" csr-warden "));
         if let Some(line) = line {
             return Ok(line.to_owned());
         }
