@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{Case, Needs};
@@ -136,7 +136,7 @@ async fn applies_twice(assets: Arc<Assets>) -> Result<()> {
             versions.push(cluster.kubectl(&["get", "-f", file, version]).await?);
         }
         let [first, second] = &versions[..] else {
-            unreachable!("applied twice");
+            bail!("{file}: expected two results, found {versions:?}");
         };
         ensure!(first.lines().count() > 10, "{file}: {first}");
         ensure!(first == second, "{file}:\n{first}\nthen\n{second}");
