@@ -84,21 +84,19 @@ fn differences(stage: &Stage) -> BTreeMap<String, String> {
     let Some(leader) = audits.into_iter().find(|audit| audit.leads) else {
         return BTreeMap::from([("all requests".into(), "no replica leads".into())]);
     };
-    let compared = |tally: &mut super::tally::Tally| {
-        tally.compared += u64::try_from(observer.verdicts.len()).unwrap_or_default();
-    };
-    stage.world.count(compared);
+    let count = u64::try_from(observer.verdicts.len()).unwrap_or_default();
+    stage.world.count(|tally| tally.compared += count);
     let mut differences = BTreeMap::new();
-    let dated = rightly_dated(stage);
+    let compared = comparable(stage);
     for (request, verdict) in &observer.verdicts {
         let of_leader = leader.verdicts.get(request);
-        if of_leader != Some(verdict) && dated.contains(request) {
+        if of_leader != Some(verdict) && compared.contains(request) {
             let how = format!("the leader has {of_leader:?}, the state alone gives {verdict}");
             differences.insert(request.clone(), how);
         }
     }
     for (request, verdict) in &leader.verdicts {
-        if !observer.verdicts.contains_key(request) && dated.contains(request) {
+        if !observer.verdicts.contains_key(request) && compared.contains(request) {
             let how = format!("the leader has {verdict}, the state alone has no such open request");
             differences.insert(request.clone(), how);
         }
@@ -146,9 +144,12 @@ fn check_audits(stage: &Stage) {
     }
 }
 
-/// Names of the requests that are young, and not dated by a wrong clock: by what a replica has seen it keeps
-/// others, which are too old for one that starts now.
-fn rightly_dated(stage: &Stage) -> BTreeSet<String> {
+/// Names of the requests that every replica must judge alike:
+///
+/// - They are young, and not dated by a wrong clock. By what a replica has seen it keeps others, which are too old
+///   for one that starts now.
+/// - They are not of a flood, of which each replica keeps a part.
+fn comparable(stage: &Stage) -> BTreeSet<String> {
     let now = BEGIN + stage.world.elapsed();
     let objects = stage.world.api.objects("certificatesigningrequests");
     let young = objects.into_iter().filter_map(|object| {
@@ -158,7 +159,12 @@ fn rightly_dated(stage: &Stage) -> BTreeSet<String> {
         let is_young = age >= SignedDuration::ZERO && age < MAX_AGE;
         is_young.then(|| Some(metadata.get("name")?.as_str()?.to_owned()))?
     });
-    young.collect()
+    let truth = stage.world.truth();
+    let is_of_flood = |name: &String| {
+        let asked = truth.content(name);
+        asked.is_some_and(|asked| asked.forgery.is_none() && !truth.honest.contains(&asked.node))
+    };
+    young.filter(|name| !is_of_flood(name)).collect()
 }
 
 /// Names, UIDs and addresses of all Nodes, as in audits.

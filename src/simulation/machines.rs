@@ -10,7 +10,8 @@ use tokio::time::sleep;
 use super::network::Client;
 
 /// The collection of Machines.
-pub(super) const MACHINES: &str = "/apis/networking.k8s.io/v1/namespaces/machines/networkpolicies";
+pub(super) const MACHINES: &str =
+    "/apis/networking.k8s.io/v1/namespaces/kube-system/networkpolicies";
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_secs(2);
 

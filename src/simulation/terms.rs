@@ -48,7 +48,7 @@ impl Terms {
         let (machines, proof) = match self.needs_machines {
             // The embedded API server has no custom resources, so NetworkPolicies are Machines here.
             true => (
-                "[{group: networking.k8s.io, kind: NetworkPolicy, namespace: machines, \
+                "[{group: networking.k8s.io, kind: NetworkPolicy, namespace: kube-system, \
                  nodeName: .metadata.annotations.node, providerID: .metadata.annotations.provider, \
                  addresses: [.metadata.annotations.address]}]",
                 "{allOf: [Machine]}",

@@ -228,7 +228,7 @@ impl World {
             let name = written_name(name, body);
             let machine = self
                 .api
-                .object("networkpolicies", &format!("machines/{name}"));
+                .object("networkpolicies", &format!("kube-system/{name}"));
             self.truth().machine_written(&name, machine.as_ref());
         } else if call.path.contains("/leases") {
             let lease: Value = serde_json::from_slice(body).unwrap_or_default();
