@@ -61,7 +61,7 @@ impl Queue {
     }
 
     /// Drops the places without a request, which otherwise stay until their turn. A replica that stands
-    /// by takes no turn.
+    /// by takes no turn, and the leader takes none while its writes wait for the API server.
     pub(super) fn prune(&mut self) {
         let places = &mut self.places;
         self.turns.retain(|requestor| {

@@ -59,6 +59,7 @@ impl State {
         self.evidence.prune(now.monotonic);
         let due = self.waiting.due(now.instant, DUE_AT_ONCE);
         self.requeue(due);
+        self.queue.prune();
         self.denials.prune(now.instant);
         self.check_grace(now);
         self.list_again(now)
@@ -67,7 +68,6 @@ impl State {
     /// Drops stale requests, one of each requestor at a time: a replica that is not the leader judges
     /// none.
     pub(in crate::controller) fn forget_stale(&mut self, now: Now) {
-        self.queue.prune();
         let limit = now.wall.checked_sub(self.policy.spec.request.max_age);
         if let Ok(limit) = limit {
             let stale = self.open.oldest_before(limit);
