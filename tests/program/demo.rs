@@ -112,10 +112,11 @@ impl Drop for Kept {
 fn a_kept_demo_can_be_used_until_it_is_interrupted() {
     let mut command = demo(&["--nodes", "3", "--attackers", "2", "--keep"]);
     let mut kept = Kept(command.stdout(Stdio::piped()).spawn().unwrap());
-    let lines = BufReader::new(kept.0.stdout.take().unwrap()).lines();
+    // The demonstration ends when its reader is gone.
+    let mut lines = BufReader::new(kept.0.stdout.take().unwrap()).lines();
     let mut kubeconfig = None;
     let mut invitation = String::new();
-    for line in lines.map_while(Result::ok) {
+    for line in lines.by_ref().map_while(Result::ok) {
         if kubeconfig.is_some() && !line.contains("export PATH=") {
             assert!(line.chars().count() <= 80, "{line}");
             invitation.push_str(&line);

@@ -37,7 +37,7 @@ mod schemas;
 #[cfg(feature = "lab")]
 mod service_networks;
 mod stable_interface;
-mod workflows;
 #[cfg(feature = "lab")]
 mod status;
 mod version;
+mod workflows;
