@@ -1,6 +1,5 @@
 //! The scripts in `deploy/release/` that need neither a compiler nor a control plane.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -143,25 +142,4 @@ fn the_plugins_manifest_has_the_archives_and_their_checksums() {
     assert!(!krew(directory.path(), &["--all"]).status.success());
     let manifest: Value = serde_saphyr::from_str(&text(&krew(directory.path(), &[]))).unwrap();
     assert_eq!(manifest["spec"]["platforms"].as_array().unwrap().len(), 3);
-}
-
-/// Returns the strings of the lists with this name.
-fn lists(file: &str, name: &str) -> BTreeSet<String> {
-    let text = std::fs::read_to_string(root(file)).unwrap();
-    text.split(&format!("\n{name} = ["))
-        .skip(1)
-        .flat_map(|rest| {
-            let list = rest.split_once(']').unwrap().0;
-            let strings = list.split('"').skip(1).step_by(2);
-            strings.map(str::to_owned).collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-/// The collected texts are those of the licenses that `cargo deny` allows.
-#[test]
-fn licenses_are_those_that_are_allowed() {
-    let allowed = lists("deny.toml", "allow");
-    assert!(allowed.contains("MIT"), "{allowed:?}");
-    assert_eq!(lists("deploy/release/about.toml", "accepted"), allowed);
 }
