@@ -127,6 +127,9 @@ fn the_plugins_manifest_has_the_archives_and_their_checksums() {
         let labels = serde_json::json!({"os": os, "arch": arch});
         assert_eq!(platform["selector"]["matchLabels"], labels);
         assert_eq!(platform["bin"], "csr-warden");
+        let files = platform["files"].as_array().unwrap().iter();
+        let completion = "kubectl_complete-csr_warden";
+        assert!(files.into_iter().any(|file| file["from"] == completion));
         let name = archive((os, arch));
         let uri = format!("{REPOSITORY}/releases/download/v{VERSION}/{name}");
         assert_eq!(platform["uri"], uri);

@@ -174,5 +174,16 @@ async fn is_a_plugin(assets: Arc<Assets>) -> Result<()> {
     ensure!(version.contains(VERSION), "{version}");
     let status: Value = serde_json::from_str(&plugin(&["status", "-o", "json"])?)?;
     ensure!(status.is_object(), "{status}");
+
+    // krew links only the program.
+    let store = home.path().join(format!("store/csr-warden/v{VERSION}"));
+    let completion = "kubectl_complete-csr_warden";
+    std::os::unix::fs::symlink(
+        store.join(completion),
+        home.path().join("bin").join(completion),
+    )?;
+    let mut complete = command(&assets.kubectl);
+    let completed = run(complete.args(["__complete", "csr-warden", "do"]))?;
+    ensure!(completed.starts_with("doctor\t"), "{completed}");
     Ok(())
 }
