@@ -1,13 +1,14 @@
 //! Connections as kubectl has them: flags, real proxies on loopback, and credentials of plugins.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::BufRead as _;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use control_plane::ports;
 use serde_json::{Value, json};
 
+use crate::background::Background;
 use crate::embedded::{Embedded, command, json_of, ran};
 
 /// The API server's version as the command reads it, or the reason why it cannot.
@@ -116,18 +117,11 @@ fn a_request_ends_with_its_timeout() {
     }
 }
 
-/// A proxy of Debian, which is killed when dropped.
+/// A proxy of Debian.
 struct Proxy {
-    child: Child,
+    _process: Background,
     address: String,
     log: PathBuf,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Proxy {
@@ -184,7 +178,7 @@ impl Proxy {
         };
         let address = format!("127.0.0.1:{port}");
         let proxy = Proxy {
-            child,
+            _process: Background(child),
             address,
             log,
         };
@@ -317,29 +311,12 @@ fn the_daemon_goes_through_a_proxy() {
     kubeconfig["clusters"][0]["cluster"]["server"] = url.into();
     kubeconfig["clusters"][0]["cluster"]["tls-server-name"] = "127.0.0.1".into();
     let machines = embedded.file(&kubeconfig);
-    let flags = [
-        "run",
-        "--enforcement",
-        "DryRun",
-        "--leader-elect=false",
-        "--policy",
-        "cluster-api",
-        "--log-format",
-        "text",
-        "--bind-address",
-        "127.0.0.1:0",
-        "--machines-kubeconfig",
-        machines.to_str().unwrap(),
-    ];
+    let machines = machines.to_str().unwrap();
+    let flags = ["--policy", "cluster-api", "--machines-kubeconfig", machines];
     // This machine is excluded for the daemon's own cluster.
-    let mut daemon = embedded.command(&flags);
+    let mut daemon = embedded.dry_run(&flags);
     daemon.env("HTTPS_PROXY", format!("http://{}", proxy.address));
-    daemon
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = daemon.spawn().unwrap();
-    let log = BufReader::new(child.stderr.take().unwrap());
+    let (daemon, log) = Background::logging(daemon);
     // The embedded API server has no Machines.
     let mut read = Vec::new();
     let asked = log.lines().map_while(Result::ok).any(|line| {
@@ -347,8 +324,7 @@ fn the_daemon_goes_through_a_proxy() {
         read.push(line);
         found
     });
-    let _ = child.kill();
-    let _ = child.wait();
+    drop(daemon);
     let last = read.last().cloned().unwrap_or_default();
     assert!(asked && !last.contains("reached"), "{read:#?}");
     assert!(proxy.connections(&server) > 0);

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use assert_cmd::cargo::CommandCargoExt as _;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
@@ -12,6 +12,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::background::Background;
 fn demo(args: &[&str]) -> Command {
     let mut command = Command::cargo_bin("csr-warden").unwrap();
     command.arg("demo").args(args).stdin(Stdio::null());
@@ -98,20 +99,10 @@ fn the_same_seed_gives_the_same_forgeries() {
     assert_eq!(once, forgeries());
 }
 
-/// A child process that is killed by its ID when dropped.
-struct Kept(Child);
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_kept_demo_can_be_used_until_it_is_interrupted() {
     let mut command = demo(&["--nodes", "3", "--attackers", "2", "--keep"]);
-    let mut kept = Kept(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut kept = Background(command.stdout(Stdio::piped()).spawn().unwrap());
     // The demonstration ends when its reader is gone.
     let mut lines = BufReader::new(kept.0.stdout.take().unwrap()).lines();
     let mut kubeconfig = None;

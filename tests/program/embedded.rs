@@ -77,6 +77,18 @@ impl Embedded {
         let kubeconfig = self.file(&self.kubeconfig());
         command(&kubeconfig, args)
     }
+
+    /// A daemon that writes nothing, with these further flags.
+    pub(crate) fn dry_run(&self, args: &[&str]) -> Command {
+        let fixed = [
+            "run",
+            "--enforcement=DryRun",
+            "--leader-elect=false",
+            "--log-format=text",
+            "--bind-address=127.0.0.1:0",
+        ];
+        self.command(&[&fixed, args].concat())
+    }
 }
 
 /// A command with this kubeconfig, independent of the environment.

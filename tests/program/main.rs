@@ -10,6 +10,8 @@
 
 mod architecture;
 #[cfg(feature = "lab")]
+mod background;
+#[cfg(feature = "lab")]
 mod bench;
 mod chart;
 mod check;

@@ -1,12 +1,10 @@
 //! An API server without ServiceCIDR objects, as before Kubernetes 1.33: the policy names the networks of
 //! Services, or it is reported what is missing.
 
-use std::io::BufReader;
-use std::process::{Child, Stdio};
-
 use apiserver_sim::{Fault, Faults};
 use serde_json::Value;
 
+use crate::background::{Background, line_with};
 use crate::embedded::{Embedded, json_of, ran};
 
 const POLICY: &str = "apiVersion: csr-warden.dev/v1beta1\nkind: Policy\nmetadata: {name: old}\n\
@@ -77,59 +75,17 @@ fn doctor_judges_by_the_networks_of_the_policy() {
     );
 }
 
-/// A daemon, which is killed when dropped.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Daemon {
-    fn start(embedded: &Embedded, args: &[&str]) -> (Daemon, BufReader<std::process::ChildStderr>) {
-        let fixed = [
-            "run",
-            "--enforcement",
-            "DryRun",
-            "--leader-elect=false",
-            "--log-format",
-            "text",
-            "--bind-address",
-            "127.0.0.1:0",
-        ];
-        let mut command = embedded.command(&[&fixed, args].concat());
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        (Daemon(child), log)
-    }
-}
-
-/// Reads lines until one contains this text. Returns it.
-fn logged(log: &mut impl std::io::BufRead, text: &str) -> String {
-    let mut line = String::new();
-    while !line.contains(text) {
-        line.clear();
-        assert_ne!(log.read_line(&mut line).unwrap(), 0, "no `{text}`");
-    }
-    line
-}
-
 #[test]
 fn the_daemon_says_at_start_what_is_missing() {
     let (embedded, policy) = old();
-    let (_daemon, mut log) = Daemon::start(&embedded, &[]);
-    let line = logged(&mut log, "servicecidrs cannot be read: ");
+    let (_daemon, mut log) = Background::logging(embedded.dry_run(&[]));
+    let line = line_with(&mut log, "servicecidrs cannot be read: ");
     let why = "the API server has no networking.k8s.io/v1 ServiceCIDR: Kubernetes 1.33 or newer is \
                needed, or the policy's protected.serviceNetworks";
     assert!(line.contains(why), "{line}");
-    let (_daemon, mut log) = Daemon::start(&embedded, &["--policy", &policy]);
-    logged(
+    let by_policy = embedded.dry_run(&["--policy", &policy]);
+    let (_daemon, mut log) = Background::logging(by_policy);
+    line_with(
         &mut log,
         "the API server has no servicecidrs, the policy replaces them",
     );

@@ -3,10 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use assert_cmd::cargo::CommandCargoExt as _;
 use nix::fcntl::OFlag;
@@ -14,10 +11,9 @@ use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::background::{Background, line_with};
 use crate::embedded::{Embedded, json_of, ran};
 
-/// Time after which a process counts as one that does not end.
-const SOON: Duration = Duration::from_secs(60);
 const ROLE: &str = "node-role.kubernetes.io/control-plane";
 
 fn embedded() -> Embedded {
@@ -93,51 +89,15 @@ fn terminal() -> (PtyMaster, File) {
     (master, slave.open(path).unwrap())
 }
 
-/// Reads lines until one contains this text.
-fn seen(output: &mut impl std::io::BufRead, text: &str) {
-    let mut line = String::new();
-    while !line.contains(text) {
-        line.clear();
-        assert_ne!(output.read_line(&mut line).unwrap(), 0, "no `{text}`");
-    }
-}
-
-/// Kills the process if the test fails.
-struct Running(Child);
-
-impl Running {
-    /// Waits for the end of the process. Returns its exit code; `None` if it had to be killed.
-    fn code(mut self) -> Option<i32> {
-        let pid = Pid::from_raw(self.0.id().try_into().unwrap());
-        let (ended, end) = mpsc::channel::<()>();
-        let killer = thread::spawn(move || {
-            if end.recv_timeout(SOON) == Err(RecvTimeoutError::Timeout) {
-                let _ = kill(pid, Signal::SIGKILL);
-            }
-        });
-        let code = self.0.wait().unwrap().code();
-        drop(ended);
-        killer.join().unwrap();
-        code
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 const WATCH: [&str; 4] = ["status", "--watch", "--interval", "3600"];
 
 #[test]
 fn a_watch_ends_with_the_reader_of_its_output() {
     let embedded = embedded();
     let mut command = ignoring_hangup(&embedded, &WATCH);
-    let mut watching = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut watching = Background(command.stdout(Stdio::piped()).spawn().unwrap());
     let mut stdout = BufReader::new(watching.0.stdout.take().unwrap());
-    seen(&mut stdout, "worker-2");
+    line_with(&mut stdout, "worker-2");
     // It is idle for an hour.
     drop(stdout);
     assert_eq!(watching.code(), Some(0));
@@ -148,27 +108,27 @@ fn a_watch_ends_with_its_terminal() {
     let embedded = embedded();
     let (terminal, slave) = terminal();
     let mut command = ignoring_hangup(&embedded, &WATCH);
-    let watching = Running(command.stdout(Stdio::from(slave)).spawn().unwrap());
+    let watching = Background(command.stdout(Stdio::from(slave)).spawn().unwrap());
     // The command keeps a copy of the terminal's other side.
     drop(command);
     let mut terminal = BufReader::new(terminal);
-    seen(&mut terminal, "worker-2");
+    line_with(&mut terminal, "worker-2");
     drop(terminal);
     assert_eq!(watching.code(), Some(0));
 }
 
-/// The API server is gone too: the next look fails, again and again.
+/// The API server is gone too: each further look fails.
 #[test]
 fn a_watch_of_a_cluster_that_is_gone_ends_with_its_output() {
     let embedded = embedded();
     let mut command = ignoring_hangup(&embedded, &["status", "--watch", "--interval", "1"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut watching = Running(command.spawn().unwrap());
+    let mut watching = Background(command.spawn().unwrap());
     let mut stdout = BufReader::new(watching.0.stdout.take().unwrap());
     let mut stderr = BufReader::new(watching.0.stderr.take().unwrap());
-    seen(&mut stdout, "worker-2");
+    line_with(&mut stdout, "worker-2");
     drop(embedded);
-    seen(&mut stderr, "cannot be read");
+    line_with(&mut stderr, "cannot be read");
     drop(stdout);
     assert_eq!(watching.code(), Some(0));
 }
@@ -179,7 +139,7 @@ fn a_watch_into_a_file_goes_on_until_it_is_interrupted() {
     let mut command = embedded.command(&["status", "--watch", "--interval", "1"]);
     let file = embedded.dir.path().join("out");
     command.stdout(std::fs::File::create(&file).unwrap());
-    let watching = Running(command.spawn().unwrap());
+    let watching = Background(command.spawn().unwrap());
     let has = |text: &str| std::fs::read_to_string(&file).unwrap().contains(text);
     while !has("worker-2") {
         std::thread::yield_now();
@@ -198,9 +158,9 @@ fn a_demonstration_ends_with_the_reader_of_its_output() {
     let mut command = Command::cargo_bin("csr-warden").unwrap();
     command.args(["demo", "--nodes", "1", "--attackers", "0", "--keep"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut running = Running(command.spawn().unwrap());
+    let mut running = Background(command.spawn().unwrap());
     let mut stdout = BufReader::new(running.0.stdout.take().unwrap());
-    seen(&mut stdout, "Ctrl-C ends it");
+    line_with(&mut stdout, "Ctrl-C ends it");
     drop(stdout);
     assert_eq!(running.code(), Some(0));
 }
