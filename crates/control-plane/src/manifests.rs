@@ -41,15 +41,19 @@ pub fn helm(
 /// Runs `helm template` for `kube-system` with these additional arguments, and an image for
 /// kustomize to replace. The Pod of `helm test` is left out.
 pub fn chart(assets: &Assets, args: &[&str]) -> Result<String> {
-    let template = [
+    template(assets, &[&["--skip-tests"], args].concat())
+}
+
+/// Runs `helm template` as [`chart`] does, also for the Pod of `helm test`.
+pub fn template(assets: &Assets, args: &[&str]) -> Result<String> {
+    let fixed = [
         "template",
         "csr-warden",
         CHART,
         "--namespace=kube-system",
         "--set=image.repository=csr-warden",
-        "--skip-tests",
     ];
-    let output = helm(assets, None, [&template, args].concat())?;
+    let output = helm(assets, None, [&fixed, args].concat())?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "helm template {args:?}: {stderr}");
     Ok(String::from_utf8(output.stdout)?)

@@ -17,7 +17,7 @@ use super::machines::definition;
 use crate::{Case, Needs};
 use control_plane::assets::Assets;
 use control_plane::cluster::Cluster;
-use control_plane::manifests::{CHART, Objects, helm, objects};
+use control_plane::manifests::{CHART, Objects, helm, objects, template};
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -114,17 +114,8 @@ fn render(assets: &Assets, values: &Value) -> Result<Objects> {
 
 /// Renders the Pod of `helm test`.
 fn hook(assets: &Assets, more: &[&str]) -> Result<Value> {
-    let template = [
-        "template",
-        "csr-warden",
-        CHART,
-        "--namespace=kube-system",
-        "--set=image.repository=csr-warden",
-        "--show-only=templates/tests/doctor.yaml",
-    ];
-    let output = helm(assets, None, [&template, more].concat())?;
-    ensure!(output.status.success(), "{output:?}");
-    let pods = objects(&String::from_utf8(output.stdout)?)?;
+    let only = ["--show-only=templates/tests/doctor.yaml"];
+    let pods = objects(&template(assets, &[&only, more].concat())?)?;
     pods.into_values().next().context("no Pod")
 }
 
