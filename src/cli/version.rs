@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::Args;
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::time::timeout;
 
 use super::cluster_args::{ClusterArgs, block_on};
@@ -16,7 +16,7 @@ use super::format::TextFormat;
 use super::render::print;
 use crate::cluster::connection::Connection;
 use crate::cluster::error::describe;
-use crate::cluster::raw_request;
+use crate::cluster::server_version::server_version;
 use crate::telemetry::printable::printable;
 use crate::version::{COMMIT, TARGET, VERSION, date};
 use judge::policy::{SHIPPED, parse};
@@ -82,13 +82,6 @@ struct ServerVersion {
     version: Option<String>,
 }
 
-/// The used part of the response of `/version`.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    git_version: String,
-}
-
 /// Runs `version`.
 pub(super) fn version(args: &VersionArgs) -> Result<ExitCode> {
     let mut versions = Versions {
@@ -121,16 +114,9 @@ fn policies() -> Result<Vec<PolicyVersion>> {
     SHIPPED.iter().map(digest).collect()
 }
 
-async fn server_version(connection: &Connection) -> Result<String, String> {
-    let request = http::Request::get("/version").body(Vec::new());
-    let request = request.map_err(|error| error.to_string())?;
-    match timeout(
-        DEADLINE,
-        raw_request::response::<Answer>(&connection.writes, request),
-    )
-    .await
-    {
-        Ok(Ok(answer)) => Ok(answer.git_version),
+async fn ask_version(connection: &Connection) -> Result<String, String> {
+    match timeout(DEADLINE, server_version(&connection.writes)).await {
+        Ok(Ok(version)) => Ok(version),
         Ok(Err(error)) => Err(describe(&error)),
         Err(_) => Err(format!("no answer within {} s", DEADLINE.as_secs())),
     }
@@ -145,7 +131,7 @@ impl Versions {
                 return;
             }
         };
-        let asked = server_version(&connection).await;
+        let asked = ask_version(&connection).await;
         self.server_error = asked.as_ref().err().cloned();
         self.server = Some(ServerVersion {
             url: connection.server(),

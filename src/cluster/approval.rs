@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use super::connection::WRITE_DEADLINE;
-use super::error::{ApiError, describe};
+use super::error::{ApiError, describe, retry_after};
 use super::objects::SlimRequest;
 use super::raw_request::{self, Limited};
 use super::required_rule::RequiredRule;
@@ -279,11 +279,6 @@ fn required_rule(why: &str) -> RequiredRule {
     } else {
         RequiredRule::in_cluster_role(GROUP, "certificatesigningrequests", None, &["get"])
     }
-}
-
-fn retry_after(error: &kube::Error) -> Option<Duration> {
-    let details = api_status(error)?.details.as_ref()?;
-    Some(Duration::from_secs(details.retry_after_seconds.into())).filter(|after| !after.is_zero())
 }
 
 fn api_status(error: &kube::Error) -> Option<&Status> {

@@ -101,6 +101,15 @@ pub fn describe(error: &kube::Error) -> String {
     ApiError::from(error).to_string()
 }
 
+/// The pause that the API server asks for with an error; `None` without one.
+pub fn retry_after(error: &kube::Error) -> Option<Duration> {
+    let kube::Error::Api(status) = error else {
+        return None;
+    };
+    let seconds = status.details.as_ref()?.retry_after_seconds;
+    Some(Duration::from_secs(seconds.into())).filter(|after| !after.is_zero())
+}
+
 /// Describes a path that the API server does not serve.
 pub fn describe_absent(path: &str) -> String {
     format!("the API server has no {}", kind_at(path))

@@ -24,6 +24,7 @@ pub mod raw_request;
 pub mod relist;
 pub mod required_rule;
 pub mod server_time;
+pub mod server_version;
 pub mod shallow_value;
 #[cfg(test)]
 pub(crate) mod simulated_handshakes;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::judged::Judged;
 use crate::cluster::events::WaitingRequest;
+use crate::telemetry::printable::cut;
 use crate::telemetry::remedy::remedy;
 use jiff::Timestamp;
 use judge::Verdict;
@@ -175,17 +176,8 @@ fn reason(judged: &Judged) -> Option<(&Finding, Vec<&'static str>)> {
 }
 
 fn note(finding: &Finding, further: Vec<&'static str>, wall: Timestamp) -> String {
-    let mut end = finding.detail.len().min(MAX_DETAIL_BYTES);
-    while !finding.detail.is_char_boundary(end) {
-        end -= 1;
-    }
-    let detail = finding.detail.get(..end).unwrap_or_default();
-    let dots = if end < finding.detail.len() {
-        "…"
-    } else {
-        ""
-    };
-    let mut note = format!("{detail}{dots}. {}", remedy(finding, wall));
+    let detail = cut(&finding.detail, MAX_DETAIL_BYTES);
+    let mut note = format!("{detail}. {}", remedy(finding, wall));
     if !further.is_empty() {
         let named: Vec<&str> = further.into_iter().take(MAX_FURTHER).collect();
         note.push_str(&format!(" Also: {}.", named.join(", ")));

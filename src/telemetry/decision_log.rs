@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::line_budget::LineBudget;
 use super::log_queue::{Importance, LogQueue, Loss, Stream};
-use super::printable::printable;
+use super::printable::{cut, printable};
 use crate::cluster::clock::Clock;
 use crate::version::VERSION;
 use judge::Judgment;
@@ -250,15 +250,6 @@ fn logged_finding(finding: &Finding) -> LoggedFinding<'_> {
     }
 }
 
-/// The text, or its beginning and `…` if it is longer than this many bytes.
-fn cut(text: &str, max: usize) -> Cow<'_, str> {
-    if text.len() <= max {
-        return Cow::Borrowed(text);
-    }
-    let end = text.floor_char_boundary(max);
-    Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default()))
-}
-
 fn text(timestamp: Timestamp, decision: Decision<'_>) -> String {
     let Decision {
         object,
@@ -378,12 +369,5 @@ mod tests {
         assert!(!line.contains(['\n', '\u{1b}']), "{line}");
         let omitted = format!("(and {} more)", Code::ALL.len() - MAX_FINDINGS);
         assert!(line.contains(&omitted), "{line}");
-    }
-
-    #[test]
-    fn text_is_cut_at_a_character() {
-        assert_eq!(cut("abc", 3), "abc");
-        assert_eq!(cut("abcd", 3), "abc…");
-        assert_eq!(cut("aéé", 4), "aé…");
     }
 }

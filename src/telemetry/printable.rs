@@ -1,4 +1,4 @@
-//! Escapes for untrusted text, such as names and messages of objects, wherever a terminal or a text
+//! Escapes and limits for untrusted text, such as names and messages of objects, wherever a terminal or a text
 //! log shows it. JSON escapes by itself.
 
 use std::borrow::Cow;
@@ -22,6 +22,15 @@ pub fn printable(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(escaped)
+}
+
+/// The text, or its beginning and `…` if it is longer than this many bytes.
+pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
+        return Cow::Borrowed(text);
+    }
+    let end = text.floor_char_boundary(max);
+    Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default()))
 }
 
 /// Quotes untrusted text as one word of a shell, for commands that people copy.
@@ -63,6 +72,13 @@ mod tests {
         assert_eq!(shell_word("$(reboot); #"), "'$(reboot); #'");
         assert_eq!(shell_word("a'b"), "'a'\\''b'");
         assert_eq!(shell_word(""), "''");
+    }
+
+    #[test]
+    fn text_is_cut_at_a_character() {
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abcd", 3), "abc…");
+        assert_eq!(cut("aéé", 4), "aé…");
     }
 
     #[test]

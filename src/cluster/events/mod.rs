@@ -1,7 +1,8 @@
 //! Events for denials, for requests that wait and for rejected policies, shown by `kubectl describe` and `kubectl
 //! get events`.
 //!
-//! Each denied request has its own Event, and each request that waits one for each code. Each Node has one Event for each reason, which counts.
+//! Each denied request has its own Event, and each request that waits one for each code. Each Node has one
+//! Event for each reason, which counts.
 //!
 //! Events are written one at a time, from a bounded queue and at a bounded rate, so that an
 //! attacker cannot flood the API server. They are held back while conditions are written, and after a write that
@@ -28,7 +29,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::backoff::Backoff;
 use super::clock::Clock;
 use super::connection::WRITE_DEADLINE;
-use super::error::{ApiError, describe};
+use super::error::{ApiError, describe, retry_after};
 use super::random::Random;
 use super::raw_request;
 use super::required_rule::RequiredRule;
@@ -212,13 +213,7 @@ fn node_reference(node: &NodeName) -> ObjectReference {
 }
 
 fn truncate_note(mut note: String) -> String {
-    if note.len() > MAX_NOTE_BYTES {
-        let mut end = MAX_NOTE_BYTES;
-        while !note.is_char_boundary(end) {
-            end -= 1;
-        }
-        note.truncate(end);
-    }
+    note.truncate(note.floor_char_boundary(MAX_NOTE_BYTES));
     note
 }
 
@@ -293,12 +288,9 @@ impl Writer {
     /// Writes an Event. Returns the outcome, and the pause that the API server asks for.
     async fn write(&mut self, write: &EventWrite) -> (WriteOutcome, Duration) {
         let written = timeout(WRITE_DEADLINE, self.send(write)).await;
-        let mut retry_after = Duration::ZERO;
-        if let Ok(Err(kube::Error::Api(status))) = &written {
-            let details = status.details.as_ref();
-            let seconds = details.map_or(0, |details| details.retry_after_seconds);
-            retry_after = Duration::from_secs(seconds.into()).min(LAST_RETRY);
-        }
+        let error = written.as_ref().ok().and_then(|sent| sent.as_ref().err());
+        let retry_after = error.and_then(retry_after).unwrap_or_default();
+        let retry_after = retry_after.min(LAST_RETRY);
         let (ended, why) = match written {
             Ok(Ok(_)) => (WriteOutcome::Written, None),
             Ok(Err(kube::Error::Api(status))) if write.create.is_some() && status.code == 409 => {

@@ -1,29 +1,19 @@
 //! Facts about the API server: its version, its clock, and its support of ServiceCIDR.
 
-use futures::AsyncReadExt as _;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::api::ListParams;
 use kube::client::Body;
 use kube::core::Request;
-use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::reader::{Reader, Right, path, status};
 use crate::cluster::clock::{Clock, Offset};
 use crate::cluster::error::{ApiError, describe};
 use crate::cluster::server_time::QUICK;
+use crate::cluster::server_version::server_version;
 use crate::doctor::facts::Known;
 
-/// The used part of the response of `/version`.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Version {
-    git_version: String,
-}
-
 const VERSION: Right<'static> = Right::new("get", "/version");
-/// Maximum size of a response, in bytes.
-const MAX_BYTES: u64 = 64 * 1024;
 
 /// Reads the version and the clock offset. Fails if the API server cannot be reached or rejects the
 /// credential.
@@ -44,20 +34,9 @@ pub(super) async fn version(
         let seconds = QUICK.as_secs();
         VERSION.failure(false, format!("no answer with a Date within {seconds} s"))
     });
-    let request = http::Request::get("/version").body(Vec::new());
-    let request = request.map_err(kube::Error::HttpError)?;
-    let answer = async {
-        let stream = reader.client.request_stream(request).await?;
-        let mut text = Vec::new();
-        let mut stream = std::pin::pin!(stream.take(MAX_BYTES));
-        stream
-            .read_to_end(&mut text)
-            .await
-            .map_err(|error| kube::Error::Service(error.into()))?;
-        serde_json::from_slice::<Version>(&text).map_err(kube::Error::SerdeError)
-    };
+    let answer = server_version(&reader.client);
     let version = match reader.within(VERSION, answer).await {
-        Ok(Ok(version)) => Ok(version.git_version),
+        Ok(Ok(version)) => Ok(version),
         Ok(Err(error)) => Err(VERSION.failure(status(&error) == 403, describe(&error))),
         Err(failure) => Err(failure),
     };
