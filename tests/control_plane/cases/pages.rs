@@ -24,7 +24,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// The order of the pages. Those that change the API server's rules or remove csr-warden are last.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "install",
     "commands",
     "metrics",
@@ -37,6 +37,7 @@ const ORDER: [&str; 12] = [
     "hardening",
     "upgrade",
     "policy",
+    "verify-release",
 ];
 
 /// A page that needs a cluster of its own: `cases/story` runs it.
