@@ -64,7 +64,7 @@ lint:
 # Check licenses, bans and sources of dependencies
 [group('check')]
 deny:
-    "$(.ci/tool cargo-deny)" --offline check bans licenses sources
+    "$(.ci/tool cargo-deny)" --locked check bans licenses sources
 
 # Check dependencies for advisories (fetches a list)
 [group('check')]
