@@ -15,6 +15,7 @@ pub mod leadership;
 pub mod lease;
 mod lease_health;
 pub mod list;
+mod no_proxy;
 pub mod objects;
 pub mod protected_identities;
 pub mod protected_objects;
