@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
 
 use super::{apply, monitoring_kinds};
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
-use control_plane::manifests::{ROOT, chart, kustomize, objects};
+use control_plane::manifests::{Kustomization, ROOT, chart, kustomize, objects};
 
 /// A rendered folder.
 pub struct Variant {
@@ -200,12 +201,15 @@ impl Variant {
             Form::Rights(_) => ("v1alpha1", "Component"),
             Form::Installation | Form::OwnNamespace(_) => ("v1beta1", "Kustomization"),
         };
-        let kustomization = format!(
+        let mut kustomization = format!(
             "# {}\n# Rendered by `just manifests` from deploy/helm/csr-warden: change the chart instead.\n\
              apiVersion: kustomize.config.k8s.io/{version}\nkind: {kind}\nresources:\n  - {}\n",
             self.about,
             names.join("\n  - "),
         );
+        if let Form::Rights(_) = self.form {
+            kustomization.push_str(&bound_to_the_installation(&text)?);
+        }
         files.insert("kustomization.yaml".into(), kustomization);
         Ok(files)
     }
@@ -216,6 +220,23 @@ fn is_helms(line: &str) -> bool {
     const LABELS: [&str; 2] = ["app.kubernetes.io/managed-by: Helm", "helm.sh/chart: "];
     let line = line.trim_start();
     line.is_empty() || LABELS.iter().any(|label| line.starts_with(label))
+}
+
+/// Replacements of a component: its bindings are for the ServiceAccount of the installation, in the
+/// namespace that this has.
+fn bound_to_the_installation(rights: &str) -> Result<String> {
+    let mut text = "replacements:\n  - source: {kind: ServiceAccount, name: csr-warden, \
+                    fieldPath: metadata.namespace}\n    targets:\n"
+        .to_owned();
+    for key in objects(rights)?.keys() {
+        if let Some(name) = key.strip_prefix("ClusterRoleBinding /") {
+            text.push_str(&format!(
+                "      - select: {{kind: ClusterRoleBinding, name: {name}}}\n        \
+                 fieldPaths: [subjects.0.namespace]\n"
+            ));
+        }
+    }
+    Ok(text)
 }
 
 fn namespace(level: &str) -> String {
@@ -263,6 +284,36 @@ pub async fn are_rendered(assets: Arc<Assets>) -> Result<()> {
         let known = VARIANTS.iter().map(|variant| variant.folder.to_owned());
         let known: BTreeSet<String> = known.filter(|one| one.starts_with(parent)).collect();
         ensure!(found == known, "{found:?} are not {known:?}");
+    }
+    Ok(())
+}
+
+/// The bindings of each component are for the ServiceAccount of the installation that it is added to.
+pub async fn components_follow(assets: Arc<Assets>) -> Result<()> {
+    let components = VARIANTS.iter().filter(|one| !one.is_installation());
+    let folders: Vec<&str> = components.map(|one| one.folder).collect();
+    for (folder, own, namespace) in [
+        ("base", "", "kube-system"),
+        ("variants/own-namespace", "", "csr-warden"),
+        ("variants/cluster-wide", "namespace: mine\n", "mine"),
+    ] {
+        let text = format!(
+            "{own}resources: [deploy/{folder}]\ncomponents:\n  - deploy/{}\n",
+            folders.join("\n  - deploy/"),
+        );
+        let built = kustomize(&assets, Kustomization::new(&text)?.path())?;
+        let built = objects(&built)?;
+        let account = format!("ServiceAccount {namespace}/csr-warden");
+        ensure!(built.contains_key(&account), "{folder}: no {account}");
+        let bindings = built.iter().filter(|(key, _)| key.contains("Binding "));
+        let subjects: Vec<_> = bindings.map(|(key, one)| (key, &one["subjects"])).collect();
+        ensure!(subjects.len() > folders.len(), "{folder}: {subjects:?}");
+        for (key, subjects) in subjects {
+            let expected = json!([
+                {"kind": "ServiceAccount", "name": "csr-warden", "namespace": namespace}
+            ]);
+            ensure!(*subjects == expected, "{folder}: {key}: {subjects}");
+        }
     }
     Ok(())
 }
