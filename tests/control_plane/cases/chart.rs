@@ -27,6 +27,11 @@ pub fn cases() -> Vec<Case> {
             variants::are_rendered,
         ),
         Case::new(
+            "chart_components_follow_the_namespace",
+            Needs::Nothing,
+            variants::components_follow,
+        ),
+        Case::new(
             "chart_variants_are_accepted",
             Needs::Nothing,
             variants::are_accepted,
@@ -120,8 +125,24 @@ fn hook(assets: &Assets, more: &[&str]) -> Result<Value> {
 }
 
 /// Contradictory values, with the error message.
-const WRONG: [(&[&str], &str); 30] = [
+const WRONG: [(&[&str], &str); 34] = [
     (&["--set=image.repository="], "image.repository is empty"),
+    (
+        &["--set=image.repository=registry.example:5000/csr-warden:0.1.0"],
+        "put the part after the last `:` into image.tag",
+    ),
+    (
+        &["--set=image.repository=csr-warden@sha256:0000"],
+        "put the part after `@` into image.digest",
+    ),
+    (
+        &["--set=image.repository=registry.example/csr-warden,global.imageRegistry=mirror.example"],
+        "remove `registry.example/` from image.repository",
+    ),
+    (
+        &["--set=image.repository=localhost/csr-warden,image.registry=mirror.example"],
+        "image.registry is `mirror.example`, and image.repository",
+    ),
     (&["--set=enabled=false"], "`condition` of an umbrella chart"),
     (
         &["--set=global.imageRegistry.name=a"],

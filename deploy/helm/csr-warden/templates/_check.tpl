@@ -18,6 +18,21 @@
 {{- if not .Values.image.repository }}
 {{- fail "image.repository is empty: set it to the place that you pushed the image to, such as registry.example.org/csr-warden" }}
 {{- end }}
+{{- $repository := .Values.image.repository }}
+{{- if contains "@" $repository }}
+{{- fail (printf "image.repository is `%s`: put the part after `@` into image.digest" $repository) }}
+{{- end }}
+{{- if contains ":" (base $repository) }}
+{{- fail (printf "image.repository is `%s`: put the part after the last `:` into image.tag" $repository) }}
+{{- end }}
+{{- $first := first (splitList "/" $repository) }}
+{{- $hasRegistry := and (contains "/" $repository) (or (contains "." $first) (contains ":" $first) (eq $first "localhost")) }}
+{{- $global := dig "imageRegistry" "" (.Values.global | default dict) }}
+{{- range $name, $registry := dict "global.imageRegistry" $global "image.registry" .Values.image.registry }}
+{{- if and $registry $hasRegistry }}
+{{- fail (printf "%s is `%s`, and image.repository `%s` begins with a registry too: remove `%s/` from image.repository" $name $registry $repository $first) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "csr-warden.check-policy" -}}

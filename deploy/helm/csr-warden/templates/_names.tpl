@@ -26,6 +26,11 @@
 {{- .Values.lease.name | default (include "csr-warden.fullname" .) }}
 {{- end }}
 
+{{- /* A release whose enforcement is a dry run writes nothing, so it has no right to write. */ -}}
+{{- define "csr-warden.writes" -}}
+{{- if ne .Values.enforcement "DryRun" }}yes{{ end }}
+{{- end }}
+
 {{- define "csr-warden.image" -}}
 {{- $image := .Values.image }}
 {{- $registry := dig "imageRegistry" "" (.Values.global | default dict) | default $image.registry }}

@@ -7,9 +7,11 @@
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list, watch]
+{{- if include "csr-warden.writes" . }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- end }}
 {{- end }}
 
 {{- define "csr-warden.cluster-info-rules" -}}

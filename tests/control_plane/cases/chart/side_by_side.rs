@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::releases::{IMAGE, NAMESPACE, Releases};
 use crate::BINARY;
@@ -20,11 +21,33 @@ use crate::cases::test_cluster::SOON;
 use control_plane::assets::Assets;
 use control_plane::cluster::{Cluster, Options};
 use control_plane::daemon::Daemon;
+use control_plane::decision_log;
 use control_plane::manifests::{CHART, objects};
+use control_plane::node_user::{NewRequest, NodeUser, has_no_conditions};
 use control_plane::{POLL_INTERVAL, ports};
+use testkit::forge::Recipe;
 
 const RELEASES: [&str; 2] = ["csr-warden", "canary"];
 const REPLICAS: usize = 2;
+/// What a release may write: group, resource, subresource, verb and name.
+const WRITES: [(&str, &str, &str, &str, &str); 4] = [
+    (
+        "certificates.k8s.io",
+        "certificatesigningrequests",
+        "approval",
+        "update",
+        "",
+    ),
+    (
+        "certificates.k8s.io",
+        "signers",
+        "",
+        "approve",
+        "kubernetes.io/kubelet-serving",
+    ),
+    ("coordination.k8s.io", "leases", "", "update", "LEASE"),
+    ("events.k8s.io", "events", "", "create", ""),
+];
 
 /// Selectors, PodDisruptionBudgets and Leases of two releases are separate, and `helm test` has the
 /// rights of its release.
@@ -67,7 +90,63 @@ pub async fn are_separate(assets: Arc<Assets>) -> Result<()> {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
+    dry_run(&releases).await?;
     doctor(&releases).await
+}
+
+/// A release with `enforcement` DryRun is ready and judges, without any right to write.
+async fn dry_run(releases: &Releases<'_>) -> Result<()> {
+    const NAME: &str = "dry";
+    // As docs/upgrade.md says.
+    let values = releases.helm(&["get", "values", "csr-warden", NAMESPACE, "--output=yaml"])?;
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), values)?;
+    let values = format!("--values={}", file.path().display());
+    let set = "--set=enforcement=DryRun,replicas=1,fullnameOverride=";
+    let install = ["upgrade", "--install", NAME, CHART, NAMESPACE];
+    let notes = releases.helm(&[&install[..], &[&values, set]].concat())?;
+    ensure!(notes.contains("approves nothing yet"), "{notes}");
+    let cluster = releases.cluster;
+    let mut daemon = daemon(releases, NAME).await?;
+    daemon.wait_ready(SOON).await?;
+    let node = NodeUser::new(cluster, "node-1").await?;
+    node.register().await?;
+    let recipe = Recipe::genuine("node-1", &["node-1"], &[]);
+    node.post(&NewRequest::new("judged", recipe.pem())).await?;
+    let judged = |line: &str| (decision_log::parse(line)?.request == "judged").then_some(());
+    ensure!(daemon.stdout().find(SOON, judged).await.is_some());
+    let requests: Api<CertificateSigningRequest> = Api::all(cluster.admin());
+    ensure!(has_no_conditions(&requests.get("judged").await?));
+
+    for (group, resource, subresource, verb, name) in WRITES {
+        for (account, expected) in [("csr-warden", true), ("dry-csr-warden", false)] {
+            let name = if name == "LEASE" { account } else { name };
+            let attributes = json!({
+                "group": group, "resource": resource, "subresource": subresource,
+                "verb": verb, "name": name, "namespace": if group == "events.k8s.io" { "default" } else { "kube-system" },
+            });
+            let allowed = is_allowed(cluster, account, &attributes).await?;
+            ensure!(allowed == expected, "{account}: {attributes}");
+        }
+    }
+    daemon.sigterm(SOON).await?;
+    Ok(())
+}
+
+/// Asks the API server whether a ServiceAccount may do this.
+async fn is_allowed(cluster: &Cluster, account: &str, attributes: &Value) -> Result<bool> {
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+        "spec": {
+            "user": format!("system:serviceaccount:kube-system:{account}"),
+            "resourceAttributes": attributes,
+        },
+    });
+    let create = ["create", "-f", "-", "-o", "jsonpath={.status.allowed}"];
+    let output = cluster.kubectl_output(&create, &review.to_string()).await?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{stderr}");
+    Ok(output.stdout == b"true")
 }
 
 /// Waits for the Pods of both releases, as their controllers create them.
