@@ -38,6 +38,9 @@ const SERVICE: &str = "10.96.0.77";
 const README: &str = include_str!("../../../../README.md");
 const POLICY: &str = include_str!("../../../../policies/strict.yaml");
 const INVENTORY: &str = include_str!("../../../../examples/inventory.yaml");
+/// The values of the release in production.
+const VALUES: &str =
+    "fullnameOverride: csr-warden\nimage: {repository: registry.example.org/csr-warden}\n";
 /// The edit that docs/enable.md describes.
 const EDITOR: &str = r#"#!/bin/sh
 sed -i 's/^\( *\)kubelet: |$/&\n\1  serverTLSBootstrap: true/' "$1"
@@ -96,6 +99,7 @@ impl PagesCluster {
         let put = |name: &str, text: &str| std::fs::write(home.join(name), text);
         put("policy.yaml", POLICY)?;
         put("inventory.yaml", INVENTORY)?;
+        put("values.yaml", VALUES)?;
         let authority = self.cluster.authority();
         put("ca.crt", &authority.pem())?;
         let pair = authority.serving("metrics", &[], &[])?;
