@@ -189,7 +189,12 @@ fn links_lead_somewhere() {
         "CHANGELOG.md",
         "RELEASING.md",
     ];
-    let folders = ["docs", "docs/decisions", "docs/distributions"];
+    let folders = [
+        "docs",
+        "docs/decisions",
+        "docs/distributions",
+        "docs/verdicts",
+    ];
     let docs = folders.into_iter().flat_map(|folder| {
         let entries = std::fs::read_dir(root.join(folder)).expect(folder);
         entries.map(move |entry| format!("{folder}/{}", entry.unwrap().file_name().display()))

@@ -1,7 +1,8 @@
-//! The page `docs/verdicts.md`: the codes, the threat table and its vectors.
+//! The pages `docs/verdicts.md` and `docs/verdicts/`: the codes, the threat table and its vectors.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::ops::RangeInclusive;
 
 use judge::finding::Code;
 
@@ -12,42 +13,153 @@ use super::vector::Vector;
 const HEAD: &str = "\
 # Verdicts
 
-Every shape of request in its row, the code it gets, and the examples that the tests hold the judge to.
-Made from `crates/judge/src/finding.rs`, `crates/testkit/src/threat_table.yaml` and `tests/vectors/*.yaml`; do not edit it, run
+For security reviewers and for anyone who looks up a code. This page lists every code, and the pages with all shapes of
+requests, each with examples that the tests run.
+It is generated from `crates/judge/src/finding.rs`, `crates/testkit/src/threat_table.yaml` and `tests/vectors/*.yaml` by
 `UPDATE_DOCS=1 cargo test -p judge`.
 
 - **Approve**: the condition `Approved` is written.
-- **Deny**: the condition `Denied` is written. It cannot be taken back, so only for what no later state could make right.
-- **Wait**: it stays pending until what is missing has come, or the kubelet has forgotten it.
-- **Ignore**: it is not csr-warden's to touch.
+- **Deny**: the condition `Denied` is written. It is final, so it is only for what no later state could make right.
+- **Wait**: the request stays pending until the missing evidence arrives, or until the kubelet has sent another one.
+- **Ignore**: csr-warden is not responsible for the request.
 
 The most severe effect of all findings decides: Ignore, then Deny, then Wait. A code never changes its meaning.
 
-An *independent source* is one that no kubelet can write: the *Inventory* is the administrator's own list
-of nodes, a *Machine* the object that stands for what a node runs on where something like Cluster API
-makes nodes. *Strict only* is what the policy `default` does not ask for, `strict` does, and a policy of
-your own may ([policy.md](policy.md)).
+An *independent source* is one that no kubelet can write: the *Inventory* is the administrator's own list of nodes, and a
+*Machine* is the object of Cluster API and similar projects from which a node is made. *Strict only* marks what `strict`
+requires and `default` does not. A policy of your own can require it too ([policy.md](policy.md)).
 ";
 
-pub fn write(rows: &[Row], vectors: &[Vector]) -> String {
+const TOPIC_HEAD: &str = "
+Part of the [verdicts](../verdicts.md), which explain the terms. `+` and `-` are the codes that the policy `strict` adds
+and drops. An example that changes a policy changes both.
+";
+
+/// A page of rows in `docs/verdicts/`.
+struct Topic {
+    file: &'static str,
+    title: &'static str,
+    rows: &'static [RangeInclusive<u8>],
+}
+
+const TOPICS: [Topic; 8] = [
+    Topic {
+        file: "requestor.md",
+        title: "Requestor, usages and size",
+        rows: &[1..=17],
+    },
+    Topic {
+        file: "encoding.md",
+        title: "Encoding, signature and key",
+        rows: &[18..=24],
+    },
+    Topic {
+        file: "subject.md",
+        title: "Subject, extensions and kinds of SAN",
+        rows: &[25..=35],
+    },
+    Topic {
+        file: "node.md",
+        title: "The Node and its evidence",
+        rows: &[36..=40, 57..=67],
+    },
+    Topic {
+        file: "api-server.md",
+        title: "Addresses of the API server and of Services",
+        rows: &[41..=44],
+    },
+    Topic {
+        file: "addresses.md",
+        title: "Other addresses",
+        rows: &[45..=48, 74..=75],
+    },
+    Topic {
+        file: "names.md",
+        title: "Names",
+        rows: &[49..=56, 71..=73],
+    },
+    Topic {
+        file: "attacks.md",
+        title: "Attacks on the daemon, and races",
+        rows: &[68..=70, 76..=85],
+    },
+];
+
+impl Topic {
+    fn has(&self, row: u8) -> bool {
+        self.rows.iter().any(|range| range.contains(&row))
+    }
+
+    /// The topic of a row.
+    fn of(row: u8) -> &'static Topic {
+        let topic = TOPICS.iter().find(|topic| topic.has(row));
+        topic.unwrap_or_else(|| panic!("row {row} belongs in a topic of verdicts_page.rs"))
+    }
+}
+
+/// Returns the pages, by their paths in `docs/`.
+pub fn write(rows: &[Row], vectors: &[Vector]) -> Vec<(String, String)> {
+    let mut pages = vec![("verdicts.md".to_owned(), overview(rows, vectors))];
+    for topic in &TOPICS {
+        let rows: Vec<&Row> = rows.iter().filter(|row| topic.has(row.row)).collect();
+        pages.push((
+            format!("verdicts/{}", topic.file),
+            of_topic(topic, &rows, vectors),
+        ));
+    }
+    pages
+}
+
+fn overview(rows: &[Row], vectors: &[Vector]) -> String {
     let mut out = HEAD.to_owned();
+    out.push_str("\n## Rows\n\n| page | rows | examples |\n|--|--|--|\n");
+    for topic in &TOPICS {
+        let mut ranges = Vec::new();
+        for range in topic.rows {
+            ranges.push(format!("{} to {}", range.start(), range.end()));
+        }
+        let examples = vectors.iter().filter(|vector| topic.has(vector.row));
+        writeln!(
+            out,
+            "| [{}](verdicts/{}) | {} | {} |",
+            topic.title,
+            topic.file,
+            ranges.join(", "),
+            examples.count()
+        )
+        .unwrap();
+    }
+    for row in rows {
+        Topic::of(row.row);
+    }
     out.push_str("\n## Codes\n\n| row | code | effect | meaning |\n|--|--|--|--|\n");
     let strict_only = strict_only(vectors);
     for code in Code::ALL {
         let (row, effect, meaning) = (code.row(), code.effect(), code.meaning());
+        let file = Topic::of(row).file;
         let only = if strict_only.contains(code) {
             ", strict only"
         } else {
             ""
         };
-        writeln!(out, "| {row} | `{code}` | {effect:?}{only} | {meaning} |").unwrap();
+        writeln!(
+            out,
+            "| [{row}](verdicts/{file}#row-{row}) | `{code}` | {effect:?}{only} | {meaning} |"
+        )
+        .unwrap();
     }
-    out.push_str(
-        "\n## Rows\n\nUnder `default`, `strict` and what a title says is changed in both. \
-         `+` and `-` are the codes that `strict` adds and drops.\n",
-    );
+    out
+}
+
+fn of_topic(topic: &Topic, rows: &[&Row], vectors: &[Vector]) -> String {
+    let mut out = format!("# {}\n{TOPIC_HEAD}", topic.title);
     for row in rows {
-        write!(out, "\n### {}. {}\n\n{}\n", row.row, row.shape, row.verdict).unwrap();
+        write!(
+            out,
+            "\n## Row {}\n\n**{}**\n\n{}\n",
+            row.row, row.shape, row.verdict
+        )
+        .unwrap();
         if let Some(elsewhere) = &row.elsewhere {
             write!(out, "\nNo example here: {elsewhere}.\n").unwrap();
             continue;

@@ -221,8 +221,9 @@ fn every_honest_row_has_vectors_on_both_sides_of_its_line() {
 fn the_pages_are_up_to_date() {
     let vectors = Vector::all();
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
-    let verdicts = verdicts_page::write(&threat_table::rows(), &vectors);
-    is_up_to_date(&format!("{docs}/verdicts.md"), &verdicts);
+    for (path, text) in verdicts_page::write(&threat_table::rows(), &vectors) {
+        is_up_to_date(&format!("{docs}/{path}"), &text);
+    }
     let honest = honest_page::write(&honest_table::rows(), &vectors);
     is_up_to_date(&format!("{docs}/honest-nodes.md"), &honest);
 }
