@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cluster::certificate_fields::{not_after, sans};
-use judge::finding::escaped;
+use crate::telemetry::printable::printable;
 
 /// A decision on a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -79,7 +79,7 @@ impl History {
 fn decided(condition: &Value, object: &Value) -> Decided {
     let text = |field: &str| {
         let text = condition.get(field).and_then(Value::as_str);
-        shown_whole(text.unwrap_or_default())
+        printable(text.unwrap_or_default()).into_owned()
     };
     let condition_type = text("type");
     // The signer writes `Failed` through `status`; approvers write the others through `approval`.
@@ -101,15 +101,9 @@ fn decided(condition: &Value, object: &Value) -> Decided {
         reason: text("reason"),
         message: text("message"),
         condition: condition_type,
-        program: written.map(shown_whole),
+        program: written.map(|manager| printable(manager).into_owned()),
         at: time("lastTransitionTime").or_else(|| time("lastUpdateTime")),
     }
-}
-
-/// Escapes untrusted text for output, without a length limit.
-fn shown_whole(text: &str) -> String {
-    let pieces = text.as_bytes().chunks(64);
-    pieces.map(escaped).collect()
 }
 
 fn issued(object: &Value) -> Option<Issued> {
