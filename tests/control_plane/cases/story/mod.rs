@@ -5,18 +5,18 @@
 //! and csr-warden as installed by its chart.
 
 mod cluster;
-mod page;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use cluster::StoryCluster;
-use page::{PAGE, Step, steps};
 
+use super::quoted_page::{Step, steps};
 use crate::{Case, Needs};
 use control_plane::assets::Assets;
 
+const PAGE: &str = include_str!("../../../../docs/story.md");
 /// The deadline for a message. metrics-server needs two samples of a kubelet, 10 s apart. A
 /// certificate of [`cluster::CERTIFICATE`] is renewed within a minute.
 const PATIENCE: Duration = Duration::from_secs(90);
