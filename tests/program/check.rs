@@ -142,9 +142,12 @@ fn the_readme_shows_what_is_printed() {
     });
     let ran = case.check(&["csr.yaml", "cluster.yaml", "--as-new"]);
     ran.assert(DENY, &[]);
-    let readme = include_str!("../../README.md");
+    let page = include_str!("../../docs/check.md");
     let sample = format!("```text\n{}```", ran.stdout);
-    assert!(readme.contains(&sample), "expected in README.md:\n{sample}");
+    assert!(
+        page.contains(&sample),
+        "expected in docs/check.md:\n{sample}"
+    );
 }
 
 #[test]

@@ -14,7 +14,7 @@ enum By {
 /// These cases on a real control plane read their commands from the README.
 const MANIFESTS: &str = "tests/control_plane/cases/manifests.rs";
 
-const COMMANDS: [(&str, By); 12] = [
+const COMMANDS: [(&str, By); 8] = [
     ("cargo run --release -- demo", By::Ci),
     ("cargo test", By::Ci),
     (
@@ -51,22 +51,6 @@ const COMMANDS: [(&str, By); 12] = [
         "kubectl get --raw \
          /api/v1/namespaces/kube-system/services/csr-warden:http/proxy/metrics",
         By::Test("deploy/base/service.yaml", "- name: http"),
-    ),
-    (
-        "kubectl get csr csr-x7k2p -o yaml >csr.yaml",
-        By::Test(MANIFESTS, "line.strip_prefix(\"kubectl \")"),
-    ),
-    (
-        "kubectl get nodes,namespaces,servicecidrs,services,endpointslices -n default -o yaml >cluster.yaml",
-        By::Test(MANIFESTS, "line.strip_prefix(\"kubectl \")"),
-    ),
-    (
-        "kubectl get configmap cluster-info -n kube-public -o yaml >cluster-info.yaml",
-        By::Test(MANIFESTS, "line.strip_prefix(\"kubectl \")"),
-    ),
-    (
-        "csr-warden check --as-new csr.yaml cluster.yaml cluster-info.yaml",
-        By::Test(MANIFESTS, "line.strip_prefix(\"csr-warden \")"),
     ),
 ];
 
@@ -193,6 +177,7 @@ fn links_lead_somewhere() {
         "docs",
         "docs/decisions",
         "docs/distributions",
+        "docs/tutorials",
         "docs/verdicts",
     ];
     let docs = folders.into_iter().flat_map(|folder| {

@@ -1,4 +1,4 @@
-//! The README's commands for manifests and for `check`, run word for word on a real cluster.
+//! The commands of the README for manifests, and of docs/check.md, run word for word on a real cluster.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -17,6 +17,7 @@ use control_plane::node_user::{NewRequest, NodeUser};
 use testkit::forge::Recipe;
 
 const README: &str = include_str!("../../../README.md");
+const CHECK: &str = include_str!("../../../docs/check.md");
 const DEPLOYMENT: [&str; 6] = [
     "get",
     "deployment/csr-warden",
@@ -85,7 +86,7 @@ async fn place_the_pod(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// A Service's address is denied from the files that the README's commands collect.
+/// A Service's address is denied from the files that the commands of docs/check.md collect.
 async fn recipe_of_check(assets: Arc<Assets>) -> Result<()> {
     let cluster = Cluster::start(&assets, Options::default()).await?;
     let service = [
@@ -119,10 +120,10 @@ async fn recipe_of_check(assets: Arc<Assets>) -> Result<()> {
     ensure!(listed.contains("Pending"), "{listed}");
 
     let dir = tempfile::tempdir()?;
-    let section = README
-        .split_once("## Ask it without a cluster")
-        .and_then(|(_, rest)| rest.split_once("```sh\n")?.1.split_once("```"))
-        .context("no commands in the README")?
+    let section = CHECK
+        .split_once("```sh\n")
+        .and_then(|(_, rest)| rest.split_once("```"))
+        .context("no commands in docs/check.md")?
         .0;
     let mut checked = None;
     for line in section.lines() {
