@@ -97,7 +97,7 @@ fmt:
 # Regenerate every committed page and schema
 [group('write')]
 docs:
-    # docs/verdicts.md, docs/honest-nodes.md
+    # docs/verdicts.md, docs/verdicts/, docs/honest-nodes.md
     UPDATE_DOCS=1 cargo test --locked --test judge -- vectors::
     # docs/schemas/, docs/decision.schema.json, policies/*.schema.json, the PrometheusRule
     UPDATE_DOCS=1 cargo test --locked --test program -- schemas:: policies:: doctor:: monitoring::
@@ -105,6 +105,17 @@ docs:
     UPDATE_DOCS=1 cargo test --locked --test faults -- docs_name_every_case
     # The chart's page and copies, and its schema, which has those of policies
     UPDATE_DOCS=1 cargo test --locked --test program -- chart::
+
+# Build the site into target/site, and check its links
+[group('write')]
+site:
+    docs/site/build
+
+# Run the demo and draw the pictures of the pages
+[group('write')]
+pictures:
+    cargo run --locked --release -- demo >docs/pictures/demo.txt
+    UPDATE_DOCS=1 cargo test --locked --test program -- site::
 
 # Render the folders in deploy/ from the chart
 [group('write')]

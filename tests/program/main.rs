@@ -38,6 +38,7 @@ mod release;
 mod schemas;
 #[cfg(feature = "lab")]
 mod service_networks;
+mod site;
 mod stable_interface;
 #[cfg(feature = "lab")]
 mod status;

@@ -31,12 +31,14 @@ mod operator_commands;
 mod pages;
 mod permissions;
 mod pod;
+mod quoted_page;
 mod release;
 mod reloads;
 mod self_test;
 mod serving;
 mod story;
 mod test_cluster;
+mod tutorials;
 mod vectors;
 mod writes;
 
@@ -81,6 +83,7 @@ pub fn all() -> Vec<Case> {
         dual_stack::cases(),
         kubeadm_ha::cases(),
         story::cases(),
+        tutorials::cases(),
     ]
     .into_iter()
     .flatten()
