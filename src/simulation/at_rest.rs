@@ -22,7 +22,7 @@ const SETTLED: Duration = Duration::from_secs(90);
 const OBSERVED: Duration = Duration::from_secs(100);
 /// The age up to which every replica judges a request, by any policy here.
 const MAX_AGE: SignedDuration = SignedDuration::from_mins(14);
-/// Number of comparisons with the observer. Only what differs in all of them is wrong.
+/// Number of checks. Only what all of them find is wrong.
 const COMPARISONS: usize = 4;
 /// Interval of these.
 const COMPARE_EVERY: Duration = Duration::from_secs(6);
@@ -31,7 +31,7 @@ const COMPARE_EVERY: Duration = Duration::from_secs(6);
 pub(super) async fn check(stage: &mut Stage) {
     stage.observe();
     sleep(SETTLED + OBSERVED).await;
-    compare(stage).await;
+    find_lasting(stage, differences).await;
     stage.evict().await;
     let begun = tokio::time::Instant::now();
     loop {
@@ -47,31 +47,31 @@ pub(super) async fn check(stage: &mut Stage) {
         }
     }
     sleep(SETTLED).await;
-    check_audits(stage);
-    compare(stage).await;
+    find_lasting(stage, wrong_audits).await;
+    find_lasting(stage, differences).await;
 }
 
-/// Compares the verdicts of the leader, whose evidence grew with all that happened, with those of the
-/// observer, whose evidence is made of what the API server has now.
-async fn compare(stage: &Stage) {
-    let mut different: Option<BTreeMap<String, String>> = None;
+/// Reports what a check finds each time. Kubelets renew meanwhile, so what it finds once may be on its way.
+async fn find_lasting(stage: &Stage, check: fn(&Stage) -> BTreeMap<String, String>) {
+    let mut lasting: Option<BTreeMap<String, String>> = None;
     for _ in 0..COMPARISONS {
         sleep(COMPARE_EVERY).await;
-        let now = differences(stage);
-        different = Some(match different {
+        let now = check(stage);
+        lasting = Some(match lasting {
             None => now,
             Some(mut before) => {
-                before.retain(|request, _| now.contains_key(request));
+                before.retain(|what, _| now.contains_key(what));
                 before
             }
         });
     }
-    for (request, how) in different.into_iter().flatten() {
-        stage.world.find(format!("at rest, {request}: {how}"));
+    for (what, how) in lasting.into_iter().flatten() {
+        stage.world.find(format!("at rest, {what}: {how}"));
     }
 }
 
-/// The requests on which the leader and the observer disagree.
+/// The requests on which the leader, whose evidence grew with all that happened, and the observer, whose evidence is
+/// made of what the API server has now, have different verdicts.
 fn differences(stage: &Stage) -> BTreeMap<String, String> {
     let audits = stage.replicas.iter().map(|replica| {
         let audit = replica.audit.lock();
@@ -104,22 +104,21 @@ fn differences(stage: &Stage) -> BTreeMap<String, String> {
     differences
 }
 
-/// Checks that each replica knows the API server's state, and that one of them leads.
-fn check_audits(stage: &Stage) {
-    let world = &stage.world;
+/// What the replicas know that is not the API server's state, and whether one of them leads.
+fn wrong_audits(stage: &Stage) -> BTreeMap<String, String> {
     let nodes = nodes(stage);
     let open = open_requests(stage);
     let mut leaders = 0;
+    let mut wrong = BTreeMap::new();
     for (index, replica) in stage.replicas.iter().enumerate() {
-        let audit = replica
-            .audit
-            .lock()
-            .map(|audit| audit.clone())
-            .unwrap_or_default();
+        let audit = replica.audit.lock();
+        let audit = audit.map(|audit| audit.clone()).unwrap_or_default();
         leaders += u32::from(audit.leads && index < 2);
-        let find = |what: String| world.find(format!("at rest, replica {index} {what}"));
+        let mut find = |what: String, how: String| {
+            wrong.insert(format!("replica {index} {what}"), how);
+        };
         if !audit.is_ready {
-            find("is not ready".into());
+            find("is not ready".into(), "a source is not".into());
         }
         let known: BTreeSet<_> = audit.nodes.into_iter().collect();
         for node in known.symmetric_difference(&nodes) {
@@ -128,20 +127,22 @@ fn check_audits(stage: &Stage) {
             } else {
                 "believes in"
             };
-            find(format!("{whose} Node {node:?}"));
+            find(format!("{whose} Node {}", node.0), format!("{node:?}"));
         }
         for request in audit.open.iter().filter(|request| !open.contains(*request)) {
-            find(format!("believes that {request} is open"));
+            let how = "the API server has it decided, or not at all";
+            find(format!("believes that {request} is open"), how.into());
         }
         if audit.leads {
             for (request, why) in audit.outdated {
-                find(format!("has a wrong verdict on {request}: {}", why.text));
+                find(format!("has a wrong verdict on {request}"), why.text);
             }
         }
     }
     if leaders != 1 {
-        world.find(format!("at rest, {leaders} replicas lead"));
+        wrong.insert("the replicas".into(), format!("{leaders} lead"));
     }
+    wrong
 }
 
 /// Names of the requests that every replica must judge alike:
