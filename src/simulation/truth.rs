@@ -179,8 +179,8 @@ impl Truth {
         contested
     }
 
-    /// The reason why an approval is wrong, if it is.
-    fn objection(&self, name: &str) -> Option<String> {
+    /// The reason why an approval with this message is wrong, if it is.
+    fn objection(&self, name: &str, message: &str) -> Option<String> {
         let asked = self.content(name)?;
         if let Some(forgery) = &asked.forgery
             && !asked.is_left_waiting
@@ -192,7 +192,13 @@ impl Truth {
             let Some(own) = claims.iter().rev().find(|claim| claim.node == asked.node) else {
                 return Some(format!("Node {} did not have {san} recently", asked.node));
             };
-            let is_owner = |claim: &&Claim| claim.until.is_none() && claim.number < own.number;
+            // Where a Machine must vouch, a Node without one takes nothing from others.
+            let terms = number_in(message).and_then(|number| self.policies.get(number));
+            let needs_machine = terms.is_some_and(|terms| terms.needs_machines);
+            let may_have = |claim: &Claim| !needs_machine || self.has_machine(&claim.node, san);
+            let is_owner = |claim: &&Claim| {
+                claim.until.is_none() && claim.number < own.number && may_have(claim)
+            };
             if let Some(owner) = claims.iter().find(is_owner) {
                 return Some(format!(
                     "Node {} had {san} before {}",
@@ -233,19 +239,21 @@ impl Truth {
             return None;
         }
         let asked = self.content(request)?;
-        let is_recent = |until: &Option<Instant>| until.is_none_or(|at| at.elapsed() < MAX_LAG);
-        let machine = self.machines.get(&asked.node);
-        let has = |san: &String| {
-            machine.is_some_and(|machine| {
-                let is_name = *san == asked.node && machine.values().any(is_recent);
-                is_name || machine.get(san).is_some_and(is_recent)
-            })
-        };
-        let lacking = asked.sans.iter().find(|san| !has(san))?;
+        let mut sans = asked.sans.iter();
+        let lacking = sans.find(|san| !self.has_machine(&asked.node, san))?;
         Some(format!(
             "the Machine of {} did not have {lacking} recently",
             asked.node
         ))
+    }
+
+    /// True if the Machine of this Node had the name or address recently.
+    fn has_machine(&self, node: &str, san: &str) -> bool {
+        let is_recent = |until: &Option<Instant>| until.is_none_or(|at| at.elapsed() < MAX_LAG);
+        self.machines.get(node).is_some_and(|machine| {
+            let is_name = san == node && machine.values().any(is_recent);
+            is_name || machine.get(san).is_some_and(is_recent)
+        })
     }
 
     /// The reason why a client may not write decisions now, if it may not.
@@ -286,7 +294,7 @@ impl World {
             objections.extend(truth.not_by_policy(client, name, is_approval, message));
         }
         if is_approval {
-            objections.extend(truth.objection(name));
+            objections.extend(truth.objection(name, message));
         } else if truth
             .content(name)
             .is_some_and(|asked| asked.forgery.is_none())

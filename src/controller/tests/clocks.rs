@@ -76,6 +76,11 @@ fn who_does_not_lead_forgets_what_is_old() {
         scene.state.forget_stale(scene.now);
         assert_eq!(scene.state.open().oldest(), Some(scene.now.wall));
     }
+    // Nothing takes their turns.
+    scene.pass(Duration::from_secs(16 * 60));
+    assert!(scene.state.has_next(scene.now));
+    scene.state.forget_stale(scene.now);
+    assert!(!scene.state.has_next(scene.now));
 }
 
 #[test]
