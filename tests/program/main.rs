@@ -34,6 +34,7 @@ mod pages;
 mod policies;
 mod project_address;
 mod readme;
+mod reference;
 mod release;
 mod schemas;
 #[cfg(feature = "lab")]
