@@ -48,3 +48,25 @@ impl Leadership {
         self.writes_until.store(0, Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_right_to_write_ends_by_itself_and_at_once_if_it_is_lost() {
+        let leadership = Leadership::not_held();
+        let second = Duration::from_secs(1);
+        tokio::time::advance(second).await;
+        assert!(!leadership.may_write());
+        leadership.extend(Instant::now(), second * 2);
+        tokio::time::advance(second).await;
+        assert!(leadership.may_write());
+        tokio::time::advance(second).await;
+        assert!(!leadership.may_write());
+        leadership.extend(Instant::now(), second * 2);
+        assert!(leadership.may_write());
+        leadership.end();
+        assert!(!leadership.may_write());
+    }
+}

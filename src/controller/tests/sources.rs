@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Scene, codes, node};
-use crate::controller::input::Input;
+use crate::controller::input::{Answered, Input};
 use judge::Decision;
 use judge::csr::names::{NodeName, San};
 use judge::evidence::{
@@ -167,6 +167,69 @@ fn an_answer_wakes_and_holds_for_its_time() {
     let until = scene.now.wall + Duration::from_secs(10);
     scene.know(Fact::Answer(question, Answer::Sans(address), until));
     assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
+}
+
+/// DNS may have changed while a virtual machine was paused, which its clocks do not show.
+#[test]
+fn an_answer_does_not_outlive_a_set_clock() {
+    let dns = "  sources: {dns: {suffixes: [example]}}\n  proof: {ipAddresses: {allOf: [DNS]}}\n";
+    let mut scene = Scene::under(policy(dns));
+    let turn = scene.turn().unwrap();
+    let question = turn.questions().next().unwrap().clone();
+    let until = scene.now.monotonic + Duration::from_secs(3600);
+    let nothing = Answer::Empty("no such name".into());
+    scene.know(Fact::Answer(question.clone(), nothing, until));
+    assert_eq!(scene.turn().unwrap().questions().count(), 0);
+    scene.now.wall += Duration::from_secs(10);
+    scene.state.tick(scene.now);
+    let turn = scene.turn().unwrap();
+    assert_eq!(turn.questions().collect::<Vec<_>>(), [&question]);
+}
+
+/// Another server may have another answer.
+#[test]
+fn an_answer_to_a_former_policy_does_not_count() {
+    let dns = |server: &str| {
+        policy(&format!(
+            "  sources: {{dns: {{suffixes: [example], servers: [{server}]}}}}\n  proof: {{ipAddresses: {{allOf: [DNS]}}}}\n"
+        ))
+    };
+    let former = dns("10.0.0.53");
+    let mut scene = Scene::under(former.clone());
+    let turn = scene.turn().unwrap();
+    let question = turn.questions().next().unwrap().clone();
+    scene.policy_becomes(dns("10.0.0.54"));
+    assert_eq!(scene.turn().unwrap().questions().count(), 1);
+    let answered = |asked_by: &Arc<Policy>, scene: &Scene| {
+        Input::Answered(Box::new(Answered {
+            question: question.clone(),
+            answer: Answer::Sans(San::from_ip_text("10.0.0.1").into_iter().collect()),
+            until: scene.now.monotonic + Duration::from_secs(60),
+            asked_by: asked_by.clone(),
+        }))
+    };
+    let late = answered(&former, &scene);
+    scene.state.apply(late, scene.now);
+    assert!(scene.turn().is_none());
+    let right = answered(&dns("10.0.0.54"), &scene);
+    scene.state.apply(right, scene.now);
+    assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
+}
+
+/// Rivals of a claim name any address, so silence there is no failure of a source.
+#[test]
+fn a_rival_that_does_not_answer_is_no_failed_source() {
+    let mut scene = Scene::synced();
+    let answered = Answered {
+        question: Question::Certificate("10.0.0.9".parse().unwrap()),
+        answer: Answer::Failed("no answer".into()),
+        until: scene.now.monotonic + Duration::from_secs(60),
+        asked_by: policy("  names: {max: 3}\n"),
+    };
+    let effects = scene
+        .state
+        .apply(Input::Answered(Box::new(answered)), scene.now);
+    assert!(effects.is_empty());
 }
 
 /// The kubelet is asked at its next address after the first one has not answered.

@@ -1,6 +1,7 @@
 //! Writes: enforcement, outcomes, conflicts, retries, and what follows an approval.
 
 use super::*;
+use crate::controller::UNISSUED;
 
 #[test]
 fn a_conflict_is_judged_again_from_a_fresh_read() {
@@ -205,4 +206,52 @@ fn a_conflict_does_not_revive_a_deleted_request() {
     scene.end(&judged, Outcome::Changed(Some(Box::new((fresh, encoded)))));
     assert!(scene.turn().is_none());
     assert_eq!(scene.state.open().oldest(), None);
+}
+
+/// Another approver has approved it, before it was seen here or after.
+#[test]
+fn a_key_that_another_approver_approved_belongs_to_its_node() {
+    for was_open in [false, true] {
+        let mut scene = Scene::new(Enforcement::DryRun);
+        scene.sync();
+        let created = scene.now.wall;
+        if was_open {
+            scene.ask("a", 1);
+            scene.turn().unwrap();
+        }
+        let (mut approved, encoded) = request("a", 1, created);
+        approved.settled = Some(Settled::Approved);
+        scene.see(approved, &encoded);
+
+        let mut recipe = Recipe::genuine("b", &["b"], &["10.0.0.2".parse().unwrap()]);
+        recipe.key_seed = Some("a".into());
+        let (object, _) = request("b", 1, created);
+        scene.see(object, recipe.pem().as_bytes());
+        let codes = codes(&scene.turn().unwrap());
+        assert!(codes.contains(&Code::KeyOfAnotherNode), "{codes:?}");
+    }
+}
+
+/// Else a requestor could fill the signer's queue.
+#[test]
+fn a_requestor_has_few_approvals_that_wait_for_the_signer() {
+    let mut scene = Scene::synced();
+    let created = scene.now.wall;
+    scene.show(node("a", created));
+    for number in 0..UNISSUED {
+        scene.ask("a", number);
+        let turn = scene.turn().unwrap();
+        assert_approved(&turn);
+        scene.end(&turn, Outcome::Written);
+    }
+    scene.ask("a", UNISSUED);
+    assert!(scene.turn().is_none());
+    scene.pass(Duration::from_secs(2));
+    assert!(scene.turn().is_none());
+
+    let (mut issued, encoded) = request("a", 0, created);
+    issued.settled = Some(Settled::Issued);
+    scene.see(issued, &encoded);
+    scene.pass(Duration::from_secs(2));
+    assert_approved(&scene.turn().unwrap());
 }
