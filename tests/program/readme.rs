@@ -1,7 +1,7 @@
 //! Every command in the README is run by `.ci/run` or by a test.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The place where a command of the README is run.
 enum By {
@@ -162,6 +162,24 @@ fn anchor(heading: &str) -> String {
     name.to_lowercase().replace(' ', "-")
 }
 
+/// Adds the pages of a directory and of those below it.
+fn pages_below(directory: &Path, into: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            pages_below(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            into.push(path);
+        }
+    }
+}
+
+/// A newcomer reads it to the end.
+#[test]
+fn the_readme_is_short() {
+    assert!(read("README.md").lines().count() <= 120);
+}
+
 /// Links into the repository lead to an existing file and heading.
 #[test]
 fn links_lead_somewhere() {
@@ -173,18 +191,12 @@ fn links_lead_somewhere() {
         "CHANGELOG.md",
         "RELEASING.md",
     ];
-    let folders = [
-        "docs",
-        "docs/decisions",
-        "docs/distributions",
-        "docs/tutorials",
-        "docs/verdicts",
-    ];
-    let docs = folders.into_iter().flat_map(|folder| {
-        let entries = std::fs::read_dir(root.join(folder)).expect(folder);
-        entries.map(move |entry| format!("{folder}/{}", entry.unwrap().file_name().display()))
+    let mut docs = Vec::new();
+    pages_below(&root.join("docs"), &mut docs);
+    let docs = docs.iter().map(|page| {
+        let page = page.strip_prefix(root).expect("in the repository");
+        page.display().to_string()
     });
-    let docs = docs.filter(|page| page.ends_with(".md"));
     for page in pages.into_iter().map(str::to_owned).chain(docs) {
         let text = read(&page);
         let page_dir = Path::new(&page).parent().expect("a directory");

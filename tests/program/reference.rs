@@ -116,7 +116,7 @@ fn fields(root: &Value, schema: &Value, path: &str, out: &mut String) {
                 .filter_map(Value::as_str)
                 .collect::<Vec<_>>()
                 .join(" or "),
-            _ => String::new(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => String::new(),
         };
         writeln!(out, "| `{path}` | {kind} | {description} |").unwrap();
         fields(root, below, &path, out);
