@@ -40,8 +40,12 @@ const ORDER: [&str; 13] = [
     "verify-release",
 ];
 
-/// Pages that need a cluster of their own: `cases/story` and `cases/manifests` run them.
-const ELSEWHERE: [&str; 2] = ["story", "check"];
+/// Pages that need a cluster of their own: `cases/story`, `cases/tutorials` and `cases/manifests` run them.
+const ELSEWHERE: [&str; 3] = [
+    "tutorials/metrics-server-and-hpa",
+    "tutorials/demo",
+    "check",
+];
 
 async fn run(assets: Arc<Assets>) -> Result<()> {
     let mut left: BTreeSet<String> = pages()?;
@@ -58,7 +62,7 @@ async fn run(assets: Arc<Assets>) -> Result<()> {
         }
     }
     for page in ELSEWHERE {
-        left.remove(page);
+        ensure!(left.remove(page), "docs/{page}.md is not there");
     }
     for page in left {
         let text = std::fs::read_to_string(format!("{ROOT}/docs/{page}.md"))?;
@@ -84,7 +88,7 @@ async fn run(assets: Arc<Assets>) -> Result<()> {
 fn pages() -> Result<BTreeSet<String>> {
     let docs = Path::new(ROOT).join("docs");
     let mut pages = BTreeSet::new();
-    for folder in ["", "distributions/"] {
+    for folder in ["", "distributions/", "tutorials/"] {
         for entry in std::fs::read_dir(docs.join(folder))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             let page = name.strip_suffix(".md");

@@ -1,4 +1,4 @@
-//! The cluster of docs/story.md, with the parts of Kubernetes that run on their own.
+//! The cluster of docs/tutorials/metrics-server-and-hpa.md, with the parts of Kubernetes that run on their own.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! `docs/story.md`, run end to end. Its commands are run word for word, and each quoted message
+//! `docs/tutorials/metrics-server-and-hpa.md`, run end to end. Its commands are run word for word, and each quoted message
 //! must appear.
 //!
 //! All programs are real: the control plane, two hollow nodes, metrics-server, Prometheus, Helm,
@@ -16,7 +16,7 @@ use super::quoted_page::{Step, steps};
 use crate::{Case, Needs};
 use control_plane::assets::Assets;
 
-const PAGE: &str = include_str!("../../../../docs/story.md");
+const PAGE: &str = include_str!("../../../../docs/tutorials/metrics-server-and-hpa.md");
 /// The deadline for a message. metrics-server needs two samples of a kubelet, 10 s apart. A
 /// certificate of [`cluster::CERTIFICATE`] is renewed within a minute.
 const PATIENCE: Duration = Duration::from_secs(90);
