@@ -14,7 +14,7 @@ use http::{Method, Request, Response, StatusCode};
 use lab::random::SeededRng;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower::BoxError;
 
 use super::faults::{Fault, Party, Verb, latency};
@@ -252,14 +252,17 @@ impl Client {
                 }
                 _ => {}
             }
+            let asked = Instant::now();
             let event = tokio::select! {
                 biased;
                 () = link.closed() => return None,
                 event = events.next() => event?,
             };
             let mut bytes = event.unwrap_or_default();
+            // What was produced while another event was on its way comes right after it.
+            let is_first = sent == 0 || Instant::now() > asked;
             let late = match fault {
-                Some(Fault::WatchLate) => Duration::from_secs(6).mul_f64(rng.share()),
+                Some(Fault::WatchLate) if is_first => Duration::from_secs(6).mul_f64(rng.share()),
                 _ => latency(None, &mut rng),
             };
             sleep(late).await;
