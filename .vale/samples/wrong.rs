@@ -7,3 +7,11 @@ fn one() {
     // vain.
     let message = "nobody answers";
 }
+
+fn two() {
+    // What is a question word.
+    // How is the second line, which is not reported.
+    let one = 1;
+    // Where nothing follows that is conditional.
+    let two = 2;
+}

@@ -288,7 +288,7 @@ async fn summary(
 
 /// Prints commands to try. Paths are not wrapped, so that they can be copied.
 fn print_next_steps(screen: Screen, cluster: &Cluster, assets: &Assets, daemon: &str) {
-    screen.line("\nIt goes on running. In another terminal:\n");
+    screen.line("\nIt keeps running. In another terminal:\n");
     screen.line(&format!(
         "  export KUBECONFIG={}",
         cluster.admin_kubeconfig().display()
@@ -298,7 +298,7 @@ fn print_next_steps(screen: Screen, cluster: &Cluster, assets: &Assets, daemon: 
     screen.line("  k get events --field-selector reportingComponent=csr-warden");
     screen.line("  k get nodes -o wide");
     screen.line(&format!("  curl http://{daemon}/metrics\n"));
-    screen.line("Ctrl-C ends it.");
+    screen.line("Press Ctrl-C to stop it.");
 }
 
 /// Returns the path of `csr-warden` in the profile of this example. Cargo does not build it for an
@@ -331,7 +331,7 @@ fn daemon_binary() -> Result<PathBuf> {
         .context("cannot run `cargo build --bin csr-warden`")?;
     ensure!(
         status.success() && binary.is_file(),
-        "`cargo build --bin csr-warden` gave no {}",
+        "`cargo build --bin csr-warden` built no {}",
         binary.display()
     );
     Ok(binary)

@@ -39,14 +39,14 @@ const BATCH_TIME: Duration = Duration::from_secs(5);
 /// Flags of `approve`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 all is approved, 1 something is (to be) denied, 3 something waits or is \
-    ignored, 2 error. `enforcement` of a policy is for the daemon: here the flags say \
-    what is written. Nodes and requests are read again, and judged again, after each 50 \
+    after_help = "Exit codes: 0 all requests are approved, 1 a request is (to be) denied, 3 a request waits \
+    or is ignored, 2 error. `enforcement` of a policy applies to the daemon only: here the \
+    flags decide what is written. Nodes and requests are re-read and judged again after each 50 \
     requests or 5 seconds.\n\n\
     Examples:\n  csr-warden approve --dry-run\n  csr-warden approve --yes csr-x7k2p csr-2xq9v"
 )]
 pub(super) struct ApproveArgs {
-    /// Names of the requests that are looked at [default: all that are pending]
+    /// Names of the requests to judge [default: all pending requests]
     #[arg(value_name = "NAME", value_parser = request_name)]
     names: Vec<String>,
     #[command(flatten)]
@@ -54,25 +54,25 @@ pub(super) struct ApproveArgs {
     /// Do not ask before writing
     #[arg(short, long)]
     yes: bool,
-    /// Show what would be done, and write nothing
+    /// Print what would be done, and write nothing
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
-    /// Write denials too, which cannot be taken back
+    /// Write denials too, which cannot be undone
     #[arg(long)]
     deny: bool,
-    /// How it is written
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = TextFormat::Text, value_name = "FORMAT")]
     output: TextFormat,
 }
 
-/// What was to be done, and what was.
+/// Planned and written conditions.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Approved {
-    /// When the cluster was looked at.
+    /// Time at which the cluster was read.
     #[schemars(with = "String")]
     time: Timestamp,
-    /// Whether nothing was to be written.
+    /// True for a dry run, which writes nothing.
     dry_run: bool,
     /// The requests that are pending or were named, the oldest first.
     items: Vec<Item>,
@@ -92,24 +92,24 @@ pub(super) struct Item {
     request: String,
     /// Its UID.
     uid: Arc<str>,
-    /// The user name of who asked.
+    /// The requestor's user name.
     requestor: String,
-    /// When it was made.
+    /// Time at which it was created.
     #[schemars(with = "String")]
     created: Timestamp,
     /// `Approve`, `Deny`, `Wait` or `Ignore`.
     verdict: &'static str,
-    /// What is to be written: `Approved`, `Denied` or nothing.
+    /// Planned condition: `Approved`, `Denied` or none.
     plan: Option<&'static str>,
-    /// What was written: the same, or nothing.
+    /// Written condition: the same, or none.
     written: Option<&'static str>,
-    /// Why it was not, although it was to be.
+    /// Reason why the planned condition could not be written.
     failure: Option<String>,
-    /// Why it was not and need not be: somebody else was faster.
+    /// Reason why it need not be written: another client decided first.
     superseded: Option<String>,
-    /// The names and addresses that it asks for.
+    /// The requested names and addresses.
     sans: Vec<String>,
-    /// What was found, each with what would change it.
+    /// Findings, each with its remedy.
     findings: Vec<ShownFinding>,
 }
 
@@ -126,7 +126,7 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
     let stands = lookout.policy.spec.proof.addresses_stable_for;
     if !stands.is_zero() && !judged.is_empty() {
         note(&[format!(
-            "policy {} wants addresses that have stood for {stands:#}: looking again after that",
+            "policy {} requires addresses that are unchanged for {stands:#}: judging again after that",
             lookout.policy.metadata.name
         )]);
         let until = look.now.checked_add(stands).unwrap_or(look.now);
@@ -186,7 +186,9 @@ async fn pass(args: &ApproveArgs) -> Result<ExitCode> {
                     Some(one) if one.request.object.is_open() => {
                         write(item, one, &look, &lookout).await;
                     }
-                    Some(_) | None => item.superseded = Some("it is decided or gone by now".into()),
+                    Some(_) | None => {
+                        item.superseded = Some("it was decided or deleted meanwhile".into())
+                    }
                 }
                 if for_person {
                     print(&item.told())?;
@@ -274,7 +276,7 @@ fn check_names(look: &Look, names: &[String]) -> Result<()> {
     }
     if let (Some((name, settled)), false) = (decided, pending) {
         let state = super::explain::state(settled).to_lowercase();
-        bail!("request `{name}` is {state} already: expected one that is pending");
+        bail!("expected a pending request, found `{name}`, which is {state}");
     }
     Ok(())
 }
@@ -320,7 +322,7 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
             }
             _ => {
                 let now = verdict.decision();
-                item.superseded = Some(format!("it has changed, and the verdict is {now} now"));
+                item.superseded = Some(format!("it has changed, and its verdict is now {now}"));
                 return;
             }
         };
@@ -331,7 +333,7 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
             }
             Outcome::Changed(Some(fresh)) => fresh,
             Outcome::Changed(None) => {
-                item.superseded = Some("it is gone".into());
+                item.superseded = Some("it was deleted".into());
                 return;
             }
             Outcome::NotLeading => return,
@@ -346,20 +348,20 @@ async fn write(item: &mut Item, one: &Judged, look: &Look, lookout: &Lookout) {
         };
         let (object, encoded) = *fresh;
         if object.uid != item.uid {
-            item.superseded = Some("it is gone, and another has its name".into());
+            item.superseded = Some("it was deleted, and another request has its name".into());
             return;
         }
         let request = Request::read(object, &encoded);
         preserved = request.object.preserved.clone();
         verdict = look.judge(&request, &lookout.policy).verdict;
     }
-    item.failure = Some("somebody changes it all the time".into());
+    item.failure = Some("another client keeps changing it".into());
 }
 
 /// Asks for confirmation. Returns an error if standard input is not a terminal.
 pub(super) fn ask(question: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
-        bail!("expected --yes or --dry-run, since there is nobody to ask on standard input");
+        bail!("expected --yes or --dry-run, since standard input is not a terminal");
     }
     let mut stderr = std::io::stderr();
     stderr

@@ -28,32 +28,32 @@ use judge::{Decision, judge};
 pub(super) struct CheckArgs {
     /// Files with CertificateSigningRequests, Nodes, the Service default/kubernetes, its
     /// EndpointSlices, ServiceCIDRs and the ConfigMap kube-public/cluster-info, as kubectl prints
-    /// them; API servers' certificates in PEM; Machines that the policy names; an Inventory; what
-    /// `explain --save` has written; or a bare PEM request. `-` is standard input
+    /// them; API servers' certificates in PEM; Machines that the policy names; an Inventory; the
+    /// files of `explain --save`; or a bare PEM request. `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Policy file, or the name of one that ships
+    /// Policy file, or the name of a shipped policy
     #[arg(long, env = "CSR_WARDEN_POLICY", value_name = "FILE")]
     policy: Option<String>,
-    /// Inventory file: which names and addresses each node has
+    /// Inventory file, which lists the names and addresses of each node
     #[arg(long, env = "CSR_WARDEN_INVENTORY", value_name = "FILE")]
     inventory: Option<PathBuf>,
-    /// Who asks, for a bare PEM request: a Node's name or a whole user name
+    /// Requestor of a bare PEM request: a Node's name or a full user name
     #[arg(long, value_name = "NAME")]
     requestor: Option<String>,
-    /// The requestor's groups, for a bare PEM request [default: those of a node]
+    /// Groups of the requestor of a bare PEM request [default: those of a node]
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
-    /// Usages asked for, for a bare PEM request [default: those of a kubelet]
+    /// Requested usages of a bare PEM request [default: those of a kubelet]
     #[arg(long = "usage", value_name = "USAGE")]
     usages: Vec<String>,
-    /// Judge as if each request had just been made and nobody had decided on it
+    /// Judge each request as if it were new and undecided
     #[arg(long)]
     as_new: bool,
-    /// Judge as if it were this time [default: now]
+    /// Judge as of this time [default: now]
     #[arg(long, value_name = "RFC3339", value_parser = time)]
     now: Option<Timestamp>,
-    /// How the verdict is written
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = TextFormat::Text, value_name = "FORMAT")]
     output: TextFormat,
 }

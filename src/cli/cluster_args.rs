@@ -22,7 +22,7 @@ const CONNECTION: &str = "Connection";
 /// Flags that select a cluster and a user, as kubectl has them.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct ClusterArgs {
-    /// Kubeconfig file; in a cluster none is needed [env: KUBECONFIG, a list as kubectl has it]
+    /// Kubeconfig file; not needed inside a cluster [env: KUBECONFIG, a list as for kubectl]
     #[arg(help_heading = CONNECTION, long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// Context in the kubeconfig

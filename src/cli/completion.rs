@@ -24,7 +24,7 @@ const NO_SPACE: u8 = 2;
     csr-warden completion zsh >\"${fpath[1]}/_csr-warden\"\n  \
     csr-warden completion fish >~/.config/fish/completions/csr-warden.fish")]
 pub(super) struct CompletionArgs {
-    /// Which shell
+    /// Name of the shell
     shell: Shell,
 }
 

@@ -18,7 +18,7 @@ const AT_ONCE: usize = 16;
 /// Flags that select several contexts.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ContextsArgs {
-    /// Contexts in the kubeconfig, separated by commas, for one report on all
+    /// Contexts in the kubeconfig, separated by commas, to report on all of them
     #[arg(long, value_name = "NAMES", value_delimiter = ',',
           conflicts_with_all = ["all_contexts", "context", "cluster", "server"])]
     contexts: Vec<String>,

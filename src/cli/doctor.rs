@@ -26,13 +26,13 @@ use fleet::Fleet;
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 no problem, 1 problems, 2 error. With several contexts it is that of \
-    the worst cluster: 2, 1, then 0.\n\n\
-    Nothing is written. To see whether NodeRestriction is on, another Node is patched \
-    as one node, with dryRun=All; leave that out with --no-impersonation.\n\n\
-    Each Node is judged by the policy as if its kubelet had just asked for a certificate. \
-    Below the verdicts are policy lines, commented out, that would let more Nodes \
-    through.\n\n\
+    after_help = "Exit codes: 0 no problem, 1 problems, 2 error. With several contexts the worst \
+    cluster's counts: 2, 1, then 0.\n\n\
+    Nothing is written. To detect whether NodeRestriction is on, doctor impersonates one node \
+    and patches another Node, with dryRun=All; skip that with --no-impersonation.\n\n\
+    Each Node is judged by the policy as if its kubelet had just requested a \
+    certificate. Below the verdicts are policy lines, commented out, that would approve more \
+    Nodes.\n\n\
     Examples:\n  csr-warden doctor\n  csr-warden doctor --policy strict -o wide\n  \
     csr-warden doctor --contexts prod-a,prod-b\n  csr-warden doctor | sed -n 's/^# //p' > policy.yaml"
 )]
@@ -41,22 +41,22 @@ pub(super) struct DoctorArgs {
     live: LiveArgs,
     #[command(flatten)]
     contexts: ContextsArgs,
-    /// Look at only so many nodes' kubelets, spread over the list [default: all]
+    /// Check only this number of nodes' kubelets, spread over the list [default: all]
     #[arg(long, value_name = "N",
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     nodes: Option<usize>,
-    /// Kubelets that are asked at the same time, 1 to 1024
+    /// Number of kubelets to check at the same time, 1 to 1024
     #[arg(long, default_value_t = 64, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
-    /// How many seconds one answer may take, 1 to 300
+    /// Time limit of one answer in seconds, 1 to 300
     #[arg(long, default_value_t = 5, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=300))]
     timeout: u64,
-    /// Leave out the dry run as another node
+    /// Skip the dry run as another node
     #[arg(long)]
     no_impersonation: bool,
-    /// How the report is written
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = ReportFormat::Text, value_name = "FORMAT")]
     output: ReportFormat,
 }

@@ -98,7 +98,7 @@ impl EvidenceBuilder {
             "Node" => {
                 let name = text_at(&object, "/metadata/name");
                 let node = typed::<SlimNode>(object)?.into_evidence(Timestamp::UNIX_EPOCH);
-                let node = node.ok_or_else(|| anyhow!("Node `{name}`: no name of a Node"))?;
+                let node = node.ok_or_else(|| anyhow!("Node `{name}`: not a Node's name"))?;
                 self.nodes.push(node);
                 self.given.insert(Source::Nodes);
             }
@@ -253,7 +253,7 @@ pub(super) fn read_request(object: Value) -> Result<Taken> {
             text_at(&object, "/kind"),
             text_at(&object, "/metadata/name"),
         );
-        bail!("{kind} `{name}`: spec.request is no base64");
+        bail!("{kind} `{name}`: spec.request is not base64");
     }
     let (object, encoded) = typed::<SlimRequest>(object)?.split();
     Ok(Taken { object, encoded })

@@ -17,16 +17,16 @@ use judge::policy::Policy;
 /// The policy, and where its independent sources are.
 #[derive(Clone, Debug, Args)]
 pub(super) struct JudgingArgs {
-    /// Policy file, or the name of one that ships
+    /// Policy file, or the name of a shipped policy
     #[arg(long, env = "CSR_WARDEN_POLICY", value_name = "FILE")]
     policy: Option<String>,
-    /// Inventory file: which names and addresses each node has
+    /// Inventory file, which lists the names and addresses of each node
     #[arg(long, env = "CSR_WARDEN_INVENTORY", value_name = "FILE")]
     inventory: Option<PathBuf>,
-    /// Kubeconfig file of the cluster that has the Machines, if it is another
+    /// Kubeconfig file of the cluster that has the Machines, if it is not the same cluster
     #[arg(long, env = "CSR_WARDEN_MACHINES_KUBECONFIG", value_name = "FILE")]
     machines_kubeconfig: Option<PathBuf>,
-    /// CA certificates that kubelets' certificates are verified with [default: the cluster's]
+    /// CA certificates that verify kubelets' serving certificates [default: the cluster's]
     #[arg(
         long,
         env = "CSR_WARDEN_KUBELET_CERTIFICATE_AUTHORITY",

@@ -15,7 +15,7 @@ use super::Cli;
 #[command(after_help = "Examples:\n  csr-warden man | man -l -\n  \
     csr-warden man /usr/local/share/man/man1")]
 pub(super) struct ManArgs {
-    /// A directory: one page for each command is written there
+    /// Directory to write to, one page for each command
     directory: Option<PathBuf>,
 }
 

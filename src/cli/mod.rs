@@ -52,7 +52,7 @@ const NAME: &str = "csr-warden";
 /// File name as a kubectl plugin, and its command. kubectl reads `_` in the file name as `-`.
 const PLUGIN: (&str, &str) = ("kubectl-csr_warden", "kubectl csr-warden");
 
-/// Approves the serving certificates of kubelets on proof, and denies forged requests.
+/// Approves kubelet serving certificates on proof, and denies forged requests.
 #[derive(Debug, Parser)]
 #[command(
     name = NAME,
@@ -67,33 +67,33 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Watch a cluster and judge its kubelets' requests as they come
+    /// Run the daemon: watch a cluster and judge its kubelets' requests as they arrive
     Run(Box<run::RunArgs>),
     /// Judge requests from files, without a cluster
     Check(check::CheckArgs),
-    /// Say why a request on a cluster gets its verdict, and what would change it
+    /// Explain the verdict on a request in a cluster, and what would change it
     Explain(explain::ExplainArgs),
-    /// Show nodes and their requests, what needs attention first
+    /// List nodes and their requests, those that need attention first
     Status(status::StatusArgs),
-    /// Approve what is pending and proven, once
+    /// Approve pending requests that are proven, once
     Approve(approve::ApproveArgs),
-    /// Judge anew what has been approved already, by whomever
+    /// Re-evaluate certificates that were already approved
     Audit(audit::AuditArgs),
-    /// Show it at work: a cluster in this process, with kubelets and attackers
+    /// Demonstrate csr-warden on a cluster in this process, with kubelets and attackers
     #[cfg(feature = "lab")]
     Demo(demo::DemoArgs),
-    /// Measure the judge, or the whole way beside a client that approves blindly
+    /// Measure the judge alone, or approval end to end compared with a client that approves everything
     #[cfg(feature = "lab")]
     Bench(bench::BenchArgs),
-    /// Show the policies that ship, their schema, and check one's own
+    /// Print shipped policies and schemas, and validate policies and inventories
     Policy(policy::PolicyArgs),
-    /// Say whether a cluster is set up for kubelets that can be verified, and how to mend it
+    /// Check whether kubelet TLS can be verified in a cluster, and how to fix it
     Doctor(doctor::DoctorArgs),
     /// Print the versions of this program, its policies and the API server
     Version(version::VersionArgs),
     /// Print the completion script of a shell
     Completion(completion::CompletionArgs),
-    /// Print the manual page, or write one for each command into a directory
+    /// Print the manual page, or write the pages of all commands to a directory
     Man(man::ManArgs),
 }
 

@@ -14,10 +14,10 @@ use crate::cluster::error::describe;
 /// Flags that select Nodes.
 #[derive(Clone, Debug, Args)]
 pub(super) struct NodeSelection {
-    /// Names of the Nodes that are shown [default: all, and requests of others]
+    /// Names of the Nodes to list [default: all, and requests of other requestors]
     #[arg(value_name = "NODE", conflicts_with = "selector")]
     nodes: Vec<String>,
-    /// Show only Nodes with these labels, as kubectl selects them
+    /// List only Nodes with these labels, as in kubectl
     #[arg(short = 'l', long, value_name = "LABELS")]
     selector: Option<String>,
 }

@@ -134,7 +134,7 @@ impl Reader {
             INVENTORY_KIND => self.add_inventory(Inventory::parse(&document.to_string())?),
             snapshot::KIND => self.add_snapshot(Snapshot::read_document(&document)?),
             snapshot::FORMER_KIND => bail!(
-                "expected `{}`, found `{}`, which is not read any more: run `explain --save` again",
+                "expected `{}`, found `{}`, which is no longer supported: run `explain --save` again",
                 snapshot::KIND,
                 snapshot::FORMER_KIND,
             ),
@@ -164,12 +164,12 @@ impl Reader {
             "CERTIFICATE" => return self.read_certificates(file, text),
             label if label.ends_with("PRIVATE KEY") => bail!(
                 "expected a certification request or an API server's certificate, found a private \
-                 key (`{label}`), which nobody should be given"
+                 key (`{label}`), which must not be shared"
             ),
             _ => {}
         }
         let Some(requestor) = self.terms.requestor.clone() else {
-            bail!("a bare certification request says nothing of who asks: give --requestor");
+            bail!("a bare certification request does not name its requestor: give --requestor");
         };
         let object = CsrObject {
             name: name_after(file),

@@ -57,12 +57,12 @@ pub(super) struct PolicyArgs {
 
 #[derive(Debug, Subcommand)]
 enum PolicyCommand {
-    /// Print a policy that ships, or the names of all
+    /// Print a shipped policy, or the names of all
     Show {
-        /// Its name
+        /// Name of the policy
         name: Option<String>,
     },
-    /// Say whether files are policies and inventories that can be used
+    /// Validate policy and inventory files
     Validate {
         /// Policies and inventories. `-` is standard input
         #[arg(required = true, value_name = "FILE")]
@@ -70,7 +70,7 @@ enum PolicyCommand {
     },
     /// Print the JSON Schema, for editors
     Schema {
-        /// Of which file
+        /// Kind of file
         #[arg(value_enum, default_value_t = Kind::Policy)]
         kind: Kind,
     },

@@ -22,23 +22,23 @@ use judge::policy::Policy;
 pub(super) struct Shown {
     /// Its name.
     request: String,
-    /// The user name of who asked.
+    /// The requestor's user name.
     requestor: String,
     /// `Approve`, `Deny`, `Wait` or `Ignore`.
     pub(super) verdict: &'static str,
-    /// All that was found, not only what decided.
+    /// All findings, not only the decisive ones.
     pub(super) findings: Vec<ShownFinding>,
-    /// Each name and address that is asked for.
+    /// Each requested name and address.
     sans: Vec<ShownSan>,
     /// The name of the policy.
     policy: String,
     /// The first 12 hexadecimal digits of the SHA-256 of its file.
     policy_digest: String,
-    /// Sources of evidence of which the files hold nothing.
+    /// Sources of evidence that the files do not contain.
     missing_sources: Vec<&'static str>,
 }
 
-/// One thing that was found.
+/// One finding.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ShownFinding {
@@ -48,20 +48,20 @@ pub(super) struct ShownFinding {
     row: u8,
     /// `Wait`, `Deny` or `Ignore`.
     pub(super) effect: &'static str,
-    /// What was expected and what was found.
+    /// Expected and found values.
     pub(super) detail: String,
-    /// What would change it, if that is told.
+    /// Remedy: what would change it, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) remedy: Option<String>,
 }
 
-/// A name or address, and who says that it is the node's.
+/// A name or address, and the sources that vouch for it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ShownSan {
     /// `DNS:name` or `IP:address`.
     san: String,
-    /// Who vouches for it and how; empty if nobody does.
+    /// Sources that vouch for it and how; empty if no source does.
     vouched_by: Vec<String>,
 }
 
@@ -182,7 +182,7 @@ impl Shown {
         }
         for san in &self.sans {
             let by = if san.vouched_by.is_empty() {
-                "nobody vouches for it".to_owned()
+                "no source vouches for it".to_owned()
             } else {
                 san.vouched_by.join(", ")
             };
@@ -248,7 +248,7 @@ pub(super) fn text(shown: &[Shown], not_given: &[Source]) -> String {
     if !not_given.is_empty() {
         let names: Vec<&str> = not_given.iter().copied().map(for_people).collect();
         let sentence = format!(
-            "Not looked at, since no file holds any: {}. The daemon looks at these too.",
+            "Not checked, since no file contains any: {}. The daemon checks these too.",
             names.join(", ")
         );
         parts.push(wrap(&sentence, "") + "\n");

@@ -34,7 +34,7 @@ pub(super) struct RunArgs {
     /// ApproveAndDeny, ApproveOnly or DryRun; overrides the policy
     #[arg(long, env = "CSR_WARDEN_ENFORCEMENT", value_name = "MODE")]
     enforcement: Option<Enforcement>,
-    /// Let one replica write and the others stand by
+    /// Elect a leader, which alone writes; the other replicas stand by
     #[arg(long, env = "CSR_WARDEN_LEADER_ELECT", default_value_t = true,
           action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true",
           value_name = "BOOL")]
@@ -52,11 +52,11 @@ pub(super) struct RunArgs {
     lease_name: String,
     #[command(flatten)]
     serving: ServingArgs,
-    /// How decisions and messages are written
+    /// Format of decisions and messages
     #[arg(long, env = "CSR_WARDEN_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json,
           value_name = "FORMAT")]
     log_format: LogFormat,
-    /// Which messages are written
+    /// Least severe level of messages that are logged
     #[arg(long, env = "CSR_WARDEN_LOG_LEVEL", value_enum, default_value_t = LogLevel::Info,
           value_name = "LEVEL")]
     log_level: LogLevel,
@@ -64,11 +64,11 @@ pub(super) struct RunArgs {
     #[arg(long, env = "CSR_WARDEN_CONCURRENCY", default_value_t = WRITES_AT_ONCE, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
-    /// Seconds between two denials of one requestor, 0 to 60; its other requests wait meanwhile
+    /// Minimum number of seconds between two denials of one requestor, 0 to 60; its other requests wait meanwhile
     #[arg(long, env = "CSR_WARDEN_DENIAL_INTERVAL", default_value_t = DENIAL_INTERVAL.as_secs(),
           value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=60))]
     denial_interval: u64,
-    /// Limit of a requestor's approved requests that wait for the signer. Others of it are approved later.
+    /// Maximum number of a requestor's approved requests that wait for the signer; its others are approved later
     #[arg(long, env = "CSR_WARDEN_MAX_UNISSUED", default_value_t = UNISSUED, value_name = "NUMBER")]
     max_unissued: usize,
 }

@@ -23,11 +23,11 @@ const EVERYWHERE: [SocketAddr; 2] = [
 /// Flags of the server, as other components of Kubernetes have them.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServingArgs {
-    /// Where /metrics, /livez and /readyz are served [default: [::]:8080, which is every IPv4
-    /// address too]
+    /// Listen address of /metrics, /livez and /readyz [default: [::]:8080, which includes every
+    /// IPv4 address]
     #[arg(long, env = "CSR_WARDEN_BIND_ADDRESS", value_name = "IP:PORT")]
     bind_address: Option<SocketAddr>,
-    /// Certificate chain in PEM, to serve them over HTTPS; read again when it changes
+    /// Certificate chain in PEM, to serve them over HTTPS; reloaded when it changes
     #[arg(
         long,
         env = "CSR_WARDEN_TLS_CERT_FILE",
@@ -43,8 +43,8 @@ pub(crate) struct ServingArgs {
         requires = "tls_cert_file"
     )]
     tls_private_key_file: Option<PathBuf>,
-    /// Show /metrics only to those who may get that nonResourceURL, by their tokens; over HTTPS
-    /// only
+    /// Serve /metrics only to clients whose token may get that nonResourceURL; needs
+    /// HTTPS
     #[arg(long, env = "CSR_WARDEN_METRICS_AUTH", requires = "tls_cert_file")]
     metrics_auth: bool,
 }

@@ -56,14 +56,14 @@ pub(super) struct StatusArgs {
     #[arg(long, num_args = 2, value_names = ["NAMESPACE/DEPLOYMENT", "NAMESPACE/DEPLOYMENT"],
           conflicts_with = "watch")]
     compare: Vec<ReleaseName>,
-    /// Show it again and again: drawn anew on a terminal, else appended when it has changed
+    /// Refresh continuously: redraw on a terminal, else append the table when it has changed
     #[arg(short, long)]
     watch: bool,
-    /// Seconds from one look to the next, 1 to 3600
+    /// Seconds between two reads of the cluster with --watch, 1 to 3600
     #[arg(long, default_value_t = 5, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
-    /// How it is written
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = TableFormat::Table, value_name = "FORMAT")]
     output: TableFormat,
     /// Leave out the headers of the table
@@ -75,10 +75,10 @@ pub(super) struct StatusArgs {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Statuses {
-    /// When the cluster was looked at.
+    /// Time at which the cluster was read.
     #[schemars(with = "String")]
     time: Timestamp,
-    /// What needs attention first.
+    /// The items that need attention come first.
     items: Vec<Status>,
     /// Sources that could not be read.
     unavailable_sources: Vec<Unread>,
@@ -92,23 +92,23 @@ pub(super) struct Statuses {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status {
-    /// The node's name; none if somebody else has asked.
+    /// The node's name; none if the requestor is not a node.
     node: Option<String>,
-    /// Whether there is such a Node; nothing if Nodes could not be read.
+    /// True if the Node exists; none if Nodes could not be read.
     node_exists: Option<bool>,
     /// The request's name.
     request: Option<String>,
-    /// The user name of who asked.
+    /// The requestor's user name.
     requestor: Option<String>,
     /// `Approve`, `Deny`, `Wait` or `Ignore` while it is pending; else `Approved`, `Denied`,
     /// `Failed` or `Issued`; `None` without a request.
     state: &'static str,
-    /// When the request was made.
+    /// Time at which the request was created.
     #[schemars(with = "Option<String>")]
     created: Option<Timestamp>,
-    /// The condition because of which it is `Denied` or `Failed`.
+    /// The condition that makes it `Denied` or `Failed`.
     decided: Option<Decided>,
-    /// What was found of a pending request, each with what would change it.
+    /// Findings of a pending request, each with its remedy.
     findings: Vec<ShownFinding>,
     /// Pending requests of the same requestor, this one among them.
     pending: usize,
@@ -189,7 +189,7 @@ async fn show(args: &StatusArgs) -> Result<()> {
     }
 }
 
-/// Completes when `--watch` ends: on Ctrl-C, and when no one can see it any more.
+/// Completes when `--watch` ends: on Ctrl-C, or when its output is closed.
 async fn watching_ended(watch: bool) {
     if !watch {
         return std::future::pending().await;

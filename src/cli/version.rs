@@ -27,16 +27,16 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// Flags of `version`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The exit code is 0 also if there is no cluster, or if it does not answer within 3 seconds.\n\n\
+    after_help = "The exit code is 0 even if there is no cluster, or if it does not answer within 3 seconds.\n\n\
     Examples:\n  csr-warden version\n  csr-warden version --client -o json"
 )]
 pub(super) struct VersionArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Do not ask the API server
+    /// Print the client's versions only, without asking the API server
     #[arg(long)]
     client: bool,
-    /// Format of the output
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = TextFormat::Text, value_name = "FORMAT")]
     output: TextFormat,
 }

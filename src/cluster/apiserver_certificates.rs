@@ -76,7 +76,7 @@ pub enum HandshakeError {
     #[error("{}", innermost(.0))]
     Tls(io::Error),
     /// The server presented no certificate.
-    #[error("it showed no certificate")]
+    #[error("it presented no certificate")]
     NoCertificate,
     /// The SANs of the certificate cannot be read.
     #[error(transparent)]

@@ -88,7 +88,7 @@ pub fn serving_certificate(certificate: &CertificateDer<'_>) -> Result<ServingCe
     };
     let node = owner
         .and_then(NodeName::parse)
-        .ok_or("the certificate is no node's")?;
+        .ok_or("the certificate is not a node's")?;
     let sans = sans(certificate).map_err(|error| error.to_string())?;
     let issued = parsed.validity().not_before.timestamp();
     Ok(ServingCertificate {

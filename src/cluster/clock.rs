@@ -1,6 +1,6 @@
 //! The clock: the only place that reads the time.
 //!
-//! Ages are counted by the API server's time ([`super::server_time`]) and by a monotonic clock that
+//! Ages are computed by the API server's time ([`super::server_time`]) and by a monotonic clock that
 //! goes on while the machine sleeps. The machine's own time of day dates log lines. It also takes the
 //! place of the API server's time before the first answer.
 

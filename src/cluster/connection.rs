@@ -98,7 +98,7 @@ pub enum ConnectError {
     },
     /// No kubeconfig is named, and the defaults cannot be used.
     #[error(
-        "not inside of a cluster, and there is no usable kubeconfig (--kubeconfig, KUBECONFIG or \
+        "not inside a cluster, and found no usable kubeconfig (--kubeconfig, KUBECONFIG or \
          ~/.kube/config): {0}"
     )]
     Default(DefaultKubeconfigError),
@@ -205,8 +205,10 @@ impl Connection {
         };
         match timeout(QUICK, asked).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!("cannot ask for the time: {}", describe(&error)),
-            Err(_) => tracing::debug!("no quick answer to the question for the time"),
+            Ok(Err(error)) => {
+                tracing::debug!("cannot read the API server's time: {}", describe(&error))
+            }
+            Err(_) => tracing::debug!("the API server's time was not read in time"),
         }
     }
 

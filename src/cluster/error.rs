@@ -36,8 +36,8 @@ pub enum ApiError {
     Answer(String),
     /// The certificate is not signed by a trusted CA.
     #[error(
-        "the API server cannot be reached: its certificate is signed by no CA that the kubeconfig \
-         or the ServiceAccount names"
+        "the API server cannot be reached: its certificate is not signed by a CA of the \
+         kubeconfig or the ServiceAccount"
     )]
     UnknownIssuer,
     /// The certificate is not valid by any known time.
@@ -266,8 +266,8 @@ mod tests {
         assert_eq!(error, ApiError::UnknownIssuer);
         assert_eq!(
             error.to_string(),
-            "the API server cannot be reached: its certificate is signed by no CA that the \
-             kubeconfig or the ServiceAccount names"
+            "the API server cannot be reached: its certificate is not signed by a CA of \
+             the kubeconfig or the ServiceAccount"
         );
         assert!(!server.await.unwrap());
     }

@@ -165,7 +165,7 @@ impl Candidate {
     fn log_change(&self, led: bool, leads: bool) {
         let Election { name, identity, .. } = &self.election;
         match (led, leads) {
-            (false, true) => tracing::info!(lease = name, identity, "this replica leads"),
+            (false, true) => tracing::info!(lease = name, identity, "became the leader"),
             (true, false) => tracing::warn!(lease = name, "lost leadership"),
             (true, true) | (false, false) => {}
         }
@@ -286,7 +286,7 @@ impl Candidate {
         tracing::info!(
             lease = self.election.name,
             holder = self.other_holder,
-            "another replica leads, this one stands by"
+            "standing by: another replica holds the Lease"
         );
     }
 

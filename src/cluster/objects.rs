@@ -194,8 +194,8 @@ impl Watched for SlimRequest {
 }
 
 impl SlimRequest {
-    /// The certificate that was issued after csr-warden's approval; `None` for any other request. Nobody
-    /// but an approver can write a condition.
+    /// The certificate that was issued after csr-warden's approval; `None` for any other request. Only
+    /// an approver can write a condition.
     pub fn issued(&self) -> Option<ServingCertificate> {
         let is_ours = |condition: &RequestCondition| {
             condition.condition_type == "Approved"

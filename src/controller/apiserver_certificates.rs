@@ -34,11 +34,11 @@ pub(super) async fn read_certificates(
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60), &random);
     let mut known: BTreeSet<ApiServer> = BTreeSet::new();
     let mut read: BTreeSet<ApiServer> = BTreeSet::new();
-    // Whether it was said that all was read once.
+    // True once a complete read was reported.
     let mut whole = false;
     let configured = ApiServer::configured(&config);
     loop {
-        // Which servers there are is only known once the endpoints have been listed.
+        // The servers are known only once the endpoints have been listed.
         let listed = match endpoints.wait_for(Option::is_some).await {
             Ok(listed) => listed.clone(),
             Err(_) => return,
@@ -65,7 +65,7 @@ pub(super) async fn read_certificates(
         };
         let say = |said: Fact| inputs.send(Input::Certificates(demand, said));
 
-        // What a new one protects is unknown from now on, not when a handshake has failed.
+        // The identities of a new server are unknown from now on, not only when a handshake has failed.
         let unread = servers
             .iter()
             .find(|server| decisive(server) && !read.contains(*server));
@@ -293,7 +293,7 @@ mod tests {
         let whole = said(&mut inputs).await;
         assert!(matches!(whole.1, Fact::Synced(_)), "{whole:?}");
 
-        // Nobody listens there any more.
+        // The port is closed now.
         drop(listener);
         policy.send_replace(in_force(Requirement::Optional));
         endpoints.send_replace(Some(BTreeSet::from([silent.clone()])));

@@ -37,7 +37,7 @@ impl DenialBudget {
         self.next.insert(requestor.clone(), now + self.interval);
     }
 
-    /// Drops entries that have no effect any more.
+    /// Drops entries that no longer have an effect.
     pub(super) fn prune(&mut self, now: Instant) {
         self.next.retain(|_, next| *next > now);
     }

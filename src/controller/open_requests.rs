@@ -123,7 +123,7 @@ impl OpenRequests {
         let requestor = object.requestor.username.clone();
         let created = object.created;
         let first_version = object.resource_version.parse().ok();
-        // What a kubelet's request does not have can have been added by an update.
+        // An update can have added fields that a kubelet's request does not have.
         let is_creation = !is_listed && !object.preserved.has_more;
         let packed = self.packer.pack(object, encoded);
         let size = packed.size();

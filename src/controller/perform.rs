@@ -57,7 +57,7 @@ impl Controller {
                     tracing::warn!(source = source.as_str(), "{why}");
                 }
             }
-            Effect::InventoryRead(nodes) => tracing::info!(nodes, "inventory read anew"),
+            Effect::InventoryRead(nodes) => tracing::info!(nodes, "inventory reloaded"),
             Effect::PolicyChanged(in_force) => self.policy_changed(in_force),
             Effect::PolicyRefused(kept, why) => {
                 self.metrics.record_policy_reload(false);
@@ -65,7 +65,9 @@ impl Controller {
                 if self.may_write_events() {
                     self.events.record_refused_policy(&kept, &why);
                 }
-                tracing::error!("the policy cannot be used, {name} ({digest}) stays: {why}");
+                tracing::error!(
+                    "the policy cannot be used, {name} ({digest}) stays in force: {why}"
+                );
             }
             Effect::Record(judged) => self.record(&judged),
             Effect::ListRequests => {
@@ -116,7 +118,7 @@ impl Controller {
     fn policy_changed(&mut self, in_force: InForce) {
         let policy = &in_force.policy;
         let (name, digest) = (&policy.metadata.name, &policy.digest);
-        tracing::info!(policy = name, digest, "policy read anew");
+        tracing::info!(policy = name, digest, "policy reloaded");
         self.metrics.record_policy_reload(true);
         self.metrics.set_policy(policy);
         self.policy.send_replace(in_force);

@@ -77,7 +77,7 @@ impl Objects {
         match change {
             Change::Applied { object, is_listed } => {
                 facts = self.seen(&object, kind);
-                // How all of them are is known at the end of the list.
+                // The state of all objects is known at the end of the list.
                 if is_listed {
                     return facts;
                 }

@@ -36,7 +36,7 @@ use testkit::forge::recipe::Recipe;
 struct Scene {
     state: State,
     now: Now,
-    /// Whether what the watches show is of a list.
+    /// True while the objects come from a list instead of a watch.
     is_listing: bool,
 }
 
@@ -204,7 +204,7 @@ fn waits_for_the_node_and_is_woken_by_it() {
 
     let created = scene.now.wall;
     scene.show(node("other", created));
-    assert!(scene.turn().is_none(), "another Node wakes nobody");
+    assert!(scene.turn().is_none(), "another Node wakes no request");
     scene.show(node("a", created));
     let turn = scene.turn().unwrap();
     assert_eq!(codes(&turn), [Code::SanContested], "{:?}", turn.judgment);
@@ -352,7 +352,7 @@ fn a_node_that_is_gone_is_forgotten() {
     assert_eq!(codes(&scene.turn().unwrap()), [Code::NodeMissing]);
 }
 
-/// Nobody is told to wait in the first moment, and nobody waits longer than that for a source.
+/// No request gets the verdict Wait in the first moment, and none waits longer than that for a source.
 #[test]
 fn the_first_judgment_waits_for_the_sources_and_not_for_long() {
     let policy = Arc::new(default_policy().unwrap());

@@ -27,7 +27,7 @@ use std::future::Future;
 use crate::cluster::connection::Connection;
 
 /// Checks a cluster. Fails only if the API server cannot be reached. The verdicts on Nodes are awaited
-/// after that is known; an error in them is the reason that there are none.
+/// after that is known; an error in them is the reason why there are no verdicts.
 pub async fn examine(
     connection: &Connection,
     options: &Options,

@@ -104,7 +104,7 @@ fn differences(stage: &Stage) -> BTreeMap<String, String> {
     differences
 }
 
-/// What the replicas know that is not the API server's state, and whether one of them leads.
+/// Differences between the replicas' state and the API server's, and a missing or second leader.
 fn wrong_audits(stage: &Stage) -> BTreeMap<String, String> {
     let nodes = nodes(stage);
     let open = open_requests(stage);

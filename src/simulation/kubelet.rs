@@ -238,7 +238,7 @@ impl Manager {
         let wait = timeout(CERTIFICATE_WAIT, certificate(&self.client, &request));
         let issued = tokio::select! {
             biased;
-            // What is requested is not wanted any more.
+            // The requested addresses are no longer current.
             _ = self.addresses.changed() => None,
             issued = wait => issued.ok().flatten(),
         };

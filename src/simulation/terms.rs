@@ -8,7 +8,7 @@ use lab::random::SeededRng;
 /// The beginning of the name of every policy, before its number.
 const NAME: &str = "terms-";
 
-/// What the policies of a simulation differ in.
+/// The settings in which the policies of a simulation differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terms {
     pub(super) enforcement: Enforcement,

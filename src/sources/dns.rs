@@ -150,7 +150,7 @@ fn failed(error: &NetError, what: &str) -> (Answer, Duration) {
         return no_records(what);
     }
     (
-        Answer::Failed(format!("DNS cannot be asked for {what}: {error}")),
+        Answer::Failed(format!("the DNS query for {what} failed: {error}")),
         FAILURE_LIFETIME,
     )
 }

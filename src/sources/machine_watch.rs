@@ -44,7 +44,7 @@ impl KindStates {
     }
 }
 
-/// What a watch on Machines reports: a fact, or an object that cannot be decoded.
+/// The report of a watch on Machines: a fact, or an object that cannot be decoded.
 pub type Report = Result<Fact, Undecodable>;
 
 /// An object of any kind, without what is nested too deeply.

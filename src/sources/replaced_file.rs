@@ -264,7 +264,7 @@ mod tests {
         }
     }
 
-    /// What is sent after the next read.
+    /// The text or error that is sent after the next read.
     fn look(follower: &mut Follower) -> Option<Result<String, String>> {
         let found = FileVersion::read(&follower.path);
         let news = follower.compare(found)?;

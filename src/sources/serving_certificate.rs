@@ -99,7 +99,7 @@ impl ServingCertificates {
         let (_, session) = stream.get_ref();
         let chain = session.peer_certificates().unwrap_or_default();
         let certificate = chain.first().cloned();
-        certificate.ok_or_else(|| HandshakeError::Connection("it showed no certificate".into()))
+        certificate.ok_or_else(|| HandshakeError::Connection("it presented no certificate".into()))
     }
 }
 

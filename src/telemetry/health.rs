@@ -81,7 +81,7 @@ impl Health {
         self.updated.notify_waiters();
     }
 
-    /// Records a remark on the clock; `None` if there is none.
+    /// Records a remark on the clock; `None` removes it.
     pub fn record_clock(&self, remark: Option<String>) {
         if let Ok(mut state) = self.state.lock() {
             state.clock = remark;

@@ -44,7 +44,7 @@ pub enum PairError {
     #[error("expected a private key in PEM, found none")]
     NoKey,
     /// The key is not the certificate's.
-    #[error("certificate and key do not go together: {0}")]
+    #[error("certificate and key do not match: {0}")]
     Mismatch(rustls::Error),
 }
 
@@ -106,10 +106,10 @@ impl ServerCertificate {
         match (read, self.current.0.write()) {
             (Ok((_, pair)), Ok(mut current)) => {
                 *current = Arc::new(pair);
-                tracing::info!("the certificate of the HTTPS server was read anew");
+                tracing::info!("the certificate of the HTTPS server was reloaded");
             }
             (Err(error), _) => tracing::warn!(
-                "the certificate of the HTTPS server cannot be used, the last one stays: {error}"
+                "the certificate of the HTTPS server cannot be used, the last one stays in use: {error}"
             ),
             (Ok(_), Err(_)) => {}
         }

@@ -72,7 +72,7 @@ impl IntoResponse for AuthError {
         match self {
             AuthError::Unauthenticated => {
                 let how = [(header::WWW_AUTHENTICATE, "Bearer")];
-                let why = "expected a token that the API server knows (Authorization: Bearer)\n";
+                let why = "expected a token that the API server accepts (Authorization: Bearer)\n";
                 (StatusCode::UNAUTHORIZED, how, why).into_response()
             }
             AuthError::Forbidden(user) => {
@@ -80,7 +80,7 @@ impl IntoResponse for AuthError {
                 (StatusCode::FORBIDDEN, why).into_response()
             }
             AuthError::Unavailable => {
-                let why = "the API server cannot be asked whether this token may\n";
+                let why = "the API server cannot check this token\n";
                 (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
             }
         }
@@ -166,7 +166,7 @@ impl MetricsAuth {
             Ok(Access::Forbidden(user)) => AuthError::Forbidden(escaped(user.as_bytes())),
             Err(why) => {
                 if !failed {
-                    tracing::warn!("cannot ask who may read the metrics: {why}");
+                    tracing::warn!("cannot check who may read the metrics: {why}");
                 }
                 return Err(AuthError::Unavailable);
             }

@@ -35,7 +35,7 @@ impl Collector for ProcessCollector {
         };
         gauge(
             "process_start_time_seconds",
-            "When the process started, in seconds since 1970",
+            "Start time of the process, in seconds since 1970",
             self.started.as_duration().as_secs_f64(),
         )?;
         if let Some(kib) = memory_kib(SELF, "VmRSS:") {
@@ -50,7 +50,7 @@ impl Collector for ProcessCollector {
             let counter = ConstCounter::new(used.as_secs_f64());
             let metric = encoder.encode_descriptor(
                 "process_cpu_seconds",
-                "User and system time",
+                "CPU time of the process in user and system mode",
                 None,
                 counter.metric_type(),
             )?;

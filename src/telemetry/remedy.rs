@@ -26,7 +26,7 @@ pub fn remedy_without_order(finding: &Finding, now: Timestamp) -> String {
     let mut remedy = remedy(finding, now);
     if finding.effect == Effect::Wait && is_contested(finding.code) && remedy.contains(CONTESTED) {
         remedy.push_str(
-            " A csr-warden that runs and has seen the order names the owner in an Event of the Node (kubectl get \
+            " A running csr-warden that observed the order names the owner in an Event of the Node (kubectl get \
              events).",
         );
     }
@@ -57,13 +57,13 @@ fn field(finding: &Finding) -> Option<&'static str> {
 
 fn ignored(code: Code) -> &'static str {
     if code == Code::RequestSettled {
-        "Nothing changes this: what is decided stays decided."
+        "Nothing changes this: a decision is final."
     } else if code == Code::RequestStale {
-        "Nothing changes this: the kubelet has asked again by now."
+        "Nothing changes this: the kubelet has sent another request by now."
     } else if code == Code::RequestTerminating || code == Code::NodeTerminating {
-        "Nothing changes this: it is on its way out."
+        "Nothing changes this: it is being deleted."
     } else if code == Code::RequestorNotNode {
-        "Nothing changes this: a person has to decide on it."
+        "Nothing changes this: an administrator has to decide on it."
     } else {
         "Nothing changes this: it is for others to decide on."
     }
@@ -108,7 +108,7 @@ fn contested(finding: &Finding, now: Timestamp) -> String {
         .map(|awaited| match awaited {
             Awaited::Source(_) => "the inventory gives it to this node alone".to_owned(),
             Awaited::Machine(key) => format!("{key} changes"),
-            Awaited::Node(name) => format!("Node {name} does not have the name any more"),
+            Awaited::Node(name) => format!("Node {name} no longer has the name"),
             Awaited::Time(time) => {
                 let seconds = time.duration_since(now).as_secs().max(1);
                 format!("a kubelet shows a certificate (asked again in {seconds} s)")
@@ -129,7 +129,7 @@ fn contested(finding: &Finding, now: Timestamp) -> String {
 /// Remedy on the Node, for findings that have one.
 fn of_node(code: Code, node: &str) -> Option<String> {
     let sentence = if code == Code::NodeMissing {
-        format!("Changes when there is a Node {node}.")
+        format!("Changes when Node {node} exists.")
     } else if code == Code::SanNotOfNode {
         format!("Changes when Node {node} gets it among its addresses.")
     } else if code == Code::NodeAddressesMissing {
@@ -137,9 +137,9 @@ fn of_node(code: Code, node: &str) -> Option<String> {
     } else if code == Code::NodeUninitialized {
         format!("Changes when the cloud provider takes the taint off Node {node}.")
     } else if code == Code::NodeYounger {
-        format!("Nothing changes this: the kubelet of the new Node {node} asks anew.")
+        format!("Nothing changes this: the kubelet of the new Node {node} sends another request.")
     } else if code == Code::SanIncomplete {
-        format!("Changes when Node {node} loses it; else the kubelet has to ask for it too.")
+        format!("Changes when Node {node} loses it; else the kubelet has to request it too.")
     } else if matches!(
         code,
         Code::SanApiServerEndpointUnowned | Code::SanApiServerIdentityUnowned
@@ -189,11 +189,11 @@ fn reasons_of(awaited: &Awaited, now: Timestamp) -> String {
         Awaited::Node(name) => format!("Node {name} changes"),
         Awaited::Claim(Claimed::San(san)) => format!("a claim on {san} ends"),
         Awaited::Claim(Claimed::PodNetwork(network)) => {
-            format!("no Node has the pod network {network} any more")
+            format!("no Node has the pod network {network} anymore")
         }
         Awaited::Claim(Claimed::ProviderId(id)) => format!("a claim on provider ID {id} ends"),
-        Awaited::Machine(key) => format!("the Machine of {key} comes or changes"),
-        Awaited::Answer(question) => format!("somebody can tell {question}"),
+        Awaited::Machine(key) => format!("the Machine of {key} appears or changes"),
+        Awaited::Answer(question) => format!("{question} can be answered"),
         Awaited::Source(source) => format!("source {source} can be read"),
         Awaited::Time(time) => {
             let seconds = time.duration_since(now).as_secs();

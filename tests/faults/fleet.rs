@@ -223,7 +223,7 @@ impl Attacks {
                 let (kind, fate) = struck.context("an attacker has stopped")??;
                 match fate {
                     AttackOutcome::Denied { .. } | AttackOutcome::Refused(_) => denied += 1,
-                    // Another Node's word denies nobody. That it is never approved is checked at the end.
+                    // Another Node's claim never denies. The end of the test checks that it is never approved.
                     AttackOutcome::Pending if kind.is_left_waiting() => denied += 1,
                     AttackOutcome::Approved | AttackOutcome::Pending => {
                         bail!("{kind:?}: {fate:?}")

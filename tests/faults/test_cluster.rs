@@ -185,7 +185,7 @@ impl TestCluster {
             return installation.start(name, args);
         }
         let token = self.renew_token(name).await?;
-        let mut kubeconfig = self.server()?.kubeconfig("nobody", &[])?;
+        let mut kubeconfig = self.server()?.kubeconfig("powerless", &[])?;
         for user in &mut kubeconfig.auth_infos {
             let auth = user.auth_info.get_or_insert_default();
             *auth = kube::config::AuthInfo {
@@ -251,7 +251,7 @@ impl TestCluster {
                     return Ok(number);
                 }
             }
-            ensure!(begun.elapsed() < SOON, "nobody leads");
+            ensure!(begun.elapsed() < SOON, "no replica leads");
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }

@@ -83,7 +83,7 @@ fn each_flag_means_what_it_means_in_kubectl() {
     let without_ca = ["--cluster", "wrong", "--user", "admin", "--server", &url];
     let (_, _, stderr) = status(&without_ca);
     assert!(
-        stderr.contains("its certificate is signed by no CA"),
+        stderr.contains("its certificate is not signed by a CA"),
         "{stderr}"
     );
 

@@ -116,7 +116,7 @@ fn a_kept_demo_can_be_used_until_it_is_interrupted() {
         if let Some(path) = line.trim().strip_prefix("export KUBECONFIG=") {
             kubeconfig = Some(PathBuf::from(path));
         }
-        if line.starts_with("Ctrl-C ends it") {
+        if line.starts_with("Press Ctrl-C") {
             break;
         }
     }
@@ -127,7 +127,7 @@ fn a_kept_demo_can_be_used_until_it_is_interrupted() {
     }
     // Without a Lease of its own it would stand by and print nothing.
     assert!(invitation.contains("run --enforcement DryRun --lease-name look"));
-    let no_port = "its Node names no port of a kubelet";
+    let no_port = "its Node has no port of a kubelet";
     for (command, says) in [
         ("status", "node-3"),
         ("audit", "node-3"),

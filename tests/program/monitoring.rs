@@ -181,7 +181,7 @@ fn every_alert_has_a_summary_and_a_runbook() {
         let (page, anchor) = annotation("runbook_url").split_once('#').unwrap();
         assert_eq!((page, anchor), (RUNBOOKS_URL, &*name.to_lowercase()));
         let section = sections.remove(name).unwrap_or_else(|| panic!("{name}"));
-        for part in ["**What it means.**", "**Look at.**", "**Fix it.**", "```sh"] {
+        for part in ["**Meaning.**", "**Look at.**", "**Fix it.**", "```sh"] {
             assert!(section.contains(part), "{name} has no {part}");
         }
     }

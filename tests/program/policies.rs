@@ -49,7 +49,7 @@ fn every_policy_head_names_its_audience_and_protection() {
             .take_while(|line| line.starts_with('#'))
             .collect();
         assert!(head[0].len() <= 64, "{name}: {}", head[0]);
-        for word in ["# For: ", "# Approves: ", "# Holds against: "] {
+        for word in ["# For: ", "# Approves: ", "# Protects against: "] {
             let has = head.iter().any(|line| line.starts_with(word));
             assert!(has, "{name} has no line `{word}`");
         }
@@ -125,15 +125,15 @@ fn errors_name_the_line_and_the_expected_value() {
         ),
         (
             format!("{head}spec:\n  proof:\n    nodeName: {{anyOf: [DNS]}}\n"),
-            "spec.sources.dns: expected how DNS is asked, since spec.proof names DNS, found none\n",
+            "spec.sources.dns: expected the settings of DNS, since spec.proof names DNS, found none\n",
         ),
         (
             format!(
                 "{head}spec:\n  sources: {{servingCertificate: {{}}}}\n  proof:\n    \
                  ipAddresses: {{allOf: [Inventory, Renewal]}}\n"
             ),
-            "spec.proof.ipAddresses.allOf: expected only sources that can vouch for a first request, at \
-             which a node has no certificate, found `[Inventory, Renewal]`",
+            "spec.proof.ipAddresses.allOf: expected only sources that can vouch for a first request, \
+             when a node has no certificate yet, found `[Inventory, Renewal]`",
         ),
         (
             format!(
@@ -141,7 +141,7 @@ fn errors_name_the_line_and_the_expected_value() {
                  nodeName: {{anyOf: [ServingCertificate, Renewal]}}\n"
             ),
             "spec.proof.nodeName.anyOf: expected also a configured source that can vouch for a first \
-             request, at which a node has no certificate, found `[ServingCertificate, Renewal]`",
+             request, when a node has no certificate yet, found `[ServingCertificate, Renewal]`",
         ),
         (
             format!(
@@ -270,7 +270,7 @@ fn errors_name_the_line_and_the_expected_value() {
         ),
         (
             format!("{head}spec: {{}}\nspec: {{}}\n"),
-            "file.yaml: `spec` stands here a second time, at line 5, column 1\n",
+            "file.yaml: `spec` is repeated at line 5, column 1\n",
         ),
         ("# nothing\n".into(), "file.yaml: the file is empty\n"),
     ] {

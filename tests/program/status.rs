@@ -160,7 +160,7 @@ fn a_demonstration_ends_with_the_reader_of_its_output() {
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut running = Background(command.spawn().unwrap());
     let mut stdout = BufReader::new(running.0.stdout.take().unwrap());
-    line_with(&mut stdout, "Ctrl-C ends it");
+    line_with(&mut stdout, "Press Ctrl-C");
     drop(stdout);
     assert_eq!(running.code(), Some(0));
 }

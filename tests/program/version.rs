@@ -13,7 +13,7 @@ use crate::embedded::{Embedded, json_of, ran};
 #[path = "../../build.rs"]
 mod build_script;
 
-/// What the build script gave to this build.
+/// The commit that the build script set for this build.
 const COMMIT: &str = env!("CSR_WARDEN_COMMIT");
 
 fn commit() -> &'static str {

@@ -32,7 +32,7 @@ func (e element) is(tag int, constructed bool) bool {
 	return e.class == classUniversal && e.tag == tag && e.constructed == constructed
 }
 
-// stringType returns the tag of a string, or -1 for what is none.
+// stringType returns the tag of a string, or -1 for any other element.
 func (e element) stringType() int {
 	if e.constructed || e.class != classUniversal {
 		return -1

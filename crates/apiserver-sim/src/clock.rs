@@ -25,11 +25,11 @@ enum Source {
 /// Offsets from the source. Negative if it is behind.
 #[derive(Debug, Default)]
 struct Offsets {
-    /// Those of the API servers, which take turns; zero if there are none.
+    /// Those of the API servers, which take turns; zero without API servers.
     servers: Vec<SignedDuration>,
     /// Index of the server whose turn is next.
     turn: usize,
-    /// That of a proxy that replaces the `Date`.
+    /// The clock of a proxy that replaces the `Date`.
     proxy: Option<SignedDuration>,
 }
 

@@ -218,8 +218,8 @@ impl Cluster {
         format!("client-{}", self.clients.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Returns the sum of the API server's metrics whose name and labels have this prefix. 0 if
-    /// there is none.
+    /// Returns the sum of the API server's metrics whose name and labels have this prefix, or 0
+    /// without any.
     pub async fn metric(&self, series: &str) -> Result<u64> {
         let request = http::Request::get("/metrics").body(Vec::new())?;
         let text = self.admin.request_text(request).await?;

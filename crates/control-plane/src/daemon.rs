@@ -120,7 +120,7 @@ impl Daemon {
             .with_context(|| format!("nothing says `{text}`\n{}", self.process.log_tail()))
     }
 
-    /// Returns the sum of the metrics whose name and labels have this prefix. 0 if there is none.
+    /// Returns the sum of the metrics whose name and labels have this prefix, or 0 without any.
     pub async fn metric(&self, series: &str) -> Result<u64> {
         let text = self.http_get("/metrics").await?.body;
         Ok(metrics::total(&text, series))

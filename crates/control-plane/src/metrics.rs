@@ -1,6 +1,6 @@
 //! Parsing of the Prometheus text format.
 
-/// Returns the sum of the series whose name and labels have this prefix. 0 if there is none.
+/// Returns the sum of the series whose name and labels have this prefix, or 0 without any.
 pub fn total(exposition: &str, series: &str) -> u64 {
     let values = exposition
         .lines()

@@ -86,7 +86,7 @@ pub fn rendered(expr: &str, window: &str) -> String {
         .replace("$job", "csr-warden");
     assert!(
         !expr.contains('$'),
-        "a variable that nobody renders: {expr}"
+        "a variable that is not rendered: {expr}"
     );
     expr
 }

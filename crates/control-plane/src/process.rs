@@ -235,7 +235,7 @@ impl Process {
     /// The signal alone is no pause yet: on busy processors, a thread can still send an answer.
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::SIGSTOP)?;
-        let id = self.id().context("it has just been signalled")?;
+        let id = self.id().context("it has just been sent a signal")?;
         let pid = Pid::from_raw(i32::try_from(id)?);
         // Without WNOWAIT, an end would be taken away from `wait`.
         let awaited = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;

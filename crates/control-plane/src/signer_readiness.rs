@@ -19,7 +19,7 @@ pub async fn ready(admin: &Client, deadline: Duration) -> Result<()> {
     let request: CertificateSigningRequest = serde_json::from_value(json!({
         "metadata": {"name": NAME},
         "spec": {
-            "request": base64_of(&pki::request("nobody", &["nobodies"])?)?,
+            "request": base64_of(&pki::request("probe", &["probes"])?)?,
             "signerName": "kubernetes.io/kube-apiserver-client",
             "usages": ["digital signature", "client auth"],
         },

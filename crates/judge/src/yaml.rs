@@ -279,7 +279,7 @@ mod tests {
             ),
             (
                 "inner: {max: 1, max: 2}\n",
-                "`max` stands here a second time, at line 3, column 17",
+                "`max` is repeated at line 3, column 17",
             ),
             (
                 "inner:\n  <<: {max: 1}\n",

@@ -86,7 +86,7 @@ impl ForgeryKind {
         all.into_iter().cycle().take(count).collect()
     }
 
-    /// Returns true if the request is not denied: another Node's word denies nobody, so it waits.
+    /// Returns true if the request is not denied: another Node's claim never denies, so it waits.
     pub fn is_left_waiting(self) -> bool {
         matches!(self, ForgeryKind::AddressOfAnotherNode)
     }

@@ -32,7 +32,7 @@ requires and `default` does not. A policy of your own can require it too ([polic
 
 const TOPIC_HEAD: &str = "
 Part of the [verdicts](../verdicts.md), which explain the terms. `+` and `-` are the codes that the policy `strict` adds
-and drops. An example that changes a policy changes both.
+and drops. An example that changes a policy changes both. In a row, *passes* means that the rule has no finding.
 ";
 
 /// A page of rows in `docs/verdicts/`.

@@ -24,13 +24,13 @@ const AT_ONCE: usize = 32;
 pub(super) async fn dial(look: &Look, authorities: &[Vec<u8>]) -> Vec<Subject> {
     let ports = CertificateProbe::new(authorities.iter().map(Vec::as_slice), DEADLINE);
     let nodes = look.evidence.nodes().iter();
-    let dialled = nodes.map(|node| {
+    let dialed = nodes.map(|node| {
         let ports = &ports;
         async move {
             let at = address(node).and_then(|ip| {
                 let port = look.kubelet_ports.get(&node.name).copied();
                 // Every kubelet publishes its port, except simulated ones that do not listen.
-                let port = port.ok_or("not dialled: its Node names no port of a kubelet")?;
+                let port = port.ok_or("not dialed: its Node has no port of a kubelet")?;
                 Ok(SocketAddr::new(ip, port))
             });
             match (at, ports) {
@@ -54,8 +54,8 @@ pub(super) async fn dial(look: &Look, authorities: &[Vec<u8>]) -> Vec<Subject> {
             }
         }
     });
-    let dialled = futures::stream::iter(dialled.collect::<Vec<_>>());
-    dialled.buffer_unordered(AT_ONCE).collect().await
+    let dialed = futures::stream::iter(dialed.collect::<Vec<_>>());
+    dialed.buffer_unordered(AT_ONCE).collect().await
 }
 
 /// First IP address of the Node that can be dialed; the error is the reason for none. Reserved
@@ -66,7 +66,7 @@ fn address(node: &Node) -> Result<IpAddr, String> {
         let San::Ip(ip) = address.san else { continue };
         match reserved_kind(ip) {
             None => return Ok(ip),
-            Some(what) => why = format!("not dialled: {ip} is {what}"),
+            Some(what) => why = format!("not dialed: {ip} is {what}"),
         }
     }
     Err(why)

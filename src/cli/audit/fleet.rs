@@ -48,13 +48,13 @@ impl Fleet {
     }
 
     /// Each result, and at the end a line for each cluster.
-    pub(super) fn text(&self, wide: bool, dialled: bool) -> String {
+    pub(super) fn text(&self, wide: bool, dialed: bool) -> String {
         let mut text = String::new();
         for cluster in &self.clusters {
             if let Some(report) = &cluster.report {
                 // Writing to a `String` cannot fail.
                 let _ = writeln!(text, "{}\n", heading(&cluster.context));
-                let _ = writeln!(text, "{}", report.text(wide, dialled));
+                let _ = writeln!(text, "{}", report.text(wide, dialed));
             }
         }
         let header = ["CONTEXT", "DENY", "WAIT", "APPROVE", "OTHER", "REASON"];

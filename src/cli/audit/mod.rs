@@ -32,10 +32,10 @@ const MOST_NAMED: usize = 5;
 /// Flags of `audit`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 all would be approved, 1 something would be denied, 3 something would \
-    not be approved, 2 error. With several contexts an error counts most. The cluster keeps requests for an hour after they were \
-    issued: --dial shows what is in use beyond that. It connects to the port of each \
-    Node's kubelet, at the address that the Node claims, and sends nothing but a \
+    after_help = "Exit codes: 0 all would be approved, 1 one would be denied, 3 one would not be \
+    approved, 2 error. With several contexts an error takes precedence. The cluster keeps requests for an hour after they were issued: \
+    --dial also audits the certificates that are in use beyond that. It connects to \
+    each Node's kubelet port, at the address that the Node claims, and sends only a \
     TLS handshake.\n\n\
     Examples:\n  csr-warden audit\n  csr-warden audit --dial -o wide\n  csr-warden audit --all-contexts"
 )]
@@ -44,22 +44,22 @@ pub(super) struct AuditArgs {
     live: LiveArgs,
     #[command(flatten)]
     contexts: ContextsArgs,
-    /// Look at the certificates too that kubelets show now
+    /// Audit the certificates that kubelets present now, too
     #[arg(long)]
     dial: bool,
-    /// How it is written
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = TableFormat::Table, value_name = "FORMAT")]
     output: TableFormat,
 }
 
-/// All that was looked at.
+/// Everything that was audited.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Audited {
-    /// When the cluster was looked at.
+    /// Time at which the cluster was read.
     #[schemars(with = "String")]
     time: Timestamp,
-    /// What would be denied first.
+    /// The items that would be denied come first.
     items: Vec<Item>,
     /// Sources that could not be read.
     unavailable_sources: Vec<Unread>,
@@ -73,21 +73,21 @@ pub(super) struct Audited {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Item {
-    /// The node's name, or the user name of who asked.
+    /// The node's name, or the requestor's user name.
     node: String,
     /// The request's name; none if it was found on a kubelet's port.
     request: Option<String>,
-    /// Where a kubelet shows it.
+    /// Address at which a kubelet presents it.
     address: Option<String>,
-    /// `Approve`, `Deny`, `Wait` or `Ignore`; none if there is nothing to be judged.
+    /// `Approve`, `Deny`, `Wait` or `Ignore`; none if it could not be judged.
     verdict: Option<&'static str>,
-    /// Why there is nothing to be judged.
+    /// Reason why it could not be judged.
     note: Option<String>,
-    /// What was found, each with what would change it.
+    /// Findings, each with its remedy.
     findings: Vec<ShownFinding>,
-    /// Who approved it.
+    /// Its approval.
     approved: Option<Decided>,
-    /// When the request was made.
+    /// Time at which the request was created.
     #[schemars(with = "Option<String>")]
     created: Option<Timestamp>,
     /// The certificate.
@@ -256,13 +256,13 @@ impl Item {
 }
 
 impl Audited {
-    fn text(&self, wide: bool, dialled: bool) -> String {
+    fn text(&self, wide: bool, dialed: bool) -> String {
         let mut text = String::new();
         // The reason for a missing verdict is a sentence, too long for a narrow table.
         let is_row = |item: &&Item| wide || item.note.is_none();
         if self.items.iter().any(|item| is_row(&item)) {
             let mut header = vec!["VERDICT", "NODE", "REQUEST", "APPROVED BY", "AGE"];
-            if dialled {
+            if dialed {
                 header = vec!["VERDICT", "NODE", "REQUEST OR PORT", "APPROVED BY", "AGE"];
             }
             if wide {
@@ -280,7 +280,7 @@ impl Audited {
             }
         }
         // Writing to a `String` cannot fail.
-        let _ = writeln!(text, "{}", wrap(&self.summary(dialled), ""));
+        let _ = writeln!(text, "{}", wrap(&self.summary(dialed), ""));
         text
     }
 
@@ -303,7 +303,7 @@ impl Audited {
         noted.map(|(note, nodes)| (note, shown(nodes))).collect()
     }
 
-    fn summary(&self, dialled: bool) -> String {
+    fn summary(&self, dialed: bool) -> String {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for item in &self.items {
             *counts.entry(item.verdict.unwrap_or_default()).or_default() += 1;
@@ -311,7 +311,7 @@ impl Audited {
         let of = |verdict: &str| counts.get(verdict).copied().unwrap_or_default();
         let (all, deny, wait) = (self.items.len(), of("Deny"), of("Wait"));
         let (good, other) = (of("Approve"), of("Ignore") + of(""));
-        let what = if dialled { "Looked at" } else { "Approved" };
+        let what = if dialed { "Checked" } else { "Approved" };
         let mut text = format!(
             "{what}: {all}. By policy {} today {deny} would be denied, {wait} would wait and {good} \
              would be approved",

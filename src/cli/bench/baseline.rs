@@ -103,7 +103,7 @@ fn approve(request: &mut CertificateSigningRequest) {
         type_: "Approved".into(),
         status: "True".into(),
         reason: Some("Benchmark".into()),
-        message: Some("approved blindly by a benchmark".into()),
+        message: Some("approved without a check by a benchmark".into()),
         ..CertificateSigningRequestCondition::default()
     };
     request.status.get_or_insert_default().conditions = Some(vec![condition]);

@@ -22,7 +22,7 @@ const MAX_POLL: Duration = Duration::from_millis(500);
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// The time without a write after which the open requests are looked at. A write has 4 s.
 const SETTLED: Duration = Duration::from_secs(6);
-/// The metric of the oldest open request when there is none.
+/// The metric of the oldest open request when no request is open.
 const NONE_OPEN: &str = "csr_warden_oldest_pending_seconds 0.0";
 /// The metric of written conditions.
 const WRITTEN: &str = "csr_warden_writes_total{result=\"written\"} ";
@@ -38,7 +38,7 @@ impl Launch {
     pub(super) fn new(program: Option<&Path>, cluster: &ClusterArgs) -> Result<Launch> {
         let program = match program {
             Some(program) => program.to_owned(),
-            None => std::env::current_exe().context("cannot tell where this program is")?,
+            None => std::env::current_exe().context("cannot find this program's own path")?,
         };
         Ok(Launch {
             program,
@@ -72,7 +72,7 @@ impl DaemonProcess {
             .args(["--leader-elect=false", "--policy=default"])
             .args(["--log-format=text", "--log-level=error"])
             .arg(format!("--bind-address={address}"))
-            // Nobody signs here, and few nodes ask for many certificates.
+            // There is no signer here, and few nodes request many certificates.
             .arg("--max-unissued=1000000")
             .arg(format!("--concurrency={concurrency}"))
             .stdin(Stdio::null())
@@ -107,7 +107,7 @@ impl DaemonProcess {
             self.must_run()?;
             if self.started.elapsed() > TIMEOUT {
                 bail!(
-                    "csr-warden has written nothing after {} s",
+                    "csr-warden has written no condition after {} s",
                     TIMEOUT.as_secs()
                 );
             }

@@ -60,7 +60,7 @@ impl EndToEnd {
         let mut runs = Vec::new();
         let mut made = 0;
         for &nodes in &plan.nodes {
-            progress(&format!("making {} Nodes", nodes - made));
+            progress(&format!("creating {} Nodes", nodes - made));
             fixtures::make_nodes(&client, made + 1..=nodes).await?;
             made = nodes;
             runs.push(self.run(&client, plan, nodes).await?);

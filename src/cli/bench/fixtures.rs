@@ -66,7 +66,7 @@ pub(super) async fn make_nodes(
             api.create(&PostParams::default(), &node)
                 .await
                 .map_err(|error| anyhow!(describe(&error)))
-                .with_context(|| format!("cannot make Node {name}"))?;
+                .with_context(|| format!("cannot create Node {name}"))?;
             anyhow::Ok(())
         }
     };
@@ -131,7 +131,7 @@ pub(super) async fn post(
         .context("cannot post a request")?;
     ensure!(
         stored.spec.username.as_ref() == Some(&user),
-        "the API server took a request of {user} as that of {:?}: may we impersonate?",
+        "expected a request of {user}, found one of {:?}: is the right to impersonate missing?",
         stored.spec.username
     );
     Ok(stored)
@@ -148,7 +148,7 @@ pub(super) async fn post_backlog(client: &Client, nodes: usize) -> Result<()> {
         let conditions = request.status.and_then(|status| status.conditions);
         if let Some(condition) = conditions.iter().flatten().next() {
             bail!(
-                "somebody else decides requests here ({}: {}): stop that first; csr-warden with \
+                "another approver decides requests here ({}: {}): stop that first; csr-warden with \
                  `kubectl -n kube-system scale deployment csr-warden --replicas=0`",
                 condition.type_,
                 condition.reason.as_deref().unwrap_or_default()

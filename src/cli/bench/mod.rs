@@ -78,10 +78,10 @@ struct SimArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "For a cluster that nobody needs: each Node that it makes is one for every controller \
-    there is, and each certificate is signed. Its Nodes are called csr-warden-bench-N and have \
-    addresses of 198.18.0.0/15 (RFC 2544). Nobody else may approve meanwhile; a cluster with a \
-    cloud controller deletes Nodes of which its cloud knows nothing."
+    after_help = "For a disposable test cluster: every controller sees the Nodes that it \
+    creates, and each certificate is signed. Its Nodes are named csr-warden-bench-N and \
+    have addresses in 198.18.0.0/15 (RFC 2544). No other approver may run meanwhile; a \
+    cloud controller deletes Nodes that its cloud does not have."
 )]
 struct OnClusterArgs {
     #[command(flatten)]
@@ -107,7 +107,7 @@ struct OnClusterArgs {
     The ratios are to the first number of --connections, in the same round."
 )]
 struct NeighborArgs {
-    /// Kubeconfig file of a test cluster, on which Nodes and requests are made and deleted [default:
+    /// Kubeconfig file of a test cluster, on which Nodes and requests are created and deleted [default:
     /// an API server in this process]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -254,10 +254,10 @@ fn confirm(yes: bool, nodes: usize, connection: &Connection) -> Result<()> {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        bail!("expected --yes, since there is nobody to ask on standard input");
+        bail!("expected --yes, since standard input is not a terminal");
     }
     let question = format!(
-        "Make {nodes} Nodes and many requests on {}, and delete them? [y/N] ",
+        "Create {nodes} Nodes and many requests on {}, and delete them? [y/N] ",
         connection.server()
     );
     if !ask(&question)? {

@@ -56,7 +56,7 @@ impl Neighborhood {
         let client = Client::try_from(self.config.clone())?;
         let version = client.apiserver_version().await;
         let version = version.map_err(|error| anyhow!("{}: {}", self.server, describe(&error)))?;
-        progress(&format!("making {} Nodes", plan.pending));
+        progress(&format!("creating {} Nodes", plan.pending));
         fixtures::make_nodes(&client, 1..=plan.pending).await?;
         let mut rounds = Vec::new();
         for number in 1..=plan.rounds {

@@ -158,7 +158,7 @@ impl Report for NeighborBenchmark {
     }
 }
 
-/// Returns the middle value, 0 if there is none.
+/// Returns the median, or 0 without values.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()

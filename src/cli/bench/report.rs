@@ -261,16 +261,14 @@ fn columns(runs: &[Run]) -> String {
         let ratio = || format!("{:.2}", run.warden.per_second / run.best());
         run.has_rate().then(ratio)
     });
-    row("  processor, each request", &|run| {
+    row("  CPU time, each request", &|run| {
         let each = run.warden.cpu_per_request.filter(|_| run.has_rate())?;
         Some(each.text())
     });
     row("  memory before the backlog", &|run| {
         Some(mib(run.warden.resident_kib?))
     });
-    row("  memory at its peak", &|run| {
-        Some(mib(run.warden.peak_kib?))
-    });
+    row("  peak memory", &|run| Some(mib(run.warden.peak_kib?)));
     row("bare PUT: median, 99%", &|run| {
         Some(run.steady?.bare_put.text())
     });
@@ -306,7 +304,7 @@ fn ratio(of: u64, to: u64) -> String {
     format!("{:.2}", number(of) / number(to.max(1)))
 }
 
-/// Returns the mean, 0 if there is none.
+/// Returns the mean, or 0 without values.
 pub(super) fn mean(values: &[f64]) -> f64 {
     let count = u32::try_from(values.len()).unwrap_or(u32::MAX).max(1);
     values.iter().sum::<f64>() / f64::from(count)

@@ -24,7 +24,7 @@ impl KubeconfigFile {
         DirBuilder::new()
             .mode(0o700)
             .create(&directory)
-            .with_context(|| format!("cannot make the directory {}", directory.display()))?;
+            .with_context(|| format!("cannot create the directory {}", directory.display()))?;
         let file = KubeconfigFile {
             path: directory.join("kubeconfig"),
             directory,
@@ -60,7 +60,7 @@ pub(super) fn invitation(kubeconfig: &Path, program: &Path, metrics: &str) -> St
     let directory = program.parent().unwrap_or(Path::new("."));
     format!(
         "
-It goes on running. In another terminal:
+It keeps running. In another terminal:
 
   export KUBECONFIG={}
   export PATH=\"{}:$PATH\"
@@ -76,14 +76,14 @@ It goes on running. In another terminal:
   {name} run --enforcement DryRun --lease-name look \\
     --log-format text --bind-address 127.0.0.1:0
 
-NAME is that of a request, which `status` shows. The last is a second daemon,
-which would only say what it would do; until somebody asks anew it leads its own
-Lease and waits.
+NAME is the name of a request, which `status` lists. The last command runs a
+second daemon, which only logs what it would do. It holds a Lease of its own,
+and waits for the next request.
 
-Its kubelets are simulated and have no port to dial: `{name} doctor` and
-`{name} audit --dial` say so.
+The kubelets are simulated and have no port to dial, as `{name} doctor` and
+`{name} audit --dial` report.
 
-Ctrl-C ends it and removes everything.",
+Press Ctrl-C to stop it and to remove everything.",
         kubeconfig.display(),
         directory.display()
     )

@@ -70,18 +70,18 @@ const ROGUE: &str = "rogue-";
 /// Flags of `demo`.
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// How many kubelets ask
+    /// Number of kubelets
     #[arg(long, default_value_t = 25, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=5000))]
     nodes: u16,
-    /// How many attackers with stolen kubelet credentials ask
+    /// Number of attackers with stolen kubelet credentials
     #[arg(long, default_value_t = 5, value_name = "N",
           value_parser = clap::value_parser!(u16).range(0..=1000))]
     attackers: u16,
-    /// Which forgeries, of whom and when: the same number gives the same ones
+    /// Seed of the order and kinds of forgeries: the same number repeats them
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// Leave it running, with a kubeconfig to look around, until Ctrl-C
+    /// Keep it running until Ctrl-C, with a kubeconfig to look around
     #[arg(long)]
     keep: bool,
 }
@@ -196,7 +196,7 @@ impl Cast<'_> {
                 .kubeconfig("kubernetes-admin", &["system:masters"])?;
             let file = KubeconfigFile::create("demo", &kubeconfig)?;
             let metrics = self.metrics.to_string();
-            let program = std::env::current_exe().context("cannot tell where this program is")?;
+            let program = std::env::current_exe().context("cannot find this program's own path")?;
             screen.line(&keep::invitation(file.path(), &program, &metrics));
             // The end of the demo drops this future, and the file with it.
             std::future::pending::<()>().await;

@@ -175,7 +175,7 @@ impl Tally {
             ));
         }
         if refused > 0 {
-            lines.push(format!("  {refused} not even taken by the API server"));
+            lines.push(format!("  {refused} rejected by the API server"));
         }
         lines
     }
@@ -241,6 +241,6 @@ pub(super) fn told(fate: &AttackOutcome) -> Vec<String> {
         ],
         AttackOutcome::Approved => vec!["APPROVED, which must never be".to_owned()],
         AttackOutcome::Pending => vec!["left waiting, and so without a certificate".to_owned()],
-        AttackOutcome::Refused(why) => vec![format!("not taken by the API server: {why}")],
+        AttackOutcome::Refused(why) => vec![format!("rejected by the API server: {why}")],
     }
 }

@@ -34,13 +34,13 @@ pub(super) fn policy_lines(verdicts: &NodeVerdicts) -> String {
     if !is_default {
         let _ = write!(
             lead,
-            " They belong into policy {}, instead of its own values of these fields.",
+            " They belong in policy {}, instead of its own values of these fields.",
             verdicts.policy
         );
     }
     if !verdicts.missing_evidence.is_empty() {
         lead.push_str(
-            " They rest on incomplete evidence (EvidenceMissing): run doctor again once it can be read.",
+            " They are based on incomplete evidence (EvidenceMissing): run doctor again once it can be read.",
         );
     }
     let mut text = format!("\n{}\n\n", wrap(&lead, ""));

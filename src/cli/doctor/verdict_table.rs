@@ -102,7 +102,7 @@ fn claimants(contested: &[Contested], wide: bool) -> String {
     if contested.is_empty() {
         return text;
     }
-    let lead = "Claimed by several Nodes. Which of them is honest is not known here, so no policy line \
+    let lead = "Claimed by several Nodes. doctor cannot tell which of them is honest, so no policy line \
                 gives it to one of them; docs/runbooks.md#csrwardencontested says how to find out.";
     let _ = writeln!(text, "\n{}\n", wrap(lead, ""));
     let most = if wide { usize::MAX } else { MOST_CONTESTED };

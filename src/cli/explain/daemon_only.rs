@@ -26,7 +26,7 @@ pub(super) fn daemon_only(policy: &Policy) -> Vec<DaemonOnly> {
     let mut kinds = vec![
         entry(
             Code::SanRecentlyProtected,
-            "identities that were protected within the last hour and are not any more",
+            "identities that were protected within the last hour and no longer are",
         ),
         entry(
             Code::KeyOfAnotherNode,
@@ -39,13 +39,13 @@ pub(super) fn daemon_only(policy: &Policy) -> Vec<DaemonOnly> {
         entry(
             Code::NodeYounger,
             "the order in which Node and request appeared, where their creationTimestamps are less \
-             than a minute apart or one is of a wrong clock",
+             than a minute apart or one comes from a wrong clock",
         ),
     ];
     if !policy.spec.proof.addresses_stable_for.is_zero() {
         kinds.push(entry(
             Code::NodeAddressesUnstable,
-            "since when the addresses of the Node have been what they are",
+            "the time of the last change of the Node's addresses",
         ));
     }
     kinds

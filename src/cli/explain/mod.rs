@@ -37,8 +37,8 @@ use judge::{Decision, Judgment};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit codes: 0 approve, 1 deny, 3 wait or ignore, 2 error.\n\n\
-    A request that is decided or old is ignored; what it would get as a new one is \
-    told with it. --save writes all that the verdict rests on, for `csr-warden check`.\n\n\
+    A decided or expired request is ignored; its verdict as a new request is \
+    printed too. --save writes all evidence of the verdict, for `csr-warden check`.\n\n\
     Examples:\n  csr-warden explain csr-x7k2p\n  \
     csr-warden explain csr-x7k2p --save csr-x7k2p"
 )]
@@ -48,13 +48,13 @@ pub(super) struct ExplainArgs {
     name: String,
     #[command(flatten)]
     live: LiveArgs,
-    /// Judge as if the request had just been made and nobody had decided on it
+    /// Judge the request as if it were new and undecided
     #[arg(long)]
     as_new: bool,
-    /// Write the request and all evidence into this folder, to repeat the verdict elsewhere
+    /// Save the request and all evidence to this folder, to repeat the verdict elsewhere
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
-    /// How the verdict is written
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = TextFormat::Text, value_name = "FORMAT")]
     output: TextFormat,
 }
@@ -63,32 +63,32 @@ pub(super) struct ExplainArgs {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Explanation {
-    /// When the cluster was looked at.
+    /// Time at which the cluster was read.
     #[schemars(with = "String")]
     time: Timestamp,
     #[serde(flatten)]
     judged: Shown,
-    /// When the request was made.
+    /// Time at which the request was created.
     #[schemars(with = "String")]
     created: Timestamp,
     /// `Pending`, `Approved`, `Denied`, `Failed` or `Issued`.
     state: &'static str,
-    /// What has been decided on it.
+    /// Decisions on it.
     decided: Vec<Decided>,
-    /// The certificate that came of it.
+    /// The certificate that was issued for it.
     issued: Option<Issued>,
-    /// What it would get if it had just been made and nobody had decided on it, where that is not
-    /// what was asked for anyway.
+    /// Its verdict as a new and undecided request, unless `--as-new` asked for
+    /// that verdict anyway.
     as_new: Option<Shown>,
     /// Sources that could not be read.
     unavailable_sources: Vec<Unread>,
-    /// History that the verdict of a running daemon can rest on, and this one does not.
+    /// History that only a running daemon has, and that its verdict can depend on.
     daemon_only: Vec<DaemonOnly>,
-    /// How much it was held against.
+    /// Counts of the evidence that it was checked against.
     evidence: Counts,
 }
 
-/// How much there is of each kind of evidence.
+/// Counts of each kind of evidence.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Counts {
@@ -175,7 +175,7 @@ async fn find(look: &Look, lookout: &Lookout, name: &str) -> Result<(Known, Valu
         let known = look.requests.len();
         bail!(
             "there is no CertificateSigningRequest `{name}` (found {known} of kubelets' serving \
-             certificates; `kubectl get csr` lists all, and those that are issued go after an hour)"
+             certificates; `kubectl get csr` lists all, and issued ones are deleted after an hour)"
         );
     };
     if let Some(fields) = object.as_object_mut() {
@@ -236,7 +236,7 @@ impl Explanation {
             protected,
         } = self.evidence;
         let held = format!(
-            "held against {nodes} Nodes, {requests} requests, and {protected} protected names, \
+            "checked against {nodes} Nodes, {requests} requests, and {protected} protected names, \
              addresses and networks"
         );
         let _ = writeln!(text, "{}", wrap(&held, "  "));

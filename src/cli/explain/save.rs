@@ -16,7 +16,7 @@ pub(super) fn check_folder(dir: &Path) -> Result<()> {
     };
     if entries.next().is_some() {
         bail!(
-            "--save {}: expected a folder that is empty or not there yet, found files in it",
+            "--save {}: expected an empty or new folder, found files in it",
             dir.display()
         );
     }
@@ -33,7 +33,7 @@ pub(super) fn save(
     object: &Value,
     as_new: bool,
 ) -> Result<[String; 2]> {
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let write = |name: &str, text: &str| {
         let path = dir.join(name);
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
@@ -93,19 +93,19 @@ fn policy(lookout: &Lookout) -> Result<&str> {
 fn readme(known: &Known, look: &Look, command: &str) -> String {
     let object = &known.taken.object;
     let also = if object.settled.is_some() && !command.contains("--as-new") {
-        "\nWith `--as-new` it is judged as if nobody had decided on it.\n"
+        "\nWith `--as-new` it is judged as if it were undecided.\n"
     } else {
         ""
     };
     format!(
-        "# Request {}\n\nWhat it was judged by at {}. In this folder, this repeats the verdict:\n\n\
+        "# Request {}\n\nThe evidence of its verdict at {}. In this folder, this command repeats the verdict:\n\n\
          ```sh\n{command}\n```\n{also}\n\
          - `csr.yaml`: the request\n\
-         - `cluster.yaml`: Nodes and the objects that say what is protected\n\
-         - `facts.yaml`: what no object holds: states of sources, names in certificates of API \
+         - `cluster.yaml`: Nodes, and the objects that define what is protected\n\
+         - `facts.yaml`: facts that no object contains: states of sources, names in certificates of API \
          servers, answers, keys in use\n\
          - `policy.yaml`, and `inventory.yaml` if there is one\n\n\
-         It holds names and addresses of the cluster, and no private key.\n",
+         The folder contains names and addresses of the cluster, and no private key.\n",
         printable(&object.name),
         look.now
     )

@@ -118,7 +118,7 @@ impl Gathered {
                 return self.builder.add_stated(fact, self.now);
             }
         };
-        // What an undecodable object protects is unknown.
+        // The identities that an undecodable object protects are unknown.
         if let Some(first) = undecodable.first()
             && Kind::ALL.into_iter().any(|kind| kind.source() == source)
         {

@@ -36,7 +36,7 @@ pub(in crate::cli) struct Issued {
     /// When it ends.
     #[schemars(with = "String")]
     pub(in crate::cli) not_after: Timestamp,
-    /// What it names.
+    /// Names and addresses in it.
     pub(in crate::cli) sans: Vec<String>,
 }
 

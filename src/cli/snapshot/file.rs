@@ -93,7 +93,7 @@ enum FileFact {
         /// The time since when.
         at: Text<Timestamp>,
     },
-    /// An origin protects nothing any more. What it protected is recently protected for an hour.
+    /// An origin no longer protects anything. Its identities count as recently protected for an hour.
     Unprotected {
         /// The object or certificate.
         origin: String,

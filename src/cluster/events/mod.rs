@@ -166,7 +166,7 @@ impl EventRecorder {
 
     /// Records that a policy was rejected and `kept` stays in force.
     pub fn record_refused_policy(&self, kept: &Policy, why: &str) {
-        let note = format!("the policy that was read anew cannot be used, this one stays: {why}");
+        let note = format!("the changed policy cannot be used, this one stays in force: {why}");
         self.push(EventContent {
             regarding: ObjectReference {
                 api_version: Some(kept.api_version.clone()),

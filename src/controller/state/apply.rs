@@ -32,7 +32,7 @@ impl State {
             // Of Machines that the policy in force does not name.
             Input::Machines(generation, _) if generation != self.generation => Vec::new(),
             Input::Machines(_, fact) => self.apply_fact(fact, now),
-            // Of what a policy asked for that is not in force any more.
+            // The answer to a question of a policy that is no longer in force.
             Input::Certificates(demand, _) if demand != self.demand() => Vec::new(),
             Input::Certificates(_, fact) => self.apply_fact(fact, now),
             Input::Answered(answered) => self.answered(*answered, now),
@@ -254,7 +254,7 @@ impl State {
         } = answered;
         let source = question.source();
         let mut effects = Vec::new();
-        // Rivals of a claim name any address. That nobody answers there is no failure of a source.
+        // Rivals of a claim name any address. An address without an answer is not a failure of a source.
         let is_source = source != Source::ServingCertificates
             || self.policy.spec.sources.serving_certificate.is_some();
         if !is_source {

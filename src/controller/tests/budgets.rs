@@ -172,7 +172,7 @@ fn an_approval_does_not_wait_behind_deferred_denials() {
     assert_approved(&approved);
 }
 
-/// What failed is no denial that anybody has seen.
+/// A denial that could not be written does not count as a denial.
 #[test]
 fn a_denial_that_could_not_be_written_is_not_counted() {
     let mut scene = Scene::synced();

@@ -112,13 +112,13 @@ fn lists_show_no_order() {
     scene.register("uid-1", HOUR, 20);
     scene.post(1, SignedDuration::ZERO, 30);
     scene.is_listing = false;
-    scene.expect_younger("the order of their creation was not seen here");
-    // What comes later comes by the watch.
+    scene.expect_younger("the order of their creation was not observed");
+    // The watch reports later objects.
     scene.post(2, SignedDuration::ZERO, 31);
     assert_approved(&scene.turn().unwrap());
 }
 
-/// Whoever updates an old request gives it the resourceVersion of a new one.
+/// An update of an old request gives it the resourceVersion of a new one.
 #[test]
 fn a_request_that_may_have_been_updated_shows_no_order() {
     let mut scene = Scene::synced();
@@ -127,7 +127,7 @@ fn a_request_that_may_have_been_updated_shows_no_order() {
     object.resource_version = "30".into();
     object.preserved.has_more = true;
     scene.see(object, &encoded);
-    scene.expect_younger("the order of their creation was not seen here");
+    scene.expect_younger("the order of their creation was not observed");
 }
 
 #[test]

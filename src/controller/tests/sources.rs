@@ -1,4 +1,4 @@
-//! Sources that no kubelet can write, and policies that are read anew.
+//! Sources that no kubelet can write, and policies that are reloaded.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -112,7 +112,7 @@ fn machines_stay_if_only_something_else_changes() {
     assert_eq!(scene.decisions(), [("csr-a-1".into(), Decision::Approve)]);
 }
 
-/// Under the policy before, certificates of endpoints could be missing, and nobody has looked since.
+/// Under the previous policy, certificates of endpoints could be missing, and have not been read since.
 #[test]
 fn certificates_that_are_required_now_must_be_there_first() {
     let required = |demand: &str| {

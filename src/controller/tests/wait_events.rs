@@ -97,7 +97,7 @@ fn a_request_has_an_event_for_each_code_that_lasts() {
     assert_eq!((&*due[0].name, due[0].code), ("csr-a-1", Code::NodeMissing));
     assert_eq!(due[0].node.as_ref().unwrap().as_str(), "a");
     assert!(
-        due[0].note.ends_with("Changes when there is a Node a."),
+        due[0].note.ends_with("Changes when Node a exists."),
         "{}",
         due[0].note
     );

@@ -24,7 +24,7 @@ fn a_conflict_is_judged_again_from_a_fresh_read() {
     fresh.settled = Some(Settled::Denied);
     let changed = Some(Box::new((fresh, encoded)));
     scene.end(&again, Outcome::Changed(changed));
-    assert!(scene.turn().is_none(), "somebody else has denied it");
+    assert!(scene.turn().is_none(), "another client has denied it");
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) fn api_server(facts: &Facts) -> Checked {
             Proxied::NotTrusted(_) => is_said_to = Some(kubelet.node.as_str()),
             Proxied::Bootstrap(_) if unverifiable => {
                 let what = format!(
-                    "the API server talks to {} although nobody can verify it",
+                    "the API server connects to {} although its certificate cannot be verified",
                     kubelet.node
                 );
                 let finding = does_not_verify(what).about([kubelet.node.clone()]);

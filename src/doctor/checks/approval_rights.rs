@@ -38,7 +38,7 @@ pub(super) fn approval_rights(facts: &Facts) -> Checked {
     }
     // Authorizers other than RBAC do not list their subjects.
     if seen.is_empty() && others.is_empty() {
-        seen.push("nobody by RBAC".to_owned());
+        seen.push("no subject by RBAC".to_owned());
     }
     let seen = (!seen.is_empty()).then(|| seen.join(", "));
     if others.is_empty() {
@@ -52,7 +52,7 @@ pub(super) fn approval_rights(facts: &Facts) -> Checked {
         others.iter().flat_map(|one| &one.bindings).collect();
     let mut finding = Finding::new(Code::MayApprove, what)
         .about(others.iter().map(|one| one.subject.clone()))
-        .fix("# those which need not approve, after a look at what else they give");
+        .fix("# bindings that need not approve; first check what else they grant");
     for binding in bindings {
         finding = finding.fix(format!("kubectl delete clusterrolebinding {binding}"));
     }

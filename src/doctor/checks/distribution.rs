@@ -15,7 +15,7 @@ pub(super) fn distribution(facts: &Facts) -> Checked {
     let names: Vec<&str> = known.iter().map(|distribution| distribution.name).collect();
     let observed = match names.is_empty() {
         false => Some(format!("{}; {}", names.join(", "), approves(facts, &known))),
-        // What could not be read may be a sign.
+        // An unreadable object may be a sign.
         true => unread(facts).is_empty().then(|| {
             let approves = approves(facts, &known);
             format!("not recognized; {approves}")

@@ -24,7 +24,7 @@ pub(super) fn kubelet_certificates(facts: &Facts) -> Checked {
     let total = match &facts.nodes {
         Ok(nodes) => nodes.len(),
         Err(why) => {
-            let finding = not_known(why, "which kubelets there are");
+            let finding = not_known(why, "which kubelets exist");
             return Checked::new(Check::Kubelets, None, vec![finding]);
         }
     };
@@ -33,7 +33,7 @@ pub(super) fn kubelet_certificates(facts: &Facts) -> Checked {
         return Checked::new(Check::Kubelets, None, vec![finding]);
     }
     if facts.kubelets.is_empty() {
-        let what = "which certificates kubelets show is not known: none was looked at";
+        let what = "cannot determine which certificates kubelets present: none was checked";
         let finding = Finding::new(Code::ReadFailed, what).fix("csr-warden doctor");
         return Checked::new(Check::Kubelets, None, vec![finding]);
     }
@@ -179,12 +179,12 @@ fn with_fixes(finding: Finding, has_map: bool) -> Finding {
     match finding.code {
         Code::KubeletSelfSigned => finding.fix(enable_bootstrap(has_map)),
         Code::KubeletNoCertificate => finding
-            .fix(format!("# is a request there, and what became of it?\n{REQUESTS}"))
-            .fix("# if there is none, on each of these nodes\nsystemctl restart kubelet"),
+            .fix(format!("# is there a request, and what is its state?\n{REQUESTS}"))
+            .fix("# if no request exists, on each of these nodes\nsystemctl restart kubelet"),
         Code::KubeletOtherAuthority => finding
             .fix("# if kubelets have a CA of their own\ncsr-warden doctor --kubelet-certificate-authority=FILE"),
         Code::KubeletCertificateExpired | Code::KubeletCertificateExpiresSoon => finding
-            .fix(format!("# what became of the next request\n{REQUESTS}"))
+            .fix(format!("# the state of the next request\n{REQUESTS}"))
             .fix(RESTART),
         Code::KubeletWrongNames => finding
             .fix("kubectl get nodes -o wide")

@@ -19,7 +19,7 @@ pub(super) fn kubelet_configuration(facts: &Facts) -> Checked {
     let has_map = match &facts.kubelet_config {
         Ok(Some(text)) => {
             match check_config_map(text) {
-                Ok(()) => seen.push("on for nodes that join".to_owned()),
+                Ok(()) => seen.push("on for joining nodes".to_owned()),
                 Err(finding) => findings.push(finding),
             }
             true
@@ -30,13 +30,13 @@ pub(super) fn kubelet_configuration(facts: &Facts) -> Checked {
                     Code::KubeletConfigAbsent,
                     "there is no ConfigMap kube-system/kubelet-config",
                 )
-                .fix("# on a node, for what its kubelet is told")
+                .fix("# on a node, for its kubelet's configuration")
                 .fix("grep serverTLSBootstrap /var/lib/kubelet/config.yaml"),
             );
             false
         }
         Err(why) => {
-            findings.push(not_known(why, "what nodes that join are told"));
+            findings.push(not_known(why, "which configuration joining nodes get"));
             false
         }
     };
@@ -55,7 +55,7 @@ fn check_config_map(text: &str) -> Result<(), Finding> {
         let what = format!("the configuration in kube-system/kubelet-config {why}");
         Finding::new(Code::KubeletConfigUnreadable, what).fix(EDIT)
     };
-    let parsed = yaml::document(text).map_err(|_| unreadable("is no YAML".to_owned()))?;
+    let parsed = yaml::document(text).map_err(|_| unreadable("is not YAML".to_owned()))?;
     let fields = parsed
         .as_object()
         .ok_or_else(|| unreadable("has no fields".to_owned()))?;
@@ -75,7 +75,8 @@ fn check_config_map(text: &str) -> Result<(), Finding> {
         None => {}
     }
     if let Some(key) = fields.keys().find(|key| is_near(key)) {
-        let what = format!("kube-system/kubelet-config says {key:?} where {KEY} is meant");
+        let what =
+            format!("kube-system/kubelet-config has {key:?}, which is a misspelling of {KEY}");
         let finding = Finding::new(Code::BootstrapMisspelled, what);
         // The key becomes part of a command that people paste into a shell.
         let is_word = key.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -148,7 +149,7 @@ fn check_kubelets(facts: &Facts, has_map: bool) -> (Vec<Finding>, usize) {
     }
     if let Some((_, why)) = unseen.first() {
         let run = count(unseen.len(), "kubelet runs", "kubelets run");
-        let what = format!("what {run} with is not known: {why}");
+        let what = format!("cannot determine what {run} with: {why}");
         let nodes = unseen.iter().map(|(node, _)| (*node).to_owned());
         let finding = Finding::new(Code::KubeletConfigUnseen, what).about(nodes);
         findings.push(finding.fix("# your own rights to it\nkubectl auth can-i get nodes/proxy"));

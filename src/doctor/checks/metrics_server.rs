@@ -45,7 +45,7 @@ pub(super) fn metrics_server(facts: &Facts) -> Checked {
                 findings.push(
                     Finding::new(Code::AutoscalerWithoutMetrics, what)
                         .about(blind.iter().map(|one| one.name.clone()))
-                        .fix("# what metrics-server says of kubelets")
+                        .fix("# what metrics-server logs about kubelets")
                         .fix("kubectl logs -n kube-system deployment/metrics-server")
                         .fix(format!("kubectl describe hpa -n {namespace} {name}")),
                 );

@@ -72,13 +72,13 @@ fn not_known(failure: &ReadFailure, so: &str) -> Finding {
         let place = namespace.as_deref();
         let place_text = place.map_or_else(String::new, |name| format!(" in namespace {name}"));
         let read = format!("{verb} {resource}{name}{place_text}");
-        let summary = format!("{so} is not known: cannot {read}: {why}");
+        let summary = format!("cannot determine {so}: cannot {read}: {why}");
         let again = read_again(resource, &name, place);
         return Finding::new(Code::ReadFailed, summary)
             .fix(format!("# the API server's own answer\n{again}"))
             .fix("# if it is only slow\ncsr-warden doctor --timeout 60");
     }
-    let what = format!("{so} is not known: the right to {verb} {resource} is missing");
+    let what = format!("cannot determine {so}: the right to {verb} {resource} is missing");
     let short = resource.split('.').next().unwrap_or(resource);
     let role = format!("doctor-{verb}-{}", short.trim_start_matches('/'));
     let on = if resource.starts_with('/') {

@@ -29,7 +29,7 @@ pub(super) fn node_restriction(facts: &Facts) -> Checked {
             (None, vec![finding])
         }
         NodeRestriction::NotTried(why) => {
-            let what = format!("whether one node may write another's Node was not tried: {why}");
+            let what = format!("did not try whether one node may write another's Node: {why}");
             let mut finding =
                 Finding::new(Code::NodeRestrictionUnknown, what).fix("# your own rights to try it");
             if facts.nodes.is_err() {

@@ -72,7 +72,10 @@ fn refused(verdicts: &NodeVerdicts, decision: Decision, code: Code) -> Option<Fi
 }
 
 fn unknown(check: Check, so: &str, why: &str) -> Checked {
-    let finding = Finding::new(Code::EvidenceMissing, format!("{so} is not known: {why}"));
+    let finding = Finding::new(
+        Code::EvidenceMissing,
+        format!("cannot determine {so}: {why}"),
+    );
     Checked::new(check, None, vec![finding])
 }
 
@@ -130,7 +133,7 @@ pub(super) fn addresses(verdicts: Result<&NodeVerdicts, &String>) -> Checked {
         observed.push(format!("shared, as names.shared allows: {shared}"));
     }
     if observed.is_empty() && findings.is_empty() {
-        observed.push("each is one Node's alone".to_owned());
+        observed.push("each belongs to one Node".to_owned());
     }
     let observed = (!observed.is_empty()).then(|| observed.join("; "));
     Checked::new(Check::Addresses, observed, findings)

@@ -251,10 +251,10 @@ fn a_failed_read_names_its_object_and_the_command_that_reads_it() {
         forbidden: false,
         why: "no answer within 5 s".into(),
     };
-    let finding = not_known(&failure, "what nodes that join are told");
+    let finding = not_known(&failure, "which configuration joining nodes get");
     assert_eq!(
         finding.summary,
-        "what nodes that join are told is not known: cannot get configmaps kubelet-config in namespace \
+        "cannot determine which configuration joining nodes get: cannot get configmaps kubelet-config in namespace \
          kube-system: no answer within 5 s"
     );
     assert_eq!(

@@ -38,11 +38,11 @@ pub(super) fn warden(facts: &Facts) -> Checked {
             let name = ours.map_or("csr-warden", Workload::lease_name);
             let what = match &lease.holder {
                 Some(_) => format!(
-                    "nobody has renewed the Lease {}/{name} {}",
+                    "the Lease {}/{name} has not been renewed {}",
                     lease.namespace,
                     since(lease, now)
                 ),
-                None => format!("nobody holds the Lease {}/{name}", lease.namespace),
+                None => format!("the Lease {}/{name} has no holder", lease.namespace),
             };
             findings.push(with_log_commands(
                 Finding::new(Code::WardenSilent, what),
@@ -52,7 +52,7 @@ pub(super) fn warden(facts: &Facts) -> Checked {
         }
         (Ok(None), Some(ours)) => {
             let what = format!(
-                "{} is there, with {} of {} replicas ready, and there is no Lease {}",
+                "{} exists, with {} of {} replicas ready, but Lease {} does not",
                 ours.display_name(),
                 ours.ready,
                 ours.desired,
@@ -67,7 +67,7 @@ pub(super) fn warden(facts: &Facts) -> Checked {
         (Ok(None), None) if facts.workloads.is_ok() => findings.push(
             Finding::new(
                 Code::WardenAbsent,
-                "there is neither a Deployment nor a Lease of csr-warden",
+                "found neither a Deployment nor a Lease of csr-warden",
             )
             .fix("# with a kustomization.yaml as the README has it (Install it)")
             .fix("kubectl apply --server-side -k ."),

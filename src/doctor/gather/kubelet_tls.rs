@@ -43,7 +43,7 @@ impl Dialer {
             .map_err(|error| format!("the certificate cannot be read: {error}"))?;
         let time = |seconds: i64| {
             Timestamp::from_second(seconds)
-                .map_err(|_| "the certificate has a time that is none".to_owned())
+                .map_err(|_| "the certificate has an invalid time".to_owned())
         };
         let validity = parsed.validity();
         let not_after = time(validity.not_after.timestamp())?;
@@ -57,7 +57,7 @@ impl Dialer {
             let name = parsed
                 .issuer()
                 .to_string_with_registry(&OidRegistry::default());
-            SignedBy::Other(name.unwrap_or_else(|_| "a name that is no text".to_owned()))
+            SignedBy::Other(name.unwrap_or_else(|_| "a name that is not text".to_owned()))
         };
         let names = sans(&chain.end_entity).map_err(|error| error.to_string())?;
         let mut common_names = parsed.subject().iter_common_name();

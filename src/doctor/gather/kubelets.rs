@@ -57,7 +57,7 @@ pub(super) async fn kubelets(
                 match (node.address, node.port) {
                     (Some(address), Some(port)) => dialer.dial(address, port).await,
                     (None, _) => DialResult::Failed("its Node has no InternalIP".into()),
-                    (_, None) => DialResult::Failed("its Node names no port of a kubelet".into()),
+                    (_, None) => DialResult::Failed("its Node has no port of a kubelet".into()),
                 }
             };
             let (dialed, proxied) = tokio::join!(dialed, proxied(reader, &node.name));

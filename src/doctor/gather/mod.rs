@@ -23,7 +23,7 @@ use reader::Reader;
 
 /// A cluster whose API server cannot be reached.
 #[derive(Debug, Error)]
-#[error("{server} cannot be looked at: {cause}")]
+#[error("cannot examine {server}: {cause}")]
 pub struct GatherError {
     /// The API server's URL.
     pub server: String,

@@ -39,7 +39,7 @@ pub struct NodeVerdicts {
     pub contested: Vec<Contested>,
     /// Fields of the policy that would let more Nodes through.
     pub policy_lines: Vec<PolicyLine>,
-    /// The whole policy with these fields, as YAML; none if there are none.
+    /// The whole policy with these fields, as YAML; none without fields.
     pub suggested_policy: Option<String>,
     /// Addresses of the API server that are not one control-plane node's alone.
     pub virtual_addresses: Vec<VirtualAddress>,
@@ -79,7 +79,7 @@ pub struct NodeFinding {
     pub code: &'static str,
     /// `Wait`, `Deny` or `Ignore`.
     pub effect: &'static str,
-    /// What was expected and what was found.
+    /// Expected and found values.
     pub detail: String,
 }
 

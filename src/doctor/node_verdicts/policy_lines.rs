@@ -14,7 +14,7 @@ use judge::evidence::{AddressType, Evidence, IdentityKind, Node};
 use judge::finding::Code;
 use judge::policy::{MOST_NAMES, Policy};
 
-/// Number of Nodes from which an address counts as shared by a site. Two may be a node and a liar.
+/// Number of Nodes from which an address counts as shared by a site. Two may be a node and an attacker.
 const SHARED_BY: usize = 3;
 /// Number of Nodes in one network or domain from which that is suggested instead of each address or name.
 const MANY: usize = 3;

@@ -313,7 +313,7 @@ fn an_address_in_the_own_pod_network_is_contested_by_no_other_node() {
     assert!(verdicts.contested.is_empty());
 }
 
-/// What the judge denies with the lines too is in none of them.
+/// No line mentions a Node that the judge denies even with the lines.
 #[test]
 fn only_what_passes_is_in_a_line() {
     let nodes = [

@@ -270,7 +270,7 @@ impl Metrics {
         if let Ok(mut registry) = self.registry.lock() {
             registry.register_collector(Box::new(ScrapedGauge {
                 name: "csr_warden_leader",
-                help: "Whether this replica is the one that writes",
+                help: "1 if this replica is the leader, which writes, else 0",
                 unit: None,
                 value: Box::new(move || leads().map(i64::from)),
             }));

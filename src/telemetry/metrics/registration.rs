@@ -42,13 +42,13 @@ impl Metrics {
         );
         r.register_with_unit(
             "approval_latency",
-            "From the arrival of a request to its condition written",
+            "Time from the arrival of a request to its written condition",
             Unit::Seconds,
             self.latency.clone(),
         );
         r.register_with_unit(
             "judge",
-            "Time of one judgement",
+            "Time to judge one request",
             Unit::Seconds,
             self.judge.clone(),
         );
@@ -59,7 +59,7 @@ impl Metrics {
         );
         r.register(
             "source_synced",
-            "Whether a source of evidence is complete and works",
+            "1 if a source of evidence is complete and works, else 0",
             self.source_synced.clone(),
         );
         r.register_with_unit(
@@ -111,12 +111,12 @@ impl Metrics {
         r.register("policy_info", "The policy in force", self.policy.clone());
         r.register(
             "policy_reloads",
-            "Policies read anew, by whether they could be used",
+            "Policy reloads by result",
             self.policy_reloads.clone(),
         );
         r.register(
             "policy_last_reload_successful",
-            "Whether the policy that was read last is the one in force",
+            "1 if the policy that was read last is in force, else 0",
             self.policy_reload_successful.clone(),
         );
         let build = Info::new([("version", VERSION), ("commit", COMMIT)]);

@@ -98,7 +98,7 @@ async fn verdicts_are_compared(assets: Arc<Assets>) -> Result<()> {
     test_cluster
         .node("control-1", &[&CONTROL.to_string()])
         .await?;
-    // That of the manifests is production.
+    // The Deployment of the manifests is production.
     deploy(cluster, PRODUCTION, false).await?;
     deploy(cluster, CANARY, true).await?;
 
@@ -108,7 +108,7 @@ async fn verdicts_are_compared(assets: Arc<Assets>) -> Result<()> {
     let early = admin(&test_cluster, &compare).await?;
     ensure!(early.code == 0, "{early:?}");
 
-    // Another policy, with the rights of the same ServiceAccount, of which the Lease is none.
+    // Another policy, with the rights of the same ServiceAccount, which has no right to the Lease.
     let args = [
         "--enforcement=DryRun",
         "--policy=strict",

@@ -1,4 +1,4 @@
-//! Two stolen credentials claim the names and addresses of all honest nodes. Nobody loses a certificate by
+//! Two stolen credentials claim the names and addresses of all honest nodes. No node loses a certificate by
 //! that: not while the nodes renew, nor after a restart, nor under another leader.
 
 mod served_certificates;

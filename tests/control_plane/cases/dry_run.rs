@@ -117,7 +117,9 @@ async fn begins_and_ends(assets: Arc<Assets>) -> Result<()> {
     let mut other = test_cluster.installation.start("other", &[])?;
     test_cluster.is_approved("second").await?;
     volume.swap(file, DEFAULT)?;
-    daemon.wait_for_log("another replica leads", SOON).await?;
+    daemon
+        .wait_for_log("another replica holds the Lease", SOON)
+        .await?;
     daemon.wait_ready(SOON).await?;
     ensure!(other.is_leader().await? && !daemon.is_leader().await?);
     let status = other.sigterm(END).await?;

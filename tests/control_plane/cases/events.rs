@@ -134,10 +134,7 @@ async fn report_waits(assets: Arc<Assets>) -> Result<()> {
         test_cluster.ask(&late, &name, &["10.0.0.2"]).await?;
     }
     let first = waits(&test_cluster, "csr", "pending", "NodeMissing").await?;
-    ensure!(
-        first.contains("Changes when there is a Node late."),
-        "{first}"
-    );
+    ensure!(first.contains("Changes when Node late exists."), "{first}");
     ensure!(first.contains("Warning"), "{first}");
 
     let created = late.register().await?;

@@ -148,7 +148,7 @@ async fn dns(assets: Arc<Assets>) -> Result<()> {
         .await?;
     let errors = "csr_warden_source_errors_total{source=\"dns\"}";
     daemon
-        .wait_for_log("DNS cannot be asked for n4.nodes.example", SOON)
+        .wait_for_log("the DNS query for n4.nodes.example", SOON)
         .await?;
     ensure!(
         daemon.metric(errors).await? > 0,
@@ -172,7 +172,7 @@ async fn dns(assets: Arc<Assets>) -> Result<()> {
     let fresh = dir.join("dns.yaml.new");
     std::fs::write(&fresh, policy(server.address, "Required"))?;
     std::fs::rename(fresh, &file)?;
-    daemon.wait_for_log("policy read anew", SOON).await?;
+    daemon.wait_for_log("policy reloaded", SOON).await?;
     let both = test_cluster.node("n7", &["10.0.0.7"]).await?;
     test_cluster.ask(&both, "reverse", &["10.0.0.7"]).await?;
     test_cluster.is_approved("reverse").await?;
@@ -279,8 +279,8 @@ async fn certificate(assets: Arc<Assets>) -> Result<()> {
     test_cluster.is_approved("new-address").await?;
     drop(kubelet);
 
-    // The address now belongs to another node, and the first node still responds there: its word denies
-    // nobody.
+    // The address now belongs to another node, and the first node still responds there: its claim never
+    // denies.
     let other = test_cluster.node("n2", &[&two.to_string()]).await?;
     let name = "InternalDNS n2.other.example".to_owned();
     other

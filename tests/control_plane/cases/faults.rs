@@ -86,7 +86,7 @@ impl FaultCluster {
         let fleet = Fleet::start(assets, &cluster, &options)?;
         let begun = Instant::now();
         while fleet.issued().len() < 5 {
-            ensure!(begun.elapsed() < SOON, "nobody is served");
+            ensure!(begun.elapsed() < SOON, "no node is served");
             tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(Self {

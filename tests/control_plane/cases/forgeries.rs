@@ -113,7 +113,7 @@ async fn forgeries_are_refused(assets: Arc<Assets>) -> Result<()> {
     let failures: Vec<String> = failures.into_iter().flatten().collect();
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
     flood?;
-    ensure!(rounds? >= 2, "the fleet was served while nobody attacked");
+    ensure!(rounds? >= 2, "the fleet was served without an attack");
     ensure!(fleet.errors().is_empty(), "{:?}", fleet.errors());
 
     test.nothing_changed_since(&table).await?;

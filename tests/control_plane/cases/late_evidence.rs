@@ -281,7 +281,7 @@ async fn a_request_without_its_node_is_dropped(assets: Arc<Assets>) -> Result<()
     let nodes: Api<Node> = Api::all(admin.clone());
 
     // A user without a Node.
-    let nobody = NodeUser::new(&cluster, "nobody").await?;
+    let absent = NodeUser::new(&cluster, "absent").await?;
     // A Node that is younger than the request.
     let early = NodeUser::new(&cluster, "early").await?;
     // An earlier Node with the same name: the request is not from the new machine.
@@ -290,7 +290,7 @@ async fn a_request_without_its_node_is_dropped(assets: Arc<Assets>) -> Result<()
 
     let mut posted = Vec::new();
     for (user, ip) in [
-        (&nobody, "10.2.0.1"),
+        (&absent, "10.2.0.1"),
         (&early, "10.2.0.2"),
         (&again, "10.2.0.3"),
     ] {
@@ -298,7 +298,7 @@ async fn a_request_without_its_node_is_dropped(assets: Arc<Assets>) -> Result<()
     }
     let output = daemon.stdout();
     for (name, codes) in [
-        ("nobody", &["NodeMissing"][..]),
+        ("absent", &["NodeMissing"][..]),
         ("early", &["NodeMissing"]),
         ("again", &["NodeAddressesMissing", "SanNotOfNode"]),
     ] {

@@ -69,7 +69,7 @@ impl TwoReplicas {
                 (true, false) => break (one, two),
                 (false, true) => break (two, one),
                 (true, true) => anyhow::bail!("both lead"),
-                (false, false) => ensure!(begun.elapsed() < SOON, "nobody leads"),
+                (false, false) => ensure!(begun.elapsed() < SOON, "no replica leads"),
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         };
@@ -191,7 +191,7 @@ async fn ends_with_the_lease(assets: Arc<Assets>) -> Result<()> {
     // No replica writes until the Lease has expired. Then one does.
     let begun = Instant::now();
     loop {
-        ensure!(begun.elapsed() < SOON, "nobody leads again");
+        ensure!(begun.elapsed() < SOON, "no replica leads again");
         let now = (
             replicas.leader.written().await?,
             replicas.standby.written().await?,
@@ -203,7 +203,10 @@ async fn ends_with_the_lease(assets: Arc<Assets>) -> Result<()> {
         if led != (false, false) {
             break;
         }
-        ensure!(now == before, "nobody leads, but {before:?} became {now:?}");
+        ensure!(
+            now == before,
+            "no replica leads, but {before:?} became {now:?}"
+        );
         tokio::time::sleep(POLL_INTERVAL).await;
     }
     replicas.never_both().await?;

@@ -143,7 +143,7 @@ async fn recipe_of_check(assets: Arc<Assets>) -> Result<()> {
     for part in [
         "SanServiceAddress",
         "SanApiServerIdentity",
-        "Not looked at",
+        "Not checked",
         "certificates of all",
     ] {
         ensure!(text.contains(part), "no `{part}` in\n{text}");

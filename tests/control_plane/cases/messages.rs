@@ -104,7 +104,7 @@ async fn wrong_flags(_: Arc<Assets>) -> Result<()> {
     refuses(&["--concurrency=0"], &["--concurrency", "1..=256"])?;
     refuses(
         &[],
-        &["not inside of a cluster", "--kubeconfig", "~/.kube/config"],
+        &["not inside a cluster", "--kubeconfig", "~/.kube/config"],
     )
 }
 
@@ -138,7 +138,7 @@ async fn kubeconfigs(_: Arc<Assets>) -> Result<()> {
         &bind,
         &["cannot read kubeconfig /no/file", "No such file"],
     )?;
-    refuses_with("", &bind, &["not inside of a cluster"])
+    refuses_with("", &bind, &["not inside a cluster"])
 }
 
 async fn wrong_files(_: Arc<Assets>) -> Result<()> {
@@ -267,7 +267,7 @@ async fn ends_with_signals(assets: Arc<Assets>) -> Result<()> {
                 let mut daemon = installation.start("csr-warden", &[elects])?;
                 daemon.wait_ready(SOON).await?;
                 if elects == "--leader-elect=true" {
-                    daemon.wait_for_log("this replica leads", SOON).await?;
+                    daemon.wait_for_log("became the leader", SOON).await?;
                 }
                 if frozen {
                     cluster.api_server.pause()?;

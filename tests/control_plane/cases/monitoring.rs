@@ -82,7 +82,7 @@ async fn by_a_real_prometheus(assets: Arc<Assets>) -> Result<()> {
     let description = alert["annotations"]["description"].as_str();
     let description = description.context("description")?;
     ensure!(
-        description.contains("last 10 minutes: 1. Somebody"),
+        description.contains("last 10 minutes: 1. An attacker"),
         "{description}"
     );
 
@@ -186,7 +186,7 @@ async fn for_those_who_may(assets: Arc<Assets>) -> Result<()> {
     https.wait("/livez", None, 200, SOON).await?;
     let status = async |token| anyhow::Ok(https.get("/metrics", token).await?.0.status);
     ensure!(status(None).await? == 401, "without a token");
-    ensure!(status(Some("abc")).await? == 401, "nobody's token");
+    ensure!(status(Some("abc")).await? == 401, "an unknown token");
 
     kubectl("create serviceaccount scraper -n default").await?;
     let token = test_cluster.cluster.token("default", "scraper").await?;
@@ -239,7 +239,7 @@ async fn for_those_who_may(assets: Arc<Assets>) -> Result<()> {
     let other = test_cluster.cluster.token("default", "scraper").await?;
     https.wait("/metrics", Some(&other), 503, SOON).await?;
     daemon
-        .wait_for_log("cannot ask who may read the metrics: a permission", SOON)
+        .wait_for_log("cannot check who may read the metrics: a permission", SOON)
         .await?;
     ensure!(status(Some(&token)).await? == 200, "a grant that holds");
     let (health, error) = prometheus.target().await?;

@@ -244,7 +244,7 @@ async fn are_missed(assets: Arc<Assets>) -> Result<()> {
     Ok(())
 }
 
-/// Without the Lease of the manifests nobody leads, and the log says what to apply.
+/// Without the Lease of the manifests no replica leads, and the log names the manifest to apply.
 async fn lease_is_missed(assets: Arc<Assets>) -> Result<()> {
     let test = PermissionTest::start(&assets).await?;
     let leases: Api<Lease> = Api::namespaced(test.cluster.admin(), "kube-system");
@@ -322,7 +322,7 @@ async fn standby_is_checked(assets: Arc<Assets>) -> Result<()> {
 
     let mut standby = test.installation.start("standby", &[])?;
     standby
-        .wait_for_log("another replica leads, this one stands by", SOON)
+        .wait_for_log("standing by: another replica holds the Lease", SOON)
         .await?;
     standby.wait_ready(SOON).await?;
     standby.sigterm(END).await?;

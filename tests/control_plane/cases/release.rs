@@ -1,4 +1,4 @@
-//! What is packed for a release, installed as users install it.
+//! The artifacts of a release, installed as users install them.
 //!
 //! `deploy/release/check` sets `CSR_WARDEN_RELEASE` to the directory of the artifacts, and `CSR_WARDEN_KREW`
 //! to the program. Without the directory these cases do not exist.

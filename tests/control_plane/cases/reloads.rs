@@ -74,7 +74,7 @@ async fn inventory(assets: Arc<Assets>) -> Result<()> {
         .await?;
     test_cluster.is_approved("listed-again").await?;
     volume.swap(file, &first)?;
-    daemon.wait_for_log("inventory read anew", SOON).await?;
+    daemon.wait_for_log("inventory reloaded", SOON).await?;
     daemon.sigterm(Duration::from_secs(5)).await?;
     Ok(())
 }

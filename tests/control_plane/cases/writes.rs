@@ -217,7 +217,7 @@ async fn changed_while_judged(admin: &Client, user: &NodeUser) -> Result<()> {
         } else {
             &["10.0.0.1"]
         };
-        let name = format!("labelled-{index}");
+        let name = format!("labeled-{index}");
         user.post(&NewRequest::new(&name, pem("node-1", ips)?))
             .await?;
         for round in 0..8 {

@@ -39,7 +39,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new(
             "embedded_large_requests",
-            "attackers with many credentials post as many and as large requests as they can, all of which wait",
+            "attackers with many credentials post as many requests as they can, as large as possible, all of which wait",
             |scale| async move { large_requests(TestCluster::embedded().await?, scale).await },
         )
         .heavy(),
@@ -50,7 +50,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "real_large_requests",
-            "attackers with many credentials post as many and as large requests as they can, all of which wait",
+            "attackers with many credentials post as many requests as they can, as large as possible, all of which wait",
             |scale| async move {
                 let options = Options::default();
                 large_requests(real_control_plane::test_cluster(options).await?, scale).await

@@ -47,7 +47,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "embedded_one_clock_behind_unheard",
-            "the clock of one of two API servers that write in turn is three hours behind, and the daemon hears the other one only",
+            "the clock of one of two API servers that write in turn is three hours behind, and the daemon gets answers of the other one only",
             |scale| {
                 dates(scale, |server| {
                     server.set_clocks(&[SignedDuration::ZERO, SignedDuration::from_hours(-3)]);
@@ -75,7 +75,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "embedded_lease_in_the_future",
-            "the daemon finds a Lease that a dead replica has renewed tomorrow, by a wrong clock",
+            "the daemon finds a Lease with a renewal time of tomorrow, written by a dead replica with a wrong clock",
             lease_in_the_future,
         ),
     ]

@@ -17,22 +17,22 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new(
             "embedded_half_open",
-            "every connection stays open and carries nothing any more; new ones work",
+            "every connection stays open and carries no more data; new ones work",
             half_open,
         ),
         Case::new(
             "embedded_token_rotated",
-            "the token's file has another token, and the old one is refused at once",
+            "the token file has a new token, and the old one is rejected at once",
             token_rotated,
         ),
         Case::new(
             "embedded_api_server_paused",
-            "the API server stands still: connections are accepted, and no request is answered",
+            "the API server is paused: connections are accepted, and no request is answered",
             paused,
         ),
         Case::new(
             "embedded_api_server_killed",
-            "the API server is gone, and comes back with what it had stored",
+            "the API server is stopped, and starts again with its stored state",
             killed,
         ),
         Case::new(

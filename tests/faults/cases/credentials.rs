@@ -30,7 +30,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "real_token_rotated",
-            "the daemon's token is void, and its file has another one a moment later",
+            "the daemon's token is revoked, and its file has a new one a moment later",
             token_rotated,
         ),
     ]

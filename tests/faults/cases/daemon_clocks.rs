@@ -46,7 +46,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "embedded_own_clock_token",
-            "the daemon's own clock was an hour ahead; once it is right again its token is another, and the old one is refused",
+            "the daemon's own clock was an hour ahead; once it is right again its token has changed, and the old one is rejected",
             token_after_jump,
         ),
     ];

@@ -61,13 +61,13 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "embedded_wrong_tokens",
-            "pods ask for metrics with wrong tokens without pause; the API server takes 500 ms for each review",
+            "pods request metrics with wrong tokens continuously; the API server takes 500 ms for each review",
             wrong_tokens,
         ),
     ]
 }
 
-/// What a hostile client does with its connection.
+/// Behavior of a hostile client on its connection.
 #[derive(Clone, Copy)]
 enum Client {
     Silent,

@@ -25,7 +25,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new(
             "embedded_leader_paused",
-            "the leader stands still (SIGSTOP) for longer than its Lease, then goes on",
+            "the leader is paused (SIGSTOP) for longer than its Lease, then continues",
             |scale| async move { paused(TestCluster::embedded().await?, scale).await },
         ),
         Case::new(

@@ -37,13 +37,13 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new(
             "embedded_memory_limit",
-            "a fleet of thousands asks at the same moment",
+            "a fleet of thousands sends requests at the same moment",
             memory_limit,
         )
         .heavy(),
         Case::new(
             "embedded_rotation",
-            "a day in minutes: two replicas, lives shorter in proportion, a random fault every few seconds",
+            "a day in minutes: two replicas, proportionally shorter certificate lifetimes, a random fault every few seconds",
             rotation,
         )
         .heavy(),

@@ -27,7 +27,7 @@ const REQUESTS: usize = 32;
 pub fn cases() -> Vec<Case> {
     vec![Case::new(
         "embedded_stdout_unread",
-        "nobody reads stdout, while a node with 32 waiting requests changes all the time: no line of a written decision is lost",
+        "stdout is not read, while a node with 32 waiting requests changes all the time: no line of a written decision is lost",
         stdout_unread,
     )]
 }

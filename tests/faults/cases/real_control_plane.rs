@@ -32,7 +32,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "real_api_server_paused",
-            "the API server stands still (SIGSTOP)",
+            "the API server is paused (SIGSTOP)",
             |scale| out_of_service(scale, |cluster| &mut cluster.api_server, Ill::Paused),
         ),
         Case::new(
@@ -52,13 +52,13 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "real_half_open",
-            "every connection of the daemon stays open and carries nothing any more, nor does a new one",
+            "every connection of the daemon stays open and carries no more data, nor does a new one",
             |scale| relay(scale, TcpRelay::silence),
         ),
         Case::new("real_slow", "every answer comes a second late", slow),
         Case::new(
             "real_leader_paused",
-            "the leader stands still (SIGSTOP) for longer than its Lease, then goes on",
+            "the leader is paused (SIGSTOP) for longer than its Lease, then continues",
             |scale| async move {
                 leadership::paused(test_cluster(Options::default()).await?, scale).await
             },

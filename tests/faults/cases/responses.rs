@@ -15,7 +15,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         case(
             "embedded_requests_hang",
-            "a fifth of all requests but watches is never answered",
+            "a fifth of all requests except watches is never answered",
             || {
                 let verbs = ["get", "list", "create", "update", "patch"];
                 verbs.into_iter().fold(Faults::default(), |faults, verb| {
@@ -28,7 +28,7 @@ pub fn cases() -> Vec<Case> {
         }),
         case(
             "embedded_slower_than_patience",
-            "every answer comes five seconds late: after the Lease's patience and a write's",
+            "every answer comes five seconds late: after the deadlines of the Lease and of a write",
             || all(Fault::Delay(Duration::from_secs(5)), 1.0),
         ),
         case(
@@ -44,7 +44,7 @@ pub fn cases() -> Vec<Case> {
         }),
         case(
             "embedded_errors_at_random",
-            "a tenth of the answers each is 429, 500 and 503, and a tenth comes half a second late",
+            "a tenth of the answers is 429, a tenth 500, a tenth 503, and a tenth comes half a second late",
             || {
                 all(Fault::TooManyRequests(1), 0.1)
                     .with(Fault::Internal, 0.1, "", "")
@@ -54,12 +54,12 @@ pub fn cases() -> Vec<Case> {
         ),
         case(
             "embedded_conflicts",
-            "every write of an approval meets 409",
+            "every write of an approval is answered with 409",
             || Faults::default().with(Fault::Conflict, 1.0, "update", "/approval"),
         ),
         case(
             "embedded_410",
-            "every list and watch begins with 410",
+            "every list and watch starts with 410",
             || {
                 Faults::default().with(Fault::Gone, 1.0, "list", "").with(
                     Fault::Gone,

@@ -20,12 +20,12 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new(
             "real_429",
-            "priority and fairness reject all that the daemon asks with 429",
+            "priority and fairness rejects all requests of the daemon with 429",
             too_many,
         ),
         Case::new(
             "real_500",
-            "every write of an approval or the Lease is answered with 500: a webhook must admit it, and does not exist",
+            "every write of an approval or the Lease is answered with 500: it needs a webhook, which does not exist",
             |scale| {
                 let answered = "apiserver_request_total{code=\"500\"";
                 by_manifest(
@@ -38,7 +38,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "real_503",
-            "requests and Leases are answered with 503, as if an extension served them that is not there",
+            "requests and Leases are answered with 503, as if an absent extension served them",
             |scale| {
                 let ended = "apiserver_request_terminations_total{code=\"503\"";
                 by_manifest(
@@ -51,7 +51,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "real_504",
-            "etcd stands still (SIGSTOP), and the API server answers 504 after three seconds",
+            "etcd is paused (SIGSTOP), and the API server answers 504 after three seconds",
             etcd_paused,
         ),
     ]

@@ -27,7 +27,7 @@ pub fn cases() -> Vec<Case> {
         ),
         case(
             "embedded_events_out_of_order",
-            "neighbouring events of a watch change places",
+            "neighboring events of a watch change places",
             || Fault::Reorder,
         ),
         case(
@@ -47,7 +47,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "embedded_compacted",
-            "what has happened is forgotten and all watches are closed, three times a second, so that \
+            "the history is compacted and all watches are closed, three times a second, so that \
              they are answered with 410",
             move |scale| repeated(scale, compacted),
         ),

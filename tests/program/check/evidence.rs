@@ -109,13 +109,13 @@ fn missing_evidence_is_named() {
     case.check(&["csr.yaml", "nodes.yaml"]).assert(
         APPROVE,
         &[
-            "Not looked at",
+            "Not checked",
             "the Service default/kubernetes",
             "certificates of all",
         ],
     );
     let ran = case.check(&[&files[..], &["second.yaml"]].concat());
-    assert!(!ran.stdout.contains("Not looked at"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("Not checked"), "{}", ran.stdout);
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn the_first_to_ask_with_a_key_owns_it_in_any_order_of_files() {
         let args = [&files[..], &["nodes.yaml", "--as-new"]].concat();
         case.check(&args).assert(
             DENY,
-            &["KeyOfAnotherNode", "approved for node node-2 before"],
+            &["KeyOfAnotherNode", "already approved for node node-2"],
         );
     }
 }
@@ -138,7 +138,7 @@ fn a_bad_file_of_facts_is_one_sentence() {
         "observations.yaml",
         "apiVersion: csr-warden/v1\nkind: Observations\n",
         &[
-            "expected `Facts`, found `Observations`, which is not read any more: run `explain \
+            "expected `Facts`, found `Observations`, which is no longer supported: run `explain \
              --save` again",
         ],
     );

@@ -102,7 +102,7 @@ fn invalid_files_are_reported_in_one_sentence() {
     case.assert_bad_file(
         "base64.yaml",
         &base64,
-        &["CertificateSigningRequest `csr-1`: spec.request is no base64\n"],
+        &["CertificateSigningRequest `csr-1`: spec.request is not base64\n"],
     );
     case.assert_bad_file(
         "policy.yaml",
@@ -112,7 +112,7 @@ fn invalid_files_are_reported_in_one_sentence() {
     case.assert_bad_file(
         "twice.yaml",
         "kind: Node\nkind: Node\n",
-        &["expected YAML, JSON or PEM: `kind` stands here a second time, at line 2, column 1\n"],
+        &["expected YAML, JSON or PEM: `kind` is repeated at line 2, column 1\n"],
     );
     case.file("latin1.yaml", "");
     std::fs::write(case.dir.path().join("latin1.yaml"), b"kind: \xe9\n").unwrap();

@@ -80,7 +80,7 @@ fn read_der(der: &[u8], findings: &mut Findings) -> Option<Content> {
             if lenient != strict.parsed {
                 findings.add(
                     Code::ReadersDisagree,
-                    "x509-parser and x509-cert read different requests from the same bytes",
+                    "x509-parser and x509-cert decode different requests from the same bytes",
                 );
             }
             let signed = &strict.parsed.signed;
@@ -98,7 +98,7 @@ fn read_der(der: &[u8], findings: &mut Findings) -> Option<Content> {
         }
         (None, Ok(strict)) => {
             inspect(&strict.parsed, findings);
-            let detail = "only one of two readers can read the request";
+            let detail = "only one of two parsers can decode the request";
             findings.add(Code::ReadersDisagree, detail);
             Some(content(&strict.parsed, findings))
         }
@@ -229,7 +229,7 @@ pub(super) fn content(parsed: &ParsedRequest, findings: &mut Findings) -> Conten
         // Names of other kinds are read without their content, and refused.
         let is_read = matches!(name.kind, NameKind::Dns | NameKind::Ip);
         if is_read && !seen_names.insert(name) {
-            let detail = format!("`{}` stands twice", escaped(&name.bytes));
+            let detail = format!("`{}` is listed twice", escaped(&name.bytes));
             findings.add(Code::SanDuplicate, detail);
         }
         match san(name) {

@@ -86,7 +86,7 @@ pub(super) fn verify(
     let bytes = key.subject_public_key.as_bytes().unwrap_or_default();
     let refused = || {
         let detail = format!(
-            "expected a SHA-2 signature that goes with the key ({key_type:?}), found algorithm {}",
+            "expected a SHA-2 signature that matches the key ({key_type:?}), found algorithm {}",
             algorithm.oid
         );
         (Code::SignatureAlgorithmRefused, detail)
@@ -115,7 +115,7 @@ fn key_type(key: &SubjectPublicKeyInfoOwned) -> Result<KeyType, String> {
     let bytes = key
         .subject_public_key
         .as_bytes()
-        .ok_or("the public key does not end on a whole byte")?;
+        .ok_or("the public key is not a whole number of bytes")?;
     let expect_bytes = |key_type: KeyType, length: usize| {
         if bytes.len() == length {
             Ok(key_type)

@@ -159,7 +159,8 @@ impl San {
         } else if let Ok(sixteen) = <[u8; 16]>::try_from(bytes) {
             let v6 = Ipv6Addr::from(sixteen);
             if v6.to_ipv4_mapped().is_some() {
-                let detail = format!("IP address {v6} is an IPv4 address inside of an IPv6 one");
+                let detail =
+                    format!("IP address {v6} is an IPv4 address embedded in an IPv6 address");
                 return Err((Code::SanIpMalformed, detail));
             }
             IpAddr::V6(v6)

@@ -25,10 +25,10 @@ pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, (Code, String)> {
         return Err((Code::PemLabelWrong, detail));
     }
     let again = pem_rfc7468::encode_string(LABEL, LineEnding::LF, &der)
-        .map_err(|error| not_exact(&format!("cannot be encoded again: {error}")))?;
+        .map_err(|error| not_exact(&format!("cannot be re-encoded: {error}")))?;
     if again.as_bytes() != text {
         return Err(not_exact(
-            "holds something besides the block or is laid out differently",
+            "has something besides the block, or another layout",
         ));
     }
     Ok(der)

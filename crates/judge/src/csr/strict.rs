@@ -36,7 +36,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<StrictRequest, String> {
         signature: request
             .signature
             .as_bytes()
-            .ok_or("the signature does not end on a whole byte")?
+            .ok_or("the signature is not a whole number of bytes")?
             .to_vec(),
         signed: encode(info)?,
         ..ParsedRequest::default()
@@ -129,9 +129,7 @@ fn exact<T: for<'a> Decode<'a, Error = der::Error> + Encode>(
 ) -> Result<T, String> {
     let value = T::from_der(bytes).map_err(|error| format!("the {layer} is refused: {error}"))?;
     if encode(&value)? != bytes {
-        return Err(format!(
-            "the {layer} encodes to other bytes than it was read from"
-        ));
+        return Err(format!("the {layer} re-encodes to different bytes"));
     }
     Ok(value)
 }
@@ -139,5 +137,5 @@ fn exact<T: for<'a> Decode<'a, Error = der::Error> + Encode>(
 fn encode(value: &impl Encode) -> Result<Vec<u8>, String> {
     value
         .to_der()
-        .map_err(|error| format!("cannot be encoded again: {error}"))
+        .map_err(|error| format!("cannot be re-encoded: {error}"))
 }

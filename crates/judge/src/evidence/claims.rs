@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use crate::csr::names::{NodeName, San};
 
-/// What a Node can claim.
+/// A name, address, pod network or provider ID that a Node can claim.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Claimed {
     /// A name or an address.

@@ -47,7 +47,7 @@ pub enum Fact {
     Synced(Source),
     /// A source fails, with the reason. Its last state stays valid for a while.
     Failed(Source, String),
-    /// A source fails, with the reason, and its last state is not complete any more.
+    /// A source fails, with the reason, and its last state is no longer complete.
     Incomplete(Source, String),
     /// A source fails, since the API server has no such resource. The reason names it.
     NotServed(Source, String),

@@ -176,7 +176,7 @@ impl Inventory {
                 return InventoryMatch::Listed(format!("inventory: {node}"));
             }
             Some(owner) => {
-                return InventoryMatch::Conflict(format!("the inventory gives {san} to {owner}"));
+                return InventoryMatch::Conflict(format!("the inventory assigns {san} to {owner}"));
             }
             None => {}
         }

@@ -200,7 +200,7 @@ impl Protected {
 
     /// Returns true if the endpoint is of another machine than the Node with this name: the certificate that is
     /// served there does not have the name, and has that of another Node, or the certificate of another endpoint
-    /// has the name. Certificates that were there recently count where there is none now.
+    /// has the name. Certificates that existed recently count where none exists now.
     pub fn is_of_other_name(
         &self,
         endpoint: &San,
@@ -304,8 +304,10 @@ pub fn reserved_kind(ip: IpAddr) -> Option<&'static str> {
         IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local address"),
         IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
         IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
-        IpAddr::V4(v4) if matches!(v4.octets(), [0, ..]) => Some("an address of no host"),
-        IpAddr::V6(v6) if embeds_ipv4(v6) => Some("an IPv4 address inside of an IPv6 one"),
+        IpAddr::V4(v4) if matches!(v4.octets(), [0, ..]) => {
+            Some("an address that no host can have")
+        }
+        IpAddr::V6(v6) if embeds_ipv4(v6) => Some("an IPv4 address embedded in an IPv6 address"),
         IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
 }
@@ -394,7 +396,7 @@ mod tests {
         for (ip, what) in [
             ("0.0.0.0", "the unspecified address"),
             ("::", "the unspecified address"),
-            ("0.0.0.1", "an address of no host"),
+            ("0.0.0.1", "an address that no host can have"),
             ("127.0.0.2", "a loopback address"),
             ("255.255.255.255", "the broadcast address"),
         ] {

@@ -154,7 +154,7 @@ impl Sources {
         state.is_some_and(|state| state.is_not_served)
     }
 
-    /// Records that the source fails and that its last state is not complete any more. Returns true
+    /// Records that the source fails and that its last state is no longer complete. Returns true
     /// if its state or the reason changed.
     pub(super) fn incomplete(&mut self, source: Source, now: Timestamp, why: &str) -> bool {
         let changed = self.failed(source, now, why);

@@ -180,10 +180,11 @@ fn required_sources(spec: &Spec) -> Result<(), FieldError> {
             IndependentSource::Machine | IndependentSource::MachineExists => {
                 ("spec.sources.machines", "a kind of Machine")
             }
-            IndependentSource::Dns => ("spec.sources.dns", "how DNS is asked"),
-            IndependentSource::ServingCertificate | IndependentSource::Renewal => {
-                ("spec.sources.servingCertificate", "how kubelets are asked")
-            }
+            IndependentSource::Dns => ("spec.sources.dns", "the settings of DNS"),
+            IndependentSource::ServingCertificate | IndependentSource::Renewal => (
+                "spec.sources.servingCertificate",
+                "the settings of kubelets' ports",
+            ),
         };
         let expected = format!("{expected}, since spec.proof names {source}");
         require(is_there(&source) || !must(source), path, &expected, "none")?;
@@ -198,11 +199,11 @@ fn first_requests(spec: &Spec) -> Result<(), FieldError> {
     for (path, asked) in proof(spec) {
         let (all, any) = (&asked.all_of, &asked.any_of);
         let expected =
-            "only sources that can vouch for a first request, at which a node has no certificate";
+            "only sources that can vouch for a first request, when a node has no certificate yet";
         let is_met = !all.iter().any(|source| source.is_of_certificates());
         require(is_met, &format!("{path}.allOf"), expected, &listed(all))?;
-        let expected = "also a configured source that can vouch for a first request, at which a node has no \
-                        certificate";
+        let expected = "also a configured source that can vouch for a first request, when a node has no \
+                        certificate yet";
         let is_met = any.is_empty() || any.iter().any(can_be_first);
         require(is_met, &format!("{path}.anyOf"), expected, &listed(any))?;
     }

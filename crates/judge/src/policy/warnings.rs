@@ -37,7 +37,7 @@ impl Policy {
         if is_exists && let Some((index, kind)) = kinds.find(|(_, kind)| kind.node_name.is_none()) {
             warnings.push(format!(
                 "spec.sources.machines[{index}]: {} is found by the Node's provider ID, which a kubelet can write while \
-                 there is none, so MachineExists proves nothing with it; add nodeName",
+                 it is empty, so MachineExists proves nothing with it; add nodeName",
                 kind.kind
             ));
         }

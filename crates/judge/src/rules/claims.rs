@@ -1,7 +1,7 @@
-//! Rows 46, 47, 63, 75 and 83 to 85: who owns what several Nodes claim.
+//! Rows 46, 47, 63, 75 and 83 to 85: the owner of a name or address that several Nodes claim.
 //!
-//! The first claim owns, whoever claims the same later. Where no order was seen, the newest serving
-//! certificate decides. The word of another Node never denies.
+//! The first claimant is the owner, regardless of later claims. Where no order was observed, the newest
+//! serving certificate decides. A claim of another Node never denies.
 //!
 //! A claimant counts as a rival only if the judge would grant it the SAN but for the rivalry. Only
 //! names, protection, the policy and other sources rule a rival out. Its state never does: the owner of
@@ -29,7 +29,7 @@ const MAX_CONTESTED: usize = 100;
 const MACHINES: usize = 3;
 /// Maximum number of claimants that are examined for one SAN.
 const MAX_EXAMINED: usize = 1024;
-/// Maximum number of rivals of equal rank. What more Nodes claim is nobody's alone.
+/// Maximum number of rivals of equal rank. No Node alone owns what more Nodes claim.
 const MAX_RIVALS: usize = 64;
 
 /// A claim on the SAN by a Node, or by the Node's pod network.
@@ -41,13 +41,13 @@ struct Rival<'a> {
 
 /// The result of asking for certificates.
 enum Owner<'a> {
-    /// The requesting node shows the newest certificate.
+    /// The requesting node presents the newest certificate.
     Requestor,
-    /// This rival shows the newest certificate, issued at this time. If the requesting node's kubelet has
+    /// This rival presents the newest certificate, issued at this time. If the requesting node's kubelet has
     /// not answered, it may have a newer one: when to ask again, and the reasons.
     Rival(&'a Rival<'a>, Timestamp, Option<(Vec<Awaited>, String)>),
-    /// Nobody shows one, or two are equally new: when to ask again, and why kubelets showed none.
-    Nobody(Vec<Awaited>, String),
+    /// No kubelet presents one, or two are equally new: when to ask again, and why kubelets presented none.
+    Undecided(Vec<Awaited>, String),
     /// More Nodes claim it than can be told apart.
     Everybody,
     /// Kubelets are being asked.
@@ -239,7 +239,7 @@ fn decide(
         wait(case, node, san, own, rival, why, awaits, findings);
     };
     if first.claim.precedes(&own) {
-        let why = format!("Node {} was first, so it owns it", first.node.name);
+        let why = format!("Node {} claimed it first, so it owns it", first.node.name);
         wait(first, &why, Vec::new());
         return;
     }
@@ -262,15 +262,15 @@ fn decide(
             );
             (rival, why, again)
         }
-        Owner::Nobody(awaits, reasons) => {
+        Owner::Undecided(awaits, reasons) => {
             let why = format!(
-                "no kubelet shows the newest certificate with it, so it is not known who owns it{}",
+                "no kubelet presents the newest certificate with it, so its owner is unknown{}",
                 in_parentheses(&reasons)
             );
             (first, why, awaits)
         }
         Owner::Everybody => {
-            let why = format!("more than {MAX_RIVALS} Nodes claim it, so it is nobody's alone");
+            let why = format!("more than {MAX_RIVALS} Nodes claim it, so no Node owns it alone");
             (first, why, Vec::new())
         }
         Owner::Unknown(awaits) => {
@@ -278,7 +278,7 @@ fn decide(
             (first, why, awaits)
         }
     };
-    let why = format!("the order of their claims was not seen here, and {why}");
+    let why = format!("the order of their claims was not observed, and {why}");
     wait(rival, &why, awaits);
 }
 
@@ -339,7 +339,7 @@ fn wait(
     let mut detail = if rival.node.name == node.name {
         format!(
             "{claims} by Node {} itself{}, and as its own address{}: {why}. An address of pods or of their \
-             network interface is no address of the node",
+             network interface is not an address of the node",
             node.name,
             since(rival.claim),
             since(own),
@@ -376,7 +376,7 @@ fn wait(
     if is_listed_as_shared(case, san) && is_protected(case, san) {
         awaits.push(Awaited::ProtectedIdentities);
     }
-    // What another source gives to this node alone is its own at once.
+    // A SAN that another source gives to this node alone is its own at once.
     if case.evidence.inventory.is_some() {
         awaits.push(Awaited::Source(Source::Inventory.as_str()));
     }
@@ -394,7 +394,7 @@ fn wait(
     findings.wait(code, awaits, detail);
 }
 
-/// What a person must know of a rival, in a few words.
+/// The state of a rival, for the finding.
 fn state(rival: &Rival<'_>, san: &San) -> &'static str {
     if rival.node.terminating {
         " (which is being deleted)"
@@ -407,12 +407,12 @@ fn state(rival: &Rival<'_>, san: &San) -> &'static str {
     }
 }
 
-/// The claimant whose kubelet has the newest certificate with this SAN. A certificate says whose it is,
-/// wherever it is shown.
+/// The claimant whose kubelet has the newest certificate with this SAN. A certificate names its node,
+/// regardless of the address at which it is presented.
 ///
-/// Silence proves nothing. So the requestor owns an address only if its certificate is shown at that address
-/// itself, or was issued while csr-warden watched, or a kubelet of every rival has answered. A name has no
-/// place of its own, and whoever claims it could hold it up by silence: there the newest one decides.
+/// Silence proves nothing. So the requestor owns an address only if its certificate is presented at that
+/// address itself, or was issued while csr-warden watched, or a kubelet of every rival has answered. A name
+/// has no port of its own, and any claimant could block it by silence: there the newest one decides.
 fn newest_certificate<'a>(
     case: &Case<'_>,
     node: &Node,
@@ -460,13 +460,13 @@ fn newest_certificate<'a>(
         None if newest == Some(&node.name) && (all_answered || is_name) => Owner::Requestor,
         None => {
             let (again, reasons) = asked.ended();
-            Owner::Nobody(again.into_iter().collect(), reasons)
+            Owner::Undecided(again.into_iter().collect(), reasons)
         }
     }
 }
 
-/// The claimant with the newest certificate that has the SAN; `None` if there is none, or two are equally
-/// new. All claimants count, since only certificates that are known are compared.
+/// The claimant with the newest certificate that has the SAN; `None` without a certificate, or if two are
+/// equally new. All claimants count, since only known certificates are compared.
 fn newest<'a>(case: &Case<'a>, node: &Node, san: &San) -> Option<&'a NodeName> {
     let Evidence {
         certificates,

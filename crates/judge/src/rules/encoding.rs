@@ -31,7 +31,7 @@ pub(super) fn check_key_owner(case: &Case<'_>, findings: &mut Findings) {
         && let Some(owner) = case.evidence.keys.owner(&content.key)
         && Some(owner) != case.requestor.as_ref()
     {
-        let detail = format!("the key was approved for node {owner} before");
+        let detail = format!("the key was already approved for node {owner}");
         findings.add(Code::KeyOfAnotherNode, detail);
     }
 }

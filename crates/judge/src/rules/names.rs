@@ -70,7 +70,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     }
     let has_ip = sans.iter().any(|san| matches!(san, San::Ip(_)));
     if !sans.is_empty() && !has_ip && policy.dns_only != AllowOrWait::Allow {
-        let detail = "expected an IP address among the names; a kubelet asks again once it has one";
+        let detail =
+            "expected an IP address among the SANs; a kubelet sends a new request once it has one";
         findings.wait(Code::SanWithoutIp, vec![Awaited::Policy], detail);
     }
     for san in sans {
@@ -102,7 +103,7 @@ fn check_dns(case: &Case<'_>, name: &DnsName, findings: &mut Findings) {
     }
     let suffixes = &policy.names.dns_suffixes;
     if !suffixes.is_empty() && !is_own_name(case, name) && !suffixes.iter().any(|d| within(d)) {
-        let detail = format!("DNS name {name} lies under none of the policy's dnsSuffixes");
+        let detail = format!("DNS name {name} is not under any of the policy's dnsSuffixes");
         findings.wait(Code::SanOutsidePolicy, vec![Awaited::Policy], detail);
     }
 }
@@ -202,7 +203,7 @@ fn check_ip(case: &Case<'_>, ip: IpAddr, findings: &mut Findings) {
         findings.add(Code::SanReservedAddress, detail);
     }
     if !networks.is_empty() && !networks.iter().any(|network| network.contains(&ip)) {
-        let detail = format!("IP address {ip} lies in none of the policy's networks");
+        let detail = format!("IP address {ip} is not in any of the policy's networks");
         findings.wait(Code::SanOutsidePolicy, vec![Awaited::Policy], detail);
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         };
         findings.add(
             Code::RequestSettled,
-            format!("the request is {how} already"),
+            format!("the request is already {how}"),
         );
     }
     if object.terminating {

@@ -57,8 +57,8 @@ fn is_of_own_api_server(case: &Case<'_>, node: &Node, san: &San, identities: &[I
             return false;
         }
     }
-    // What another API server's certificate holds that cannot be read, or held recently, is not this
-    // machine's alone.
+    // A SAN of another API server's certificate that cannot be read, or that had it recently, does not belong to
+    // this machine alone.
     let recent = case.evidence.protected.find_recent(san, case.now.monotonic);
     let is_own = |certificate: &ServedCertificate| {
         let host = certificate.host.as_ref();

@@ -33,14 +33,14 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) -> Vec<SanProof> {
         } else {
             let detail = match node.address(san) {
                 None if node.addresses.len() >= MOST_NAMES => format!(
-                    "{san} is not among the first {} addresses of Node {}, and no policy counts more",
+                    "{san} is not among the first {} addresses of Node {}, and no policy considers more",
                     node.addresses.len(),
                     node.name
                 ),
                 None => format!("{san} is not among the addresses of Node {}", node.name),
                 Some(_) => format!(
                     "{san} is not among the first {max} addresses of Node {}, and the policy's names.max \
-                     counts no more",
+                     considers no more",
                     node.name
                 ),
             };
@@ -76,7 +76,7 @@ fn check_complete(case: &Case<'_>, node: &Node, findings: &mut Findings) {
     for address in &node.addresses {
         if !case.sans().contains(&address.san) {
             let detail = format!(
-                "Node {} has {} as {}, which is not asked for",
+                "Node {} has {} as {}, which is not requested",
                 node.name, address.san, address.address_type
             );
             let awaits = vec![Awaited::Node(node.name.shared())];
@@ -109,7 +109,7 @@ fn check_name_of_other(case: &Case<'_>, node: &Node, san: &San, findings: &mut F
     } else if other.lost {
         "which the control plane has lost contact with"
     } else {
-        "which was not seen to be there before this Node claimed the name"
+        "which was not observed before this Node claimed the name"
     };
     let detail = format!("{san} is the name of Node {}, {how}", other.name);
     findings.wait(Code::SanContested, on_both(other, node), detail);
@@ -125,7 +125,7 @@ fn check_name_like_other(case: &Case<'_>, node: &Node, san: &San, findings: &mut
         others.find(|other| is_too_many || came_before(case, other, node, san) != Some(false));
     if let Some(other) = other {
         let detail = format!(
-            "{san} is the name of Node {} but for the domain",
+            "{san} is the name of Node {} except for the domain",
             other.name
         );
         findings.wait(Code::SanLikeAnotherNode, on_both(other, node), detail);
@@ -164,7 +164,7 @@ fn first_labels_in(one: &str, other: &str) -> usize {
 fn came_before(case: &Case<'_>, other: &Node, node: &Node, san: &San) -> Option<bool> {
     let nodes = &case.evidence.nodes;
     let there = nodes.there(&other.name)?;
-    // What the Node does not claim, the request claims now.
+    // The request itself is a claim now on a SAN that the Node does not claim.
     let Some(own) = nodes.claim(san, &node.name) else {
         return Some(true);
     };

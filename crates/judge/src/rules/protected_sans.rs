@@ -69,7 +69,7 @@ fn check_endpoint(case: &Case<'_>, node: &Node, san: &San, origin: &str, finding
     {
         let detail = format!(
             "{san} is where an API server listens ({origin}), on control-plane Node {}, and Node {} is not \
-             of the control plane",
+             a control-plane node",
             owner.name, node.name
         );
         findings.add(Code::SanApiServerEndpoint, detail);

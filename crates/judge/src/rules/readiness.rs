@@ -41,7 +41,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     };
     let on_node = || vec![Awaited::Node(requestor.shared())];
     let Some(node) = case.node else {
-        let detail = format!("there is no Node {requestor}");
+        let detail = format!("Node {requestor} does not exist");
         findings.wait(Code::NodeMissing, on_node(), detail);
         return;
     };
@@ -69,8 +69,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         let since = node.addresses_since;
         let until = since.checked_add(stable_for).unwrap_or(since);
         let detail = format!(
-            "expected the addresses of Node {requestor} unchanged for {stable_for:#}, \
-             they are so since {}",
+            "expected the addresses of Node {requestor} unchanged for {stable_for:#}, found \
+             them unchanged since {}",
             case.now.to_wall(since)
         );
         let mut awaits = on_node();
@@ -134,7 +134,7 @@ fn younger(case: &Case<'_>, node: &Node) -> Option<String> {
         format!("Node {name} was created at {created}, after the request at {asked}");
     Some(match wrong {
         Some(wrong) => {
-            format!("{by_timestamps}; {wrong}, but the order of their creation was not seen here")
+            format!("{by_timestamps}; {wrong}, but the order of their creation was not observed")
         }
         None => by_timestamps,
     })

@@ -53,7 +53,7 @@ fn has_namespace(case: &Case<'_>, name: &str) -> bool {
 
 fn looks_like(name: &DnsName, meant: &str) -> String {
     format!(
-        "pods can resolve DNS name {name} to {meant}; the policy's protected.allowed lets one node have it, \
-         names.serviceLike every node"
+        "pods can resolve DNS name {name} to {meant}; the policy's protected.allowed allows it to one node, \
+         names.serviceLike to every node"
     )
 }

@@ -137,7 +137,7 @@ fn sentence(error: &serde_saphyr::Error) -> String {
     #[allow(clippy::wildcard_enum_match_arm)]
     match cause {
         Error::DuplicateMappingKey { key: Some(key), .. } => {
-            format!("`{key}` stands here a second time, {place}")
+            format!("`{key}` is repeated {place}")
         }
         Error::MultipleDocuments { .. } => {
             format!("expected one document, found another {place}")

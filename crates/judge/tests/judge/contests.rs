@@ -207,7 +207,7 @@ fn findings_tell_both_sides_of_a_contest() {
     let of_hundred = details(&contest_of(100));
     for (details, part) in [
         (&of_one, "by Node a-2 (which is live) and by Node node-1"),
-        (&of_one, "who owns it (connection refused)"),
+        (&of_one, "its owner is unknown (connection refused)"),
         (
             &of_one,
             "Node a-2 contests 1 other Node, Node node-1 contests 1 other Node.",

@@ -55,7 +55,7 @@ fn a_node_of_a_later_list_came_later() {
     later.apply(node(), now());
     later.apply(Fact::Synced(Source::Nodes), now());
     assert!(
-        details(&later).contains("Node liar was first, so it owns it"),
+        details(&later).contains("Node liar claimed it first, so it owns it"),
         "{}",
         details(&later)
     );
@@ -70,7 +70,7 @@ fn a_node_of_a_later_list_came_later() {
         }
     }
     assert!(
-        details(&same).contains("the order of their claims was not seen here"),
+        details(&same).contains("the order of their claims was not observed"),
         "{}",
         details(&same)
     );

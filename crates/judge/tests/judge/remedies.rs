@@ -30,8 +30,8 @@ fn last_of(count: usize) -> Vector {
 #[test]
 fn an_address_beyond_the_limit_names_the_limit() {
     for (count, part) in [
-        (100, "names.max counts no more"),
-        (256, "names.max counts no more"),
+        (100, "names.max considers no more"),
+        (256, "names.max considers no more"),
     ] {
         let details = details(&last_of(count));
         assert!(details.contains(part), "{count}: {details}");
@@ -44,7 +44,7 @@ fn an_address_beyond_the_limit_names_the_limit() {
         "{details_of_other}"
     );
     let more = details(&last_of(300));
-    assert!(more.contains("and no policy counts more"), "{more}");
+    assert!(more.contains("and no policy considers more"), "{more}");
 }
 
 #[test]

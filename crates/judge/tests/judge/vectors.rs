@@ -66,7 +66,7 @@ fn a_denial_has_the_reason_and_details_of_its_findings() {
     assert!(several > 10, "{several}");
 }
 
-/// `Request::key_of` returns the key that is judged, or none if there is none.
+/// `Request::key_of` returns the key that is judged, or nothing for a request without a key.
 #[test]
 fn key_of_returns_the_key_that_is_judged() {
     let mut keys = 0;

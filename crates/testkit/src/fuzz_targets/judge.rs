@@ -108,7 +108,7 @@ fn check_approval(scene: &Scene, approval: &Approval) {
     check_names_are_not_protected(scene, own, &asked);
 }
 
-/// All Nodes of a scene come from one list, so their claims have equal rank, and nobody shows a
+/// All Nodes of a scene come from one list, so their claims have equal rank, and no kubelet presents a
 /// certificate.
 fn check_names_belong_to_node(
     scene: &Scene,

@@ -66,8 +66,8 @@ static HOSTILE: LazyLock<Vec<(&str, Request, Evidence)>> = LazyLock::new(|| {
             "web.default.svc",
         ),
         (
-            "a name of nobody",
-            dns("nobody.example"),
+            "a name of no node",
+            dns("unowned.example"),
             "InternalDNS",
             "other.example",
         ),

@@ -88,7 +88,7 @@ const AGES: [i64; 24] = [
     3601, 7200, 86_400,
 ];
 
-/// What the scene has already.
+/// Objects that the scene already has.
 pub(super) struct Pools {
     /// Names and addresses as text.
     sans: Vec<String>,

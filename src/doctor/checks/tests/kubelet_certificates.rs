@@ -119,7 +119,7 @@ fn without_kubelets_nothing_is_verified() {
             facts.nodes = Ok(Vec::new());
             facts.kubelets = Vec::new();
         }),
-        // Whose Pods are those of API servers is unknown then.
+        // Then the Pods of API servers are unknown.
         [Code::NoNodes, Code::ApiServerUnseen]
     );
     // A check that looked at nothing reports nothing as right.

@@ -142,7 +142,7 @@ async fn upgraded(releases: &Releases<'_>, fresh: &Objects) -> Result<()> {
         releases.helm(&["upgrade", "csr-warden", CHART, NAMESPACE, mode, IMAGE])?;
         let upgraded = releases.manifest("csr-warden")?;
         ensure!(upgraded == *fresh, "{mode}: {upgraded:?}\nnot {fresh:?}");
-        // What a user has set stays.
+        // A user's settings are kept.
         let set = [
             "upgrade",
             "csr-warden",

@@ -29,7 +29,7 @@ use testkit::forge::Recipe;
 
 const RELEASES: [&str; 2] = ["csr-warden", "canary"];
 const REPLICAS: usize = 2;
-/// What a release may write: group, resource, subresource, verb and name.
+/// The rights of a release to write: group, resource, subresource, verb and name.
 const WRITES: [(&str, &str, &str, &str, &str); 4] = [
     (
         "certificates.k8s.io",

@@ -206,7 +206,7 @@ impl Contest {
 
         let asked = self.ask_as_liar(liar).await?;
         self.test.waits(&daemon, &asked, &["SanContested"]).await?;
-        let both = ["Node honest", &format!("Node {name}"), "was not seen here"];
+        let both = ["Node honest", &format!("Node {name}"), "was not observed"];
         self.test.is_reported(&asked, &both).await?;
         self.is_undecided(&daemon, &asked).await?;
         daemon.sigterm(END).await?;

@@ -235,7 +235,7 @@ async fn reviews(recorder: &mut Recorder<'_>) -> Result<()> {
         )
         .await?;
     recorder.note(
-        "review: of somebody else",
+        "review: of another user",
         answer.parts(&["/status/allowed"]),
     )?;
     rules(recorder).await?;
@@ -268,11 +268,7 @@ async fn rules(recorder: &mut Recorder<'_>) -> Result<()> {
     let path = format!("{REVIEWS}/selfsubjectrulesreviews");
     for (name, user, namespace) in [
         ("review: the rules of an administrator", "admin", "default"),
-        (
-            "review: the rules of somebody with a role",
-            "jane",
-            "default",
-        ),
+        ("review: the rules of a user with a role", "jane", "default"),
         ("review: the rules of a node", "other", "default"),
         ("review: the rules of no namespace", "jane", ""),
     ] {
@@ -312,7 +308,7 @@ async fn tokens(recorder: &mut Recorder<'_>) -> Result<()> {
     for (name, user, token) in [
         ("token: a good one", "admin", issued.str("/status/token")),
         ("token: a bad one", "admin", "words".to_owned()),
-        ("token: nobody's to ask", "jane", "words".to_owned()),
+        ("token: not allowed to ask", "jane", "words".to_owned()),
     ] {
         let review = json!({"spec": {"token": token}});
         let answer = recorder.post(user, reviews, &review).await?;

@@ -108,7 +108,7 @@ impl Session {
         ] {
             self.record(0, args).await?;
         }
-        self.record(1, &["get", "csr", "nobody"]).await
+        self.record(1, &["get", "csr", "absent"]).await
     }
 
     async fn decide(&mut self) -> Result<()> {
@@ -138,7 +138,7 @@ impl Session {
         }
         for args in [
             &["certificate", "deny", "csr-1"][..],
-            &["certificate", "approve", "nobody"],
+            &["certificate", "approve", "absent"],
             &["certificate", "approve", "csr-3", "--as", "jane"],
             &["create", "-f", "csr.json"],
             &["create", "-f", "mistyped.json"],
@@ -321,7 +321,7 @@ impl Session {
             &["delete", "csr", "csr-2"][..],
             &["delete", "csr", "--all"],
             &["delete", "serviceaccount", "made", "--wait=false"],
-            &["delete", "configmap", "nobody", "--ignore-not-found"],
+            &["delete", "configmap", "absent", "--ignore-not-found"],
             &["get", "csr"],
         ] {
             self.record(0, args).await?;

@@ -49,7 +49,7 @@ async fn names(recorder: &mut Recorder<'_>) -> Result<()> {
             &format!("names: `{path}` is read"),
             json!([read.code, read.at("/metadata/name")]),
         )?;
-        // What a client reads that does not encode names.
+        // The path for a client that does not encode names.
         let cut = name.split(['?', '#']).next().unwrap_or_default();
         if cut != name {
             let other = recorder.get("admin", &format!("{CSRS}/{cut}")).await?;

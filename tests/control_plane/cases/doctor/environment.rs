@@ -69,7 +69,7 @@ pub async fn self_signed(ip: Ipv4Addr) -> Result<KubeletPort> {
     KubeletPort::start((ip, PORT).into(), own.cert.pem().as_bytes(), &key, false).await
 }
 
-/// Presents a certificate that nobody can verify, and responds with this error.
+/// Presents a certificate that no client can verify, and responds with this error.
 pub async fn failing(ip: Ipv4Addr, message: &str) -> Result<KubeletPort> {
     let own = rcgen::generate_simple_self_signed([ip.to_string()])?;
     let key = own.signing_key.serialize_pem();

@@ -179,7 +179,7 @@ async fn enabling_by_ansible(assets: Arc<Assets>) -> Result<()> {
     let restarts = || [one.restarts(), two.restarts()];
 
     // Without an approver, nothing changes.
-    let absent = json!(["deployment/nobody", "-n", "kube-system"]);
+    let absent = json!(["deployment/absent", "-n", "kube-system"]);
     let run = playbook
         .run(json!({"kubelet_serving_certificates_approver": absent}))
         .await?;

@@ -64,8 +64,8 @@ pub async fn approve(assets: Arc<Assets>) -> Result<()> {
         "leave forged worker-3",
         "1 to approve, 0 to deny, 2 to leave (1 would be denied with --deny); nothing is written",
     ])?;
-    let nobody = admin(&test_cluster, &["approve"]).await?;
-    nobody.fails(&["expected --yes or --dry-run, since there is nobody to ask"])?;
+    let unattended = admin(&test_cluster, &["approve"]).await?;
+    unattended.fails(&["expected --yes or --dry-run, since standard input is not a terminal"])?;
     admin(&test_cluster, &["approve", "--yes", "nowhere"])
         .await?
         .fails(&["there is no request `nowhere`"])?;
@@ -92,7 +92,7 @@ pub async fn approve(assets: Arc<Assets>) -> Result<()> {
     untouched(&test_cluster, &["early", "forged"]).await?;
     admin(&test_cluster, &["approve", "--yes", "proven"])
         .await?
-        .fails(&["request `proven` is issued already"])?;
+        .fails(&["expected a pending request, found `proven`, which is issued"])?;
     // A request that was decided meanwhile does not stop the others.
     ask_for(&one, "also", "10.0.0.1", &[], &[]).await?;
     admin(

@@ -100,7 +100,7 @@ pub async fn completion(assets: Arc<Assets>) -> Result<()> {
     let path = std::env::var("PATH").unwrap_or_default();
     let path = format!("{}:{path}", dir.path().display());
     for (words, expected, other) in [
-        (&["csr-warden", "do"][..], "doctor\tSay ", "status"),
+        (&["csr-warden", "do"][..], "doctor\tCheck ", "status"),
         (
             &["csr-warden", "status", "--no-h"],
             "--no-headers\t",

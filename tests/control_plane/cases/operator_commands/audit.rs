@@ -102,7 +102,7 @@ pub async fn audit(assets: Arc<Assets>) -> Result<()> {
         .exits(DENY)?
         .says(&[
             "Deny worker-2 10.77.0.31:10250 <none> <none> SanClusterName +1",
-            "Looked at: 4. By policy default today 2 would be denied",
+            "Checked: 4. By policy default today 2 would be denied",
         ])?;
     Ok(())
 }

@@ -44,7 +44,7 @@ pub async fn explain(assets: Arc<Assets>) -> Result<()> {
             "SanRecentlyProtected: identities that were protected within the last hour",
             "Approve proven system:node:worker-1",
             "IP:10.0.0.1 InternalIP of Node worker-1",
-            "held against 2 Nodes, 5 requests",
+            "checked against 2 Nodes, 5 requests",
         ])?;
     admin(&test_cluster, &["explain", "early"])
         .await?
@@ -52,7 +52,7 @@ pub async fn explain(assets: Arc<Assets>) -> Result<()> {
         .says(&[
             "SanNotOfNode: Wait (row 38)",
             "Changes when Node worker-1 gets it among its addresses.",
-            "IP:10.0.0.9 nobody vouches for it",
+            "IP:10.0.0.9 no source vouches for it",
             "Known only to a running daemon:",
         ])?;
     admin(&test_cluster, &["explain", "forged"])
@@ -105,7 +105,7 @@ pub async fn explain(assets: Arc<Assets>) -> Result<()> {
     let dir = dir.to_str().context("path")?;
     admin(&test_cluster, &["explain", "proven", "--save", dir])
         .await?
-        .fails(&["expected a folder that is empty or not there yet"])
+        .fails(&["expected an empty or new folder"])
 }
 
 /// Policies with external sources that respond, are silent or are missing. Their answers are saved
@@ -115,7 +115,7 @@ pub async fn sources(assets: Arc<Assets>) -> Result<()> {
     let dir = test_cluster.cluster.dir();
     let one = test_cluster.node("worker-1", &["10.0.0.1"]).await?;
     ask_for(&one, "asked", "10.0.0.1", &[], &[]).await?;
-    let [nobody] = ports::free::<1>()?;
+    let [closed] = ports::free::<1>()?;
     let file = |name: &str, value: Value| -> Result<String> {
         let path = dir.join(name);
         std::fs::write(&path, value.to_string())?;
@@ -138,15 +138,15 @@ pub async fn sources(assets: Arc<Assets>) -> Result<()> {
         }});
         policy(dns, json!({"ipAddresses": {"allOf": ["DNS"]}}))
     };
-    let by_nobody = (Ipv4Addr::LOCALHOST, nobody).into();
-    let by_dns = file("dns.yaml", dns(by_nobody))?;
+    let unreachable = (Ipv4Addr::LOCALHOST, closed).into();
+    let by_dns = file("dns.yaml", dns(unreachable))?;
     // From the name to the address and back: the second query depends on the first answer.
     let server = DnsServer::start(dir)?;
     let by_real_dns = file("real-dns.yaml", dns(server.address))?;
     beyond(&test_cluster, &by_real_dns, "SourceUnready").await?;
     server.knows("10.0.0.1 worker-1.nodes.example\n")?;
     beyond(&test_cluster, &by_real_dns, "SanUncorroborated").await?;
-    let shown = json!({"servingCertificate": {"port": nobody, "timeout": "1s"}});
+    let shown = json!({"servingCertificate": {"port": closed, "timeout": "1s"}});
     let by_certificate = file(
         "certificate.yaml",
         policy(

@@ -125,9 +125,9 @@ pub async fn status(assets: Arc<Assets>) -> Result<()> {
         (drawn == 2).then_some(())
     };
     let seen = terminal.stdout.find(SOON, twice).await;
-    seen.context("not drawn anew")?;
+    seen.context("not redrawn")?;
     drop(terminal);
-    // What ran on the terminal ends with it.
+    // The process ends with its terminal.
     let begun = Instant::now();
     while has_watch(kubeconfig) {
         ensure!(begun.elapsed() < SOON, "it goes on without a terminal");

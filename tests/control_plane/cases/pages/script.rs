@@ -112,7 +112,7 @@ pub const EXCEPTIONS: &[(&str, Exception)] = &[
     ),
     (
         "kubectl logs -n kube-system deployment/csr-warden | grep -E '\"source\":",
-        Exception::Exits(&[1], "nobody is asked"),
+        Exception::Exits(&[1], "there is no prompt"),
     ),
     (
         "kubectl logs -n kube-system deployment/csr-warden | grep 'cannot write a condition'",

@@ -224,7 +224,7 @@ impl PermissionTest {
             ensure!(told, "{answer:?}");
         } else {
             ensure!(answer.status == 503, "{answer:?}");
-            let asks = "cannot ask who may read the metrics";
+            let asks = "cannot check who may read the metrics";
             let why = format!("{asks}: {MISSING}: {}", resource(rule)?);
             daemon.wait_for_log(&why, SOON).await?;
         }

@@ -194,8 +194,11 @@ impl StoryCluster {
 
     /// Checks that all events of the story have happened, and that csr-warden exits cleanly.
     pub async fn end(mut self) -> Result<()> {
-        ensure!(self.verifies, "the API server verifies nobody in the end");
-        let daemon = self.daemon.as_mut().context("nobody has installed it")?;
+        ensure!(
+            self.verifies,
+            "in the end the API server does not verify kubelets"
+        );
+        let daemon = self.daemon.as_mut().context("it is not installed")?;
         daemon.sigterm(Duration::from_secs(5)).await?;
         Ok(())
     }

@@ -275,7 +275,7 @@ impl VectorCluster {
         Ok(())
     }
 
-    /// Waits for the decision on each of these. There is none for another signer.
+    /// Waits for the decision on each of these. Requests for another signer get none.
     async fn decisions(
         &self,
         read: usize,
@@ -346,7 +346,7 @@ impl VectorCluster {
         for decision in decision_log::all(self.daemon.stdout()) {
             ensure!(
                 !over.contains(&decision.request),
-                "judged anew: {decision:?}"
+                "judged again: {decision:?}"
             );
             if decision.verdict != "Wait" {
                 over.insert(decision.request);

@@ -19,8 +19,8 @@ pub fn is_done(verdict: &str, request: &CertificateSigningRequest) -> bool {
     }
 }
 
-/// Checks that csr-warden's decision is that of the vector, and that the request has it. There is
-/// none for another signer.
+/// Checks that csr-warden's decision is that of the vector, and that the request has it. A request
+/// for another signer gets none.
 pub fn compare(
     post: &Post<'_>,
     decision: Option<&Decision>,

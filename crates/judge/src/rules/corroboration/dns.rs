@@ -27,8 +27,8 @@ pub(super) fn check(
         San::Ip(_) if !names.is_empty() => check_address(case, node, san, &names, dns, findings),
         San::Dns(_) | San::Ip(_) => {
             let why = format!(
-                "{san}: DNS is asked for the name of Node {} if it is under a suffix of the policy, \
-                 and for the name under these suffixes, and for nothing else",
+                "{san}: DNS is asked only for the name of Node {}, if it is under a suffix \
+                 of the policy, and for the name under these suffixes",
                 node.name
             );
             SourceResult::Unproven(Code::SanUncorroborated, vec![Awaited::Policy], why)

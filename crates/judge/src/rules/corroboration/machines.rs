@@ -69,7 +69,7 @@ fn check_address(machine: &Machine, node: &Node, san: &San) -> SourceResult {
     }
     if machine.addresses.is_empty() {
         let detail = format!(
-            "{} has no addresses, and only MachineExists in spec.proof needs none",
+            "{} has no addresses, and only MachineExists in spec.proof works without them",
             machine.key
         );
         return SourceResult::Unproven(Code::MachineIncomplete, on_machines_of(node), detail);

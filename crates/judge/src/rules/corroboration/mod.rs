@@ -89,7 +89,7 @@ pub(super) fn check(
     }
     for source in missing {
         let name = &case.policy.metadata.name;
-        let why = format!("no {source} is configured, which policy {name} asks about {san}");
+        let why = format!("no {source} is configured, but policy {name} asks it about {san}");
         findings.wait(Code::SanUncorroborated, vec![Awaited::Policy], why);
     }
     Corroborated {

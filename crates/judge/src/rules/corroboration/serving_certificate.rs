@@ -1,7 +1,7 @@
 //! Rows 39, 40 and 85: corroboration by the serving certificate that the kubelet presents now.
 //!
-//! It proves what was approved before for this node. A certificate says whose it is, wherever it is
-//! shown. What it does not prove waits: others can answer at the address.
+//! It proves what was approved before for this node. A certificate names its node, regardless of the address at which it is
+//! presented. What it does not prove waits: others can answer at the address.
 
 use std::collections::BTreeSet;
 
