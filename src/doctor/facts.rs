@@ -262,6 +262,19 @@ impl Workload {
         self.name == "csr-warden" || self.label.as_deref() == Some("csr-warden")
     }
 
+    /// Returns csr-warden's workload: the one that writes, if others are canaries.
+    pub(super) fn of_csr_warden(workloads: &Known<Vec<Workload>>) -> Option<&Workload> {
+        let ours = workloads.iter().flatten();
+        let ours = ours.filter(|workload| workload.is_csr_warden());
+        ours.min_by_key(|workload| workload.is_dry_run())
+    }
+
+    /// Returns true if a flag makes csr-warden write nothing.
+    pub(super) fn is_dry_run(&self) -> bool {
+        let mut args = self.containers.iter().flat_map(|one| &one.args);
+        args.any(|arg| arg == "--enforcement=DryRun")
+    }
+
     /// The name of the Lease of csr-warden's replicas. The chart names it after the release.
     pub(super) fn lease_name(&self) -> &str {
         let args = self.containers.iter().flat_map(|one| &one.args);

@@ -8,11 +8,7 @@ use crate::doctor::report::{Check, Checked, Finding};
 
 pub(super) fn warden(facts: &Facts) -> Checked {
     let now = facts.now;
-    let ours = facts
-        .workloads
-        .iter()
-        .flatten()
-        .find(|workload| workload.is_csr_warden());
+    let ours = Workload::of_csr_warden(&facts.workloads);
     let mut findings = Vec::new();
     let mut seen = None;
     match (&facts.warden, ours) {
@@ -28,7 +24,7 @@ pub(super) fn warden(facts: &Facts) -> Checked {
                 ours.display_name()
             ));
         }
-        (Ok(_), Some(ours)) if ours.ready > 0 && is_dry_run(ours) => {
+        (Ok(_), Some(ours)) if ours.ready > 0 && ours.is_dry_run() => {
             seen = Some(format!(
                 "{} runs with enforcement DryRun, and decides nothing",
                 ours.display_name()
@@ -84,12 +80,6 @@ pub(super) fn warden(facts: &Facts) -> Checked {
 fn is_unelected(workload: &Workload) -> bool {
     let args = workload.containers.iter().flat_map(|one| &one.args);
     args.into_iter().any(|arg| arg == "--leader-elect=false")
-}
-
-/// True if its flags say so. A policy in a ConfigMap can say so too.
-fn is_dry_run(workload: &Workload) -> bool {
-    let args = workload.containers.iter().flat_map(|one| &one.args);
-    args.into_iter().any(|arg| arg == "--enforcement=DryRun")
 }
 
 fn with_log_commands(finding: Finding, lease: Option<&Lease>, ours: Option<&Workload>) -> Finding {

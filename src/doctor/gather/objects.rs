@@ -277,10 +277,7 @@ pub(super) async fn warden_lease(
     reader: &Reader,
     workloads: &Known<Vec<Workload>>,
 ) -> Known<Option<Lease>> {
-    let ours = workloads
-        .iter()
-        .flatten()
-        .find(|workload| workload.is_csr_warden());
+    let ours = Workload::of_csr_warden(workloads);
     let namespace = ours.map_or("kube-system", |workload| workload.namespace.as_str());
     lease(
         reader,

@@ -125,7 +125,7 @@ fn hook(assets: &Assets, more: &[&str]) -> Result<Value> {
 }
 
 /// Contradictory values, with the error message.
-const WRONG: [(&[&str], &str); 34] = [
+const WRONG: [(&[&str], &str); 35] = [
     (&["--set=image.repository="], "image.repository is empty"),
     (
         &["--set=image.repository=registry.example:5000/csr-warden:0.1.0"],
@@ -142,6 +142,10 @@ const WRONG: [(&[&str], &str); 34] = [
     (
         &["--set=image.repository=localhost/csr-warden,image.registry=mirror.example"],
         "image.registry is `mirror.example`, and image.repository",
+    ),
+    (
+        &["--set=image.repository=team/"],
+        "remove the `/` at its begin or end",
     ),
     (&["--set=enabled=false"], "`condition` of an umbrella chart"),
     (

@@ -25,6 +25,9 @@
 {{- if contains ":" (base $repository) }}
 {{- fail (printf "image.repository is `%s`: put the part after the last `:` into image.tag" $repository) }}
 {{- end }}
+{{- if or (hasPrefix "/" $repository) (hasSuffix "/" $repository) }}
+{{- fail (printf "image.repository is `%s`: remove the `/` at its begin or end" $repository) }}
+{{- end }}
 {{- $first := first (splitList "/" $repository) }}
 {{- $hasRegistry := and (contains "/" $repository) (or (contains "." $first) (contains ":" $first) (eq $first "localhost")) }}
 {{- $global := dig "imageRegistry" "" (.Values.global | default dict) }}
@@ -119,7 +122,10 @@
 {{- if and $service.enabled $pod.enabled }}
 {{- fail "monitoring.serviceMonitor and monitoring.podMonitor are both enabled, and would count everything twice: disable one" }}
 {{- end }}
-{{- if and $service.enabled (or .Values.bootstrap.enabled (not .Values.service.enabled)) }}
+{{- if and $service.enabled .Values.bootstrap.enabled }}
+{{- fail "monitoring.serviceMonitor needs the Service, which bootstrap has not: use monitoring.podMonitor, with bootstrap.host set to an address that Prometheus reaches, such as 0.0.0.0" }}
+{{- end }}
+{{- if and $service.enabled (not .Values.service.enabled) }}
 {{- fail "monitoring.serviceMonitor needs the Service: use monitoring.podMonitor" }}
 {{- end }}
 {{- $host := .Values.bootstrap.host }}

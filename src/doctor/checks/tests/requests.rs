@@ -96,6 +96,25 @@ fn csr_warden_runs_or_is_reported() {
     }
 }
 
+/// A canary does not hide that production is silent.
+#[test]
+fn a_canary_is_not_taken_for_production() {
+    let mut canary = workload(
+        "canary-csr-warden",
+        "csr-warden:1",
+        &["run", "--enforcement=DryRun"],
+    );
+    canary.label = Some("csr-warden".into());
+    let production = workload("csr-warden", "csr-warden:1", &["run"]);
+    assert_eq!(
+        found(|facts| {
+            facts.warden = Ok(None);
+            facts.workloads = Ok(vec![canary, production]);
+        }),
+        [Code::WardenSilent]
+    );
+}
+
 /// The chart names the Lease after its release.
 #[test]
 fn the_lease_is_the_one_of_the_deployment() {

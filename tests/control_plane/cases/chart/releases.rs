@@ -127,6 +127,29 @@ pub async fn installed(assets: Arc<Assets>) -> Result<()> {
     }
     releases.helm(&["uninstall", "csr-warden", NAMESPACE])?;
     releases.nothing_is_left().await?;
+    for (values, said) in [
+        ("replicas=0", &["Set replicas to 1 or more."][..]),
+        ("policy.name=dns", &["Copy policies/dns.yaml"]),
+        (
+            "policy.name=metal3",
+            &["This policy approves only what a Machine shows"],
+        ),
+        (
+            "replicas=0,enforcement=DryRun,policy.name=mine,policy.spec.proof.ipAddresses.allOf={Inventory}",
+            &["Set replicas", "Set enforcement", "List the nodes"],
+        ),
+        (
+            "bootstrap.enabled=true,bootstrap.host=0.0.0.0",
+            &["Anyone who reaches the node can read the metrics"],
+        ),
+    ] {
+        let values = format!("--set={values}");
+        let install = ["install", "csr-warden", CHART, NAMESPACE, IMAGE, &values];
+        let notes = releases.helm(&[&install[..], &["--dry-run=client"]].concat())?;
+        for part in said {
+            ensure!(notes.contains(part), "{values}: no `{part}` in {notes}");
+        }
+    }
 
     upgraded(&releases, &fresh).await?;
     within_an_umbrella(&releases).await
