@@ -139,7 +139,7 @@ pub async fn approve(assets: Arc<Assets>) -> Result<()> {
         &[&["approve", "--yes", "patient"], &flags[..]].concat(),
     )
     .await?;
-    ensure!(ran.stderr.contains("have stood for 1s"), "{ran:#?}");
+    ensure!(ran.stderr.contains("are unchanged for 1s"), "{ran:#?}");
     ran.exits(APPROVE)?.says(&["Approved patient"])?;
 
     // Two nodes with the same key in one pass: the first gets the certificate.
