@@ -259,7 +259,7 @@ impl Client {
                 event = events.next() => event?,
             };
             let mut bytes = event.unwrap_or_default();
-            // What was produced while another event was on its way comes right after it.
+            // An event that was produced while another one was in transit follows it immediately.
             let is_first = sent == 0 || Instant::now() > asked;
             let late = match fault {
                 Some(Fault::WatchLate) if is_first => Duration::from_secs(6).mul_f64(rng.share()),
