@@ -389,3 +389,7 @@ fn lease_duration(lease: &Lease) -> Duration {
         .map_or(DURATION, Duration::from_secs)
         .max(DURATION)
 }
+
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::unwrap_used)]
+mod tests;

@@ -102,6 +102,7 @@ pub async fn follow<O, K, T, S>(
         streams_lists: true,
         backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(15), random),
         relist,
+        has_listed: false,
         read,
         send,
     };
@@ -122,8 +123,9 @@ pub async fn follow<O, K, T, S>(
             watch.streams_lists = false;
             continue;
         }
-        // 410 Gone means that the resourceVersion is too old. It is not a failure.
-        if error.status() != 410 {
+        // 410 Gone ends a watch whose resourceVersion is too old. A fresh list follows, so it is not a failure
+        // unless that list ends so too.
+        if error.status() != 410 || !watch.has_listed {
             let change = error.change(&watch.selected);
             if !(watch.send)(change).await {
                 return;
@@ -220,6 +222,8 @@ struct Watch<'a, K, R, F> {
     streams_lists: bool,
     backoff: Backoff,
     relist: &'a mut Relist<K>,
+    /// True once the current list is complete.
+    has_listed: bool,
     read: R,
     send: F,
 }
@@ -235,6 +239,7 @@ impl<K, R, F> Watch<'_, K, R, F> {
         S: Future<Output = bool>,
     {
         self.relist.begin();
+        self.has_listed = false;
         let mut version = None;
         if !self.streams_lists {
             match self.list().await {
@@ -419,6 +424,7 @@ impl<K, R, F> Watch<'_, K, R, F> {
     {
         // Only a complete list proves that the watch works.
         self.backoff.reset();
+        self.has_listed = true;
         for key in self.relist.end() {
             self.report(Change::Deleted(key)).await?;
         }
@@ -589,5 +595,25 @@ mod tests {
             "{urls:?}"
         );
         assert!(urls[3].ends_with("resourceVersion=5"), "{urls:?}");
+    }
+    /// Else a source counts as read for as long as its lists end so.
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_has_expired_is_a_failure_and_a_watch_is_not() {
+        let invalid = r#"{"kind":"Status","status":"Failure","code":422,"message":"no"}"#;
+        let expired = r#"{"kind":"Status","status":"Failure","code":410,"message":"too old"}"#;
+        let list = format!(
+            r#"{{"metadata":{{"resourceVersion":"5"}},"items":[{}]}}"#,
+            object("a", 1, 1)
+        );
+        let (changes, urls) = followed([
+            (422, invalid.into()),
+            (200, list),
+            (410, expired.into()),
+            (410, expired.into()),
+        ])
+        .await;
+        assert_eq!(changes[..2], ["1 true", "synced"]);
+        assert!(changes[2].contains("too old"), "{changes:?}");
+        assert_eq!((changes.len(), urls.len()), (3, 4));
     }
 }

@@ -88,14 +88,18 @@ fn differences(stage: &Stage) -> BTreeMap<String, String> {
     stage.world.count(|tally| tally.compared += count);
     let mut differences = BTreeMap::new();
     let compared = comparable(stage);
-    for (request, verdict) in &observer.verdicts {
+    for (request, (verdict, why)) in &observer.verdicts {
         let of_leader = leader.verdicts.get(request);
-        if of_leader != Some(verdict) && compared.contains(request) {
-            let how = format!("the leader has {of_leader:?}, the state alone gives {verdict}");
+        if of_leader.map(|(verdict, _)| verdict) != Some(verdict) && compared.contains(request) {
+            let how = match of_leader {
+                Some((other, why)) => format!("{other} {why}"),
+                None => "no such open request".into(),
+            };
+            let how = format!("the leader has {how}, the state alone gives {verdict} {why}");
             differences.insert(request.clone(), how);
         }
     }
-    for (request, verdict) in &leader.verdicts {
+    for (request, (verdict, _)) in &leader.verdicts {
         if !observer.verdicts.contains_key(request) && compared.contains(request) {
             let how = format!("the leader has {verdict}, the state alone has no such open request");
             differences.insert(request.clone(), how);

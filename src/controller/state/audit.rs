@@ -34,8 +34,8 @@ pub(crate) struct Audit {
     pub(crate) nodes: Vec<(String, String, Vec<String>)>,
     /// Requests that nothing will judge, write or wake.
     pub(crate) orphans: Vec<String>,
-    /// The verdicts that open requests get now, by name.
-    pub(crate) verdicts: BTreeMap<String, Decision>,
+    /// The verdicts that open requests get now, by name, each with its findings as text.
+    pub(crate) verdicts: BTreeMap<String, (Decision, String)>,
     /// Requests that would get another verdict now, each with both verdicts.
     pub(crate) outdated: Vec<(String, Outdated)>,
     /// Queues that exceed their bounds.
@@ -103,7 +103,8 @@ impl State {
                 now.instants(),
             );
             let decision = judgment.verdict.decision();
-            audit.verdicts.insert(name.clone(), decision);
+            let findings = format!("{:?}", judgment.findings);
+            audit.verdicts.insert(name.clone(), (decision, findings));
             if let Some(before) = entry.settled_decision()
                 && before != decision
                 && !self.unissued.is_full(&request.object.requestor.username)
