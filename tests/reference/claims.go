@@ -132,7 +132,7 @@ func (j *judgment) isNameOfAnother(n *Node, name Name) bool {
 // isDecided reports whether an independent source gives a name to the Node alone, and none gives it to the other
 // one alone. While DNS has not answered about the other one, it may.
 func (j *judgment) isDecided(n, other *Node, name Name) bool {
-	ofOther := j.corroborate(other, name)
+	ofOther := j.corroborateClaim(other, name)
 	if ofOther.dnsUnknown {
 		return false
 	}
@@ -168,13 +168,13 @@ func (j *judgment) isPodNetwork(owner *Node, network netip.Prefix, since rank) b
 	return before < machinesInNetwork
 }
 
-// newestClaimant returns the claimant of a name whose newest certificate has it and is newer than those of all
+// newestClaimant returns the claimant of a name whose newest certificate has it, or may have it, and is newer than those of all
 // others, or an empty text.
 func (j *judgment) newestClaimant(n *Node, name Name) string {
 	newest, issued := "", time.Time{}
 	for _, claimant := range j.evidence.sorted {
 		known := j.evidence.certificates[claimant.Name]
-		if claimant != n && claimant.claim(name) == noClaim || known == nil || !known.proves(name) {
+		if claimant != n && claimant.claim(name) == noClaim || known == nil || !known.mayHave(name) {
 			continue
 		}
 		switch {
@@ -191,7 +191,7 @@ func (j *judgment) newestClaimant(n *Node, name Name) string {
 // nothing: for an address, the certificate must be shown there, or be issued under this watch, or all rivals
 // must have answered.
 func (j *judgment) certificateDecides(n *Node, own rank, name Name, rivals []rival) bool {
-	if j.newestClaimant(n, name) != n.Name {
+	if j.newestClaimant(n, name) != n.Name || !j.evidence.certificates[n.Name].proves(name) {
 		return false
 	}
 	if j.evidence.certificates[n.Name].watched || j.isShownAt(n, own, name) {

@@ -37,11 +37,15 @@ func (c *corroboration) denies() bool {
 	return slices.ContainsFunc(c.codes, func(code string) bool { return codes[code].effect == "Deny" })
 }
 
+func decidesClaims(source string) bool {
+	return source == "Inventory" || source == "Machine" || source == "DNS"
+}
+
 // deciding returns the sources that decide claims, of those that vouch.
 func (c *corroboration) deciding() []string {
 	var list []string
 	for _, source := range c.vouched {
-		if source == "Inventory" || source == "Machine" || source == "DNS" {
+		if decidesClaims(source) {
 			list = append(list, source)
 		}
 	}
@@ -55,6 +59,16 @@ func (c *corroboration) byMachine() bool {
 // corroborate asks the sources about a name. Inventory and Machines are always asked, because what they contradict
 // is denied. Others are asked while the policy needs them.
 func (j *judgment) corroborate(n *Node, name Name) *corroboration {
+	return j.corroborateUntil(n, name, func(string) bool { return true })
+}
+
+// corroborateClaim asks the sources about a claimant's name. One that decides no claims does not keep one from
+// being asked that does.
+func (j *judgment) corroborateClaim(n *Node, name Name) *corroboration {
+	return j.corroborateUntil(n, name, decidesClaims)
+}
+
+func (j *judgment) corroborateUntil(n *Node, name Name, isEnough func(source string) bool) *corroboration {
 	c := &corroboration{}
 	demand := j.policy.demand(n.Name, name)
 	enough := len(demand.AnyOf) == 0
@@ -67,7 +81,7 @@ func (j *judgment) corroborate(n *Node, name Name) *corroboration {
 		}
 		switch a := j.ask(n, name, source, &c.codes); a {
 		case vouches:
-			enough = enough || may
+			enough = enough || may && isEnough(source)
 			c.vouched = append(c.vouched, source)
 		case contradicts:
 		case unconfigured:

@@ -95,21 +95,34 @@ type evidence struct {
 
 // seenCertificate is the newest certificate of a node that was issued under this watch, or that a kubelet has shown.
 type seenCertificate struct {
-	issued  time.Time
-	names   []Name
-	watched bool
+	issued time.Time
+	names  []Name
+	// doubtful has the names that only one of several certificates of the same time has.
+	doubtful []Name
+	watched  bool
 }
 
 func (c *seenCertificate) proves(name Name) bool { return contains(c.names, name) }
 
-// see records a certificate. Of two with the same time it is not known which one is newer: what both have counts.
+// mayHave reports whether a certificate may be the newest one with a name, which counts against others.
+func (c *seenCertificate) mayHave(name Name) bool {
+	return c.proves(name) || contains(c.doubtful, name)
+}
+
+// see records a certificate. Of two with the same time it is not known which one is newer: only what both have
+// proves anything, and what one of them has counts against others.
 func (e *evidence) see(c *Certificate, watched bool) {
-	seen := &seenCertificate{c.Issued, parseNames(c.SANs), watched}
+	seen := &seenCertificate{issued: c.Issued, names: parseNames(c.SANs), watched: watched}
 	former := e.certificates[c.Node]
 	switch {
 	case former == nil || c.Issued.After(former.issued):
 		e.certificates[c.Node] = seen
 	case c.Issued.Equal(former.issued):
+		for _, name := range slices.Concat(former.names, seen.names) {
+			if !former.proves(name) || !seen.proves(name) {
+				former.doubtful = append(former.doubtful, name)
+			}
+		}
 		former.names = slices.DeleteFunc(former.names, func(name Name) bool { return !seen.proves(name) })
 		former.watched = former.watched || watched
 	}

@@ -28,19 +28,22 @@ pub struct Certificates {
     by_san: BTreeMap<San, Holders>,
 }
 
-/// The nodes whose newest certificates have one SAN, usually one node, the oldest certificate first.
+/// The nodes whose newest certificates have one SAN, or may have it, usually one node, the oldest certificate first.
 type Holders = SmallVec<[(Timestamp, NodeName); 1]>;
 
 #[derive(Debug)]
 struct Known {
     certificate: ServingCertificate,
+    /// SANs that only one of several certificates of the same time has. They prove nothing for the node, and count
+    /// against the others.
+    doubtful: BTreeSet<San>,
     /// True if csr-warden saw its request.
     was_watched: bool,
 }
 
 impl Certificates {
     /// Records a certificate, unless a newer one of the same node is known. Of two that were issued at the same
-    /// time, no one knows which is newer, so only what both have counts. Returns true if it is new. `nodes` is
+    /// time, no one knows which is newer, so only what both have proves anything. Returns true if it is new. `nodes` is
     /// the number of Nodes, which limits how many are kept.
     pub(super) fn record(
         &mut self,
@@ -48,17 +51,21 @@ impl Certificates {
         mut was_watched: bool,
         nodes: usize,
     ) -> bool {
+        let mut doubtful = BTreeSet::new();
         if let Some(known) = self.by_node.get_mut(&certificate.node) {
             if known.certificate.issued > certificate.issued {
                 return false;
             }
             if known.certificate.issued == certificate.issued {
                 let sans = &known.certificate.sans;
+                doubtful.clone_from(&known.doubtful);
+                doubtful.extend(sans.symmetric_difference(&certificate.sans).cloned());
                 certificate.sans.retain(|san| sans.contains(san));
+                doubtful.retain(|san| !certificate.sans.contains(san));
                 let is_news = was_watched && !known.was_watched;
                 known.was_watched |= was_watched;
                 was_watched = known.was_watched;
-                if known.certificate == certificate {
+                if known.certificate == certificate && known.doubtful == doubtful {
                     return is_news;
                 }
             }
@@ -73,7 +80,7 @@ impl Certificates {
         }
         self.forget(&certificate.node);
         let node = certificate.node.clone();
-        for san in &certificate.sans {
+        for san in certificate.sans.iter().chain(&doubtful) {
             let holders = self.by_san.entry(san.clone()).or_default();
             let holder = (certificate.issued, node.clone());
             let (Ok(at) | Err(at)) = holders.binary_search(&holder);
@@ -81,6 +88,7 @@ impl Certificates {
         }
         let known = Known {
             certificate,
+            doubtful,
             was_watched,
         };
         self.by_node.insert(node, Box::new(known));
@@ -91,7 +99,7 @@ impl Certificates {
         let Some(known) = self.by_node.remove(node) else {
             return;
         };
-        for san in &known.certificate.sans {
+        for san in known.certificate.sans.iter().chain(&known.doubtful) {
             if let Some(holders) = self.by_san.get_mut(san) {
                 holders.retain(|(_, holder)| holder != node);
                 if holders.is_empty() {
@@ -101,7 +109,7 @@ impl Certificates {
         }
     }
 
-    /// The nodes whose newest certificates have this SAN, and when these were issued, the latest first.
+    /// The nodes whose newest certificates have this SAN, or may have it, and when these were issued, the latest first.
     pub fn holders(&self, san: &San) -> impl Iterator<Item = (Timestamp, &NodeName)> {
         let holders = self.by_san.get(san).into_iter().flatten().rev();
         holders.map(|(issued, node)| (*issued, node))
@@ -167,6 +175,8 @@ mod tests {
             assert!(certificates.record(shown("a", 2, both[1]), false, 1));
             assert!(!certificates.record(shown("a", 2, both[0]), false, 1));
             assert_eq!(certificates.issued(&node, &san), None);
+            // It may have it, which counts against others.
+            assert_eq!(certificates.holders(&san).count(), 1);
             let common = San::from_ip_text("10.0.0.2").unwrap();
             assert!(certificates.was_watched(&node, &common));
             both.reverse();

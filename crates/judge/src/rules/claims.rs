@@ -213,10 +213,11 @@ fn is_rival(case: &Case<'_>, rival: &Rival<'_>, san: &San, gives: &[IndependentS
         return false;
     }
     let mut findings = Findings::default();
-    let by = corroboration::check(&as_other, rival.node, san, &mut findings);
+    corroboration::check(&as_other, rival.node, san, &mut findings);
     if findings.effect() == Some(Effect::Deny) {
         return false;
     }
+    let by = corroboration::check_contest(&as_other, rival.node, san);
     let theirs = deciding(&by);
     let only_ours = gives.iter().any(|source| !theirs.contains(source));
     let only_theirs = theirs.iter().any(|source| !gives.contains(source));
@@ -365,7 +366,7 @@ fn wait(
     awaits.insert(0, Awaited::Claim(rival.claimed.clone()));
     if let Claimed::San(_) = &rival.claimed {
         let as_other = case.as_asked_by(rival.node);
-        let by = corroboration::check(&as_other, rival.node, san, &mut Findings::default());
+        let by = corroboration::check_contest(&as_other, rival.node, san);
         if let Some(unknown) = by.dns_unknown {
             let silence = format!(". DNS has not answered about Node {}", rival.node.name);
             detail.push_str(&silence);
@@ -433,7 +434,9 @@ fn newest_certificate<'a>(
         .iter()
         .any(|shown| shown.node == node.name && shown.sans.contains(san));
     let newest = newest(case, node, san);
-    if newest == Some(&node.name) && (is_shown_there || certificates.was_watched(&node.name, san)) {
+    // Of two certificates of the same time, only what both have proves anything for the node.
+    let is_newest = newest == Some(&node.name) && certificates.issued(&node.name, san).is_some();
+    if is_newest && (is_shown_there || certificates.was_watched(&node.name, san)) {
         return Owner::Requestor;
     }
     if others.len() > MAX_RIVALS {
@@ -457,7 +460,7 @@ fn newest_certificate<'a>(
             });
             Owner::Rival(rival, issued, silence)
         }
-        None if newest == Some(&node.name) && (all_answered || is_name) => Owner::Requestor,
+        None if is_newest && (all_answered || is_name) => Owner::Requestor,
         None => {
             let (again, reasons) = asked.ended();
             Owner::Undecided(again.into_iter().collect(), reasons)

@@ -41,6 +41,24 @@ pub(super) fn check(
     san: &San,
     findings: &mut Findings,
 ) -> Corroborated {
+    check_until(case, node, san, findings, |_| true)
+}
+
+/// Checks a SAN of a claimant. A source that decides no claims does not keep one from being checked that does:
+/// more evidence must not take a name from its owner.
+pub(super) fn check_contest(case: &Case<'_>, node: &Node, san: &San) -> Corroborated {
+    let decides = IndependentSource::decides_claims;
+    check_until(case, node, san, &mut Findings::default(), decides)
+}
+
+/// Checks a SAN until a source vouches that is enough where the policy needs one of several.
+fn check_until(
+    case: &Case<'_>,
+    node: &Node,
+    san: &San,
+    findings: &mut Findings,
+    is_enough: impl Fn(IndependentSource) -> bool,
+) -> Corroborated {
     let required = required_sources(case, node, san);
     let mut vouched = Vec::new();
     let mut dns_unknown = None;
@@ -55,7 +73,7 @@ pub(super) fn check(
         }
         match check_source(source, case, node, san, findings) {
             SourceResult::Vouched(by) => {
-                enough |= may;
+                enough |= may && is_enough(source);
                 vouched.push((source, by));
             }
             SourceResult::Unproven(code, awaits, why) => {
