@@ -37,6 +37,12 @@ impl DenialBudget {
         self.next.insert(requestor.clone(), now + self.interval);
     }
 
+    /// Number of entries.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.next.len()
+    }
+
     /// Drops entries that no longer have an effect.
     pub(super) fn prune(&mut self, now: Instant) {
         self.next.retain(|_, next| *next > now);

@@ -122,6 +122,12 @@ impl State {
         self.unissued.len()
     }
 
+    /// Number of requestors with a budget of denials.
+    #[cfg(test)]
+    pub(super) fn denial_budgets(&self) -> usize {
+        self.denials.len()
+    }
+
     /// Numbers of requests since the start.
     pub(super) fn totals(&self) -> Totals {
         self.totals

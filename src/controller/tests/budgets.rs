@@ -231,3 +231,31 @@ fn dropped_requests_are_listed_again_when_there_is_room() {
     scene.ask_at_length("flood-1");
     assert_eq!(scene.decisions().len(), MOST_OF_ONE_REQUESTOR);
 }
+
+/// Entries are for an interval, not for every requestor that ever was.
+#[test]
+fn budgets_of_denials_are_dropped() {
+    let mut scene = Scene::synced();
+    for attacker in 0..3 {
+        scene.forge(&format!("a-{attacker}"), 1);
+        scene.deny_next();
+    }
+    assert_eq!(scene.state.denial_budgets(), 3);
+    scene.pass(DENIAL_INTERVAL);
+    assert_eq!(scene.state.denial_budgets(), 0);
+}
+
+/// A leader whose writes wait for the API server takes no turn.
+#[test]
+fn turns_of_requests_that_are_gone_are_dropped_without_a_turn() {
+    let mut scene = Scene::synced();
+    for requestor in 0..100 {
+        scene.ask(&format!("a-{requestor}"), 1);
+        let gone = format!("uid-a-{requestor}-1").as_str().into();
+        let gone = crate::controller::input::Input::RequestGone(gone);
+        scene.state.apply(gone, scene.now);
+    }
+    assert!(scene.state.has_next(scene.now));
+    scene.pass(Duration::from_secs(1));
+    assert!(!scene.state.has_next(scene.now));
+}

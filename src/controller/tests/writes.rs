@@ -1,7 +1,9 @@
 //! Writes: enforcement, outcomes, conflicts, retries, and what follows an approval.
 
 use super::*;
+use crate::cluster::leadership::Leadership;
 use crate::controller::UNISSUED;
+use crate::controller::writer::Writer;
 
 #[test]
 fn a_conflict_is_judged_again_from_a_fresh_read() {
@@ -254,4 +256,119 @@ fn a_requestor_has_few_approvals_that_wait_for_the_signer() {
     scene.see(issued, &encoded);
     scene.pass(Duration::from_secs(2));
     assert_approved(&scene.turn().unwrap());
+}
+
+/// The check right before the request is sent: the loop's own may be older.
+#[tokio::test]
+async fn a_replica_without_the_lease_sends_no_write() {
+    let server = tower::service_fn(async |_: http::Request<kube::client::Body>| {
+        Err::<http::Response<kube::client::Body>, _>("a request was sent")
+    });
+    let client = kube::Client::new(server, "default");
+    let mut scene = Scene::synced();
+    scene.show(node("a", scene.now.wall));
+    scene.ask("a", 1);
+    let judged = scene.turn().unwrap();
+    assert_approved(&judged);
+    let writer = Writer::new(client, Leadership::not_held());
+    assert_eq!(writer.write(judged).await, Outcome::NotLeading);
+}
+
+#[test]
+fn a_request_that_could_not_be_written_is_judged_again_in_time() {
+    for (outcome, after) in [
+        (Outcome::NotLeading, Duration::ZERO),
+        (Outcome::Forbidden("no".into()), Duration::from_secs(30)),
+    ] {
+        let mut scene = Scene::synced();
+        scene.show(node("a", scene.now.wall));
+        scene.ask("a", 1);
+        let judged = scene.turn().unwrap();
+        scene.end(&judged, outcome);
+        assert!(scene.turn().is_none());
+        if !after.is_zero() {
+            scene.pass(after - Duration::from_secs(1));
+            assert!(scene.turn().is_none());
+        }
+        scene.pass(Duration::from_secs(1));
+        assert_approved(&scene.turn().unwrap());
+    }
+}
+
+#[test]
+fn a_write_that_keeps_failing_is_tried_less_and_less() {
+    let mut scene = Scene::synced();
+    scene.show(node("a", scene.now.wall));
+    scene.ask("a", 1);
+    for _ in 0..10 {
+        let judged = scene.turn().unwrap();
+        scene.end(&judged, failed(None));
+        scene.pass(Duration::from_secs(45));
+    }
+    let judged = scene.turn().unwrap();
+    scene.end(&judged, failed(None));
+    scene.pass(Duration::from_secs(29));
+    assert!(scene.turn().is_none());
+    scene.pass(Duration::from_secs(16));
+    assert_approved(&scene.turn().unwrap());
+}
+
+/// Else two writers that react to each other keep the API server busy.
+#[test]
+fn conflicts_in_a_row_are_retried_later() {
+    let mut scene = Scene::synced();
+    let created = scene.now.wall;
+    scene.show(node("a", created));
+    scene.ask("a", 1);
+    for version in 2..=7 {
+        let judged = scene.turn().unwrap();
+        let (mut fresh, encoded) = request("a", 1, created);
+        fresh.resource_version = version.to_string();
+        scene.end(&judged, Outcome::Changed(Some(Box::new((fresh, encoded)))));
+    }
+    assert!(scene.turn().is_none());
+    scene.pass(Duration::from_secs(10));
+    assert_approved(&scene.turn().unwrap());
+}
+
+/// The watch reports nothing about a request that was deleted between two lists.
+#[test]
+fn a_request_that_is_gone_when_it_is_written_is_forgotten() {
+    let mut scene = Scene::synced();
+    scene.show(node("a", scene.now.wall));
+    scene.ask("a", 1);
+    let judged = scene.turn().unwrap();
+    scene.end(&judged, Outcome::Gone("not found".into()));
+    assert_eq!(scene.state.open().oldest(), None);
+}
+
+/// The deletion was reported before the answer to the write, so nothing would end its place.
+#[test]
+fn a_request_that_is_deleted_while_it_is_written_waits_for_no_signer() {
+    let mut scene = Scene::synced();
+    scene.show(node("a", scene.now.wall));
+    scene.ask("a", 1);
+    let judged = scene.turn().unwrap();
+    let gone = Input::RequestGone(judged.uid.clone());
+    scene.state.apply(gone, scene.now);
+    scene.end(&judged, Outcome::Written);
+    assert_eq!(scene.state.unissued(), 0);
+}
+
+/// What it awaited before wakes it no more: after a failed write it is tried when its time has come.
+#[test]
+fn an_updated_request_leaves_its_former_waiting_place() {
+    let mut scene = Scene::synced();
+    scene.ask("a", 1);
+    assert_eq!(codes(&scene.turn().unwrap()), [Code::NodeMissing]);
+    let (mut updated, encoded) = request("a", 1, scene.now.wall);
+    updated.resource_version = "2".into();
+    scene.see(updated, &encoded);
+    scene.pass(Duration::from_secs(1));
+    // The request is queued: nothing but its turn is left to come.
+    scene.show(node("a", scene.now.wall));
+    let judged = scene.turn().unwrap();
+    scene.pass(Duration::from_secs(60));
+    scene.end(&judged, failed(None));
+    assert!(scene.turn().is_none());
 }
