@@ -125,7 +125,7 @@ fn hook(assets: &Assets, more: &[&str]) -> Result<Value> {
 }
 
 /// Contradictory values, with the error message.
-const WRONG: [(&[&str], &str); 35] = [
+const WRONG: [(&[&str], &str); 36] = [
     (&["--set=image.repository="], "image.repository is empty"),
     (
         &["--set=image.repository=registry.example:5000/csr-warden:0.1.0"],
@@ -146,6 +146,10 @@ const WRONG: [(&[&str], &str); 35] = [
     (
         &["--set=image.repository=team/"],
         "remove the `/` at its begin or end",
+    ),
+    (
+        &["--set=serviceAccount.create=false"],
+        "set serviceAccount.name",
     ),
     (&["--set=enabled=false"], "`condition` of an umbrella chart"),
     (

@@ -5,6 +5,7 @@
 {{- include "csr-warden.check-files" . }}
 {{- include "csr-warden.check-flags" . }}
 {{- include "csr-warden.check-labels" . }}
+{{- include "csr-warden.check-account" . }}
 {{- include "csr-warden.check-placement" . }}
 {{- include "csr-warden.check-monitoring" . }}
 {{- end }}
@@ -100,6 +101,12 @@
 {{- fail (printf "%s has `%s`, which the chart sets: remove it, or set nameOverride for another name" $name $label) }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "csr-warden.check-account" -}}
+{{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) }}
+{{- fail "serviceAccount.create is false: set serviceAccount.name. The account `default` would give every Pod of the namespace the right to approve" }}
 {{- end }}
 {{- end }}
 

@@ -18,7 +18,7 @@
 {{- end }}
 
 {{- define "csr-warden.service-account" -}}
-{{- .Values.serviceAccount.name | default (ternary (include "csr-warden.fullname" .) "default" .Values.serviceAccount.create) }}
+{{- .Values.serviceAccount.name | default (include "csr-warden.fullname" .) }}
 {{- end }}
 
 {{- /* Two releases in one namespace must not share a Lease, or one of them would never lead. */ -}}
