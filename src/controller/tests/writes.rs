@@ -355,7 +355,7 @@ fn a_request_that_is_deleted_while_it_is_written_waits_for_no_signer() {
     assert_eq!(scene.state.unissued(), 0);
 }
 
-/// What it awaited before wakes it no more: after a failed write it is tried when its time has come.
+/// The former keys do not wake it: after a failed write it is retried when its time has come.
 #[test]
 fn an_updated_request_leaves_its_former_waiting_place() {
     let mut scene = Scene::synced();
