@@ -163,7 +163,7 @@ fn anchor(heading: &str) -> String {
 }
 
 /// Adds the pages of a directory and of those below it.
-fn pages_below(directory: &Path, into: &mut Vec<PathBuf>) {
+pub(crate) fn pages_below(directory: &Path, into: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(directory).expect("a directory") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {

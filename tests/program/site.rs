@@ -7,21 +7,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::readme::pages_below;
+
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
-}
-
-/// Adds the pages of a directory and of those below it, by their paths in `docs`.
-fn pages(directory: &Path, into: &mut BTreeSet<String>) {
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            pages(&path, into);
-        } else if path.extension().is_some_and(|extension| extension == "md") {
-            let path = path.strip_prefix(docs()).unwrap();
-            into.insert(path.to_str().unwrap().to_owned());
-        }
-    }
 }
 
 #[test]
@@ -34,10 +23,14 @@ fn every_page_is_a_chapter() {
     let chapters: Vec<String> = links.map(str::to_owned).collect();
     let unique: BTreeSet<String> = chapters.iter().cloned().collect();
     assert_eq!(unique.len(), chapters.len(), "a page is there twice");
-    let mut pages_found = BTreeSet::new();
-    pages(&docs(), &mut pages_found);
-    pages_found.remove("SUMMARY.md");
-    assert_eq!(unique, pages_found, "docs/SUMMARY.md and the pages differ");
+    let mut pages = Vec::new();
+    pages_below(&docs(), &mut pages);
+    let mut pages: BTreeSet<String> = pages
+        .iter()
+        .map(|page| page.strip_prefix(docs()).unwrap().display().to_string())
+        .collect();
+    pages.remove("SUMMARY.md");
+    assert_eq!(unique, pages, "docs/SUMMARY.md and the pages differ");
 }
 
 #[test]
