@@ -136,7 +136,7 @@
 {{- fail "monitoring.serviceMonitor needs the Service: use monitoring.podMonitor" }}
 {{- end }}
 {{- $host := .Values.bootstrap.host }}
-{{- if and $pod.enabled .Values.bootstrap.enabled (or (hasPrefix "127." $host) (has $host (list "::1" "localhost"))) }}
+{{- if and $pod.enabled .Values.bootstrap.enabled (include "csr-warden.is-loopback" $host) }}
 {{- fail (printf "monitoring.podMonitor reaches no Pod at %s: set bootstrap.host to an address that Prometheus reaches, such as 0.0.0.0" $host) }}
 {{- end }}
 {{- range $name, $monitor := dict "serviceMonitor" $service "podMonitor" $pod }}

@@ -26,6 +26,11 @@
 {{- .Values.lease.name | default (include "csr-warden.fullname" .) }}
 {{- end }}
 
+{{- /* Only its node reaches this host: "true" or "". */ -}}
+{{- define "csr-warden.is-loopback" -}}
+{{- if or (hasPrefix "127." .) (has . (list "::1" "localhost")) }}true{{ end }}
+{{- end }}
+
 {{- /* A release whose enforcement is a dry run writes nothing, so it has no right to write. */ -}}
 {{- define "csr-warden.writes" -}}
 {{- if ne .Values.enforcement "DryRun" }}yes{{ end }}
